@@ -1,0 +1,54 @@
+"""Numbers that say how far a candidate tensor or stem is from the expected one.
+
+Pure functions of arrays: real NumPy arrays in (any float type; computed in float64), plain Python
+numbers in frozen dataclasses out. Nothing here knows tolerances by name, engines or files. Shapes
+must be equal, nothing is broadcast, and no epsilon is added to any ratio.
+
+- tensors: :func:`snr_db`, :func:`compute_numerical_diff`, :func:`ulp_statistics`,
+  :func:`error_table`
+- audio: :func:`channel_snr_db`, :func:`segmental_snr_db`
+- levels and silence: :func:`rms`, :func:`dbfs`, :func:`is_silent`, ``SILENCE_DBFS``,
+  ``SILENT_ERROR_DBFS``
+- separated stems: :func:`separation_metrics`, :class:`ReferenceProjection`, :func:`si_sdr_db`,
+  :func:`diagnose`
+"""
+
+from __future__ import annotations
+
+from harness.metrics.diagnosis import diagnose
+from harness.metrics.histograms import ErrorTable, error_table
+from harness.metrics.levels import SILENCE_DBFS, SILENT_ERROR_DBFS, dbfs, is_silent, rms
+from harness.metrics.projection import FILTER_LENGTH, LOADING, Factors, ReferenceProjection
+from harness.metrics.segments import SegmentalSnr, StretchSnr, channel_snr_db, segmental_snr_db
+from harness.metrics.separation import SeparationMetrics, separation_metrics, si_sdr_db
+from harness.metrics.tensor import compute_numerical_diff, snr_db
+from harness.metrics.ulp import UlpStatistics, ulp_statistics
+from harness.metrics.validation import NonFinite, ValidationMetrics
+
+__all__ = [
+    "FILTER_LENGTH",
+    "LOADING",
+    "SILENCE_DBFS",
+    "SILENT_ERROR_DBFS",
+    "ErrorTable",
+    "Factors",
+    "NonFinite",
+    "ReferenceProjection",
+    "SegmentalSnr",
+    "SeparationMetrics",
+    "StretchSnr",
+    "UlpStatistics",
+    "ValidationMetrics",
+    "channel_snr_db",
+    "compute_numerical_diff",
+    "dbfs",
+    "diagnose",
+    "error_table",
+    "is_silent",
+    "rms",
+    "segmental_snr_db",
+    "separation_metrics",
+    "si_sdr_db",
+    "snr_db",
+    "ulp_statistics",
+]

@@ -1,0 +1,78 @@
+"""What gathers checks while they are made and turns them into a run.
+
+A collector knows no test runner: the pytest plugin feeds it, and so does ``parity check``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from harness.verdicts.checks import Check
+from harness.verdicts.runs import EngineState, GoldenState, Profile, Run
+
+
+class Collector:
+    """Gathers what one invocation finds.
+
+    Args:
+        profile: what the run sets out to evaluate.
+        engines: the engines' availability at the start.
+    """
+
+    def __init__(self, profile: Profile, engines: Iterable[EngineState] = ()) -> None:
+        self.profile = profile
+        self.checks: list[Check] = []
+        self.problems: list[str] = []
+        self.gaps: list[str] = []
+        self._engines = {engine.name: engine for engine in engines}
+        self._executed: set[str] = set()
+        self._goldens: dict[tuple[str, str], GoldenState] = {}
+        self._artefacts: dict[str, list[Any]] = {}
+        self._started = datetime.now(timezone.utc)
+        self._clock = time.perf_counter()
+
+    def add_check(self, check: Check) -> None:
+        """Add one check."""
+        self.checks.append(check)
+
+    def add_engine(self, engine: EngineState) -> None:
+        """Add or update what is known of an engine."""
+        self._engines[engine.name] = engine
+
+    def executed(self, engine: str) -> None:
+        """Note that an engine really executed something."""
+        self._executed.add(engine)
+
+    def add_golden(self, golden: GoldenState) -> None:
+        """Add what was found of a golden; the first finding stays, as a later one may be healed."""
+        self._goldens.setdefault((golden.subject, golden.case), golden)
+
+    def add_artefact(self, kind: str, item: Any) -> None:
+        """Add one table row or series for the report; a row that is already there is kept once."""
+        rows = self._artefacts.setdefault(kind, [])
+        if item not in rows:
+            rows.append(item)
+
+    def finish(self, provenance: Mapping[str, Any]) -> Run:
+        """Return the run."""
+        engines = []
+        for engine in self._engines.values():
+            used = engine.executed or engine.name in self._executed
+            engines.append(
+                EngineState(engine.name, engine.available, engine.reason, engine.version, used)
+            )
+        return Run(
+            profile=self.profile,
+            checks=tuple(self.checks),
+            engines=tuple(engines),
+            goldens=tuple(self._goldens[key] for key in sorted(self._goldens)),
+            problems=tuple(self.problems),
+            gaps=tuple(self.gaps),
+            artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
+            provenance=dict(provenance),
+            started=self._started.isoformat(timespec="seconds"),
+            duration_s=round(time.perf_counter() - self._clock, 3),
+        )

@@ -1,0 +1,352 @@
+"""A run: all checks of one invocation, with what is needed to trust and to reproduce them.
+
+A run is one JSON document (`Run.to_json`, `Run.from_json`, schema version `SCHEMA_VERSION`).
+JSON has no infinity and no NaN, so where a number may be either, the strings ``"inf"``, ``"-inf"``
+and ``"nan"`` stand for them.
+
+The verdict fails closed:
+
+- **fail**: a gating check failed, or the harness itself broke (a worker died, a suite could not be
+  collected, a golden is corrupt or drifted);
+- **not evaluated**: nothing failed, but something required was not looked at: a layer without a
+  single gating check, a required engine that did not execute, a gating check that was not evaluated,
+  a golden that had to be made again, a test that was skipped, deselected or recorded nothing;
+- **pass**: neither.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from harness.errors import RunError
+from harness.verdicts.checks import Check, Outcome, Verdict
+from harness.verdicts.tolerances import LAYERS, Gate
+
+SCHEMA_VERSION: Final = 1
+
+EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.NOT_EVALUATED: 3}
+
+GREEN_GOLDENS: Final = ("match", "made")
+"""Statuses of a golden under which a run may be green: sound, or made for the first time here and
+equal to the committed fingerprint."""
+RED_GOLDENS: Final = ("corrupt", "drift")
+"""Statuses that turn a run red; all others leave it not evaluated."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a run set out to evaluate; whatever of it is missing keeps the run from being green."""
+
+    name: str
+    layers: tuple[str, ...] = LAYERS
+    engines: tuple[str, ...] = ("torch", "mil")
+    subjects: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Whether an engine can execute here, why not if it can't, and whether it was used."""
+
+    name: str
+    available: bool
+    reason: str
+    version: str = ""
+    executed: bool = False
+
+
+@dataclass(frozen=True)
+class GoldenState:
+    """What was found of one golden when the run asked for it."""
+
+    subject: str
+    case: str
+    status: str
+    message: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One rung of the ladder."""
+
+    layer: str
+    required: bool
+    verdict: Verdict
+    reason: str
+    counts: Mapping[str, int]
+    exploratory: int
+    worst_headroom_db: float | None
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """All checks of one invocation.
+
+    Attributes:
+        profile: what the run set out to evaluate.
+        checks: every comparison, gating and exploratory.
+        engines, goldens: the state of what the checks rest on.
+        problems: what broke in the harness itself; each turns the run red.
+        gaps: what was not looked at (skipped, deselected, recorded nothing); each keeps it from
+            being green.
+        artefacts: tables that the report draws, by kind; plain JSON data.
+        provenance: versions, machine, commit, command, seeds, hashes.
+        started: ISO 8601 in UTC.
+    """
+
+    profile: Profile
+    checks: tuple[Check, ...]
+    engines: tuple[EngineState, ...] = ()
+    goldens: tuple[GoldenState, ...] = ()
+    problems: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    artefacts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    started: str = ""
+    duration_s: float = 0.0
+
+    @cached_property
+    def layers(self) -> tuple[LayerSummary, ...]:
+        """The ladder, from the bottom to the top."""
+        return tuple(_summarise(layer, self) for layer in LAYERS)
+
+    @cached_property
+    def red(self) -> tuple[str, ...]:
+        """Every reason why the run fails."""
+        reasons = [f"harness: {problem}" for problem in self.problems]
+        reasons += [f"duplicate check {name}" for name in self._duplicates()]
+        reasons += [
+            f"golden {golden.subject}/{golden.case}: {golden.message}"
+            for golden in self.goldens
+            if golden.status in RED_GOLDENS
+        ]
+        failing = [check for check in self.checks if check.gating and check.verdict is Verdict.FAIL]
+        reasons += [f"{check.id}: {check.outcome.reason}" for check in failing]
+        return tuple(reasons)
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Every reason why the run can't be green although nothing failed."""
+        reasons = [
+            f"layer {layer.layer}: {layer.reason}"
+            for layer in self.layers
+            if layer.required and layer.verdict is Verdict.NOT_EVALUATED
+        ]
+        reasons += [
+            f"engine {name}: {self._engine_gap(name)}"
+            for name in self.profile.engines
+            if self._engine_gap(name)
+        ]
+        reasons += [
+            f"golden {golden.subject}/{golden.case}: {golden.message}"
+            for golden in self.goldens
+            if golden.status not in GREEN_GOLDENS + RED_GOLDENS
+        ]
+        reasons += [
+            f"{check.id}: {check.outcome.reason}"
+            for check in self.checks
+            if check.gating and check.verdict is Verdict.NOT_EVALUATED
+        ]
+        return tuple(reasons) + self.gaps
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer of the run."""
+        if self.red:
+            return Verdict.FAIL
+        return Verdict.NOT_EVALUATED if self.missing else Verdict.PASS
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 fail, 3 not evaluated."""
+        return EXIT_CODES[self.verdict]
+
+    def sentence(self) -> str:
+        """Return the verdict in one sentence."""
+        gating = [check for check in self.checks if check.gating]
+        subjects = " and ".join(self.profile.subjects) or "no subject"
+        if self.verdict is Verdict.PASS:
+            return f"PASS: all {len(gating)} gating checks hold for {subjects}."
+        if self.verdict is Verdict.FAIL:
+            bad = sum(check.verdict is Verdict.FAIL for check in gating)
+            return (
+                f"FAIL: {bad} of {len(gating)} gating checks failed for {subjects}; "
+                f"first: {self.red[0]}"
+            )
+        return (
+            f"NOT EVALUATED: {len(self.missing)} required thing(s) were not looked at for "
+            f"{subjects}; first: {self.missing[0]}"
+        )
+
+    def to_json(self) -> str:
+        """Return the run document; the same run always gives the same bytes."""
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": self.verdict.value,
+            "sentence": self.sentence(),
+            "red": list(self.red),
+            "missing": list(self.missing),
+            "layers": [_plain(layer) for layer in self.layers],
+        } | {name: _plain(getattr(self, name)) for name in _STORED}
+        return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Read a run document; derived fields (verdict, layers) are computed again, not trusted.
+
+        Raises:
+            RunError: the text is no JSON, not a run, or of another schema version.
+        """
+        try:
+            document = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RunError(f"not a run: the JSON breaks off or is malformed ({error})") from error
+        if not isinstance(document, dict) or "schema_version" not in document:
+            raise RunError("not a run: no schema_version")
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise RunError(
+                f"run has schema version {document['schema_version']!r}, this program reads "
+                f"version {SCHEMA_VERSION}; make the run again with this program"
+            )
+        try:
+            return _run_from(document)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"not a run: {type(error).__name__}: {error}") from error
+
+    def _engine_gap(self, name: str) -> str:
+        for engine in self.engines:
+            if engine.name == name:
+                if not engine.available:
+                    return engine.reason
+                return "" if engine.executed else "was available, but no check used it"
+        return "is unknown to this run"
+
+    def _duplicates(self) -> list[str]:
+        counts = Counter(check.id for check in self.checks)
+        return sorted(name for name, count in counts.items() if count > 1)
+
+
+_STORED = (
+    "profile",
+    "started",
+    "duration_s",
+    "provenance",
+    "engines",
+    "goldens",
+    "problems",
+    "gaps",
+    "checks",
+    "artefacts",
+)
+
+
+def _summarise(layer: str, run: Run) -> LayerSummary:
+    mine = [check for check in run.checks if check.layer == layer]
+    gating = [check for check in mine if check.gating]
+    counts = Counter(check.verdict.value for check in gating)
+    required = layer in run.profile.layers
+    if counts["fail"]:
+        verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
+    elif counts["not_evaluated"]:
+        verdict = Verdict.NOT_EVALUATED
+        reason = f"{counts['not_evaluated']} of {len(gating)} gating checks were not evaluated"
+    elif not gating:
+        verdict, reason = Verdict.NOT_EVALUATED, "no gating check was evaluated"
+    else:
+        verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
+    headrooms = [
+        check.outcome.headroom_db for check in gating if check.outcome.headroom_db is not None
+    ]
+    return LayerSummary(
+        layer=layer,
+        required=required,
+        verdict=verdict,
+        reason=reason,
+        counts={name.value: counts[name.value] for name in Verdict},
+        exploratory=len(mine) - len(gating),
+        worst_headroom_db=min(headrooms) if headrooms else None,
+        duration_s=math.fsum(check.duration_s for check in mine),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON data: dataclasses as objects, no infinity, no NaN."""
+    if isinstance(value, Verdict):
+        return value.value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    raise RunError(f"a run can't hold a {type(value).__name__}; convert it to plain Python first")
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("inf", "-inf", "nan") else value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return _number(value)
+
+
+def _run_from(document: Mapping[str, Any]) -> Run:
+    profile = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in document["profile"].items()
+    }
+    return Run(
+        profile=Profile(**profile),
+        checks=tuple(_check_from(item) for item in document["checks"]),
+        engines=tuple(EngineState(**item) for item in document["engines"]),
+        goldens=tuple(GoldenState(**item) for item in document["goldens"]),
+        problems=tuple(document["problems"]),
+        gaps=tuple(document["gaps"]),
+        artefacts=_numbers(document["artefacts"]),
+        provenance=document["provenance"],
+        started=document["started"],
+        duration_s=float(document["duration_s"]),
+    )
+
+
+def check_to_dict(check: Check) -> dict[str, Any]:
+    """Return a check as JSON data; what crosses the border between test processes."""
+    plain: dict[str, Any] = _plain(check)
+    return plain
+
+
+def check_from_dict(item: Mapping[str, Any]) -> Check:
+    """Return the check that `check_to_dict` wrote."""
+    return _check_from(item)
+
+
+def _check_from(item: Mapping[str, Any]) -> Check:
+    outcome = _numbers(item["outcome"])
+    outcome["verdict"] = Verdict(outcome["verdict"])
+    gate = item["gate"]
+    return Check(
+        layer=item["layer"],
+        labels=item["labels"],
+        gating=item["gating"],
+        gate=None if gate is None else Gate(**_numbers(gate)),
+        outcome=Outcome(**outcome),
+        duration_s=float(item["duration_s"]),
+        command=item["command"],
+    )

@@ -1,0 +1,159 @@
+"""The gates: every tolerance of the project, one row each, each with its reason.
+
+A gate says what a comparison must hold:
+
+- ``rtol`` and ``atol`` (both or neither): ``|actual - expected| <= atol + rtol * |expected|`` for
+  every element, the rule of `torch.allclose` with the reference as ``other``;
+- ``min_snr_db``: the signal-to-noise ratio of the whole tensor must be above it;
+- ``at_most`` / ``at_least``: a bound on a single number (in ``unit``) that is not a comparison of
+  tensors.
+
+Both tensor gates are needed: rtol 1e-3 with atol 1e-4 alone passes an error at 34 dB when the
+reference has an RMS of 0.005, and SNR alone does not see one bad sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from harness.errors import ParityError, UnknownNameError
+
+LAYERS: Final = ("ops", "stft", "surgery", "conversion", "end_to_end")
+"""The rungs of the ladder, from the bottom to the top."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What one comparison must hold, and why.
+
+    Raises:
+        ParityError: only one of ``rtol`` and ``atol`` is given, or nothing at all is.
+    """
+
+    name: str
+    reason: str
+    rtol: float | None = None
+    atol: float | None = None
+    min_snr_db: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.rtol is None) != (self.atol is None):
+            raise ParityError(f"gate {self.name!r} must give both rtol and atol, or neither")
+        if all(
+            bound is None for bound in (self.rtol, self.min_snr_db, self.at_most, self.at_least)
+        ):
+            raise ParityError(f"gate {self.name!r} has no bound, so it could not fail")
+
+    def describe(self) -> str:
+        """Return the bounds in words, as a table of checks shows them."""
+        words = []
+        if self.rtol is not None:
+            words.append(f"rtol {self.rtol:g}, atol {self.atol:g}")
+        if self.min_snr_db is not None:
+            words.append(f"SNR > {self.min_snr_db:g} dB")
+        if self.at_most is not None:
+            words.append(f"at most {self.at_most:g} {self.unit}".rstrip())
+        if self.at_least is not None:
+            words.append(f"at least {self.at_least:g} {self.unit}".rstrip())
+        return ", ".join(words)
+
+
+_ROWS = (
+    Gate(
+        "surgery",
+        "The extracted model runs the same kernels in the same order; the measured difference is "
+        "0.0, and this leaves room for another processor's summation order only.",
+        rtol=1e-5,
+        atol=1e-7,
+    ),
+    Gate(
+        "stft",
+        "A float32 FFT of 4096 points is exact to about 1e-7 of its largest bin; a wrong window, "
+        "scale, padding or frame is off by 1e-2 or more.",
+        rtol=1e-5,
+        atol=1e-6,
+    ),
+    Gate(
+        "stft_float64",
+        "The same in float64, where only the order of summation differs.",
+        rtol=1e-10,
+        atol=1e-12,
+    ),
+    Gate(
+        "conversion",
+        "The published gate of the conversion: elementwise, and a ratio, since each alone is "
+        "blind to what the other sees.",
+        rtol=1e-3,
+        atol=1e-4,
+        min_snr_db=60.0,
+    ),
+    Gate(
+        "expected_precision_fp32",
+        "FP32 done right reaches 119 to 142 dB; a tanh GELU, a dropped bias, permuted heads or a "
+        "flipped exponent bit reach 82 to 97 dB and pass 60 dB.",
+        min_snr_db=110.0,
+    ),
+    Gate(
+        "end_to_end",
+        "One FP16 rounding costs 73.65 dB; 60 dB is a gain error of 0.1 %, far below audibility.",
+        min_snr_db=60.0,
+    ),
+    Gate(
+        "separation",
+        "SDR, ISR, SIR and SAR say what kind of error a stem has; they diagnose and never gate, "
+        "because what they forgive (a gain, a filter) a conversion must not do.",
+        at_least=60.0,
+        unit="dB",
+    ),
+    Gate(
+        "worst_tap",
+        "Where along the network the error is born; measured for every recipe, gating for none.",
+        at_least=60.0,
+        unit="dB",
+    ),
+    Gate(
+        "contract",
+        "Names, shapes and types of inputs and outputs are promised to whoever loads the package.",
+        at_most=0.0,
+        unit="differences",
+    ),
+    Gate(
+        "audit",
+        "A package that was shipped as mixed and is all FP16 runs, and may even pass; only reading "
+        "the precision of every operation tells.",
+        at_most=0.0,
+        unit="operations",
+    ),
+    Gate(
+        "ops_fp32",
+        "One operation, float32 arithmetic against float64: a few roundings of 6e-8, with room "
+        "for the order of long sums.",
+        rtol=2e-5,
+        atol=2e-6,
+    ),
+    Gate(
+        "ops_fp16",
+        "One operation whose result is rounded once to FP16: half a unit in the last place is "
+        "4.9e-4 relative, 3e-8 among the subnormals.",
+        rtol=1e-3,
+        atol=1e-6,
+    ),
+    Gate("ops_exact", "Movement, integers and booleans are exact.", rtol=0.0, atol=0.0),
+)
+
+GATES: Final[dict[str, Gate]] = {row.name: row for row in _ROWS}
+
+
+def gate(name: str) -> Gate:
+    """Return the gate called ``name``.
+
+    Raises:
+        UnknownNameError: there is no such gate.
+    """
+    if name not in GATES:
+        raise UnknownNameError("gate", name, GATES)
+    return GATES[name]

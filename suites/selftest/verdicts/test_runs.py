@@ -1,0 +1,147 @@
+"""A run must not be green unless everything that it set out to evaluate was, and held."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.errors import RunError
+from harness.verdicts import (
+    LAYERS,
+    Check,
+    EngineState,
+    GoldenState,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+    gate,
+)
+
+ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
+
+
+def check(layer: str, verdict: str = "pass", *, gating: bool = True, **labels: str) -> Check:
+    outcome = Outcome(
+        Verdict(verdict), "because", "e", "o", headroom_db=3.0, metrics={"snr_db": math.inf}
+    )
+    return Check(layer, labels or {"case": "song"}, gating, gate("conversion"), outcome)
+
+
+@pytest.fixture
+def green() -> Run:
+    return Run(
+        profile=Profile("parity", subjects=("mini",)),
+        checks=tuple(check(layer) for layer in LAYERS),
+        engines=ENGINES,
+        goldens=(GoldenState("mini", "song", "match", ""),),
+    )
+
+
+def test_a_complete_run_is_green(green: Run) -> None:
+    assert green.verdict is Verdict.PASS
+    assert green.exit_code == 0
+
+
+def test_one_failed_check_turns_it_red(green: Run) -> None:
+    run = replace(green, checks=(*green.checks, check("surgery", "fail", case="noise")))
+    assert run.exit_code == 1
+    assert "surgery/conversion/noise" in run.sentence()
+
+
+def test_an_exploratory_failure_is_shown_and_changes_nothing(green: Run) -> None:
+    extra = check("conversion", "fail", gating=False, recipe="fp16")
+    run = replace(green, checks=(*green.checks, extra))
+    assert run.verdict is Verdict.PASS
+    assert run.layers[LAYERS.index("conversion")].exploratory == 1
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_without_a_gating_check_is_not_green(green: Run, layer: str) -> None:
+    kept = [item for item in green.checks if item.layer != layer]
+    run = replace(green, checks=(*kept, check(layer, gating=False)))
+    assert run.exit_code == 3
+    assert layer in run.sentence()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"engines": ENGINES[:1]},
+        {"engines": (ENGINES[0], replace(ENGINES[1], available=False, reason="no coremltools"))},
+        {"engines": (ENGINES[0], replace(ENGINES[1], executed=False))},
+        {"gaps": ("suites/x.py::test_y was skipped: no reason",)},
+        {"goldens": (GoldenState("mini", "song", "missing", "was deleted"),)},
+        {"goldens": (GoldenState("mini", "song", "stale", "other weights"),)},
+        {"goldens": (GoldenState("mini", "song", "unrecorded", "no fingerprint"),)},
+        {"goldens": (GoldenState("mini", "song", "a word nobody knows", "?"),)},
+        {"checks": ()},
+    ],
+)
+def test_what_was_not_looked_at_is_never_green(green: Run, broken: dict[str, Any]) -> None:
+    run = replace(green, **broken)
+    assert run.exit_code == 3
+    assert run.sentence().startswith("NOT EVALUATED")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"problems": ("a test process died",)},
+        {"goldens": (GoldenState("mini", "song", "corrupt", "a byte differs"),)},
+        {"goldens": (GoldenState("mini", "song", "drift", "1e-3 off"),)},
+    ],
+)
+def test_what_is_broken_is_red(green: Run, broken: dict[str, Any]) -> None:
+    run = replace(green, **broken)
+    assert run.exit_code == 1
+    assert next(iter(broken.values()))[0] is not None
+    assert run.red
+
+
+def test_two_checks_of_one_identity_are_red_because_one_would_hide_the_other(green: Run) -> None:
+    run = replace(green, checks=(*green.checks, green.checks[0]))
+    assert run.exit_code == 1
+    assert "duplicate" in run.sentence()
+
+
+def test_a_required_engine_is_required_only_on_request(green: Run) -> None:
+    profile = replace(green.profile, engines=("torch", "mil", "coreml"))
+    assert replace(green, profile=profile).exit_code == 3
+
+
+def test_a_run_survives_its_document(green: Run) -> None:
+    run = replace(green, artefacts={"separation": ({"snr_db": -math.inf, "sdr_db": None},)})
+    again = Run.from_json(run.to_json())
+    assert again.checks == run.checks
+    assert again.artefacts["separation"][0]["snr_db"] == -math.inf
+    assert again.to_json() == run.to_json()
+
+
+def test_the_document_is_strict_json(green: Run) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    json.loads(green.to_json(), parse_constant=refuse)
+
+
+def test_a_stored_verdict_is_not_trusted(green: Run) -> None:
+    document = json.loads(green.to_json())
+    document["checks"][0]["outcome"]["verdict"] = "fail"
+    assert Run.from_json(json.dumps(document)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 1000])
+def test_a_truncated_document_is_refused(green: Run, cut: int) -> None:
+    with pytest.raises(RunError):
+        Run.from_json(green.to_json()[:cut])
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'])
+def test_what_is_no_run_is_refused(text: str) -> None:
+    with pytest.raises(RunError):
+        Run.from_json(text)
