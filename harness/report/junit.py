@@ -1,0 +1,112 @@
+"""The run as JUnit XML (the family that CI systems know as xunit1).
+
+In: a `Run`. Out: one XML document with a test suite for each layer and a test case for each check.
+An exploratory check carries what it measured as properties and is never a failure; what was not
+evaluated is skipped, with its reason. What broke besides the checks is an error of suite "harness",
+so that no reader of this file alone sees green where the run is red.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from harness.report.text import printable
+from harness.report.view import build_page
+from harness.verdicts import LAYERS, Check, Run, Verdict
+
+_PROPERTIES = ("headroom_db", "tolerance_ratio")
+
+
+def junit_xml(run: Run) -> str:
+    """Return the JUnit document of ``run``."""
+    root = ET.Element("testsuites", name="parity")
+    harness = _harness(run)
+    suites = [
+        _suite(layer, [check for check in run.checks if check.layer == layer], run.started)
+        for layer in LAYERS
+    ]
+    for suite in [*suites, *([harness] if harness is not None else [])]:
+        root.append(suite)
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    root.set("time", f"{run.duration_s:.3f}")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(layer: str, checks: Sequence[Check], started: str) -> ET.Element:
+    suite = ET.Element("testsuite", name=layer)
+    for check in checks:
+        suite.append(_case(check))
+    _count(suite, sum(check.duration_s for check in checks), started)
+    return suite
+
+
+def _case(check: Check) -> ET.Element:
+    outcome, verdict = check.outcome, check.verdict
+    case = ET.Element(
+        "testcase",
+        classname=f"parity.{check.layer}",
+        name=printable(check.id),
+        time=f"{check.duration_s:.3f}",
+    )
+    properties = ET.SubElement(case, "properties")
+    facts = {
+        "verdict": verdict.value,
+        "gating": "true" if check.gating else "false",
+        "expected": outcome.expected,
+        "observed": outcome.observed,
+    }
+    facts |= {
+        name: f"{getattr(outcome, name):.6g}"
+        for name in _PROPERTIES
+        if getattr(outcome, name) is not None
+    }
+    if not check.gating:
+        facts["reason"] = outcome.reason
+    facts["command"] = check.command
+    for name, value in facts.items():
+        if value:
+            ET.SubElement(properties, "property", name=name, value=printable(value))
+    if verdict is Verdict.NOT_EVALUATED:
+        ET.SubElement(case, "skipped", message=printable(outcome.reason))
+    elif verdict is Verdict.FAIL and check.gating:
+        failure = ET.SubElement(case, "failure", message=printable(outcome.reason), type="parity")
+        failure.text = printable(
+            f"expected: {outcome.expected}\nobserved: {outcome.observed}\n"
+            f"reproduce: {check.command or 'no command recorded'}"
+        )
+    return case
+
+
+def _harness(run: Run) -> ET.Element | None:
+    """Return a suite for what broke or was missing besides the checks."""
+    page = build_page(run)
+    own = {
+        f"{check.id}: {check.outcome.reason}"
+        for check in run.checks
+        if check.verdict is Verdict.NOT_EVALUATED
+    }
+    missing = [reason for reason in run.missing if reason not in own]
+    if not page.banner.broken and not missing:
+        return None
+    suite = ET.Element("testsuite", name="harness")
+    for kind, reasons in (("error", page.banner.broken), ("skipped", missing)):
+        for reason in reasons:
+            case = ET.SubElement(
+                suite, "testcase", classname="parity.harness", name=printable(reason), time="0.000"
+            )
+            ET.SubElement(case, kind, message=printable(reason))
+    _count(suite, 0.0, run.started)
+    return suite
+
+
+def _count(suite: ET.Element, duration_s: float, started: str) -> None:
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    suite.set("failures", str(len(suite.findall("testcase/failure"))))
+    suite.set("errors", str(len(suite.findall("testcase/error"))))
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    suite.set("time", f"{duration_s:.3f}")
+    if started:
+        suite.set("timestamp", printable(started))

@@ -1,0 +1,153 @@
+"""From a run to files: the page, the JUnit document and the Markdown summary.
+
+In: a `Run`. Out: text, or a folder that holds ``index.html``, ``junit.xml``, ``summary.md`` and the
+``run.json`` that they were made from. Each file appears whole or not at all. The bytes depend on
+the run alone: nothing here reads a clock, a path or the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.atomic import write_text
+from harness.report import text, units
+from harness.report.junit import junit_xml
+from harness.report.plots import headroom_figure, network_figure
+from harness.report.summary import summary_markdown
+from harness.report.view import Page, build_page
+from harness.report.view_checks import sortable
+from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
+from harness.report.view_network import NetworkGroup, Panel
+from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
+from harness.verdicts import Run
+
+SECTIONS = (
+    ("verdict", "Verdict"),
+    ("ladder", "Ladder"),
+    ("recipes", "Recipes"),
+    ("checks", "Checks"),
+    ("stems", "Stems"),
+    ("network", "Error along the network"),
+    ("precision", "Precision map"),
+    ("goldens", "Goldens"),
+    ("provenance", "Provenance"),
+    ("terms", "Terms"),
+)
+
+
+def render(run: Run) -> str:
+    """Return the page of ``run``: one HTML document that needs no other file and no network."""
+    page = build_page(run)
+    script = _asset("script.js")
+    html = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            sections=SECTIONS,
+            headroom_figure=_headroom(page),
+            undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
+            networks=_networks(page.networks),
+            network_limit_db=NETWORK_LIMIT_DB,
+            stem_limit_db=STEM_LIMIT_DB,
+            style=_asset("style.css"),
+            script=script,
+            script_hash=_content_hash(script),
+        )
+    )
+    return text.printable(html)
+
+
+def write_report(run: Run, out_dir: Path) -> Path:
+    """Write the report of ``run`` into ``out_dir`` and return the path of its page.
+
+    Raises:
+        OSError: the folder can't be made or written; files that are there stay as they are.
+    """
+    out_dir = Path(out_dir)
+    index = out_dir / "index.html"
+    documents = {
+        out_dir / "run.json": run.to_json(),
+        out_dir / "junit.xml": junit_xml(run),
+        out_dir / "summary.md": summary_markdown(run),
+        index: render(run),
+    }
+    for target, content in documents.items():
+        write_text(target, content)
+    return index
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        db=units.db,
+        headroom=units.headroom,
+        seconds=units.seconds,
+        position=units.position,
+        size=units.size,
+        count=units.count,
+        plural=lambda number, noun: units.plural(number, noun),
+        words=text.words,
+        listing=text.listing,
+        sortable=_sort_value,
+        bounds=_bounds,
+        exponents=text.exponents,
+    )
+    return environment
+
+
+def _sort_value(value: float | None) -> str:
+    """Return a number that JavaScript reads: what is unknown sorts first."""
+    return f"{max(min(sortable(value), 1e9), -1e9):.4f}"
+
+
+def _bounds(value: str) -> Markup:
+    """Return a list of bounds that breaks between two of them and never inside ``1e-5``."""
+    parts = text.exponents(value).split(", ") if value else [units.NOT_COMPUTED]
+    short = Markup('<span class="nowrap">{}</span>')
+    return Markup(", ").join(short.format(part) if len(part) < 24 else part for part in parts)
+
+
+def _asset(name: str) -> Markup:
+    """Return a style sheet or script of ours; no text of a run is in it."""
+    source = Path(__file__).with_name("templates") / name
+    return Markup(source.read_text(encoding="utf-8"))
+
+
+def _content_hash(script: str) -> str:
+    """Return what lets this script run, and no other, under the page's security policy."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _headroom(page: Page) -> Markup | None:
+    if any(row.bar_side for layer in page.checks for row in layer.gating):
+        return headroom_figure(page.checks, "headroom")
+    return None
+
+
+def _networks(
+    groups: Sequence[NetworkGroup],
+) -> list[tuple[NetworkGroup, list[tuple[Panel, Markup | None]]]]:
+    drawn = []
+    for place, group in enumerate(groups):
+        panels = [
+            (panel, network_figure(panel, f"network-{place}-{index}") if panel.points else None)
+            for index, panel in enumerate(group.panels)
+        ]
+        drawn.append((group, panels))
+    return drawn

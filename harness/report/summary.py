@@ -1,0 +1,123 @@
+"""The run in short Markdown, for the page of a CI job.
+
+In: a `Run`. Out: Markdown of at most `LIMIT_BYTES`: verdict, ladder, recipes, what failed, what
+was not evaluated, and where the rest is. A service that drops a summary which is too long never
+gets one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report.text import listing, markdown
+from harness.report.units import count, headroom, seconds
+from harness.report.view import Banner, Page, build_page
+from harness.verdicts import Run
+
+LIMIT_BYTES = 64_000
+_SHOWN = 20
+_SIGNS = {"pass": "✓", "fail": "✕", "not_evaluated": "○", "measured": "≈"}
+_LINKS = (
+    "Whole report: `index.html`; data: `run.json`; for machines: `junit.xml` (all of them in this "
+    "folder)."
+)
+
+
+def summary_markdown(run: Run) -> str:
+    """Return the summary of ``run``."""
+    page = build_page(run)
+    banner = page.banner
+    blocks = [
+        f"## {_SIGNS[banner.state]} {banner.word.upper()}: {markdown(banner.headline)}",
+        _facts(banner),
+        _ladder(page),
+        _recipes(page),
+        _failures(banner),
+        _list("What broke that the checks rest on", banner.broken),
+        _list("What was not evaluated", (*filter(None, [banner.emulation]), *banner.missing)),
+    ]
+    return _fit([block for block in blocks if block])
+
+
+def _fit(blocks: Sequence[str]) -> str:
+    """Return as many blocks as fit, whole ones only, and the links."""
+    kept, left = [], LIMIT_BYTES - len(_LINKS.encode()) - 80
+    for block in blocks:
+        left -= len(block.encode()) + 2
+        if left < 0:
+            kept.append("The rest is too long for this page.")
+            break
+        kept.append(block)
+    return "\n\n".join([*kept, _LINKS]) + "\n"
+
+
+def _facts(banner: Banner) -> str:
+    engines = [engine.name for engine in banner.engines if engine.state == "executed"]
+    parts = [
+        f"subjects {_short_listing(banner.subjects)}",
+        f"engines {_short_listing(engines)}",
+        f"gating recipes {_short_listing(banner.gating_recipes)}",
+        f"exploratory {_short_listing(banner.exploratory_recipes)}",
+        f"goldens: {markdown(banner.goldens)}",
+        f"took {seconds(banner.duration_s)}",
+    ]
+    return "; ".join(parts).capitalize() + "."
+
+
+def _short_listing(names: Sequence[str]) -> str:
+    return markdown(listing(list(names)))
+
+
+def _ladder(page: Page) -> str:
+    lines = [
+        "| layer | verdict | pass | fail | not evaluated | exploratory | least headroom | time |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for rung in page.ladder:
+        word = rung.word if rung.required else f"{rung.word} (not required)"
+        cells = [
+            rung.name,
+            f"{_SIGNS[rung.state]} {word}",
+            count(rung.passed),
+            count(rung.failed),
+            count(rung.not_evaluated),
+            count(rung.exploratory),
+            headroom(rung.worst_headroom_db),
+            seconds(rung.duration_s),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + (f"\n\n{page.advice}" if page.advice else "")
+
+
+def _recipes(page: Page) -> str:
+    lines = []
+    for view in page.recipes[:_SHOWN]:
+        name = " · ".join(filter(None, [view.subject, view.recipe]))
+        found = "; ".join(
+            f"{gate.layer} ({gate.gate}): {', '.join(gate.sentences)}" for gate in view.gates
+        )
+        lines.append(
+            f"- {_SIGNS[view.state]} **{markdown(name)}**, {view.word}: "
+            f"{markdown(found or 'no check of this run used it', 900)}"
+        )
+    if len(page.recipes) > _SHOWN:
+        lines.append(f"- and {len(page.recipes) - _SHOWN} more")
+    return "### Precision recipes\n\n" + "\n".join(lines) if lines else ""
+
+
+def _failures(banner: Banner) -> str:
+    lines = [
+        f"- **{markdown(f'{row.layer}: {row.what}')}** ({markdown(row.context)}): "
+        f"{markdown(row.observed)}; expected {markdown(row.expected)}"
+        for row in banner.failures[:_SHOWN]
+    ]
+    if len(banner.failures) > _SHOWN:
+        lines.append(f"- and {len(banner.failures) - _SHOWN} more")
+    return "### What failed\n\n" + "\n".join(lines) if lines else ""
+
+
+def _list(title: str, reasons: Sequence[str]) -> str:
+    lines = [f"- {markdown(reason)}" for reason in reasons[:_SHOWN]]
+    if len(reasons) > _SHOWN:
+        lines.append(f"- and {len(reasons) - _SHOWN} more")
+    return f"### {title}\n\n" + "\n".join(lines) if lines else ""

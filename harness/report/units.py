@@ -1,0 +1,112 @@
+"""Numbers in words, each with its unit.
+
+In: plain Python numbers, ``None`` where something was not computed. Out: short text for people.
+An SNR of ``inf`` means that two tensors are identical and reads "exact"; NaN reads "not a number".
+"""
+
+from __future__ import annotations
+
+import math
+
+NOT_COMPUTED = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+_NBSP = "\N{NO-BREAK SPACE}"
+
+
+def db(value: float | None, digits: int = 1) -> str:
+    """Return a ratio in decibels; ``inf`` is "exact"."""
+    return _decibels(value, digits, "dB", sign=False)
+
+
+def dbfs(value: float | None, digits: int = 1) -> str:
+    """Return a level relative to full scale; ``-inf`` is "silence"."""
+    if value == -math.inf:
+        return "silence"
+    return _decibels(value, digits, "dBFS", sign=False)
+
+
+def headroom(value: float | None) -> str:
+    """Return a distance to a bound in decibels, with its sign; ``inf`` is "exact"."""
+    return _decibels(value, 1, "dB", sign=True)
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration in the unit that suits it."""
+    if value is None or not math.isfinite(value):
+        return NOT_COMPUTED
+    if value == 0.0:
+        return f"0{_NBSP}s"
+    if value < 0.001:
+        return f"<{_NBSP}1{_NBSP}ms"
+    if value < 0.9995:
+        return f"{value * 1e3:.0f}{_NBSP}ms"
+    if value < 59.95:
+        return f"{value:.1f}{_NBSP}s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}{_NBSP}min {rest:02d}{_NBSP}s"
+    return f"{minutes // 60}{_NBSP}h {minutes % 60:02d}{_NBSP}min"
+
+
+def position(value: float | None) -> str:
+    """Return a position in a signal in seconds."""
+    if value is None or not math.isfinite(value):
+        return NOT_COMPUTED
+    return f"{value:.1f}{_NBSP}s"
+
+
+def size(value: float | None) -> str:
+    """Return a number of bytes in decimal units."""
+    if value is None or not math.isfinite(value):
+        return NOT_COMPUTED
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(value) < 999.5 or unit == "GB":
+            break
+        value /= 1000.0
+    digits = 0 if unit == "bytes" or value >= 100 else 1
+    return f"{value:.{digits}f}{_NBSP}{unit}"
+
+
+def count(value: float | None) -> str:
+    """Return a count with its thousands apart."""
+    if value is None or not math.isfinite(value):
+        return NOT_COMPUTED
+    return f"{value:,.0f}".replace(",", _THIN)
+
+
+def factor(value: float | None) -> str:
+    """Return a multiplier with two significant digits."""
+    if value is None:
+        return NOT_COMPUTED
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinity"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def percent(part: float, whole: float) -> float:
+    """Return ``part`` of ``whole`` in percent, 0 where the whole is nothing."""
+    return round(100.0 * part / whole, 2) if whole else 0.0
+
+
+def plural(number: int, noun: str, many: str = "") -> str:
+    """Return ``1 check`` or ``2 checks``."""
+    return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
+
+
+def _decibels(value: float | None, digits: int, unit: str, *, sign: bool) -> str:
+    if value is None:
+        return NOT_COMPUTED
+    if math.isnan(value):
+        return "not a number"
+    if value == math.inf:
+        return "exact"
+    if value == -math.inf:
+        return f"{_MINUS}∞{_NBSP}{unit}"
+    rounded = round(value, digits) + 0.0  # no "-0.0"
+    text = f"{abs(rounded):.{digits}f}{_NBSP}{unit}"
+    if rounded < 0:
+        return _MINUS + text
+    return f"+{text}" if sign and rounded > 0 else text

@@ -1,0 +1,275 @@
+"""The view model of the whole page: everything that it shows, and nothing of how it looks.
+
+In: a `Run`. Out: a frozen `Page` of texts and numbers, made without tensors, engines or pytest, so
+that a page, a Markdown summary and a test can all be written from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.report.reading import unique
+from harness.report.text import listing, words
+from harness.report.units import plural
+from harness.report.view_checks import (
+    MEASURED_WORDS,
+    CheckRow,
+    LayerChecks,
+    check_rows,
+    layer_checks,
+    ranked,
+    sortable,
+)
+from harness.report.view_network import Envelope, NetworkGroup, envelopes, network_groups
+from harness.report.view_origin import (
+    EngineView,
+    Facts,
+    GoldenView,
+    device,
+    engine_views,
+    golden_summary,
+    golden_views,
+    provenance,
+    undrawn,
+)
+from harness.report.view_precision import PrecisionMap, precision_maps
+from harness.report.view_recipes import RecipeView, recipe_views
+from harness.report.view_stems import SubjectStems, stem_views
+from harness.verdicts import Gate, LayerSummary, Run, Verdict
+
+LAYER_MEANINGS = {
+    "ops": "Each operation of the program alone, against float64.",
+    "stft": "The transform around the model, against torch.stft and torch.istft.",
+    "surgery": "The model with its STFT taken out, against the original, at every tap.",
+    "conversion": "The converted package, against PyTorch, at its outputs and taps.",
+    "end_to_end": "Audio in, stems out: every stem, channel and segment.",
+}
+NUMERICS_MEANINGS = {
+    "storage": "float32 arithmetic, one rounding to the declared type after each operation",
+    "float64": "float64 arithmetic: the reference",
+    "native": "the half-precision kernels of this machine",
+    "fp16_accumulate": "sums and products accumulate in FP16: the pessimistic bound",
+}
+
+
+@dataclass(frozen=True)
+class Banner:
+    """The verdict, what it rests on, and what it does not cover.
+
+    Attributes:
+        emulation: what the executed engines can't tell about a device; empty if Core ML ran.
+        failures: the gating checks that failed, least headroom first.
+        broken: what turned the run red besides checks (the harness, goldens, duplicates).
+        missing: what was required and not looked at.
+    """
+
+    state: str
+    word: str
+    headline: str
+    subjects: tuple[str, ...]
+    profile: str
+    cases: tuple[str, ...]
+    gating_recipes: tuple[str, ...]
+    exploratory_recipes: tuple[str, ...]
+    engines: tuple[EngineView, ...]
+    numerics: tuple[tuple[str, str], ...]
+    device: str
+    goldens: str
+    gating_checks: int
+    exploratory_checks: int
+    exploratory_unmet: int
+    emulation: str
+    failures: tuple[CheckRow, ...]
+    broken: tuple[str, ...]
+    missing: tuple[str, ...]
+    started: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One layer of the ladder."""
+
+    layer: str
+    name: str
+    meaning: str
+    state: str
+    word: str
+    reason: str
+    required: bool
+    passed: int
+    failed: int
+    not_evaluated: int
+    exploratory: int
+    worst_headroom_db: float | None
+    worst: CheckRow | None
+    duration_s: float
+
+    @property
+    def total(self) -> int:
+        """The number of gating checks."""
+        return self.passed + self.failed + self.not_evaluated
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the report shows."""
+
+    title: str
+    banner: Banner
+    ladder: tuple[Rung, ...]
+    advice: str
+    checks: tuple[LayerChecks, ...]
+    recipes: tuple[RecipeView, ...]
+    stems: tuple[SubjectStems, ...]
+    networks: tuple[NetworkGroup, ...]
+    envelopes: tuple[Envelope, ...]
+    precision: tuple[PrecisionMap, ...]
+    goldens: tuple[GoldenView, ...]
+    gates: tuple[Gate, ...]
+    provenance: tuple[Facts, ...]
+    undrawn: tuple[str, ...]
+
+
+def build_page(run: Run) -> Page:
+    """Compute the view model of ``run``."""
+    rows = check_rows(run)
+    ladder = tuple(_rung(layer, rows) for layer in run.layers)
+    return Page(
+        title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
+        banner=_banner(run, rows),
+        ladder=ladder,
+        advice=_advice(ladder),
+        checks=layer_checks(rows),
+        recipes=recipe_views(run, rows),
+        stems=stem_views(run),
+        networks=network_groups(run),
+        envelopes=envelopes(run),
+        precision=precision_maps(run),
+        goldens=golden_views(run),
+        gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
+        provenance=provenance(run),
+        undrawn=undrawn(run),
+    )
+
+
+def _banner(run: Run, rows: Sequence[CheckRow]) -> Banner:
+    failing = {
+        f"{check.id}: {check.outcome.reason}"
+        for check in run.checks
+        if check.gating and check.verdict is Verdict.FAIL
+    }
+    failures = ranked(row for row in rows if row.state == "fail")
+    broken = tuple(reason for reason in run.red if reason not in failing)
+    gating = _labels(run, "recipe", gating=True)
+    return Banner(
+        state=run.verdict.value,
+        word=words(run.verdict.value),
+        headline=_headline(run, len(failures), len(broken)),
+        subjects=run.profile.subjects or _labels(run, "subject"),
+        profile=run.profile.name,
+        cases=run.profile.cases or _labels(run, "case"),
+        gating_recipes=gating,
+        exploratory_recipes=tuple(
+            name for name in _labels(run, "recipe", gating=False) if name not in gating
+        ),
+        engines=engine_views(run),
+        numerics=tuple(
+            (name, NUMERICS_MEANINGS.get(name, "")) for name in _labels(run, "numerics")
+        ),
+        device=device(run),
+        goldens=golden_summary(run),
+        gating_checks=sum(row.gating for row in rows),
+        exploratory_checks=sum(not row.gating for row in rows),
+        exploratory_unmet=sum(row.word == MEASURED_WORDS["fail"] for row in rows),
+        emulation=_emulation(run),
+        failures=failures,
+        broken=broken,
+        missing=run.missing,
+        started=run.started,
+        duration_s=run.duration_s,
+    )
+
+
+def _labels(run: Run, name: str, *, gating: bool | None = None) -> tuple[str, ...]:
+    """Return the values of a label among the checks that were evaluated, in their first order."""
+    return unique(
+        check.labels.get(name, "")
+        for check in run.checks
+        if check.verdict is not Verdict.NOT_EVALUATED and gating in (None, check.gating)
+    )
+
+
+def _headline(run: Run, failures: int, broken: int) -> str:
+    gating = sum(check.gating for check in run.checks)
+    if run.verdict is Verdict.FAIL:
+        parts = []
+        if failures:
+            parts.append(f"{failures} of {plural(gating, 'gating check')} failed")
+        if broken:
+            parts.append(f"{plural(broken, 'thing')} that the checks rest on broke")
+        return f"{', and '.join(parts)}."
+    if run.verdict is Verdict.PASS:
+        return f"All {plural(gating, 'gating check')} hold."
+    if not any(check.verdict is not Verdict.NOT_EVALUATED for check in run.checks):
+        return "Nothing was evaluated, so nothing is proven."
+    return (
+        f"Nothing failed, but {plural(len(run.missing), 'required thing')} "
+        f"{'was' if len(run.missing) == 1 else 'were'} not looked at, so this run proves no parity."
+    )
+
+
+def _emulation(run: Run) -> str:
+    executed = {engine.name for engine in run.engines if engine.executed}
+    if "coreml" in executed:
+        return ""
+    reasons = [engine.reason for engine in run.engines if engine.name == "coreml" and engine.reason]
+    why = f" ({reasons[0].rstrip('.')})" if reasons else ""
+    if "mil" not in executed:
+        return f"The Core ML engine did not run{why}, and no other engine executed a package."
+    return (
+        f"The Core ML engine did not run{why}. The package was executed by an emulation that "
+        "follows its operations and declared precisions. An emulation is not the Neural Engine: "
+        "what a device's own kernels add or leave out is not in these numbers."
+    )
+
+
+def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
+    mine = [
+        row
+        for row in rows
+        if row.layer == layer.layer and row.gating and row.headroom_db is not None
+    ]
+    worst = min(mine, key=lambda row: sortable(row.headroom_db), default=None)
+    return Rung(
+        layer=layer.layer,
+        name=words(layer.layer),
+        meaning=LAYER_MEANINGS.get(layer.layer, ""),
+        state=layer.verdict.value,
+        word=words(layer.verdict.value),
+        reason=layer.reason,
+        required=layer.required,
+        passed=layer.counts["pass"],
+        failed=layer.counts["fail"],
+        not_evaluated=layer.counts["not_evaluated"],
+        exploratory=layer.exploratory,
+        worst_headroom_db=worst.headroom_db if worst else None,
+        worst=worst,
+        duration_s=layer.duration_s,
+    )
+
+
+def _advice(ladder: Sequence[Rung]) -> str:
+    failing = [rung for rung in ladder if rung.state == "fail"]
+    if not failing:
+        return ""
+    if len(failing) == 1:
+        below = "every rung below it holds"
+        if any(rung.state != "pass" for rung in ladder[: ladder.index(failing[0])]):
+            below = "a rung below it was not evaluated"
+        return f"Only {failing[0].name} fails; {below}."
+    return (
+        f"The lowest rung that fails is {failing[0].name}: start there, since what is above rests "
+        "on it."
+    )

@@ -1,0 +1,218 @@
+"""View models of the checks: one row each, sorted so that what matters comes first.
+
+In: the checks of a run. Out: frozen rows and one table per layer; numbers stay numbers, the page
+gives them their units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.report.text import words
+from harness.report.units import db, dbfs
+from harness.verdicts import LAYERS, Check, Gate, Run, Verdict
+
+BAR_RANGE_DB = 60.0
+"""The headroom that fills one half of a bar."""
+
+GATING_WORDS = {"pass": "pass", "fail": "fail", "not_evaluated": "not evaluated"}
+MEASURED_WORDS = {"pass": "meets", "fail": "does not meet", "not_evaluated": "not evaluated"}
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One check as the table shows it.
+
+    Attributes:
+        anchor: the id of its row in the page.
+        state: ``pass``, ``fail``, ``not_evaluated``, or ``measured`` for an exploratory check that
+            was evaluated; the page colours by it.
+        word: the verdict in words; an exploratory check meets a gate or does not.
+        what, context, executed: the labels, in three groups.
+        reason: why it is not a pass; empty for a pass.
+        bar_percent: the length of the headroom bar in percent of the whole width, at most 50.
+        bar_side: ``above`` or ``below`` the bound, ``exact``, or empty without a headroom.
+        passes_with: the tightest gate that this check would still have met.
+    """
+
+    anchor: str
+    id: str
+    layer: str
+    state: str
+    word: str
+    gating: bool
+    what: str
+    context: str
+    executed: str
+    gate: str
+    expected: str
+    observed: str
+    reason: str
+    headroom_db: float | None
+    bar_percent: float
+    bar_side: str
+    passes_with: tuple[str, ...]
+    duration_s: float
+    command: str
+
+
+@dataclass(frozen=True)
+class LayerChecks:
+    """The checks of one layer: the gating ones, and the exploratory ones apart."""
+
+    layer: str
+    name: str
+    gating: tuple[CheckRow, ...]
+    exploratory: tuple[CheckRow, ...]
+
+    @property
+    def attention(self) -> tuple[CheckRow, ...]:
+        """The gating checks that failed or were not evaluated."""
+        return tuple(row for row in self.gating if row.state != "pass")
+
+    @property
+    def passing(self) -> tuple[CheckRow, ...]:
+        """The gating checks that pass."""
+        return tuple(row for row in self.gating if row.state == "pass")
+
+    @property
+    def failed(self) -> int:
+        """How many gating checks failed."""
+        return sum(row.state == "fail" for row in self.gating)
+
+    @property
+    def not_evaluated(self) -> int:
+        """How many gating checks were not evaluated."""
+        return sum(row.state == "not_evaluated" for row in self.gating)
+
+
+def check_rows(run: Run) -> tuple[CheckRow, ...]:
+    """Return a row for each check, in the order of the run.
+
+    Where the run has one subject only, its name is left out of the rows: the page says it once.
+    """
+    subjects = run.profile.subjects
+    only = subjects[0] if len(subjects) == 1 else ""
+    return tuple(_row(check, index, only) for index, check in enumerate(run.checks))
+
+
+def layer_checks(rows: Sequence[CheckRow]) -> tuple[LayerChecks, ...]:
+    """Return a table for each layer, also for those without a check."""
+    tables = []
+    for layer in LAYERS:
+        gating = ranked(row for row in rows if row.layer == layer and row.gating)
+        exploratory = ranked(row for row in rows if row.layer == layer and not row.gating)
+        tables.append(LayerChecks(layer, words(layer), gating, exploratory))
+    return tuple(tables)
+
+
+def ranked(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
+    """Return failed rows, then those not evaluated, then the others; least headroom first."""
+    return tuple(sorted(rows, key=_rank))
+
+
+def _rank(row: CheckRow) -> tuple[int, float, str]:
+    order = {"fail": 0, "not_evaluated": 1}.get(row.state, 2)
+    return order, sortable(row.headroom_db), row.id
+
+
+def sortable(value: float | None) -> float:
+    """Return a number to sort by: what is unknown or no number comes before everything."""
+    return -math.inf if value is None or math.isnan(value) else value
+
+
+def _row(check: Check, index: int, only_subject: str) -> CheckRow:
+    outcome, verdict = check.outcome, check.verdict
+    labels = check.labels
+    percent, side = _bar(outcome.headroom_db)
+    measured = not check.gating and verdict is not Verdict.NOT_EVALUATED
+    vocabulary = GATING_WORDS if check.gating else MEASURED_WORDS
+    what = [labels[name] for name in ("what", "tensor", "stem", "channel") if labels.get(name)]
+    context = [labels[name] for name in ("subject", "case", "recipe") if labels.get(name)]
+    if context and labels.get("subject") == only_subject:
+        context = context[1:]
+    executed = [labels[name] for name in ("engine", "numerics") if labels.get(name)]
+    return CheckRow(
+        anchor=f"check-{index + 1}",
+        id=check.id,
+        layer=check.layer,
+        state="measured" if measured else verdict.value,
+        word=vocabulary[verdict.value],
+        gating=check.gating,
+        what=" · ".join(what) or (words(check.gate.name) if check.gate else check.layer),
+        context=" · ".join(context),
+        executed=", ".join(executed),
+        gate=words(check.gate.name) if check.gate else "",
+        expected=outcome.expected or (check.gate.describe() if check.gate else ""),
+        observed=outcome.observed,
+        reason="" if verdict is Verdict.PASS else outcome.reason,
+        headroom_db=outcome.headroom_db,
+        bar_percent=percent,
+        bar_side=side,
+        passes_with=_passes_with(check),
+        duration_s=check.duration_s,
+        command=check.command,
+    )
+
+
+def _bar(headroom_db: float | None) -> tuple[float, str]:
+    if headroom_db is None or math.isnan(headroom_db):
+        return 0.0, ""
+    if headroom_db == math.inf:
+        return 50.0, "exact"
+    share = min(abs(headroom_db), BAR_RANGE_DB) / BAR_RANGE_DB
+    return round(50.0 * share, 1), "above" if headroom_db >= 0 else "below"
+
+
+def _passes_with(check: Check) -> tuple[str, ...]:
+    gate, outcome = check.gate, check.outcome
+    if gate is None or not outcome.metrics:
+        return ()
+    found = [_elementwise(gate, outcome.tolerance_ratio)]
+    if outcome.metrics.get("silent") is True:
+        found.append(_level(outcome.metrics.get("error_rms_dbfs")))
+    elif gate.min_snr_db is not None:
+        found.append(_snr(outcome.metrics.get("snr_db")))
+    value = outcome.metrics.get("value")
+    if isinstance(value, (int, float)):
+        found.append(
+            f"at most {value:.4g} {gate.unit}".rstrip() if gate.at_most is not None else ""
+        )
+        found.append(
+            f"at least {value:.4g} {gate.unit}".rstrip() if gate.at_least is not None else ""
+        )
+    return tuple(text for text in found if text)
+
+
+def _elementwise(gate: Gate, ratio: float | None) -> str:
+    if gate.rtol is None or gate.atol is None or ratio is None:
+        return ""
+    if ratio == 0.0:
+        return "rtol 0, atol 0"
+    if not math.isfinite(ratio):
+        return "no multiple of these tolerances"
+    return f"rtol {_up(gate.rtol * ratio)}, atol {_up(gate.atol * ratio)}"
+
+
+def _up(tolerance: float) -> str:
+    """Return two digits, rounded up: a tolerance rounded down would not pass."""
+    if tolerance == 0.0:
+        return "0"
+    step = 10.0 ** (math.floor(math.log10(tolerance)) - 1)
+    return f"{math.ceil(round(tolerance / step, 9)) * step:.2g}"
+
+
+def _snr(value: object) -> str:
+    if not isinstance(value, (int, float)) or math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "any SNR" if value > 0 else "no SNR"
+    return f"SNR > {db(math.floor(value * 10.0) / 10.0)}"
+
+
+def _level(value: object) -> str:
+    if not isinstance(value, (int, float)) or math.isnan(value):
+        return ""
+    return "no error" if value == -math.inf else f"error at most {dbfs(value)}"

@@ -1,0 +1,200 @@
+"""View models of what a run rests on: goldens, engines and provenance.
+
+In: a run. Out: tables of text. Provenance is whatever the run recorded: objects become tables of
+their own, plain values one table that leads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report.text import words
+from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, Run
+
+ENGINE_WORDS = {
+    "torch": "PyTorch on this machine",
+    "mil": "emulation of the package, operation by operation",
+    "coreml": "Apple's Core ML runtime on macOS",
+    "onnx": "ONNX Runtime",
+    "capture": "a recording made on a Mac",
+    "process": "an external command",
+}
+_GOLDEN_WORDS = {
+    "match": "equal to the committed fingerprint",
+    "made": "made here, equal to the committed fingerprint",
+    "drift": "differs from the committed fingerprint",
+    "corrupt": "stored data is damaged",
+}
+_DRAWN = (
+    "error_along_network",
+    "precision_map",
+    "separation",
+    "gates_by_recipe",
+    "envelope",
+)
+
+
+_DEVICE_KEYS = ("processor", "device", "architecture", "cores", "cuda", "system")
+
+
+@dataclass(frozen=True)
+class EngineView:
+    """One engine: ``state`` is ``executed``, ``idle`` (available, not used) or ``absent``."""
+
+    name: str
+    meaning: str
+    state: str
+    word: str
+    reason: str
+    version: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class GoldenView:
+    """One golden; ``state`` is ``pass``, ``fail`` or ``not_evaluated``."""
+
+    subject: str
+    case: str
+    state: str
+    word: str
+    message: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A titled table of names and values."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+def engine_views(run: Run) -> tuple[EngineView, ...]:
+    """Return the engines, the executed ones first; required ones that are unknown are absent."""
+    found = [
+        EngineView(
+            name=engine.name,
+            meaning=ENGINE_WORDS.get(engine.name, ""),
+            state="executed" if engine.executed else "idle" if engine.available else "absent",
+            word=_engine_word(engine.executed, engine.available),
+            reason="" if engine.executed else engine.reason,
+            version=engine.version,
+            required=engine.name in run.profile.engines,
+        )
+        for engine in run.engines
+    ]
+    known = {engine.name for engine in run.engines}
+    found += [
+        EngineView(
+            name,
+            ENGINE_WORDS.get(name, ""),
+            "absent",
+            "did not run",
+            "this run says nothing about it",
+            "",
+            required=True,
+        )
+        for name in run.profile.engines
+        if name not in known
+    ]
+    order = ("executed", "idle", "absent")
+    return tuple(sorted(found, key=lambda engine: order.index(engine.state)))
+
+
+def _engine_word(executed: bool, available: bool) -> str:
+    if executed:
+        return "ran"
+    return "was available, not used" if available else "did not run"
+
+
+def golden_views(run: Run) -> tuple[GoldenView, ...]:
+    """Return the goldens: broken ones first, then those that could not be used."""
+    found = []
+    for golden in run.goldens:
+        state = "not_evaluated"
+        if golden.status in GREEN_GOLDENS:
+            state = "pass"
+        elif golden.status in RED_GOLDENS:
+            state = "fail"
+        found.append(
+            GoldenView(
+                subject=golden.subject,
+                case=golden.case,
+                state=state,
+                word=words(golden.status),
+                message=golden.message or _GOLDEN_WORDS.get(golden.status, ""),
+                sha256=golden.sha256,
+            )
+        )
+    order = ("fail", "not_evaluated", "pass")
+    return tuple(sorted(found, key=lambda golden: order.index(golden.state)))
+
+
+def golden_summary(run: Run) -> str:
+    """Return the state of the goldens in a few words."""
+    if not run.goldens:
+        return "no golden was used"
+    counts = Counter(golden.status for golden in run.goldens)
+    order = [*RED_GOLDENS, *sorted(set(counts) - set(RED_GOLDENS + GREEN_GOLDENS)), *GREEN_GOLDENS]
+    parts = [
+        f"{counts[status]} {_GOLDEN_WORDS.get(status, words(status))}"
+        for status in order
+        if counts[status]
+    ]
+    return "; ".join(parts)
+
+
+def provenance(run: Run) -> tuple[Facts, ...]:
+    """Return the tables of provenance; plain values lead."""
+    plain = [("Started (UTC)", run.started)] if run.started else []
+    tables = []
+    for name, value in run.provenance.items():
+        if isinstance(value, Mapping):
+            tables.append(Facts(words(str(name)).capitalize(), tuple(_flatten(value))))
+        else:
+            plain.append((words(str(name)).capitalize(), _value(value)))
+    return (Facts("This run", tuple(plain)), *(table for table in tables if table.rows))
+
+
+def device(run: Run) -> str:
+    """Return the machine in a few words; empty if the run did not record one."""
+    for name in ("device", "machine", "platform", "host"):
+        value = run.provenance.get(name)
+        if isinstance(value, Mapping):
+            wanted = [key for key in _DEVICE_KEYS if value.get(key)]
+            parts = [f"{value[key]} cores" if key == "cores" else str(value[key]) for key in wanted]
+            if parts:
+                return ", ".join(parts)
+        elif value:
+            return str(value)
+    return ""
+
+
+def undrawn(run: Run) -> tuple[str, ...]:
+    """Return the kinds of artefacts that this page has no figure for."""
+    return tuple(kind for kind in run.artefacts if kind not in _DRAWN)
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found = []
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            found += _flatten(item, f"{name}.")
+        else:
+            found.append((name, _value(item)))
+    return found
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not recorded"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_value(item) for item in value)
+    return str(value)

@@ -1,0 +1,236 @@
+"""The view models: what is counted, sorted and said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.report import units
+from harness.report.view import build_page
+from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
+
+
+def outcome(
+    snr_db: float = 70.0, headroom_db: float | None = 10.0, ratio: float | None = 0.5
+) -> Outcome:
+    met = snr_db > 60.0 and (ratio is None or ratio <= 1.0)
+    verdict = Verdict.PASS if met else Verdict.FAIL
+    return Outcome(verdict, "why", "", "", headroom_db, ratio, {"snr_db": snr_db, "silent": False})
+
+
+def run_of(*checks: Check) -> Run:
+    return Run(profile=Profile("default", subjects=("htdemucs_6s@seeded",)), checks=checks)
+
+
+def test_failures_come_first_then_gaps_then_the_least_headroom(
+    make_check: Callable[..., Check],
+) -> None:
+    found = {
+        "far": outcome(headroom_db=40.0),
+        "exact": outcome(snr_db=math.inf, headroom_db=math.inf, ratio=0.0),
+        "close": outcome(headroom_db=0.5),
+        "gap": not_evaluated("no golden"),
+        "bad": outcome(snr_db=50.0, headroom_db=-10.0),
+        "worse": outcome(snr_db=40.0, headroom_db=-20.0),
+        "shapeless": outcome(snr_db=40.0, headroom_db=None),
+    }
+    checks = [
+        make_check("conversion", "conversion", item, tensor=name) for name, item in found.items()
+    ]
+    layer = build_page(run_of(*checks)).checks[3]
+    assert [row.what for row in layer.gating] == [
+        "shapeless", "worse", "bad", "gap", "close", "far", "exact"
+    ]  # fmt: skip
+    assert [row.what for row in layer.attention] == ["shapeless", "worse", "bad", "gap"]
+
+
+def test_a_recipe_is_told_bound_by_bound(make_check: Callable[..., Check]) -> None:
+    ratios = [(70.0, 9.0), (65.0, 7.4), (61.0, 2.0), (66.0, 3.0), (55.0, 4.0), (58.0, 5.0)]
+    checks = [
+        make_check(
+            "conversion",
+            "conversion",
+            outcome(snr, -3.0, ratio),
+            False,
+            recipe="mixed",
+            tensor=str(index),
+        )
+        for index, (snr, ratio) in enumerate(ratios)
+    ]
+    (view,) = build_page(run_of(*checks)).recipes
+    assert (view.state, view.word, view.gating) == ("measured", "measured", False)
+    assert view.gates[0].sentences == (
+        "meets SNR > 60 dB on 4 of 6 checks (worst 55.0\N{NO-BREAK SPACE}dB)",
+        "does not meet rtol 0.001, atol 0.0001 on any of 6 checks "
+        "(the worst would need 9 times these tolerances)",
+    )
+    assert view.summary == "Meets no gate in full."
+
+
+def test_each_check_is_held_to_its_own_bound(make_check: Callable[..., Check]) -> None:
+    """Expected precision differs from tensor to tensor: one bound must not stand for all."""
+    checks = []
+    for index, limit in enumerate((62.0, 80.0)):
+        gate = Gate("expected_precision", "within 3 dB of its prediction", min_snr_db=limit)
+        item = make_check(
+            "conversion",
+            "conversion",
+            outcome(70.0, 70.0 - limit, None),
+            False,
+            recipe="mixed",
+            tensor=str(index),
+        )
+        checks.append(replace(item, gate=gate))
+    (view,) = build_page(run_of(*checks)).recipes
+    (bound,) = view.gates[0].bounds
+    assert (bound.met, bound.total) == (1, 2)
+    assert "62.0 to 80.0 dB" in bound.words
+
+
+def test_a_check_that_broke_early_does_not_meet_a_bound(make_check: Callable[..., Check]) -> None:
+    broken = Outcome(Verdict.FAIL, "shape: expected (2,), got (3,)", "", "")
+    item = make_check("conversion", "conversion", broken, False, recipe="mixed")
+    (view,) = build_page(run_of(item)).recipes
+    assert [(bound.met, bound.total) for bound in view.gates[0].bounds] == [(0, 1), (0, 1)]
+    assert view.gates[0].word == "does not meet"
+
+
+def test_a_recipe_that_nothing_used_is_not_evaluated(run: Run) -> None:
+    profile = replace(run.profile, recipes=(*run.profile.recipes, "palettized"))
+    view = build_page(replace(run, profile=profile)).recipes[-1]
+    assert (view.recipe, view.state, view.gating) == ("palettized", "not_evaluated", None)
+
+
+def test_gates_of_the_artefact_fill_in_where_no_check_is(run: Run) -> None:
+    row = {
+        "subject": "mini",
+        "recipe": "fp16",
+        "gating": False,
+        "meets": [
+            {"gate": "end_to_end", "met": False, "worst_headroom_db": -9.0, "worst_check": "vocals"}
+        ],
+    }
+    page = build_page(replace(run, artefacts={"gates_by_recipe": [row]}))
+    view = next(view for view in page.recipes if view.subject == "mini")
+    assert view.gates[0].sentences == ("does not meet SNR > 60 dB on any of 1 check",)
+    assert (view.gates[0].state, view.gates[0].worst) == ("measured", "vocals")
+
+
+def test_the_ladder_names_the_rung_to_start_from(broken_run: Run) -> None:
+    page = build_page(broken_run)
+    assert [rung.state for rung in page.ladder] == ["pass", "pass", "fail", "fail", "fail"]
+    assert "surgery" in page.advice
+    assert page.ladder[4].not_evaluated == 1
+    assert len(page.banner.failures) == 10
+    assert len(page.banner.broken) == 2
+
+
+def test_the_ladder_counts_what_the_run_counts(broken_run: Run) -> None:
+    page = build_page(broken_run)
+    for rung, layer in zip(page.ladder, broken_run.layers, strict=True):
+        assert (rung.passed, rung.failed, rung.not_evaluated) == tuple(layer.counts.values())
+        assert rung.total + rung.exploratory == sum(
+            check.layer == rung.layer for check in broken_run.checks
+        )
+
+
+@pytest.mark.parametrize("snr_db", [None, math.nan, 60.0])
+def test_a_stem_without_a_proven_ratio_counts_as_below(run: Run, snr_db: float | None) -> None:
+    row = {"subject": "s", "case": "c", "recipe": "fp32", "stem": "bass", "snr_db": snr_db}
+    page = build_page(replace(run, artefacts={"separation": [row]}))
+    assert page.stems[0].tables[0].below == 1
+
+
+def test_the_worst_case_of_each_stem_stands_in_the_matrix(run: Run) -> None:
+    base = {"subject": "s", "recipe": "fp32", "stem": "bass"}
+    rows = [
+        {**base, "case": case, "snr_db": snr}
+        for case, snr in (("a", 70.0), ("b", 61.5), ("c", math.inf))
+    ]
+    (view,) = build_page(replace(run, artefacts={"separation": rows})).stems
+    ((stem, (cell,)),) = view.matrix
+    assert (stem, cell.case, cell.snr_db) == ("bass", "b", 61.5)
+
+
+def test_drops_are_where_the_ratio_reaches_a_new_low(run: Run) -> None:
+    values = [math.inf, 80.0, 79.0, 95.0, 70.0, None, 69.5]
+    points = [
+        {"index": index, "op": f"op{index}", "snr_db": snr, "precision": "fp16"}
+        for index, snr in enumerate(values)
+    ]
+    row = {"subject": "s", "case": "c", "recipe": "r", "points": points}
+    (group,) = build_page(replace(run, artefacts={"error_along_network": [row]})).networks
+    panel = group.panels[0]
+    assert [(drop.point.op, drop.fell_db) for drop in panel.drops] == [
+        ("op4", 9.0), ("op2", 1.0), ("op6", 0.5)
+    ]  # fmt: skip
+    assert (panel.exact, panel.unknown, panel.below) == (1, 1, 0)
+
+
+def test_a_rule_that_matches_nothing_is_counted(run: Run) -> None:
+    (precision,) = build_page(run).precision
+    mixed = precision.cards[2]
+    assert mixed.idle_rules == 4, "five rules match nothing, one of them is optional"
+    assert mixed.split.fp32 == 22
+
+
+def test_the_tightest_gate_passes_and_nothing_tighter_is_claimed(
+    make_check: Callable[..., Check],
+) -> None:
+    item = make_check("conversion", "conversion", outcome(66.66, 6.66, 0.1234), tensor="freq")
+    row = build_page(run_of(item)).checks[3].gating[0]
+    assert row.passes_with == ("rtol 0.00013, atol 1.3e-05", "SNR > 66.6\N{NO-BREAK SPACE}dB")
+
+
+@given(st.floats(1e-12, 1e12))
+def test_a_tolerance_is_never_rounded_below_what_passes(ratio: float) -> None:
+    gate = GATES["conversion"]
+    check = Check("conversion", {}, True, gate, outcome(66.0, 1.0, ratio))
+    words = build_page(run_of(check)).checks[3].gating[0].passes_with[0]
+    rtol, atol = (float(part.split()[1]) for part in words.split(", "))
+    assert rtol >= 1e-3 * ratio * (1 - 1e-6)
+    assert atol >= 1e-4 * ratio * (1 - 1e-6)
+    assert rtol <= 1e-3 * ratio * 1.2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.inf, "exact"),
+        (-math.inf, "\N{MINUS SIGN}∞ dB"),
+        (math.nan, "not a number"),
+        (None, "\N{EN DASH}"),
+        (-0.04, "0.0 dB"),
+        (-12.34, "\N{MINUS SIGN}12.3 dB"),
+        (61.25, "61.2 dB"),
+    ],
+)
+def test_decibels_in_words(value: float | None, text: str) -> None:
+    assert units.db(value).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 s"), (0.0004, "< 1 ms"), (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
+     (512.4, "8 min 32 s"), (3599.6, "1 h 00 min"), (7384.0, "2 h 03 min"), (None, "\N{EN DASH}")],
+)  # fmt: skip
+def test_durations_in_words(value: float | None, text: str) -> None:
+    assert units.seconds(value).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (198_204_416, "198 MB"),
+     (6_300_000, "6.3 MB"), (None, "\N{EN DASH}")],
+)  # fmt: skip
+def test_sizes_in_words(value: float | None, text: str) -> None:
+    assert units.size(value).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+def test_thousands_stand_apart() -> None:
+    assert units.count(1_234_567) == "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"
