@@ -1,0 +1,40 @@
+"""From PyTorch to a Core ML package: precision recipes, trace, conversion, and audit of a package.
+
+``trace_inner_model`` once, then ``convert_to_coreml`` for each recipe; ``audit_package`` says
+whether any package has the precision that a recipe gives it.
+"""
+
+from __future__ import annotations
+
+from harness.conversion.audit import Audit, Difference, audit_package
+from harness.conversion.contract import check_contract
+from harness.conversion.convert import ConvertedPackage, convert_to_coreml
+from harness.conversion.precision_map import precision_map
+from harness.conversion.recipes import PrecisionRecipe, Rule, load_recipe, shipped_recipes
+from harness.conversion.selector import PrecisionSelector, create_precision_selector
+from harness.conversion.sidecar import module_paths, read_sidecar, tap_operations
+from harness.conversion.tap_mapping import TapLocation, TapMapping
+from harness.conversion.trace import TracedModel, trace_inner_model
+
+__all__ = [
+    "Audit",
+    "ConvertedPackage",
+    "Difference",
+    "PrecisionRecipe",
+    "PrecisionSelector",
+    "Rule",
+    "TapLocation",
+    "TapMapping",
+    "TracedModel",
+    "audit_package",
+    "check_contract",
+    "convert_to_coreml",
+    "create_precision_selector",
+    "load_recipe",
+    "module_paths",
+    "precision_map",
+    "read_sidecar",
+    "shipped_recipes",
+    "tap_operations",
+    "trace_inner_model",
+]

@@ -1,0 +1,208 @@
+"""Does a package have the precision that its recipe says, operation by operation?
+
+A package that is meant to be mixed and is all FP16 inside runs, and can be accurate enough to be
+released; only reading it tells. What is read are the declared element types of the values that its
+operations make and read. An operation differs from its recipe when
+
+- a value that it makes has another precision than the recipe gives the operation;
+- it should run in FP32, and reads a value or a constant that is narrower;
+- it rounds to FP16 what is only read as FP32 again, unless an FP16 operation stood between and
+  conversion took it out; or it widens a weight that was stored in FP16;
+- it decompresses a weight (``constexpr_*``), which no recipe asks for.
+
+Casts follow from the precision of the operations around them, so a recipe says nothing about them.
+
+The verdict is ``pass``, ``fail`` or ``not_evaluated``. A package without module paths (one that
+this project didn't make) is not evaluated under a rule that needs them, nor is any package under a
+recipe with a rule that matches nothing in it.
+
+Element types are the program's own. Module paths, and which operations conversion took out, are
+what the package's metadata says: an audit finds mistakes, not forgeries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from harness.conversion.precision_map import FunctionView, precision_map, views
+from harness.conversion.recipes import Operation as Described
+from harness.conversion.recipes import Precision, PrecisionRecipe, RuleCount, count_rules
+from harness.conversion.sidecar import Sidecar, opened, read_sidecar
+from harness.conversion.survey import base_name, base_value
+from harness.mil import DataType, Model
+from harness.mil.package import Package
+from harness.mil.program import Operation
+
+Verdict = Literal["pass", "fail", "not_evaluated"]
+_ROUND_TRIP = ("no rounding to fp16 here", "fp16 that is only widened to fp32 again")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An operation that is not as its recipe says.
+
+    Attributes:
+        operation: its name in the package.
+        type: its MIL type.
+        module: path of its PyTorch module; None where it isn't known.
+        expected: what the recipe says.
+        found: what the package says.
+    """
+
+    operation: str
+    type: str
+    module: str | None
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        where = f" in {self.module}" if self.module else ""
+        return f"{self.type} {self.operation}{where}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A package compared with a recipe.
+
+    Attributes:
+        package: the ``.mlpackage`` folder.
+        recipe: name of the recipe.
+        verdict: ``pass`` only if every operation was compared and none differs.
+        reason: one sentence for the verdict.
+        compared: number of operations that were compared.
+        differences: what differs.
+        unevaluated: names of operations of which the recipe's word isn't known.
+        rules: what each rule matched in the package.
+        precision_map: number of operations by type and element type of their first output.
+    """
+
+    package: Path
+    recipe: str
+    verdict: Verdict
+    reason: str
+    compared: int
+    differences: tuple[Difference, ...]
+    unevaluated: tuple[str, ...]
+    rules: tuple[RuleCount, ...]
+    precision_map: Mapping[str, Mapping[str, int]]
+
+    def at(self, package: Path) -> Audit:
+        """Return the same audit for a package that was moved."""
+        return replace(self, package=package)
+
+
+def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe) -> Audit:
+    """Compare the precision of every operation of ``package`` with what ``recipe`` says.
+
+    Raises:
+        PackageError: ``package`` is no package, or a broken one.
+    """
+    package = opened(package)
+    sidecar = read_sidecar(package)
+    modules = sidecar.modules if sidecar else {}
+    described: list[Described] = []
+    differences: list[Difference] = []
+    unevaluated: list[str] = []
+    unexplained: list[str] = []
+    for view in views(package):
+        for operation in view.operations:
+            module = modules.get(operation.outputs[0].name) if operation.outputs else None
+            expected = None
+            if view.has_precision(operation):
+                name = base_name(operation.name, [variable.name for variable in operation.outputs])
+                described.append(Described(operation.type, name, module))
+                expected = recipe.decide(described[-1])
+                if expected is None:
+                    unevaluated.append(operation.name)
+            disagreements = [*_disagreements(operation, expected, view)]
+            if view.is_round_trip(operation):
+                explained = _is_explained(operation, recipe, sidecar)
+                if explained is None:
+                    unexplained.append(operation.name)
+                elif not explained:
+                    disagreements.append(_ROUND_TRIP)
+            differences += [
+                Difference(operation.name, operation.type, module, wanted, found)
+                for wanted, found in disagreements
+            ]
+    rules = count_rules(recipe, described)
+    compared = len(described) - len(unevaluated)
+    verdict, reason = _verdict(compared, differences, unevaluated, unexplained, rules)
+    return Audit(
+        package=package.path,
+        recipe=recipe.name,
+        verdict=verdict,
+        reason=reason,
+        compared=compared,
+        differences=tuple(differences),
+        unevaluated=tuple(unevaluated + unexplained),
+        rules=rules,
+        precision_map=precision_map(package),
+    )
+
+
+def _disagreements(
+    operation: Operation, expected: Precision | None, view: FunctionView
+) -> Iterator[tuple[str, str]]:
+    """Yield what was expected and what was found, wherever ``operation`` is not as it should be."""
+    if operation.type.startswith("constexpr_"):
+        yield "weights stored as they are", f"weights compressed for {operation.type}"
+    if view.widens_constant(operation):
+        yield "a constant stored in fp32", "one stored in fp16 and widened"
+    if expected is None:
+        return
+    for dtype in view.floating_outputs(operation):
+        if str(dtype) != expected:
+            yield expected, str(dtype)
+    if expected == "fp32":
+        for parameter, dtype in view.floating_inputs(operation):
+            if dtype.bits < DataType.FLOAT32.bits:
+                yield f"fp32 for its input {parameter}", str(dtype)
+
+
+def _is_explained(cast: Operation, recipe: PrecisionRecipe, sidecar: Sidecar | None) -> bool | None:
+    """Return whether the recipe wants the rounding of ``cast``; None if it can't be told.
+
+    It does if it gives FP16 to an operation that read the same value and that conversion took out.
+    """
+    if recipe.is_uniform and recipe.default == "fp32":
+        return False
+    if sidecar is None:
+        return None
+    sources = {base_value(name) for name in cast.input_names}
+    return any(
+        sources & set(vanished.reads) and recipe.decide(vanished.operation) == "fp16"
+        for vanished in sidecar.vanished
+    )
+
+
+def _verdict(
+    compared: int,
+    differences: Sequence[Difference],
+    unevaluated: Sequence[str],
+    unexplained: Sequence[str],
+    rules: Sequence[RuleCount],
+) -> tuple[Verdict, str]:
+    if differences:
+        return "fail", f"{len(differences)} differences from the recipe, first {differences[0]}"
+    if unevaluated:
+        return "not_evaluated", (
+            f"rules by module may concern {len(unevaluated)} operations "
+            "whose PyTorch modules the package doesn't record"
+        )
+    if unexplained:
+        return "not_evaluated", (
+            f"{len(unexplained)} casts round to fp16 and back, which an operation that conversion "
+            "took out may explain, but the package doesn't record such operations"
+        )
+    idle = [pattern for count in rules for pattern in count.idle_patterns]
+    if idle:
+        return "not_evaluated", (
+            f"the recipe was not made for this program: nothing in it matches {', '.join(idle)}"
+        )
+    if compared == 0:
+        return "not_evaluated", "the package has no operation with a precision"
+    return "pass", f"all {compared} operations have the precision that the recipe says"

@@ -1,0 +1,36 @@
+"""Precision recipes: which operation runs in FP16, and which in FP32.
+
+A recipe is data: a TOML file in this folder, or anywhere. Adding a file here ships a recipe.
+"""
+
+from __future__ import annotations
+
+from harness.conversion.recipes.recipe import (
+    PRECISIONS,
+    Operation,
+    Precision,
+    PrecisionRecipe,
+    Rule,
+    RuleCount,
+    check_every_pattern_matched,
+    count_rules,
+)
+from harness.conversion.recipes.toml import (
+    load_recipe,
+    parse_recipe,
+    shipped_recipes,
+)
+
+__all__ = [
+    "PRECISIONS",
+    "Operation",
+    "Precision",
+    "PrecisionRecipe",
+    "Rule",
+    "RuleCount",
+    "check_every_pattern_matched",
+    "count_rules",
+    "load_recipe",
+    "parse_recipe",
+    "shipped_recipes",
+]

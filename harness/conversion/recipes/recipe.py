@@ -1,0 +1,273 @@
+"""What a precision recipe is: a default precision and rules that override it.
+
+A rule names operations by any of three things, and an operation must fit all that the rule gives:
+
+===========  ==================================================================================
+``types``    MIL operation types, as globs: ``conv``, ``reduce_*``
+``names``    operation names, as globs, without the suffix ``_cast_fp16`` that conversion adds
+``modules``  PyTorch module paths as the checkpoint spells them, as globs: ``encoder.0.dconv``.
+             A glob covers a module with everything inside it; ``*`` crosses dots.
+===========  ==================================================================================
+
+Rules are read in order and the *last* one that matches decides, so a recipe goes from the general
+to the particular. An operation that no rule matches gets the default.
+
+Every pattern must match an operation of the model, unless its rule is optional: a pattern that
+matches nothing protects nothing, and its author believes that it does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+from harness.errors import RecipeError
+
+Precision = Literal["fp16", "fp32"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a recipe sees of an operation.
+
+    Attributes:
+        type: MIL operation type.
+        name: its name without the suffix that conversion adds.
+        module: dotted path of the PyTorch module that it was made from, "" for the model itself;
+            None where it isn't known.
+    """
+
+    type: str
+    name: str
+    module: str | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One override of the default precision; see the module's docstring for what it matches."""
+
+    precision: Precision
+    types: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    optional: bool = False
+    reason: str = ""
+
+    def __str__(self) -> str:
+        found = "; ".join(f"{kind} {', '.join(items)}" for kind, items in self._kinds if items)
+        return f"{self.precision} for {found}{' (optional)' if self.optional else ''}"
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Every pattern with its kind, such as ``types: conv``."""
+        return tuple(f"{kind}: {pattern}" for kind, patterns in self._kinds for pattern in patterns)
+
+    def matching(self, operation: Operation) -> tuple[str, ...] | None:
+        """Return the patterns that match, empty if the rule doesn't.
+
+        None means that it can't be told, because the rule asks for the module path of an operation
+        whose module path isn't known.
+        """
+        hits: list[str] = []
+        for kind, patterns, value in (
+            ("types", self.types, operation.type),
+            ("names", self.names, operation.name),
+        ):
+            found = [f"{kind}: {pattern}" for pattern in patterns if fnmatchcase(value, pattern)]
+            if patterns and not found:
+                return ()
+            hits += found
+        if not self.modules:
+            return tuple(hits)
+        if operation.module is None:
+            return None
+        paths = [operation.module, *_ancestors(operation.module)]
+        found = [
+            f"modules: {pattern}"
+            for pattern in self.modules
+            if any(fnmatchcase(path, pattern) for path in paths)
+        ]
+        return tuple(hits + found) if found else ()
+
+    def to_toml_lines(self) -> list[str]:
+        """Return the lines of this rule's TOML table."""
+        lines = [f"precision = {_quote(self.precision)}"]
+        for kind, patterns in self._kinds:
+            if len(patterns) == 1:
+                lines.append(f"{kind} = [{_quote(patterns[0])}]")
+            elif patterns:
+                lines += [f"{kind} = [", *(f"  {_quote(item)}," for item in patterns), "]"]
+        if self.optional:
+            lines.append("optional = true")
+        if self.reason:
+            lines.append(f"reason = {_quote(self.reason)}")
+        return lines
+
+    @property
+    def _kinds(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return (("types", self.types), ("names", self.names), ("modules", self.modules))
+
+
+@dataclass(frozen=True)
+class PrecisionRecipe:
+    """A named rule set that gives each operation of a program its precision.
+
+    Attributes:
+        name: lower-case letters, digits, dots, dashes and underscores.
+        default: the precision of an operation that no rule matches.
+        rules: in order; the last one that matches decides.
+        gating: a run fails when a package made by this recipe fails. Others are only measured.
+        description: one sentence for people.
+        source: where the rules were published, or how they were found.
+    """
+
+    name: str
+    default: Precision
+    rules: tuple[Rule, ...] = ()
+    gating: bool = False
+    description: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise RecipeError(
+                f"precision recipe has the name {self.name!r}; expected lower-case letters, "
+                "digits, dots, dashes and underscores"
+            )
+        _check_precision(f"precision recipe {self.name!r}: key 'default'", self.default)
+        for number, rule in enumerate(self.rules, start=1):
+            where = f"precision recipe {self.name!r}: rule {number}"
+            _check_precision(f"{where}: key 'precision'", rule.precision)
+            if not rule.patterns:
+                raise RecipeError(
+                    f"{where} matches everything: give it 'types', 'names' or 'modules', "
+                    "or change the recipe's default"
+                )
+            for kind, patterns in rule._kinds:
+                if "" in patterns:
+                    raise RecipeError(f"{where}: key {kind!r} has an empty pattern")
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every operation has the default precision, whatever the program is."""
+        return all(rule.precision == self.default for rule in self.rules)
+
+    def decide(self, operation: Operation) -> Precision | None:
+        """Return the precision of ``operation``; None if an unknown module path would decide."""
+        possible: set[Precision] = set()
+        for rule in reversed(self.rules):
+            hits = rule.matching(operation)
+            if hits == ():
+                continue
+            possible.add(rule.precision)
+            if hits is not None:
+                break
+        else:
+            possible.add(self.default)
+        return possible.pop() if len(possible) == 1 else None
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML that `parse_recipe` reads back as an equal one."""
+        lines = [
+            f"name = {_quote(self.name)}",
+            f"description = {_quote(self.description)}",
+            f"source = {_quote(self.source)}",
+            f"gating = {str(self.gating).lower()}",
+            f"default = {_quote(self.default)}",
+        ]
+        for rule in self.rules:
+            lines += ["", "[[rules]]", *rule.to_toml_lines()]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """How many operations a rule met.
+
+    Attributes:
+        number: of the rule in its recipe, from 1.
+        rule: the rule.
+        matched: operations that it matches.
+        decided: those of them that no later rule matches.
+        patterns: for each pattern, the operations that it matches within the rule.
+        unknown: operations of which it can't be told, for lack of a module path.
+    """
+
+    number: int
+    rule: Rule
+    matched: int
+    decided: int
+    patterns: tuple[tuple[str, int], ...]
+    unknown: int
+
+    @property
+    def idle_patterns(self) -> tuple[str, ...]:
+        """The patterns that match nothing; the rule should have been marked optional."""
+        if self.rule.optional or self.unknown:
+            return ()
+        return tuple(pattern for pattern, count in self.patterns if count == 0)
+
+
+def count_rules(recipe: PrecisionRecipe, operations: Iterable[Operation]) -> tuple[RuleCount, ...]:
+    """Count what each rule of ``recipe`` matches among ``operations``."""
+    matched = [0] * len(recipe.rules)
+    decided = [0] * len(recipe.rules)
+    unknown = [0] * len(recipe.rules)
+    patterns = [dict.fromkeys(rule.patterns, 0) for rule in recipe.rules]
+    for operation in operations:
+        last = None
+        for index, rule in enumerate(recipe.rules):
+            hits = rule.matching(operation)
+            if hits is None:
+                unknown[index] += 1
+            elif hits:
+                last = index
+                matched[index] += 1
+                for pattern in hits:
+                    patterns[index][pattern] += 1
+        if last is not None:
+            decided[last] += 1
+    return tuple(
+        RuleCount(
+            index + 1,
+            rule,
+            matched[index],
+            decided[index],
+            tuple(patterns[index].items()),
+            unknown[index],
+        )
+        for index, rule in enumerate(recipe.rules)
+    )
+
+
+def check_every_pattern_matched(recipe: PrecisionRecipe, counts: Sequence[RuleCount]) -> None:
+    """Raise `RecipeError` if a pattern of a rule that isn't optional matched no operation."""
+    for count in counts:
+        if count.idle_patterns:
+            raise RecipeError(
+                f"precision recipe {recipe.name!r}: rule {count.number}: "
+                f"{', '.join(count.idle_patterns)} matches no operation of this model; "
+                "correct it, or put it into a rule of its own with 'optional = true' and the reason"
+            )
+
+
+def _ancestors(path: str) -> Iterable[str]:
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _check_precision(where: str, value: str) -> None:
+    if value not in PRECISIONS:
+        raise RecipeError(f"{where}: expected one of {', '.join(PRECISIONS)}, found {value!r}")
+
+
+def _quote(text: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,143 @@
+"""Precision recipes as TOML files: reading them, and those that are shipped.
+
+A file looks like this; only ``name`` and ``default`` are required::
+
+    name = "mixed"
+    description = "..."
+    source = "..."
+    gating = false
+    default = "fp16"
+
+    [[rules]]
+    precision = "fp32"
+    types = ["sqrt", "reduce_*"]
+    modules = ["encoder.0"]
+    optional = false
+    reason = "..."
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from harness.conversion.recipes.recipe import PrecisionRecipe, Rule
+from harness.errors import RecipeError, UnknownNameError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_RECIPE_KEYS = {
+    "name": str,
+    "description": str,
+    "source": str,
+    "gating": bool,
+    "default": str,
+    "rules": list,
+}
+_RULE_KEYS = {
+    "precision": str,
+    "types": list,
+    "names": list,
+    "modules": list,
+    "optional": bool,
+    "reason": str,
+}
+_KINDS = {str: "a string", bool: "true or false", list: "a list"}
+
+
+@cache
+def shipped_recipes() -> Mapping[str, PrecisionRecipe]:
+    """Return the recipes that come with the harness, by name."""
+    recipes = [
+        parse_recipe(entry.read_text(encoding="utf-8"), entry.name)
+        for entry in files(__package__).iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
+
+
+def load_recipe(name_or_path: str | Path) -> PrecisionRecipe:
+    """Return a recipe by the name of a shipped one, or by the path of a TOML file.
+
+    A string that ends in ``.toml`` or has a path separator is a path.
+
+    Raises:
+        UnknownNameError: no shipped recipe has this name; the message has the nearest one.
+        RecipeError: the file can't be read, or is wrong; the message has the file, rule and key.
+    """
+    text = str(name_or_path)
+    is_path = (
+        isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text
+    )
+    if not is_path:
+        known = shipped_recipes()
+        if text not in known:
+            raise UnknownNameError("precision recipe", text, known)
+        return known[text]
+    try:
+        content = Path(name_or_path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"can't read precision recipe {text}: {error}") from error
+    return parse_recipe(content, text)
+
+
+def parse_recipe(content: str, where: str) -> PrecisionRecipe:
+    """Return the recipe that the TOML text ``content`` describes.
+
+    Args:
+        content: TOML.
+        where: file name for messages.
+
+    Raises:
+        RecipeError: the text is no TOML or no recipe; the message has ``where``, rule and key.
+    """
+    try:
+        table = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not valid TOML: {error}") from error
+    _check_keys(where, table, _RECIPE_KEYS, required=("name", "default"))
+    rules = []
+    for number, entry in enumerate(table.get("rules", []), start=1):
+        if not isinstance(entry, dict):
+            raise RecipeError(f"{where}: rule {number}: expected a table, found {entry!r}")
+        rules.append(_parse_rule(f"{where}: rule {number}", entry))
+    try:
+        return PrecisionRecipe(**{**table, "rules": tuple(rules)})
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _parse_rule(where: str, table: dict[str, Any]) -> Rule:
+    _check_keys(where, table, _RULE_KEYS, required=("precision",))
+    for kind in ("types", "names", "modules"):
+        if kind not in table:
+            continue
+        items = table[kind]
+        if not items or not all(isinstance(item, str) for item in items):
+            raise RecipeError(
+                f"{where}: key {kind!r}: expected a list of one or more strings, found {items!r}"
+            )
+        table = {**table, kind: tuple(items)}
+    return Rule(**table)
+
+
+def _check_keys(
+    where: str, table: dict[str, Any], known: dict[str, type], *, required: tuple[str, ...]
+) -> None:
+    for key, value in table.items():
+        if key not in known:
+            raise RecipeError(f"{where}: {UnknownNameError('key', key, known)}")
+        if not isinstance(value, known[key]):
+            raise RecipeError(
+                f"{where}: key {key!r}: expected {_KINDS[known[key]]}, found {value!r}"
+            )
+    for key in required:
+        if key not in table:
+            raise RecipeError(f"{where}: key {key!r} is missing")

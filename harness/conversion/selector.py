@@ -1,0 +1,95 @@
+"""The function that tells coremltools which operations to convert to FP16.
+
+>>> selector = create_precision_selector(load_recipe("mixed"))
+>>> ct.convert(..., compute_precision=ct.transform.FP16ComputePrecision(op_selector=selector))
+>>> selector.check()
+
+coremltools asks about every operation, constants included, right before it puts casts around those
+that shall run in FP16. Three kinds are not the selector's to decide: a ``const`` (its consumers
+decide, by casting it), a ``cast``, and an operation with a constant over 65504, which coremltools
+keeps in FP32 unasked. `harness.conversion.audit` sees the latter as a difference from the recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.conversion.recipes import (
+    Operation,
+    PrecisionRecipe,
+    RuleCount,
+    check_every_pattern_matched,
+    count_rules,
+)
+from harness.conversion.scopes import module_scopes
+from harness.errors import RecipeError
+
+UNDECIDED_TYPES = frozenset({"const", "cast"})
+"""Operation types that have no precision of their own."""
+
+
+class PrecisionSelector:
+    """Callable with a coremltools ``Operation``: True to run it in FP16.
+
+    It remembers the operations that it was asked about, to count what each rule matched. Asking
+    again about the same operation changes nothing.
+    """
+
+    def __init__(
+        self, recipe: PrecisionRecipe, module_path: Callable[[Any], str | None] | None = None
+    ) -> None:
+        self.recipe = recipe
+        self._module_path = module_path or _dotted_scopes
+        self._seen: dict[str, Operation] = {}
+
+    def __call__(self, operation: Any) -> bool:
+        """Return whether the recipe wants ``operation`` in FP16.
+
+        Raises:
+            RecipeError: a rule asks for the module path of an operation that has none.
+        """
+        if operation.op_type in UNDECIDED_TYPES:
+            return False
+        seen = self._seen.get(operation.name)
+        if seen is None:
+            seen = Operation(operation.op_type, operation.name, self._module_path(operation))
+            self._seen[operation.name] = seen
+        precision = self.recipe.decide(seen)
+        if precision is None:
+            raise RecipeError(
+                f"precision recipe {self.recipe.name!r} has a rule by module, and the module of "
+                f"operation {seen.name!r} ({seen.type}) can't be told from its scopes "
+                f"{list(module_scopes(operation))}"
+            )
+        return precision == "fp16"
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations that it was asked about, in order."""
+        return tuple(self._seen.values())
+
+    def report(self) -> tuple[RuleCount, ...]:
+        """Return what each rule matched so far."""
+        return count_rules(self.recipe, self._seen.values())
+
+    def check(self) -> None:
+        """Raise `RecipeError` if a pattern of a rule that isn't optional matched nothing so far."""
+        check_every_pattern_matched(self.recipe, self.report())
+
+
+def create_precision_selector(
+    recipe: PrecisionRecipe, module_path: Callable[[Any], str | None] | None = None
+) -> PrecisionSelector:
+    """Return the selector for ``recipe``, as coremltools' ``FP16ComputePrecision`` takes one.
+
+    Args:
+        recipe: what decides.
+        module_path: gives the PyTorch module path of an operation. By default its scopes joined by
+            dots, in which a plain ``nn.ModuleList`` doesn't show.
+    """
+    return PrecisionSelector(recipe, module_path)
+
+
+def _dotted_scopes(operation: Any) -> str:
+    return ".".join(module_scopes(operation))

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from demucs.htdemucs import HTDemucs
+
+from harness.conversion import (
+    ConvertedPackage,
+    PrecisionRecipe,
+    TracedModel,
+    convert_to_coreml,
+    load_recipe,
+    trace_inner_model,
+)
+from harness.conversion.recipes import parse_recipe
+from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
+
+Converter = Callable[[PrecisionRecipe], ConvertedPackage]
+
+_ENCODER_FP32 = """
+name = "encoder-fp32"
+default = "fp16"
+[[rules]]
+precision = "fp32"
+modules = ["encoder.0"]
+[[rules]]
+precision = "fp16"
+modules = ["encoder.0.dconv.layers"]
+types = ["conv"]
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The tensors here are too small to be worth sharing between threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def inner() -> FullHybridHTDemucs:
+    """The whole architecture, but shallow, narrow and a quarter of a second long."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = HTDemucs(
+            ["a", "b", "c"],
+            channels=8,
+            depth=2,
+            bottom_channels=16,
+            t_layers=2,
+            t_heads=2,
+            dconv_depth=1,
+            segment=Fraction(1, 4),
+            use_train_segment=True,
+        )
+        for name, parameter in model.named_parameters():
+            if name.endswith(".scale"):  # untrained layer scales hide what stands behind them
+                torch.nn.init.constant_(parameter, 0.5)
+    return extract_inner_model(model.eval())
+
+
+@pytest.fixture(scope="session")
+def traced(inner: FullHybridHTDemucs) -> TracedModel:
+    return trace_inner_model(inner)
+
+
+@pytest.fixture(scope="session")
+def convert(traced: TracedModel, tmp_path_factory: pytest.TempPathFactory) -> Converter:
+    """Convert by a recipe, each recipe once in a session."""
+    folder = tmp_path_factory.mktemp("packages")
+    done: dict[PrecisionRecipe, ConvertedPackage] = {}
+
+    def once(recipe: PrecisionRecipe) -> ConvertedPackage:
+        if recipe not in done:
+            done[recipe] = convert_to_coreml(
+                traced,
+                recipe=recipe,
+                out=folder / f"{recipe.name}.mlpackage",
+                subject="tiny",
+                fingerprint="0" * 64,
+                command="parity convert tiny",
+            )
+        return done[recipe]
+
+    return once
+
+
+@pytest.fixture(params=["fp32", "fp16", "mixed"])
+def shipped(request: pytest.FixtureRequest, convert: Converter) -> ConvertedPackage:
+    """The package of each recipe that is shipped."""
+    return convert(load_recipe(request.param))
+
+
+@pytest.fixture(scope="session")
+def fp32(convert: Converter) -> ConvertedPackage:
+    return convert(load_recipe("fp32"))
+
+
+@pytest.fixture(scope="session")
+def mixed(convert: Converter) -> ConvertedPackage:
+    return convert(load_recipe("mixed"))
+
+
+@pytest.fixture(scope="session")
+def encoder_recipe() -> PrecisionRecipe:
+    """A recipe that a package without module paths can't be judged by."""
+    return parse_recipe(_ENCODER_FP32, "test")
+
+
+@pytest.fixture(scope="session")
+def by_module(
+    traced: TracedModel,
+    encoder_recipe: PrecisionRecipe,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ConvertedPackage:
+    """A package by a recipe with rules by module, for the last system without fused attention."""
+    return convert_to_coreml(
+        traced,
+        recipe=encoder_recipe,
+        out=tmp_path_factory.mktemp("by_module") / "encoder.mlpackage",
+        subject="tiny",
+        target="iOS17",
+    )
+
+
+@pytest.fixture
+def target_path(tmp_path: Path) -> Path:
+    return tmp_path / "out.mlpackage"

@@ -1,0 +1,215 @@
+"""A package with another precision than its recipe says is found, however it came about."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness._coremltools import import_coremltools
+from harness.conversion import (
+    ConvertedPackage,
+    TracedModel,
+    audit_package,
+    check_contract,
+    load_recipe,
+    module_paths,
+    precision_map,
+)
+from harness.conversion.quiet import quiet_coremltools
+from harness.conversion.recipes import PrecisionRecipe, Rule
+from harness.conversion.sidecar import PREFIX
+from harness.errors import ContractError, PackageError
+
+Converter = Callable[[PrecisionRecipe], ConvertedPackage]
+FP32, FP16, MIXED = (load_recipe(name) for name in ("fp32", "fp16", "mixed"))
+
+
+def edit_metadata(package: Path, out: Path, edit: Callable[[Any], None]) -> Path:
+    """Copy ``package`` and edit its user-defined metadata."""
+    ct = import_coremltools()
+    shutil.copytree(package, out)
+    file = out / "Data/com.apple.CoreML/model.mlmodel"
+    spec = ct.utils.load_spec(str(file))
+    edit(spec.description.metadata.userDefined)
+    file.write_bytes(spec.SerializeToString())
+    return out
+
+
+def strange(package: Path, out: Path) -> Path:
+    """Copy ``package`` without what this project records in it."""
+
+    def clear(metadata: Any) -> None:
+        for key in [key for key in metadata if key.startswith(PREFIX)]:
+            del metadata[key]
+
+    return edit_metadata(package, out, clear)
+
+
+def build(out: Path, body: Callable[[Any, Any], Any]) -> Path:
+    """Save the program that ``body(mb, x)`` builds from a float32 [4] input, without any pass."""
+    ct = import_coremltools()
+    from coremltools.converters.mil import Builder as mb
+
+    with quiet_coremltools():
+
+        @mb.program(input_specs=[mb.TensorSpec(shape=(4,))], opset_version=ct.target.iOS18)  # type: ignore[untyped-decorator]
+        def program(x: Any) -> Any:
+            return body(mb, x)
+
+        ct.convert(
+            program,
+            convert_to="mlprogram",
+            pass_pipeline=ct.PassPipeline.EMPTY,
+            compute_precision=ct.precision.FLOAT32,
+            minimum_deployment_target=ct.target.iOS18,
+            skip_model_load=True,
+        ).save(str(out))
+    return out
+
+
+def test_all_fp16_shipped_as_mixed_is_found(convert: Converter) -> None:
+    package = convert(FP16)
+    audit = audit_package(package.path, MIXED)
+    assert audit.verdict == "fail"
+    sensitive = sum(package.precision_map[kind]["fp16"] for kind in ("sqrt", "real_div"))
+    assert sensitive > 0
+    wrong = [d for d in audit.differences if d.type in ("sqrt", "real_div") and d.found == "fp16"]
+    assert len([d for d in wrong if d.expected == "fp32"]) == sensitive
+    assert "expected fp32, found fp16" in audit.reason
+
+
+@pytest.mark.parametrize("made", [FP32, FP16, MIXED], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("meant", [FP32, FP16, MIXED], ids=lambda recipe: recipe.name)
+def test_a_package_passes_under_its_own_recipe_alone(
+    convert: Converter, made: PrecisionRecipe, meant: PrecisionRecipe
+) -> None:
+    audit = audit_package(convert(made).path, meant)
+    assert audit.verdict == ("pass" if made == meant else "fail")
+    assert (audit.differences == ()) is (made == meant)
+
+
+def test_a_package_of_strangers_is_audited_by_type_but_never_by_module(
+    by_module: ConvertedPackage,
+    fp32: ConvertedPackage,
+    encoder_recipe: PrecisionRecipe,
+    tmp_path: Path,
+) -> None:
+    package = strange(by_module.path, tmp_path / "stranger.mlpackage")
+    audit = audit_package(package, encoder_recipe)
+    assert audit.verdict == "not_evaluated"
+    assert len(audit.unevaluated) > 0
+    assert "whose PyTorch modules the package doesn't record" in audit.reason
+    assert audit_package(package, FP16).verdict == "fail"
+    with pytest.raises(PackageError, match="doesn't record the PyTorch modules"):
+        module_paths(package)
+    uniform = strange(fp32.path, tmp_path / "fp32.mlpackage")
+    assert audit_package(uniform, FP32).verdict == "pass"
+
+
+def test_an_unexplained_round_trip_of_strangers_is_not_evaluated(
+    mixed: ConvertedPackage, tmp_path: Path
+) -> None:
+    """In FP16 std's correction factor is 1 and goes; only our packages record that it did."""
+    audit = audit_package(strange(mixed.path, tmp_path / "stranger.mlpackage"), MIXED)
+    assert audit.verdict == "not_evaluated"
+    assert "casts round to fp16 and back" in audit.reason
+
+
+def test_a_value_that_is_rounded_between_fp32_operations_is_found(tmp_path: Path) -> None:
+    def body(mb: Any, x: Any) -> Any:
+        narrow = mb.cast(x=mb.sqrt(x=x), dtype="fp16", name="narrow")
+        return mb.sqrt(x=mb.cast(x=narrow, dtype="fp32"))
+
+    package = build(tmp_path / "p.mlpackage", body)
+    audit = audit_package(package, FP32)
+    assert audit.verdict == "fail"
+    assert [difference.operation for difference in audit.differences] == ["narrow"]
+    # Under a recipe with FP16 it can't be told without a record of what conversion took out.
+    sqrt_fp32 = PrecisionRecipe("s", "fp16", (Rule("fp32", types=("sqrt",)),))
+    assert audit_package(package, sqrt_fp32).verdict == "not_evaluated"
+
+
+def test_a_weight_that_was_stored_in_fp16_is_found(tmp_path: Path) -> None:
+    def body(mb: Any, x: Any) -> Any:
+        weight = mb.const(val=np.full(4, 0.1, np.float16), name="weight")
+        return mb.mul(x=x, y=mb.cast(x=weight, dtype="fp32", name="widened"))
+
+    audit = audit_package(build(tmp_path / "p.mlpackage", body), FP32)
+    assert audit.verdict == "fail"
+    assert [difference.operation for difference in audit.differences] == ["widened"]
+
+
+def test_compressed_weights_are_found(tmp_path: Path) -> None:
+    def body(mb: Any, x: Any) -> Any:
+        weight = mb.constexpr_blockwise_shift_scale(
+            data=np.ones(4, np.int8), scale=np.full(1, 0.1, np.float32), name="weight"
+        )
+        return mb.mul(x=x, y=weight)
+
+    audit = audit_package(build(tmp_path / "p.mlpackage", body), FP32)
+    assert audit.verdict == "fail"
+    assert audit.differences[0].found == "weights compressed for constexpr_blockwise_shift_scale"
+
+
+def test_an_fp32_operation_that_reads_fp16_is_found(tmp_path: Path) -> None:
+    """Only a hand-made program has it: coremltools refuses mixed operand types."""
+    package = build(tmp_path / "p.mlpackage", lambda mb, x: mb.sqrt(x=mb.square(x=x, name="sq")))
+    ct = import_coremltools()
+    file = package / "Data/com.apple.CoreML/model.mlmodel"
+    spec = ct.utils.load_spec(str(file))
+    (block,) = spec.mlProgram.functions["main"].block_specializations.values()
+    square = next(op for op in block.operations if op.type == "square")
+    square.outputs[0].type.tensorType.dataType = 10  # FLOAT16 in MIL.proto
+    file.write_bytes(spec.SerializeToString())
+    audit = audit_package(package, FP32)
+    assert [(d.type, d.expected, d.found) for d in audit.differences] == [
+        ("square", "fp32", "fp16"),
+        ("sqrt", "fp32 for its input x", "fp16"),
+    ]
+
+
+def test_a_recipe_for_another_program_is_not_evaluated(tmp_path: Path) -> None:
+    package = build(tmp_path / "p.mlpackage", lambda mb, x: mb.sqrt(x=x))
+    recipe = PrecisionRecipe("other", "fp32", (Rule("fp32", types=("conv",)),))
+    audit = audit_package(package, recipe)
+    assert audit.verdict == "not_evaluated"
+    assert "nothing in it matches types: conv" in audit.reason
+
+
+def test_damaged_metadata_is_an_error_and_no_silent_stranger(
+    mixed: ConvertedPackage, tmp_path: Path
+) -> None:
+    def damage(metadata: Any) -> None:
+        metadata[PREFIX + "modules"] = '["no table"]'
+
+    package = edit_metadata(mixed.path, tmp_path / "p.mlpackage", damage)
+    with pytest.raises(PackageError, match=r"metadata that starts with 'htdemucs_parity\.'"):
+        audit_package(package, MIXED)
+
+
+def test_the_precision_map_counts_every_operation(mixed: ConvertedPackage) -> None:
+    counts = precision_map(mixed.path)
+    assert counts == mixed.precision_map
+    assert set(counts["sqrt"]) == {"fp32"}
+    assert set(counts["conv"]) == {"fp16"}
+    assert set(counts["cast"]) == {"fp16", "fp32"}
+
+
+def test_a_package_with_other_outputs_breaks_the_contract(
+    fp32: ConvertedPackage, traced: TracedModel
+) -> None:
+    sizes = {"spectrogram_shape": traced.spectrogram_shape, "audio_shape": traced.audio_shape}
+    with pytest.raises(ContractError, match=r"outputs freq fp32\[1, 3, .*expected freq fp32\[1, 6"):
+        check_contract(fp32.path, 6, **sizes)
+    with pytest.raises(ContractError, match=r"inputs audio .*expected audio fp32\[1, 2, 343980\]"):
+        check_contract(fp32.path, 3)
+
+
+def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="does not exist"):
+        audit_package(tmp_path / "absent.mlpackage", FP32)

@@ -1,0 +1,215 @@
+"""A recipe means what its file says, and a file that says something else is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.conversion.recipes import (
+    Operation,
+    PrecisionRecipe,
+    Rule,
+    check_every_pattern_matched,
+    count_rules,
+    load_recipe,
+    parse_recipe,
+    shipped_recipes,
+)
+from harness.errors import RecipeError, UnknownNameError
+
+TYPES = ("conv", "conv_transpose", "add", "reduce_mean")
+PATHS = ("", "encoder.0", "encoder.0.conv", "encoder.1", "encoder.10.conv", "crosstransformer")
+
+precisions = st.sampled_from(["fp16", "fp32"])
+type_globs = st.sampled_from([*TYPES, "conv*", "*", "reduce_*"])
+module_globs = st.sampled_from([*PATHS[1:], "encoder.*", "*conv"])
+rules = st.builds(
+    Rule,
+    precision=precisions,
+    types=st.lists(type_globs, min_size=1, max_size=2).map(tuple),
+    modules=st.lists(module_globs, max_size=2).map(tuple),
+    optional=st.booleans(),
+    reason=st.text(st.characters(exclude_categories=["Cs"])),
+)
+recipes = st.builds(
+    PrecisionRecipe,
+    name=st.just("any"),
+    default=precisions,
+    rules=st.lists(rules, max_size=4).map(tuple),
+    gating=st.booleans(),
+    description=st.text(st.characters(exclude_categories=["Cs"])),
+)
+operations = st.builds(
+    Operation, type=st.sampled_from(TYPES), name=st.just("x"), module=st.sampled_from(PATHS)
+)
+
+
+@given(recipes)
+def test_a_recipe_survives_being_written_and_read(recipe: PrecisionRecipe) -> None:
+    assert parse_recipe(recipe.to_toml(), "file") == recipe
+
+
+@given(recipes, operations)
+def test_the_last_rule_that_matches_decides(recipe: PrecisionRecipe, operation: Operation) -> None:
+    expected = recipe.default
+    for rule in recipe.rules:
+        if rule.matching(operation):
+            expected = rule.precision
+    assert recipe.decide(operation) == expected
+
+
+@given(recipes, operations)
+def test_what_is_decided_without_a_module_path_holds_for_every_path(
+    recipe: PrecisionRecipe, operation: Operation
+) -> None:
+    blind = recipe.decide(Operation(operation.type, operation.name, None))
+    outcomes = {recipe.decide(Operation(operation.type, operation.name, path)) for path in PATHS}
+    assert blind is None or outcomes == {blind}
+
+
+@given(recipes, st.lists(operations))
+def test_counts_add_up(recipe: PrecisionRecipe, met: list[Operation]) -> None:
+    counts = count_rules(recipe, met)
+    undisputed = [op for op in met if not any(rule.matching(op) for rule in recipe.rules)]
+    assert sum(count.decided for count in counts) == len(met) - len(undisputed)
+    for count in counts:
+        assert count.decided <= count.matched <= len(met)
+        assert count.matched == sum(bool(count.rule.matching(op)) for op in met)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        ("encoder.1", "encoder.1", True),
+        ("encoder.1", "encoder.1.dconv.layers.0.3", True),
+        ("encoder.1", "encoder.10", False),
+        ("encoder.1", "tencoder.1", False),
+        ("encoder.0.dconv*", "encoder.0.dconv.layers.1.0", True),
+        ("*.dconv", "tencoder.3.dconv.layers.0.1", True),
+        ("encoder", "", False),
+    ],
+)
+def test_a_module_glob_covers_a_module_with_everything_inside(
+    glob: str, path: str, matches: bool
+) -> None:
+    rule = Rule("fp32", modules=(glob,))
+    assert bool(rule.matching(Operation("conv", "x", path))) is matches
+
+
+def test_an_operation_must_fit_everything_that_a_rule_gives() -> None:
+    rule = Rule("fp32", types=("conv",), names=("y_*",), modules=("encoder.0",))
+    assert rule.matching(Operation("conv", "y_1", "encoder.0"))
+    for misfit in (
+        Operation("add", "y_1", "encoder.0"),
+        Operation("conv", "x_1", "encoder.0"),
+        Operation("conv", "y_1", "encoder.1"),
+    ):
+        assert rule.matching(misfit) == ()
+
+
+def test_a_rule_reads_as_what_it_does() -> None:
+    rule = Rule("fp32", types=("conv", "linear"), modules=("encoder.0",), optional=True)
+    assert str(rule) == "fp32 for types conv, linear; modules encoder.0 (optional)"
+
+
+def test_one_idle_pattern_in_a_rule_that_matches_is_an_error() -> None:
+    recipe = PrecisionRecipe("typo", "fp16", (Rule("fp32", types=("sqrt", "real_dvi")),))
+    counts = count_rules(recipe, [Operation("sqrt", "a", ""), Operation("real_div", "b", "")])
+    with pytest.raises(RecipeError, match=r"'typo': rule 1: types: real_dvi matches no operation"):
+        check_every_pattern_matched(recipe, counts)
+
+
+def test_an_idle_optional_rule_is_no_error() -> None:
+    recipe = PrecisionRecipe("spare", "fp16", (Rule("fp32", types=("softmax",), optional=True),))
+    check_every_pattern_matched(recipe, count_rules(recipe, [Operation("sqrt", "a", "")]))
+
+
+def test_shipped_recipes_are_the_published_ones_and_only_fp32_gates() -> None:
+    shipped = shipped_recipes()
+    assert {name: recipe.gating for name, recipe in shipped.items()} == {
+        "fp16": False,
+        "fp32": True,
+        "mixed": False,
+    }
+    published = [
+        *("pow", "sqrt", "real_div", "l2_norm"),
+        *("reduce_mean", "reduce_sum", "softmax", "matmul"),
+    ]
+    mixed = shipped["mixed"]
+    assert mixed.default == "fp16"
+    assert sorted(kind for rule in mixed.rules for kind in rule.types) == sorted(published)
+    assert {rule.precision for rule in mixed.rules} == {"fp32"}
+    assert all(rule.reason for rule in mixed.rules if rule.optional)
+    assert all(recipe.description and recipe.source for recipe in shipped.values())
+
+
+def test_a_recipe_is_loaded_by_name_or_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(load_recipe("mixed").to_toml(), encoding="utf-8")
+    assert load_recipe(path) == load_recipe(str(path)) == load_recipe("mixed")
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"precision recipe 'mixd'; did you mean 'mixed'"):
+        load_recipe("mixd")
+
+
+def test_a_file_that_is_missing_or_no_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"absent\.toml"):
+        load_recipe(tmp_path / "absent.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"binary\.toml"):
+        load_recipe(binary)
+
+
+GOOD = 'name = "x"\ndefault = "fp16"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name = ", r"f\.toml: not valid TOML"),
+        ('default = "fp16"', r"f\.toml: key 'name' is missing"),
+        ('name = "x"', r"f\.toml: key 'default' is missing"),
+        ('name = "x"\ndefault = "fp8"', r"f\.toml: .*key 'default': .*fp16, fp32, found 'fp8'"),
+        ('name = "a b"\ndefault = "fp16"', r"f\.toml: .*'a b'"),
+        (GOOD + 'gating = "yes"', r"f\.toml: key 'gating': expected true or false, found 'yes'"),
+        (GOOD + "defautl = 1", r"f\.toml: unknown key 'defautl'; did you mean 'default'"),
+        (GOOD + "rules = 3", r"f\.toml: key 'rules': expected a list, found 3"),
+        (GOOD + "rules = [3]", r"f\.toml: rule 1: expected a table, found 3"),
+        (GOOD + '[[rules]]\nprecision = "fp32"', r"f\.toml: .*rule 1 matches everything"),
+        (GOOD + '[[rules]]\ntypes = ["add"]', r"f\.toml: rule 1: key 'precision' is missing"),
+        (
+            GOOD + '[[rules]]\nprecision = "fp32"\ntypes = ["a"]\n[[rules]]\nprecision = "fp32"\n'
+            "types = []",
+            r"f\.toml: rule 2: key 'types': expected a list of one or more strings, found \[\]",
+        ),
+        (
+            GOOD + '[[rules]]\nprecision = "fp32"\ntypes = "add"',
+            r"f\.toml: rule 1: key 'types': expected a list, found 'add'",
+        ),
+        (
+            GOOD + '[[rules]]\nprecision = "fp32"\nnames = [1]',
+            r"f\.toml: rule 1: key 'names': .*found \[1\]",
+        ),
+        (
+            GOOD + '[[rules]]\nprecision = "fp32"\nmodules = [""]',
+            r"f\.toml: .*rule 1: key 'modules' has an empty pattern",
+        ),
+        (
+            GOOD + '[[rules]]\nprecision = "int8"\ntypes = ["add"]',
+            r"f\.toml: .*rule 1: key 'precision': .*found 'int8'",
+        ),
+        (
+            GOOD + '[[rules]]\nprecision = "fp32"\ntype = ["add"]',
+            r"f\.toml: rule 1: unknown key 'type'; did you mean 'types'",
+        ),
+    ],
+)
+def test_a_malformed_recipe_names_file_rule_and_key(content: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(content, "f.toml")
