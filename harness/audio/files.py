@@ -1,0 +1,200 @@
+"""Audio files in: any file that libsndfile reads, as float32 [2, n] at 44.1 kHz.
+
+A file is read, resampled and handed out in blocks, so memory doesn't grow with its length. Samples
+keep the file's scale: full scale is 1, float files may exceed it. Channels follow Demucs'
+``convert_audio_channels``: mono is duplicated, of more than two channels the first two are taken.
+Other sample rates are resampled by soxr (quality HQ, 20 bit), as a stream that gives exactly
+round(samples * 44100 / rate) samples, the same ones for any size of block.
+
+A file that can't be used raises :class:`~harness.errors.AudioError`: missing, no audio, empty,
+shorter than one hop (1024 samples at 44.1 kHz), NaN or infinity in it, or damaged. A FLAC or MP3
+file that ends before its announced length counts as damaged; a WAV or AIFF file does not, because
+libsndfile takes the length from the file's size (streamed WAV files announce none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from harness.audio.contract import CHANNELS, HOP_LENGTH, SAMPLE_RATE
+from harness.errors import AudioError
+
+Array = NDArray[np.float32]
+
+BLOCK_LENGTH = 65_536
+_UNKNOWN_LENGTH = 2**63 - 1
+"""What libsndfile answers for a stream that doesn't announce its length."""
+
+
+class AudioReader:
+    """An audio file, open for reading; a context manager.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        path: as given.
+        samplerate, channels: of the file itself.
+        source_frames: samples in each channel of the file itself.
+        frames: samples that :meth:`blocks` yields in all, at 44.1 kHz.
+        duration_s: length in seconds.
+
+    Raises:
+        AudioError: the file is missing, unreadable, no audio, empty or too short.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = _opened(self.path)
+        self.samplerate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.source_frames: int = self._file.frames
+        self.duration_s = self.source_frames / self.samplerate
+        self.frames = _resampled_length(self.source_frames, self.samplerate)
+        try:
+            self._check_length()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def blocks(self, block_length: int = BLOCK_LENGTH) -> Iterator[Array]:
+        """Yield the whole file from its start, float32 [2, n] at 44.1 kHz.
+
+        It may be called again, but only the latest iterator is valid.
+
+        Args:
+            block_length: samples of the file in a block, before resampling.
+
+        Raises:
+            AudioError: a sample is NaN or infinite (the message says where), or the file ends
+                before its announced length.
+        """
+        done = 0
+        for samples in self._resampled(self._used_channels(block_length)):
+            wanted = samples[: self.frames - done]
+            done += wanted.shape[0]
+            if wanted.shape[0]:
+                stereo = np.broadcast_to(wanted, (wanted.shape[0], CHANNELS))
+                yield np.ascontiguousarray(stereo.T)
+
+    def _used_channels(self, block_length: int) -> Iterator[Array]:
+        done = 0
+        for samples in self._source_blocks(block_length):
+            wanted = np.ascontiguousarray(samples[:, :CHANNELS])
+            self._check_finite(wanted, done)
+            done += wanted.shape[0]
+            yield wanted
+        if done != self.source_frames:
+            raise AudioError(
+                f"{self.path} ends after {done / self.samplerate:.3f} s, but announces "
+                f"{self.duration_s:.3f} s; it is truncated or damaged: export it again"
+            )
+
+    def _resampled(self, blocks: Iterator[Array]) -> Iterator[Array]:
+        if self.samplerate == SAMPLE_RATE:
+            yield from blocks
+            return
+        used = min(self.channels, CHANNELS)
+        resampler = soxr.ResampleStream(self.samplerate, SAMPLE_RATE, used, quality="HQ")
+        for samples in blocks:
+            yield resampler.resample_chunk(samples)
+        # Where the length comes to half a sample, soxr rounds up for some files, down for others.
+        # Silence for two more samples, then a cut: the announced length, and the same samples.
+        silence = np.zeros((2 * self.samplerate // SAMPLE_RATE + 2, used), np.float32)
+        yield resampler.resample_chunk(silence, last=True)
+
+    def _source_blocks(self, block_length: int) -> Iterator[Array]:
+        try:
+            self._file.seek(0)
+            while (block := self._file.read(block_length, "float32", always_2d=True)).shape[0]:
+                yield block
+        except soundfile.SoundFileError as error:
+            raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
+
+    def _check_length(self) -> None:
+        if self.source_frames == _UNKNOWN_LENGTH:
+            raise AudioError(
+                f"{self.path} doesn't say how long it is, and libsndfile can't read it so; "
+                f"encode it again, to a file and not to a pipe"
+            )
+        if self.source_frames == 0:
+            raise AudioError(f"{self.path} is empty: it holds no samples")
+        if self.frames < HOP_LENGTH:
+            raise AudioError(
+                f"{self.path} is too short: {self.frames} samples at {SAMPLE_RATE} Hz; "
+                f"expected at least {HOP_LENGTH}, one hop of the STFT"
+            )
+
+    def _check_finite(self, samples: Array, start: int) -> None:
+        finite = np.isfinite(samples)
+        if finite.all():
+            return
+        row, channel = np.argwhere(~finite)[0]
+        what = "NaN" if np.isnan(samples[row, channel]) else "infinity"
+        raise AudioError(
+            f"{self.path} contains {what} at {(start + row) / self.samplerate:.3f} s "
+            f"in channel {channel + 1}; every sample must be finite: repair the file"
+        )
+
+
+def read_audio(path: str | Path) -> Array:
+    """Return a whole file as float32 [2, samples] at 44.1 kHz.
+
+    Raises:
+        AudioError: as :class:`AudioReader` and :meth:`AudioReader.blocks`.
+    """
+    with AudioReader(path) as reader:
+        return np.concatenate(list(reader.blocks()), axis=1)
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    if not path.exists():
+        raise AudioError(f"no audio file at {path}; check the path")
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder; expected one audio file")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise AudioError(f"{path} can't be read: {error.strerror}") from error
+    if empty:
+        raise AudioError(f"{path} is empty: it has no bytes")
+    if path.suffix.lower() == ".raw":
+        raise AudioError(
+            f"{path} is raw audio without a header; convert it to WAV or FLAC, "
+            f"which say their sample rate and channels"
+        )
+    try:
+        return soundfile.SoundFile(str(path))
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "
+            f"(WAV, FLAC, OGG, MP3, AIFF, CAF, ...); convert it to WAV or FLAC"
+        ) from error
+
+
+def _resampled_length(samples: int, rate: int) -> int:
+    """Return round(samples * 44100 / rate), halves up, in whole numbers."""
+    return (2 * samples * SAMPLE_RATE + rate) // (2 * rate)
