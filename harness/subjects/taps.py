@@ -1,0 +1,290 @@
+"""Looking inside HTDemucs while it runs: the same named tensors in the original and after surgery.
+
+A tap is a tensor between two steps of the network, float32, batch first. Its name says which step
+produced it, and is the same in ``demucs.htdemucs.HTDemucs`` and in `FullHybridHTDemucs`, so two
+implementations can be compared step by step. In the order of computation:
+
+=================================================  ================================================
+``norm.freq``, ``norm.time``                       normalised input of each branch
+``tencoder.N``, ``encoder.N``                      each encoder stage
+``freq_emb``                                       frequency branch after the embedding was added
+``channel_upsampler``, ``channel_upsampler_t``     on the way into the cross-transformer
+``crosstransformer.norm_in``, ``....norm_in_t``    its input norms, before positions are added
+``crosstransformer.layers.N``, ``....layers_t.N``  each of its layers, [1, tokens, channels]
+``channel_downsampler``, ``channel_downsampler_t`` on the way out
+``decoder.N``, ``tdecoder.N``                      each decoder stage (its result, not its skip)
+``freq``, ``time``                                 the outputs of the model contract
+=================================================  ================================================
+
+The original is observed while it runs. Nothing that it computes inside is recomputed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from demucs.htdemucs import HTDemucs
+from torch import Tensor, nn
+
+from harness.errors import ParityError, UnknownNameError
+from harness.subjects.structure import require_supported
+from harness.subjects.surgery import FullHybridHTDemucs
+
+_MODULE_PATHS: Final = {
+    "norm.freq": "norm_freq",
+    "norm.time": "norm_time",
+    "freq": "denorm_freq",
+    "time": "denorm_time",
+}
+_BOTTOM_CONVOLUTIONS: Final = ("channel_upsampler", "channel_downsampler")
+
+
+@dataclass(frozen=True)
+class OriginalOutputs:
+    """Everything that one forward pass of the original HTDemucs yields.
+
+    Attributes:
+        spectrogram: [1, 2C, bins, frames], the STFT that the original computed from the mixture.
+        freq: [1, S, 2C, bins, frames], what goes into its inverse STFT.
+        time: [1, S, C, samples], what is added to the result of the inverse STFT.
+        stems: [1, S, C, samples], the result of its forward.
+        taps: the taps that were asked for, in the order of computation.
+    """
+
+    spectrogram: Tensor
+    freq: Tensor
+    time: Tensor
+    stems: Tensor
+    taps: dict[str, Tensor]
+
+
+def tap_names(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of all taps of ``model`` (original or extracted) in order of computation.
+
+    Raises:
+        ParityError: ``model`` is neither `FullHybridHTDemucs` nor an HTDemucs that can become one.
+    """
+    if not isinstance(model, FullHybridHTDemucs):
+        require_supported(model)
+    parts: Any = model
+    names = ["norm.freq", "norm.time"]
+    for index in range(len(parts.encoder)):
+        if index < len(parts.tencoder):
+            names.append(f"tencoder.{index}")
+        names.append(f"encoder.{index}")
+        if index == 0 and parts.freq_emb is not None:
+            names.append("freq_emb")
+    upsampler, downsampler = _BOTTOM_CONVOLUTIONS
+    has_bottom = getattr(parts, upsampler, None) is not None
+    if has_bottom:
+        names += [upsampler, f"{upsampler}_t"]
+    if not isinstance(parts.crosstransformer.norm_in, nn.Identity):
+        names += ["crosstransformer.norm_in", "crosstransformer.norm_in_t"]
+    for index in range(len(parts.crosstransformer.layers)):
+        names += [f"crosstransformer.layers.{index}", f"crosstransformer.layers_t.{index}"]
+    if has_bottom:
+        names += [downsampler, f"{downsampler}_t"]
+    first_time_decoder = len(parts.decoder) - len(parts.tdecoder)
+    for index in range(len(parts.decoder)):
+        names.append(f"decoder.{index}")
+        if index >= first_time_decoder:
+            names.append(f"tdecoder.{index - first_time_decoder}")
+    return (*names, "freq", "time")
+
+
+def tap_module_path(name: str) -> str:
+    """Return the path of the module of `FullHybridHTDemucs` whose (first) output is the tap.
+
+    In a converted program it is the beginning of the module path of the operations that compute the
+    tap; the last of them whose result is used outside produces it, possibly in another layout.
+    """
+    return _MODULE_PATHS.get(name, name)
+
+
+def capture_taps(
+    model: nn.Module, *inputs: Tensor, names: Iterable[str] | None = None
+) -> dict[str, Tensor]:
+    """Run ``model`` once and return its taps, detached, in the order of computation.
+
+    Args:
+        model: the original HTDemucs, or the extracted network.
+        inputs: ``mix`` [1, C, samples] for the original; ``spectrogram, audio`` for the other.
+        names: the taps to keep; all by default (about 0.4 GB for the published architecture).
+
+    Raises:
+        UnknownNameError: a name that `tap_names` doesn't list.
+        ParityError: wrong number or shape of inputs, or a model that can't be tapped.
+    """
+    wanted = _check_names(model, names)
+    if isinstance(model, FullHybridHTDemucs):
+        if len(inputs) != 2:
+            raise ParityError(
+                f"an extracted network takes 2 inputs (spectrogram, audio), got {len(inputs)}"
+            )
+        with _recorded(model, wanted) as taps, torch.no_grad():
+            model(*inputs)
+        return {name: taps[name] for name in wanted}
+    if len(inputs) != 1:
+        raise ParityError(f"an original HTDemucs takes 1 input (mix), got {len(inputs)}")
+    return run_original(model, inputs[0], taps=wanted).taps
+
+
+def run_original(
+    model: nn.Module, mix: Tensor, *, taps: Iterable[str] | None = ()
+) -> OriginalOutputs:
+    """Run the original HTDemucs once on ``mix`` [1, C, samples] and return all that it yields.
+
+    Args:
+        model: an HTDemucs in eval mode.
+        mix: one whole segment, float32.
+        taps: names of the taps to keep, or None for all.
+
+    Raises:
+        UnknownNameError: a name that `tap_names` doesn't list.
+        ParityError: ``mix`` is not exactly one segment, or the model can't be tapped.
+    """
+    wanted = _check_names(model, taps)
+    _check_mix(model, mix)
+    seen: dict[str, Tensor] = {}
+
+    def keep_result(name: str) -> Callable[..., Any]:
+        def wrap(method: Callable[..., Tensor], *args: Any) -> Tensor:
+            seen[name] = method(*args)
+            return seen[name]
+
+        return wrap
+
+    def keep_freq(method: Callable[..., Tensor], z: Tensor, freq: Tensor) -> Tensor:
+        seen["freq"] = freq
+        return method(z, freq)
+
+    def withhold_waveform(method: Callable[..., Tensor], *args: Any) -> Tensor:
+        # forward() ends with `time + waveform`. Adding -0.0 changes no bit, not even the sign of a
+        # zero, so with this in the place of the waveform forward() returns its time branch.
+        seen["waveform"] = method(*args)
+        return torch.full_like(seen["waveform"], -0.0)
+
+    with ExitStack() as stack:
+        stack.enter_context(_wrapped(model, "_magnitude", keep_result("spectrogram")))
+        stack.enter_context(_wrapped(model, "_mask", keep_freq))
+        stack.enter_context(_wrapped(model, "_ispec", withhold_waveform))
+        kept = stack.enter_context(_recorded(model, wanted))
+        stack.enter_context(torch.no_grad())
+        time = model(mix)
+        stems = time + seen["waveform"]
+
+    kept |= {"freq": _clean(seen["freq"]), "time": _clean(time)}
+    return OriginalOutputs(
+        spectrogram=seen["spectrogram"].detach(),
+        freq=kept["freq"],
+        time=kept["time"],
+        stems=stems.detach(),
+        taps={name: kept[name] for name in wanted},
+    )
+
+
+def capture_stft_output(model: nn.Module, mix: Tensor) -> Tensor:
+    """Return the spectrogram [1, 2C, bins, frames] that ``model`` computes from ``mix`` [1, C, n].
+
+    The model's forward is run up to there and then left.
+
+    Raises:
+        ParityError: ``mix`` is not exactly one segment, or the model is not supported.
+    """
+    require_supported(model)
+    _check_mix(model, mix)
+
+    def stop(method: Callable[..., Tensor], *args: Any) -> Tensor:
+        raise _SpectrogramReached(method(*args))
+
+    try:
+        with _wrapped(model, "_magnitude", stop), torch.no_grad():
+            model(mix)
+    except _SpectrogramReached as reached:
+        return reached.spectrogram.detach()
+    raise ParityError(f"{type(model).__name__}.forward never computed a spectrogram")
+
+
+class _SpectrogramReached(Exception):
+    """Leaves a forward pass as soon as it has what is wanted of it."""
+
+    def __init__(self, spectrogram: Tensor) -> None:
+        super().__init__()
+        self.spectrogram = spectrogram
+
+
+def _check_names(model: nn.Module, names: Iterable[str] | None) -> tuple[str, ...]:
+    known = tap_names(model)
+    if names is None:
+        return known
+    wanted = set(names)
+    for name in sorted(wanted):
+        if name not in known:
+            raise UnknownNameError("tap", name, known)
+    return tuple(name for name in known if name in wanted)
+
+
+def _check_mix(model: Any, mix: Tensor) -> None:
+    expected = (1, model.audio_channels, int(model.segment * model.samplerate))
+    if tuple(mix.shape) != expected:
+        raise ParityError(
+            f"mix has shape {list(mix.shape)}, expected {list(expected)}: "
+            "pass one whole segment (pad a shorter one with zeros)"
+        )
+
+
+@contextmanager
+def _wrapped(model: nn.Module, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+    """Let ``wrapper(method, *args)`` answer for a method of this one object, until the end."""
+    own = vars(model).get(name)
+    method = getattr(model, name)
+    setattr(model, name, lambda *args: wrapper(method, *args))
+    try:
+        yield
+    finally:
+        delattr(model, name)
+        if own is not None:
+            setattr(model, name, own)
+
+
+@contextmanager
+def _recorded(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Record the taps that modules see, by hooks that are gone at the end."""
+    taps: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        for name in names:
+            handle = _hook(model, name, taps)
+            if handle is not None:
+                stack.callback(handle.remove)
+        yield taps
+
+
+def _hook(model: Any, name: str, taps: dict[str, Tensor]) -> Any:
+    def keep_input(position: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            taps[name] = _clean(args[position])
+
+        return hook
+
+    def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        taps[name] = _clean(output[0] if isinstance(output, tuple) else output)
+
+    if isinstance(model, HTDemucs):
+        # What the original computes between its modules shows as the input of the next one.
+        if name in ("freq", "time"):
+            return None
+        if name == "norm.freq":
+            return model.encoder[0].register_forward_pre_hook(keep_input(0))
+        if name == "norm.time":
+            return model.tencoder[0].register_forward_pre_hook(keep_input(0))
+        if name == "freq_emb":
+            return model.decoder[-1].register_forward_pre_hook(keep_input(1))
+    return model.get_submodule(tap_module_path(name)).register_forward_hook(keep_output)
+
+
+def _clean(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous()
