@@ -1,0 +1,3 @@
+"""Loads the plugin that turns a test session into a parity run, and pytest's own for testing it."""
+
+pytest_plugins = ["harness.pytest_plugin", "pytester"]

@@ -1,0 +1,33 @@
+"""Engines: one protocol, one module for each way to execute a candidate.
+
+``torch`` executes a subject; ``mil`` executes a saved package on any machine; ``coreml`` executes it
+on a Mac. `availability` says which of them can execute here, and why not.
+"""
+
+from harness.engines import coreml_engine, mil_engine, torch_engine
+from harness.engines.base import (
+    WITHOUT_ENGINES,
+    Availability,
+    Candidate,
+    Engine,
+    Session,
+    availability,
+    engine,
+    engine_names,
+    open_engine,
+)
+
+__all__ = [
+    "WITHOUT_ENGINES",
+    "Availability",
+    "Candidate",
+    "Engine",
+    "Session",
+    "availability",
+    "coreml_engine",
+    "engine",
+    "engine_names",
+    "mil_engine",
+    "open_engine",
+    "torch_engine",
+]

@@ -1,0 +1,158 @@
+"""What a run says when a test is skipped, deselected, empty, broken, or when its process dies.
+
+Each test runs a small session of its own through the plugin, as ``nox -s parity`` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.verdicts import LAYERS, Run
+
+GREEN = """
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.layer("{layer}")
+ONES = np.ones(10, np.float32)
+
+def test_sound(parity):
+    parity.executed("torch")
+    parity.executed("mil")
+    parity.compare(ONES, ONES, "conversion", case="{layer}")
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A session in which every layer holds."""
+    pytester.makeini("[pytest]\nmarkers =\n  layer(name): rung\njunit_family = xunit1")
+    pytester.makepyfile(**{f"test_{layer}": GREEN.format(layer=layer) for layer in LAYERS})
+    return pytester
+
+
+def run(suite: pytest.Pytester, *arguments: str) -> tuple[Run, int]:
+    """Run the session; return its run document and its exit status."""
+    out = suite.path / "out"
+    options = ["-p", "harness.pytest_plugin", "--parity-out", str(out), "-p", "no:cacheprovider"]
+    result = suite.runpytest_subprocess(*options, *arguments)
+    document = Run.from_json((out / "run.json").read_text(encoding="utf-8"))
+    assert (out / "index.html").stat().st_size > 1000
+    return document, int(result.ret)
+
+
+def add(suite: pytest.Pytester, body: str) -> None:
+    source = GREEN.format(layer="surgery") + "\n" + body
+    Path(suite.path / "test_surgery.py").write_text(source, encoding="utf-8")
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_complete_session_is_green(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    document, status = run(suite, *workers)
+    assert document.sentence() == "PASS: all 5 gating checks hold for htdemucs_6s@seeded."
+    assert status == 0
+
+
+def test_a_failed_check_is_red_once(suite: pytest.Pytester) -> None:
+    add(suite, "def test_bad(parity):\n    parity.compare(ONES, 2 * ONES, 'surgery', case='x')")
+    document, status = run(suite)
+    assert status == 1
+    assert len(document.red) == 1
+    assert document.red[0].startswith("surgery/surgery/x: mismatched elements: 10 / 10")
+
+
+def test_an_exploratory_failure_is_recorded_and_the_session_stays_green(
+    suite: pytest.Pytester,
+) -> None:
+    add(
+        suite,
+        "def test_bad(parity):\n"
+        "    parity.compare(ONES, 2 * ONES, 'surgery', gating=False, recipe='fp16')",
+    )
+    document, status = run(suite)
+    assert status == 0
+    assert [check.verdict.value for check in document.checks if not check.gating] == ["fail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("def test_x(parity):\n    pass", "recorded no check"),
+        ("def test_x(parity):\n    pytest.skip('tired')", "was skipped: Skipped: tired"),
+        ("@pytest.mark.skip(reason='later')\ndef test_x(parity):\n    pass", "was skipped"),
+        ("@pytest.mark.xfail\ndef test_x(parity):\n    assert 0", "was skipped"),
+        (
+            "from harness.errors import GoldenUnavailableError\n"
+            "def test_x(parity):\n    raise GoldenUnavailableError('gone')",
+            "GoldenUnavailableError: gone",
+        ),
+    ],
+)
+def test_what_was_not_looked_at_keeps_it_from_green(
+    suite: pytest.Pytester, body: str, reason: str
+) -> None:
+    add(suite, body)
+    document, status = run(suite)
+    assert status == 3
+    assert reason in document.sentence()
+    assert "test_x" in document.sentence()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_deselected_test_keeps_it_from_green(
+    suite: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    add(suite, "def test_other(parity):\n    parity.compare(ONES, ONES, 'surgery', case='y')")
+    document, status = run(suite, "-k", "not other", *workers)
+    assert status == 3
+    assert "deselected" in document.sentence()
+
+
+def test_a_layer_that_was_not_run_keeps_it_from_green(suite: pytest.Pytester) -> None:
+    Path(suite.path / "test_stft.py").unlink()
+    document, status = run(suite)
+    assert status == 3
+    assert "layer stft" in document.sentence()
+
+
+def test_a_required_engine_that_executed_nothing_keeps_it_from_green(
+    suite: pytest.Pytester,
+) -> None:
+    document, status = run(suite, "--require", "coreml")
+    assert status == 3
+    assert "engine coreml" in document.sentence()
+
+
+def test_an_exception_in_a_test_is_red(suite: pytest.Pytester) -> None:
+    add(suite, "def test_x(parity):\n    raise RuntimeError('boom')")
+    document, status = run(suite)
+    assert status == 1
+    assert "RuntimeError: boom" in document.red[0]
+
+
+def test_a_suite_that_can_not_be_collected_is_red(suite: pytest.Pytester) -> None:
+    add(suite, "import nowhere_to_be_found")
+    document, status = run(suite)
+    assert status == 1
+    assert "could not be collected" in " ".join(document.red)
+
+
+def test_a_dead_test_process_is_red(suite: pytest.Pytester) -> None:
+    add(suite, "def test_x(parity):\n    import os\n    os._exit(9)")
+    document, status = run(suite, "-n", "1")
+    assert status == 1
+    assert "test_x" in " ".join(document.red)
+
+
+def test_numpy_numbers_cross_the_border_between_processes(suite: pytest.Pytester) -> None:
+    add(
+        suite,
+        "def test_x(parity):\n"
+        "    parity.bound(np.float32(0.5), 'audit', gating=False, what='number')\n"
+        "    parity.artefact('separation', {'snr_db': 1.5})",
+    )
+    document, status = run(suite, "-n", "2")
+    assert status == 0
+    assert document.artefacts["separation"] == [{"snr_db": 1.5}]
