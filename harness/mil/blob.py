@@ -1,0 +1,156 @@
+"""Weight files: the MIL blob storage format, version 2, read in place.
+
+The file is a 64-byte header (``count``, ``version``), then pairs of 64-byte metadata and raw data,
+each aligned to 64 bytes. A program names the offset of a metadata record; the record names the
+element type, the size in bytes and the offset of the data. Little-endian throughout.
+
+Source: ``mlmodel/src/MILBlob/Blob/{StorageFormat,BlobDataType,StorageReader}`` of coremltools.
+
+Nothing in the file is trusted: every range is checked against the file's size before anything is
+allocated or mapped to an array.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import PackageError
+from harness.mil.types import DataType
+
+_ALIGNMENT = 64
+_VERSION = 2
+_SENTINEL = 0xDEADBEEF
+_HEADER = struct.Struct("<II56x")
+_METADATA = struct.Struct("<IIQQQ32x")
+
+_TYPES = {
+    1: DataType.FLOAT16,
+    2: DataType.FLOAT32,
+    3: DataType.UINT8,
+    4: DataType.INT8,
+    5: DataType.BFLOAT16,
+    6: DataType.INT16,
+    7: DataType.UINT16,
+    8: DataType.INT4,
+    9: DataType.UINT1,
+    10: DataType.UINT2,
+    11: DataType.UINT4,
+    12: DataType.UINT3,
+    13: DataType.UINT6,
+    14: DataType.INT32,
+    15: DataType.UINT32,
+    16: DataType.FLOAT8E4M3FN,
+    17: DataType.FLOAT8E5M2,
+}
+
+
+class BlobFile:
+    """One weight file, mapped into memory; arrays that `read` returns keep the mapping alive.
+
+    Raises:
+        PackageError: the file is missing, too short for its header, or of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._size = file.seek(0, 2)
+                if self._size < _HEADER.size:
+                    raise PackageError(
+                        f"weight file {path} has {self._size} bytes, fewer than its "
+                        f"{_HEADER.size}-byte header; the package is truncated"
+                    )
+                # A private writable mapping: PyTorch warns about arrays that can't be written,
+                # and a write would stay in this process.
+                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise PackageError(f"weight file {path} can't be read: {error.strerror}") from error
+        self.count, version = _HEADER.unpack_from(self._data, 0)
+        if version != _VERSION:
+            raise PackageError(
+                f"weight file {path} says version {version}; only version {_VERSION} "
+                "(ML Programs) can be read"
+            )
+
+    def read(self, offset: int, dtype: DataType, count: int) -> np.ndarray:
+        """Return the ``count`` elements whose metadata lies at ``offset``, as a flat array.
+
+        The array has type ``dtype.numpy`` and, but for types below one byte and bfloat16, shares
+        the mapping.
+
+        Raises:
+            PackageError: the offset, the record or the size does not fit the file or the type.
+        """
+        stored, size, start, padding = self._metadata(offset)
+        if stored is not dtype:
+            raise PackageError(
+                f"weight file {self.path}: the blob at offset {offset} holds {stored}, "
+                f"but the program declares {dtype}"
+            )
+        bits = size * 8 - (padding if dtype.bits < 8 else 0)
+        if bits != count * dtype.bits or (padding >= 8 and dtype.bits < 8):
+            raise PackageError(
+                f"weight file {self.path}: the blob at offset {offset} has {size} bytes, but "
+                f"{count} elements of {dtype} need {math.ceil(count * dtype.bits / 8)}"
+            )
+        return decode_elements(memoryview(self._data)[start : start + size], dtype, count)
+
+    def _metadata(self, offset: int) -> tuple[DataType, int, int, int]:
+        if offset % _ALIGNMENT or not _HEADER.size <= offset <= self._size - _METADATA.size:
+            raise PackageError(
+                f"weight file {self.path}: no blob can lie at offset {offset} "
+                f"(file size {self._size}, alignment {_ALIGNMENT})"
+            )
+        sentinel, code, size, start, padding = _METADATA.unpack_from(self._data, offset)
+        if sentinel != _SENTINEL:
+            raise PackageError(
+                f"weight file {self.path}: no blob at offset {offset} "
+                f"(sentinel {sentinel:#x}, expected {_SENTINEL:#x})"
+            )
+        if code not in _TYPES:
+            raise PackageError(
+                f"weight file {self.path}: the blob at offset {offset} has the unknown "
+                f"element type {code}"
+            )
+        if start % _ALIGNMENT or start < _HEADER.size or start + size > self._size:
+            raise PackageError(
+                f"weight file {self.path}: the blob at offset {offset} claims bytes {start} to "
+                f"{start + size}, but the file has {self._size}; the package is truncated or broken"
+            )
+        return _TYPES[code], size, start, padding
+
+
+def decode_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np.ndarray:
+    """Return ``count`` little-endian elements of ``dtype``; sub-byte ones fill bytes from bit 0.
+
+    Raises:
+        PackageError: ``data`` has another size, or the type has no decoder yet.
+    """
+    if len(data) != math.ceil(count * dtype.bits / 8):
+        raise PackageError(
+            f"{len(data)} bytes of data, but {count} elements of {dtype} need "
+            f"{math.ceil(count * dtype.bits / 8)}"
+        )
+    if dtype.bits < 8:
+        return _unpack(np.frombuffer(data, np.uint8), dtype, count)
+    if dtype is DataType.BFLOAT16:
+        # A bfloat16 is the upper half of a float32.
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    if dtype in (DataType.FLOAT8E4M3FN, DataType.FLOAT8E5M2):
+        raise PackageError(f"constants of type {dtype} can't be read yet; add a decoder in blob.py")
+    return np.frombuffer(data, dtype.numpy.newbyteorder("<"))
+
+
+def _unpack(data: np.ndarray, dtype: DataType, count: int) -> np.ndarray:
+    bits = np.unpackbits(data, count=count * dtype.bits, bitorder="little")
+    weights = (1 << np.arange(dtype.bits)).astype(np.uint8)
+    values = bits.reshape(count, dtype.bits) @ weights
+    if dtype is DataType.INT4:
+        return (((values ^ 8).astype(np.int16)) - 8).astype(np.int8)
+    return values.astype(np.uint8)

@@ -1,0 +1,37 @@
+"""The operations of ML Programs, one module for each family of coremltools' definitions.
+
+Importing this package registers them all. To add one, write a function with ``@operation`` in the
+module of its family: `harness.mil.ops.registry` explains how its signature is read.
+"""
+
+from harness.mil.ops import (
+    activation,
+    attention,
+    cast,
+    convolution,
+    elementwise_binary,
+    elementwise_unary,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    reduction,
+    tensor,
+)
+
+__all__ = [
+    "activation",
+    "attention",
+    "cast",
+    "convolution",
+    "elementwise_binary",
+    "elementwise_unary",
+    "indexing",
+    "linear",
+    "movement",
+    "normalization",
+    "pooling",
+    "reduction",
+    "tensor",
+]

@@ -1,0 +1,19 @@
+"""Conversion between element types.
+
+Source: ``cast`` in ``converters/mil/mil/ops/defs/{iOS15,iOS17}/elementwise_unary.py`` of
+coremltools. Floating to integer truncates towards zero; to bool is "not zero".
+"""
+
+from __future__ import annotations
+
+from harness.mil.ops.registry import Effect, Tensor, operation
+
+
+@operation("cast", effect=Effect.VIEW)
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """``x`` in the type ``dtype``; the rounding belongs to the numerics, not to this function."""
+    if dtype == "bool":
+        return x != 0
+    if x.is_floating_point() and not dtype.startswith(("fp", "bf")):
+        return x.long()  # a narrow integer type wraps from here, as NumPy's does
+    return x

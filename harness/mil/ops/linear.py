@@ -1,0 +1,36 @@
+"""Matrix products.
+
+Source: ``converters/mil/mil/ops/defs/{iOS15,iOS17}/linear.py`` of coremltools.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from harness.mil.ops.registry import Tensor, Tensors, operation
+
+
+@operation("linear")
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x`` [..., D_in] times the transpose of ``weight`` [D_out, D_in], plus ``bias`` [D_out]."""
+    return functional.linear(x, weight, bias)
+
+
+@operation("matmul")
+def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
+    """Batched matrix product with NumPy's broadcasting; vectors are never transposed."""
+    if transpose_x and x.ndim > 1:
+        x = x.mT
+    if transpose_y and y.ndim > 1:
+        y = y.mT
+    return torch.matmul(x, y)
+
+
+@operation("einsum")
+def einsum(values: Tensors, equation: str) -> Tensor:
+    """Einstein summation over two tensors; axes of length one are broadcast."""
+    x, y = values
+    left, output = equation.replace(" ", "").split("->")
+    first, second = left.split(",")
+    return torch.einsum(f"{first},{second}->{output}", x, y)

@@ -1,0 +1,123 @@
+"""What a run executes and when memory is given back.
+
+A schedule belongs to a plan and to the set of values that the caller wants to keep. It drops
+operations that nothing kept depends on, says after which step each value is dead, and finds the
+steps that may write their result over an operand.
+
+Values may share memory (a reshape is a view), so memory is tracked by groups: a view joins the
+group of its first operand. Overwriting is allowed only where every member of the group is dead
+and none of them is an input, a constant or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from harness.mil.ops.registry import Effect
+from harness.mil.plan import Plan, Step
+from harness.mil.types import TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduledStep:
+    """A step, the operand slot that it may overwrite, and the slots that are dead after it."""
+
+    step: Step
+    overwrite: int | None
+    free: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The steps of one run."""
+
+    steps: tuple[ScheduledStep, ...]
+    kept: frozenset[int]
+
+
+def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedule:
+    """Schedule ``plan`` so that the values in the slots ``kept`` are there at the end.
+
+    Args:
+        plan: what to run.
+        kept: slots of outputs and taps.
+        reuse: whether results may overwrite dead operands; off for gradients.
+    """
+    live = _live_steps(plan, kept)
+    last_use = {slot: index for index, step in enumerate(live) for slot in step.reads}
+    for index, step in enumerate(live):
+        for slot in step.outputs:
+            last_use.setdefault(slot, index)  # an output that nobody reads dies at once
+    groups = _MemoryGroups(plan, live, kept, last_use)
+    frees: list[list[int]] = [[] for _ in live]
+    for slot, index in last_use.items():
+        if slot not in kept and slot not in plan.constants:
+            frees[index].append(slot)
+    return Schedule(
+        steps=tuple(
+            ScheduledStep(
+                step=step,
+                overwrite=_overwritable(plan, step, index, groups) if reuse else None,
+                free=tuple(frees[index]),
+            )
+            for index, step in enumerate(live)
+        ),
+        kept=frozenset(kept),
+    )
+
+
+def _live_steps(plan: Plan, kept: Collection[int]) -> list[Step]:
+    wanted = set(kept)
+    live = []
+    for step in reversed(plan.steps):
+        if wanted.intersection(step.outputs):
+            live.append(step)
+            wanted.update(step.reads)
+    return live[::-1]
+
+
+class _MemoryGroups:
+    """Which values may share memory, how long each group lives, and which are protected."""
+
+    def __init__(
+        self, plan: Plan, live: list[Step], kept: Collection[int], last_use: dict[int, int]
+    ) -> None:
+        self._root: dict[int, int] = {}
+        for step in live:
+            if step.definition.effect is Effect.VIEW and step.reads:
+                for slot in step.outputs:
+                    self._root[slot] = self.root(step.reads[0])
+        self._protected = {
+            self.root(slot) for slot in (*kept, *plan.constants, *plan.inputs.values())
+        }
+        self._end: dict[int, int] = {}
+        for slot, index in last_use.items():
+            root = self.root(slot)
+            self._end[root] = max(index, self._end.get(root, index))
+
+    def root(self, slot: int) -> int:
+        return self._root.get(slot, slot)
+
+    def is_dead_after(self, slot: int, index: int) -> bool:
+        root = self.root(slot)
+        return root not in self._protected and self._end[root] <= index
+
+
+def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> int | None:
+    if len(step.outputs) != 1 or not step.types[0].is_static:
+        return None
+    reads = {a.name: a.payload for a in step.arguments if a.name in step.definition.reuse}
+    for slot in reads.values():
+        if not isinstance(slot, int) or not _fits(plan.types[slot], step.types[0]):
+            continue
+        shared = any(
+            other != slot and groups.root(other) == groups.root(slot) for other in step.reads
+        )
+        if not shared and groups.is_dead_after(slot, index):
+            return slot
+    return None
+
+
+def _fits(operand: TensorType, result: TensorType) -> bool:
+    return operand == result

@@ -1,0 +1,190 @@
+"""Views, reuse and liveness: memory is given back early, and nothing that is needed is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import mil
+from harness.errors import ExecutionError, ParityError
+from harness.mil.ops import registry
+from harness.mil.ops.registry import Effect, definition
+from harness.mil.schedule import build_schedule
+
+SHAPE = (4, 6)
+UNARY = ("square", "tanh", "relu", "identity", "reverse", "abs")
+BINARY = ("add", "sub", "mul", "maximum")
+ROUND_TRIPS = ("transposed", "reshaped", "halves", "row_shift")
+
+
+def random_program(choices):
+    """Return a body that wires random operations, many of them views of one another."""
+
+    def body(mb, x):
+        values = [x, mb.const(val=np.linspace(-1, 1, 24, dtype=np.float32).reshape(SHAPE))]
+        for kind, name, first, second in choices:
+            a, b = values[first % len(values)], values[second % len(values)]
+            if kind == 0:
+                values.append(getattr(mb, UNARY[name % len(UNARY)])(x=a))
+            elif kind == 1:
+                values.append(getattr(mb, BINARY[name % len(BINARY)])(x=a, y=b))
+            else:
+                values.append(view(mb, ROUND_TRIPS[name % len(ROUND_TRIPS)], a))
+        return [mb.identity(x=value) for value in values[-3:]]
+
+    return body
+
+
+def view(mb, how, a):
+    if how == "transposed":
+        return mb.transpose(x=mb.square(x=mb.transpose(x=a, perm=[1, 0])), perm=[1, 0])
+    if how == "reshaped":
+        return mb.reshape(x=mb.reshape(x=a, shape=[24]), shape=SHAPE)
+    if how == "halves":
+        top, bottom = mb.split(x=a, axis=0, num_splits=2)
+        return mb.concat(values=[mb.add(x=top, y=bottom), mb.sub(x=bottom, y=top)], axis=0)
+    whole = mb.concat(values=[a, a], axis=1)
+    part = mb.slice_by_index(x=whole, begin=[0, 3], end=[4, 9])
+    return mb.add(x=part, y=mb.slice_by_index(x=whole, begin=[0, 2], end=[4, 8]))
+
+
+step = st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(0, 30), st.integers(0, 30))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(choices=st.lists(step, min_size=3, max_size=14), data=st.data())
+def test_reuse_changes_nothing(make_package, choices, data):
+    """The same program with reuse off is the oracle; inputs, constants and taps must survive."""
+    model = mil.load(make_package(random_program(choices), x=SHAPE))
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+    original = x.clone()
+    expected = model.run({"x": x}, taps="all", differentiable=True)
+    names = sorted(expected)
+    taps = data.draw(st.lists(st.sampled_from(names), max_size=3, unique=True))
+    executable = model._executable(mil.get_numerics("storage"), x.device)
+    constants = {slot: tensor.clone() for slot, tensor in executable.constants.items()}
+    for chosen in (taps, "all", ()):
+        for _ in range(2):
+            actual = model.run({"x": x}, taps=chosen)
+            for name, tensor in actual.items():
+                assert torch.equal(tensor, expected[name].detach()), name
+    assert torch.equal(x, original), "an input was overwritten"
+    for slot, tensor in constants.items():
+        assert torch.equal(executable.constants[slot], tensor), "a constant was overwritten"
+
+
+def chain(mb, x):
+    for _ in range(20):
+        x = mb.add(x=mb.mul(x=x, y=np.float32(0.5)), y=np.float32(1))
+    return x
+
+
+def test_dead_operands_are_reused(make_package):
+    model = mil.load(make_package(chain, x=(8, 8)))
+    seen = []
+    model.run({"x": torch.ones(8, 8)}, observe=lambda _, o: seen.append(o[0].data_ptr()))
+    assert len(set(seen)) == 1, "one buffer is enough for a chain of elementwise operations"
+    seen.clear()
+    x = torch.ones(8, 8)
+    model.run({"x": x}, observe=lambda _, o: seen.append(o[0].data_ptr()))
+    assert x.data_ptr() not in seen
+
+
+def test_intermediates_are_freed(make_package):
+    """At any time a chain needs two values, however long it is."""
+
+    def body(mb, x):
+        for _ in range(30):
+            x = mb.softmax(x=x)
+        return x
+
+    model = mil.load(make_package(body, x=(8, 8)))
+    references: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def observe(_, outputs):
+        references.append(weakref.ref(outputs[0]))
+        alive.append(sum(reference() is not None for reference in references))
+
+    model.run({"x": torch.ones(8, 8)}, observe=observe)
+    assert len(alive) == 30
+    assert max(alive) <= 2
+
+
+def test_dead_operations_are_skipped(make_package):
+    def body(mb, x):
+        mb.exp(x=mb.square(x=x, name="unused"), name="also_unused")
+        return mb.tanh(x=x, name="y")
+
+    model = mil.load(make_package(body, x=(2,)))
+    ran = []
+    model.run({"x": torch.ones(2)}, observe=lambda operation, _: ran.append(operation.name))
+    assert ran == ["y"]
+    ran.clear()
+    results = model.predict({"x": np.full(2, 3, np.float32)}, taps=["unused"])
+    assert results["unused"].tolist() == [9, 9], "a tap revives what it needs"
+    assert "also_unused" not in results
+
+
+@pytest.mark.parametrize("taps", [(), "all"])
+def test_schedules_free_each_value_once(network, taps):
+    plan = network.plan
+    names = [feature.name for feature in network.outputs] + network.tap_names(taps)
+    kept = {plan.slots[name] for name in names}
+    schedule = build_schedule(plan, kept, reuse=True)
+    freed = [slot for scheduled in schedule.steps for slot in scheduled.free]
+    assert len(freed) == len(set(freed))
+    assert not kept.intersection(freed)
+    for position, scheduled in enumerate(schedule.steps):
+        later = {slot for other in schedule.steps[position + 1 :] for slot in other.step.reads}
+        assert not later.intersection(scheduled.free), "a value is freed before its last use"
+
+
+def test_outputs_never_share_memory_with_inputs(make_package):
+    model = mil.load(make_package(lambda mb, x: mb.identity(x=x), x=(3,)))
+    x = np.ones(3, np.float32)
+    result = model.predict({"x": x})
+    (array,) = result.values()
+    array[:] = 9
+    assert x.tolist() == [1, 1, 1]
+
+
+def test_constants_that_are_outputs_are_copied(make_package):
+    def body(mb, x):
+        value = mb.const(val=np.arange(3, dtype=np.float32))
+        return mb.identity(x=value, name="y"), mb.add(x=x, y=value, name="z")
+
+    model = mil.load(make_package(body, x=(3,)))
+    x = np.zeros(3, np.float32)
+    model.predict({"x": x})["y"][:] = 9
+    assert model.predict({"x": x})["y"].tolist() == [0, 1, 2]
+
+
+def test_a_wrong_declaration_is_caught(make_package, monkeypatch):
+    """An operation that returns its input but is not declared a view would corrupt values."""
+    lie = dataclasses.replace(definition("identity"), effect=Effect.COMPUTE)
+    monkeypatch.setitem(registry._DEFINITIONS, "identity", lie)
+    model = mil.load(make_package(lambda mb, x: mb.identity(x=x), x=(3,)))
+    with pytest.raises(ExecutionError, match=r"must be registered with effect=Effect\.VIEW"):
+        model.predict({"x": np.ones(3, np.float32)})
+
+
+def test_an_operation_is_registered_once():
+    with pytest.raises(ParityError, match="'gelu' is registered twice"):
+        registry.operation("gelu")(lambda x: x)
+
+
+def test_reuse_needs_a_parameter_out():
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    with pytest.raises(ParityError, match="can't reuse without a parameter out"):
+        registry.operation("new_operation", reuse=("x",))(function)
