@@ -1,0 +1,142 @@
+"""The tensors of a golden, computed by the subject itself: the original HTDemucs in PyTorch.
+
+A ``segment`` case takes one forward pass of each model, n = segment length, S = sources:
+
+==================  =====================  =================================================
+``audio``           [1, 2, n]              the signal
+``spectrogram``     [1, 4, 2048, frames]   what the original's STFT made of it
+``freq``            [1, S, 4, 2048, ...]   what goes into its inverse STFT
+``time``            [1, S, 2, n]           what is added to the result of that
+``stems``           [S, 2, n]              its result
+``tap.NAME``        see `subjects.taps`    inner tensors, if the recipe says ``taps``
+``true_stems``      [S, 2, n]              what was mixed, if the signal is a song
+==================  =====================  =================================================
+
+The taps ``freq`` and ``time`` are the outputs above and are not stored twice. A bag of several
+models has ``model.I.freq``, ``model.I.time`` and ``model.I.tap.NAME`` for its model I instead, and
+``stems`` averaged as the bag does. A ``file`` case has ``audio``, ``stems`` and ``true_stems``
+alone; its stems are put together from overlapping segments, each a forward pass.
+
+All tensors are float32. Nothing of ours stands between the signal and the tensors but, in a file,
+the overlap-add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.audio import SAMPLE_RATE, separate_stream
+from harness.errors import ParityError
+from harness.golden.recipes import SONG, Case
+from harness.subjects import OriginalOutputs, Subject, run_original, separate_segment
+from harness.subjects.signals import make_signal
+from harness.subjects.songs import STEMS, make_song
+
+Array = npt.NDArray[np.float32]
+
+FLOOR_SEED: Final = 46
+"""Of the noise that a recipe puts under its signal."""
+_OUTPUT_TAPS: Final = ("freq", "time")
+_REST: Final = "other"
+"""The source that holds what a subject has no source of its own for."""
+
+
+def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
+    """Return all tensors of one golden, by name; shapes as in the module's docstring.
+
+    Raises:
+        ParityError: the case is no segment of this subject, or its song has stems that the subject
+            doesn't know.
+    """
+    audio, true_stems = make_audio(case, subject.sources)
+    with _deterministic():
+        if case.is_file:
+            tensors = {"audio": audio, "stems": _separate_file(subject, audio)}
+        else:
+            tensors = _run_segment(subject, case, audio)
+    if true_stems is not None:
+        tensors["true_stems"] = true_stems
+    return tensors
+
+
+def make_audio(case: Case, sources: tuple[str, ...]) -> tuple[Array, Array | None]:
+    """Return the signal of a case, float32 [1, 2, length], and of a song its stems [S, 2, length].
+
+    A stem that is not among ``sources`` is part of ``other``.
+
+    Raises:
+        ParityError: a parameter is out of range, or ``sources`` have no place for a stem.
+    """
+    if case.kind != SONG:
+        audio = make_signal(case.kind, case.length, **case.parameters)
+        if case.floor_db is not None:
+            floor = make_signal("noise", case.length, level_db=case.floor_db, seed=FLOOR_SEED)
+            audio = np.clip(audio + floor, -1.0, 1.0)
+        return audio[np.newaxis], None
+    song = make_song(int(case.parameters["seed"]), case.length / SAMPLE_RATE)
+    return song.mixture[np.newaxis], _stems_of(song.stems, sources)
+
+
+def _stems_of(stems: Array, sources: tuple[str, ...]) -> Array:
+    unknown = sorted(set(sources) - set(STEMS))
+    if unknown or _REST not in sources:
+        raise ParityError(
+            f"sources {', '.join(sources)}: a song has stems for {', '.join(STEMS)} alone, and "
+            f"what is no source of its own goes to {_REST!r}; use a subject with such sources"
+        )
+    result = np.zeros((len(sources), *stems.shape[1:]), np.float64)
+    for stem, samples in zip(STEMS, stems, strict=True):
+        result[sources.index(stem if stem in sources else _REST)] += samples
+    return result.astype(np.float32)
+
+
+def _run_segment(subject: Subject, case: Case, audio: Array) -> dict[str, npt.NDArray[Any]]:
+    mix = torch.from_numpy(audio)
+    tensors: dict[str, npt.NDArray[Any]] = {"audio": audio}
+    weights = torch.tensor(subject.bag_weights)[:, :, None, None]
+    stems = torch.zeros(())
+    for index, model in enumerate(subject.models):
+        outputs = run_original(model, mix, taps=None if case.taps else ())
+        prefix = f"model.{index}." if len(subject.models) > 1 else ""
+        # The models of a bag share their STFT.
+        tensors["spectrogram"] = outputs.spectrogram.numpy()
+        tensors |= {prefix + name: tensor for name, tensor in _branches(outputs).items()}
+        stems = stems + outputs.stems[0] * weights[index]
+    tensors["stems"] = (stems / weights.sum(dim=0)).numpy()
+    return tensors
+
+
+def _branches(outputs: OriginalOutputs) -> dict[str, npt.NDArray[Any]]:
+    taps = {
+        f"tap.{name}": tensor.numpy()
+        for name, tensor in outputs.taps.items()
+        if name not in _OUTPUT_TAPS
+    }
+    return {"freq": outputs.freq.numpy(), "time": outputs.time.numpy(), **taps}
+
+
+def _separate_file(subject: Subject, audio: Array) -> Array:
+    def predict(segment: Array) -> Array:
+        stems: Array = separate_segment(subject, torch.from_numpy(segment)).numpy()
+        return stems
+
+    blocks = separate_stream([audio[0]], predict, segment_length=subject.segment_length)
+    return np.concatenate(list(blocks), axis=-1)
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Let PyTorch refuse what can give other bits the next time."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -1,0 +1,171 @@
+"""What state a golden is in; nothing here changes a file.
+
+`examine_file` compares the file with the ledger and with what would be made now, and
+`examine` goes on to compare it with the committed fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import GoldenError
+from harness.golden.fingerprint import TOLERANCE, largest_difference
+from harness.golden.layout import Layout, build_command
+from harness.golden.recipes import Case
+from harness.golden.records import Entry, Key, Record, read_ledger, read_manifest
+from harness.golden.status import Finding, GoldenStatus
+from harness.golden.tensorfile import read_provenance, sha256
+from harness.golden.versions import changed_versions
+
+
+def examine(
+    layout: Layout,
+    subject: str,
+    weights: str | None,
+    case: Case,
+    versions: Mapping[str, str],
+    *,
+    deep: bool,
+) -> tuple[Finding, Record | None]:
+    """Return the state of a golden, and how it was made where the file is sound.
+
+    Args:
+        layout: the store.
+        subject: its name.
+        weights: its fingerprint, or None not to compare weights.
+        case: the recipe as it is now.
+        versions: what would compute the tensors now.
+        deep: hash the file; otherwise only its size is compared.
+
+    Raises:
+        GoldenError: the ledger or the manifest can't be read.
+    """
+    found = examine_file(layout, subject, weights, case, versions, deep=deep)
+    if isinstance(found, Finding):
+        return found, None
+    return _compare_with_manifest(layout, subject, case, found), found
+
+
+def examine_file(
+    layout: Layout,
+    subject: str,
+    weights: str | None,
+    case: Case,
+    versions: Mapping[str, str],
+    *,
+    deep: bool,
+) -> Finding | Record:
+    """Return how the golden was made, or a finding that says why its file is not sound."""
+    key = (subject, case.name)
+    while True:
+        entry = read_ledger(layout.ledger).get(key, Entry())
+        found = _match_file(layout, subject, case.name, entry, deep=deep)
+        # Another process may have replaced the file since the ledger was read.
+        if isinstance(found, Record) or entry == read_ledger(layout.ledger).get(key, Entry()):
+            break
+    if isinstance(found, Finding):
+        return found
+    changes = _changes(found, weights, case, versions)
+    if changes:
+        return Finding(
+            subject,
+            case.name,
+            GoldenStatus.STALE,
+            "made from " + ", ".join(changes),
+            f"build it again: {build_command(subject, case.name)}",
+        )
+    return found
+
+
+def _match_file(
+    layout: Layout, subject: str, case: str, entry: Entry, *, deep: bool
+) -> Finding | Record:
+    """Return which of the ledger's records the file is."""
+    path = layout.tensors(subject, case)
+    again = f"build it: {build_command(subject, case)}"
+    known = [record for record in (entry.current, entry.pending) if record is not None]
+    try:
+        size = path.stat().st_size
+        if entry.current is not None and entry.pending is None and not deep:
+            digest = entry.current.sha256 if size == entry.current.size_bytes else ""
+        else:
+            digest = sha256(path) if known else ""
+    except FileNotFoundError:
+        if entry.current is None:
+            return Finding(subject, case, GoldenStatus.NOT_BUILT, "it was never built here", again)
+        reason = f"it was built here on {entry.current.built_at}, but {path} is gone"
+        return Finding(subject, case, GoldenStatus.MISSING, reason, again)
+    except OSError as error:
+        raise GoldenError(f"{path} can't be read ({error.strerror}); make it readable") from error
+    if not known:
+        reason = f"{path} is there, but this machine's ledger doesn't know it"
+        return Finding(subject, case, GoldenStatus.NOT_BUILT, reason, again)
+    for record in known:
+        if record.sha256 == digest:
+            return record
+    how = _how_corrupt(path, (subject, case), size, known[0])
+    reason = f"{path} is not the file that was written: {how}"
+    step = f"find out what changed it, then {again}"
+    return Finding(subject, case, GoldenStatus.CORRUPT, reason, step)
+
+
+def _how_corrupt(path: Path, key: Key, size: int, expected: Record) -> str:
+    try:
+        provenance = read_provenance(path)
+    except GoldenError:
+        provenance = {}
+    owner = (provenance.get("subject"), provenance.get("case"))
+    if None not in owner and owner != key:
+        return f"it is the golden {owner[1]!r} of {owner[0]!r}"
+    if size != expected.size_bytes:
+        return f"it has {size} bytes, expected {expected.size_bytes}"
+    return f"its SHA-256 is not {expected.sha256[:12]}..."
+
+
+def _changes(
+    record: Record, weights: str | None, case: Case, versions: Mapping[str, str]
+) -> list[str]:
+    """Return one phrase for each thing that would be different if it were made now."""
+    changes = []
+    if record.recipe != case.hash:
+        changes.append(f"recipe {record.recipe[:12]} (now {case.hash[:12]})")
+    if weights is not None and record.subject_fingerprint != weights:
+        changes.append(f"weights {record.subject_fingerprint[:12]} (now {weights[:12]})")
+    return changes + changed_versions(record.versions, versions)
+
+
+def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Record) -> Finding:
+    committed = read_manifest(layout.manifest).get((subject, case.name))
+    accept = build_command(subject, case.name, "--record")
+    if committed is None:
+        reason = f"{layout.manifest.name} has no fingerprint of it"
+        step = f"record it: {accept}"
+        return Finding(subject, case.name, GoldenStatus.UNRECORDED, reason, step)
+    other = []
+    if committed.recipe != record.recipe:
+        other.append(f"recipe {committed.recipe[:12]} (here {record.recipe[:12]})")
+    if committed.subject_fingerprint != record.subject_fingerprint:
+        other.append(
+            f"weights {committed.subject_fingerprint[:12]} (here {record.subject_fingerprint[:12]})"
+        )
+    if other:
+        reason = f"the fingerprint in {layout.manifest.name} is of another " + " and ".join(other)
+        step = f"if the change is meant, accept it: {accept}"
+        return Finding(subject, case.name, GoldenStatus.STALE, reason, step)
+    difference = largest_difference(committed.tensors, record.tensors)
+    if difference is not None and difference.relative > TOLERANCE:
+        versions = ", ".join(changed_versions(committed.versions, record.versions))
+        reason = (
+            f"{difference.text}, allowed is {TOLERANCE:g}; recorded with {_made_with(committed)}"
+        )
+        reason += f", versions that differ: {versions}" if versions else ""
+        step = f"if the change is meant, accept it: {accept}"
+        return Finding(subject, case.name, GoldenStatus.DRIFT, reason, step)
+    observed = 0.0 if difference is None else difference.relative
+    reason = f"within {observed:.1g} of the committed fingerprint"
+    return Finding(subject, case.name, GoldenStatus.MATCH, reason)
+
+
+def _made_with(record: Record) -> str:
+    return ", ".join(f"{name} {record.versions[name]}" for name in sorted(record.versions))

@@ -1,0 +1,81 @@
+"""Where a golden store keeps what, and the commands that it names in its messages.
+
+::
+
+    <root>/recipes.toml                              the cases (git)
+    <root>/manifest.json                             what every machine should get (git)
+    <root>/tensors/<subject>/<case>.safetensors      the tensors (generated)
+    <root>/tensors/ledger.json                       what this machine made (generated)
+    <root>/tensors/.locks/                           lock files (generated, never deleted)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.golden.locks import file_lock
+
+_PORTABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
+_LONGEST_STEM = 60
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one store."""
+
+    root: Path
+
+    @property
+    def recipes(self) -> Path:
+        """The file with the cases."""
+        return self.root / "recipes.toml"
+
+    @property
+    def manifest(self) -> Path:
+        """The file with the committed fingerprints."""
+        return self.root / "manifest.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The file that says what this machine made."""
+        return self.root / "tensors" / "ledger.json"
+
+    def tensors(self, subject: str, case: str) -> Path:
+        """The file of one golden."""
+        return self.root / "tensors" / file_stem(subject) / f"{case}.safetensors"
+
+    def lock_golden(self, subject: str, case: str) -> AbstractContextManager[None]:
+        """Lock one golden. To be taken before, never inside, `lock_document`."""
+        return self._lock(f"{file_stem(subject)}.{case}")
+
+    def lock_document(self, document: Path) -> AbstractContextManager[None]:
+        """Lock the ledger or the manifest."""
+        return self._lock(document.name)
+
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        return file_lock(self.root / "tensors" / ".locks" / f"{name}.lock")
+
+
+def file_stem(subject: str) -> str:
+    """Return the folder name of a subject: its name, or if that has other characters than
+    ``A-Za-z0-9_.@+-`` (a path does), what remains of it and eight digits of its SHA-256."""
+    if _PORTABLE.fullmatch(subject) and len(subject) <= _LONGEST_STEM:
+        return subject
+    readable = re.sub(r"[^A-Za-z0-9_.@+-]+", "-", subject).strip("-.")[-_LONGEST_STEM:]
+    return f"{readable}-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
+
+
+def clean_temporaries(target: Path) -> None:
+    """Delete what killed writers of ``target`` left beside it; its lock must be held."""
+    for leftover in target.parent.glob(f".{target.stem}.*{target.suffix}"):
+        leftover.unlink(missing_ok=True)
+
+
+def build_command(subject: str, case: str, *options: str) -> str:
+    """Return the command line that builds a golden."""
+    return shlex.join(["parity", "golden", "build", "--subject", subject, "--case", case, *options])

@@ -1,0 +1,203 @@
+"""Golden recipes: which signals there are, how each is made, and what is kept of it.
+
+In: a TOML file with one table ``[case.NAME]`` for each case::
+
+    [case.noise]
+    kind = "noise"            # a signal of harness.subjects.signals, or "song"
+    why = "every frequency at once, at the level of ordinary music"
+    seed = 42                 # the kind's parameters: all of them, no others
+    level_db = -20.0
+    taps = true               # keep the inner tensors too (default: false)
+
+``length`` is in samples (default: one segment, 343,980). ``scope`` is ``segment`` (default: one
+forward pass, its inputs and outputs) or ``file`` (a signal of several segments, its stems alone).
+``floor_db`` puts white noise of that RMS (dBFS) under the signal.
+
+Out: `Case` values. A recipe leaves nothing to defaults that lie elsewhere, so what it makes can't
+change without its hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from harness.audio.contract import SEGMENT_LENGTH
+from harness.errors import RecipeError, UnknownNameError
+from harness.golden.records import FORMAT
+
+SONG: Final = "song"
+"""The kind that is no single signal but a mixture of stems; its one parameter is a seed."""
+SCOPES: Final = ("segment", "file")
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_COMMON: Final = ("kind", "why", "length", "scope", "taps", "floor_db")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input signal and what is kept of it.
+
+    Attributes:
+        name: as in ``recipes.toml``; lower case, digits and underscores.
+        kind: a key of `kinds`.
+        parameters: what the kind is made with.
+        why: what the case shows that the others don't.
+        length: samples.
+        scope: ``segment`` or ``file``.
+        taps: whether the inner tensors are kept, too.
+        floor_db: RMS in dBFS of the noise under the signal, or None for no noise.
+    """
+
+    name: str
+    kind: str
+    parameters: Mapping[str, float | int]
+    why: str
+    length: int = SEGMENT_LENGTH
+    scope: str = "segment"
+    taps: bool = False
+    floor_db: float | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the signal, or None where nothing is random."""
+        seed = self.parameters.get("seed")
+        return None if seed is None else int(seed)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the case is an audio file of several segments."""
+        return self.scope == "file"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256, as hex, of everything that decides the tensors."""
+        decisive: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "parameters": dict(self.parameters),
+            "length": self.length,
+            "scope": self.scope,
+            "taps": self.taps,
+        }
+        if self.floor_db is not None:  # only then: other goldens keep their hash
+            decisive["floor_db"] = self.floor_db
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def kinds() -> Mapping[str, Mapping[str, type]]:
+    """Return the kinds of signals, each with its parameters and their types."""
+    from harness.subjects.signals import SIGNALS  # the package around it imports torch
+
+    table: dict[str, Mapping[str, type]] = {SONG: MappingProxyType({"seed": int})}
+    for name, function in SIGNALS.items():
+        parameters = inspect.signature(function, eval_str=True).parameters
+        types = {key: row.annotation for key, row in parameters.items() if key != "length"}
+        table[name] = MappingProxyType(types)
+    return MappingProxyType(table)
+
+
+def load_cases(path: Path) -> dict[str, Case]:
+    """Read the cases of a recipe file, in the order of the file.
+
+    Raises:
+        RecipeError: the file can't be read, or a recipe is wrong; the message names the case, the
+            key and what was expected.
+        UnknownNameError: a kind, a parameter or a scope that doesn't exist.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"the golden recipes {path} can't be read ({error.strerror}); "
+            "run in the project's folder, or name the folder that holds recipes.toml"
+        ) from error
+    except ValueError as error:
+        raise RecipeError(f"{path} is no TOML file ({error}); correct it") from error
+    for key in document:
+        if key != "case":
+            raise UnknownNameError(f"key in {path}", key, ["case"])
+    tables = document.get("case")
+    if not isinstance(tables, dict) or not tables:
+        raise RecipeError(f"{path} has no cases; expected tables like [case.noise]")
+    return {name: _case(path, name, table) for name, table in tables.items()}
+
+
+def _case(path: Path, name: str, table: Any) -> Case:
+    where = f"[case.{name}] in {path}"
+    if not _NAME.fullmatch(name):
+        raise RecipeError(f"{where}: a name has lower-case letters, digits and underscores")
+    if not isinstance(table, dict):
+        raise RecipeError(f"{where} is {table!r}, expected a table")
+    kind = _value(where, table, "kind", str)
+    if kind not in kinds():
+        raise UnknownNameError(f"kind of {where}", kind, kinds())
+    types = kinds()[kind]
+    for key in table:
+        if key not in types and key not in _COMMON:
+            raise UnknownNameError(f"key in {where}", key, [*_COMMON, *types])
+    scope = _value(where, table, "scope", str, "segment")
+    if scope not in SCOPES:
+        raise UnknownNameError(f"scope of {where}", scope, SCOPES)
+    case = Case(
+        name=name,
+        kind=kind,
+        parameters=MappingProxyType(
+            {key: _value(where, table, key, type_) for key, type_ in sorted(types.items())}
+        ),
+        why=_value(where, table, "why", str).strip(),
+        length=_value(where, table, "length", int, SEGMENT_LENGTH),
+        scope=scope,
+        taps=_value(where, table, "taps", bool, False),
+        floor_db=_value(where, table, "floor_db", float) if "floor_db" in table else None,
+    )
+    _check_consistency(where, case)
+    return case
+
+
+def _check_consistency(where: str, case: Case) -> None:
+    if not case.why:
+        raise RecipeError(f"{where}: 'why' is empty; say what this case shows that others don't")
+    if case.length < 1:
+        raise RecipeError(f"{where}: length is {case.length}, expected at least 1 sample")
+    if case.scope == "file" and case.taps:
+        raise RecipeError(f"{where}: a file has no taps, it is many segments; drop 'taps'")
+    if case.floor_db is not None and case.kind == SONG:
+        raise RecipeError(f"{where}: a song has no floor, its stems add up to it; drop 'floor_db'")
+    if (case.seed or 0) < 0:
+        raise RecipeError(f"{where}: seed is {case.seed}, expected 0 or more")
+
+
+_MISSING: Final = object()
+
+
+def _value(
+    where: str, table: Mapping[str, Any], key: str, type_: type, default: Any = _MISSING
+) -> Any:
+    """Return ``table[key]`` as ``type_``; a whole number may stand for a float."""
+    value = table.get(key, default)
+    if value is _MISSING:
+        raise RecipeError(f"{where} has no {key!r}; expected a {type_.__name__}")
+    if type_ is float and type(value) is int:
+        value = float(value)
+    if type(value) is not type_:  # a bool is an int to isinstance
+        raise RecipeError(f"{where}: {key} is {value!r}, expected a {type_.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where}: {key} is {value!r}, expected a finite number")
+    return value
