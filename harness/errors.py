@@ -3,7 +3,7 @@
 The tree::
 
     ParityError                     exit code 2: bad usage or bad input
-    ├── UnknownNameError            a subject, recipe, case, ... that does not exist (names the near match)
+    ├── UnknownNameError            a name that does not exist; suggests the nearest one
     ├── AudioError                  an audio file or signal that can't be used
     ├── CheckpointError             weights that can't be loaded, or must not be
     ├── RecipeError                 a precision or golden recipe that is wrong

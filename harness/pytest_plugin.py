@@ -43,7 +43,7 @@ from harness.verdicts.collector import Collector
 from harness.verdicts.provenance import provenance
 
 _PREFIX = "parity."
-_DESELECTED = pytest.StashKey[list[str]]()
+_DESELECTED: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 class Recorder:
@@ -262,6 +262,7 @@ class Gatherer:
         if report.skipped:
             longrepr = report.longrepr
             state.skip = longrepr[2] if isinstance(longrepr, tuple) else "expected to fail"
+            state.error = ""  # an expected failure raises, too
         elif report.failed and not state.error and not state.gap:
             state.error = str(report.longrepr).strip().splitlines()[-1]
         state.finished = state.finished or report.when == "teardown"
@@ -301,7 +302,8 @@ class Gatherer:
                 self.collector.gaps.append(f"{nodeid} was skipped: {state.skip}")
             elif not state.checks:
                 self.collector.gaps.append(f"{nodeid} recorded no check")
-        left_out = self._deselected | set(self.config.stash[_DESELECTED])
+        here: list[str] = self.config.stash[_DESELECTED]
+        left_out = self._deselected.union(here)
         if left_out:
             self.collector.gaps.append(
                 f"{len(left_out)} tests were deselected, the first is {min(left_out)}"

@@ -12,7 +12,7 @@ from harness.conversion.convert import ConvertedPackage, convert_to_coreml
 from harness.conversion.precision_map import precision_map
 from harness.conversion.recipes import PrecisionRecipe, Rule, load_recipe, shipped_recipes
 from harness.conversion.selector import PrecisionSelector, create_precision_selector
-from harness.conversion.sidecar import module_paths, read_sidecar, tap_operations
+from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
 from harness.conversion.tap_mapping import TapLocation, TapMapping
 from harness.conversion.trace import TracedModel, trace_inner_model
 
@@ -23,6 +23,7 @@ __all__ = [
     "PrecisionRecipe",
     "PrecisionSelector",
     "Rule",
+    "Sidecar",
     "TapLocation",
     "TapMapping",
     "TracedModel",

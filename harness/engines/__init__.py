@@ -1,7 +1,7 @@
 """Engines: one protocol, one module for each way to execute a candidate.
 
-``torch`` executes a subject; ``mil`` executes a saved package on any machine; ``coreml`` executes it
-on a Mac. `availability` says which of them can execute here, and why not.
+``torch`` executes a subject; ``mil`` executes a saved package on any machine; ``coreml`` executes
+it on a Mac. `availability` says which of them can execute here, and why not.
 """
 
 from harness.engines import coreml_engine, mil_engine, torch_engine

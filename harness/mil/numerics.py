@@ -29,8 +29,9 @@ from harness.mil.types import DataType
 
 Rounding = Callable[[torch.Tensor, bool], torch.Tensor]
 
-# Half a megabyte of float16: the copy stays in the second-level cache of one core.
-_CHUNK = 1 << 18
+# Four megabytes of float16 stay in the last-level cache. Smaller chunks would cost more in waking
+# the threads of two parallel copies than they save in memory traffic.
+_CHUNK = 1 << 21
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from harness.report.reading import unique
 from harness.report.units import db, factor, plural
+from harness.report.view_checks import sortable
 from harness.verdicts import Check, Verdict
 
 
@@ -84,9 +85,25 @@ def _snr(checks: Sequence[Check]) -> Bound | None:
     if len(limits) > 1:
         words = f"the SNR bound of each check ({limits[0]:.1f} to {limits[-1]:.1f} dB)"
     met = sum(value > limit for value, limit in pairs)
-    known = [value for value, _ in pairs if not math.isnan(value)]
-    hint = f"worst {db(min(known))}" if known and met < len(pairs) else ""
+    worst = _worst(checks) if met < len(pairs) else None
+    hint = f"worst {db(_metric(worst, 'snr_db'))}{_where(worst)}" if worst else ""
     return Bound(words, met, len(pairs), hint)
+
+
+def worst_snr_db(checks: Sequence[Check]) -> float | None:
+    """Return the lowest SNR of those against a reference that is not silent; ``None`` if none."""
+    worst = _worst([check for check in checks if not _silent(check)])
+    return _metric(worst, "snr_db") if worst else None
+
+
+def _worst(checks: Sequence[Check]) -> Check | None:
+    known = [check for check in checks if not math.isnan(_metric(check, "snr_db"))]
+    return min(known, key=lambda check: _metric(check, "snr_db"), default=None)
+
+
+def _where(check: Check) -> str:
+    names = unique(check.labels.get(name, "") for name in ("case", "tensor", "stem", "channel"))
+    return f": {', '.join(names)}" if names else ""
 
 
 def _silence(checks: Sequence[Check]) -> Bound | None:
@@ -123,4 +140,8 @@ def _plain_number(checks: Sequence[Check]) -> Bound | None:
         return None
     names = unique(check.gate.describe() for check in mine if check.gate)
     words = names[0] if len(names) == 1 else "the bound of each check"
-    return Bound(words, sum(check.verdict is Verdict.PASS for check in mine), len(mine))
+    met = sum(check.verdict is Verdict.PASS for check in mine)
+    judged = [check for check in mine if check.outcome.headroom_db is not None]
+    worst = min(judged, key=lambda check: sortable(check.outcome.headroom_db), default=None)
+    hint = f"worst {worst.outcome.observed}{_where(worst)}" if worst and met < len(mine) else ""
+    return Bound(words, met, len(mine), hint)

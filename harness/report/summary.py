@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report.text import listing, markdown
-from harness.report.units import count, headroom, seconds
+from harness.report.units import count, db, headroom, seconds
 from harness.report.view import Banner, Page, build_page
+from harness.report.view_recipes import RECIPE_GATES, RecipeGate, RecipeView
 from harness.verdicts import Run
 
 LIMIT_BYTES = 64_000
@@ -92,17 +93,30 @@ def _ladder(page: Page) -> str:
 def _recipes(page: Page) -> str:
     lines = []
     for view in page.recipes[:_SHOWN]:
-        name = " · ".join(filter(None, [view.subject, view.recipe]))
-        found = "; ".join(
-            f"{gate.layer} ({gate.gate}): {', '.join(gate.sentences)}" for gate in view.gates
-        )
-        lines.append(
-            f"- {_SIGNS[view.state]} **{markdown(name)}**, {view.word}: "
-            f"{markdown(found or 'no check of this run used it', 900)}"
-        )
+        subject = view.subject if len(page.banner.subjects) > 1 else ""
+        name = " · ".join(filter(None, [subject, view.recipe]))
+        lines.append(f"- {_SIGNS[view.state]} **{markdown(name)}**: {markdown(_recipe(view))}")
     if len(page.recipes) > _SHOWN:
         lines.append(f"- and {len(page.recipes) - _SHOWN} more")
     return "### Precision recipes\n\n" + "\n".join(lines) if lines else ""
+
+
+def _recipe(view: RecipeView) -> str:
+    """Return what a recipe is and what became of its outputs and stems."""
+    if view.gating is None:
+        return "not evaluated, no check of this run used it"
+    found = [f"{'gating' if view.gating else 'exploratory'}, {view.word}"]
+    if not view.gating:
+        found += [_met(gate) for gate in view.gates if gate.name in RECIPE_GATES]
+        found += [f"{gate.gate} fails" for gate in view.gates if gate.state == "fail"]
+    return "; ".join(found)
+
+
+def _met(gate: RecipeGate) -> str:
+    if not gate.bounds:
+        return f"{gate.gate} not evaluated"
+    worst = "" if gate.worst_snr_db is None else f" (worst SNR {db(gate.worst_snr_db)})"
+    return f"{'meets' if gate.met else 'does not meet'} {gate.gate}{worst}"
 
 
 def _failures(banner: Banner) -> str:

@@ -135,14 +135,15 @@ class Page:
 def build_page(run: Run) -> Page:
     """Compute the view model of ``run``."""
     rows = check_rows(run)
+    recipes = recipe_views(run, rows)
     ladder = tuple(_rung(layer, rows) for layer in run.layers)
     return Page(
         title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
-        banner=_banner(run, rows),
+        banner=_banner(run, rows, recipes),
         ladder=ladder,
         advice=_advice(ladder),
         checks=layer_checks(rows),
-        recipes=recipe_views(run, rows),
+        recipes=recipes,
         stems=stem_views(run),
         networks=network_groups(run),
         envelopes=envelopes(run),
@@ -154,7 +155,7 @@ def build_page(run: Run) -> Page:
     )
 
 
-def _banner(run: Run, rows: Sequence[CheckRow]) -> Banner:
+def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -> Banner:
     failing = {
         f"{check.id}: {check.outcome.reason}"
         for check in run.checks
@@ -162,17 +163,18 @@ def _banner(run: Run, rows: Sequence[CheckRow]) -> Banner:
     }
     failures = ranked(row for row in rows if row.state == "fail")
     broken = tuple(reason for reason in run.red if reason not in failing)
-    gating = _labels(run, "recipe", gating=True)
+    evaluated = [view for view in recipes if view.state != "not_evaluated"]
+    gating = unique(view.recipe for view in evaluated if view.gating)
     return Banner(
         state=run.verdict.value,
         word=words(run.verdict.value),
         headline=_headline(run, len(failures), len(broken)),
         subjects=run.profile.subjects or _labels(run, "subject"),
         profile=run.profile.name,
-        cases=run.profile.cases or _labels(run, "case"),
+        cases=run.profile.cases or _labels(run, "case", of_subjects=True),
         gating_recipes=gating,
         exploratory_recipes=tuple(
-            name for name in _labels(run, "recipe", gating=False) if name not in gating
+            name for name in unique(view.recipe for view in evaluated) if name not in gating
         ),
         engines=engine_views(run),
         numerics=tuple(
@@ -192,12 +194,18 @@ def _banner(run: Run, rows: Sequence[CheckRow]) -> Banner:
     )
 
 
-def _labels(run: Run, name: str, *, gating: bool | None = None) -> tuple[str, ...]:
-    """Return the values of a label among the checks that were evaluated, in their first order."""
+def _labels(run: Run, name: str, *, of_subjects: bool = False) -> tuple[str, ...]:
+    """Return the values of a label among the checks that were evaluated, in their first order.
+
+    Args:
+        of_subjects: whether to leave out the checks that concern no subject: an operation alone
+            has hundreds of cases of its own.
+    """
     return unique(
         check.labels.get(name, "")
         for check in run.checks
-        if check.verdict is not Verdict.NOT_EVALUATED and gating in (None, check.gating)
+        if check.verdict is not Verdict.NOT_EVALUATED
+        and (check.labels.get("subject") or not of_subjects)
     )
 
 

@@ -32,7 +32,6 @@ _DRAWN = (
     "error_along_network",
     "precision_map",
     "separation",
-    "gates_by_recipe",
     "envelope",
 )
 

@@ -1,7 +1,9 @@
 """View models of the precision recipes: which gates each one meets, counted and in words.
 
-In: the checks of a run, and its ``gates_by_recipe`` rows for what no check covers. Out: one
-view for each subject and recipe. An exploratory recipe is measured: it is never green or red.
+In: the checks of a run, and its ``precision_map`` rows for which recipes gate. Out: one view for
+each subject and recipe. An exploratory recipe is measured: what it does not meet fails nothing. Only
+the checks that gate under every recipe (that a package keeps its contract and is what it declares)
+can turn it red, and none can turn it green.
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.bounds import Bound, bounds_of
-from harness.report.reading import Row, flag, number, objects, rows, text, unique
-from harness.report.text import words
+from harness.report.bounds import Bound, bounds_of, worst_snr_db
+from harness.report.reading import Row, flag, rows, text, unique
+from harness.report.text import listing, words
 from harness.report.units import NOT_COMPUTED, plural
-from harness.report.view_checks import CheckRow, sortable
+from harness.report.view_checks import GATING_WORDS, CheckRow, sortable
 from harness.verdicts import GATES, LAYERS, Check, Run, Verdict
+
+RECIPE_GATES = ("conversion", "end_to_end")
+"""The gates that a recipe is for: where they gate, it does."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,12 @@ class RecipeGate:
 
     layer: str
     gate: str
+    name: str
     bounds: tuple[Bound, ...]
     state: str
     word: str
     not_evaluated: int
+    worst_snr_db: float | None
     worst_headroom_db: float | None
     worst: str
     worst_anchor: str
@@ -65,35 +72,48 @@ class RecipeView:
         """Return what the recipe is to the run, in words."""
         if self.gating is None:
             return "nothing in this run used it"
-        return "gating: the verdict rests on it" if self.gating else "exploratory: measured only"
+        if self.gating:
+            return "gating: the verdict rests on it"
+        held = tuple(gate.gate for gate in self.gates if gate.state in GATING_WORDS)
+        return "exploratory: measured only" + (f", but for {listing(held)}" if held else "")
+
+    @property
+    def met(self) -> tuple[str, ...]:
+        """Return the names of the gates that it meets in full."""
+        return tuple(gate.gate for gate in self.gates if gate.met)
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """Return the names of the gates that it was held to and does not meet in full."""
+        return tuple(gate.gate for gate in self.gates if gate.bounds and not gate.met)
 
     @property
     def summary(self) -> str:
-        """Return how many gates it meets, in words."""
-        met = sum(gate.met for gate in self.gates)
+        """Return which gates it meets, in words."""
         if not self.gates or self.state == "not_evaluated":
             return "Not evaluated: no check of this run tells what this recipe meets."
-        if met == len(self.gates):
-            return f"Meets {'every gate' if met > 1 else 'its gate'} in full."
-        if met:
-            return f"Meets {met} of {len(self.gates)} gates in full."
-        return "Meets no gate in full."
+        unknown = tuple(gate.gate for gate in self.gates if not gate.bounds)
+        if not self.unmet and not unknown:
+            return f"Meets {'every gate' if len(self.gates) > 1 else 'its gate'} in full."
+        parts = (
+            f"Does not meet {listing(self.unmet)} in full." if self.unmet else "",
+            f"Meets {listing(self.met)} in full." if self.met else "Meets no gate in full.",
+            f"Not evaluated: {listing(unknown)}." if unknown else "",
+        )
+        return " ".join(filter(None, parts))
 
 
 def recipe_views(run: Run, check_rows: Sequence[CheckRow]) -> tuple[RecipeView, ...]:
     """Return a view for each subject and recipe, the gating recipes first."""
-    artefacts = rows(run, "gates_by_recipe")
+    maps = rows(run, "precision_map")
     pairs = dict.fromkeys(
-        [
-            (check.labels.get("subject", ""), check.labels["recipe"])
-            for check in run.checks
-            if check.labels.get("recipe")
-        ]
-        + [(text(row, "subject"), text(row, "recipe")) for row in artefacts]
+        (check.labels.get("subject", ""), check.labels["recipe"])
+        for check in run.checks
+        if check.labels.get("recipe")
     )
     known = {recipe for _, recipe in pairs}
     pairs.update({("", recipe): None for recipe in run.profile.recipes if recipe not in known})
-    views = [_recipe(run, check_rows, artefacts, *pair) for pair in pairs if pair[1]]
+    views = [_recipe(run, check_rows, maps, *pair) for pair in pairs]
     order = {subject: place for place, subject in enumerate(run.profile.subjects)}
     return tuple(
         sorted(views, key=lambda view: (order.get(view.subject, len(order)), not view.gating))
@@ -101,35 +121,39 @@ def recipe_views(run: Run, check_rows: Sequence[CheckRow]) -> tuple[RecipeView, 
 
 
 def _recipe(
-    run: Run,
-    check_rows: Sequence[CheckRow],
-    artefacts: Sequence[Row],
-    subject: str,
-    recipe: str,
+    run: Run, check_rows: Sequence[CheckRow], maps: Sequence[Row], subject: str, recipe: str
 ) -> RecipeView:
     mine = [
         (check, row)
         for check, row in zip(run.checks, check_rows, strict=True)
         if check.labels.get("recipe") == recipe and check.labels.get("subject", "") == subject
     ]
-    rest = [
-        row
-        for row in artefacts
-        if text(row, "recipe") == recipe and text(row, "subject") == subject
-    ]
-    roles = [check.gating for check, _ in mine] + [flag(row, "gating") for row in rest]
-    told = [role for role in roles if role is not None]
     gates = _gates(mine)
-    covered = {gate.gate for gate in gates}
-    for row in rest:
-        gates += [
-            _gate_from(item, bool(any(told)))
-            for item in objects(row, "meets")
-            if words(text(item, "gate")) not in covered
-        ]
-    gating = any(told) if told else None
+    gating = _role(
+        [check for check, _ in mine],
+        [
+            flag(row, "gating")
+            for row in maps
+            if text(row, "recipe") == recipe and text(row, "subject") == subject
+        ],
+    )
     state, word = _state(gates, gating)
     return RecipeView(subject, recipe, gating, state, word, tuple(gates))
+
+
+def _role(checks: Sequence[Check], declared: Sequence[bool | None]) -> bool | None:
+    """Return whether a recipe gates: as it is declared, else as its outputs and stems do.
+
+    Checks of the package itself (its contract, the audit) gate under every recipe, so they do not
+    tell.
+    """
+    told = [role for role in declared if role is not None]
+    if told:
+        return any(told)
+    telling = [check.gating for check in checks if check.gate and check.gate.name in RECIPE_GATES]
+    if telling:
+        return any(telling)
+    return False if checks else None
 
 
 def _state(gates: Sequence[RecipeGate], gating: bool | None) -> tuple[str, str]:
@@ -137,7 +161,8 @@ def _state(gates: Sequence[RecipeGate], gating: bool | None) -> tuple[str, str]:
     if not states or states == {"not_evaluated"}:
         return "not_evaluated", "not evaluated"
     if not gating:
-        return "measured", "measured"
+        # A broken contract or audit turns the run red: it must not read as a mere measurement.
+        return ("fail", "fail") if "fail" in states else ("measured", "measured")
     for state in ("fail", "not_evaluated"):
         if state in states:
             return state, words(state)
@@ -169,10 +194,12 @@ def _gate(layer: str, name: str, group: Sequence[tuple[Check, CheckRow]]) -> Rec
     return RecipeGate(
         layer=words(layer),
         gate=words(name),
+        name=name,
         bounds=bounds_of([check for check, _ in evaluated]),
         state=state,
         word=word,
         not_evaluated=len(group) - len(evaluated),
+        worst_snr_db=worst_snr_db([check for check, _ in evaluated]),
         worst_headroom_db=worst[1].headroom_db if worst else None,
         worst=_place(*worst) if worst else NOT_COMPUTED,
         worst_anchor=worst[1].anchor if worst else "",
@@ -196,23 +223,3 @@ def _gate_state(checks: Sequence[Check]) -> tuple[str, str]:
         if verdict in verdicts:
             return verdict.value, words(verdict.value)
     return "pass", "pass"
-
-
-def _gate_from(item: Row, gating: bool) -> RecipeGate:
-    met, name = flag(item, "met"), text(item, "gate")
-    bound = GATES[name].describe() if name in GATES else words(name)
-    state, word = "not_evaluated", "not evaluated"
-    if met is not None:
-        word = ("pass" if met else "fail") if gating else ("meets" if met else "does not meet")
-        state = word if gating else "measured"
-    return RecipeGate(
-        layer=NOT_COMPUTED,
-        gate=words(name),
-        bounds=() if met is None else (Bound(bound, int(met), 1),),
-        state=state,
-        word=word,
-        not_evaluated=0,
-        worst_headroom_db=number(item, "worst_headroom_db"),
-        worst=text(item, "worst_check") or NOT_COMPUTED,
-        worst_anchor="",
-    )

@@ -227,9 +227,9 @@ def _mismatch_message(gate: Gate, metrics: ValidationMetrics) -> str:
     share = 100.0 * metrics.mismatched / metrics.size
     return (
         f"mismatched elements: {metrics.mismatched} / {metrics.size} ({share:.3g} %); greatest "
-        f"absolute difference {metrics.max_abs_error:.6g} at index {metrics.max_abs_error_index} (up to "
-        f"{gate.atol:g} allowed); greatest relative difference {metrics.max_rel_error:.6g} at "
-        f"index {metrics.max_rel_error_index} (up to {gate.rtol:g} allowed); would pass with "
+        f"absolute difference {metrics.max_abs_error:.6g} at index {metrics.max_abs_error_index} "
+        f"(up to {gate.atol:g} allowed); greatest relative difference {metrics.max_rel_error:.6g} "
+        f"at index {metrics.max_rel_error_index} (up to {gate.rtol:g} allowed); would pass with "
         f"{metrics.tolerance_ratio:.3g} times these tolerances"
     )
 

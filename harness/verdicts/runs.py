@@ -9,8 +9,9 @@ The verdict fails closed:
 - **fail**: a gating check failed, or the harness itself broke (a worker died, a suite could not be
   collected, a golden is corrupt or drifted);
 - **not evaluated**: nothing failed, but something required was not looked at: a layer without a
-  single gating check, a required engine that did not execute, a gating check that was not evaluated,
-  a golden that had to be made again, a test that was skipped, deselected or recorded nothing;
+  single gating check, a required engine that did not execute, a gating check that was not
+  evaluated, a golden that had to be made again, a test that was skipped, deselected or recorded
+  nothing;
 - **pass**: neither.
 """
 
@@ -308,7 +309,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _run_from(document: Mapping[str, Any]) -> Run:
-    profile = {
+    profile: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in document["profile"].items()
     }

@@ -116,6 +116,12 @@ _ROWS = (
         unit="dB",
     ),
     Gate(
+        "weights",
+        "A package that was converted from an older checkpoint computes something, only not this.",
+        at_most=0.0,
+        unit="differences",
+    ),
+    Gate(
         "contract",
         "Names, shapes and types of inputs and outputs are promised to whoever loads the package.",
         at_most=0.0,

@@ -85,6 +85,15 @@ def test_the_summary_tells_verdict_ladder_and_failures(broken_run: Run) -> None:
     assert "index.html" in text
 
 
+def test_the_summary_has_one_short_line_for_each_recipe(run: Run) -> None:
+    lines = [line for line in summary_markdown(run).splitlines() if line[:3] in ("- ✓", "- ≈")]
+    assert [line.split("**")[1] for line in lines] == ["fp32", "fp16", "mixed"]
+    assert max(map(len, lines)) < 160, "a recipe fills the page of a CI job"
+    assert lines[0] == "- ✓ **fp32**: gating, pass"
+    assert "exploratory, measured; does not meet conversion (worst SNR 5" in lines[1]
+    assert "; does not meet end to end (worst SNR 5" in lines[1]
+
+
 def test_a_long_summary_is_cut_and_says_so(run: Run, make_check: Callable[..., Check]) -> None:
     long = "ü" * 5000
     bad = Outcome(Verdict.FAIL, long, long, long, -1.0)

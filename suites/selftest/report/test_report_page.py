@@ -158,7 +158,6 @@ def test_a_name_from_the_run_can_not_become_markup(run: Run) -> None:
             "error_along_network": [{**row, "reference": HOSTILE, "points": points}],
             "precision_map": [{**row, "counts": counts, "rules": [rule], "audit": audit}],
             "envelope": [{**row, "numerics": HOSTILE, "tensor": HOSTILE}],
-            "gates_by_recipe": [{**row, "gating": True, "meets": [{"gate": HOSTILE, "met": True}]}],
         },
         started=HOSTILE,
     )
@@ -253,7 +252,6 @@ def test_damaged_artefacts_take_nothing_else_with_them(run: Run) -> None:
         "separation": ["?", {"stem": 3, "snr_db": "high", "channel_snr_db": 4}],
         "error_along_network": [{"points": {"a": 1}}, {"points": [None, {"index": "x"}]}],
         "precision_map": [{"counts": [1], "audit": "pass", "rules": "*"}, {"counts": {"add": 3}}],
-        "gates_by_recipe": [{"recipe": "odd", "meets": 3}, {"recipe": "odd"}, 7],
         "envelope": {"not": "a list"},
         "future": [1],
     }

@@ -65,11 +65,11 @@ def test_a_recipe_is_told_bound_by_bound(make_check: Callable[..., Check]) -> No
     (view,) = build_page(run_of(*checks)).recipes
     assert (view.state, view.word, view.gating) == ("measured", "measured", False)
     assert view.gates[0].sentences == (
-        "meets SNR > 60 dB on 4 of 6 checks (worst 55.0\N{NO-BREAK SPACE}dB)",
+        "meets SNR > 60 dB on 4 of 6 checks (worst 55.0\N{NO-BREAK SPACE}dB: 4)",
         "does not meet rtol 0.001, atol 0.0001 on any of 6 checks "
         "(the worst would need 9 times these tolerances)",
     )
-    assert view.summary == "Meets no gate in full."
+    assert view.summary == "Does not meet conversion in full. Meets no gate in full."
 
 
 def test_each_check_is_held_to_its_own_bound(make_check: Callable[..., Check]) -> None:
@@ -106,19 +106,72 @@ def test_a_recipe_that_nothing_used_is_not_evaluated(run: Run) -> None:
     assert (view.recipe, view.state, view.gating) == ("palettized", "not_evaluated", None)
 
 
-def test_gates_of_the_artefact_fill_in_where_no_check_is(run: Run) -> None:
-    row = {
-        "subject": "mini",
-        "recipe": "fp16",
-        "gating": False,
-        "meets": [
-            {"gate": "end_to_end", "met": False, "worst_headroom_db": -9.0, "worst_check": "vocals"}
-        ],
-    }
-    page = build_page(replace(run, artefacts={"gates_by_recipe": [row]}))
-    view = next(view for view in page.recipes if view.subject == "mini")
-    assert view.gates[0].sentences == ("does not meet SNR > 60 dB on any of 1 check",)
-    assert (view.gates[0].state, view.gates[0].worst) == ("measured", "vocals")
+def test_only_fp32_gates_although_every_package_is_audited(run: Run) -> None:
+    """The contract and the audit gate under every recipe; they make none of them gating."""
+    page = build_page(run)
+    assert {view.recipe: (view.gating, view.state) for view in page.recipes} == {
+        "fp32": (True, "pass"), "fp16": (False, "measured"), "mixed": (False, "measured")
+    }  # fmt: skip
+    assert page.banner.gating_recipes == ("fp32",)
+    assert page.banner.exploratory_recipes == ("fp16", "mixed")
+    assert page.recipes[1].role == "exploratory: measured only, but for contract and audit"
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_a_recipe_declares_outweighs_its_checks(
+    make_check: Callable[..., Check], declared: bool
+) -> None:
+    item = make_check("conversion", "conversion", outcome(), not declared, recipe="mixed")
+    row = {"subject": "htdemucs_6s@seeded", "recipe": "mixed", "gating": declared}
+    (view,) = build_page(replace(run_of(item), artefacts={"precision_map": [row]})).recipes
+    assert view.gating is declared
+
+
+@pytest.mark.parametrize("gating", [True, False])
+def test_an_undeclared_recipe_gates_where_its_outputs_do(
+    make_check: Callable[..., Check], gating: bool
+) -> None:
+    checks = [
+        make_check("conversion", "audit", outcome(), True, recipe="mixed"),
+        make_check("end_to_end", "end_to_end", outcome(), gating, recipe="mixed"),
+    ]
+    (view,) = build_page(run_of(*checks)).recipes
+    assert view.gating is gating
+
+
+def test_a_failed_audit_is_red_under_an_exploratory_recipe_too(
+    make_check: Callable[..., Check],
+) -> None:
+    broken = Outcome(Verdict.FAIL, "3 operations", "", "3 operations", -math.inf)
+    checks = [
+        make_check("conversion", "audit", broken, True, recipe="mixed"),
+        make_check("conversion", "conversion", outcome(), False, recipe="mixed"),
+    ]
+    (view,) = build_page(run_of(*checks)).recipes
+    assert (view.gating, view.state) == (False, "fail")
+    assert view.summary == "Does not meet audit in full. Meets conversion in full."
+
+
+def test_the_worst_check_of_a_recipe_is_named(make_check: Callable[..., Check]) -> None:
+    checks = [
+        make_check(
+            "conversion", "conversion", outcome(snr, -3.0), False,
+            recipe="mixed", case=case, tensor="freq",
+        )
+        for case, snr in (("song", 55.0), ("quiet", 32.8))
+    ]  # fmt: skip
+    (view,) = build_page(run_of(*checks)).recipes
+    assert view.gates[0].sentences[0] == (
+        "does not meet SNR > 60 dB on any of 2 checks (worst 32.8\N{NO-BREAK SPACE}dB: quiet, freq)"
+    )
+
+
+def test_the_banner_lists_no_cases_of_operations(make_check: Callable[..., Check]) -> None:
+    checks = [
+        make_check("ops", "ops_fp32", outcome(), subject="", case="conv stride 2", tensor="conv"),
+        make_check("surgery", "surgery", outcome(), case="song"),
+    ]
+    assert build_page(run_of(*checks)).banner.cases == ("song",)
 
 
 def test_the_ladder_names_the_rung_to_start_from(broken_run: Run) -> None:

@@ -1,0 +1,83 @@
+"""The program: its groups of commands, and how an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+import harness
+from harness.cli import check, convert, doctor, golden, predict, report, separate
+from harness.cli.console import log, print_json, warnings_as_lines
+from harness.errors import ParityError
+
+# Typer brings its own copy of click or uses the installed one; this leads to the class in both.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+EPILOG = (
+    "Exit codes: 0 pass, 1 a check failed, 2 bad usage or bad input, 3 not evaluated (an engine, "
+    "golden or layer that is required was missing)."
+)
+
+app = typer.Typer(
+    name="parity",
+    help="Prove that a converted HTDemucs still computes what PyTorch computes.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (doctor, convert, predict, check, separate, report):
+    module.register(app)
+app.add_typer(golden.app, name="golden")
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"htdemucs-parity {harness.__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        with warnings_as_lines():
+            code = app(words, prog_name="parity", standalone_mode=False)
+        return int(code or 0)
+    except ParityError as error:
+        return _complain(str(error), error.exit_code, as_json)
+    except (typer.Abort, KeyboardInterrupt):
+        return _complain("interrupted; nothing was left half-written", 130, as_json)
+    except _UsageError as error:
+        return _complain(f"{str(error).rstrip('.')}; see 'parity --help'", 2, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _complain(_system_error(error), 2, as_json)
+
+
+def _system_error(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" while writing {error.filename}" if error.filename else ""
+        return f"the disk is full{place}; nothing was left half-written, older files are untouched"
+    return f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+
+
+def _complain(message: str, code: int, as_json: bool) -> int:
+    if as_json:
+        print_json({"error": message, "exit_code": code})
+    log.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    return code

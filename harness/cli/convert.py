@@ -1,0 +1,156 @@
+"""``parity convert`` and ``parity audit``: make a package, and read the precision of one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.console import Json, log, out, print_json, print_table
+from harness.errors import PackageError
+from harness.verdicts import EXIT_CODES, Verdict
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "convert",
+        epilog="Example: parity convert htdemucs_6s@seeded --precision fp32 --out 6s.mlpackage",
+    )(convert)
+    app.command("audit", epilog="Example: parity audit 6s.mlpackage --precision mixed")(audit)
+
+
+def convert(
+    subject: Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
+    target: Annotated[Path, typer.Option("--out", help="The .mlpackage to write.")],
+    precision: Annotated[str, typer.Option(help="Recipe: a name or a TOML file.")] = "fp32",
+    deployment_target: Annotated[
+        str, typer.Option("--target", help="Deployment target, as coremltools names it.")
+    ] = "iOS18",
+    compute_units: Annotated[
+        str, typer.Option(help="What the package is meant for; recorded in its metadata.")
+    ] = "ALL",
+    json: Json = False,
+) -> None:
+    """Cut a subject out of its STFT, convert it by a precision recipe, and audit the result."""
+    from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
+    from harness.subjects import extract_inner_model, load_subject
+
+    recipe = load_recipe(precision)
+    if target.suffix != ".mlpackage":
+        raise PackageError(f"can't save a package as {target}: the name must end in .mlpackage")
+    log.print(f"loading {subject}")
+    loaded = load_subject(subject)
+    log.print("tracing")
+    traced = trace_inner_model(extract_inner_model(loaded.model))
+    log.print(f"converting with precision recipe {recipe.name}")
+    package = convert_to_coreml(
+        traced,
+        recipe=recipe,
+        out=target,
+        subject=loaded.name,
+        fingerprint=loaded.fingerprint,
+        target=deployment_target,
+        compute_units=compute_units,
+        command=shlex.join(["parity", *sys.argv[1:]]),
+    )
+    by_precision: Counter[str] = Counter()
+    for found in package.precision_map.values():
+        by_precision.update(found)
+    shapes = {
+        "spectrogram": traced.spectrogram_shape,
+        "audio": traced.audio_shape,
+        "freq": traced.freq_shape,
+        "time": traced.time_shape,
+    }
+    document = {
+        "package": str(package.path),
+        "subject": loaded.name,
+        "recipe": recipe.name,
+        "compute_units": compute_units,
+        "target": deployment_target,
+        "size_bytes": package.size_bytes,
+        "seconds": round(package.seconds, 2),
+        "inputs": {name: list(shapes[name]) for name in ("spectrogram", "audio")},
+        "outputs": {name: list(shapes[name]) for name in ("freq", "time")},
+        "operations_by_precision": dict(by_precision),
+        "rules": [{"rule": str(count.rule), "matched": count.matched} for count in package.rules],
+        "taps_missing": dict(package.taps.missing),
+        "audit": package.audit.verdict,
+    }
+    if json:
+        print_json(document)
+        return
+    rows = [
+        ("size", f"{package.size_bytes / 1e6:.1f} MB"),
+        ("target, compute units", f"{deployment_target}, {compute_units}"),
+        *((name, f"float32 {list(shape)}") for name, shape in shapes.items()),
+        *((f"operations in {name}", str(n)) for name, n in sorted(by_precision.items())),
+        *((f"rule {count.rule}", f"{count.matched} operations") for count in package.rules),
+        ("audit", f"{package.audit.verdict}: {package.audit.reason}"),
+        ("time", f"{package.seconds:.1f} s"),
+    ]
+    print_table(str(package.path), ("", "value"), rows)
+
+
+def audit(
+    package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="Any ML Program package.")],
+    precision: Annotated[
+        str | None, typer.Option(help="Recipe to compare with; default: the recorded one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare the precision of every operation in a package with a recipe."""
+    from harness.conversion import audit_package, load_recipe, precision_map, read_sidecar
+
+    if precision is not None:
+        recipe = load_recipe(precision)
+    else:
+        sidecar = read_sidecar(package)
+        if sidecar is None:
+            rows = _by_type(precision_map(package))
+            _print_map(package, rows)
+            out.print("This package records no recipe; name one with --precision for a verdict.")
+            raise typer.Exit(EXIT_CODES[Verdict.NOT_EVALUATED])
+        recipe = sidecar.recipe
+    found = audit_package(package, recipe)
+    if json:
+        print_json(
+            {
+                "package": str(package),
+                "recipe": recipe.name,
+                "verdict": found.verdict,
+                "reason": found.reason,
+                "precision_map": {k: dict(v) for k, v in found.precision_map.items()},
+                "differences": [vars(difference) for difference in found.differences],
+                "rules": [{"rule": str(c.rule), "matched": c.matched} for c in found.rules],
+            }
+        )
+    else:
+        _print_map(package, _by_type(found.precision_map))
+        for count in found.rules:
+            out.print(f"rule {count.rule}: {count.matched} operations")
+        for difference in found.differences[:20]:
+            out.print(str(difference), markup=False)
+        if len(found.differences) > 20:
+            out.print(f"... and {len(found.differences) - 20} more (--json shows all)")
+        out.print(f"{found.verdict.replace('_', ' ').upper()}: {found.reason}", markup=False)
+    raise typer.Exit(EXIT_CODES[Verdict(found.verdict)])
+
+
+def _by_type(counts: object) -> list[tuple[str, str]]:
+    from collections.abc import Mapping
+
+    assert isinstance(counts, Mapping)
+    return [
+        (kind, ", ".join(f"{n} {precision}" for precision, n in found.items()))
+        for kind, found in counts.items()
+    ]
+
+
+def _print_map(package: Path, rows: list[tuple[str, str]]) -> None:
+    print_table(str(package), ("operation type", "declared precision"), rows)

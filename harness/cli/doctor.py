@@ -1,0 +1,72 @@
+"""``parity doctor``: what can be evaluated here, and what can't."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness._coremltools import import_coremltools, import_messages
+from harness.cli.console import Json, out, print_json, print_table
+from harness.profiles import engine_states
+from harness.verdicts import Verdict
+from harness.verdicts.provenance import machine, versions
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("doctor", epilog="Example: parity doctor --require coreml")(doctor)
+
+
+def doctor(
+    require: Annotated[
+        list[str] | None, typer.Option(help="An engine that must be able to execute (repeatable).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say which engines can execute here, with reasons, and which versions are installed."""
+    import_coremltools()
+    engines = engine_states()
+    required = {"torch", "mil", *(require or ())}
+    missing = [
+        engine.name for engine in engines if engine.name in required and not engine.available
+    ]
+    missing += sorted(required - {engine.name for engine in engines})
+    document = {
+        "verdict": (Verdict.NOT_EVALUATED if missing else Verdict.PASS).value,
+        "missing": missing,
+        "engines": [vars(engine) for engine in engines],
+        "versions": versions(),
+        "machine": machine(),
+        "coremltools_says": list(import_messages()),
+    }
+    if json:
+        print_json(document)
+    else:
+        _print(document, required)
+    raise typer.Exit(3 if missing else 0)
+
+
+def _print(document: dict[str, object], required: set[str]) -> None:
+    rows = [
+        (
+            engine.name,
+            "yes" if engine.name in required else "no",
+            "[green]can execute[/]" if engine.available else "[yellow]can't[/]",
+            engine.version or "-",
+            engine.reason,
+        )
+        for engine in engine_states()
+    ]
+    print_table("Engines", ("engine", "required", "here", "version", "why"), rows)
+    for title in ("versions", "machine"):
+        table = document[title]
+        assert isinstance(table, dict)
+        print_table(title.capitalize(), ("name", "value"), [(k, v) for k, v in table.items()])
+    missing = document["missing"]
+    if missing:
+        out.print(f"[yellow]Can't be evaluated here:[/] {missing}")
+    else:
+        out.print("Every required engine can execute here; a run judges all five layers.")
+    for line in document["coremltools_says"]:  # type: ignore[attr-defined]
+        out.print(f"[dim]coremltools: {line}[/]")

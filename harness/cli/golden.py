@@ -1,0 +1,135 @@
+"""``parity golden``: build, verify and show the expected tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.console import Json, out, print_json, print_table, progress
+from harness.errors import ParityError, UnknownNameError
+from harness.golden import Finding, GoldenStatus, GoldenStore
+from harness.profiles import DEFAULT, GOLDEN_ROOT
+from harness.subjects import Subject, load_subject
+from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS
+
+app = typer.Typer(
+    help="Build, verify and show the expected tensors.",
+    no_args_is_help=True,
+    epilog="Example: parity golden build --subject htdemucs@seeded --case song",
+)
+
+Subjects = Annotated[list[str] | None, typer.Option("--subject", help="Subject (repeatable).")]
+Cases = Annotated[list[str] | None, typer.Option("--case", help="Case (repeatable; default: all).")]
+Root = Annotated[Path, typer.Option("--golden-root", help="The folder with recipes.toml.")]
+
+
+@app.command()
+def build(
+    subject: Subjects = None,
+    case: Cases = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Only what was never built here; touch nothing else.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build again what is sound, too.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Commit the fingerprints to manifest.json.")
+    ] = False,
+    root: Root = GOLDEN_ROOT,
+    json: Json = False,
+) -> None:
+    """Run the subject in PyTorch on every case, and store what it computes."""
+    if new and force:
+        raise ParityError("give --new or --force, not both")
+    store: GoldenStore[Subject] = GoldenStore(root)
+    findings = []
+    work = _work(store, subject, case)
+    with progress("building goldens") as advance:
+        for done, (name, case_name) in enumerate(work):
+            advance(done, len(work))
+            loaded = load_subject(name)
+            before = store.status(loaded, case_name, deep=False)
+            if new and before.status is not GoldenStatus.NOT_BUILT:
+                findings.append(before)
+                continue
+            findings.append(store.build(loaded, case_name, force=force, record=record))
+        advance(len(work), len(work))
+    _finish(findings, json)
+
+
+@app.command()
+def verify(
+    subject: Subjects = None, case: Cases = None, root: Root = GOLDEN_ROOT, json: Json = False
+) -> None:
+    """Say of each golden: match, drift, missing, stale, corrupt or not built."""
+    store: GoldenStore[Subject] = GoldenStore(root)
+    work = _work(store, subject, case)
+    findings = []
+    with progress("verifying goldens") as advance:
+        for done, (name, case_name) in enumerate(work):
+            advance(done, len(work))
+            findings.append(store.verify(load_subject(name), case_name))
+        advance(len(work), len(work))
+    _finish(findings, json)
+
+
+@app.command()
+def show(root: Root = GOLDEN_ROOT, json: Json = False) -> None:
+    """List the cases, and every golden that was built here or is committed."""
+    store: GoldenStore[Subject] = GoldenStore(root)
+    holdings = store.show()
+    if json:
+        print_json(
+            {
+                "cases": {name: case.why for name, case in store.cases.items()},
+                "goldens": [_plain(holding.finding) for holding in holdings],
+            }
+        )
+        return
+    print_table("Cases", ("case", "why"), [(n, case.why) for n, case in store.cases.items()])
+    rows = [
+        (
+            holding.subject,
+            holding.case,
+            holding.finding.status.value,
+            "yes" if holding.built else "no",
+            "yes" if holding.committed else "no",
+        )
+        for holding in holdings
+    ]
+    print_table("Goldens", ("subject", "case", "status", "built here", "committed"), rows)
+
+
+def _work(
+    store: GoldenStore[Subject], subjects: list[str] | None, cases: list[str] | None
+) -> list[tuple[str, str]]:
+    for name in cases or ():
+        if name not in store.cases:
+            raise UnknownNameError("case", name, store.cases)
+    return [
+        (subject, case) for subject in subjects or DEFAULT.subjects for case in cases or store.cases
+    ]
+
+
+def _finish(findings: list[Finding], json: bool) -> None:
+    """Print the findings and leave with 0 (sound), 1 (corrupt or drifted) or 3 (anything else)."""
+    statuses = {finding.status.value for finding in findings}
+    code = 1 if statuses & set(RED_GOLDENS) else 3 if statuses - set(GREEN_GOLDENS) else 0
+    if json:
+        print_json({"exit_code": code, "goldens": [_plain(finding) for finding in findings]})
+    else:
+        rows = [(f.subject, f.case, f.status.value, f.message) for f in findings]
+        print_table("Goldens", ("subject", "case", "status", "message"), rows)
+        sound = sum(finding.status.value in GREEN_GOLDENS for finding in findings)
+        out.print(f"{sound} of {len(findings)} goldens are sound and match their fingerprints.")
+    raise typer.Exit(code)
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    return {
+        "subject": finding.subject,
+        "case": finding.case,
+        "status": finding.status.value,
+        "message": finding.message,
+    }

@@ -1,0 +1,67 @@
+"""``parity separate``: stems of a file, by PyTorch or by a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.console import Json, log, out, print_json, print_table, progress
+from harness.errors import UnknownNameError
+
+FORMATS = {"wav": (".wav", "float32"), "wav16": (".wav", "pcm16"), "flac": (".flac", "pcm24")}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "separate",
+        epilog="Example: parity separate song.mp3 --subject htdemucs_6s@seeded "
+        "--package 6s.mlpackage --out stems",
+    )(separate)
+
+
+def separate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
+    subject: Annotated[str, typer.Option(help="NAME, NAME@seeded or NAME@PATH.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder for the stems.")],
+    package: Annotated[
+        list[Path] | None,
+        typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
+    ] = None,
+    numerics: Annotated[str, typer.Option(help="How the executor computes.")] = "storage",
+    audio_format: Annotated[
+        str, typer.Option("--format", help="wav (float32), wav16 or flac (24 bit).")
+    ] = "wav",
+    json: Json = False,
+) -> None:
+    """Separate a file into stems, segment by segment; memory does not grow with its length."""
+    from harness.audio import AudioReader, StemWriter, plan_segments, separate_stream
+    from harness.workbench import open_separator, subject_sources
+
+    if audio_format not in FORMATS:
+        raise UnknownNameError("format", audio_format, FORMATS)
+    sources = subject_sources(subject)
+    suffix, encoding = FORMATS[audio_format]
+    with AudioReader(file) as reader:
+        total = len(plan_segments(reader.frames).segments)
+        log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
+        separator = open_separator(subject, packages=package or (), numerics=numerics)
+        writer = StemWriter(target, sources, suffix=suffix, encoding=encoding, frames=reader.frames)
+        with progress(f"separating {file.name}") as advance, writer:
+            advance(0, total)
+            for done, stems in enumerate(separate_stream(reader.blocks(), separator), start=1):
+                writer.write(stems)
+                advance(min(done, total), total)
+        seconds = reader.duration_s
+    clipped = {name: count for name, count in writer.clipped_samples.items() if count}
+    for name, count in clipped.items():
+        log.print(f"[yellow]warning:[/] {name}: {count} samples were beyond full scale, clipped")
+    if json:
+        stems_written = {name: str(path) for name, path in writer.paths.items()}
+        print_json({"stems": stems_written, "duration_s": seconds, "clipped_samples": clipped})
+    else:
+        rows = [(name, str(path)) for name, path in writer.paths.items()]
+        print_table(f"{file.name}: {seconds:.1f} s", ("stem", "file"), rows)
+        out.print(f"{len(rows)} stems written")

@@ -1,0 +1,196 @@
+"""Where subjects, goldens, packages and engines meet.
+
+Suites and commands ask a `Workbench` for what they compare; it makes each thing once and keeps no
+more than it must: packages on disk, the tensors of a few cases in memory. Files under ``scratch``
+are shared by parallel test processes, each made by the first that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from demucs.htdemucs import HTDemucs
+
+from harness.conversion import (
+    Audit,
+    TapLocation,
+    convert_to_coreml,
+    load_recipe,
+    read_sidecar,
+    trace_inner_model,
+)
+from harness.engines import Candidate, Session, open_engine
+from harness.golden import Fetched, GoldenStore
+from harness.golden.locks import file_lock
+from harness.subjects import (
+    Subject,
+    extract_inner_model,
+    load_subject,
+    tap_names,
+)
+from harness.subjects.names import ARCHITECTURES, parse_subject_name
+from harness.verdicts import GoldenState
+from harness.workbench.separator import Separator, separate_file, stems_of, subject_sources
+
+BRANCHES: Final = ("freq", "time")
+
+
+@lru_cache
+def inner_taps(subject: str) -> tuple[str, ...]:
+    """Return the names of a subject's taps but the outputs, without making any weights."""
+    architecture = ARCHITECTURES[parse_subject_name(subject).architecture]
+    with torch.device("meta"):
+        model = HTDemucs(list(architecture.sources), **architecture.arguments)
+    return tuple(name for name in tap_names(model.eval()) if name not in BRANCHES)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an engine made of one segment.
+
+    Attributes:
+        outputs: ``freq`` [1, S, 4, bins, frames] and ``time`` [1, S, 2, n], float32.
+        taps: intermediate values by tap name, in PyTorch's layout, where they were asked for.
+        precisions: the declared precision of the value behind each tap, where it is known.
+        stems: [S, 2, n] float32: inverse STFT of ``freq`` plus ``time``.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    stems: np.ndarray
+    taps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    precisions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Workbench:
+    """Makes each subject, package and prediction once.
+
+    Args:
+        golden_root: the folder with ``recipes.toml`` and ``manifest.json``.
+        scratch: a folder for packages.
+        numerics: how the executor computes.
+    """
+
+    def __init__(self, golden_root: Path, scratch: Path, *, numerics: str = "storage") -> None:
+        self.goldens: GoldenStore[Subject] = GoldenStore(golden_root)
+        self.numerics = numerics
+        self._scratch = scratch
+        # Bounded caches: tests come ordered by subject, case and recipe, so a few places suffice.
+        self.subject = lru_cache(maxsize=2)(load_subject)
+        self.golden = lru_cache(maxsize=4)(self._golden)
+        self.package = lru_cache(maxsize=None)(self._package)
+        self.session = lru_cache(maxsize=3)(self._session)
+        self.extracted = lru_cache(maxsize=1)(self._extracted)
+        self.prediction = lru_cache(maxsize=1)(self._prediction)
+        self.file_stems = lru_cache(maxsize=1)(self._file_stems)
+
+    def _golden(self, subject: str, case: str) -> Fetched:
+        return self.goldens.fetch(self.subject(subject), case)
+
+    def golden_state(self, subject: str, case: str) -> GoldenState:
+        """Return what was found of a golden, as a run records it."""
+        finding = self.golden(subject, case).finding
+        return GoldenState(subject, case, finding.run_status, finding.message)
+
+    def _package(self, subject: str, recipe: str) -> Path:
+        """Return the package of a subject and a recipe, converted by the first that asks."""
+        loaded = self.subject(subject)
+        out = self._scratch / f"{loaded.fingerprint[:16]}-{load_recipe(recipe).name}.mlpackage"
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with file_lock(self._scratch / "lock"):
+            if not out.exists():
+                convert_to_coreml(
+                    self._trace(subject),
+                    recipe=load_recipe(recipe),
+                    out=out,
+                    subject=subject,
+                    fingerprint=loaded.fingerprint,
+                )
+        return out
+
+    @lru_cache(maxsize=1)  # noqa: B019 - a workbench lives as long as its process
+    def _trace(self, subject: str) -> Any:
+        return trace_inner_model(extract_inner_model(self.subject(subject).model))
+
+    def _session(self, package: Path) -> Session:
+        return open_engine("mil", Candidate(package=package), numerics=self.numerics)
+
+    def _inputs(self, subject: str, case: str) -> dict[str, np.ndarray]:
+        golden = self.golden(subject, case).require()
+        return {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
+
+    def _extracted(self, subject: str, case: str) -> Prediction:
+        """Execute the extracted network in PyTorch on a golden's inputs."""
+        session = open_engine("torch", Candidate(subject=self.subject(subject)))
+        taps = inner_taps(subject) if self.goldens.cases[case].taps else ()
+        values = session.predict(self._inputs(subject, case), taps=taps)
+        outputs = {name: values[name] for name in BRANCHES}
+        return Prediction(outputs, stems_of(outputs), {name: values[name] for name in taps})
+
+    def _prediction(self, subject: str, case: str, package: Path) -> Prediction:
+        """Execute a package on a golden's inputs, with taps where the golden has them."""
+        located: Mapping[str, TapLocation] = {}
+        if self.goldens.cases[case].taps:
+            sidecar = read_sidecar(package)
+            found = sidecar.taps.found if sidecar else {}
+            located = {name: found[name] for name in inner_taps(subject) if name in found}
+        wanted = tuple(dict.fromkeys(location.output for location in located.values()))
+        values = self.session(package).predict(self._inputs(subject, case), taps=wanted)
+        outputs = {name: values[name] for name in BRANCHES}
+        taps = {name: _in_torch_layout(values, located[name]) for name in located}
+        precisions = {name: f"fp{8 * tap.dtype.itemsize}" for name, tap in taps.items()}
+        return Prediction(outputs, stems_of(outputs), taps, precisions)
+
+    def separator(self, subject: str, package: Path) -> Separator:
+        """Return what separates audio through a package of a single-model subject."""
+        ones = [1.0] * len(subject_sources(subject))
+        return Separator([self.session(package)], [ones])
+
+    def _file_stems(self, subject: str, audio: Path, package: Path) -> np.ndarray:
+        """Separate an audio file with a package, as ``parity separate`` does; stems [S, 2, n]."""
+        return separate_file(audio, self.separator(subject, package))
+
+
+def _in_torch_layout(values: Mapping[str, np.ndarray], location: TapLocation) -> np.ndarray:
+    value = values[location.output]
+    if location.permutation is None:
+        return value
+    return np.transpose(value, location.permutation)
+
+
+def describe_package(subject: str, audit: Audit) -> dict[str, Any]:
+    """Return the precision map of a package as the report draws it; plain JSON data."""
+    recipe = load_recipe(audit.recipe)
+    files = [file for file in audit.package.rglob("*") if file.is_file()]
+    counts = {}
+    for kind, found in audit.precision_map.items():
+        known = {name: found.get(name, 0) for name in ("fp16", "fp32")}
+        counts[kind] = known | {"other": sum(found.values()) - sum(known.values())}
+    return {
+        "subject": subject,
+        "recipe": recipe.name,
+        "gating": recipe.gating,
+        "source": recipe.source,
+        "counts": counts,
+        "rules": [
+            {
+                "rule": ", ".join(count.rule.patterns),
+                "precision": count.rule.precision,
+                "matched": count.matched,
+                "optional": count.rule.optional,
+            }
+            for count in audit.rules
+        ],
+        "size_bytes": sum(file.stat().st_size for file in files),
+        "operations": sum(sum(found.values()) for found in audit.precision_map.values()),
+        "audit": {
+            "verdict": audit.verdict,
+            "reason": audit.reason,
+            "differences": [str(difference) for difference in audit.differences[:50]],
+        },
+    }

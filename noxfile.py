@@ -1,0 +1,92 @@
+"""Automation: ``nox -s parity`` is the main job, ``nox -l`` lists the rest.
+
+Every session installs the exact versions of ``constraints.txt`` into an environment of its own and
+passes what follows ``--`` on to the program that it starts.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests", "parity"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+# Threads that wait for each other spin for a while by default. As soon as a second process wants
+# the cores, each of thousands of parallel regions loses a time slice: 60 s instead of 4 s for a
+# segment. A thousand turns cost 3 % on an idle machine and keep a busy one at its fair share.
+PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
+
+LATEST = Path("reports", "latest")
+SUITES = ["suites/ops", "suites/stft", "suites/surgery", "suites/conversion", "suites/end_to_end"]
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the project with the pinned versions."""
+    target = f".[{','.join(extras)}]" if extras else "."
+    session.install("-c", "constraints.txt", "-e", target)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Evaluate every layer on the default subjects; writes reports/latest."""
+    install(session, "test")
+    session.run("parity", "golden", "build", "--new", env=PATIENT_THREADS)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        *SUITES,
+        "--parity-out",
+        str(LATEST),
+        "-q",
+        "--no-header",
+        *session.posargs,
+        env=PATIENT_THREADS,
+    )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the harness's own tests; arguments go to pytest."""
+    install(session, "test")
+    workers = ["-n", os.environ.get("PARITY_TEST_WORKERS", "2"), "--dist", "worksteal"]
+    one_thread = PATIENT_THREADS | {"OMP_NUM_THREADS": "1"}  # a worker for each core
+    session.run(
+        "python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=one_thread
+    )
+
+
+@nox.session(default=False)
+def golden(session: nox.Session) -> None:
+    """Regenerate all goldens and record their fingerprints in golden/manifest.json."""
+    install(session)
+    session.run("parity", "golden", "build", "--force", "--record", *session.posargs)
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Render reports/latest again from its run.json."""
+    install(session)
+    run = session.posargs or [str(LATEST / "run.json")]
+    session.run("parity", "report", *run, "--out", str(LATEST))
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks: ratios, measured side by side."""
+    install(session, "test", "bench")
+    session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style, types and who imports whom."""
+    install(session, "lint", "test")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    session.run("lint-imports")

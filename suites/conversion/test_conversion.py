@@ -1,0 +1,116 @@
+"""Conversion: the saved package, executed as it declares, computes what PyTorch computes.
+
+Each recipe is converted from one trace, saved, opened from disk and executed by our own executor.
+Gating recipes must pass; exploratory ones are measured.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.conversion import audit_package, check_contract, load_recipe
+from harness.errors import ContractError
+from harness.golden import Golden
+from harness.metrics import dbfs, rms, snr_db
+from harness.pytest_plugin import Recorder
+from harness.verdicts import Verdict, bound, failed, gate
+from harness.workbench import Prediction, Workbench, describe_package, subject_sources
+
+pytestmark = pytest.mark.layer("conversion")
+
+FP32 = "fp32"
+
+
+@pytest.fixture
+def labels(bench: Workbench, subject: str, case: str, recipe: str) -> dict[str, str]:
+    where = {"subject": subject, "case": case, "recipe": recipe}
+    return where | {"engine": "mil", "numerics": bench.numerics}
+
+
+@pytest.fixture
+def prediction(
+    parity: Recorder, bench: Workbench, subject: str, case: str, recipe: str
+) -> Prediction:
+    made = bench.prediction(subject, case, bench.package(subject, recipe))
+    parity.executed("mil")
+    return made
+
+
+def test_contract(parity: Recorder, bench: Workbench, subject: str, recipe: str) -> None:
+    """The package's inputs and outputs are those of the model contract."""
+    outcome = bound(0, gate("contract"), what="contract")
+    try:
+        check_contract(bench.package(subject, recipe), len(subject_sources(subject)))
+    except ContractError as error:
+        outcome = failed(str(error), expected="the model contract", observed="another")
+    parity.record(outcome, "contract", subject=subject, recipe=recipe, what="contract")
+
+
+def test_audit(parity: Recorder, bench: Workbench, subject: str, recipe: str) -> None:
+    """Every operation of the package has the precision that the recipe gives it."""
+    package = bench.package(subject, recipe)
+    audit = audit_package(package, load_recipe(recipe))
+    parity.artefact("precision_map", describe_package(subject, audit))
+    labels = {"subject": subject, "recipe": recipe, "what": "operations of another precision"}
+    if audit.verdict == Verdict.NOT_EVALUATED.value:
+        parity.not_evaluated(audit.reason, "audit", **labels)
+    parity.bound(len(audit.differences), "audit", **labels)
+
+
+@pytest.mark.cases("segment")
+def test_branch(
+    parity: Recorder, golden: Golden, prediction: Prediction, labels: dict[str, str], branch: str
+) -> None:
+    actual = prediction.outputs[branch]
+    gating = load_recipe(labels["recipe"]).gating
+    parity.compare(golden[branch], actual, "conversion", gating=gating, tensor=branch, **labels)
+
+
+@pytest.mark.cases("segment")
+@pytest.mark.recipes(FP32)
+def test_branch_reaches_fp32(
+    parity: Recorder, golden: Golden, prediction: Prediction, labels: dict[str, str], branch: str
+) -> None:
+    """An FP32 package must be as good as FP32 allows: single defects hide under 60 dB."""
+    actual = prediction.outputs[branch]
+    parity.compare(golden[branch], actual, "expected_precision_fp32", tensor=branch, **labels)
+
+
+@pytest.mark.cases("taps")
+@pytest.mark.recipes(FP32)
+def test_tap_reaches_fp32(
+    parity: Recorder, golden: Golden, prediction: Prediction, labels: dict[str, str], tap: str
+) -> None:
+    """The same behind every block: what one block gets wrong, the next may hide."""
+    labels |= {"tensor": f"tap {tap}"}
+    if tap not in prediction.taps:
+        reason = "the value that is this tap was not found in the program"
+        parity.not_evaluated(reason, "expected_precision_fp32", **labels)
+    actual = np.ascontiguousarray(prediction.taps[tap])
+    parity.compare(golden[f"tap.{tap}"], actual, "expected_precision_fp32", **labels)
+
+
+@pytest.mark.cases("taps")
+def test_error_along_the_network(
+    parity: Recorder, golden: Golden, prediction: Prediction, labels: dict[str, str]
+) -> None:
+    """Where the error is born: the SNR of every tap in program order; the worst is recorded."""
+    points = []
+    for index, (tap, actual) in enumerate(prediction.taps.items()):
+        expected = golden[f"tap.{tap}"]
+        points.append(
+            {
+                "index": index,
+                "op": tap,
+                "type": "tap",
+                "module": tap,
+                "precision": prediction.precisions[tap],
+                "snr_db": snr_db(expected, actual),
+                "rms_dbfs": dbfs(rms(expected)),
+            }
+        )
+    series = labels | {"points": points, "reference": "taps of the original in PyTorch"}
+    parity.artefact("error_along_network", series)
+    worst = min(point["snr_db"] for point in points)
+    parity.bound(worst, "worst_tap", gating=False, what="SNR of the worst tap", **labels)

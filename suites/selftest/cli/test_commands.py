@@ -1,0 +1,132 @@
+"""Every command: what it prints, its exit code, and one clear sentence for bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors.numpy import save_file
+
+from harness.cli import main
+
+COMMANDS = ("doctor", "convert", "audit", "predict", "check", "compare", "separate", "report")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "golden build", "golden verify", "golden show"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--json" in shown
+    assert "Usage" in shown
+
+
+def test_doctor_names_every_engine_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    engines = {engine["name"]: engine for engine in document["engines"]}
+    assert set(engines) == {"torch", "mil", "coreml"}
+    assert all(engine["reason"] for engine in engines.values())
+    assert document["versions"]["torch"] != "not installed"
+
+
+def test_a_required_engine_that_is_missing_is_exit_code_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARITY_WITHOUT_ENGINES", "mil")
+    assert main(["doctor", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["missing"] == ["mil"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["convert", "htdemucs_7s@seeded", "--out", "x.mlpackage"], ["subject", "htdemucs_6s"]),
+        (
+            ["convert", "htdemucs@seeded", "--precision", "fp23", "--out", "x.mlpackage"],
+            ["precision recipe", "fp32"],
+        ),
+        (["convert", "htdemucs@seeded", "--out", "x.onnx"], [".mlpackage"]),
+        (["audit", "nowhere.mlpackage"], ["nowhere.mlpackage"]),
+        (["golden", "build", "--case", "sing"], ["case", "sine"]),
+        (["golden", "build", "--new", "--force"], ["--new or --force"]),
+        (["report", "nowhere.json", "--out", "page"], ["nowhere.json"]),
+        (["separate", "nowhere.wav", "--subject", "htdemucs@seeded", "--out", "o"], ["nowhere"]),
+        (["frobnicate"], ["frobnicate"]),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    golden = Path("golden").absolute()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "golden").symlink_to(golden)
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert all(word in shown for word in words), shown
+    assert "Traceback" not in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["golden"]
+
+
+def test_missing_weights_are_exit_code_3_and_name_what_would_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert main(["convert", "htdemucs", "--out", str(tmp_path / "x.mlpackage"), "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["exit_code"] == 3
+    assert "htdemucs@seeded" in document["error"]
+
+
+class TestCompare:
+    @pytest.fixture
+    def pair(self, tmp_path: Path) -> tuple[Path, Path]:
+        noise = np.random.default_rng(0).standard_normal((2, 5000)).astype(np.float32) * 0.1
+        for side, gain in (("expected", 1.0), ("actual", 1.0 + 1e-5)):
+            save_file({"freq": (noise * gain).astype(np.float32)}, tmp_path / f"{side}.safetensors")
+        return tmp_path / "expected.safetensors", tmp_path / "actual.safetensors"
+
+    def test_close_tensors_pass(self, pair: tuple[Path, Path]) -> None:
+        assert main(["compare", *map(str, pair)]) == 0
+
+    def test_a_tighter_gate_fails(
+        self, pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["compare", *map(str, pair), "--min-snr", "120", "--json"]) == 1
+        document = json.loads(capsys.readouterr().out)
+        assert document["checks"][0]["metrics"]["snr_db"] == pytest.approx(100, abs=0.1)
+
+    def test_half_a_tolerance_is_refused(self, pair: tuple[Path, Path]) -> None:
+        assert main(["compare", *map(str, pair), "--rtol", "1e-3"]) == 2
+
+    def test_a_tensor_that_one_side_lacks_fails(
+        self, pair: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        more = {"freq": np.ones(3, np.float32), "time": np.ones(3, np.float32)}
+        save_file(more, tmp_path / "more.safetensors")
+        save_file({"time": more["time"]}, tmp_path / "less.safetensors")
+        names = [str(tmp_path / f"{name}.safetensors") for name in ("more", "less")]
+        assert main(["compare", "--min-snr", "60", names[0], str(pair[0])]) == 1
+        assert main(["compare", "--min-snr", "60", *names]) == 1
+
+    def test_folders_of_audio_are_compared_file_by_file(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(1)
+        for stem in ("drums", "bass"):
+            audio = rng.standard_normal((3000, 2)).astype(np.float32) * 0.1
+            for side in ("a", "b"):
+                (tmp_path / side).mkdir(exist_ok=True)
+                soundfile.write(tmp_path / side / f"{stem}.wav", audio, 44_100, subtype="FLOAT")
+        assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+        (tmp_path / "b" / "bass.wav").unlink()
+        assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+
+    def test_a_file_and_a_folder_are_refused(self, pair: tuple[Path, Path]) -> None:
+        assert main(["compare", str(pair[0]), str(pair[0].parent)]) == 2
