@@ -119,11 +119,15 @@ def _finish(findings: list[Finding], json: bool) -> None:
     if json:
         print_json({"exit_code": code, "goldens": [_plain(finding) for finding in findings]})
     else:
-        rows = [(f.subject, f.case, f.status.value, f.message) for f in findings]
-        print_table("Goldens", ("subject", "case", "status", "message"), rows)
+        rows = [(f.subject, f.case, f.run_status, _why(f)) for f in findings]
+        print_table("Goldens", ("subject", "case", "status", "why"), rows)
         sound = sum(finding.status.value in GREEN_GOLDENS for finding in findings)
         out.print(f"{sound} of {len(findings)} goldens are sound and match their fingerprints.")
     raise typer.Exit(code)
+
+
+def _why(finding: Finding) -> str:
+    return "; ".join(part for part in (finding.reason, finding.next_step) if part)
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Bound:
         hint = f" ({self.hint})" if self.hint else ""
         checks = plural(self.total, "check")
         if self.met == self.total:
-            return f"meets {self.words} on {f'all {checks}' if self.total > 1 else 'its one check'}"
+            every = {1: "its one check", 2: "both checks"}.get(self.total, f"all {checks}")
+            return f"meets {self.words} on {every}"
         if self.met:
             return f"meets {self.words} on {self.met} of {checks}{hint}"
         return f"does not meet {self.words} on any of {checks}{hint}"
@@ -130,6 +131,12 @@ def _elementwise(checks: Sequence[Check]) -> Bound | None:
     return Bound(words, met, len(mine), would_need(max(known)) if known and met < len(mine) else "")
 
 
+def _observed(check: Check) -> str:
+    value = _metric(check, "value")
+    decibels = check.gate is not None and check.gate.unit == "dB" and not math.isnan(value)
+    return db(value) if decibels else check.outcome.observed
+
+
 def _plain_number(checks: Sequence[Check]) -> Bound | None:
     mine = [
         check
@@ -139,9 +146,9 @@ def _plain_number(checks: Sequence[Check]) -> Bound | None:
     if not mine:
         return None
     names = unique(check.gate.describe() for check in mine if check.gate)
-    words = names[0] if len(names) == 1 else "the bound of each check"
+    words = f"its bound ({names[0]})" if len(names) == 1 else "the bound of each check"
     met = sum(check.verdict is Verdict.PASS for check in mine)
     judged = [check for check in mine if check.outcome.headroom_db is not None]
     worst = min(judged, key=lambda check: sortable(check.outcome.headroom_db), default=None)
-    hint = f"worst {worst.outcome.observed}{_where(worst)}" if worst and met < len(mine) else ""
+    hint = f"worst {_observed(worst)}{_where(worst)}" if worst and met < len(mine) else ""
     return Bound(words, met, len(mine), hint)

@@ -28,7 +28,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.report.text import printable
 from harness.report.units import db
 from harness.report.view_checks import LayerChecks
-from harness.report.view_network import LIMIT_DB, Panel
+from harness.report.view_network import LIMIT_DB, Panel, Point
 
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -63,7 +63,7 @@ def network_figure(panel: Panel, name: str) -> Markup:
         name: what the ids of this figure start with; unique within the page.
     """
     lowest = panel.worst
-    words = "no operation could be compared"
+    words = f"no {panel.noun} could be compared"
     if lowest is not None:
         words = f"lowest {db(lowest.snr_db)} at {lowest.op}"
     with mpl.rc_context(_SETTINGS):
@@ -71,8 +71,8 @@ def network_figure(panel: Panel, name: str) -> Markup:
             _network(panel),
             name,
             f"SNR along the network, recipe {panel.recipe}",
-            f"{len(panel.points)} operations in program order; {words}; {panel.below} of them at "
-            f"or below {LIMIT_DB:g} dB.",
+            f"{len(panel.points)} {panel.noun}s in program order; {words}; {panel.below} of them "
+            f"at or below {LIMIT_DB:g} dB.",
         )
 
 
@@ -90,7 +90,8 @@ def headroom_figure(layers: Sequence[LayerChecks], name: str) -> Markup:
 
 
 def _network(panel: Panel) -> Figure:
-    figure, axes = _figure(400, 300)
+    taps = panel.noun == "tap"
+    figure, axes = _figure(400, 340 if taps else 300)
     low, high = panel.limits_db
     rail = high + 0.1 * (high - low)
     last = max((point.index for point in panel.points), default=1)
@@ -106,13 +107,35 @@ def _network(panel: Panel) -> Figure:
         heights = [
             rail if point.snr_db == math.inf else max(point.snr_db or 0.0, low) for point in mine
         ]
-        _dots(axes, [point.index for point in mine], heights, precision, cap, width)
+        grown = 1.9 if taps else 1.0  # a few dozen points have room
+        _dots(axes, [point.index for point in mine], heights, precision, cap, grown * width)
     places, labels = _ticks(low, high, rail, wide=False)
     axes.set_yticks(places, labels)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_xlabel("operation, in program order")
+    if taps:
+        named = _named(panel.points)
+        labels = [point.op.removeprefix("crosstransformer.") for point in named]
+        axes.set_xticks([point.index for point in named], labels, rotation=90, fontsize=11)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlabel("operation, in program order")
     axes.set_ylabel("SNR, dB")
     return figure
+
+
+def _named(taps: Sequence[Point]) -> list[Point]:
+    """Return the taps of the frequency branch whose names have room beside each other."""
+    found: list[Point] = []
+    for point in taps:
+        crowded = found and point.index - found[-1].index < 2
+        if not crowded and not _of_time_branch(point.op):
+            found.append(point)
+    return found
+
+
+def _of_time_branch(tap: str) -> bool:
+    """Return whether a tap belongs to the time branch, whose names mirror the other's."""
+    first, last = tap.split(".")[0], tap.split(".")[-1]
+    return first in ("tencoder", "tdecoder") or last == "time" or "_t" in (tap[-2:], tap[-4:-2])
 
 
 def _headroom(lanes: Sequence[LayerChecks]) -> Figure:

@@ -16,8 +16,14 @@ Row = Mapping[str, Any]
 
 
 def rows(run: Run, kind: str) -> tuple[Row, ...]:
-    """Return the rows of one kind of artefact that are objects; none if there is no such kind."""
-    return tuple(row for row in sequence(run.artefacts.get(kind)) if isinstance(row, Mapping))
+    """Return the rows of one kind of artefact that are objects; none if there is no such kind.
+
+    They come in the order in which the run's profile names the recipes: every figure and table of
+    a page must name them in the same one.
+    """
+    found = [row for row in sequence(run.artefacts.get(kind)) if isinstance(row, Mapping)]
+    order = {recipe: place for place, recipe in enumerate(run.profile.recipes)}
+    return tuple(sorted(found, key=lambda row: order.get(text(row, "recipe"), len(order))))
 
 
 def objects(row: Row, key: str) -> tuple[Row, ...]:

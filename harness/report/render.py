@@ -25,6 +25,7 @@ from harness.report.view import Page, build_page
 from harness.report.view_checks import sortable
 from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_network import NetworkGroup, Panel
+from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
 from harness.verdicts import Run
 
@@ -56,6 +57,10 @@ def render(run: Run) -> str:
             undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
             networks=_networks(page.networks),
             network_limit_db=NETWORK_LIMIT_DB,
+            recipe_gates=RECIPE_GATES,
+            points_are_taps=any(
+                panel.noun == "tap" for group in page.networks for panel in group.panels
+            ),
             stem_limit_db=STEM_LIMIT_DB,
             style=_asset("style.css"),
             script=script,
@@ -106,6 +111,7 @@ def _environment() -> Environment:
         sortable=_sort_value,
         bounds=_bounds,
         exponents=text.exponents,
+        shorten=text.shorten,
     )
     return environment
 

@@ -39,11 +39,11 @@ from harness.report.view_stems import SubjectStems, stem_views
 from harness.verdicts import Gate, LayerSummary, Run, Verdict
 
 LAYER_MEANINGS = {
-    "ops": "Each operation of the program alone, against float64.",
-    "stft": "The transform around the model, against torch.stft and torch.istft.",
-    "surgery": "The model with its STFT taken out, against the original, at every tap.",
-    "conversion": "The converted package, against PyTorch, at its outputs and taps.",
-    "end_to_end": "Audio in, stems out: every stem, channel and segment.",
+    "ops": "Each operation alone, against float64.",
+    "stft": "The transform, against torch.stft and torch.istft.",
+    "surgery": "The model without its STFT, against the original.",
+    "conversion": "The package against PyTorch, outputs and taps.",
+    "end_to_end": "Audio in; every stem, channel, segment out.",
 }
 NUMERICS_MEANINGS = {
     "storage": "float32 arithmetic, one rounding to the declared type after each operation",

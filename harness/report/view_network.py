@@ -82,6 +82,11 @@ class Panel:
     limits_db: tuple[float, float]
 
     @property
+    def noun(self) -> str:
+        """Return what a point is: a tap of the model, or an operation of the program."""
+        return "tap" if self.points and self.points[0].type == "tap" else "operation"
+
+    @property
     def exact(self) -> int:
         """How many operations are identical to their reference."""
         return sum(point.snr_db == math.inf for point in self.points)

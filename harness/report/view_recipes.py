@@ -1,9 +1,9 @@
 """View models of the precision recipes: which gates each one meets, counted and in words.
 
 In: the checks of a run, and its ``precision_map`` rows for which recipes gate. Out: one view for
-each subject and recipe. An exploratory recipe is measured: what it does not meet fails nothing. Only
-the checks that gate under every recipe (that a package keeps its contract and is what it declares)
-can turn it red, and none can turn it green.
+each subject and recipe. An exploratory recipe is measured: what it does not meet fails nothing.
+Only the checks that gate under every recipe (that a package keeps its contract and is what it
+declares) can turn it red, and none can turn it green.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class RecipeGate:
     bounds: tuple[Bound, ...]
     state: str
     word: str
+    checks: int
     not_evaluated: int
     worst_snr_db: float | None
     worst_headroom_db: float | None
@@ -198,6 +199,7 @@ def _gate(layer: str, name: str, group: Sequence[tuple[Check, CheckRow]]) -> Rec
         bounds=bounds_of([check for check, _ in evaluated]),
         state=state,
         word=word,
+        checks=len(group),
         not_evaluated=len(group) - len(evaluated),
         worst_snr_db=worst_snr_db([check for check, _ in evaluated]),
         worst_headroom_db=worst[1].headroom_db if worst else None,

@@ -1,8 +1,8 @@
 """How long ``parity separate`` takes beside Demucs' own ``apply_model``, and how much memory.
 
-Every number is the cost of a whole process, so the two sides pay for the same things: start, weights,
-reading, separating, writing. ``overlap`` is chosen so that both work on the same segments. What counts
-are the ratios; run with ``nox -s bench``.
+Every number is the cost of a whole process, so the two sides pay for the same things: start,
+weights, reading, separating, writing. ``overlap`` is chosen so that both work on the same segments.
+What counts are the ratios; run with ``nox -s bench``.
 """
 
 from __future__ import annotations

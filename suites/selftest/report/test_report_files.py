@@ -77,7 +77,7 @@ def test_any_name_makes_a_document_that_parses(name: str) -> None:
 
 def test_the_summary_tells_verdict_ladder_and_failures(broken_run: Run) -> None:
     text = summary_markdown(broken_run)
-    assert text.startswith("## ✕ FAIL: 10 of 466 gating checks failed")
+    assert text.startswith("## ✕ FAIL: 10 of 472 gating checks failed")
     assert "| surgery | ✕ fail | 250 | 3 |" in text
     assert "### What failed" in text
     assert "worker gw1 died" in text

@@ -121,6 +121,21 @@ def test_every_figure_is_named_and_told_how_to_read(run: Run) -> None:
     assert html.count("How to read it:") >= 5
 
 
+def test_taps_are_named_on_the_axis_and_called_so(run: Run) -> None:
+    names = ("encoder.0", "tencoder.0", "encoder.1", "crosstransformer.layers.0")
+    points = [
+        {"index": index, "op": name, "type": "tap", "module": name, "snr_db": 80.0 - index}
+        for index, name in enumerate(names)
+    ]
+    row = {"subject": "s", "case": "c", "recipe": "fp32", "points": points}
+    html = render(replace(run, artefacts={"error_along_network": [row]}))
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", html)
+    assert {"encoder.0", "encoder.1"} <= set(labels)
+    assert "tencoder.0" not in labels, "labels lie on each other"
+    assert "The points are taps" in html
+    assert "at the last tap" in html
+
+
 def test_headings_never_skip_a_level(broken_run: Run) -> None:
     levels = [int(level) for level in re.findall(r"<h([1-6])\b", render(broken_run))]
     assert levels[0] == 1
@@ -274,7 +289,10 @@ def test_exploratory_results_are_neither_green_nor_red(run: Run) -> None:
     cards = re.findall(r'<article class="card".*?</article>', html, flags=re.DOTALL)
     mixed = [card for card in cards if ">mixed" in card]
     assert len(mixed) == 2
-    assert not any("chip pass" in card or "chip fail" in card for card in mixed)
+    heads = [re.findall(r"<h4.*?</h4>", card, flags=re.DOTALL)[0] for card in mixed]
+    assert not any("chip pass" in head or "chip fail" in head for head in heads)
+    green = re.findall(r'<tr class="pass">.*?gate: (\w+)', "".join(mixed))
+    assert green == ["contract", "audit"], "only what gates under every recipe may be green"
 
 
 def test_five_thousand_checks_are_all_there(run: Run) -> None:
@@ -292,6 +310,6 @@ def test_five_thousand_checks_are_all_there(run: Run) -> None:
 def test_every_gate_tells_its_reason(run: Run) -> None:
     text = Page(render(run)).text
     used = {check.gate.name for check in run.checks if check.gate}
-    assert len(used) == 7
+    assert len(used) == 9
     for name in used:
         assert GATES[name].reason in text

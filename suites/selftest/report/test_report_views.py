@@ -225,6 +225,16 @@ def test_drops_are_where_the_ratio_reaches_a_new_low(run: Run) -> None:
     assert (panel.exact, panel.unknown, panel.below) == (1, 1, 0)
 
 
+def test_recipes_stand_in_one_order_everywhere(run: Run) -> None:
+    turned = {kind: list(reversed(rows)) for kind, rows in run.artefacts.items()}
+    page = build_page(replace(run, artefacts=turned))
+    order = ("fp32", "fp16", "mixed")
+    assert tuple(view.recipe for view in page.recipes) == order
+    assert tuple(panel.recipe for panel in page.networks[0].panels) == order
+    assert tuple(card.recipe for card in page.precision[0].cards) == order
+    assert page.stems[0].recipes == order
+
+
 def test_a_rule_that_matches_nothing_is_counted(run: Run) -> None:
     (precision,) = build_page(run).precision
     mixed = precision.cards[2]
