@@ -34,7 +34,10 @@ def install(session: nox.Session, *extras: str) -> None:
 def parity(session: nox.Session) -> None:
     """Evaluate every layer on the default subjects; writes reports/latest."""
     install(session, "test")
-    session.run("parity", "golden", "build", "--new", env=PATIENT_THREADS)
+    words = session.posargs
+    places = [place for place, word in enumerate(words) if word == "--subject"]
+    subjects = [part for place in places for part in words[place : place + 2]]
+    session.run("parity", "golden", "build", "--new", *subjects, env=PATIENT_THREADS)
     session.run(
         "python",
         "-m",

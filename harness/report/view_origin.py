@@ -25,6 +25,7 @@ ENGINE_WORDS = {
 _GOLDEN_WORDS = {
     "match": "equal to the committed fingerprint",
     "made": "made here, equal to the committed fingerprint",
+    "local": "made here from weights of which no fingerprint is committed",
     "drift": "differs from the committed fingerprint",
     "corrupt": "stored data is damaged",
 }

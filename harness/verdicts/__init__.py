@@ -17,6 +17,7 @@ from harness.verdicts.checks import (
 from harness.verdicts.runs import (
     EXIT_CODES,
     GREEN_GOLDENS,
+    LOCAL_GOLDEN,
     RED_GOLDENS,
     SCHEMA_VERSION,
     EngineState,
@@ -40,6 +41,7 @@ __all__ = [
     "GREEN_GOLDENS",
     "LABELS",
     "LAYERS",
+    "LOCAL_GOLDEN",
     "RED_GOLDENS",
     "SCHEMA_VERSION",
     "Check",

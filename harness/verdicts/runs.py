@@ -33,9 +33,11 @@ SCHEMA_VERSION: Final = 1
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.NOT_EVALUATED: 3}
 
-GREEN_GOLDENS: Final = ("match", "made")
+LOCAL_GOLDEN: Final = "local"
+"""Made on this machine from weights of the user's own, of which no fingerprint is committed."""
+GREEN_GOLDENS: Final = ("match", "made", LOCAL_GOLDEN)
 """Statuses of a golden under which a run may be green: sound, or made for the first time here and
-equal to the committed fingerprint."""
+equal to the committed fingerprint, or the user's own."""
 RED_GOLDENS: Final = ("corrupt", "drift")
 """Statuses that turn a run red; all others leave it not evaluated."""
 

@@ -26,8 +26,9 @@ from harness.conversion import (
     trace_inner_model,
 )
 from harness.engines import Candidate, Session, open_engine
-from harness.golden import Fetched, GoldenStore
+from harness.golden import Fetched, GoldenStatus, GoldenStore
 from harness.golden.locks import file_lock
+from harness.profiles import DEFAULT
 from harness.subjects import (
     Subject,
     extract_inner_model,
@@ -35,7 +36,7 @@ from harness.subjects import (
     tap_names,
 )
 from harness.subjects.names import ARCHITECTURES, parse_subject_name
-from harness.verdicts import GoldenState
+from harness.verdicts import LOCAL_GOLDEN, GoldenState
 from harness.workbench.separator import Separator, separate_file, stems_of, subject_sources
 
 BRANCHES: Final = ("freq", "time")
@@ -95,7 +96,10 @@ class Workbench:
     def golden_state(self, subject: str, case: str) -> GoldenState:
         """Return what was found of a golden, as a run records it."""
         finding = self.golden(subject, case).finding
-        return GoldenState(subject, case, finding.run_status, finding.message)
+        status = finding.run_status
+        if status == GoldenStatus.UNRECORDED.value and subject not in DEFAULT.subjects:
+            status = LOCAL_GOLDEN  # nobody can commit fingerprints of somebody else's weights
+        return GoldenState(subject, case, status, finding.message)
 
     def _package(self, subject: str, recipe: str) -> Path:
         """Return the package of a subject and a recipe, converted by the first that asks."""
