@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 from harness.errors import NotEvaluatedError
+from harness.origin import provenance
 from harness.profiles import DEFAULT, GOLDEN_ROOT, engine_states
 from harness.verdicts import (
     Check,
@@ -40,7 +41,6 @@ from harness.verdicts import (
     not_evaluated,
 )
 from harness.verdicts.collector import Collector
-from harness.verdicts.provenance import provenance
 
 _PREFIX = "parity."
 _DESELECTED: pytest.StashKey[list[str]] = pytest.StashKey()

@@ -21,9 +21,9 @@ from harness.cli.console import (
 )
 from harness.cli.tensors import pair_up
 from harness.errors import ParityError
+from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import Check, Gate, Outcome, Run, Verdict, compare, failed, gate
-from harness.verdicts.provenance import provenance
 from harness.workbench import Workbench, check_package
 
 

@@ -8,9 +8,9 @@ import typer
 
 from harness._coremltools import import_coremltools, import_messages
 from harness.cli.console import Json, out, print_json, print_table
+from harness.origin import machine, versions
 from harness.profiles import engine_states
 from harness.verdicts import Verdict
-from harness.verdicts.provenance import machine, versions
 
 
 def register(app: typer.Typer) -> None:

@@ -22,7 +22,6 @@ from harness._coremltools import import_coremltools
 from harness.atomic import atomic_folder
 from harness.conversion.audit import Audit, audit_package
 from harness.conversion.contract import check_contract
-from harness.conversion.provenance import provenance
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
@@ -32,6 +31,7 @@ from harness.conversion.survey import base_name, surveyed_pipeline
 from harness.conversion.tap_mapping import Node, TapMapping, find_taps
 from harness.conversion.trace import TracedModel
 from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
+from harness.origin import git_commit, versions
 
 COMPUTE_UNITS = ("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY")
 
@@ -118,7 +118,8 @@ def convert_to_coreml(
         "target": target,
         "compute_units": compute_units,
         "command": command,
-        **provenance(),
+        "git_commit": git_commit(),
+        **{f"version.{name}": version for name, version in versions().items()},
     }
     known = {name: fact for name, fact in facts.items() if fact}
     sidecar = Sidecar(recipe, _modules(nodes), taps, vanished, known)

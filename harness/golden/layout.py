@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.golden.locks import file_lock
+from harness.locks import file_lock
 
 _PORTABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
 _LONGEST_STEM = 60

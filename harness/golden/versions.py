@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Mapping
 from typing import Final
 
-import harness
+from harness import origin
 
 DECISIVE: Final = ("torch", "demucs", "numpy", "harness")
 """What computes the signals and the tensors: another version of one makes a local golden stale.
@@ -16,14 +15,9 @@ The others are written down to explain a drift."""
 
 def current_versions() -> dict[str, str]:
     """Return the versions of what is installed, without importing it, and the machine's kind."""
-    return {
-        "torch": importlib.metadata.version("torch"),
-        "demucs": importlib.metadata.version("demucs"),
-        "numpy": importlib.metadata.version("numpy"),
-        "harness": harness.__version__,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-    }
+    found = origin.versions()
+    kept = {name: found[name] for name in (*DECISIVE, "python")}
+    return kept | {"platform": f"{platform.system()} {platform.machine()}"}
 
 
 def changed_versions(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

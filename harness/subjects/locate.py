@@ -1,4 +1,4 @@
-"""Where the weights of a subject are: a path that was given, a cache, or Demucs' servers.
+"""Where the weights of a subject are: a path, this repository, a cache, or Demucs' servers.
 
 Only files are found and fetched here, by Demucs' own tables; `read_checkpoint` reads them. The
 caches are those of Demucs: that of the Hugging Face hub (safetensors) and of ``torch.hub`` (.th).
@@ -29,6 +29,7 @@ from harness.subjects.names import Architecture
 _log = logging.getLogger(__name__)
 
 CHECKPOINT_SUFFIXES: Final = (".safetensors", ".th")
+_REPOSITORY: Final = Path(__file__).parents[2]
 _TIMEOUT_S: Final = 5.0
 
 
@@ -68,12 +69,29 @@ def locate_given(architecture: Architecture, path: Path) -> tuple[Path, ...]:
 
 
 def locate_pretrained(architecture: Architecture) -> tuple[Path, ...]:
-    """Return the files of the published weights, from a cache or else freshly downloaded.
+    """Return the files of the trained weights: the repository's, or else the published ones.
+
+    Published weights come from a cache, or else are freshly downloaded.
 
     Raises:
-        WeightsUnavailableError: they are in no cache and no server can be reached.
+        WeightsUnavailableError: this is no clone of the repository, or the published weights are in
+            no cache and no server can be reached.
     """
+    if architecture.weight_file:
+        return (_locate_in_repository(architecture),)
     return tuple(_locate_member(architecture, signature) for signature in architecture.members)
+
+
+def _locate_in_repository(architecture: Architecture) -> Path:
+    path = _REPOSITORY / architecture.weight_file
+    if not path.is_file():
+        name = architecture.name
+        raise WeightsUnavailableError(
+            f"the weights of {name} are not on this machine: {path} is missing (they come with a "
+            f"clone of the repository, not with an installed package); use {name}@seeded, or get "
+            f"{architecture.weight_file} from a clone and use {name}@PATH"
+        )
+    return path
 
 
 def _locate_member(architecture: Architecture, signature: str) -> Path:

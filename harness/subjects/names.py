@@ -4,6 +4,7 @@
 ``htdemucs_6s@seeded``     the same architecture with seeded, live weights; no download
 ``htdemucs_6s@seeded:7``   the same with another seed
 ``htdemucs_6s@PATH``       a ``.th`` or ``.safetensors`` file, or a folder with them
+``mini``                   a small network, trained for this project; its weights are in the repository
 
 A new architecture is one row in `ARCHITECTURES`.
 """
@@ -37,6 +38,8 @@ class Architecture:
         arguments: what HTDemucs is constructed with, beside the sources; the rest is its default.
         members: Demucs' signatures of the published weights, one for each model of the bag.
         bag_weights: for each member, the weight of each of its stems in the result.
+        weight_file: where the weights of the only member are in the repository; empty for those
+            that Demucs publishes.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Architecture:
     arguments: Mapping[str, Any]
     members: tuple[str, ...]
     bag_weights: tuple[tuple[float, ...], ...] = field(default=())
+    weight_file: str = ""
 
     def __post_init__(self) -> None:
         if not self.bag_weights:
@@ -80,6 +84,13 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
                 for member in range(4)
             ),
         ),
+        Architecture(
+            "mini",
+            SIX_SOURCES,
+            {**_published(128), "channels": 16},
+            ("mini",),
+            weight_file="golden/mini/mini.safetensors",
+        ),
     )
 }
 
@@ -90,7 +101,7 @@ class SubjectName:
 
     Attributes:
         architecture: a key of `ARCHITECTURES`.
-        weights: what stands behind the ``@``; None for the published weights.
+        weights: what stands behind the ``@``; None for the trained weights of that name.
     """
 
     architecture: str

@@ -72,7 +72,7 @@ def load_subject(name: str) -> Subject:
         UnknownNameError: NAME is no architecture.
         ParityError: WEIGHTS can't be understood.
         CheckpointError: ``@PATH`` weights that can't be used.
-        WeightsUnavailableError: published weights that are not here and can't be downloaded.
+        WeightsUnavailableError: trained weights that are not here and can't be downloaded.
     """
     parsed = parse_subject_name(name)
     architecture = ARCHITECTURES[parsed.architecture]

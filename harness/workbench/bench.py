@@ -20,6 +20,7 @@ from demucs.htdemucs import HTDemucs
 from harness.conversion import (
     Audit,
     TapLocation,
+    TracedModel,
     convert_to_coreml,
     load_recipe,
     read_sidecar,
@@ -27,7 +28,7 @@ from harness.conversion import (
 )
 from harness.engines import Candidate, Session, open_engine
 from harness.golden import Fetched, GoldenStatus, GoldenStore
-from harness.golden.locks import file_lock
+from harness.locks import file_lock
 from harness.profiles import DEFAULT
 from harness.subjects import (
     Subject,
@@ -85,6 +86,7 @@ class Workbench:
         self.subject = lru_cache(maxsize=2)(load_subject)
         self.golden = lru_cache(maxsize=4)(self._golden)
         self.package = lru_cache(maxsize=None)(self._package)
+        self.trace = lru_cache(maxsize=1)(self._trace)
         self.session = lru_cache(maxsize=3)(self._session)
         self.extracted = lru_cache(maxsize=1)(self._extracted)
         self.prediction = lru_cache(maxsize=1)(self._prediction)
@@ -109,7 +111,7 @@ class Workbench:
         with file_lock(self._scratch / "lock"):
             if not out.exists():
                 convert_to_coreml(
-                    self._trace(subject),
+                    self.trace(subject),
                     recipe=load_recipe(recipe),
                     out=out,
                     subject=subject,
@@ -117,8 +119,7 @@ class Workbench:
                 )
         return out
 
-    @lru_cache(maxsize=1)  # noqa: B019 - a workbench lives as long as its process
-    def _trace(self, subject: str) -> Any:
+    def _trace(self, subject: str) -> TracedModel:
         return trace_inner_model(extract_inner_model(self.subject(subject).model))
 
     def _session(self, package: Path) -> Session:

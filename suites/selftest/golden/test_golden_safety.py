@@ -26,7 +26,7 @@ from golden_fakes import (
 
 from harness.errors import GoldenError
 from harness.golden import GoldenStatus, GoldenStore, inspection, publication, tensorfile
-from harness.golden.locks import file_lock
+from harness.locks import file_lock
 
 Store = GoldenStore[FakeSubject]
 

@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, machine, commit and command; plain JSON data."""
+"""Where a result comes from: versions, machine, commit and command; plain JSON data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-PACKAGES = (
-    "htdemucs-parity",
+import harness
+
+PACKAGES: Final = (
     "torch",
     "demucs",
     "coremltools",
@@ -27,8 +28,8 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the version of Python and of every package that can change a number."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python, of this harness, and of every package in `PACKAGES`."""
+    found = {"python": platform.python_version(), "harness": harness.__version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
@@ -53,29 +54,53 @@ def machine() -> dict[str, Any]:
     }
 
 
-def commit(folder: Path | None = None) -> str:
-    """Return the git commit of ``folder`` (``-dirty`` if it has changes), or ``""`` outside git."""
-    folder = folder or Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
+def git_commit() -> str:
+    """Return the commit that this code was checked out from, "" if it is in no git work tree.
+
+    ``-dirty`` is appended when tracked files differ from the commit.
+    """
+    folder = Path(harness.__file__).parent
+    # An installed copy may lie in a folder of somebody else's repository, which doesn't track it.
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return ""
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if changes else commit
 
 
 def provenance(command: Sequence[str] | None = None, **more: Any) -> dict[str, Any]:
-    """Return everything of this module in one object, with ``more`` beside it."""
+    """Return everything of this module in one object, with ``more`` beside it.
+
+    Args:
+        command: what was run; by default this process's own arguments.
+        more: whatever else belongs there.
+    """
     words = list(sys.argv if command is None else command)
     if words:
         words[0] = Path(words[0]).name
     return {
         "command": shlex.join(words),
-        "commit": commit(),
+        "commit": git_commit(),
         "versions": versions(),
         "machine": machine(),
         **more,
     }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
 
 
 def _processor() -> str:
