@@ -157,7 +157,7 @@ def _print_run(run: Run) -> None:
                 for name in ("case", "tensor", "stem", "channel", "what")
                 if name in check.labels
             ),
-            verdict_text(check.verdict),
+            verdict_text(check.verdict) if check.gating else "measured",
             check.outcome.observed,
             decibels(check.outcome.headroom_db),
         )
