@@ -1,4 +1,4 @@
-"""The architecture of ``mini``, and its weight file.
+"""The network of ``mini``, and its weight file.
 
 ``mini`` is HTDemucs as published, only narrower: the same segment, depth, heads and layers, and 16
 channels for 48. The file is in Demucs' own safetensors format (``klass``, ``args`` and ``kwargs``
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,18 +19,10 @@ from torch import Tensor
 
 from harness.atomic import atomic_file
 from harness.errors import CheckpointError
+from harness.subjects import ARCHITECTURES
 from harness.subjects.songs import STEMS
 
-ARGUMENTS: Final[Mapping[str, Any]] = {
-    "channels": 16,
-    "depth": 4,
-    "dconv_mode": 3,  # residual branches in the encoders and the decoders, as published
-    "bottom_channels": 128,
-    "t_layers": 5,
-    "t_heads": 8,
-    "segment": Fraction(39, 5),
-    "use_train_segment": True,
-}
+ARGUMENTS: Final = ARCHITECTURES["mini"].arguments
 
 LARGEST_BYTES: Final = 8_000_000
 

@@ -41,11 +41,9 @@ def draw_batch(
     gains[rng.random(shape) < ABSENT] = 0.0
     swapped = rng.random(shape) < 0.5
 
-    stems = torch.empty((size, sources, channels, length), device=songs.device)
-    for example in range(size):
-        for source in range(sources):
-            start = starts[example, source]
-            crop = songs[slots[example, source], source, :, start : start + length]
-            stems[example, source] = crop.flip(0) if swapped[example, source] else crop
+    channel = np.arange(channels) ^ swapped[..., None]
+    windows = songs.unfold(3, length, 1)  # a view: every stretch of every stem
+    chosen = (slots[..., None], np.arange(sources)[:, None], channel, starts[..., None])
+    stems = windows[tuple(torch.from_numpy(index).to(songs.device) for index in chosen)]
     stems *= torch.from_numpy(gains.astype(np.float32)).to(songs.device)[:, :, None, None]
     return stems.sum(dim=1), stems

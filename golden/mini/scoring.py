@@ -64,7 +64,7 @@ class Scores:
 
 @torch.no_grad()
 def score(model: nn.Module, songs: Sequence[Tensor], device: torch.device) -> Scores:
-    """Separate whole songs, float32 [6, 2, n] each, one by one, in float32.
+    """Separate whole songs, float32 [6, 2, n] each, one by one, without autocast.
 
     Args:
         model: an HTDemucs in evaluation mode on ``device``.

@@ -4,7 +4,7 @@
 ``htdemucs_6s@seeded``     the same architecture with seeded, live weights; no download
 ``htdemucs_6s@seeded:7``   the same with another seed
 ``htdemucs_6s@PATH``       a ``.th`` or ``.safetensors`` file, or a folder with them
-``mini``                   a small network, trained for this project; its weights are in the repository
+``mini``                   a small trained network, with its weights in the repository
 
 A new architecture is one row in `ARCHITECTURES`.
 """

@@ -152,6 +152,50 @@ def test_a_damaged_download_leaves_nothing_behind(
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
+# --- weights in the repository --------------------------------------------------------------------
+
+
+@pytest.fixture
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> Path:
+        pytest.fail("looked outside the repository")
+
+    monkeypatch.setattr(locate, "_locate_member", never)
+
+
+@pytest.mark.usefixtures("_offline")
+def test_mini_is_loaded_from_the_repository() -> None:
+    """Warnings are errors here, so the weights are not odd either."""
+    subject = load_subject("mini")
+    folder = Path(__file__).parents[3] / "golden" / "mini"
+    assert subject.sources == ("drums", "bass", "other", "vocals", "guitar", "piano")
+    assert subject.segment_length == 343_980
+    assert sum(parameter.numel() for parameter in subject.model.parameters()) == 3_147_956
+    for path in (folder, folder / "mini.safetensors"):
+        assert load_subject(f"mini@{path}").fingerprint == subject.fingerprint
+
+
+@pytest.mark.usefixtures("_offline")
+def test_mini_can_be_seeded_too() -> None:
+    seeded = load_subject("mini@seeded:3")
+    assert seeded.name == "mini@seeded:3"
+    assert seeded.fingerprint != load_subject("mini").fingerprint
+
+
+@pytest.mark.usefixtures("_offline")
+def test_without_a_clone_mini_is_an_answer_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locate, "_REPOSITORY", tmp_path)
+    with pytest.raises(WeightsUnavailableError) as caught:
+        load_subject("mini")
+    assert caught.value.exit_code == 3
+    missing = tmp_path / "golden" / "mini" / "mini.safetensors"
+    for part in (str(missing), "clone", "mini@seeded", "mini@PATH"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # --- subjects -------------------------------------------------------------------------------------
 
 
