@@ -136,9 +136,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--recipe", action="append", metavar="P", help="precision recipe (repeatable)")
     group.addoption("--case", action="append", metavar="C", help="only these cases (repeatable)")
     group.addoption(
-        "--audio", type=Path, metavar="FILE", help="audio file for the end-to-end layer"
-    )
-    group.addoption(
         "--require", action="append", metavar="ENGINE", help="an engine that must have executed"
     )
     group.addoption(
