@@ -189,7 +189,8 @@ def pytest_runtest_makereport(
     """Attach to a report what only this process knows: that it is layered, and what it raised."""
     # Before the report is made, because it copies the item's properties.
     if item.get_closest_marker("layer"):
-        item.user_properties.append((_PREFIX + "layered", "true"))
+        layer = json.dumps(item.get_closest_marker("layer").args[0])
+        item.user_properties.append((_PREFIX + "layered", layer))
         if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
             kind = "gap" if call.excinfo.errisinstance(NotEvaluatedError) else "error"
             text = f"{call.excinfo.typename}: {call.excinfo.value}".partition("\n")[0]
@@ -208,6 +209,7 @@ class _Progress:
     gap: str = ""
     skip: str = ""
     layered: bool = False
+    layer: str = ""
     finished: bool = False
     taken: int = 0
     outcomes: list[str] = field(default_factory=list)
@@ -266,7 +268,7 @@ class Gatherer:
 
     def _take(self, state: _Progress, kind: str, value: Any) -> None:
         if kind == "layered":
-            state.layered = True
+            state.layered, state.layer = True, value
         elif kind == "error":
             state.error = state.error or value
         elif kind == "gap":
@@ -294,17 +296,22 @@ class Gatherer:
             elif state.error and not state.failing:
                 self.collector.problems.append(f"{nodeid}: {state.error}")
             elif state.gap:
-                self.collector.gaps.append(f"{nodeid}: {state.gap}")
+                self._leave_open(nodeid, state, state.gap)
             elif state.skip:
-                self.collector.gaps.append(f"{nodeid} was skipped: {state.skip}")
+                self._leave_open(nodeid, state, f"was skipped: {state.skip}")
             elif not state.checks:
-                self.collector.gaps.append(f"{nodeid} recorded no check")
+                self._leave_open(nodeid, state, "recorded no check")
         here: list[str] = self.config.stash[_DESELECTED]
         left_out = self._deselected.union(here)
         if left_out:
             self.collector.gaps.append(
                 f"{len(left_out)} tests were deselected, the first is {min(left_out)}"
             )
+
+    def _leave_open(self, nodeid: str, state: _Progress, reason: str) -> None:
+        """Keep the test's layer from being green: what it should have looked at, it did not."""
+        outcome = not_evaluated(reason)
+        self.collector.add_check(Check(state.layer, {"what": nodeid}, True, None, outcome))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

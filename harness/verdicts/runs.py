@@ -140,6 +140,11 @@ class Run:
     def missing(self) -> tuple[str, ...]:
         """Every reason why the run can't be green although nothing failed."""
         reasons = [
+            f"{check.id}: {check.outcome.reason}"
+            for check in self.checks
+            if check.gating and check.verdict is Verdict.NOT_EVALUATED
+        ]
+        reasons += [
             f"layer {layer.layer}: {layer.reason}"
             for layer in self.layers
             if layer.required and layer.verdict is Verdict.NOT_EVALUATED
@@ -153,11 +158,6 @@ class Run:
             f"golden {golden.subject}/{golden.case}: {golden.message}"
             for golden in self.goldens
             if golden.status not in GREEN_GOLDENS + RED_GOLDENS
-        ]
-        reasons += [
-            f"{check.id}: {check.outcome.reason}"
-            for check in self.checks
-            if check.gating and check.verdict is Verdict.NOT_EVALUATED
         ]
         return tuple(reasons) + self.gaps
 
