@@ -188,9 +188,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach to a report what only this process knows: that it is layered, and what it raised."""
     # Before the report is made, because it copies the item's properties.
-    if item.get_closest_marker("layer"):
-        layer = json.dumps(item.get_closest_marker("layer").args[0])
-        item.user_properties.append((_PREFIX + "layered", layer))
+    marker = item.get_closest_marker("layer")
+    if marker is not None:
+        item.user_properties.append((_PREFIX + "layered", json.dumps(marker.args[0])))
         if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
             kind = "gap" if call.excinfo.errisinstance(NotEvaluatedError) else "error"
             text = f"{call.excinfo.typename}: {call.excinfo.value}".partition("\n")[0]
