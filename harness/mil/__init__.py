@@ -4,8 +4,10 @@
 This room imports nothing of the project but its errors, so it can be taken out and used alone.
 """
 
-from harness.mil.model import Feature, Model, load
+from harness.mil.features import Feature
+from harness.mil.model import Model, load
 from harness.mil.numerics import Numerics, get_numerics, numerics_names
+from harness.mil.state import State
 from harness.mil.types import DataType
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Feature",
     "Model",
     "Numerics",
+    "State",
     "get_numerics",
     "load",
     "numerics_names",

@@ -6,58 +6,104 @@ the constants plus the values that are alive. The number of threads is PyTorch's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from harness.errors import ExecutionError
 from harness.mil.numerics import Numerics
-from harness.mil.ops.registry import Context, Effect
-from harness.mil.plan import Argument, Plan, Source, Step, read_literal
+from harness.mil.ops.registry import Context
+from harness.mil.plan import Argument, Plan, ReadArray, Source, Step, read_literal
 from harness.mil.program import Operation
-from harness.mil.schedule import Schedule
+from harness.mil.schedule import Schedule, ScheduledStep
+from harness.mil.types import (
+    DataType,
+    DictionaryType,
+    ListType,
+    TensorType,
+    ValueType,
+    element_type,
+)
+from harness.mil.values import TensorList, Value
 
 Observer = Callable[[Operation, tuple[torch.Tensor, ...]], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Executable:
-    """A plan with its constants in the carrier types of one numerics, on one device."""
+    """A plan with its constants in the carrier types of one numerics, on one device.
+
+    Attributes:
+        plan: what to run.
+        numerics: how values are carried and rounded.
+        device: where tensors live.
+        constants: carrier tensor of each constant slot.
+        blocks: executables of the blocks of those steps that have any.
+    """
 
     plan: Plan
     numerics: Numerics
     device: torch.device
     constants: Mapping[int, torch.Tensor]
+    blocks: Mapping[Step, tuple[Executable, ...]]
+
+    @classmethod
+    def of(
+        cls, plan: Plan, numerics: Numerics, device: torch.device, read: ReadArray
+    ) -> Executable:
+        """Load the constants of ``plan`` and of its blocks; ``read`` returns a constant's array."""
+        constants = {}
+        for slot, constant in plan.constants.items():
+            dtype = element_type(plan.types[slot])
+            assert dtype is not None  # the plan makes slots for tensors only
+            constants[slot] = numerics.from_numpy(read(constant), dtype).to(device)
+        blocks = {
+            step: tuple(cls.of(block, numerics, device, read) for block in step.blocks)
+            for step in plan.steps
+            if step.blocks
+        }
+        return cls(plan, numerics, device, constants, blocks)
+
+    @property
+    def memory(self) -> Iterator[int]:
+        """The addresses of all constants, those of blocks included."""
+        yield from map(address, self.constants.values())
+        for blocks in self.blocks.values():
+            for block in blocks:
+                yield from block.memory
 
     def run(
         self,
         schedule: Schedule,
-        inputs: Mapping[int, torch.Tensor],
+        inputs: Mapping[int, Value],
         observe: Observer | None = None,
-    ) -> dict[int, torch.Tensor]:
-        """Return the tensors in the kept slots, in their carrier types.
+    ) -> dict[int, Value]:
+        """Return the values in the kept slots, tensors in their carrier types.
 
         Args:
             schedule: of this executable's plan.
-            inputs: carrier tensor for each input slot.
-            observe: called after each operation with its outputs. They are valid during the call
-                only: later operations may write over them.
+            inputs: value for each input slot and each captured slot.
+            observe: called after each operation whose results are tensors, inside blocks each time
+                that it runs. The tensors are valid during the call only: later operations may
+                write over them.
 
         Raises:
             ExecutionError: an operation failed, or its result is not what the program declares.
         """
         values: list[Any] = [None] * len(self.plan.types)
-        for slot, tensor in (*self.constants.items(), *inputs.items()):
-            values[slot] = tensor
+        for slot, value in (*self.constants.items(), *inputs.items()):
+            values[slot] = value
         for scheduled in schedule.steps:
             step = scheduled.step
             out = None if scheduled.overwrite is None else values[scheduled.overwrite]
-            results = self._call(step, values, out)
-            for slot, tensor in zip(step.outputs, results, strict=True):
-                values[slot] = tensor
-            if observe is not None:
+            results = self._call(scheduled, values, out, observe)
+            for slot, value in zip(step.outputs, results, strict=True):
+                values[slot] = value
+            if observe is not None and all(isinstance(r, torch.Tensor) for r in results):
                 observe(step.operation, results)
             for slot in scheduled.free:
                 values[slot] = None
@@ -65,65 +111,130 @@ class Executable:
         return {slot: values[slot] for slot in schedule.kept}
 
     def _call(
-        self, step: Step, values: list[Any], out: torch.Tensor | None
-    ) -> tuple[torch.Tensor, ...]:
-        keywords = {a.name: _fetch(a, values) for a in step.arguments}
-        if step.definition.reuse:
-            keywords["out"] = out
-        if step.definition.takes_context:
-            dtypes = tuple(declared.dtype for declared in step.types)
-            carrier = self.numerics.format(dtypes[0]).carrier
-            keywords["context"] = Context(carrier, self.device, dtypes)
+        self,
+        scheduled: ScheduledStep,
+        values: list[Any],
+        out: torch.Tensor | None,
+        observe: Observer | None,
+    ) -> tuple[Any, ...]:
+        step, keywords = scheduled.step, {}
         try:
+            for argument in step.arguments:
+                keywords[argument.name] = _fetch(argument, values)
+            if step.definition.reuse:
+                keywords["out"] = out
+            if step.definition.takes_context:
+                keywords["context"] = self._context(step)
+            if step.blocks:
+                pairs = zip(self.blocks[step], scheduled.blocks, strict=True)
+                keywords["blocks"] = tuple(
+                    partial(block._run_block, schedule, values, observe)
+                    for block, schedule in pairs
+                )
             returned = step.definition.function(**keywords)
             results = returned if isinstance(returned, tuple) else (returned,)
             _refuse_shared_memory(step, keywords, results, out)
             return self._stored(step, results)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        except _FAILURES as error:
             raise ExecutionError(_failure(step, keywords, error)) from error
 
-    def _stored(self, step: Step, results: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def _run_block(
+        self, schedule: Schedule, outer: list[Any], observe: Observer | None, *arguments: Value
+    ) -> tuple[Value, ...]:
+        """Return the block's results for ``arguments``, with the enclosing values at hand."""
+        inputs = dict(zip(self.plan.inputs.values(), arguments, strict=True))
+        inputs.update((slot, outer[there]) for slot, there in self.plan.captures.items())
+        kept = self.run(schedule, inputs, observe)
+        results = (kept[self.plan.slots[name]] for name in self.plan.outputs)
+        # Outside, nobody knows that this memory is a constant's.
+        own = {address(tensor) for tensor in self.constants.values()}
+        return tuple(_cloned(result, own) for result in results)
+
+    def _context(self, step: Step) -> Context:
+        found = (element_type(declared) for declared in step.types)
+        dtypes = tuple(d for d in found if d is not None and d is not DataType.STRING)
+        carrier = self.numerics.format(dtypes[0]).carrier if dtypes else torch.float32
+        return Context(carrier, self.device, dtypes)
+
+    def _stored(self, step: Step, results: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(results) != len(step.types):
             raise ExecutionError(
                 f"operation {step.operation} gave {len(results)} outputs, "
                 f"but the program declares {len(step.types)}"
             )
-        writable = step.definition.effect is not Effect.VIEW
+        writable = not step.definition.effect.shares_memory
         stored = []
-        for tensor, declared, variable in zip(
+        for value, declared, variable in zip(
             results, step.types, step.operation.outputs, strict=True
         ):
-            if not declared.accepts(tuple(tensor.shape)):
+            if not isinstance(value, torch.Tensor) or not isinstance(declared, TensorType):
+                _check_other(step, value, declared)
+                stored.append(value)
+                continue
+            if not declared.accepts(tuple(value.shape)):
                 raise ExecutionError(
                     f"operation {step.operation} gave {variable.name!r} the shape "
-                    f"{list(tensor.shape)}, but the program declares {declared}"
+                    f"{list(value.shape)}, but the program declares {declared}"
                 )
             carrier = self.numerics.format(declared.dtype).carrier
-            if not (step.moves_exactly and tensor.dtype is carrier):
-                tensor = self.numerics.store(tensor, declared.dtype, writable=writable)
-            stored.append(tensor)
+            if not (step.moves_exactly and value.dtype is carrier):
+                value = self.numerics.store(value, declared.dtype, writable=writable)
+            stored.append(value)
         return tuple(stored)
 
 
+# What PyTorch, NumPy and Python raise on values or sizes that they can't work with.
+_FAILURES = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
+
+
+def _cloned(value: Value, memory: Collection[int]) -> Value:
+    """Return ``value``, copied where it lives in ``memory``."""
+    if isinstance(value, torch.Tensor):
+        return value.clone() if address(value) in memory else value
+    if isinstance(value, TensorList):
+        elements = {
+            index: tensor.clone() if address(tensor) in memory else tensor
+            for index, tensor in value.elements.items()
+        }
+        return dataclasses.replace(value, elements=elements)
+    return value
+
+
+def _check_other(step: Step, value: Any, declared: ValueType) -> None:
+    """Refuse a result that is no tensor where one is declared, and the reverse."""
+    fits = (
+        (isinstance(declared, ListType) and isinstance(value, TensorList))
+        or (isinstance(declared, DictionaryType) and isinstance(value, dict))
+        or (declared == TensorType(DataType.STRING, ()) and isinstance(value, str))
+    )
+    if not fits:
+        raise ExecutionError(
+            f"operation {step.operation} gave a {type(value).__name__}, "
+            f"but the program declares {declared}"
+        )
+
+
 def _refuse_shared_memory(
-    step: Step, keywords: Mapping[str, Any], results: tuple[torch.Tensor, ...], out: Any
+    step: Step, keywords: Mapping[str, Any], results: tuple[Any, ...], out: Any
 ) -> None:
-    """Refuse a result that lives in an operand's memory unless the operation is declared a view.
+    """Refuse a result in an operand's memory unless the operation is declared to share it.
 
     The schedule trusts that declaration: a later operation may write over such memory.
     """
-    if step.definition.effect is Effect.VIEW:
+    if step.definition.effect.shares_memory:
         return
-    allowed = 0 if out is None else _memory(out)
-    owners = {_memory(value) for value in keywords.values() if isinstance(value, torch.Tensor)}
-    if any(_memory(result) in owners - {allowed, 0} for result in results):
+    allowed = 0 if out is None else address(out)
+    owners = {address(value) for value in keywords.values() if isinstance(value, torch.Tensor)}
+    owners -= {allowed, 0}
+    if any(isinstance(r, torch.Tensor) and address(r) in owners for r in results):
         raise ExecutionError(
             f"operation {step.operation} returned the memory of an input; "
             "its definition must be registered with effect=Effect.VIEW"
         )
 
 
-def _memory(tensor: torch.Tensor) -> int:
+def address(tensor: torch.Tensor) -> int:
+    """Return where the memory begins that ``tensor`` shares with its views."""
     return tensor.untyped_storage().data_ptr()
 
 

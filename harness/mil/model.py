@@ -1,7 +1,7 @@
 """A model that can be executed: the public face of this room.
 
-``load(path)`` opens an ``.mlpackage``; ``Model.predict`` runs it on NumPy arrays, ``Model.run`` on
-PyTorch tensors. Shapes and element types are those that the package declares.
+``load(path)`` opens a package; ``Model.predict`` runs it on NumPy arrays, ``Model.run`` on PyTorch
+tensors. Shapes and element types are those that the package declares.
 """
 
 from __future__ import annotations
@@ -9,42 +9,34 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from harness.errors import ContractError, UnknownNameError
-from harness.mil.executor import Executable, Observer
+from harness.mil.description import Described, Description
+from harness.mil.executor import Executable, Observer, address
+from harness.mil.features import Feature, check_names
 from harness.mil.numerics import Numerics, get_numerics
 from harness.mil.package import Package, open_package
 from harness.mil.plan import Plan, build_plan
-from harness.mil.program import Operation
+from harness.mil.program import Operation, walk
 from harness.mil.schedule import Schedule, build_schedule
-from harness.mil.types import DataType, TensorType
+from harness.mil.state import State
+from harness.mil.types import StateType, TensorType
+from harness.mil.values import Cell, Value
 
-Taps = Sequence[str]
-
-
-@dataclass(frozen=True)
-class Feature:
-    """An input or output: name, shape (``None`` for a flexible dimension) and element type."""
-
-    name: str
-    shape: tuple[int | None, ...] | None
-    dtype: DataType
-
-    def __str__(self) -> str:
-        return f"{self.name}: {TensorType(self.dtype, self.shape)}"
+Taps: TypeAlias = Sequence[str]
 
 
 def load(path: str | Path, *, function: str | None = None) -> Model:
-    """Open the ``.mlpackage`` at ``path`` and plan it.
+    """Open the ``.mlpackage`` at ``path`` and plan one of its functions.
 
     Args:
         path: the package's folder.
-        function: which function of the program; ``main``, or the only one, by default.
+        function: which function of the program; the package's default one where it is not given.
 
     Raises:
         PackageError: no package, a broken one, or not an ML Program.
@@ -52,9 +44,9 @@ def load(path: str | Path, *, function: str | None = None) -> Model:
     """
     package = open_package(path)
     names = list(package.program.functions)
-    chosen = function or (names[0] if len(names) == 1 else "main")
+    chosen = function or (names[0] if len(names) == 1 else package.default_function)
     planned = build_plan(package.program.function(chosen), package.constants.array)
-    return Model(package, planned)
+    return Model(package, planned, chosen)
 
 
 class Model:
@@ -62,95 +54,138 @@ class Model:
 
     Attributes:
         package: what was opened.
-        inputs: what `predict` takes, in declared order.
-        outputs: what `predict` returns, in declared order.
-        operations: all operations of the function but constants, in program order; each has a
-            type, a name, ``dtype`` (declared element type of the first output), ``input_names``,
-            ``outputs`` with declared types, and ``location.index``.
+        function: name of the chosen function.
+        inputs: what `predict` takes, in declared order. An input whose shape has ``None`` is
+            flexible: its ``rule`` says which shapes it takes; one with a ``default`` may be left
+            out.
+        outputs: what `predict` returns, in declared order. A dimension that depends on the inputs
+            is ``None``.
+        states: what lives between predictions; see `new_state`.
+        operations: all operations of the function but constants and those inside blocks, in
+            program order; each has a type, a name, ``dtype`` (declared element type of the first
+            output), ``input_names``, ``outputs`` with declared types, and ``location.index``.
         metadata: user-defined and standard metadata of the package.
     """
 
-    def __init__(self, package: Package, plan: Plan) -> None:
+    def __init__(self, package: Package, plan: Plan, function: str) -> None:
         self.package = package
         self.plan = plan
+        self.function = function
         self.metadata = dict(package.metadata)
-        self.inputs = self._features(package.input_names, list(plan.inputs))
-        self.outputs = self._features(package.output_names, list(plan.outputs))
+        described = package.descriptions.get(function, Description())
+        inputs = [n for n, slot in plan.inputs.items() if not self._is_state(slot)]
+        states = [n for n, slot in plan.inputs.items() if self._is_state(slot)]
+        self.inputs = self._features(described.inputs, inputs)
+        self.outputs = self._features(described.outputs, list(dict.fromkeys(plan.outputs)))
+        self.states = self._features(described.states, states)
         self.operations: tuple[Operation, ...] = tuple(step.operation for step in plan.steps)
         self._executables: dict[tuple[Numerics, str], Executable] = {}
         self._schedules: dict[tuple[frozenset[int], bool], Schedule] = {}
 
-    def _features(self, described: tuple[str, ...], names: list[str]) -> tuple[Feature, ...]:
-        # The model's description gives the order; a function that is not the described one has
-        # its own.
-        ordered = described if sorted(described) == sorted(names) else names
-        types = [(name, self.plan.types[self.plan.slots[name]]) for name in ordered]
-        return tuple(Feature(name, type_.shape, type_.dtype) for name, type_ in types)
+    def _is_state(self, slot: int) -> bool:
+        return isinstance(self.plan.types[slot], StateType)
+
+    def _features(self, described: tuple[Described, ...], names: list[str]) -> tuple[Feature, ...]:
+        # The description gives the order, unless it tells of something else.
+        known = {entry.name: entry for entry in described}
+        ordered = list(known) if sorted(known) == sorted(names) else names
+        types = self.plan.types
+        return tuple(
+            Feature.of(name, types[self.plan.slots[name]], known.get(name)) for name in ordered
+        )
+
+    def new_state(self) -> State:
+        """Return a state of zeros, to be given to `predict` or `run` as ``state``.
+
+        Raises:
+            ContractError: the model has no states.
+        """
+        if not self.states:
+            raise ContractError(f"{self.package.path} has no states")
+        return State(self.states)
 
     def predict(
         self,
         inputs: Mapping[str, np.ndarray],
         *,
+        state: State | None = None,
         taps: Taps | str = (),
         numerics: str | Numerics = "storage",
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Execute the model.
 
         Args:
-            inputs: an array for each of `inputs`, of exactly its shape and type (in ``float64``
-                numerics floating inputs may be float64, too).
+            inputs: an array for each of `inputs`, of its shape and exactly its type (in
+                ``float64`` numerics floating inputs may be float64, too); optional ones may be
+                left out.
+            state: what this prediction reads and changes; required if and only if the model has
+                states.
             taps: names of operation outputs to return as well, or patterns (``*``, ``?``, ``[]``);
-                ``"all"`` returns every one, which needs memory for every intermediate.
+                ``"all"`` returns every one, which needs memory for every intermediate. Values
+                inside branches and loops, and lists, can't be tapped.
             numerics: ``storage`` or ``float64``; see `harness.mil.numerics`.
 
         Returns:
             An array for each output, then each tap, in its declared type; floating ones are
-            float64 in ``float64`` numerics.
+            float64 in ``float64`` numerics. A classifier's label is a ``str`` or an integer array,
+            its probabilities a ``dict`` from label to ``float``.
 
         Raises:
-            ContractError: an input is missing, unknown, or has another shape or type.
+            ContractError: an input or the state is missing, unknown, or has another shape or type.
             UnknownNameError: a tap or the numerics does not exist.
-            ExecutionError: an operation failed.
+            ExecutionError: an operation failed; the state is as it was.
         """
         chosen = get_numerics(numerics)
         names = self.tap_names(taps)
-        tensors = {
-            name: chosen.from_numpy(array, self._input(name).dtype)
-            for name, array in self._checked(inputs, chosen).items()
-        }
-        results = self.run(tensors, taps=names, numerics=chosen)
-        aliases = {tensor.untyped_storage().data_ptr() for tensor in tensors.values()}
-        aliases.update(
-            tensor.untyped_storage().data_ptr()
-            for tensor in self._executable(chosen, torch.device("cpu")).constants.values()
-        )
-        arrays = {}
-        for name, tensor in results.items():
-            array = chosen.to_numpy(tensor, self.plan.types[self.plan.slots[name]].dtype)
-            owned = tensor.untyped_storage().data_ptr() not in aliases
-            arrays[name] = array if owned else array.copy()
-        return arrays
+        check_names(inputs, self.inputs, self.package.path)
+        tensors = {}
+        for feature in self.inputs:
+            if feature.name in inputs:
+                given = feature.check_array(inputs[feature.name], chosen, self.package.path)
+                tensors[feature.name] = chosen.from_numpy(given, feature.dtype)
+        results = self.run(tensors, state=state, taps=names, numerics=chosen)
+        foreign = {address(tensor) for tensor in tensors.values()}
+        foreign.update(self._executable(chosen, torch.device("cpu")).memory)
+        if state is not None:
+            foreign.update(
+                address(cell.value) for cell in state.cells(chosen, torch.device("cpu")).values()
+            )
+        return {name: self._array(name, value, chosen, foreign) for name, value in results.items()}
+
+    def _array(self, name: str, value: Value, numerics: Numerics, foreign: set[int]) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        declared = self.plan.types[self.plan.slots[name]]
+        assert isinstance(declared, TensorType)  # checked when the operation gave a tensor
+        array = numerics.to_numpy(value, declared.dtype)
+        return array.copy() if address(value) in foreign else array
 
     def run(
         self,
         inputs: Mapping[str, torch.Tensor],
         *,
+        state: State | None = None,
         taps: Taps | str = (),
         numerics: str | Numerics = "storage",
         observe: Observer | None = None,
         differentiable: bool = False,
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         """Execute the model on tensors; the results stay in their carrier types.
 
         Args:
             inputs: a tensor for each of `inputs`, of its shape, in the carrier type of the
-                numerics (float32 for fp16 and fp32 in ``storage``), all on one device.
+                numerics (float32 for fp16 and fp32 in ``storage``), all on one device; optional
+                ones may be left out.
+            state: as in `predict`. Results may share its memory: do not write to them.
             taps: as in `predict`.
             numerics: as in `predict`.
-            observe: called after each operation as ``observe(operation, outputs)``; the tensors
-                are valid during the call only, so statistics of all intermediates cost no memory.
-            differentiable: record gradients through every operation; nothing is overwritten and
-                roundings pass gradients unchanged.
+            observe: called after each operation whose results are tensors as
+                ``observe(operation, outputs)``, for operations inside branches and loops each time
+                that they run; the tensors are valid during the call only, so statistics of all
+                intermediates cost no memory.
+            differentiable: record gradients through every operation, also those of the branches
+                taken and the loops run; nothing is overwritten and roundings pass gradients
+                unchanged. Gradients do not reach through a state into an earlier prediction.
 
         Raises:
             As `predict`.
@@ -159,86 +194,89 @@ class Model:
         wanted = [feature.name for feature in self.outputs]
         wanted += [name for name in self.tap_names(taps) if name not in wanted]
         slots = [self.plan.slots[name] for name in wanted]
-        tensors = self._checked_tensors(inputs, chosen)
-        device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
+        device = next(iter(inputs.values())).device if inputs else torch.device("cpu")
+        cells = self._cells(state, chosen, device)
+        values = self._values(inputs, cells, chosen, device)
         executable = self._executable(chosen, device)
         schedule = self._schedule(frozenset(slots), reuse=not differentiable)
         with contextlib.nullcontext() if differentiable else torch.no_grad():
-            kept = executable.run(schedule, tensors, observe)
+            kept = executable.run(schedule, values, observe)
+        if state is not None:
+            state.take(cells, chosen)
         return {name: kept[slot] for name, slot in zip(wanted, slots, strict=True)}
+
+    def _values(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        cells: Mapping[str, Cell],
+        numerics: Numerics,
+        device: torch.device,
+    ) -> dict[int, Value]:
+        owner = self.package.path
+        check_names(inputs, self.inputs, owner)
+        values: dict[int, Value] = {self.plan.inputs[name]: cell for name, cell in cells.items()}
+        for feature in self.inputs:
+            if feature.name in inputs:
+                tensor = feature.check_tensor(inputs[feature.name], numerics, owner)
+            else:
+                tensor = feature.filled(numerics, device, owner)
+            values[self.plan.inputs[feature.name]] = tensor
+        return values
+
+    def _cells(
+        self, state: State | None, numerics: Numerics, device: torch.device
+    ) -> dict[str, Cell]:
+        if state is None and self.states:
+            names = ", ".join(map(str, self.states))
+            raise ContractError(
+                f"{self.package.path} has states ({names}): pass state=model.new_state()"
+            )
+        if state is not None and state.features != self.states:
+            raise ContractError(
+                f"the state given to {self.package.path} is of another model: it has "
+                f"{', '.join(map(str, state.features))}, but the package takes "
+                f"{', '.join(map(str, self.states)) or 'none'}"
+            )
+        return {} if state is None else state.cells(numerics, device)
 
     def tap_names(self, taps: Taps | str) -> list[str]:
         """Return the operation outputs that names, patterns or ``"all"`` stand for.
 
         Raises:
             UnknownNameError: a name or pattern matches nothing.
+            ContractError: it matches nothing but values inside blocks.
         """
-        known = [v.name for operation in self.operations for v in operation.outputs]
+        known = [
+            variable.name
+            for operation in self.operations
+            for variable in operation.outputs
+            if isinstance(variable.type, TensorType)
+        ]
         patterns = ["*"] if taps == "all" else [taps] if isinstance(taps, str) else list(taps)
         chosen: dict[str, None] = {}
         for pattern in patterns:
             found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
             if not found:
+                self._refuse_inner_tap(pattern)
                 raise UnknownNameError("tap", pattern, known)
             chosen.update(dict.fromkeys(found))
         return list(chosen)
 
-    def _input(self, name: str) -> Feature:
-        return next(feature for feature in self.inputs if feature.name == name)
-
-    def _checked(
-        self, inputs: Mapping[str, np.ndarray], numerics: Numerics
-    ) -> dict[str, np.ndarray]:
-        self._check_names(inputs)
-        for feature in self.inputs:
-            array = inputs[feature.name]
-            if not isinstance(array, np.ndarray):
-                raise ContractError(
-                    f"input {feature.name!r} is a {type(array).__name__}; expected a NumPy array"
-                )
-            wide = numerics.format(feature.dtype).carrier is torch.float64
-            fits = array.dtype == feature.dtype.numpy or (wide and array.dtype == np.float64)
-            self._check(feature, array.shape, str(array.dtype), str(feature.dtype.numpy), fits)
-        return {feature.name: inputs[feature.name] for feature in self.inputs}
-
-    def _checked_tensors(
-        self, inputs: Mapping[str, torch.Tensor], numerics: Numerics
-    ) -> dict[int, torch.Tensor]:
-        self._check_names(inputs)
-        for feature in self.inputs:
-            tensor = inputs[feature.name]
-            carrier = numerics.format(feature.dtype).carrier
-            fits = tensor.dtype is carrier
-            self._check(feature, tuple(tensor.shape), str(tensor.dtype), str(carrier), fits)
-        return {self.plan.inputs[f.name]: inputs[f.name] for f in self.inputs}
-
-    def _check_names(self, inputs: Mapping[str, object]) -> None:
-        expected = [feature.name for feature in self.inputs]
-        if sorted(inputs) != sorted(expected):
-            raise ContractError(
-                f"{self.package.path} was given the inputs {_listed(inputs)}, "
-                f"but takes {_listed(expected)}"
-            )
-
-    def _check(
-        self, feature: Feature, shape: tuple[int, ...], found: str, expected: str, fits: bool
-    ) -> None:
-        declared = TensorType(feature.dtype, feature.shape)
-        if not declared.accepts(shape) or not fits:
-            raise ContractError(
-                f"input {feature.name!r} of {self.package.path} is {found} {list(shape)}, "
-                f"but the package takes {expected} {str(declared).removeprefix(str(feature.dtype))}"
-            )
+    def _refuse_inner_tap(self, pattern: str) -> None:
+        for outer in self.operations:
+            for inner in (o for block in outer.blocks for o in walk(block)):
+                if fnmatch.filter([variable.name for variable in inner.outputs], pattern):
+                    raise ContractError(
+                        f"{pattern!r} is a value inside {outer}: it may exist many times in one "
+                        "prediction, or not at all, so it can't be tapped; use observe= of "
+                        "Model.run, which sees it each time"
+                    )
 
     def _executable(self, numerics: Numerics, device: torch.device) -> Executable:
         key = (numerics, str(device))
         if key not in self._executables:
-            read, types = self.package.constants.array, self.plan.types
-            constants = {
-                slot: numerics.from_numpy(read(constant), types[slot].dtype).to(device)
-                for slot, constant in self.plan.constants.items()
-            }
-            self._executables[key] = Executable(self.plan, numerics, device, constants)
+            read = self.package.constants.array
+            self._executables[key] = Executable.of(self.plan, numerics, device, read)
         return self._executables[key]
 
     def _schedule(self, kept: frozenset[int], *, reuse: bool) -> Schedule:
@@ -246,7 +284,3 @@ class Model:
         if key not in self._schedules:
             self._schedules[key] = build_schedule(self.plan, kept, reuse=reuse)
         return self._schedules[key]
-
-
-def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
-    return ", ".join(map(repr, sorted(names))) or "none"

@@ -19,6 +19,7 @@ from harness._coremltools import import_coremltools
 from harness.errors import PackageError
 from harness.mil.blob import BlobFile
 from harness.mil.decode import decode_program
+from harness.mil.description import Description, describe
 from harness.mil.program import BlobReference, Constant, Program
 from harness.mil.types import TensorType
 
@@ -35,8 +36,8 @@ class Package:
         path: the ``.mlpackage`` folder.
         specification_version: of the Core ML format; 6 is iOS 15, 9 is iOS 18.
         program: the verified ML Program.
-        input_names: the model's inputs in their declared order.
-        output_names: the model's outputs in their declared order.
+        default_function: name of the function that runs where the caller names none.
+        descriptions: what the model says about the inputs and outputs of its functions, by name.
         metadata: the user-defined metadata, and author, license, version and description if set.
         constants: reads the values of the program's constants.
     """
@@ -44,8 +45,8 @@ class Package:
     path: Path
     specification_version: int
     program: Program
-    input_names: tuple[str, ...]
-    output_names: tuple[str, ...]
+    default_function: str
+    descriptions: Mapping[str, Description]
     metadata: Mapping[str, str]
     constants: ConstantReader
 
@@ -100,14 +101,15 @@ def open_package(path: str | Path) -> Package:
         )
     try:
         program = decode_program(specification.mlProgram)
+        default_function, descriptions = describe(specification.description)
     except PackageError as error:
         raise PackageError(f"{path}: {error}") from error
     return Package(
         path=path,
         specification_version=int(specification.specificationVersion),
         program=program,
-        input_names=tuple(feature.name for feature in specification.description.input),
-        output_names=tuple(feature.name for feature in specification.description.output),
+        default_function=default_function,
+        descriptions=descriptions,
         metadata=_metadata(specification.description.metadata),
         constants=ConstantReader(path.resolve(), model_file.parent),
     )

@@ -2,14 +2,18 @@
 
 Made once for a function; nothing here depends on numerics, device or inputs. Each operation's
 inputs are bound to the parameters of its definition: Python values where the program gives a
-constant, slots where a tensor arrives at run time. What the executor can't do is refused here,
+constant, slots where a value arrives at run time. What the executor can't do is refused here,
 before anything runs.
+
+A block inside an operation becomes a plan of its own with its own slots. What it reads from
+outside is captured: the operation then counts as reading it, so that it lives long enough.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,19 +21,30 @@ import numpy as np
 
 import harness.mil.ops  # noqa: F401  (registers the operations)
 from harness.errors import PackageError, UnsupportedOperationError
-from harness.mil.ops.registry import Definition, Kind, Parameter, find
-from harness.mil.program import Binding, Constant, Function, Operation, Variable
-from harness.mil.types import DataType, TensorType
+from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, find
+from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
+from harness.mil.types import (
+    DataType,
+    DictionaryType,
+    ListType,
+    StateType,
+    TensorType,
+    ValueType,
+    element_type,
+)
 
 ReadArray = Callable[[Constant], np.ndarray]
+
+# No model holds a single value of this size; a broken or hostile file can declare one.
+_MAX_VALUE_BYTES = 1 << 36
 
 
 class Source(enum.Enum):
     """Where an argument comes from at run time."""
 
     LITERAL = "a Python value"
-    SLOT = "the tensor in a slot"
-    SLOTS = "the tensors in several slots"
+    SLOT = "the value in a slot"
+    SLOTS = "the values in several slots"
     READ = "a Python value read from the tensor in a slot"
 
 
@@ -61,40 +76,50 @@ class Step:
         outputs: a slot for each output.
         types: declared type of each output.
         moves_exactly: the result needs no rounding: values are moved between equal element types.
+        blocks: plans of the operation's blocks.
     """
 
     operation: Operation
     definition: Definition
     arguments: tuple[Argument, ...]
     outputs: tuple[int, ...]
-    types: tuple[TensorType, ...]
+    types: tuple[ValueType, ...]
     moves_exactly: bool
+    blocks: tuple[Plan, ...] = ()
 
     @property
     def reads(self) -> tuple[int, ...]:
-        """All slots that the operation reads."""
-        return tuple(slot for argument in self.arguments for slot in argument.slots)
+        """All slots that the operation reads, those that its blocks capture included."""
+        own = tuple(slot for argument in self.arguments for slot in argument.slots)
+        return own + tuple(slot for block in self.blocks for slot in block.captures.values())
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes a state."""
+        return self.definition.effect is Effect.WRITE or any(
+            step.writes for block in self.blocks for step in block.steps
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A function as steps over slots.
+    """A function, or a block inside one, as steps over slots.
 
     Attributes:
-        function: what was planned.
         steps: all operations but ``const``, in program order.
-        slots: slot of each tensor's name: inputs, constants and outputs of operations.
+        slots: slot of each value's name: inputs, constants, captures and outputs of operations.
         types: declared type of each slot.
         inputs: slot of each input.
+        captures: slots that hold values of the enclosing plan, with their slots there.
         constants: slots that hold constants which are passed as tensors.
-        outputs: names that the function returns.
+        outputs: names that the function or block returns.
     """
 
-    function: Function
     steps: tuple[Step, ...]
     slots: Mapping[str, int]
-    types: tuple[TensorType, ...]
+    types: tuple[ValueType, ...]
     inputs: Mapping[str, int]
+    captures: Mapping[int, int]
     constants: Mapping[int, Constant]
     outputs: tuple[str, ...]
 
@@ -106,67 +131,93 @@ def build_plan(function: Function, read: ReadArray) -> Plan:
         UnsupportedOperationError: an operation or one of its inputs is unknown to the executor.
         PackageError: an input is missing or has the wrong kind; names the operation.
     """
-    builder = _Builder(function, read)
-    for variable in function.inputs:
-        builder.inputs[variable.name] = builder.slot(variable, f"input {variable.name!r}")
-    steps = [builder.step(o) for o in function.block.operations if o.type != "const"]
-    for name in function.block.outputs:
-        if name not in builder.slots:
-            builder.constant_slot(function.constants[name], name)
+    return _plan_block(function.block, function.inputs, f"function {function.name!r}", read, None)
+
+
+def _plan_block(
+    block: Block,
+    inputs: tuple[Variable, ...],
+    owner: str,
+    read: ReadArray,
+    outer: _Builder | None,
+) -> Plan:
+    builder = _Builder(block, read, outer)
+    for variable in inputs:
+        builder.inputs[variable.name] = builder.slot(variable, f"input of {owner}")
+    steps = [builder.step(o) for o in block.operations if o.type != "const"]
+    for name in block.outputs:
+        builder.find(name, owner)
     return Plan(
-        function=function,
         steps=tuple(steps),
         slots=builder.slots,
         types=tuple(builder.types),
         inputs=builder.inputs,
+        captures=builder.captures,
         constants=builder.tensors,
-        outputs=function.block.outputs,
+        outputs=block.outputs,
     )
 
 
 @dataclass
 class _Builder:
-    function: Function
+    block: Block
     read: ReadArray
+    outer: _Builder | None
     slots: dict[str, int] = field(default_factory=dict)
-    types: list[TensorType] = field(default_factory=list)
+    types: list[ValueType] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)
+    captures: dict[int, int] = field(default_factory=dict)
     tensors: dict[int, Constant] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.constants = self.function.constants
+        self.constants = self.block.constants
 
     def slot(self, variable: Variable, owner: object) -> int:
-        if not isinstance(variable.type, TensorType):
-            raise UnsupportedOperationError(
-                f"{owner}: value {variable.name!r} is a {type(variable.type).__name__}; "
-                "the executor handles tensors only"
-            )
+        _check_type(variable.type, f"{owner}: value {variable.name!r}")
         self.slots[variable.name] = len(self.types)
         self.types.append(variable.type)
         return self.slots[variable.name]
 
-    def constant_slot(self, constant: Constant, name: str) -> int:
+    def find(self, name: str, reader: object) -> int:
+        """Return the slot of a name that this block or one around it defines."""
         if name in self.slots:
             return self.slots[name]
-        slot = self.slot(Variable(name, constant.type), f"constant {name!r}")
-        self.tensors[slot] = constant
+        if name in self.constants:
+            return self._constant_slot(self.constants[name], name, reader)
+        if self.outer is None:
+            raise PackageError(f"{reader} reads {name!r}, which nothing defines")
+        there = self.outer.find(name, reader)
+        slot = self.slot(Variable(name, self.outer.types[there]), reader)
+        self.captures[slot] = there
         return slot
+
+    def _constant_slot(self, constant: Constant, name: str, reader: object) -> int:
+        if not isinstance(constant.type, TensorType) or constant.type.dtype is DataType.STRING:
+            raise PackageError(f"{reader} reads {name!r}, which is no tensor of numbers")
+        if name not in self.slots:
+            self.tensors[self.slot(Variable(name, constant.type), reader)] = constant
+        return self.slots[name]
 
     def step(self, operation: Operation) -> Step:
         definition = find(operation)
         arguments = [self._argument(operation, p) for p in definition.parameters.values()]
-        arguments = [self._round_default(operation, definition, a, arguments) for a in arguments]
+        arguments = [self._round_default(operation, a, arguments) for a in arguments]
+        blocks = tuple(
+            _plan_block(block, block.inputs, f"operation {operation}", self.read, self)
+            for block in operation.blocks
+        )
         outputs = tuple(self.slot(v, f"operation {operation}") for v in operation.outputs)
-        types = tuple(self.types[slot] for slot in outputs)
-        return Step(
+        step = Step(
             operation=operation,
             definition=definition,
             arguments=tuple(arguments),
             outputs=outputs,
-            types=types,
-            moves_exactly=self._moves_exactly(definition, arguments, types),
+            types=tuple(self.types[slot] for slot in outputs),
+            moves_exactly=self._moves_exactly(definition, arguments, outputs),
+            blocks=blocks,
         )
+        self._check_passed_types(step)
+        return step
 
     def _argument(self, operation: Operation, parameter: Parameter) -> Argument:
         bindings = operation.inputs.get(parameter.name, ())
@@ -175,31 +226,65 @@ class _Builder:
             if parameter.required:
                 raise PackageError(f"operation {operation} lacks its required input {name!r}")
             return Argument(name, Source.LITERAL, parameter.default, kind)
-        if kind is Kind.TENSORS:
-            slots = tuple(self._tensor(operation, name, i, b) for i, b in enumerate(bindings))
+        if kind in (Kind.TENSORS, Kind.VALUES):
+            slots = tuple(self._value(operation, name, i, b, kind) for i, b in enumerate(bindings))
             return Argument(name, Source.SLOTS, slots, kind)
+        if kind is Kind.LABELS:
+            labels = tuple(x for b in bindings for x in self._labels(operation, name, b))
+            return Argument(name, Source.LITERAL, labels, kind)
         if len(bindings) != 1:
             raise PackageError(
                 f"operation {operation}: input {name!r} is bound to {len(bindings)} values, not 1"
             )
-        if kind is Kind.TENSOR:
-            return Argument(name, Source.SLOT, self._tensor(operation, name, 0, bindings[0]), kind)
+        if kind.is_value:
+            slot = self._value(operation, name, 0, bindings[0], kind)
+            return Argument(name, Source.SLOT, slot, kind)
         constant = self._known(bindings[0])
         if constant is None:
-            return Argument(name, Source.READ, self.slots[str(bindings[0])], kind)
+            slot = self._value(operation, name, 0, bindings[0], Kind.TENSOR)
+            return Argument(name, Source.READ, slot, kind)
         return Argument(name, Source.LITERAL, self._literal(operation, name, kind, constant), kind)
 
     def _known(self, binding: Binding) -> Constant | None:
-        return binding if isinstance(binding, Constant) else self.constants.get(binding)
+        if isinstance(binding, Constant):
+            return binding
+        if binding in self.constants or binding in self.slots or self.outer is None:
+            return self.constants.get(binding)
+        return self.outer._known(binding)
 
-    def _tensor(self, operation: Operation, name: str, index: int, binding: Binding) -> int:
+    def _value(
+        self, operation: Operation, name: str, index: int, binding: Binding, kind: Kind
+    ) -> int:
+        if isinstance(binding, Constant):
+            unnamed = f"{operation.location}.{name}.{index}"  # not an identifier: never collides
+            slot = self._constant_slot(binding, unnamed, f"operation {operation}")
+        else:
+            slot = self.find(binding, f"operation {operation}")
+        held = self.types[slot]
+        is_text = isinstance(held, TensorType) and held.dtype is DataType.STRING
+        if is_text or not isinstance(held, _HOLDS[kind]):
+            raise PackageError(f"operation {operation}: input {name!r} is {held}, not {kind.value}")
+        return slot
+
+    def _labels(self, operation: Operation, name: str, binding: Binding) -> tuple[str | int, ...]:
         constant = self._known(binding)
         if constant is None:
-            return self.slots[str(binding)]
-        if not isinstance(constant.type, TensorType) or constant.type.dtype is DataType.STRING:
-            raise PackageError(f"operation {operation}: input {name!r} is no tensor of numbers")
-        unnamed = f"{operation.location}.{name}.{index}"  # not an identifier: no name collides
-        return self.constant_slot(constant, binding if isinstance(binding, str) else unnamed)
+            raise PackageError(f"operation {operation}: input {name!r} must be a constant")
+        value = constant.value
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, tuple):
+            labels: list[str | int] = []
+            for item in value:
+                if isinstance(item, Constant):
+                    labels += self._labels(operation, name, item)
+                else:
+                    labels.append(str(item))
+            return tuple(labels)
+        array = self.read(constant)
+        if array.dtype.kind not in "iu":
+            raise PackageError(f"operation {operation}: input {name!r} must hold integers")
+        return tuple(int(number) for number in array.reshape(-1))
 
     def _literal(self, operation: Operation, name: str, kind: Kind, constant: Constant) -> Any:
         if kind is Kind.STRING:
@@ -214,7 +299,7 @@ class _Builder:
             raise PackageError(f"operation {operation}: input {name!r} {error}") from error
 
     def _round_default(
-        self, operation: Operation, definition: Definition, argument: Argument, all_: list[Argument]
+        self, operation: Operation, argument: Argument, all_: list[Argument]
     ) -> Argument:
         """Give an absent ``epsilon`` and the like the element type of the first tensor.
 
@@ -224,21 +309,83 @@ class _Builder:
         if given or argument.kind is not Kind.FLOAT or argument.payload is None:
             return argument
         first = next((self.types[slot] for other in all_ for slot in other.slots), None)
-        if first is None or not first.dtype.is_floating:
+        if not isinstance(first, TensorType) or not first.dtype.is_floating:
             return argument
         rounded = float(np.asarray(argument.payload, first.dtype.numpy))
         return Argument(argument.name, argument.source, rounded, argument.kind)
 
     def _moves_exactly(
-        self, definition: Definition, arguments: list[Argument], types: tuple[TensorType, ...]
+        self, definition: Definition, arguments: list[Argument], outputs: tuple[int, ...]
     ) -> bool:
-        if definition.effect.name == "COMPUTE":
+        if definition.effect is Effect.COMPUTE:
             return False
-        tensors = (Kind.TENSOR, Kind.TENSORS)
-        read = [self.types[slot] for a in arguments if a.kind in tensors for slot in a.slots]
-        floating = {t.dtype for t in read if t.dtype.is_floating}
-        written = {t.dtype for t in types if t.dtype.is_floating}
-        return len(floating) <= 1 and written <= floating
+        if definition.effect in (Effect.ALIAS, Effect.WRITE):
+            return True  # `_check_passed_types` sees to it that element types agree
+        read = [slot for a in arguments if a.kind.is_value for slot in a.slots]
+        return len(self._floating(read)) <= 1 and self._floating(outputs) <= self._floating(read)
+
+    def _floating(self, slots: Collection[int]) -> set[DataType]:
+        dtypes = {element_type(self.types[slot]) for slot in slots}
+        return {dtype for dtype in dtypes if dtype is not None and dtype.is_floating}
+
+    def _check_passed_types(self, step: Step) -> None:
+        """Check element types where values pass through unrounded: blocks, lists and states."""
+        if step.definition.takes_blocks:
+            self._check_blocks(step)
+        elif step.definition.effect in (Effect.ALIAS, Effect.WRITE):
+            read = [slot for a in step.arguments if a.kind.is_value for slot in a.slots]
+            found = {element_type(self.types[slot]) for slot in (*read, *step.outputs)}
+            if len(found) > 1:
+                raise PackageError(
+                    f"operation {step.operation} mixes the element types "
+                    f"{', '.join(sorted(map(str, found)))}, but can only pass values on"
+                )
+
+    def _check_blocks(self, step: Step) -> None:
+        passed = [a for a in step.arguments if a.kind is Kind.VALUES]
+        given = [element_type(self.types[slot]) for a in passed for slot in a.slots]
+        declared = [element_type(type) for type in step.types]
+        # The first block of a loop is its condition; all others give the operation's results.
+        conditions = 1 if passed else 0
+        if len(step.blocks) != 2:
+            raise PackageError(f"operation {step.operation} has {len(step.blocks)} blocks, not 2")
+        for number, block in enumerate(step.blocks):
+            takes = [element_type(block.types[slot]) for slot in block.inputs.values()]
+            gives = [element_type(block.types[block.slots[name]]) for name in block.outputs]
+            expected = [DataType.BOOL] if number < conditions else declared
+            if takes != given or gives != expected:
+                raise PackageError(
+                    f"operation {step.operation}: block {number} goes from {_listed(takes)} to "
+                    f"{_listed(gives)}, but must go from {_listed(given)} to {_listed(expected)}"
+                )
+
+
+_HOLDS: dict[Kind, tuple[type, ...]] = {
+    Kind.TENSOR: (TensorType,),
+    Kind.TENSORS: (TensorType,),
+    Kind.LIST: (ListType,),
+    Kind.STATE: (StateType,),
+    Kind.VALUES: (TensorType, ListType),
+}
+
+
+def _listed(types: Sequence[DataType | None]) -> str:
+    return f"({', '.join(map(str, types))})"
+
+
+def _check_type(type: ValueType, owner: str) -> None:
+    if isinstance(type, ListType):
+        _check_type(type.element, owner)
+    elif isinstance(type, StateType):
+        _check_type(type.wrapped, owner)
+    elif isinstance(type, TensorType):
+        if type.is_static and type.count * type.dtype.bits > 8 * _MAX_VALUE_BYTES:
+            raise PackageError(
+                f"{owner} is declared as {type}, more than {_MAX_VALUE_BYTES >> 30} GiB; "
+                "the package is broken or hostile"
+            )
+    elif not isinstance(type, DictionaryType):
+        raise UnsupportedOperationError(f"{owner} is a {type}; the executor handles no tuples")
 
 
 def read_literal(array: np.ndarray, kind: Kind) -> Any:
@@ -250,7 +397,7 @@ def read_literal(array: np.ndarray, kind: Kind) -> Any:
     if kind in (Kind.INTS, Kind.BOOLS):
         if array.ndim > 1:
             raise ValueError(f"must be a vector, not of shape {list(array.shape)}")
-        convert = int if kind is Kind.INTS else bool
+        convert = _integer if kind is Kind.INTS else bool
         return tuple(convert(value) for value in array.reshape(-1).tolist())
     if array.size != 1:
         raise ValueError(f"must be a single value, not of shape {list(array.shape)}")
@@ -259,6 +406,10 @@ def read_literal(array: np.ndarray, kind: Kind) -> Any:
         return float(value)
     if kind is Kind.BOOL:
         return bool(value)
-    if int(value) != value:
+    return _integer(value)
+
+
+def _integer(value: float) -> int:
+    if not math.isfinite(value) or int(value) != value:
         raise ValueError(f"must be an integer, not {value}")
     return int(value)

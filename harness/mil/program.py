@@ -97,6 +97,15 @@ class Block:
     outputs: tuple[str, ...]
     operations: tuple[Operation, ...]
 
+    @property
+    def constants(self) -> dict[str, Constant]:
+        """The values of all ``const`` operations outside nested blocks, by name."""
+        return {
+            operation.outputs[0].name: operation.attributes["val"]
+            for operation in self.operations
+            if operation.type == "const"
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Function:
@@ -110,11 +119,7 @@ class Function:
     @property
     def constants(self) -> dict[str, Constant]:
         """The values of all ``const`` operations outside nested blocks, by name."""
-        return {
-            operation.outputs[0].name: operation.attributes["val"]
-            for operation in self.block.operations
-            if operation.type == "const"
-        }
+        return self.block.constants
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +156,10 @@ def verify(function: Function) -> None:
 
 
 def _verify_block(block: Block, bound: set[str], owner: str) -> None:
+    """Check ``block``, which sees the names in ``bound``; those of its own are gone afterwards."""
+    own: list[str] = []
     for variable in block.inputs:
-        _bind(variable.name, bound, f"block input of {owner}")
+        own.append(_bind(variable.name, bound, f"block input of {owner}"))
     for operation in block.operations:
         for name in operation.input_names:
             if name not in bound:
@@ -161,22 +168,24 @@ def _verify_block(block: Block, bound: set[str], owner: str) -> None:
                     "the program is broken or has a cycle"
                 )
         for nested in operation.blocks:
-            _verify_block(nested, set(bound), f"operation {operation}")
+            _verify_block(nested, bound, f"operation {operation}")
         if operation.type == "const":
             _verify_const(operation)
         for variable in operation.outputs:
-            _bind(variable.name, bound, f"output of operation {operation}")
+            own.append(_bind(variable.name, bound, f"output of operation {operation}"))
     for name in block.outputs:
         if name not in bound:
             raise PackageError(f"{owner} returns {name!r}, which nothing defines")
+    bound.difference_update(own)
 
 
-def _bind(name: str, bound: set[str], what: str) -> None:
+def _bind(name: str, bound: set[str], what: str) -> str:
     if not name:
         raise PackageError(f"an {what} has no name")
     if name in bound:
         raise PackageError(f"the name {name!r} ({what}) is defined twice")
     bound.add(name)
+    return name
 
 
 def _verify_const(operation: Operation) -> None:

@@ -5,8 +5,10 @@ operations that nothing kept depends on, says after which step each value is dea
 steps that may write their result over an operand.
 
 Values may share memory (a reshape is a view), so memory is tracked by groups: a view joins the
-group of its first operand. Overwriting is allowed only where every member of the group is dead
-and none of them is an input, a constant or kept.
+group of its first operand; a branch, a loop or a list joins the groups of all its operands.
+Overwriting is allowed only where every member of the group is dead and none of them is an input,
+a constant or kept. Blocks inside an operation have schedules of their own, in which everything
+that comes from outside counts as an input.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ from harness.mil.types import TensorType
 
 @dataclass(frozen=True, eq=False)
 class ScheduledStep:
-    """A step, the operand slot that it may overwrite, and the slots that are dead after it."""
+    """A step, the operand slot that it may overwrite, and the slots that are dead after it.
+
+    ``blocks`` are the schedules of its blocks.
+    """
 
     step: Step
     overwrite: int | None
     free: tuple[int, ...]
+    blocks: tuple[Schedule, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +66,12 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
                 step=step,
                 overwrite=_overwritable(plan, step, index, groups) if reuse else None,
                 free=tuple(frees[index]),
+                blocks=tuple(
+                    build_schedule(
+                        block, {block.slots[name] for name in block.outputs}, reuse=reuse
+                    )
+                    for block in step.blocks
+                ),
             )
             for index, step in enumerate(live)
         ),
@@ -71,7 +83,7 @@ def _live_steps(plan: Plan, kept: Collection[int]) -> list[Step]:
     wanted = set(kept)
     live = []
     for step in reversed(plan.steps):
-        if wanted.intersection(step.outputs):
+        if step.writes or wanted.intersection(step.outputs):
             live.append(step)
             wanted.update(step.reads)
     return live[::-1]
@@ -85,19 +97,26 @@ class _MemoryGroups:
     ) -> None:
         self._root: dict[int, int] = {}
         for step in live:
-            if step.definition.effect is Effect.VIEW and step.reads:
-                for slot in step.outputs:
-                    self._root[slot] = self.root(step.reads[0])
-        self._protected = {
-            self.root(slot) for slot in (*kept, *plan.constants, *plan.inputs.values())
-        }
+            if not step.definition.effect.shares_memory or not step.reads:
+                continue
+            reads = step.reads[:1] if step.definition.effect is Effect.VIEW else step.reads
+            for slot in (*reads, *step.outputs):
+                self._join(slot, step.reads[0])
+        foreign = (*plan.constants, *plan.inputs.values(), *plan.captures)
+        self._protected = {self.root(slot) for slot in (*kept, *foreign)}
         self._end: dict[int, int] = {}
         for slot, index in last_use.items():
             root = self.root(slot)
             self._end[root] = max(index, self._end.get(root, index))
 
     def root(self, slot: int) -> int:
-        return self._root.get(slot, slot)
+        while slot in self._root:
+            slot = self._root[slot]
+        return slot
+
+    def _join(self, slot: int, other: int) -> None:
+        if self.root(slot) != self.root(other):
+            self._root[self.root(slot)] = self.root(other)
 
     def is_dead_after(self, slot: int, index: int) -> bool:
         root = self.root(slot)
@@ -105,11 +124,12 @@ class _MemoryGroups:
 
 
 def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> int | None:
-    if len(step.outputs) != 1 or not step.types[0].is_static:
+    declared = step.types[0] if len(step.outputs) == 1 else None
+    if not isinstance(declared, TensorType) or not declared.is_static:
         return None
     reads = {a.name: a.payload for a in step.arguments if a.name in step.definition.reuse}
     for slot in reads.values():
-        if not isinstance(slot, int) or not _fits(plan.types[slot], step.types[0]):
+        if not isinstance(slot, int) or plan.types[slot] != declared:
             continue
         shared = any(
             other != slot and groups.root(other) == groups.root(slot) for other in step.reads
@@ -117,7 +137,3 @@ def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> 
         if not shared and groups.is_dead_after(slot, index):
             return slot
     return None
-
-
-def _fits(operand: TensorType, result: TensorType) -> bool:
-    return operand == result

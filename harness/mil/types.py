@@ -143,12 +143,18 @@ class ListType:
     element: ValueType
     length: int | None
 
+    def __str__(self) -> str:
+        return f"list of {'?' if self.length is None else self.length} {self.element}"
+
 
 @dataclass(frozen=True)
 class TupleType:
     """A tuple."""
 
     elements: tuple[ValueType, ...]
+
+    def __str__(self) -> str:
+        return f"tuple of ({', '.join(map(str, self.elements))})"
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,9 @@ class DictionaryType:
     key: ValueType
     value: ValueType
 
+    def __str__(self) -> str:
+        return f"dictionary from {self.key} to {self.value}"
+
 
 @dataclass(frozen=True)
 class StateType:
@@ -165,5 +174,17 @@ class StateType:
 
     wrapped: ValueType
 
+    def __str__(self) -> str:
+        return f"state of {self.wrapped}"
+
 
 ValueType: TypeAlias = TensorType | ListType | TupleType | DictionaryType | StateType
+
+
+def element_type(type: ValueType) -> DataType | None:
+    """Return the element type of the tensors that a value of ``type`` holds, if it holds any."""
+    if isinstance(type, ListType):
+        return element_type(type.element)
+    if isinstance(type, StateType):
+        return element_type(type.wrapped)
+    return type.dtype if isinstance(type, TensorType) else None

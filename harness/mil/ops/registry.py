@@ -6,9 +6,12 @@ its annotation says how it is passed:
 
 - ``Tensor``: a tensor in its carrier type, evaluated at run time;
 - ``Tensors``: a tuple of tensors (variadic inputs such as ``values`` of ``concat``);
+- ``TensorList``, ``Cell``: a list, a state; ``Values``: a tuple of tensors and lists;
 - ``bool``, ``int``, ``float``, ``str``, ``Ints``, ``Bools``: plain Python values, known before the
-  run wherever the program binds a constant;
-- ``Context``: not an input; carrier type, device and declared output types.
+  run wherever the program binds a constant; ``Labels``: a tuple of strings and integers that must
+  be constants;
+- ``Context``: not an input; carrier type, device and declared output types;
+- ``Blocks``: not an input; the operation's blocks as functions from values to a tuple of values.
 
 A parameter ``out`` is not an input either: the executor passes a tensor of the result's shape and
 type whose old contents nobody needs, or ``None``. With ``out=None`` every function is a plain
@@ -30,9 +33,13 @@ import torch
 from harness.errors import ParityError, UnsupportedOperationError
 from harness.mil.program import Operation
 from harness.mil.types import DataType
+from harness.mil.values import Cell, Label, TensorList
 
 Tensor: TypeAlias = torch.Tensor
 Tensors: TypeAlias = tuple[torch.Tensor, ...]
+Values: TypeAlias = tuple[torch.Tensor | TensorList, ...]
+Labels: TypeAlias = tuple[Label, ...]
+Blocks: TypeAlias = tuple[Callable[..., Values], ...]
 Ints: TypeAlias = tuple[int, ...]
 Bools: TypeAlias = tuple[bool, ...]
 
@@ -43,6 +50,13 @@ class Effect(enum.Enum):
     COMPUTE = "new values in new memory: the result is rounded to the declared type"
     MOVE = "values of the inputs in new memory: nothing to round"
     VIEW = "values of the first input, whose memory the result may share"
+    ALIAS = "values of any input, whose memory any result may share"
+    WRITE = "as ALIAS, and a state changes: it runs even where nobody reads a result"
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether a result may live in the memory of an input."""
+        return self in (Effect.VIEW, Effect.ALIAS, Effect.WRITE)
 
 
 @dataclass(frozen=True)
@@ -65,23 +79,38 @@ class Kind(enum.Enum):
 
     TENSOR = "tensor"
     TENSORS = "tensors"
+    LIST = "list"
+    STATE = "state"
+    VALUES = "tensors or lists"
     BOOL = "bool"
     INT = "int"
     FLOAT = "float"
     STRING = "string"
     INTS = "ints"
     BOOLS = "bools"
+    LABELS = "strings or integers"
 
+    @property
+    def is_value(self) -> bool:
+        """Whether it is passed as the program's own value, not as a plain Python value."""
+        return self in _VALUE_KINDS
+
+
+_VALUE_KINDS = (Kind.TENSOR, Kind.TENSORS, Kind.LIST, Kind.STATE, Kind.VALUES)
 
 _KINDS: dict[Any, Kind] = {
     Tensor: Kind.TENSOR,
     Tensors: Kind.TENSORS,
+    TensorList: Kind.LIST,
+    Cell: Kind.STATE,
+    Values: Kind.VALUES,
     bool: Kind.BOOL,
     int: Kind.INT,
     float: Kind.FLOAT,
     str: Kind.STRING,
     Ints: Kind.INTS,
     Bools: Kind.BOOLS,
+    Labels: Kind.LABELS,
 }
 
 
@@ -107,6 +136,7 @@ class Definition:
         reuse: names of tensor inputs whose memory may become the output's, if nobody needs them
             afterwards and shape and type agree.
         takes_context: whether the function asks for a `Context`.
+        takes_blocks: whether the function asks for `Blocks`.
     """
 
     type: str
@@ -115,6 +145,7 @@ class Definition:
     effect: Effect
     reuse: tuple[str, ...]
     takes_context: bool
+    takes_blocks: bool
 
 
 _DEFINITIONS: dict[str, Definition] = {}
@@ -144,11 +175,13 @@ def _define(
 ) -> Definition:
     hints = typing.get_type_hints(function)
     parameters: dict[str, Parameter] = {}
-    takes_context = False
+    takes_context = takes_blocks = False
     for name, parameter in inspect.signature(function).parameters.items():
         hint = _without_none(hints[name])
         if hint is Context:
             takes_context = True
+        elif hint == Blocks:
+            takes_blocks = True
         elif name != "out":
             required = parameter.default is inspect.Parameter.empty
             default = None if required else parameter.default
@@ -156,7 +189,7 @@ def _define(
     unknown = [name for name in reuse if name not in parameters]
     if unknown or (reuse and "out" not in hints):
         raise ParityError(f"operation {type!r} can't reuse {unknown or 'without a parameter out'}")
-    return Definition(type, function, parameters, effect, reuse, takes_context)
+    return Definition(type, function, parameters, effect, reuse, takes_context, takes_blocks)
 
 
 def _without_none(hint: Any) -> Any:
@@ -186,6 +219,11 @@ def find(operation: Operation) -> Definition:
         raise UnsupportedOperationError(
             f"operation {operation} binds {', '.join(map(repr, unknown))}, which the executor's "
             f"{operation.type} does not know (it knows: {', '.join(definition.parameters)})"
+        )
+    if operation.blocks and not definition.takes_blocks:
+        raise UnsupportedOperationError(
+            f"operation {operation} has {len(operation.blocks)} blocks, but the executor's "
+            f"{operation.type} runs none"
         )
     return definition
 

@@ -36,16 +36,41 @@ def make_program(body: Body, shapes: dict[str, Sequence[int]], dtype: type[np.ge
 @pytest.fixture
 def make_package(tmp_path) -> MakePackage:
     """Return a function that writes the program of ``body`` and returns the package's path."""
+    return _maker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_module_package(tmp_path_factory) -> MakePackage:
+    """As `make_package`, for packages that a module's tests share."""
+    return _maker(tmp_path_factory.mktemp("packages"))
+
+
+def _maker(folder: Path) -> MakePackage:
     count = 0
 
     def make(body: Body, dtype: type[np.generic] = np.float32, **shapes: Sequence[int]) -> Path:
         nonlocal count
         count += 1
         return write_package(
-            make_program(body, shapes, dtype), tmp_path / f"program{count}.mlpackage"
+            make_program(body, shapes, dtype), folder / f"program{count}.mlpackage"
         )
 
     return make
+
+
+MODEL = "Data/com.apple.CoreML/model.mlmodel"
+
+
+def rewrite_model(package: Path, change: Callable[[Any], None]) -> Path:
+    """Decode the model file, let ``change`` edit the message, and write it back."""
+    from coremltools.proto import Model_pb2
+
+    file = package / MODEL
+    message = Model_pb2.Model()
+    message.ParseFromString(file.read_bytes())
+    change(message)
+    file.write_bytes(message.SerializeToString())
+    return package
 
 
 WEIGHT = np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)

@@ -1,0 +1,66 @@
+"""What a program's names can stand for at run time besides tensors: lists and states.
+
+A tensor is a PyTorch tensor in its carrier type, a label a ``str``, a classifier's result a
+``dict`` from label to probability. Lists never change: writing makes a new one that shares its
+elements with the old. A cell is the one thing that changes: it holds the tensor of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+
+Label: TypeAlias = str | int
+
+
+@dataclass(frozen=True, eq=False)
+class TensorList:
+    """A list of tensors of which some may not have been written yet.
+
+    Attributes:
+        length: how many elements it has.
+        grows: whether writing past the end makes it longer.
+        elements: the written ones by index, so that a long empty list costs nothing.
+    """
+
+    length: int
+    grows: bool
+    elements: Mapping[int, torch.Tensor]
+
+    def read(self, index: int) -> torch.Tensor:
+        """Return the element at ``index``.
+
+        Raises:
+            IndexError: there is none, or nothing was written there.
+        """
+        if not 0 <= index < self.length:
+            raise IndexError(f"index {index} is outside a list of {self.length} elements")
+        if index not in self.elements:
+            raise IndexError(f"element {index} of the list is read before it was written")
+        return self.elements[index]
+
+    def written(self, updates: Mapping[int, torch.Tensor]) -> TensorList:
+        """Return this list with ``updates`` written into it.
+
+        Raises:
+            IndexError: an index is negative, or past the end of a list of fixed length.
+        """
+        length = max([self.length, *(index + 1 for index in updates)])
+        if any(index < 0 for index in updates) or (length > self.length and not self.grows):
+            raise IndexError(
+                f"can't write at {sorted(updates)} in a list of {self.length} elements"
+            )
+        return TensorList(length, self.grows, {**self.elements, **updates})
+
+
+@dataclass(eq=False)
+class Cell:
+    """The tensor that a state holds at the moment; its memory is never written, only replaced."""
+
+    value: torch.Tensor
+
+
+Value: TypeAlias = torch.Tensor | TensorList | Cell | str | dict[Label, float]
