@@ -46,7 +46,7 @@ def load(path: str | Path, *, function: str | None = None) -> Model:
     names = list(package.program.functions)
     chosen = function or (names[0] if len(names) == 1 else package.default_function)
     planned = build_plan(package.program.function(chosen), package.constants.array)
-    return Model(package, planned, chosen)
+    return Model(package, planned)
 
 
 class Model:
@@ -67,12 +67,12 @@ class Model:
         metadata: user-defined and standard metadata of the package.
     """
 
-    def __init__(self, package: Package, plan: Plan, function: str) -> None:
+    def __init__(self, package: Package, plan: Plan) -> None:
         self.package = package
         self.plan = plan
-        self.function = function
+        self.function = plan.function.name
         self.metadata = dict(package.metadata)
-        described = package.descriptions.get(function, Description())
+        described = package.descriptions.get(self.function, Description())
         inputs = [n for n, slot in plan.inputs.items() if not self._is_state(slot)]
         states = [n for n, slot in plan.inputs.items() if self._is_state(slot)]
         self.inputs = self._features(described.inputs, inputs)

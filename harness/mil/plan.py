@@ -106,6 +106,7 @@ class Plan:
     """A function, or a block inside one, as steps over slots.
 
     Attributes:
+        function: what was planned, or what the planned block belongs to.
         steps: all operations but ``const``, in program order.
         slots: slot of each value's name: inputs, constants, captures and outputs of operations.
         types: declared type of each slot.
@@ -115,6 +116,7 @@ class Plan:
         outputs: names that the function or block returns.
     """
 
+    function: Function
     steps: tuple[Step, ...]
     slots: Mapping[str, int]
     types: tuple[ValueType, ...]
@@ -131,23 +133,19 @@ def build_plan(function: Function, read: ReadArray) -> Plan:
         UnsupportedOperationError: an operation or one of its inputs is unknown to the executor.
         PackageError: an input is missing or has the wrong kind; names the operation.
     """
-    return _plan_block(function.block, function.inputs, f"function {function.name!r}", read, None)
+    builder = _Builder(function, function.block, read)
+    return _plan_block(builder, function.inputs, f"function {function.name!r}")
 
 
-def _plan_block(
-    block: Block,
-    inputs: tuple[Variable, ...],
-    owner: str,
-    read: ReadArray,
-    outer: _Builder | None,
-) -> Plan:
-    builder = _Builder(block, read, outer)
+def _plan_block(builder: _Builder, inputs: tuple[Variable, ...], owner: str) -> Plan:
+    block = builder.block
     for variable in inputs:
         builder.inputs[variable.name] = builder.slot(variable, f"input of {owner}")
     steps = [builder.step(o) for o in block.operations if o.type != "const"]
     for name in block.outputs:
         builder.find(name, owner)
     return Plan(
+        function=builder.function,
         steps=tuple(steps),
         slots=builder.slots,
         types=tuple(builder.types),
@@ -160,9 +158,10 @@ def _plan_block(
 
 @dataclass
 class _Builder:
+    function: Function
     block: Block
     read: ReadArray
-    outer: _Builder | None
+    outer: _Builder | None = None
     slots: dict[str, int] = field(default_factory=dict)
     types: list[ValueType] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)
@@ -203,7 +202,11 @@ class _Builder:
         arguments = [self._argument(operation, p) for p in definition.parameters.values()]
         arguments = [self._round_default(operation, a, arguments) for a in arguments]
         blocks = tuple(
-            _plan_block(block, block.inputs, f"operation {operation}", self.read, self)
+            _plan_block(
+                _Builder(self.function, block, self.read, self),
+                block.inputs,
+                f"operation {operation}",
+            )
             for block in operation.blocks
         )
         outputs = tuple(self.slot(v, f"operation {operation}") for v in operation.outputs)
