@@ -24,6 +24,7 @@ from harness.mil.program import (
     Operation,
     Program,
     Variable,
+    make_operation,
     verify,
 )
 from harness.mil.types import (
@@ -61,6 +62,8 @@ _TYPES = {
     40: DataType.FLOAT8E4M3FN,
     41: DataType.FLOAT8E5M2,
 }
+_VERSION = 1  # of MIL itself
+_OPSETS = ("CoreML5", "CoreML6", "CoreML7", "CoreML8", "CoreML9")
 # Ranks above this occur in no Core ML program; a broken file can name billions.
 _MAX_RANK = 64
 
@@ -71,6 +74,10 @@ def decode_program(message: Any) -> Program:
     Raises:
         PackageError: the message contradicts itself; names the operation and its place.
     """
+    if message.version != _VERSION:
+        raise PackageError(
+            f"the ML Program has version {message.version}; only version {_VERSION} can be read"
+        )
     if not message.functions:
         raise PackageError("the ML Program has no functions; the package is truncated or broken")
     functions = {name: _function(name, body) for name, body in sorted(message.functions.items())}
@@ -80,6 +87,11 @@ def decode_program(message: Any) -> Program:
 
 
 def _function(name: str, message: Any) -> Function:
+    if message.opset not in _OPSETS:
+        raise PackageError(
+            f"function {name!r} uses the unknown operation set {message.opset!r} "
+            f"(known: {', '.join(_OPSETS)})"
+        )
     if message.opset not in message.block_specializations:
         known = ", ".join(sorted(message.block_specializations)) or "none"
         raise PackageError(
@@ -87,7 +99,9 @@ def _function(name: str, message: Any) -> Function:
         )
     block = _block(message.block_specializations[message.opset], name, "")
     inputs = tuple(_variable(variable) for variable in message.inputs)
-    return Function(name, inputs, message.opset, block)
+    location = Location(name, 0)
+    attributes = {key: _constant(value, location) for key, value in message.attributes.items()}
+    return Function(name, inputs, message.opset, block, attributes)
 
 
 def _block(message: Any, function: str, outer: str) -> Block:
@@ -104,11 +118,8 @@ def _block(message: Any, function: str, outer: str) -> Block:
 def _operation(message: Any, location: Location) -> Operation:
     outputs = tuple(_variable(variable) for variable in message.outputs)
     attributes = {key: _constant(value, location) for key, value in message.attributes.items()}
-    named = attributes.get("name")
-    name = named.value if named is not None and isinstance(named.value, str) else ""
-    return Operation(
+    return make_operation(
         type=message.type,
-        name=name or (outputs[0].name if outputs else ""),
         inputs={
             key: tuple(_binding(binding, location) for binding in argument.arguments)
             for key, argument in message.inputs.items()

@@ -1,95 +1,48 @@
-"""Opens an ``.mlpackage`` folder; everything in it is treated as hostile data.
+"""Opens a model's folder; everything in it is treated as hostile data.
 
-The manifest names the model file, the model file names weight files: every such path must be
-relative and stay inside the package, symbolic links included. Nothing is executed and nothing is
-written. The result is a verified program, its metadata and access to its constants.
+Of an ``.mlpackage``, the manifest names the model file and the model file names weight files. A
+compiled ``.mlmodelc`` is read by `harness.mil.compiled`. Either way the result is a verified
+program, its metadata and access to its constants.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness._coremltools import import_coremltools
 from harness.errors import PackageError
-from harness.mil.blob import BlobFile
+from harness.mil.compiled import is_compiled, open_compiled
 from harness.mil.decode import decode_program
-from harness.mil.description import Description, describe
-from harness.mil.program import BlobReference, Constant, Program
-from harness.mil.types import TensorType
+from harness.mil.description import describe
+from harness.mil.opened import ConstantReader, Package, inside, read_json
 
-_MANIFEST_LIMIT_BYTES = 1 << 20
+__all__ = ["Package", "open_package"]
+
 _MODEL_LIMIT_BYTES = (1 << 31) - 1  # of a protocol buffer message
-_MODEL_PATH = "@model_path/"
-
-
-@dataclass(frozen=True, eq=False)
-class Package:
-    """An opened package.
-
-    Attributes:
-        path: the ``.mlpackage`` folder.
-        specification_version: of the Core ML format; 6 is iOS 15, 9 is iOS 18.
-        program: the verified ML Program.
-        default_function: name of the function that runs where the caller names none.
-        descriptions: what the model says about the inputs and outputs of its functions, by name.
-        metadata: the user-defined metadata, and author, license, version and description if set.
-        constants: reads the values of the program's constants.
-    """
-
-    path: Path
-    specification_version: int
-    program: Program
-    default_function: str
-    descriptions: Mapping[str, Description]
-    metadata: Mapping[str, str]
-    constants: ConstantReader
-
-
-class ConstantReader:
-    """Reads constants, from the program itself or from the package's weight files."""
-
-    def __init__(self, package: Path, model_folder: Path) -> None:
-        self._package, self._folder = package, model_folder
-        self._files: dict[str, BlobFile] = {}
-
-    def array(self, constant: Constant) -> np.ndarray:
-        """Return a numeric tensor constant as an array of its declared shape.
-
-        Arrays from weight files share the mapped file: do not write to them.
-
-        Raises:
-            PackageError: the weight file is missing or broken, or the constant is no such tensor.
-        """
-        value = constant.value
-        if isinstance(value, np.ndarray):
-            return value
-        if not isinstance(value, BlobReference) or not isinstance(constant.type, TensorType):
-            raise PackageError(f"a constant of type {constant.type} is no array of numbers")
-        file = self._file(value.file_name)
-        flat = file.read(value.offset, constant.type.dtype, constant.type.count)
-        return flat.reshape([size for size in constant.type.shape or () if size is not None])
-
-    def _file(self, name: str) -> BlobFile:
-        if name not in self._files:
-            relative = name.removeprefix(_MODEL_PATH)
-            path = _inside(self._package, self._folder, relative, "weight file")
-            self._files[name] = BlobFile(path)
-        return self._files[name]
 
 
 def open_package(path: str | Path) -> Package:
-    """Open the ``.mlpackage`` folder at ``path``.
+    """Open the ``.mlpackage`` or ``.mlmodelc`` folder at ``path``.
 
     Raises:
-        PackageError: it is no package, or a broken one; says what is wrong and where.
+        PackageError: it is neither, or a broken one; says what is wrong and where.
     """
     path = Path(path)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise PackageError(f"{path} {what}; expected an .mlpackage or .mlmodelc folder")
+    if (path / "Manifest.json").is_file():
+        return _open_mlpackage(path)
+    if is_compiled(path):
+        return open_compiled(path)
+    raise PackageError(
+        f"{path} has neither a Manifest.json nor a model.mil; "
+        "expected an .mlpackage or .mlmodelc folder"
+    )
+
+
+def _open_mlpackage(path: Path) -> Package:
     model_file = _model_file(path)
     specification = _parse(model_file)
     kind = specification.WhichOneof("Type")
@@ -117,39 +70,14 @@ def open_package(path: str | Path) -> Package:
 
 def _model_file(package: Path) -> Path:
     manifest = package / "Manifest.json"
-    if not package.is_dir() or not manifest.is_file():
-        what = "is no folder with a Manifest.json" if package.exists() else "does not exist"
-        raise PackageError(f"{package} {what}; expected an .mlpackage folder")
-    if manifest.stat().st_size > _MANIFEST_LIMIT_BYTES:
-        raise PackageError(f"{manifest} is larger than {_MANIFEST_LIMIT_BYTES} bytes")
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise PackageError(f"{manifest} is not readable as JSON: {error}") from error
+    content = read_json(inside(package.resolve(), package.resolve(), manifest.name, "manifest"))
     try:
         relative = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
     except (KeyError, TypeError) as error:
         raise PackageError(f"{manifest} names no root model (missing {error})") from error
     if not isinstance(relative, str):
         raise PackageError(f"{manifest}: the root model's path is no string")
-    return _inside(package.resolve(), package.resolve() / "Data", relative, "root model")
-
-
-def _inside(package: Path, folder: Path, relative: str, what: str) -> Path:
-    """Return ``folder / relative``, checked to be an existing file inside ``package``."""
-    pure = PurePosixPath(relative)
-    if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative:
-        raise PackageError(f"{package}: the {what} path {relative!r} leaves the package")
-    try:
-        path = (folder / pure).resolve()
-        is_file = path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise PackageError(f"{package}: the {what} path {relative!r} is unusable") from error
-    if not path.is_relative_to(package):
-        raise PackageError(f"{package}: the {what} path {relative!r} leaves the package by a link")
-    if not is_file:
-        raise PackageError(f"{package}: the {what} {relative!r} is missing")
-    return path
+    return inside(package.resolve(), package.resolve() / "Data", relative, "root model")
 
 
 def _parse(model_file: Path) -> Any:

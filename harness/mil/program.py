@@ -9,7 +9,7 @@ or a constant written in place. A ``const`` operation's value is its attribute `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -107,14 +107,39 @@ class Block:
         }
 
 
+def make_operation(
+    type: str,
+    inputs: Mapping[str, tuple[Binding, ...]],
+    outputs: tuple[Variable, ...],
+    attributes: Mapping[str, Constant],
+    location: Location,
+    blocks: tuple[Block, ...],
+) -> Operation:
+    """Return the operation that a program spells so.
+
+    It has the name that its attribute ``name`` says, or else that of its first output. Before
+    iOS 18 the inputs of a ``constexpr`` operation stand among its attributes.
+    """
+    named = attributes.get("name")
+    name = named.value if named is not None and isinstance(named.value, str) else ""
+    if type.startswith("constexpr_"):
+        inputs = {**inputs, **{k: (v,) for k, v in attributes.items() if k != "name"}}
+    name = name or (outputs[0].name if outputs else "")
+    return Operation(type, name, inputs, outputs, attributes, location, blocks)
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A named entry point with its active block."""
+    """A named entry point with its active block.
+
+    ``opset`` is the set of operations as protocol buffers spell it: ``CoreML8`` is iOS 18.
+    """
 
     name: str
     inputs: tuple[Variable, ...]
     opset: str
     block: Block
+    attributes: Mapping[str, Constant] = field(default_factory=dict)
 
     @property
     def constants(self) -> dict[str, Constant]:
