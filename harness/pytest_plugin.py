@@ -16,7 +16,7 @@ import json
 import shlex
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import pytest
 
 from harness.errors import NotEvaluatedError
 from harness.origin import provenance
-from harness.profiles import DEFAULT, GOLDEN_ROOT, engine_states
+from harness.profiles import GOLDEN_ROOT, chosen_profile, engine_states
 from harness.verdicts import (
     Check,
     GoldenState,
@@ -145,13 +145,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def profile_of(config: pytest.Config) -> Profile:
     """Return what this invocation sets out to evaluate."""
-    engines = (*DEFAULT.engines, *(config.getoption("--require") or ()))
-    return replace(
-        DEFAULT,
-        engines=tuple(dict.fromkeys(engines)),
-        subjects=tuple(config.getoption("--subject") or DEFAULT.subjects),
-        recipes=tuple(config.getoption("--recipe") or DEFAULT.recipes),
-        cases=tuple(config.getoption("--case") or ()),
+    return chosen_profile(
+        subjects=config.getoption("--subject") or (),
+        cases=config.getoption("--case") or (),
+        recipes=config.getoption("--recipe") or (),
+        engines=config.getoption("--require") or (),
     )
 
 

@@ -19,14 +19,22 @@ import pytest
 from _pytest.compat import NOTSET
 
 from harness.conversion import load_recipe
+from harness.errors import UnknownNameError
 from harness.golden import Case, Golden, load_cases
-from harness.profiles import DEFAULT
+from harness.profiles import DEFAULT, work_of
 from harness.pytest_plugin import Recorder, golden_root, profile_of
+from harness.verdicts import Profile
 from harness.workbench import Workbench, inner_taps, subject_sources
 
 PARAMETERS = ("subject", "case", "recipe", "tap", "branch", "stem", "channel")
-EXPLORATORY_CASES = ("song", "noise", "quiet", "hot", "song_file")
-"""Recipes that nobody has to trust are measured on the cases that tell most."""
+EXPLORATORY_KINDS = ("song", "noise", "quiet", "hot")
+"""Recipes that nobody has to trust are measured on the signals that tell most."""
+BELONGS: dict[str, Callable[[Case], bool]] = {
+    "segment": lambda case: not case.is_file,
+    "taps": lambda case: case.taps,
+    "song": lambda case: case.kind == "song",
+    "all": lambda case: True,
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,42 +47,28 @@ def _cases(root: Path) -> dict[str, Case]:
     return load_cases(root / "recipes.toml")
 
 
-def _case_names(config: pytest.Config, kind: str) -> list[str]:
-    wanted = profile_of(config).cases
-    belongs: dict[str, Callable[[Case], bool]] = {
-        "segment": lambda case: not case.is_file,
-        "taps": lambda case: case.taps,
-        "song": lambda case: case.kind == "song",
-        "all": lambda case: True,
-    }
-    return [
-        name
-        for name, case in _cases(golden_root(config)).items()
-        if belongs[kind](case) and (not wanted or name in wanted)
-    ]
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = [name for name in PARAMETERS if name in metafunc.fixturenames]
     if "subject" not in names or metafunc.definition.get_closest_marker("layer") is None:
         return
     rows = list(_rows(metafunc, names))
-    profile = profile_of(metafunc.config)
-    if not rows and not profile.cases and profile.recipes == DEFAULT.recipes:
+    if not rows and profile_of(metafunc.config) == DEFAULT:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} has nothing to be run on")
     metafunc.parametrize(names, rows, ids=["-".join(row) for row in rows])
 
 
 def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     profile = profile_of(metafunc.config)
+    known = _cases(golden_root(metafunc.config))
+    work = _work(profile, known)
     marker = metafunc.definition.get_closest_marker("cases")
-    cases = _case_names(metafunc.config, marker.args[0]) if marker else ()
+    belongs = BELONGS[marker.args[0]] if marker else lambda _: False
     narrowed = metafunc.definition.get_closest_marker("recipes")
     recipes = [name for name in profile.recipes if not narrowed or name in narrowed.args]
     for subject in profile.subjects:
         values: dict[str, Sequence[str]] = {
             "subject": (subject,),
-            "case": cases,
+            "case": [name for owner, name in work if owner == subject and belongs(known[name])],
             "recipe": recipes,
             "tap": inner_taps(subject) if "tap" in names else (),
             "branch": ("freq", "time"),
@@ -82,12 +76,20 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
             "channel": ("left", "right"),
         }
         for row in itertools.product(*(values[name] for name in names)):
-            if _is_wanted(dict(zip(names, row, strict=True))):
+            if _is_wanted(dict(zip(names, row, strict=True)), known):
                 yield row
 
 
-def _is_wanted(row: dict[str, str]) -> bool:
-    if "recipe" not in row or "case" not in row or row["case"] in EXPLORATORY_CASES:
+def _work(profile: Profile, known: dict[str, Case]) -> tuple[tuple[str, str], ...]:
+    work = work_of(profile, known)
+    for _, case in work:
+        if case not in known:
+            raise pytest.UsageError(str(UnknownNameError("case", case, known)))
+    return work
+
+
+def _is_wanted(row: dict[str, str], known: dict[str, Case]) -> bool:
+    if "recipe" not in row or "case" not in row or known[row["case"]].kind in EXPLORATORY_KINDS:
         return True
     return load_recipe(row["recipe"]).gating
 

@@ -10,7 +10,7 @@ import typer
 from harness.cli.console import Json, out, print_json, print_table, progress
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Finding, GoldenStatus, GoldenStore
-from harness.profiles import DEFAULT, GOLDEN_ROOT
+from harness.profiles import GOLDEN_ROOT, chosen_profile, work_of
 from harness.subjects import Subject, load_subject
 from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS
 
@@ -104,13 +104,11 @@ def show(root: Root = GOLDEN_ROOT, json: Json = False) -> None:
 
 def _work(
     store: GoldenStore[Subject], subjects: list[str] | None, cases: list[str] | None
-) -> list[tuple[str, str]]:
+) -> tuple[tuple[str, str], ...]:
     for name in cases or ():
         if name not in store.cases:
             raise UnknownNameError("case", name, store.cases)
-    return [
-        (subject, case) for subject in subjects or DEFAULT.subjects for case in cases or store.cases
-    ]
+    return work_of(chosen_profile(subjects=subjects or (), cases=cases or ()), store.cases)
 
 
 def _finish(findings: list[Finding], json: bool, *, fine: tuple[Finding, ...]) -> None:

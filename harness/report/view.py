@@ -62,6 +62,7 @@ class Banner:
         failures: the gating checks that failed, least headroom first.
         broken: what turned the run red besides checks (the harness, goldens, duplicates).
         missing: what was required and not looked at.
+        cases: for each subject the cases on which something of it was evaluated.
     """
 
     state: str
@@ -69,7 +70,7 @@ class Banner:
     headline: str
     subjects: tuple[str, ...]
     profile: str
-    cases: tuple[str, ...]
+    cases: tuple[tuple[str, tuple[str, ...]], ...]
     gating_recipes: tuple[str, ...]
     exploratory_recipes: tuple[str, ...]
     engines: tuple[EngineView, ...]
@@ -171,7 +172,9 @@ def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -
         headline=_headline(run, len(failures), len(broken)),
         subjects=run.profile.subjects or _labels(run, "subject"),
         profile=run.profile.name,
-        cases=run.profile.cases or _labels(run, "case", of_subjects=True),
+        cases=tuple(
+            (subject, _labels(run, "case", subject)) for subject in _labels(run, "subject")
+        ),
         gating_recipes=gating,
         exploratory_recipes=tuple(
             name for name in unique(view.recipe for view in evaluated) if name not in gating
@@ -194,18 +197,13 @@ def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -
     )
 
 
-def _labels(run: Run, name: str, *, of_subjects: bool = False) -> tuple[str, ...]:
-    """Return the values of a label among the checks that were evaluated, in their first order.
-
-    Args:
-        of_subjects: whether to leave out the checks that concern no subject: an operation alone
-            has hundreds of cases of its own.
-    """
+def _labels(run: Run, name: str, subject: str = "") -> tuple[str, ...]:
+    """Return the values of a label among the evaluated checks, of a subject or all, in order."""
     return unique(
         check.labels.get(name, "")
         for check in run.checks
         if check.verdict is not Verdict.NOT_EVALUATED
-        and (check.labels.get("subject") or not of_subjects)
+        and subject in ("", check.labels.get("subject"))
     )
 
 

@@ -31,6 +31,7 @@ from harness.verdicts.runs import (
 from harness.verdicts.tolerances import (
     GATES,
     LAYERS,
+    SUBJECT_LAYERS,
     Gate,
     gate,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "LOCAL_GOLDEN",
     "RED_GOLDENS",
     "SCHEMA_VERSION",
+    "SUBJECT_LAYERS",
     "Check",
     "EngineState",
     "Gate",

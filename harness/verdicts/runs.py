@@ -9,9 +9,9 @@ The verdict fails closed:
 - **fail**: a gating check failed, or the harness itself broke (a worker died, a suite could not be
   collected, a golden is corrupt or drifted);
 - **not evaluated**: nothing failed, but something required was not looked at: a layer without a
-  single gating check, a required engine that did not execute, a gating check that was not
-  evaluated, a golden that had to be made again, a test that was skipped, deselected or recorded
-  nothing;
+  single gating check, or without one of a subject that it is about, a required engine that did not
+  execute, a gating check that was not evaluated, a golden that had to be made again, a test that
+  was skipped, deselected or recorded nothing;
 - **pass**: neither.
 """
 
@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Outcome, Verdict
-from harness.verdicts.tolerances import LAYERS, Gate
+from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS, Gate
 
 SCHEMA_VERSION: Final = 1
 
@@ -44,14 +44,23 @@ RED_GOLDENS: Final = ("corrupt", "drift")
 
 @dataclass(frozen=True)
 class Profile:
-    """What a run set out to evaluate; whatever of it is missing keeps the run from being green."""
+    """What a run set out to evaluate; whatever of it is missing keeps the run from being green.
+
+    Attributes:
+        name: of the profile.
+        layers: the rungs that need gating checks; those of `SUBJECT_LAYERS` for each subject.
+        engines: what must have executed.
+        subjects: the models under proof.
+        recipes: the precision recipes of the packages.
+        cases: the golden cases of a subject; one that is not named here has all of them.
+    """
 
     name: str
     layers: tuple[str, ...] = LAYERS
     engines: tuple[str, ...] = ("torch", "mil")
     subjects: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
-    cases: tuple[str, ...] = ()
+    cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -264,6 +273,9 @@ def _summarise(layer: str, run: Run) -> LayerSummary:
         reason = f"{counts['not_evaluated']} of {len(gating)} gating checks were not evaluated"
     elif not gating:
         verdict, reason = Verdict.NOT_EVALUATED, "no gating check was evaluated"
+    elif absent := _absent_subjects(layer, gating, run.profile):
+        verdict = Verdict.NOT_EVALUATED
+        reason = f"no gating check was evaluated for {' and '.join(absent)}"
     else:
         verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
     headrooms = [
@@ -279,6 +291,14 @@ def _summarise(layer: str, run: Run) -> LayerSummary:
         worst_headroom_db=min(headrooms) if headrooms else None,
         duration_s=math.fsum(check.duration_s for check in mine),
     )
+
+
+def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> tuple[str, ...]:
+    """Return the subjects of the profile that a layer about subjects says nothing of."""
+    if layer not in SUBJECT_LAYERS:
+        return ()
+    present = {check.labels.get("subject") for check in gating}
+    return tuple(subject for subject in profile.subjects if subject not in present)
 
 
 def _plain(value: Any) -> Any:
@@ -315,6 +335,7 @@ def _run_from(document: Mapping[str, Any]) -> Run:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in document["profile"].items()
     }
+    profile["cases"] = {subject: tuple(cases) for subject, cases in profile["cases"].items()}
     return Run(
         profile=Profile(**profile),
         checks=tuple(_check_from(item) for item in document["checks"]),

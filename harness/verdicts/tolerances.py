@@ -22,6 +22,9 @@ from harness.errors import ParityError, UnknownNameError
 LAYERS: Final = ("ops", "stft", "surgery", "conversion", "end_to_end")
 """The rungs of the ladder, from the bottom to the top."""
 
+SUBJECT_LAYERS: Final = ("surgery", "conversion", "end_to_end")
+"""Those that are about a model; the others are about operations and transforms alone."""
+
 
 @dataclass(frozen=True)
 class Gate:

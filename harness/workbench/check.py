@@ -53,7 +53,7 @@ def check_package(
     # A golden was executed by PyTorch when it was built; a file is executed by it now.
     layers = ("conversion", "end_to_end") if cases else ("end_to_end",)
     engines = ("mil",) if cases else DEFAULT.engines
-    profile = Profile("check", layers, engines, (subject,), (), cases)
+    profile = Profile("check", layers, engines, (subject,), (), {subject: cases})
     collector = Collector(profile, engine_states())
     labels = {"subject": subject, "engine": "mil", "numerics": bench.numerics}
     for check in _paperwork(package, bench.subject(subject), labels):

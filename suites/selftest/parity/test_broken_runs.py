@@ -20,7 +20,7 @@ from harness.verdicts import Run
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-SUBJECT, CASE = "htdemucs_6s@seeded", "silence"
+SUBJECT, CASE = "mini", "silence"
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ ONES = np.ones(10, np.float32)
 def test_sound(parity):
     parity.executed("torch")
     parity.executed("mil")
-    parity.compare(ONES, ONES, "conversion", case="{layer}")
+    for subject in ("mini", "htdemucs_6s@seeded"):
+        parity.compare(ONES, ONES, "conversion", case="{layer}", subject=subject)
 """
 
 
@@ -51,7 +52,7 @@ def add(suite: pytest.Pytester, body: str) -> None:
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_complete_session_is_green(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
     document, status = run(suite, *workers)
-    assert document.sentence() == "PASS: all 5 gating checks hold for htdemucs_6s@seeded."
+    assert document.sentence() == "PASS: all 10 gating checks hold for mini and htdemucs_6s@seeded."
     assert status == 0
 
 

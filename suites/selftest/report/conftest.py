@@ -358,7 +358,9 @@ def build_run() -> Run:
         *_end_to_end(noise),
     ]
     return Run(
-        profile=Profile(name="default", subjects=(SUBJECT,), recipes=tuple(RECIPES), cases=CASES),
+        profile=Profile(
+            "default", subjects=(SUBJECT,), recipes=tuple(RECIPES), cases={SUBJECT: CASES}
+        ),
         checks=tuple(checks),
         engines=(
             EngineState("torch", True, "", "2.13.0", executed=True),

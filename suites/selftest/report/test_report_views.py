@@ -171,7 +171,7 @@ def test_the_banner_lists_no_cases_of_operations(make_check: Callable[..., Check
         make_check("ops", "ops_fp32", outcome(), subject="", case="conv stride 2", tensor="conv"),
         make_check("surgery", "surgery", outcome(), case="song"),
     ]
-    assert build_page(run_of(*checks)).banner.cases == ("song",)
+    assert build_page(run_of(*checks)).banner.cases == (("htdemucs_6s@seeded", ("song",)),)
 
 
 def test_the_ladder_names_the_rung_to_start_from(broken_run: Run) -> None:

@@ -12,6 +12,7 @@ import pytest
 from harness.errors import RunError
 from harness.verdicts import (
     LAYERS,
+    SUBJECT_LAYERS,
     Check,
     EngineState,
     GoldenState,
@@ -29,7 +30,9 @@ def check(layer: str, verdict: str = "pass", *, gating: bool = True, **labels: s
     outcome = Outcome(
         Verdict(verdict), "because", "e", "o", headroom_db=3.0, metrics={"snr_db": math.inf}
     )
-    return Check(layer, labels or {"case": "song"}, gating, gate("conversion"), outcome)
+    return Check(
+        layer, {"case": "song", "subject": "mini"} | labels, gating, gate("conversion"), outcome
+    )
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def test_a_complete_run_is_green(green: Run) -> None:
 def test_one_failed_check_turns_it_red(green: Run) -> None:
     run = replace(green, checks=(*green.checks, check("surgery", "fail", case="noise")))
     assert run.exit_code == 1
-    assert "surgery/conversion/noise" in run.sentence()
+    assert "surgery/conversion/mini/noise" in run.sentence()
 
 
 def test_an_exploratory_failure_is_shown_and_changes_nothing(green: Run) -> None:
@@ -145,3 +148,19 @@ def test_a_truncated_document_is_refused(green: Run, cut: int) -> None:
 def test_what_is_no_run_is_refused(text: str) -> None:
     with pytest.raises(RunError):
         Run.from_json(text)
+
+
+@pytest.mark.parametrize("layer", SUBJECT_LAYERS)
+def test_each_subject_is_missed_in_each_layer_that_is_about_subjects(
+    green: Run, layer: str
+) -> None:
+    """One subject's checks must not stand for another's."""
+    second = tuple(check(name, subject="htdemucs") for name in SUBJECT_LAYERS)
+    profile = replace(green.profile, subjects=("mini", "htdemucs"))
+    run = replace(green, profile=profile, checks=(*green.checks, *second))
+    assert run.verdict is Verdict.PASS
+    without = [item for item in run.checks if item not in second or item.layer != layer]
+    exploratory = check(layer, gating=False, subject="htdemucs")
+    run = replace(run, checks=(*without, exploratory))
+    assert run.exit_code == 3
+    assert run.missing == (f"layer {layer}: no gating check was evaluated for htdemucs",)
