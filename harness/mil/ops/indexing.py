@@ -2,8 +2,7 @@
 
 Source: ``converters/mil/mil/ops/defs/{iOS15,iOS16,iOS17}/scatter_gather.py`` and
 ``{iOS15,iOS16,iOS17}/tensor_operation.py``, ``iOS15/control_flow.py`` (``select``) of coremltools.
-Negative indices count from the end. Of equal elements the first comes first. ``validate_indices``
-is accepted; an index out of range is always an error here.
+Of equal elements the first comes first.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ def gather(
     indices: Tensor,
     axis: int = 0,
     batch_dims: int = 0,
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
     """Take the slices ``indices`` along ``axis``; the first ``batch_dims`` axes are paired."""
     axis = axis % x.ndim
-    index = _from_start(indices, x.shape[axis])
+    index = from_start(indices, x.shape[axis], validate_indices)
     if batch_dims == 0:
         taken = x.index_select(axis, index.reshape(-1))
         return taken.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
@@ -38,21 +37,23 @@ def gather(
 
 @operation("gather_along_axis", effect=Effect.MOVE)
 def gather_along_axis(
-    x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool = False
+    x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool | None = None
 ) -> Tensor:
     """Take elements along ``axis``: numpy.take_along_axis."""
-    return torch.take_along_dim(x, _from_start(indices, x.shape[axis]), axis)
+    return torch.take_along_dim(x, from_start(indices, x.shape[axis], validate_indices), axis)
 
 
 @operation("gather_nd", effect=Effect.MOVE)
 def gather_nd(
-    x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices: bool = False
+    x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices: bool | None = None
 ) -> Tensor:
     """Take slices by coordinates, which lie along the last axis of ``indices``."""
     depth = indices.shape[-1]
     sizes = x.shape[batch_dims : batch_dims + depth]
     index = indices.long()
-    coordinates = [_from_start(index[..., k], size) for k, size in enumerate(sizes)]
+    coordinates = [
+        from_start(index[..., k], size, validate_indices) for k, size in enumerate(sizes)
+    ]
     batches = []
     for k in range(batch_dims):
         shape = [-1 if axis == k else 1 for axis in range(indices.ndim - 1)]
@@ -99,6 +100,21 @@ def non_zero(x: Tensor) -> Tensor:
     return torch.nonzero(x)
 
 
-def _from_start(indices: Tensor, size: int) -> Tensor:
+def from_start(indices: Tensor, size: int, validate_indices: bool | None) -> Tensor:
+    """Return indices into an axis of ``size`` elements, counted from its start.
+
+    Before iOS 17 negative indices count from the end. iOS 17 brings ``validate_indices``, and with
+    it, true or false, they are out of range. What a device then does is undefined, unless it
+    validates; here it is an error either way.
+
+    Raises:
+        IndexError: an index is out of range.
+    """
     index = indices.long()
+    lowest = -size if validate_indices is None else 0
+    if index.numel() and not bool(((index >= lowest) & (index < size)).all()):
+        raise IndexError(
+            f"index {int(index.min())} or {int(index.max())} is out of range "
+            f"for {size} elements (allowed: {lowest} to {size - 1})"
+        )
     return torch.where(index < 0, index + size, index)

@@ -22,6 +22,20 @@ def reshape(x: Tensor, shape: Ints) -> Tensor:
     return x.reshape([kept[i] if size == 0 else size for i, size in enumerate(shape)])
 
 
+@operation("reshape_like", effect=Effect.VIEW)
+def reshape_like(
+    x: Tensor, ref_tensors: Tensors, begins: Tensors, ends: Tensors, end_masks: Tensors
+) -> Tensor:
+    """Give ``x`` the shape joined from ``ref.shape[begin:end]`` of each reference tensor.
+
+    An end whose mask is true is open.
+    """
+    shape: list[int] = []
+    for ref, begin, end, is_open in zip(ref_tensors, begins, ends, end_masks, strict=True):
+        shape += ref.shape[int(begin) : None if is_open else int(end)]
+    return x.reshape(shape)
+
+
 @operation("transpose", effect=Effect.VIEW)
 def transpose(x: Tensor, perm: Ints) -> Tensor:
     """Reorder the axes."""
@@ -72,21 +86,39 @@ def slice_by_index(
 
     A mask makes the limit open, ``squeeze_mask`` picks the element ``begin`` and drops the axis.
     """
-    rank = x.ndim
-    strides = stride or (1,) * rank
-    open_begin, open_end = begin_mask or (False,) * rank, end_mask or (False,) * rank
-    squeezed = squeeze_mask or (False,) * rank
-    for axis in reversed(range(rank)):
+    squeezed = squeeze_mask or (False,) * x.ndim
+    limits = slice_limits(x.shape, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    for axis in reversed(range(x.ndim)):
+        x = _slice(x, axis, limits[axis])
         if squeezed[axis]:
-            x = x.select(axis, 0 if open_begin[axis] else begin[axis])
-            continue
-        limits = slice(
-            None if open_begin[axis] else begin[axis],
-            None if open_end[axis] else end[axis],
-            strides[axis],
-        )
-        x = _slice(x, axis, limits)
+            x = x.squeeze(axis)
     return x
+
+
+def slice_limits(
+    shape: Ints,
+    begin: Ints,
+    end: Ints,
+    stride: Ints | None,
+    begin_mask: Bools | None,
+    end_mask: Bools | None,
+    squeeze_mask: Bools | None,
+) -> list[slice]:
+    """Return the slice of each axis that ``slice_by_index`` takes; a squeezed axis keeps one."""
+    rank = len(shape)
+    strides, none = stride or (1,) * rank, (False,) * rank
+    open_begin, open_end = begin_mask or none, end_mask or none
+    squeezed = squeeze_mask or none
+    limits = []
+    for axis, size in enumerate(shape):
+        if squeezed[axis]:
+            first = range(size)[0 if open_begin[axis] else begin[axis]]
+            limits.append(slice(first, first + 1, 1))
+        else:
+            start = None if open_begin[axis] else begin[axis]
+            stop = None if open_end[axis] else end[axis]
+            limits.append(slice(start, stop, strides[axis]))
+    return limits
 
 
 def _slice(x: Tensor, axis: int, limits: slice) -> Tensor:
@@ -190,7 +222,7 @@ def _border(size: int, before: int, after: int, mode: str, device: torch.device)
     return torch.where(index < size, index, 2 * (size - 1) - index)
 
 
-@operation("depth_to_space", effect=Effect.MOVE)
+@operation("depth_to_space", effect=Effect.VIEW)
 def depth_to_space(x: Tensor, block_size: int) -> Tensor:
     """[N, C b^2, H, W] to [N, C, H b, W b]; the block's place is the slow part of the channels."""
     n, c, h, w = x.shape
@@ -199,7 +231,7 @@ def depth_to_space(x: Tensor, block_size: int) -> Tensor:
     return y.reshape(n, depth, h * block_size, w * block_size)
 
 
-@operation("space_to_depth", effect=Effect.MOVE)
+@operation("space_to_depth", effect=Effect.VIEW)
 def space_to_depth(x: Tensor, block_size: int) -> Tensor:
     """[N, C, H, W] to [N, C b^2, H / b, W / b], the inverse of ``depth_to_space``."""
     n, c, h, w = x.shape
@@ -208,13 +240,34 @@ def space_to_depth(x: Tensor, block_size: int) -> Tensor:
     return y.reshape(n, c * block_size**2, h // block_size, w // block_size)
 
 
-@operation("pixel_shuffle", effect=Effect.MOVE)
+@operation("space_to_batch", effect=Effect.VIEW)
+def space_to_batch(x: Tensor, block_shape: Ints, paddings: Tensor) -> Tensor:
+    """Pad [N, C, H, W], then [bh bw N, C, H / bh, W / bw]; the block's place is the slow part."""
+    (top, bottom), (left, right) = paddings.tolist()
+    bh, bw = block_shape
+    y = torch.nn.functional.pad(x, (left, right, top, bottom))
+    n, c, h, w = y.shape
+    y = y.reshape(n, c, h // bh, bh, w // bw, bw).permute(3, 5, 0, 1, 2, 4)
+    return y.reshape(n * bh * bw, c, h // bh, w // bw)
+
+
+@operation("batch_to_space", effect=Effect.VIEW)
+def batch_to_space(x: Tensor, block_shape: Ints, crops: Tensor) -> Tensor:
+    """[bh bw N, C, H, W] to [N, C, H bh, W bw], then cropped: undoes ``space_to_batch``."""
+    (top, bottom), (left, right) = crops.tolist()
+    bh, bw = block_shape
+    n, c, h, w = x.shape[0] // (bh * bw), *x.shape[1:]
+    y = x.reshape(bh, bw, n, c, h, w).permute(2, 3, 4, 0, 5, 1).reshape(n, c, h * bh, w * bw)
+    return y[:, :, top : h * bh - bottom, left : w * bw - right]
+
+
+@operation("pixel_shuffle", effect=Effect.VIEW)
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     """[N, C f^2, H, W] to [N, C, H f, W f]; the block's place is the fast part of the channels."""
     return torch.pixel_shuffle(x, upscale_factor)
 
 
-@operation("pixel_unshuffle", effect=Effect.MOVE)
+@operation("pixel_unshuffle", effect=Effect.VIEW)
 def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
     """[N, C, H, W] to [N, C f^2, H / f, W / f], the inverse of ``pixel_shuffle``."""
     return torch.pixel_unshuffle(x, downscale_factor)
