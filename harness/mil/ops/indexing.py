@@ -25,7 +25,7 @@ def gather(
     index = from_start(indices, x.shape[axis], validate_indices)
     if batch_dims == 0:
         taken = x.index_select(axis, index.reshape(-1))
-        return taken.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+        return taken.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
     batch, inner = x.shape[:batch_dims], index.shape[batch_dims:]
     rows = x.reshape(-1, *x.shape[batch_dims:])
     picks = index.reshape(rows.shape[0], -1)

@@ -24,7 +24,10 @@ def make_program(body: Body, shapes: dict[str, Sequence[int]], dtype: type[np.ge
     from coremltools.converters.mil.mil import Function, Program, types
 
     builtin = types.numpy_type_to_builtin_type(dtype)
-    placeholders = {name: mb.placeholder(shape, builtin) for name, shape in shapes.items()}
+    placeholders = {
+        name: mb.placeholder(shape, builtin, allow_rank0_input=True)
+        for name, shape in shapes.items()
+    }
     program = Program()
     with Function(placeholders, opset_version=ct.target.iOS18) as function:
         outputs = body(mb, **function.inputs)
