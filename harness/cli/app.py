@@ -12,7 +12,16 @@ import typer
 from rich.text import Text
 
 import harness
-from harness.cli import check, convert, doctor, golden, predict, report, separate
+from harness.cli import (
+    check,
+    conformance,
+    convert,
+    doctor,
+    golden,
+    predict,
+    report,
+    separate,
+)
 from harness.cli.console import log, print_json, warnings_as_lines
 from harness.errors import ParityError
 
@@ -34,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (doctor, convert, predict, check, separate, report):
+for module in (doctor, convert, predict, check, separate, report, conformance):
     module.register(app)
 app.add_typer(golden.app, name="golden")
 

@@ -1,0 +1,59 @@
+"""``parity conformance``: coremltools' own operation tests, judged through the executor."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.console import Json, log, out, print_json, print_table, verdict_text
+from harness.conformance import Conformance, Selection, run
+from harness.conformance.table import ordered
+
+EPILOG = (
+    "Examples: parity conformance --sample 1; parity conformance -k TestSoftmax; "
+    "exit codes: 0 pass, 1 a test failed or a waiver is stale, 3 nothing was executed."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("conformance", epilog=EPILOG)(conformance)
+
+
+def conformance(
+    folder: Annotated[
+        Path, typer.Option("--out", help="Gets conformance.json and conformance.md.")
+    ] = Path("reports", "conformance"),
+    sample: Annotated[
+        int, typer.Option(min=0, help="So many tests of each test function; 0 for all.")
+    ] = 0,
+    keyword: Annotated[
+        str, typer.Option("-k", help="Only tests whose name matches; as in pytest.")
+    ] = "",
+    workers: Annotated[
+        int, typer.Option("-n", "--workers", min=0, help="Test processes; 0: one on each core.")
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Run coremltools' tests of MIL operations through the executor; a table by operation type."""
+    document = run(folder, Selection(sample, keyword), workers=workers)
+    if json:
+        print_json(json_module.loads(document.to_json()))
+    else:
+        _print(document, folder)
+    raise typer.Exit(document.exit_code)
+
+
+def _print(document: Conformance, folder: Path) -> None:
+    rows = [(row.operation, row.passed, row.failed, row.waived) for row in ordered(document)]
+    columns = ("operation", "passed", "failed", "waived")
+    print_table("Tests by operation type", columns, rows, right=(1, 2, 3))
+    counts = [(name.replace("_", " "), number) for name, number in document.counts.items()]
+    print_table("Tests", ("outcome", "tests"), counts, right=(1,))
+    for reason in document.red[:20]:
+        out.print(reason, markup=False)
+    out.print(f"{verdict_text(document.verdict)}  {document.sentence()}")
+    log.print(f"written: {folder / 'conformance.json'} and conformance.md")

@@ -1,0 +1,248 @@
+"""What became of each test, and the document that sums it up.
+
+A test *passed* only if at least one prediction of it went through the bridge: one that merely
+converted a model, or inferred a type, is counted as ``converted_only``. The verdict fails closed:
+
+- **fail**: a test failed without a waiver, a waiver is stale, or a test process died;
+- **not evaluated**: nothing failed, but no test predicted anything;
+- **pass**: neither.
+
+The document is JSON of kind ``conformance`` and version `VERSION`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from harness.errors import RunError
+from harness.verdicts import EXIT_CODES, Verdict
+
+KIND: Final = "conformance"
+VERSION: Final = 1
+
+
+class Outcome(enum.Enum):
+    """What became of one test."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    WAIVED = "waived"
+    CONVERTED_ONLY = "converted_only"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test.
+
+    Attributes:
+        id: its pytest identity, relative to the folder of the suite.
+        outcome: what became of it.
+        operations: types of the operations in all programs that it loaded, sorted.
+        predictions: how many predictions it made.
+        reason: why it failed or was skipped; of a waived one, the waiver's reason.
+    """
+
+    id: str
+    outcome: Outcome
+    operations: tuple[str, ...] = ()
+    predictions: int = 0
+    reason: str = ""
+
+    @property
+    def function(self) -> str:
+        """The test without its parameters."""
+        return self.id.partition("[")[0]
+
+
+@dataclass(frozen=True)
+class StaleWaiver:
+    """A waiver that no longer holds: its test passes, or does not exist."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """How many tests with an operation of this type in their programs passed, failed, are waived.
+
+    One test counts for every type in its programs, so the rows add up to more than the tests.
+    """
+
+    operation: str
+    passed: int
+    failed: int
+    waived: int
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """The outcome of one conformance run.
+
+    Attributes:
+        selection: which tests were asked for, in words.
+        collected: how many tests of ML Programs the suite has.
+        counts: number of tests by outcome.
+        predictions: how many predictions the bridge answered.
+        operations: one row for each type, by name.
+        failures: every failed test.
+        waived: every test that failed and is waived.
+        converted_only: tests without a prediction, by test function.
+        skipped: tests that skipped themselves, by reason.
+        stale_waivers: waivers that no longer hold.
+        problems: what broke in the run itself.
+        provenance: versions, machine, commit.
+        started: ISO 8601 in UTC.
+    """
+
+    selection: str
+    collected: int
+    counts: Mapping[str, int]
+    predictions: int
+    operations: tuple[OperationRow, ...]
+    failures: tuple[Result, ...] = ()
+    waived: tuple[Result, ...] = ()
+    converted_only: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    stale_waivers: tuple[StaleWaiver, ...] = ()
+    problems: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    started: str = ""
+    duration_s: float = 0.0
+
+    @property
+    def executed(self) -> int:
+        """Tests that had to predict: passed, failed or waived."""
+        return sum(self.counts.get(o.value, 0) for o in _EXECUTED)
+
+    @property
+    def red(self) -> tuple[str, ...]:
+        """Every reason why the run fails."""
+        reasons = list(self.problems)
+        reasons += [f"{result.id}: {result.reason}" for result in self.failures]
+        reasons += [f"stale waiver {waiver.id}: {waiver.reason}" for waiver in self.stale_waivers]
+        return tuple(reasons)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer of the run."""
+        if self.red:
+            return Verdict.FAIL
+        return Verdict.PASS if self.predictions and self.executed else Verdict.NOT_EVALUATED
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 fail, 3 not evaluated."""
+        return EXIT_CODES[self.verdict]
+
+    def sentence(self) -> str:
+        """Return the verdict in one sentence."""
+        passed, waived = self.counts.get("passed", 0), self.counts.get("waived", 0)
+        if self.verdict is Verdict.NOT_EVALUATED:
+            return f"NOT EVALUATED: no test of the selection ({self.selection}) made a prediction."
+        numbers = f"{passed} of {self.executed} executed tests passed, {waived} are waived"
+        if self.verdict is Verdict.PASS:
+            return f"PASS: {numbers}; {self.predictions} predictions."
+        first = " ".join(self.red[0].split())[:300]
+        return f"FAIL: {numbers}, {len(self.failures)} failed; first: {first}"
+
+    def to_json(self) -> str:
+        """Return the document; the same run always gives the same bytes."""
+        document = {
+            "kind": KIND,
+            "version": VERSION,
+            "verdict": self.verdict.value,
+            "sentence": self.sentence(),
+        } | {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Conformance:
+        """Read a document; the verdict is computed again, not trusted.
+
+        Raises:
+            RunError: the text is no such document, or of another version.
+        """
+        try:
+            document = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RunError(f"not a conformance document: malformed JSON ({error})") from error
+        found = document.get("kind") if isinstance(document, dict) else None
+        if found != KIND or document.get("version") != VERSION:
+            raise RunError(
+                f"expected a document of kind {KIND!r}, version {VERSION}, not of kind {found!r}; "
+                "make it with 'parity conformance'"
+            )
+        try:
+            return _from_document(document)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"not a conformance document: {error}") from error
+
+
+_EXECUTED = (Outcome.PASSED, Outcome.FAILED, Outcome.WAIVED)
+
+
+def summarise(results: Sequence[Result], **more: Any) -> Conformance:
+    """Count ``results``; ``more`` are the other fields of `Conformance`."""
+    by_outcome = {o: [r for r in results if r.outcome is o] for o in Outcome}
+    return Conformance(
+        counts={o.value: len(found) for o, found in by_outcome.items()},
+        predictions=sum(result.predictions for result in results),
+        operations=_rows(results),
+        failures=tuple(by_outcome[Outcome.FAILED]),
+        waived=tuple(by_outcome[Outcome.WAIVED]),
+        converted_only=_counted(r.function for r in by_outcome[Outcome.CONVERTED_ONLY]),
+        skipped=_counted(r.reason for r in by_outcome[Outcome.SKIPPED]),
+        **more,
+    )
+
+
+def _rows(results: Sequence[Result]) -> tuple[OperationRow, ...]:
+    counts: Counter[tuple[str, Outcome]] = Counter()
+    for result in results:
+        if result.outcome in _EXECUTED:
+            counts.update((operation, result.outcome) for operation in result.operations)
+    names = sorted({operation for operation, _ in counts})
+    return tuple(OperationRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _from_document(document: Mapping[str, Any]) -> Conformance:
+    names = {f.name for f in dataclasses.fields(Conformance)}
+    fields = {name: document[name] for name in names}
+    fields["operations"] = tuple(OperationRow(**row) for row in fields["operations"])
+    fields["stale_waivers"] = tuple(StaleWaiver(**item) for item in fields["stale_waivers"])
+    fields["problems"] = tuple(fields["problems"])
+    for name in ("failures", "waived"):
+        fields[name] = tuple(_result(item) for item in fields[name])
+    return Conformance(**fields)
+
+
+def _result(item: Mapping[str, Any]) -> Result:
+    return Result(
+        id=item["id"],
+        outcome=Outcome(item["outcome"]),
+        operations=tuple(item["operations"]),
+        predictions=int(item["predictions"]),
+        reason=item["reason"],
+    )

@@ -1,0 +1,96 @@
+"""Starts the test session of a conformance run in processes of its own and reads its document."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.conformance.results import Conformance
+from harness.errors import EngineUnavailableError, RunError
+
+_TESTS = Path("converters", "mil", "mil", "ops", "tests")
+# A worker for each core: threads that wait for each other would only get in its way.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which tests to run.
+
+    Attributes:
+        per_function: so many tests of each test function; 0 for all.
+        expression: a pytest ``-k`` expression over test names; empty for all.
+    """
+
+    per_function: int = 0
+    expression: str = ""
+
+
+def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
+    """Run coremltools' operation tests through the bridge; write and return the document.
+
+    Progress goes to stderr.
+
+    Args:
+        out: gets ``conformance.json`` and ``conformance.md``.
+        selection: which tests.
+        workers: number of test processes; 0 for one on each core.
+
+    Raises:
+        EngineUnavailableError: pytest-xdist or coremltools' tests are not installed.
+        RunError: the session broke off, so there is no document.
+    """
+    tests = tests_folder()
+    document = out / "conformance.json"
+    document.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pytest", str(tests), *_options(tests, out)]
+    command += ["-n", str(workers or _cores()), "--dist", "worksteal"]
+    if selection.per_function:
+        command += ["--conformance-sample", str(selection.per_function)]
+    if selection.expression:
+        command += ["-k", selection.expression]
+    status = subprocess.run(
+        command, stdout=sys.stderr.fileno(), env=os.environ | _ENVIRONMENT, check=False
+    ).returncode
+    if not document.exists():
+        raise RunError(f"the test session broke off (pytest ended with {status}); see above")
+    return Conformance.from_json(document.read_text(encoding="utf-8"))
+
+
+def tests_folder() -> Path:
+    """Return where coremltools' operation tests lie.
+
+    Raises:
+        EngineUnavailableError: they, or pytest-xdist, are not installed.
+    """
+    if importlib.util.find_spec("xdist") is None:
+        raise EngineUnavailableError("conformance needs pytest-xdist: pip install pytest-xdist")
+    specification = importlib.util.find_spec("coremltools")
+    origin = specification.origin if specification is not None else None
+    tests = Path(origin or "").parent / _TESTS
+    if origin is None or not tests.is_dir():
+        raise EngineUnavailableError(
+            f"coremltools' tests are not installed ({tests}); install coremltools from its wheel"
+        )
+    return tests
+
+
+def _options(tests: Path, out: Path) -> Sequence[str]:
+    settings = Path(__file__).with_name("pytest.ini")
+    return [
+        *("-c", str(settings), "--rootdir", str(tests), "--confcutdir", str(tests)),
+        *("-p", "harness.conformance.plugin", "--conformance-out", str(out.resolve())),
+        *("-p", "no:cacheprovider", "-q", "--no-header", "--no-summary", "--tb=no"),
+    ]
+
+
+def _cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
