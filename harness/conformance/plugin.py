@@ -23,7 +23,7 @@ import pytest
 
 from harness.atomic import write_text
 from harness.conformance.results import Outcome, Result, StaleWaiver, summarise
-from harness.conformance.selection import of_ml_programs, sample
+from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.mil.bridge.plugin import LEDGER
@@ -68,7 +68,9 @@ class Worker:
         output[OBSERVED] = sorted(chosen)
         per_function = self._config.getoption("conformance_sample")
         if per_function:
-            chosen &= sample(chosen, per_function)
+            chosen &= sample(
+                (i.nodeid for i in items if names_ml_programs(_parameters(i))), per_function
+            )
         dropped = [item for item in items if item.nodeid not in chosen]
         items[:] = [item for item in items if item.nodeid in chosen]
         self._config.hook.pytest_deselected(items=dropped)
@@ -86,7 +88,9 @@ class Worker:
             loadings = self._ledger.loadings[loaded:]
             operations = sorted(set().union(*(loading.operations for loading in loadings)))
             predictions = self._ledger.predictions - predicted
-            item.user_properties.append((OBSERVED, [operations, predictions]))
+            kinds = {loading.kind for loading in loadings}
+            observed = [operations, predictions, bool(kinds - {"mlProgram"})]
+            item.user_properties.append((OBSERVED, observed))
 
 
 class Controller:
@@ -179,10 +183,11 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
 
 
 def _result(report: pytest.TestReport) -> Result:
-    observed = dict(report.user_properties).get(OBSERVED, ((), 0))
-    assert isinstance(observed, (list, tuple))
-    operations, predictions = tuple(observed[0]), int(observed[1])
-    if report.failed:
+    observed: Any = dict(report.user_properties).get(OBSERVED, ((), 0, False))
+    operations, predictions, other_kind = tuple(observed[0]), int(observed[1]), bool(observed[2])
+    if other_kind:
+        outcome, reason = Outcome.OTHER_KIND, ""
+    elif report.failed:
         outcome, reason = Outcome.FAILED, _message(report)
     elif report.skipped:
         outcome, reason = Outcome.SKIPPED, _skip_reason(report)
@@ -193,8 +198,6 @@ def _result(report: pytest.TestReport) -> Result:
 
 
 def _skip_reason(report: pytest.TestReport) -> str:
-    if hasattr(report, "wasxfail"):
-        return f"expected to fail: {report.wasxfail}"
     longrepr = report.longrepr
     return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
 

@@ -1,7 +1,9 @@
 """What became of each test, and the document that sums it up.
 
 A test *passed* only if at least one prediction of it went through the bridge: one that merely
-converted a model, or inferred a type, is counted as ``converted_only``. The verdict fails closed:
+converted a model, or inferred a type, is counted as ``converted_only``. One that turned out to be
+about another kind of model than ML Programs is counted as ``other_kind``, whatever became of it.
+The verdict fails closed:
 
 - **fail**: a test failed without a waiver, a waiver is stale, or a test process died;
 - **not evaluated**: nothing failed, but no test predicted anything;
@@ -34,6 +36,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
     WAIVED = "waived"
     CONVERTED_ONLY = "converted_only"
+    OTHER_KIND = "other_kind"
     SKIPPED = "skipped"
 
 
@@ -95,6 +98,7 @@ class Conformance:
         failures: every failed test.
         waived: every test that failed and is waived.
         converted_only: tests without a prediction, by test function.
+        other_kind: tests about other kinds of models, by test function.
         skipped: tests that skipped themselves, by reason.
         stale_waivers: waivers that no longer hold.
         problems: what broke in the run itself.
@@ -110,6 +114,7 @@ class Conformance:
     failures: tuple[Result, ...] = ()
     waived: tuple[Result, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
+    other_kind: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
     stale_waivers: tuple[StaleWaiver, ...] = ()
     problems: tuple[str, ...] = ()
@@ -199,6 +204,7 @@ def summarise(results: Sequence[Result], **more: Any) -> Conformance:
         failures=tuple(by_outcome[Outcome.FAILED]),
         waived=tuple(by_outcome[Outcome.WAIVED]),
         converted_only=_counted(r.function for r in by_outcome[Outcome.CONVERTED_ONLY]),
+        other_kind=_counted(r.function for r in by_outcome[Outcome.OTHER_KIND]),
         skipped=_counted(r.reason for r in by_outcome[Outcome.SKIPPED]),
         **more,
     )

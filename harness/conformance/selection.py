@@ -8,10 +8,18 @@ from typing import Any
 
 
 def of_ml_programs(parameters: Mapping[str, Any]) -> bool:
-    """Whether a test with these parameters is about ML Programs: it names no other backend."""
+    """Whether a test with these parameters may be about ML Programs: it names no other backend."""
+    return _backend(parameters) in (None, "mlprogram")
+
+
+def names_ml_programs(parameters: Mapping[str, Any]) -> bool:
+    """Whether a test with these parameters is about ML Programs; most others predict nothing."""
+    return _backend(parameters) == "mlprogram"
+
+
+def _backend(parameters: Mapping[str, Any]) -> object:
     backend = parameters.get("backend")
-    name = backend[0] if isinstance(backend, tuple) else getattr(backend, "backend", None)
-    return name in (None, "mlprogram")
+    return backend[0] if isinstance(backend, tuple) else getattr(backend, "backend", None)
 
 
 def sample(ids: Iterable[str], per_function: int) -> frozenset[str]:

@@ -18,6 +18,7 @@ def to_markdown(document: Conformance) -> str:
         _named("Stale waivers", [(w.id, w.reason) for w in document.stale_waivers]),
         _named("Problems", [("run", problem) for problem in document.problems]),
         _tallied("Converted only: no prediction was made", document.converted_only),
+        _tallied("About other kinds of models", document.other_kind),
         _tallied("Skipped by the tests themselves", document.skipped),
     ]
     return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)

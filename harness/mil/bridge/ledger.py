@@ -11,6 +11,7 @@ class Loading:
 
     Attributes:
         path: the package.
+        kind: what coremltools calls the type of model (``mlProgram``, ``neuralNetwork``, ...).
         function: name of the function to run; empty for the default one.
         compute_units: what was asked for (``ALL``, ``CPU_ONLY``, ...). The executor is the same
             for all.
@@ -19,6 +20,7 @@ class Loading:
     """
 
     path: str
+    kind: str
     function: str
     compute_units: str
     operations: frozenset[str]

@@ -15,6 +15,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,23 +56,24 @@ class ModelProxy:
         self._last_duration_ns: int | None = None
         start = time.perf_counter_ns()
         specification = _specification(path)
-        operations = _operation_types(specification)
+        loading = Loading(
+            path=path,
+            kind=str(specification.WhichOneof("Type")),
+            function=function_name,
+            compute_units=compute_units,
+            operations=_operation_types(specification),
+        )
         try:
             self._path = _own_copy(self, path)
-            self._model = _load(self._path, specification, function_name)
+            self._model = _load(self._path, loading.kind, function_name)
             description = _description(specification, self._model.function)
             self._inputs = _join(Input, self._model.inputs, description.input)
             self._outputs = _join(Output, self._model.outputs, description.output)
         except RuntimeError as error:
-            self._note(path, function_name, operations, str(error))
+            self.ledger.loadings.append(replace(loading, refusal=str(error)))
             raise
-        self._note(path, function_name, operations, "")
+        self.ledger.loadings.append(loading)
         self._load_duration_ns = time.perf_counter_ns() - start
-
-    def _note(self, path: str, function: str, operations: frozenset[str], refusal: str) -> None:
-        self.ledger.loadings.append(
-            Loading(path, function, self.compute_units, operations, refusal)
-        )
 
     def predict(self, inputs: Mapping[str, Any], state: StateProxy | None = None) -> dict[str, Any]:
         """Return a value for each output.
@@ -180,8 +182,7 @@ def _specification(path: str) -> Any:
     return load_spec(path)
 
 
-def _load(path: Path, specification: Any, function: str) -> Model:
-    kind = specification.WhichOneof("Type")
+def _load(path: Path, kind: str, function: str) -> Model:
     if kind != "mlProgram":
         raise RuntimeError(f"only ML Programs can be run off macOS, and this model is a {kind}")
     try:
