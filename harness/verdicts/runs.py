@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Outcome, Verdict
+from harness.verdicts.jsondata import numbers, plain
 from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS, Gate
 
 SCHEMA_VERSION: Final = 1
@@ -207,8 +208,8 @@ class Run:
             "sentence": self.sentence(),
             "red": list(self.red),
             "missing": list(self.missing),
-            "layers": [_plain(layer) for layer in self.layers],
-        } | {name: _plain(getattr(self, name)) for name in _STORED}
+            "layers": [plain(layer) for layer in self.layers],
+        } | {name: plain(getattr(self, name)) for name in _STORED}
         return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -301,35 +302,6 @@ def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> t
     return tuple(subject for subject in profile.subjects if subject not in present)
 
 
-def _plain(value: Any) -> Any:
-    """Return ``value`` as JSON data: dataclasses as objects, no infinity, no NaN."""
-    if isinstance(value, Verdict):
-        return value.value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
-    raise RunError(f"a run can't hold a {type(value).__name__}; convert it to plain Python first")
-
-
-def _number(value: Any) -> Any:
-    return float(value) if value in ("inf", "-inf", "nan") else value
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    return _number(value)
-
-
 def _run_from(document: Mapping[str, Any]) -> Run:
     profile: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
@@ -343,7 +315,7 @@ def _run_from(document: Mapping[str, Any]) -> Run:
         goldens=tuple(GoldenState(**item) for item in document["goldens"]),
         problems=tuple(document["problems"]),
         gaps=tuple(document["gaps"]),
-        artefacts=_numbers(document["artefacts"]),
+        artefacts=numbers(document["artefacts"]),
         provenance=document["provenance"],
         started=document["started"],
         duration_s=float(document["duration_s"]),
@@ -352,8 +324,8 @@ def _run_from(document: Mapping[str, Any]) -> Run:
 
 def check_to_dict(check: Check) -> dict[str, Any]:
     """Return a check as JSON data; what crosses the border between test processes."""
-    plain: dict[str, Any] = _plain(check)
-    return plain
+    document: dict[str, Any] = plain(check)
+    return document
 
 
 def check_from_dict(item: Mapping[str, Any]) -> Check:
@@ -362,14 +334,14 @@ def check_from_dict(item: Mapping[str, Any]) -> Check:
 
 
 def _check_from(item: Mapping[str, Any]) -> Check:
-    outcome = _numbers(item["outcome"])
+    outcome = numbers(item["outcome"])
     outcome["verdict"] = Verdict(outcome["verdict"])
     gate = item["gate"]
     return Check(
         layer=item["layer"],
         labels=item["labels"],
         gating=item["gating"],
-        gate=None if gate is None else Gate(**_numbers(gate)),
+        gate=None if gate is None else Gate(**numbers(gate)),
         outcome=Outcome(**outcome),
         duration_s=float(item["duration_s"]),
         command=item["command"],

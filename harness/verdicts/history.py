@@ -1,0 +1,359 @@
+"""What is remembered of runs: snapshots, the accepted baseline, and what moved between two of them.
+
+A `Snapshot` keeps of each check its verdict, its headroom and the number behind it, and of the run
+what its numbers may depend on. A run of two thousand checks leaves about 300 kB. Snapshots are JSON
+documents of schema version `SCHEMA_VERSION` with the conventions of run documents (``"inf"``).
+
+A `Baseline` is a snapshot that somebody accepted, and why. `changes` tells what moved since: every
+changed verdict, every check that came or went, and every headroom that moved by more than the noise
+band. The band is there because a sum in another order gives other last bits: another number of
+threads or another SIMD width moves the SNR of an FP32 package by some tenths of a dB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from harness.atomic import write_text
+from harness.errors import RunError
+from harness.verdicts.checks import Check, Verdict
+from harness.verdicts.jsondata import numbers, plain
+from harness.verdicts.runs import Run
+
+SCHEMA_VERSION: Final = 1
+
+_Document = TypeVar("_Document")
+
+NOISE_BAND_DB: Final = 1.0
+"""The movement of a headroom that two runs of the same code on two machines may show."""
+
+_ENVIRONMENT: Final = {
+    "versions": None,
+    "machine": ("system", "architecture", "processor", "torch_threads", "torch_cpu_capability"),
+}
+"""The parts of a run's provenance that its numbers may depend on; ``None`` stands for all keys."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is remembered of one check.
+
+    Attributes:
+        verdict: of the check.
+        gating: whether the verdict of the run depended on it.
+        headroom_db: distance to the gate; ``inf`` is exact, ``None`` where there is none.
+        value: the number behind it: an SNR in dB or a bounded quantity; ``None`` without one.
+        unit: of ``value``.
+    """
+
+    verdict: Verdict
+    gating: bool
+    headroom_db: float | None = None
+    value: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is remembered of one run.
+
+    Attributes:
+        started: ISO 8601 in UTC.
+        verdict, sentence: the answer of the run.
+        profile: what the run set out to evaluate, as JSON data.
+        commit: of the code.
+        environment: names and values of what the numbers may depend on.
+        readings: by the identity of the check.
+        duration_s: wall time of the run.
+    """
+
+    started: str
+    verdict: Verdict
+    sentence: str
+    profile: Mapping[str, Any]
+    commit: str
+    environment: Mapping[str, str]
+    readings: Mapping[str, Reading]
+    duration_s: float = 0.0
+
+    @classmethod
+    def of(cls, run: Run) -> Snapshot:
+        """Return what is to be remembered of ``run``."""
+        return cls(
+            started=run.started,
+            verdict=run.verdict,
+            sentence=run.sentence(),
+            profile=plain(run.profile),
+            commit=str(run.provenance.get("commit", "")),
+            environment=_environment(run.provenance),
+            readings={check.id: _reading(check) for check in run.checks},
+            duration_s=run.duration_s,
+        )
+
+    def to_json(self) -> str:
+        """Return the document; the same snapshot always gives the same bytes."""
+        document = {"schema_version": SCHEMA_VERSION, **plain(self)}
+        return json.dumps(document, indent=0, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Snapshot:
+        """Read a document that `to_json` wrote.
+
+        Raises:
+            RunError: it is no snapshot, or one of another schema version.
+        """
+        return _snapshot(_parsed(text, "snapshot"))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A snapshot that was accepted as what later runs are held against, and why."""
+
+    snapshot: Snapshot
+    reason: str
+
+    def to_json(self) -> str:
+        """Return the document that is kept in git."""
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "reason": self.reason,
+            "snapshot": plain(self.snapshot),
+        }
+        return json.dumps(document, indent=0, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Baseline:
+        """Read a document that `to_json` wrote.
+
+        Raises:
+            RunError: it is no baseline, or one of another schema version.
+        """
+        document = _parsed(text, "baseline")
+        if not isinstance(document.get("reason"), str) or "snapshot" not in document:
+            raise RunError("not a baseline: it has no reason or no snapshot")
+        return cls(_snapshot(document["snapshot"]), document["reason"])
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One check before and after; ``None`` on one side says that it came or went.
+
+    Attributes:
+        moved_db: by how much its headroom grew; negative is for the worse, ``None`` where only one
+            of the two has a headroom.
+    """
+
+    id: str
+    before: Reading | None
+    after: Reading | None
+    moved_db: float | None
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the verdict is another one."""
+        return (
+            self.before is not None
+            and self.after is not None
+            and self.before.verdict is not self.after.verdict
+        )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What moved between two runs.
+
+    Attributes:
+        flipped: checks with another verdict.
+        moved: other checks whose headroom moved by more than the band, the worst movement first.
+        added, removed: checks of one of the two runs only.
+        unmoved: how many checks stayed within the band.
+        environment: name, value before, value after, of everything that differs.
+        band_db: the noise band.
+    """
+
+    flipped: tuple[Movement, ...]
+    moved: tuple[Movement, ...]
+    added: tuple[Movement, ...]
+    removed: tuple[Movement, ...]
+    unmoved: int
+    environment: tuple[tuple[str, str, str], ...]
+    band_db: float = NOISE_BAND_DB
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a report may hold a run against.
+
+    Attributes:
+        before: the snapshot that changes are counted from, if there is one.
+        reason: why it was accepted as the baseline; empty if it is just another run.
+        past: earlier runs, the oldest first.
+    """
+
+    before: Snapshot | None = None
+    reason: str = ""
+    past: tuple[Snapshot, ...] = field(default=())
+
+
+def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB) -> Changes:
+    """Return what moved from ``before`` to ``after``.
+
+    Args:
+        before: the earlier run.
+        after: the later run.
+        band_db: headrooms that moved by no more are left out; not negative.
+    """
+    movements = [
+        _movement(name, before.readings.get(name), after.readings.get(name))
+        for name in sorted({*before.readings, *after.readings})
+    ]
+    both = [m for m in movements if m.before is not None and m.after is not None]
+    flipped = [m for m in both if m.flipped]
+    moved = [m for m in both if not m.flipped and _outside(m, band_db)]
+    return Changes(
+        flipped=tuple(sorted(flipped, key=_worst_first)),
+        moved=tuple(sorted(moved, key=_worst_first)),
+        added=tuple(m for m in movements if m.before is None),
+        removed=tuple(m for m in movements if m.after is None),
+        unmoved=len(both) - len(flipped) - len(moved),
+        environment=_differences(before.environment, after.environment),
+        band_db=band_db,
+    )
+
+
+def remember(folder: Path, snapshot: Snapshot, *, keep: int = 60) -> Path:
+    """Write ``snapshot`` into the history ``folder``, and forget all but the latest ``keep``.
+
+    The same run is kept once, however often it is remembered.
+
+    Raises:
+        OSError: the folder can't be made or written.
+    """
+    text = snapshot.to_json()
+    stamp = "".join(letter for letter in snapshot.started[:19] if letter.isalnum())
+    name = f"{stamp}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+    write_text(folder / name, text)
+    for old in sorted(folder.glob("*.json"))[:-keep]:
+        old.unlink()
+    return folder / name
+
+
+def recall(folder: Path) -> tuple[Snapshot, ...]:
+    """Return the snapshots of a history ``folder``, the oldest first; none if it isn't there.
+
+    Raises:
+        RunError: a file is no snapshot; the message names it.
+    """
+    return tuple(read_snapshot(path) for path in sorted(Path(folder).glob("*.json")))
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Return the snapshot in the file at ``path``.
+
+    Raises:
+        RunError: it can't be read or is no snapshot.
+    """
+    return _read(path, Snapshot.from_json)
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Return the baseline in the file at ``path``.
+
+    Raises:
+        RunError: it can't be read or is no baseline.
+    """
+    return _read(path, Baseline.from_json)
+
+
+def _read(path: Path, parse: Callable[[str], _Document]) -> _Document:
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"can't read {path}: {error}") from error
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
+def _movement(name: str, before: Reading | None, after: Reading | None) -> Movement:
+    old = None if before is None else before.headroom_db
+    new = None if after is None else after.headroom_db
+    if old == new:  # two exact results, or two without a headroom
+        return Movement(name, before, after, 0.0)
+    if old is None or new is None:
+        return Movement(name, before, after, None)
+    return Movement(name, before, after, new - old)
+
+
+def _outside(movement: Movement, band_db: float) -> bool:
+    return movement.moved_db is None or not abs(movement.moved_db) <= band_db
+
+
+def _worst_first(movement: Movement) -> tuple[float, str]:
+    moved = movement.moved_db
+    return (-math.inf if moved is None or math.isnan(moved) else moved), movement.id
+
+
+def _reading(check: Check) -> Reading:
+    metrics = check.outcome.metrics
+    snr_db, value = metrics.get("snr_db"), metrics.get("value")
+    if isinstance(value, (int, float)):
+        number, unit = float(value), check.gate.unit if check.gate else ""
+    elif isinstance(snr_db, (int, float)):
+        number, unit = float(snr_db), "dB"
+    else:
+        number, unit = None, ""
+    return Reading(check.verdict, check.gating, check.outcome.headroom_db, number, unit)
+
+
+def _environment(provenance: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for part, names in _ENVIRONMENT.items():
+        values = provenance.get(part)
+        if isinstance(values, Mapping):
+            for name in values if names is None else names:
+                if name in values:
+                    found[str(name)] = str(values[name])
+    return found
+
+
+def _differences(
+    before: Mapping[str, str], after: Mapping[str, str]
+) -> tuple[tuple[str, str, str], ...]:
+    names = sorted({*before, *after})
+    pairs = [(name, before.get(name, ""), after.get(name, "")) for name in names]
+    return tuple(pair for pair in pairs if pair[1] != pair[2])
+
+
+def _parsed(text: str, noun: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RunError(f"not a {noun}: the JSON breaks off or is malformed ({error})") from error
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise RunError(f"not a {noun}: no schema_version")
+    if document["schema_version"] != SCHEMA_VERSION:
+        raise RunError(
+            f"{noun} has schema version {document['schema_version']!r}, this program reads version "
+            f"{SCHEMA_VERSION}; make it again with this program"
+        )
+    return document
+
+
+def _snapshot(document: Mapping[str, Any]) -> Snapshot:
+    try:
+        values: dict[str, Any] = numbers(dict(document))
+        values.pop("schema_version", None)
+        values["verdict"] = Verdict(values["verdict"])
+        values["readings"] = {
+            name: Reading(**{**item, "verdict": Verdict(item["verdict"])})
+            for name, item in values["readings"].items()
+        }
+        return Snapshot(**values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"not a snapshot: {type(error).__name__}: {error}") from error
