@@ -21,6 +21,8 @@ nox.options.error_on_missing_interpreters = False
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
 
 LATEST = Path("reports", "latest")
+HISTORY = Path("reports", "history")
+BASELINE = Path("reports", "baseline.json")
 SUITES = ["suites/ops", "suites/stft", "suites/surgery", "suites/conversion", "suites/end_to_end"]
 
 
@@ -45,6 +47,10 @@ def parity(session: nox.Session) -> None:
         *SUITES,
         "--parity-out",
         str(LATEST),
+        "--parity-history",
+        str(HISTORY),
+        "--parity-baseline",
+        str(BASELINE),
         "-q",
         "--no-header",
         *session.posargs,

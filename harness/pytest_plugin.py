@@ -31,7 +31,9 @@ from harness.verdicts import (
     GoldenState,
     Outcome,
     Profile,
+    Record,
     Run,
+    Snapshot,
     Verdict,
     bound,
     check_from_dict,
@@ -39,6 +41,9 @@ from harness.verdicts import (
     compare,
     gate,
     not_evaluated,
+    read_baseline,
+    recall,
+    remember,
 )
 from harness.verdicts.collector import Collector
 
@@ -130,6 +135,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a parity run."""
     group = parser.getgroup("parity", "parity run")
     group.addoption("--parity-out", type=Path, metavar="DIR", help="write run.json and report here")
+    group.addoption(
+        "--parity-history", type=Path, metavar="DIR", help="remember the run in this folder"
+    )
+    group.addoption(
+        "--parity-baseline", type=Path, metavar="FILE", help="the accepted baseline, if it is there"
+    )
     group.addoption(
         "--subject", action="append", metavar="S", help="subject under proof (repeatable)"
     )
@@ -311,6 +322,18 @@ class Gatherer:
         outcome = not_evaluated(reason)
         self.collector.add_check(Check(state.layer, {"what": nodeid}, True, None, outcome))
 
+    def _record(self, run: Run) -> Record:
+        """Return what the report is held against, and remember this run for the next one."""
+        folder: Path | None = self.config.getoption("--parity-history")
+        file: Path | None = self.config.getoption("--parity-baseline")
+        past = recall(folder) if folder else ()
+        if folder:
+            remember(folder, Snapshot.of(run))
+        if file is None or not file.exists():
+            return Record(past=past)
+        baseline = read_baseline(file)
+        return Record(baseline.snapshot, baseline.reason, past)
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the run, and let its verdict be the exit status."""
@@ -323,7 +346,7 @@ class Gatherer:
         self.run = self.collector.finish(
             provenance(["python", "-m", "pytest", *self.config.invocation_params.args])
         )
-        write_report(self.run, out)
+        write_report(self.run, out, self._record(self.run))
         session.exitstatus = self.run.exit_code
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

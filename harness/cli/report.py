@@ -1,4 +1,4 @@
-"""``parity report``: render a run again."""
+"""``parity report`` and ``parity baseline``: render runs again, hold one against another."""
 
 from __future__ import annotations
 
@@ -7,32 +7,149 @@ from typing import Annotated
 
 import typer
 
+from harness.atomic import write_text
 from harness.cli.console import Json, out, print_json
-from harness.errors import RunError
+from harness.errors import ParityError, RunError
 from harness.report import write_report
-from harness.verdicts import Run
+from harness.verdicts import (
+    EXIT_CODES,
+    Baseline,
+    Record,
+    Run,
+    Snapshot,
+    Verdict,
+    changes,
+    read_baseline,
+    recall,
+)
+
+BASELINE = Path("reports", "baseline.json")
+HISTORY = Path("reports", "history")
+
+baselines = typer.Typer(
+    help="The run that later runs are held against.",
+    no_args_is_help=True,
+    epilog="Example: parity baseline accept reports/latest/run.json --reason 'torch 2.13'",
+)
+BaselineFile = Annotated[Path, typer.Option("--baseline", help="The file of the baseline.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("report", epilog="Example: parity report reports/latest/run.json --out /tmp/page")(
-        report
-    )
+    app.command(
+        "report",
+        epilog="Examples: parity report reports/latest/run.json --out page; "
+        "parity report before/run.json after/run.json --out page",
+    )(report)
+    app.add_typer(baselines, name="baseline")
 
 
 def report(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
+    run_files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[BEFORE.json] RUN.json", help="A run; with an earlier one, what moved since."
+        ),
+    ],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for index.html and the rest.")],
+    baseline: BaselineFile = BASELINE,
+    history: Annotated[
+        Path, typer.Option("--history", help="The folder of the runs that are remembered.")
+    ] = HISTORY,
     json: Json = False,
 ) -> None:
-    """Render the report of a run: index.html, junit.xml and summary.md."""
-    try:
-        text = run_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"can't read run {run_file}: {error}") from error
-    run = Run.from_json(text)
-    page = write_report(run, out_dir)
+    """Render the report of a run: index.html, junit.xml and summary.md.
+
+    With one run, changes are counted from the accepted baseline, if there is one; with two, from
+    the first to the second.
+    """
+    if len(run_files) > 2:
+        raise ParityError(f"a report compares two runs, not {len(run_files)}")
+    run = _run(run_files[-1])
+    past = recall(history)
+    if len(run_files) == 2:
+        record = Record(Snapshot.of(_run(run_files[0])), past=past)
+    elif baseline.exists():
+        accepted = read_baseline(baseline)
+        record = Record(accepted.snapshot, accepted.reason, past)
+    else:
+        record = Record(past=past)
+    page = write_report(run, out_dir, record)
     if json:
-        print_json({"page": str(page), "verdict": run.verdict.value})
+        print_json({"page": str(page), "verdict": run.verdict.value, **_counts(record, run)})
     else:
         out.print(f"{page}\n{run.sentence()}")
+
+
+@baselines.command()
+def accept(
+    run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
+    baseline: BaselineFile = BASELINE,
+    json: Json = False,
+) -> None:
+    """Accept a run as the baseline; it must have passed."""
+    run = _run(run_file)
+    if not reason.strip():
+        raise ParityError("--reason is empty; say why this run is what to expect from now on")
+    if run.verdict is not Verdict.PASS:
+        raise RunError(
+            f"{run_file} is no baseline: {run.sentence()} Only a run that passed can be accepted"
+        )
+    snapshot = Snapshot.of(run)
+    write_text(baseline, Baseline(snapshot, reason.strip()).to_json())
+    if json:
+        print_json({"baseline": str(baseline), "checks": len(snapshot.readings)})
+    else:
+        out.print(f"{baseline}: {len(snapshot.readings)} checks of {run_file}")
+
+
+@baselines.command()
+def diff(
+    run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
+    baseline: BaselineFile = BASELINE,
+    json: Json = False,
+) -> None:
+    """Say what moved since the baseline; exit code 1 if a gating check got worse."""
+    run, accepted = _run(run_file), read_baseline(baseline)
+    found = changes(accepted.snapshot, Snapshot.of(run))
+    counts = _counts(Record(accepted.snapshot, accepted.reason), run)
+    worse = [m for m in (*found.flipped, *found.moved, *found.removed) if m.worse]
+    if json:
+        print_json({**counts, "worse": [movement.id for movement in worse]})
+    else:
+        for name, before, after in found.environment:
+            out.print(f"environment: {name} was {before or '-'}, is {after or '-'}")
+        for movement in worse:
+            moved = "" if movement.moved_db is None else f" by {-movement.moved_db:.1f} dB"
+            verdict = movement.after.verdict.value if movement.after else "no longer checked"
+            out.print(f"worse{moved}: {movement.id} ({verdict.replace('_', ' ')})")
+        out.print(", ".join(f"{value} {name}" for name, value in counts["since"].items()))
+    if worse:
+        raise typer.Exit(EXIT_CODES[Verdict.FAIL])
+
+
+def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
+    if record.before is None:
+        return {}
+    found = changes(record.before, Snapshot.of(run))
+    return {
+        "since": {
+            "verdicts changed": len(found.flipped),
+            "moved": len(found.moved),
+            "new": len(found.added),
+            "gone": len(found.removed),
+            "unmoved": found.unmoved,
+        }
+    }
+
+
+def _run(path: Path) -> Run:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"can't read run {path}: {error}") from error
+    try:
+        return Run.from_json(text)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error

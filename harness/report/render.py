@@ -2,7 +2,8 @@
 
 In: a `Run`. Out: text, or a folder that holds ``index.html``, ``junit.xml``, ``summary.md`` and the
 ``run.json`` that they were made from. Each file appears whole or not at all. The bytes depend on
-the run alone: nothing here reads a clock, a path or the environment.
+the run and on the runs that it is held against: nothing here reads a clock, a path or the
+environment.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_network import NetworkGroup, Panel
 from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
-from harness.verdicts import Run
+from harness.verdicts import Record, Run
 
 SECTIONS = (
     ("verdict", "Verdict"),
@@ -37,15 +38,21 @@ SECTIONS = (
     ("stems", "Stems"),
     ("network", "Error along the network"),
     ("precision", "Precision map"),
+    ("history", "History"),
     ("goldens", "Goldens"),
     ("provenance", "Provenance"),
     ("terms", "Terms"),
 )
 
 
-def render(run: Run) -> str:
-    """Return the page of ``run``: one HTML document that needs no other file and no network."""
-    page = build_page(run)
+def render(run: Run, record: Record | None = None) -> str:
+    """Return the page of ``run``: one HTML document that needs no other file and no network.
+
+    Args:
+        run: what is shown.
+        record: earlier runs that it is held against.
+    """
+    page = build_page(run, record)
     script = _asset("script.js")
     html = (
         _environment()
@@ -70,8 +77,13 @@ def render(run: Run) -> str:
     return text.printable(html)
 
 
-def write_report(run: Run, out_dir: Path) -> Path:
+def write_report(run: Run, out_dir: Path, record: Record | None = None) -> Path:
     """Write the report of ``run`` into ``out_dir`` and return the path of its page.
+
+    Args:
+        run: what is shown.
+        out_dir: made if it isn't there.
+        record: earlier runs that it is held against.
 
     Raises:
         OSError: the folder can't be made or written; files that are there stay as they are.
@@ -82,7 +94,7 @@ def write_report(run: Run, out_dir: Path) -> Path:
         out_dir / "run.json": run.to_json(),
         out_dir / "junit.xml": junit_xml(run),
         out_dir / "summary.md": summary_markdown(run),
-        index: render(run),
+        index: render(run, record),
     }
     for target, content in documents.items():
         write_text(target, content)

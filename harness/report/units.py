@@ -7,8 +7,12 @@ An SNR of ``inf`` means that two tensors are identical and reads "exact"; NaN re
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 NOT_COMPUTED = "\N{EN DASH}"
+Say = Callable[[float | None], str]
+"""How a number becomes words."""
+
 _MINUS = "\N{MINUS SIGN}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _NBSP = "\N{NO-BREAK SPACE}"

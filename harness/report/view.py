@@ -21,6 +21,7 @@ from harness.report.view_checks import (
     ranked,
     sortable,
 )
+from harness.report.view_history import HistoryView, history_view
 from harness.report.view_network import Envelope, NetworkGroup, envelopes, network_groups
 from harness.report.view_origin import (
     EngineView,
@@ -36,7 +37,7 @@ from harness.report.view_origin import (
 from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_stems import SubjectStems, stem_views
-from harness.verdicts import Gate, LayerSummary, Run, Verdict
+from harness.verdicts import Gate, LayerSummary, Record, Run, Verdict
 
 LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
@@ -128,13 +129,14 @@ class Page:
     envelopes: tuple[Envelope, ...]
     precision: tuple[PrecisionMap, ...]
     goldens: tuple[GoldenView, ...]
+    history: HistoryView
     gates: tuple[Gate, ...]
     provenance: tuple[Facts, ...]
     undrawn: tuple[str, ...]
 
 
-def build_page(run: Run) -> Page:
-    """Compute the view model of ``run``."""
+def build_page(run: Run, record: Record | None = None) -> Page:
+    """Compute the view model of ``run``, held against what ``record`` remembers."""
     rows = check_rows(run)
     recipes = recipe_views(run, rows)
     ladder = tuple(_rung(layer, rows) for layer in run.layers)
@@ -150,6 +152,7 @@ def build_page(run: Run) -> Page:
         envelopes=envelopes(run),
         precision=precision_maps(run),
         goldens=golden_views(run),
+        history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
         undrawn=undrawn(run),

@@ -163,6 +163,17 @@ class Movement:
             and self.before.verdict is not self.after.verdict
         )
 
+    @property
+    def worse(self) -> bool:
+        """Whether a gating check is gone, no longer passes, or has less headroom."""
+        if self.after is None:
+            return self.before is not None and self.before.gating
+        if self.before is None or not self.after.gating:
+            return False
+        if self.flipped:
+            return self.after.verdict is not Verdict.PASS
+        return self.moved_db is None or self.moved_db < 0
+
 
 @dataclass(frozen=True)
 class Changes:
