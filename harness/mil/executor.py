@@ -6,6 +6,7 @@ the constants plus the values that are alive. The number of threads is PyTorch's
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from harness.errors import ExecutionError
+from harness.mil.assignment import Assignment, assignment
 from harness.mil.numerics import Numerics
 from harness.mil.ops.registry import Context
 from harness.mil.plan import Argument, Plan, ReadArray, Source, Step, read_literal
@@ -81,6 +83,7 @@ class Executable:
         schedule: Schedule,
         inputs: Mapping[int, Value],
         observe: Observer | None = None,
+        assign: Assignment | None = None,
     ) -> dict[int, Value]:
         """Return the values in the kept slots, tensors in their carrier types.
 
@@ -90,21 +93,25 @@ class Executable:
             observe: called after each operation whose results are tensors, inside blocks each time
                 that it runs. The tensors are valid during the call only: later operations may
                 write over them.
+            assign: gives each operation its numerics, where that is not this executable's.
 
         Raises:
             ExecutionError: an operation failed, or its result is not what the program declares.
         """
+        return self._run(schedule, inputs, _Run(observe, assign or assignment(self.numerics, None)))
+
+    def _run(self, schedule: Schedule, inputs: Mapping[int, Value], run: _Run) -> dict[int, Value]:
         values: list[Any] = [None] * len(self.plan.types)
         for slot, value in (*self.constants.items(), *inputs.items()):
             values[slot] = value
         for scheduled in schedule.steps:
             step = scheduled.step
             out = None if scheduled.overwrite is None else values[scheduled.overwrite]
-            results = self._call(scheduled, values, out, observe)
+            results = self._call(scheduled, values, out, run)
             for slot, value in zip(step.outputs, results, strict=True):
                 values[slot] = value
-            if observe is not None and all(isinstance(r, torch.Tensor) for r in results):
-                observe(step.operation, results)
+            if run.observe is not None and all(isinstance(r, torch.Tensor) for r in results):
+                run.observe(step.operation, results)
             for slot in scheduled.free:
                 values[slot] = None
             del results, out
@@ -115,54 +122,57 @@ class Executable:
         scheduled: ScheduledStep,
         values: list[Any],
         out: torch.Tensor | None,
-        observe: Observer | None,
+        run: _Run,
     ) -> tuple[Any, ...]:
         step, keywords = scheduled.step, {}
+        numerics = run.assign(step.operation)
         try:
             for argument in step.arguments:
                 keywords[argument.name] = _fetch(argument, values)
             if step.definition.reuse:
                 keywords["out"] = out
             if step.definition.takes_context:
-                keywords["context"] = self._context(step)
+                keywords["context"] = self._context(step, numerics)
             if step.blocks:
                 pairs = zip(self.blocks[step], scheduled.blocks, strict=True)
                 keywords["blocks"] = tuple(
-                    partial(block._run_block, schedule, values, observe)
-                    for block, schedule in pairs
+                    partial(block._run_block, schedule, values, run) for block, schedule in pairs
                 )
-            returned = step.definition.function(**keywords)
+            with _within(step, numerics):
+                returned = step.definition.function(**keywords)
             results = returned if isinstance(returned, tuple) else (returned,)
             _refuse_shared_memory(step, keywords, results, out)
-            return self._stored(step, results)
+            return self._stored(step, numerics, results)
         except _FAILURES as error:
             raise ExecutionError(_failure(step, keywords, error)) from error
 
     def _run_block(
-        self, schedule: Schedule, outer: list[Any], observe: Observer | None, *arguments: Value
+        self, schedule: Schedule, outer: list[Any], run: _Run, *arguments: Value
     ) -> tuple[Value, ...]:
         """Return the block's results for ``arguments``, with the enclosing values at hand."""
         inputs = dict(zip(self.plan.inputs.values(), arguments, strict=True))
         inputs.update((slot, outer[there]) for slot, there in self.plan.captures.items())
-        kept = self.run(schedule, inputs, observe)
+        kept = self._run(schedule, inputs, run)
         results = (kept[self.plan.slots[name]] for name in self.plan.outputs)
         # Outside, nobody knows that this memory is a constant's.
         own = {address(tensor) for tensor in self.constants.values()}
         return tuple(_cloned(result, own) for result in results)
 
-    def _context(self, step: Step) -> Context:
+    def _context(self, step: Step, numerics: Numerics) -> Context:
         found = (element_type(declared) for declared in step.types)
         dtypes = tuple(d for d in found if d is not None and d is not DataType.STRING)
-        carrier = self.numerics.format(dtypes[0]).carrier if dtypes else torch.float32
+        carrier = numerics.format(dtypes[0]).carrier if dtypes else torch.float32
         return Context(carrier, self.device, dtypes)
 
-    def _stored(self, step: Step, results: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _stored(self, step: Step, numerics: Numerics, results: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(results) != len(step.types):
             raise ExecutionError(
                 f"operation {step.operation} gave {len(results)} outputs, "
                 f"but the program declares {len(step.types)}"
             )
         writable = not step.definition.effect.shares_memory
+        # Values that only move were rounded before, unless this operation has a rule of its own.
+        keeps = step.moves_exactly and numerics is self.numerics
         stored = []
         for value, declared, variable in zip(
             results, step.types, step.operation.outputs, strict=True
@@ -176,11 +186,28 @@ class Executable:
                     f"operation {step.operation} gave {variable.name!r} the shape "
                     f"{list(value.shape)}, but the program declares {declared}"
                 )
-            carrier = self.numerics.format(declared.dtype).carrier
-            if not (step.moves_exactly and value.dtype is carrier):
-                value = self.numerics.store(value, declared.dtype, writable=writable)
+            if not (keeps and value.dtype is numerics.format(declared.dtype).carrier):
+                value = numerics.store(value, declared.dtype, writable=writable)
             stored.append(value)
         return tuple(stored)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One execution of a whole program: who looks on, and which numerics each operation has."""
+
+    observe: Observer | None
+    assign: Assignment
+
+
+def _within(step: Step, numerics: Numerics) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which the step's function is called."""
+    dtype = element_type(step.types[0]) if step.types else None
+    # Operations inside blocks have contexts of their own.
+    if dtype is None or dtype is DataType.STRING or step.blocks:
+        return contextlib.nullcontext()
+    make = numerics.format(dtype).within
+    return contextlib.nullcontext() if make is None else make()
 
 
 # What PyTorch, NumPy and Python raise on values or sizes that they can't work with.

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from harness.errors import ContractError, UnknownNameError
+from harness.mil.assignment import OperationNumerics, assignment
 from harness.mil.description import Described, Description
 from harness.mil.executor import Executable, Observer, address
 from harness.mil.features import Feature, check_names
@@ -123,7 +124,8 @@ class Model:
             taps: names of operation outputs to return as well, or patterns (``*``, ``?``, ``[]``);
                 ``"all"`` returns every one, which needs memory for every intermediate. Values
                 inside branches and loops, and lists, can't be tapped.
-            numerics: ``storage`` or ``float64``; see `harness.mil.numerics`.
+            numerics: ``storage``, ``float64``, ``native`` or ``fp16_accumulate``, each also with
+                ``+ftz``; see `harness.mil.numerics`.
 
         Returns:
             An array for each output, then each tap, in its declared type; floating ones are
@@ -167,6 +169,7 @@ class Model:
         state: State | None = None,
         taps: Taps | str = (),
         numerics: str | Numerics = "storage",
+        operation_numerics: OperationNumerics | None = None,
         observe: Observer | None = None,
         differentiable: bool = False,
     ) -> dict[str, Any]:
@@ -179,6 +182,12 @@ class Model:
             state: as in `predict`. Results may share its memory: do not write to them.
             taps: as in `predict`.
             numerics: as in `predict`.
+            operation_numerics: a function from an operation to the numerics in which it alone is
+                computed and stored; ``None`` from it means ``numerics``. For example
+                ``lambda o: "fp16_accumulate" if o.name == "linear_3" else None``. Inputs and
+                constants are held as ``numerics`` says, and every numerics that the function
+                returns must carry values as that does (``storage`` and ``fp16_accumulate`` do,
+                ``float64`` and ``native`` carry theirs).
             observe: called after each operation whose results are tensors as
                 ``observe(operation, outputs)``, for operations inside branches and loops each time
                 that they run; the tensors are valid during the call only, so statistics of all
@@ -198,9 +207,10 @@ class Model:
         cells = self._cells(state, chosen, device)
         values = self._values(inputs, cells, chosen, device)
         executable = self._executable(chosen, device)
+        assign = assignment(chosen, operation_numerics)
         schedule = self._schedule(frozenset(slots), reuse=not differentiable)
         with contextlib.nullcontext() if differentiable else torch.no_grad():
-            kept = executable.run(schedule, values, observe)
+            kept = executable.run(schedule, values, observe, assign)
         if state is not None:
             state.take(cells, chosen)
         return {name: kept[slot] for name, slot in zip(wanted, slots, strict=True)}

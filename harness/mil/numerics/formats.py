@@ -1,0 +1,126 @@
+"""How values of each declared element type are held, computed and stored.
+
+A `Format` belongs to one declared element type, a `Numerics` is a named table of formats. Nothing
+here does arithmetic: rounding lives in `rounding`, accumulation in `accumulation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from harness.errors import ParityError
+from harness.mil.numerics.rounding import Rounding, flush_subnormals
+from harness.mil.types import DataType
+
+
+@dataclass(frozen=True)
+class Format:
+    """How values of one declared element type are held and computed.
+
+    Attributes:
+        carrier: the PyTorch type of the tensors.
+        round: rounds a carrier tensor to the declared type; its second argument says whether it
+            may write into that tensor. ``None`` where carrier arithmetic is the declared one.
+        within: makes the context in which an operation whose first output has this type is
+            computed: it may replace PyTorch's kernels. ``None`` where PyTorch's own are wanted.
+        flush: whether values below FP16's smallest normal number become zero, with their sign.
+    """
+
+    carrier: torch.dtype
+    round: Rounding | None = None
+    within: Callable[[], AbstractContextManager[object]] | None = None
+    flush: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Numerics:
+    """A named way to execute declared precision."""
+
+    name: str
+    formats: Mapping[DataType, Format]
+
+    def format(self, dtype: DataType) -> Format:
+        """Return how ``dtype`` is held.
+
+        Raises:
+            ParityError: this numerics has no format for it.
+        """
+        if dtype not in self.formats:
+            known = ", ".join(sorted(str(known) for known in self.formats))
+            raise ParityError(
+                f"numerics {self.name!r} can't hold values of type {dtype} (it can: {known})"
+            )
+        return self.formats[dtype]
+
+    def carries_as(self, other: Numerics) -> bool:
+        """Whether every element type has the same carrier in both."""
+        return {d: f.carrier for d, f in self.formats.items()} == {
+            d: f.carrier for d, f in other.formats.items()
+        }
+
+    def store(self, tensor: torch.Tensor, dtype: DataType, *, writable: bool) -> torch.Tensor:
+        """Return ``tensor`` as a value of the declared type ``dtype``: carried and rounded.
+
+        Args:
+            tensor: a result in any PyTorch type.
+            dtype: the declared element type.
+            writable: whether the memory of ``tensor`` may be written.
+        """
+        form = self.format(dtype)
+        if tensor.dtype is not form.carrier:
+            tensor, writable = tensor.to(form.carrier), True
+        if form.round is not None:
+            tensor, writable = form.round(tensor, writable), True
+        return flush_subnormals(tensor, writable) if form.flush else tensor
+
+    def from_numpy(self, array: np.ndarray, dtype: DataType) -> torch.Tensor:
+        """Return an array of type ``dtype.numpy`` as a carrier tensor; it may share memory."""
+        form = self.format(dtype)
+        if array.dtype in _UNSIGNED:  # PyTorch computes with no unsigned type but uint8
+            array = array.astype(np.int64)
+        if not (array.flags.writeable and array.flags.c_contiguous):  # PyTorch can't share these
+            array = array.copy(order="C")
+        tensor = torch.from_numpy(array).to(form.carrier)
+        return flush_subnormals(tensor, False) if form.flush else tensor
+
+    def to_numpy(self, tensor: torch.Tensor, dtype: DataType) -> np.ndarray:
+        """Return a carrier tensor as an array: ``dtype.numpy``, or float64 in float64 numerics."""
+        array: np.ndarray = tensor.detach().cpu().numpy()
+        if dtype.is_floating and array.dtype == np.float64:
+            return array
+        return array.astype(dtype.numpy, copy=False)
+
+
+def flushing(numerics: Numerics) -> Numerics:
+    """Return ``numerics`` with FP16 subnormals flushed to zero, named ``NAME+ftz``.
+
+    It applies to every FP16 value: results as they are stored, inputs and constants.
+    """
+    half = replace(numerics.format(DataType.FLOAT16), flush=True)
+    return Numerics(f"{numerics.name}+ftz", {**numerics.formats, DataType.FLOAT16: half})
+
+
+_UNSIGNED = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64))
+
+# PyTorch has few operations on uint16 and above, so those are carried in the next signed type.
+INTEGERS: Mapping[DataType, Format] = {
+    DataType.BOOL: Format(torch.bool),
+    DataType.INT4: Format(torch.int8),
+    DataType.INT8: Format(torch.int8),
+    DataType.INT16: Format(torch.int16),
+    DataType.INT32: Format(torch.int32),
+    DataType.INT64: Format(torch.int64),
+    DataType.UINT1: Format(torch.uint8),
+    DataType.UINT2: Format(torch.uint8),
+    DataType.UINT3: Format(torch.uint8),
+    DataType.UINT4: Format(torch.uint8),
+    DataType.UINT6: Format(torch.uint8),
+    DataType.UINT8: Format(torch.uint8),
+    DataType.UINT16: Format(torch.int32),
+    DataType.UINT32: Format(torch.int64),
+}

@@ -1,0 +1,88 @@
+"""Rounding to FP16 and flushing of FP16 subnormals, on tensors of any layout and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+
+Rounding: TypeAlias = Callable[[torch.Tensor, bool], torch.Tensor]
+
+SMALLEST_NORMAL = 2.0**-14
+"""The smallest normal FP16 number."""
+
+# Four megabytes of float16 stay in the last-level cache. Smaller chunks would cost more in waking
+# the threads of two parallel copies than they save in memory traffic.
+_CHUNK = 1 << 21
+
+
+def round_to_float16(tensor: torch.Tensor, writable: bool) -> torch.Tensor:
+    """Return float32 ``tensor`` rounded to the FP16 grid, nearest even, still as float32.
+
+    Magnitudes of 65,520 and more become infinite, subnormals are kept. The gradient passes
+    unchanged (straight through), because the rounding itself has none.
+    """
+    if tensor.requires_grad:
+        rounded: torch.Tensor = _StraightThrough.apply(tensor, _through_half)  # type: ignore[no-untyped-call]
+        return rounded
+    if not writable:
+        return _through_half(tensor)
+    flat = _flat(tensor)
+    if flat is None:
+        return tensor.copy_(tensor.half())
+    buffer = torch.empty(min(flat.numel(), _CHUNK), dtype=torch.float16, device=tensor.device)
+    for chunk in flat.split(_CHUNK) if flat.numel() else ():
+        half = buffer[: chunk.numel()]
+        half.copy_(chunk)
+        chunk.copy_(half)
+    return tensor
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return the memory of a dense tensor as one dimension; ``None`` if it has gaps or overlaps."""
+    if tensor.is_contiguous():
+        return tensor.view(-1)
+    expected = 1
+    for size, stride in sorted(
+        zip(tensor.shape, tensor.stride(), strict=True), key=lambda pair: pair[1]
+    ):
+        if size == 1:
+            continue
+        if stride != expected:
+            return None
+        expected *= size
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def flush_subnormals(tensor: torch.Tensor, writable: bool) -> torch.Tensor:
+    """Return ``tensor`` with every magnitude below 2^-14 replaced by a zero of the same sign.
+
+    On the FP16 grid these are the subnormals and nothing else; NaN stays NaN. The gradient passes
+    unchanged.
+    """
+    if tensor.requires_grad:
+        flushed: torch.Tensor = _StraightThrough.apply(tensor, _flush)  # type: ignore[no-untyped-call]
+        return flushed
+    return _flush(tensor, out=tensor) if writable else _flush(tensor)
+
+
+def _flush(tensor: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    # Times one or zero: keeps the sign of what it flushes, and NaN.
+    return torch.mul(tensor, tensor.abs().ge(SMALLEST_NORMAL), out=out)
+
+
+def _through_half(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half().float()
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: Any, tensor: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        return function(tensor)
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradients[0], None
