@@ -147,4 +147,5 @@ def _plain(value: object) -> Any:
 
 
 def _integer(value: object) -> int:
-    return int(value) if isinstance(value, str | int) and str(value).isdecimal() else 0
+    text = str(value)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -28,6 +28,7 @@ from harness.mil.program import (
     verify,
 )
 from harness.mil.types import (
+    MAX_RANK,
     DataType,
     DictionaryType,
     ListType,
@@ -64,8 +65,6 @@ _TYPES = {
 }
 _VERSION = 1  # of MIL itself
 _OPSETS = ("CoreML5", "CoreML6", "CoreML7", "CoreML8", "CoreML9")
-# Ranks above this occur in no Core ML program; a broken file can name billions.
-_MAX_RANK = 64
 
 
 def decode_program(message: Any) -> Program:
@@ -170,7 +169,7 @@ def _tensor_type(message: Any, what: str) -> TensorType:
     dtype = _TYPES[message.dataType]
     if message.rank == -1 or any(d.unknown.variadic for d in message.dimensions):
         return TensorType(dtype, None)
-    if message.rank != len(message.dimensions) or message.rank > _MAX_RANK:
+    if message.rank != len(message.dimensions) or message.rank > MAX_RANK:
         raise PackageError(
             f"{what} declares rank {message.rank}, but has {len(message.dimensions)} dimensions"
         )

@@ -30,7 +30,11 @@ from harness.mil.types import (
     ValueType,
     element_type,
 )
-from harness.mil.values import TensorList, Value
+from harness.mil.values import FAILURES, Cell, TensorList, Value, allocating
+
+# A loop that a broken or hostile program never leaves has to end some time; an honest program of
+# this many steps would take minutes here.
+MAX_BLOCK_RUNS = 2_000_000
 
 Observer = Callable[[Operation, tuple[torch.Tensor, ...]], None]
 
@@ -62,7 +66,8 @@ class Executable:
         for slot, constant in plan.constants.items():
             dtype = element_type(plan.types[slot])
             assert dtype is not None  # the plan makes slots for tensors only
-            constants[slot] = numerics.from_numpy(read(constant), dtype).to(device)
+            with allocating(f"a constant of type {plan.types[slot]}"):
+                constants[slot] = numerics.from_numpy(read(constant), dtype).to(device)
         blocks = {
             step: tuple(cls.of(block, numerics, device, read) for block in step.blocks)
             for step in plan.steps
@@ -143,13 +148,16 @@ class Executable:
             results = returned if isinstance(returned, tuple) else (returned,)
             _refuse_shared_memory(step, keywords, results, out)
             return self._stored(step, numerics, results)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise ExecutionError(_failure(step, keywords, error)) from error
 
     def _run_block(
         self, schedule: Schedule, outer: list[Any], run: _Run, *arguments: Value
     ) -> tuple[Value, ...]:
         """Return the block's results for ``arguments``, with the enclosing values at hand."""
+        run.blocks += 1
+        if run.blocks > MAX_BLOCK_RUNS:
+            raise RuntimeError(f"blocks ran {MAX_BLOCK_RUNS:,} times without coming to an end")
         inputs = dict(zip(self.plan.inputs.values(), arguments, strict=True))
         inputs.update((slot, outer[there]) for slot, there in self.plan.captures.items())
         kept = self._run(schedule, inputs, run)
@@ -192,12 +200,19 @@ class Executable:
         return tuple(stored)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
-    """One execution of a whole program: who looks on, and which numerics each operation has."""
+    """One execution of a whole program.
+
+    Attributes:
+        observe: who looks on.
+        assign: which numerics each operation has.
+        blocks: how often a block has run so far.
+    """
 
     observe: Observer | None
     assign: Assignment
+    blocks: int = 0
 
 
 def _within(step: Step, numerics: Numerics) -> contextlib.AbstractContextManager[object]:
@@ -208,10 +223,6 @@ def _within(step: Step, numerics: Numerics) -> contextlib.AbstractContextManager
         return contextlib.nullcontext()
     make = numerics.format(dtype).within
     return contextlib.nullcontext() if make is None else make()
-
-
-# What PyTorch, NumPy and Python raise on values or sizes that they can't work with.
-_FAILURES = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
 
 
 def _cloned(value: Value, memory: Collection[int]) -> Value:
@@ -277,7 +288,9 @@ def _fetch(argument: Argument, values: list[Any]) -> Any:
 
 def _failure(step: Step, keywords: Mapping[str, Any], error: Exception) -> str:
     given = ", ".join(
-        f"{name}={_describe(value)}" for name, value in keywords.items() if value is not None
+        f"{name}={_describe(value)}"
+        for name, value in keywords.items()
+        if value is not None and name not in ("context", "blocks")
     )
     return f"operation {step.operation} failed on {given}: {error}"
 
@@ -285,6 +298,10 @@ def _failure(step: Step, keywords: Mapping[str, Any], error: Exception) -> str:
 def _describe(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"{value.dtype}{list(value.shape)}".removeprefix("torch.")
-    if isinstance(value, tuple) and value and isinstance(value[0], torch.Tensor):
+    if isinstance(value, TensorList):
+        return f"list of {value.length}"
+    if isinstance(value, Cell):
+        return f"state of {_describe(value.value)}"
+    if isinstance(value, tuple) and value and isinstance(value[0], torch.Tensor | TensorList):
         return "(" + ", ".join(_describe(item) for item in value) + ")"
     return repr(value)

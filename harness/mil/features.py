@@ -12,6 +12,7 @@ from harness.errors import ContractError
 from harness.mil.description import Described, ShapeRule
 from harness.mil.numerics import Numerics
 from harness.mil.types import DataType, StateType, TensorType, ValueType, element_type
+from harness.mil.values import allocating
 
 _NO_RULE = ShapeRule()
 
@@ -121,8 +122,9 @@ class Feature:
         if shape is None or self.default is None:
             raise ContractError(f"optional input {self.name!r} of {owner} has no default shape")
         sizes = [size for size in shape if size is not None]
-        tensor = torch.full(sizes, self.default, dtype=torch.float64, device=device)
-        return numerics.store(tensor, self.dtype, writable=True)
+        with allocating(f"the default of input {self}"):
+            tensor = torch.full(sizes, self.default, dtype=torch.float64, device=device)
+            return numerics.store(tensor, self.dtype, writable=True)
 
 
 def check_names(given: Mapping[str, object], features: Sequence[Feature], owner: object) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from harness.errors import ContractError, UnknownNameError
+from harness.errors import ContractError, PackageError, UnknownNameError
 from harness.mil.assignment import OperationNumerics, assignment
 from harness.mil.description import Described, Description
 from harness.mil.executor import Executable, Observer, address
@@ -43,10 +43,13 @@ def load(path: str | Path, *, function: str | None = None) -> Model:
         PackageError: no package, a broken one, or not an ML Program.
         UnsupportedOperationError: it uses an operation that the executor does not know.
     """
-    package = open_package(path)
-    names = list(package.program.functions)
-    chosen = function or (names[0] if len(names) == 1 else package.default_function)
-    planned = build_plan(package.program.function(chosen), package.constants.array)
+    try:
+        package = open_package(path)
+        names = list(package.program.functions)
+        chosen = function or (names[0] if len(names) == 1 else package.default_function)
+        planned = build_plan(package.program.function(chosen), package.constants.array)
+    except MemoryError as error:
+        raise PackageError(f"{path} does not fit into memory") from error
     return Model(package, planned)
 
 

@@ -36,7 +36,7 @@ from harness.mil.types import (
 ReadArray = Callable[[Constant], np.ndarray]
 
 # No model holds a single value of this size; a broken or hostile file can declare one.
-_MAX_VALUE_BYTES = 1 << 36
+_MAX_VALUE_BYTES = 1 << 34
 
 
 class Source(enum.Enum):
@@ -134,7 +134,18 @@ def build_plan(function: Function, read: ReadArray) -> Plan:
         PackageError: an input is missing or has the wrong kind; names the operation.
     """
     builder = _Builder(function, function.block, read)
-    return _plan_block(builder, function.inputs, f"function {function.name!r}")
+    plan = _plan_block(builder, function.inputs, f"function {function.name!r}")
+    for kind, names, allowed in (
+        ("takes", plan.inputs, (TensorType, StateType)),
+        ("returns", plan.outputs, (TensorType, DictionaryType)),
+    ):
+        for name in names:
+            type = plan.types[plan.slots[name]]
+            if not isinstance(type, allowed):
+                raise UnsupportedOperationError(
+                    f"function {function.name!r} {kind} {name!r}, a {type}; the executor can't"
+                )
+    return plan
 
 
 def _plan_block(builder: _Builder, inputs: tuple[Variable, ...], owner: str) -> Plan:

@@ -15,7 +15,7 @@ import torch
 from harness.errors import ContractError, UnknownNameError
 from harness.mil.features import Feature
 from harness.mil.numerics import Numerics, get_numerics
-from harness.mil.values import Cell
+from harness.mil.values import Cell, allocating
 
 
 class State:
@@ -28,10 +28,11 @@ class State:
     def __init__(self, features: tuple[Feature, ...]) -> None:
         self.features = features
         self._numerics = get_numerics("storage")
-        self._tensors = {
-            feature.name: torch.zeros(_shape(feature), dtype=self._carrier(feature))
-            for feature in features
-        }
+        self._tensors: dict[str, torch.Tensor] = {}
+        for feature in features:
+            with allocating(f"the state {feature}"):
+                zeros = torch.zeros(_shape(feature), dtype=self._carrier(feature))
+            self._tensors[feature.name] = zeros
 
     def read(self, name: str) -> np.ndarray:
         """Return a copy of what the state ``name`` holds, in its declared type.

@@ -14,6 +14,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+# Ranks above this occur in no Core ML program; a broken file can name billions.
+MAX_RANK = 64
+
 
 class DataType(enum.Enum):
     """The element type of a MIL tensor."""

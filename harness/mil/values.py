@@ -7,13 +7,32 @@ elements with the old. A cell is the one thing that changes: it holds the tensor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 
+from harness.errors import ExecutionError
+
+# What PyTorch, NumPy and Python raise on values or sizes that they can't work with.
+FAILURES = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
+
 Label: TypeAlias = str | int
+
+
+@contextmanager
+def allocating(what: str) -> Iterator[None]:
+    """Say what could not be made where there is no memory for it.
+
+    Raises:
+        ExecutionError: it could not be made.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        raise ExecutionError(f"{what} can't be held in memory: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

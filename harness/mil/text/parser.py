@@ -54,6 +54,7 @@ from harness.mil.program import (
 from harness.mil.text.lexer import Lexer
 from harness.mil.text.literals import Items, Number, Raw, Text, Truth, constant
 from harness.mil.types import (
+    MAX_RANK,
     DataType,
     DictionaryType,
     ListType,
@@ -277,7 +278,10 @@ class _Parser:
         element = self.element(self.lexer.word("an element type"))
         self.lexer.expect(",")
         self.lexer.expect("[")
-        return TensorType(element, self.items(self.size, "]"))
+        shape = self.items(self.size, "]")
+        if len(shape) > MAX_RANK:
+            self.lexer.refuse(f"a tensor has {len(shape)} dimensions")
+        return TensorType(element, shape)
 
     def element(self, word: str) -> DataType:
         for dtype in DataType:

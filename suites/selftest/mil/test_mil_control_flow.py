@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness import mil
 from harness.errors import ContractError, ExecutionError, PackageError, UnknownNameError
-from harness.mil.ops import control_flow
+from harness.mil import executor
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import rewrite_model
 
@@ -128,10 +128,10 @@ def test_a_loop_without_end_is_refused(make_package, monkeypatch):
             loop_vars=(x,),
         )
 
-    monkeypatch.setattr(control_flow, "MAX_ITERATIONS", 50)
+    monkeypatch.setattr(executor, "MAX_BLOCK_RUNS", 50)
     model = mil.load(make_package(body, x=(2,)))
     assert model.predict({"x": np.zeros(2, np.float32)})
-    with pytest.raises(ExecutionError, match="did not end after 50 iterations"):
+    with pytest.raises(ExecutionError, match="blocks ran 50 times without coming to an end"):
         model.predict({"x": np.ones(2, np.float32)})
 
 
