@@ -32,6 +32,7 @@ class Case:
         params: plain values: numbers, strings, lists.
         dtypes: declared types in which the case is made.
         exact: the result must be bit for bit the oracle's, rounded to the declared type.
+        opset: the version of the operation's definition.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Case:
     params: dict[str, Any] = field(default_factory=dict)
     dtypes: Sequence[str] = FLOATS
     exact: bool = False
+    opset: str = "iOS18"
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
@@ -74,9 +76,25 @@ def by_position(function: Callable[..., Any]) -> Expected:
 
 def all_cases() -> list[Case]:
     """Return every case; ids are unique."""
-    from suites.ops import cases_layers, cases_moves, cases_values
+    from suites.ops import (
+        cases_compressed,
+        cases_images,
+        cases_layers,
+        cases_moves,
+        cases_recurrent,
+        cases_values,
+        cases_writing,
+    )
 
-    rows = [*cases_values.CASES, *cases_layers.CASES, *cases_moves.CASES]
+    rows = [
+        *cases_values.CASES,
+        *cases_layers.CASES,
+        *cases_moves.CASES,
+        *cases_writing.CASES,
+        *cases_images.CASES,
+        *cases_recurrent.CASES,
+        *cases_compressed.CASES,
+    ]
     ids = [row.id for row in rows]
     repeated = {name for name in ids if ids.count(name) > 1}
     if repeated:

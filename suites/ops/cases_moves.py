@@ -273,8 +273,8 @@ def argsort(x, axis=-1, ascending=False):
     return np.argsort(x if ascending else -x, axis, kind="stable")
 
 
-def indexed(name, op, expected, indices, x=X["x"], **params):
-    return Case(name, op, expected, {"x": x}, {"indices": indices}, params, exact=True)
+def indexed(name, op, expected, indices, opset="iOS18", **params):
+    return Case(name, op, expected, X, {"indices": indices}, params, exact=True, opset=opset)
 
 
 INDEXING = [
@@ -290,6 +290,7 @@ INDEXING = [
         "gather",
         lambda x, indices, axis: np.take(x, indices, axis),
         integers(-3, 3, 4),
+        opset="iOS16",
         axis=0,
     ),
     indexed("gather_batched", "gather", gather_batched, integers(0, 5, 3, 2), axis=2, batch_dims=1),

@@ -14,6 +14,7 @@ import numpy as np
 
 from harness import mil
 from harness._coremltools import import_coremltools
+from harness.mil.types import DataType
 from suites.ops.cases import Case
 
 ROOT_ID, WEIGHTS_ID = "root", "weights"
@@ -73,17 +74,22 @@ def package_inputs(case: Case, dtype: str) -> dict[str, np.ndarray]:
 
 
 def build_program(case: Case, dtype: str) -> Any:
-    """Return the program of one case: its operation, and casts of booleans at both ends."""
+    """Return the program of one case: its operation, and casts of what a model can't exchange."""
     ct = import_coremltools()
     from coremltools.converters.mil import Builder as mb
     from coremltools.converters.mil.mil import Function, Program, types
+    from coremltools.converters.mil.mil.types.type_int import is_sub_byte
+
+    def output(result: Any) -> Any:
+        exchanged = (types.fp16, types.fp32, types.int32)
+        return result if result.dtype in exchanged else mb.cast(x=result, dtype="int32")
 
     placeholders = {
         name: mb.placeholder(array.shape, types.numpy_type_to_builtin_type(array.dtype))
         for name, array in package_inputs(case, dtype).items()
     }
     program = Program()
-    with Function(placeholders, opset_version=ct.target.iOS18) as function:
+    with Function(placeholders, opset_version=ct.target[case.opset]) as function:
         bound: dict[str, Any] = {}
         for name, value in case.tensors.items():
             if isinstance(value, list):
@@ -96,9 +102,7 @@ def build_program(case: Case, dtype: str) -> Any:
             bound[name] = stored(value, dtype)
         results = getattr(mb, case.op)(**bound)
         results = results if isinstance(results, (list, tuple)) else [results]
-        function.set_outputs(
-            [mb.cast(x=r, dtype="int32") if r.dtype == types.bool else r for r in results]
-        )
+        function.set_outputs([output(r) for r in results if not is_sub_byte(r.dtype)])
     program.add_function("main", function)
     return program
 
@@ -112,8 +116,15 @@ def expected_outputs(case: Case, dtype: str) -> list[np.ndarray]:
 
 def actual_outputs(
     case: Case, dtype: str, path: Path, numerics: str
-) -> tuple[mil.Model, list[np.ndarray]]:
-    """Write the case's package, execute it, and return the model and its outputs in order."""
+) -> list[tuple[DataType, np.ndarray]]:
+    """Write the case's package and execute it.
+
+    Returns:
+        Declared type and value of each output of the case's operation, before any cast.
+    """
     model = mil.load(write_package(build_program(case, dtype), path))
-    results = model.predict(package_inputs(case, dtype), numerics=numerics)
-    return model, [results[feature.name] for feature in model.outputs]
+    operation = next(o for o in reversed(model.operations) if o.type == case.op)
+    names = [variable.name for variable in operation.outputs]
+    results = model.predict(package_inputs(case, dtype), taps=names, numerics=numerics)
+    types = [model.plan.types[model.plan.slots[name]] for name in names]
+    return [(type_.dtype, results[name]) for type_, name in zip(types, names, strict=True)]
