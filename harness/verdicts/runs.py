@@ -209,7 +209,7 @@ class Run:
             "red": list(self.red),
             "missing": list(self.missing),
             "layers": [plain(layer) for layer in self.layers],
-        } | {name: plain(getattr(self, name)) for name in _STORED}
+        } | {name: plain(getattr(self, name)) for name in STORED}
         return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -248,7 +248,16 @@ class Run:
         return sorted(name for name, count in counts.items() if count > 1)
 
 
-_STORED = (
+DERIVED: Final[Mapping[str, Any]] = {
+    "verdict": Verdict,
+    "sentence": str,
+    "red": tuple[str, ...],
+    "missing": tuple[str, ...],
+    "layers": tuple[LayerSummary, ...],
+}
+"""What a document says for other readers and `Run.from_json` computes again, with its types."""
+
+STORED: Final = (
     "profile",
     "started",
     "duration_s",

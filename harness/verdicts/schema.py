@@ -1,0 +1,90 @@
+"""The JSON Schema of run documents, derived from the classes that write them.
+
+`run_schema` returns it as JSON data (draft 2020-12). The repository publishes it as
+``docs/run.schema.json`` for readers that are not Python; a field that is added to a class is in the
+schema with the next call: ``python -m harness.verdicts.schema`` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from harness.verdicts.runs import DERIVED, SCHEMA_VERSION, STORED, Run
+
+_NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
+_LEAVES: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: _NUMBER,
+    type(None): {"type": "null"},
+    Any: {},
+}
+
+
+def run_schema() -> dict[str, Any]:
+    """Return the schema of what `Run.to_json` writes."""
+    definitions: dict[str, Any] = {}
+    hints = {**typing.get_type_hints(Run), **DERIVED}
+    names = [*DERIVED, *STORED]
+    properties = {name: _schema(hints[name], definitions) for name in names}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A run of htdemucs-parity",
+        "description": 'Numbers that JSON lacks are the strings "inf", "-inf" and "nan".',
+        "type": "object",
+        "properties": {"schema_version": {"const": SCHEMA_VERSION}, **properties},
+        "required": ["schema_version", *names],
+        "additionalProperties": False,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    if hint in _LEAVES:
+        return _LEAVES[hint]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {"enum": [member.value for member in hint]}
+    if is_dataclass(hint):
+        return _reference(hint, definitions)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return {"anyOf": [_schema(argument, definitions) for argument in arguments]}
+    if origin in (tuple, Sequence):
+        return {"type": "array", "items": _schema(arguments[0], definitions)}
+    if origin is Mapping:
+        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
+    raise TypeError(f"no schema for {hint}: a run holds plain data only")
+
+
+def _reference(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    if cls.__name__ not in definitions:
+        definitions[cls.__name__] = {}  # holds the place: classes may contain each other
+        hints = typing.get_type_hints(cls)
+        definitions[cls.__name__] = {
+            "type": "object",
+            "description": _first_paragraph(cls.__doc__),
+            "properties": {f.name: _schema(hints[f.name], definitions) for f in fields(cls)},
+            "required": [f.name for f in fields(cls) if not _optional(f)],
+            "additionalProperties": False,
+        }
+    return {"$ref": f"#/$defs/{cls.__name__}"}
+
+
+def _optional(field: Any) -> bool:
+    """Return whether a reader may find the field missing; a writer always writes all of them."""
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join((text or "").partition("\n\n")[0].split())
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_schema(), indent=1, ensure_ascii=False))
