@@ -3,8 +3,8 @@
 A test function names what it is about in its arguments (``subject``, ``case``, ``recipe``, ``tap``,
 ``branch``, ``stem``, ``channel``), and is generated once for each combination. A mark says which
 cases it is for: ``cases("segment")`` those of one segment, ``cases("taps")`` those whose goldens
-hold taps, ``cases("song")`` those with music, ``cases("all")``; and ``recipes(...)`` narrows the
-recipes.
+hold taps, ``cases("song")`` those with music, ``cases("all")``; ``recipes(...)`` narrows the
+recipes, and ``subjects("trained")`` leaves out those with seeded weights.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from harness.errors import UnknownNameError
 from harness.golden import Case, Golden, load_cases
 from harness.profiles import DEFAULT, work_of
 from harness.pytest_plugin import Recorder, golden_root, profile_of
+from harness.subjects.names import parse_subject_name
 from harness.verdicts import Profile
 from harness.workbench import Workbench, inner_taps, subject_sources
 
@@ -40,6 +41,7 @@ BELONGS: dict[str, Callable[[Case], bool]] = {
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cases(kind): which golden cases a test is generated for")
     config.addinivalue_line("markers", "recipes(*names): only these precision recipes")
+    config.addinivalue_line("markers", "subjects(kind): only trained subjects")
 
 
 @lru_cache
@@ -65,7 +67,10 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
     belongs = BELONGS[marker.args[0]] if marker else lambda _: False
     narrowed = metafunc.definition.get_closest_marker("recipes")
     recipes = [name for name in profile.recipes if not narrowed or name in narrowed.args]
+    trained = metafunc.definition.get_closest_marker("subjects") is not None
     for subject in profile.subjects:
+        if trained and parse_subject_name(subject).seed is not None:
+            continue
         values: dict[str, Sequence[str]] = {
             "subject": (subject,),
             "case": [name for owner, name in work if owner == subject and belongs(known[name])],

@@ -1,7 +1,8 @@
 """From PyTorch to a Core ML package: precision recipes, trace, conversion, and audit of a package.
 
 ``trace_inner_model`` once, then ``convert_to_coreml`` for each recipe; ``audit_package`` says
-whether any package has the precision that a recipe gives it.
+whether any package has the precision that a recipe gives it, ``compare_weights`` whether its
+constants are the tensors of a model.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from harness.conversion.selector import PrecisionSelector, create_precision_sele
 from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
 from harness.conversion.tap_mapping import TapLocation, TapMapping
 from harness.conversion.trace import TracedModel, trace_inner_model
+from harness.conversion.weights import WeightComparison, WeightDifference, compare_weights
 
 __all__ = [
     "Audit",
@@ -27,8 +29,11 @@ __all__ = [
     "TapLocation",
     "TapMapping",
     "TracedModel",
+    "WeightComparison",
+    "WeightDifference",
     "audit_package",
     "check_contract",
+    "compare_weights",
     "convert_to_coreml",
     "create_precision_selector",
     "load_recipe",

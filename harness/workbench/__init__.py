@@ -5,7 +5,8 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 """
 
 from harness.workbench.bench import Prediction, Workbench, describe_package, inner_taps
-from harness.workbench.check import check_package
+from harness.workbench.check import check_package, judge_weights
+from harness.workbench.quality import StemQuality, stem_qualities
 from harness.workbench.separator import (
     Separator,
     open_separator,
@@ -17,12 +18,15 @@ from harness.workbench.separator import (
 __all__ = [
     "Prediction",
     "Separator",
+    "StemQuality",
     "Workbench",
     "check_package",
     "describe_package",
     "inner_taps",
+    "judge_weights",
     "open_separator",
     "separate_file",
+    "stem_qualities",
     "stems_of",
     "subject_sources",
 ]

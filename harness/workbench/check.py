@@ -14,7 +14,13 @@ import torch
 from demucs.apply import BagOfModels, apply_model
 
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP, AudioReader, read_audio, separate_stream
-from harness.conversion import Sidecar, audit_package, check_contract, read_sidecar
+from harness.conversion import (
+    Sidecar,
+    audit_package,
+    check_contract,
+    compare_weights,
+    read_sidecar,
+)
 from harness.metrics import segmental_snr_db
 from harness.profiles import DEFAULT, engine_states
 from harness.subjects import Subject, separate_segment
@@ -73,21 +79,12 @@ def check_package(
 
 
 def _paperwork(package: Path, subject: Subject, labels: dict[str, str]) -> Iterator[Check]:
-    """Judge what the package says of itself: its weights' origin, and its precision."""
+    """Judge what the package holds and declares: its constants, and its precision."""
     sidecar: Sidecar | None = read_sidecar(package)
     if sidecar is None:  # a stranger's package: nothing is claimed, so nothing can be false
         return
-    recorded = sidecar.facts.get("fingerprint", "")
-    if recorded:
-        what, outcome = "weights", bound(0, gate("weights"), what="weights")
-        if recorded != subject.fingerprint:
-            outcome = failed(
-                f"the package was converted from other weights ({recorded[:12]}) than "
-                f"{subject.name} has ({subject.fingerprint[:12]}): convert it again",
-                expected=subject.fingerprint[:12],
-                observed=recorded[:12],
-            )
-        yield _check("conversion", "weights", outcome, labels | {"what": what})
+    outcome = judge_weights(package, subject)
+    yield _check("conversion", "weights", outcome, labels | {"what": "constants"})
     audit = audit_package(package, sidecar.recipe)
     if audit.verdict == "not_evaluated":
         outcome = not_evaluated(audit.reason)
@@ -95,6 +92,28 @@ def _paperwork(package: Path, subject: Subject, labels: dict[str, str]) -> Itera
         outcome = bound(len(audit.differences), gate("audit"), what="operations that differ")
     labels = {**labels, "recipe": sidecar.recipe.name, "what": "precision of every operation"}
     yield _check("conversion", "audit", outcome, labels)
+
+
+def judge_weights(package: Path, subject: Subject) -> Outcome:
+    """Compare the constants of a package with the tensors of its subject, a single model."""
+    found = compare_weights(package, subject.model)
+    if found.verdict == "not_evaluated":
+        return not_evaluated(found.reason)
+    if found.verdict == "pass":
+        return bound(0, gate("weights"), what="tensors that differ")
+    sidecar = read_sidecar(package)
+    recorded = sidecar.facts.get("fingerprint", "") if sidecar else ""
+    reason = found.reason
+    if recorded not in ("", subject.fingerprint):
+        reason = (
+            f"the package was converted from other weights ({recorded[:12]}) than "
+            f"{subject.name} has ({subject.fingerprint[:12]}): convert it again; {reason}"
+        )
+    return failed(
+        reason,
+        expected=f"{found.compared} tensors of {subject.name}",
+        observed=f"{len(found.differences)} others",
+    )
 
 
 def _case_checks(

@@ -15,7 +15,13 @@ from harness.golden import Golden
 from harness.metrics import dbfs, rms, snr_db
 from harness.pytest_plugin import Recorder
 from harness.verdicts import Verdict, bound, failed, gate
-from harness.workbench import Prediction, Workbench, describe_package, subject_sources
+from harness.workbench import (
+    Prediction,
+    Workbench,
+    describe_package,
+    judge_weights,
+    subject_sources,
+)
 
 pytestmark = pytest.mark.layer("conversion")
 
@@ -56,6 +62,12 @@ def test_audit(parity: Recorder, bench: Workbench, subject: str, recipe: str) ->
     if audit.verdict == Verdict.NOT_EVALUATED.value:
         parity.not_evaluated(audit.reason, "audit", **labels)
     parity.bound(len(audit.differences), "audit", **labels)
+
+
+def test_weights(parity: Recorder, bench: Workbench, subject: str, recipe: str) -> None:
+    """Every constant of the package is a tensor of the model, or its rounding to FP16."""
+    outcome = judge_weights(bench.package(subject, recipe), bench.subject(subject))
+    parity.record(outcome, "weights", subject=subject, recipe=recipe, what="constants")
 
 
 @pytest.mark.cases("segment")

@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def inner() -> FullHybridHTDemucs:
+def network() -> HTDemucs:
     """The whole architecture, but shallow, narrow and a quarter of a second long."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -62,7 +62,12 @@ def inner() -> FullHybridHTDemucs:
         for name, parameter in model.named_parameters():
             if name.endswith(".scale"):  # untrained layer scales hide what stands behind them
                 torch.nn.init.constant_(parameter, 0.5)
-    return extract_inner_model(model.eval())
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def inner(network: HTDemucs) -> FullHybridHTDemucs:
+    return extract_inner_model(network)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,239 @@
+"""Are the constants of a package the tensors of a checkpoint, number by number?
+
+A package that was converted from other weights, or with two heads exchanged in one matrix, a bias
+that was dropped or one flipped bit, computes something, and may come within any gate of a ratio.
+So every tensor of the model is looked up where its module's operations read it, and compared with
+no tolerance: with the float32 values where the constant is FP32, with their rounding where it is
+FP16.
+
+What an operation reads belongs to the PyTorch module that it was made from, and is its weight (it
+multiplies) or its bias (it is added). Layout may differ, the order of the numbers may not:
+conversion stores the three projections of an attention as one constant or as two, and the scale of
+a GroupNorm as [1, C, 1] for [C]. Where a module's numbers are in several constants, they are taken
+in program order. Two modules add what is no checkpoint's tensor as it stands: the frequency
+embedding its scaled table, and the transformer its positions, which are computed.
+
+Constants of one number (the epsilon of a norm) are not looked at: no checkpoint has them. A tensor
+that changes nothing (a scale of ones, a bias of zeros) may be absent, because conversion takes such
+operations out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from demucs.htdemucs import HTDemucs
+from torch import Tensor
+
+from harness.conversion.sidecar import opened, read_sidecar
+from harness.mil import Model
+from harness.mil.package import Package
+from harness.mil.program import Constant, Operation, walk
+from harness.mil.types import TensorType
+from harness.subjects import extract_inner_model
+
+Role: TypeAlias = Literal["weight", "bias"]
+Place: TypeAlias = tuple[str, Role]
+"""Module path, and what its operations do with the numbers."""
+Numbers: TypeAlias = npt.NDArray[np.floating]
+
+_ROLES: Final[Mapping[tuple[str, str], Role]] = {
+    ("conv", "weight"): "weight",
+    ("conv", "bias"): "bias",
+    ("conv_transpose", "weight"): "weight",
+    ("conv_transpose", "bias"): "bias",
+    ("linear", "weight"): "weight",
+    ("linear", "bias"): "bias",
+    ("layer_norm", "gamma"): "weight",
+    ("layer_norm", "beta"): "bias",
+    ("mul", "x"): "weight",
+    ("mul", "y"): "weight",
+    ("add", "x"): "bias",
+    ("add", "y"): "bias",
+}
+_NEUTRAL: Final[Mapping[Role, float]] = {"weight": 1.0, "bias": 0.0}
+_EMBEDDING: Final = "freq_emb.embedding.weight"
+_SMALLEST: Final = np.finfo(np.float16).smallest_subnormal
+
+
+@dataclass(frozen=True)
+class WeightDifference:
+    """A tensor of the model that is not in the package as it should be.
+
+    Attributes:
+        tensor: its name in the checkpoint; of a constant that belongs to none, the operation.
+        what: what is different, in words.
+    """
+
+    tensor: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.tensor}: {self.what}"
+
+
+@dataclass(frozen=True)
+class WeightComparison:
+    """The constants of a package compared with the tensors of a model.
+
+    Attributes:
+        verdict: ``pass`` only if every tensor was found, and nothing else was.
+        reason: one sentence for the verdict.
+        compared: number of tensors of the model.
+        differences: what differs, in the order of the checkpoint.
+    """
+
+    verdict: Literal["pass", "fail", "not_evaluated"]
+    reason: str
+    compared: int
+    differences: tuple[WeightDifference, ...] = ()
+
+
+def compare_weights(package: str | Path | Package | Model, model: HTDemucs) -> WeightComparison:
+    """Compare the constants of ``package`` with the tensors of ``model``.
+
+    Raises:
+        PackageError: ``package`` is no package, or a broken one.
+        ParityError: ``model`` is one that can't be converted.
+    """
+    package = opened(package)
+    sidecar = read_sidecar(package)
+    if sidecar is None:
+        reason = "the package doesn't record the PyTorch modules that its operations were made from"
+        return WeightComparison("not_evaluated", reason, 0)
+    expected = _expected(model)
+    found, strangers = _found(package, sidecar.modules)
+    differences = [
+        difference
+        for place, tensors in expected.items()
+        for difference in _differences(place, tensors, found.pop(place, []))
+    ]
+    differences += [
+        WeightDifference(f"{role} of {module or 'the network'}", "the model has no such tensor")
+        for module, role in found
+    ]
+    differences += strangers
+    compared = sum(len(tensors) for tensors in expected.values())
+    if differences:
+        reason = f"{len(differences)} tensors are not those of the model, first {differences[0]}"
+        return WeightComparison("fail", reason, compared, tuple(differences))
+    return WeightComparison("pass", f"all {compared} tensors are those of the model", compared)
+
+
+def _expected(model: HTDemucs) -> dict[Place, list[tuple[str, Numbers]]]:
+    """Return the tensors that belong to each place, with their names, in program order."""
+    expected: dict[Place, list[tuple[str, Numbers]]] = {}
+    for name, tensor in model.state_dict().items():
+        module, _, attribute = name.rpartition(".")
+        role: Role = "bias" if attribute.endswith("bias") else "weight"
+        if name == _EMBEDDING:
+            module, role, tensor = "freq_emb", "bias", _frequency_table(model)
+        # An attention calls no module for its last projection, but reads the module's tensors.
+        place = (module.removesuffix(".out_proj"), role)
+        expected.setdefault(place, []).append((name, tensor.numpy()))
+    transformer = extract_inner_model(model).crosstransformer
+    weight = model.crosstransformer.weight_pos_embed
+    expected["crosstransformer", "bias"] = [
+        (f"crosstransformer.{name}", (weight * getattr(transformer, name)).numpy())
+        for name in ("positions", "positions_t")
+    ]
+    return expected
+
+
+def _frequency_table(model: HTDemucs) -> Tensor:
+    """Return what the first encoder's output is shifted by, [channels, bins]."""
+    table: Tensor = model.freq_emb_scale * model.freq_emb.weight.detach().t()
+    return table.contiguous()
+
+
+def _found(
+    package: Package, modules: Mapping[str, str]
+) -> tuple[dict[Place, list[Numbers]], list[WeightDifference]]:
+    """Return the constants at each place, in program order, and those that are at none."""
+    found: dict[Place, list[Numbers]] = {}
+    strangers: list[WeightDifference] = []
+    for operation, parameter, constant in _constants(package):
+        module = modules.get(operation.outputs[0].name)
+        role = _ROLES.get((operation.type, parameter))
+        if module is None or role is None:
+            what = f"its constant {parameter} is no tensor of the model as it stands"
+            strangers.append(WeightDifference(str(operation), what))
+        else:
+            found.setdefault((module, role), []).append(package.constants.array(constant))
+    return found, strangers
+
+
+def _constants(package: Package) -> Iterator[tuple[Operation, str, Constant]]:
+    """Yield every constant of floats with more dimensions than none, where it is read."""
+    for function in package.program.functions.values():
+        operations = list(walk(function.block))
+        named = {
+            operation.outputs[0].name: operation.attributes["val"]
+            for operation in operations
+            if operation.type == "const"
+        }
+        for operation in operations:
+            for parameter, bindings in operation.inputs.items():
+                for binding in bindings:
+                    constant = named.get(binding) if isinstance(binding, str) else binding
+                    if constant is not None and _is_tensor_of_floats(constant):
+                        yield operation, parameter, constant
+
+
+def _is_tensor_of_floats(constant: Constant) -> bool:
+    found = constant.type
+    return isinstance(found, TensorType) and found.dtype.is_floating and bool(found.shape)
+
+
+def _differences(
+    place: Place, tensors: Sequence[tuple[str, Numbers]], constants: Sequence[Numbers]
+) -> Iterator[WeightDifference]:
+    """Yield which of a place's tensors are not what its constants say."""
+    names = " and ".join(name for name, _ in tensors)
+    expected = np.concatenate([tensor.ravel() for _, tensor in tensors])
+    if not constants:
+        if not (expected == _NEUTRAL[place[1]]).all():
+            yield WeightDifference(names, "no operation of the package reads it")
+        return
+    size = sum(constant.size for constant in constants)
+    if size != expected.size:
+        yield WeightDifference(names, f"{expected.size} numbers in the model, {size} here")
+        return
+    equal = np.concatenate(
+        [
+            _equal(part, constant.ravel())
+            for part, constant in zip(_split(expected, constants), constants, strict=True)
+        ]
+    )
+    actual = np.concatenate([constant.ravel() for constant in constants], dtype=np.float32)
+    arrays = [tensor for _, tensor in tensors]
+    parts = zip(tensors, _split(equal, arrays), _split(actual, arrays), strict=True)
+    for (name, tensor), same, here in parts:
+        if not same.all():
+            first = int(np.argmin(same))
+            index = [int(i) for i in np.unravel_index(first, tensor.shape)]
+            yield WeightDifference(
+                name,
+                f"{np.count_nonzero(~same)} of {same.size} numbers differ, the first at {index}: "
+                f"{tensor.ravel()[first]:.9g} in the model, {here[first]:.9g} here",
+            )
+
+
+def _split(flat: npt.NDArray[Any], like: Sequence[Numbers]) -> list[npt.NDArray[Any]]:
+    return np.split(flat, np.cumsum([array.size for array in like])[:-1])
+
+
+def _equal(expected: Numbers, actual: Numbers) -> npt.NDArray[np.bool_]:
+    """Return where ``actual`` is ``expected``, rounded to its type."""
+    if actual.dtype != np.float16:
+        return np.asarray(expected == actual)
+    with np.errstate(over="ignore"):
+        rounded = expected.astype(np.float16)
+    # coremltools lets nothing vanish: what would round to zero becomes the smallest number.
+    kept = (rounded == 0) & (expected != 0) & (actual == np.copysign(_SMALLEST, expected))
+    return (actual == rounded) | kept

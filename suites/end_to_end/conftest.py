@@ -1,0 +1,56 @@
+"""What a package makes of a case, from audio to stems: shared by the suites of this layer."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.audio import AudioWriter
+from harness.golden import Golden
+from harness.pytest_plugin import Recorder
+from harness.workbench import Workbench
+
+
+@pytest.fixture
+def labels(bench: Workbench, subject: str, case: str, recipe: str) -> dict[str, str]:
+    where = {"subject": subject, "case": case, "recipe": recipe}
+    return where | {"engine": "mil", "numerics": bench.numerics}
+
+
+@pytest.fixture(scope="session")
+def audio_file(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """Write the mixture of a golden as an audio file, once."""
+    folder = tmp_path_factory.mktemp("audio")
+
+    @lru_cache
+    def write(case: str, golden: Golden) -> Path:
+        path = folder / f"{case}.wav"
+        with AudioWriter(path, encoding="float32") as writer:
+            writer.write(golden["audio"][0])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def actual(
+    parity: Recorder,
+    bench: Workbench,
+    golden: Golden,
+    audio_file: object,
+    subject: str,
+    case: str,
+    recipe: str,
+) -> np.ndarray:
+    """What the package makes of the case: stems [S, 2, n]."""
+    package = bench.package(subject, recipe)
+    if bench.goldens.cases[case].is_file:
+        assert callable(audio_file)
+        stems = bench.file_stems(subject, audio_file(case, golden), package)
+    else:
+        stems = bench.prediction(subject, case, package).stems
+    parity.executed("mil")
+    return stems
