@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 import numpy as np
 import pytest
 
-from harness._coremltools import import_coremltools
 from harness.mil.ops.registry import known_types
-from suites.ops.cases import Case, all_cases
-from suites.ops.packages import expected_outputs, stored
-
-# coremltools 9 folds these against its own definitions.
-FOLDED_WRONGLY = {
-    "concat_interleave": "value inference ignores the parameter interleave",
-    "cumsum_exclusive_reverse": "np.zeros(shape, data): the data is passed as a dtype",
-} | {
-    f"scatter_along_axis_{mode}": "value inference ignores the parameter mode"
-    for mode in ("add", "sub", "mul", "div", "max", "min")
-}
-
-
-def folded(case: Case) -> list[Any] | None:
-    """Return what coremltools computes while it builds the operation on constants."""
-    ct = import_coremltools()
-    from coremltools.converters.mil import Builder as mb
-    from coremltools.converters.mil.mil import Function
-
-    values = case.tensors | case.constants | case.params
-    dtype = case.dtypes[0]
-    with Function({}, opset_version=ct.target[case.opset]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        results = getattr(mb, case.op)(**{n: _tuple(stored(v, dtype)) for n, v in values.items()})
-    results = results if isinstance(results, (list, tuple)) else [results]
-    known = [result.val for result in results]
-    return None if any(value is None for value in known) else known
-
-
-def _tuple(value: Any) -> Any:
-    arrays = isinstance(value, list) and isinstance(value[0], np.ndarray)
-    return tuple(value) if arrays else value
-
+from suites.ops.cases import all_cases
+from suites.ops.inference import FOLDED_WRONGLY, inferred_values
+from suites.ops.packages import expected_outputs
 
 INFERRED = [case for case in all_cases() if case.id not in FOLDED_WRONGLY]
 
@@ -51,7 +17,7 @@ def test_oracles_agree_with_value_inference():
     """A second, independent opinion on what each operation means."""
     compared = []
     for case in INFERRED:
-        inferred = folded(case)
+        inferred = inferred_values(case, case.dtypes[0])
         if inferred is None:
             continue
         expected = expected_outputs(case, case.dtypes[0])
@@ -99,4 +65,6 @@ def test_excused_oracle_is_still_folded_wrongly(name):
     """An excuse that no longer holds hides a disagreement."""
     case = next(case for case in all_cases() if case.id == name)
     with pytest.raises((TypeError, AssertionError)):
-        np.testing.assert_allclose(folded(case), expected_outputs(case, "fp32"), rtol=1e-5)
+        np.testing.assert_allclose(
+            inferred_values(case, "fp32"), expected_outputs(case, "fp32"), rtol=1e-5
+        )

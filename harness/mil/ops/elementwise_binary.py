@@ -7,6 +7,7 @@ return truth values.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -25,7 +26,8 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
-    "floor_div": torch.floor_divide,
+    # torch.floor_divide is the same, but has no derivative (0 here).
+    "floor_div": functools.partial(torch.div, rounding_mode="floor"),
     "mod": torch.remainder,
     "pow": torch.pow,
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from harness.mil.ops.registry import Context, Effect, Ints, Tensor, operation
@@ -28,10 +29,9 @@ def random_uniform(
 ) -> Tensor:
     """Uniform over [low, high)."""
     y = low + (high - low) * _draw(torch.rand, shape, seed, context.device)
-    y = y.to(context.carrier)
-    # Rounding to a narrower carrier may reach the open end.
-    below = torch.nextafter(torch.tensor(high, dtype=y.dtype), torch.tensor(low, dtype=y.dtype))
-    return y.clamp(max=below.item()) if high > low else y
+    # Rounding to the declared type would reach the open end.
+    number = context.dtypes[0].numpy.type
+    return y.clamp(max=float(np.nextafter(number(high), number(low)))) if high > low else y
 
 
 @operation("random_normal")
