@@ -131,7 +131,7 @@ class ModelProxy:
         """Return the newest version that coremltools itself can write."""
         import coremltools
 
-        return max(coremltools._OPSET)
+        return int(max(coremltools._OPSET))
 
     @staticmethod
     def compileModel(path: str) -> str:
