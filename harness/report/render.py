@@ -26,9 +26,10 @@ from harness.report.view import Page, build_page
 from harness.report.view_checks import sortable
 from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_network import NetworkGroup, Panel
+from harness.report.view_quality import SCORES
 from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
-from harness.verdicts import Record, Run
+from harness.verdicts import GATES, Record, Run
 
 SECTIONS = (
     ("verdict", "Verdict"),
@@ -36,6 +37,7 @@ SECTIONS = (
     ("recipes", "Recipes"),
     ("checks", "Checks"),
     ("stems", "Stems"),
+    ("quality", "Quality"),
     ("network", "Error along the network"),
     ("precision", "Precision map"),
     ("history", "History"),
@@ -69,6 +71,8 @@ def render(run: Run, record: Record | None = None) -> str:
                 panel.noun == "tap" for group in page.networks for panel in group.panels
             ),
             stem_limit_db=STEM_LIMIT_DB,
+            quality_limit_db=GATES["quality"].at_most,
+            quality_scores=[name for _, name in SCORES],
             style=_asset("style.css"),
             script=script,
             script_hash=_content_hash(script),
@@ -113,6 +117,7 @@ def _environment() -> Environment:
     environment.filters.update(
         db=units.db,
         headroom=units.headroom,
+        change=units.change,
         seconds=units.seconds,
         position=units.position,
         size=units.size,

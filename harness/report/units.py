@@ -35,6 +35,13 @@ def headroom(value: float | None) -> str:
     return _decibels(value, 1, "dB", sign=True)
 
 
+def change(value: float | None) -> str:
+    """Return a small change in decibels, with its sign; under 0.00005 dB it is "no change"."""
+    if value is not None and abs(value) < 0.00005:
+        return "no change"
+    return _decibels(value, 4, "dB", sign=True)
+
+
 def seconds(value: float | None) -> str:
     """Return a duration in the unit that suits it."""
     if value is None or not math.isfinite(value):

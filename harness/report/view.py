@@ -35,6 +35,7 @@ from harness.report.view_origin import (
     undrawn,
 )
 from harness.report.view_precision import PrecisionMap, precision_maps
+from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_stems import SubjectStems, stem_views
 from harness.verdicts import Gate, LayerSummary, Record, Run, Verdict
@@ -125,6 +126,7 @@ class Page:
     checks: tuple[LayerChecks, ...]
     recipes: tuple[RecipeView, ...]
     stems: tuple[SubjectStems, ...]
+    quality: tuple[QualityTable, ...]
     networks: tuple[NetworkGroup, ...]
     envelopes: tuple[Envelope, ...]
     precision: tuple[PrecisionMap, ...]
@@ -148,6 +150,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         checks=layer_checks(rows),
         recipes=recipes,
         stems=stem_views(run),
+        quality=quality_tables(run),
         networks=network_groups(run),
         envelopes=envelopes(run),
         precision=precision_maps(run),

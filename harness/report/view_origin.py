@@ -33,6 +33,7 @@ _DRAWN = (
     "error_along_network",
     "precision_map",
     "separation",
+    "quality",
     "envelope",
 )
 

@@ -265,6 +265,7 @@ def test_not_a_number_is_called_so_and_leads_the_table(
 def test_damaged_artefacts_take_nothing_else_with_them(run: Run) -> None:
     damaged = {
         "separation": ["?", {"stem": 3, "snr_db": "high", "channel_snr_db": 4}],
+        "quality": [7, {"stem": "bass", "expected": [1], "actual": {"sdr_db": "good"}}],
         "error_along_network": [{"points": {"a": 1}}, {"points": [None, {"index": "x"}]}],
         "precision_map": [{"counts": [1], "audit": "pass", "rules": "*"}, {"counts": {"add": 3}}],
         "envelope": {"not": "a list"},

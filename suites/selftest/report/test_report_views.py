@@ -210,6 +210,31 @@ def test_the_worst_case_of_each_stem_stands_in_the_matrix(run: Run) -> None:
     assert (stem, cell.case, cell.snr_db) == ("bass", "b", 61.5)
 
 
+def quality(stem: str, case: str, expected_db: float, actual_db: float) -> dict[str, object]:
+    sides = {"expected": {"si_sdr_db": expected_db}, "actual": {"si_sdr_db": actual_db}}
+    return {"subject": "s", "recipe": "fp32", "stem": stem, "case": case, **sides}
+
+
+def test_quality_is_the_mean_of_the_songs_and_the_change_of_the_worst(run: Run) -> None:
+    """Two songs that move in opposite directions must not cancel out."""
+    rows = [quality("bass", "a", 4.0, 4.3), quality("bass", "b", 6.0, 5.5)]
+    (table,) = build_page(replace(run, artefacts={"quality": rows})).quality
+    ((stem, (si_sdr, sdr, *_)),) = table.stems
+    assert (stem, table.songs) == ("bass", ("a", "b"))
+    assert si_sdr.expected_db == pytest.approx(5.0)
+    assert si_sdr.actual_db == pytest.approx(4.9)
+    assert si_sdr.largest_change_db == pytest.approx(-0.5)
+    assert sdr.actual_db is None
+
+
+def test_a_score_that_is_not_a_number_is_no_small_change(run: Run) -> None:
+    rows = [quality("bass", "a", 4.0, 4.3), quality("bass", "b", 6.0, math.nan)]
+    (table,) = build_page(replace(run, artefacts={"quality": rows})).quality
+    change = table.stems[0][1][0].largest_change_db
+    assert change is not None
+    assert math.isnan(change)
+
+
 def test_drops_are_where_the_ratio_reaches_a_new_low(run: Run) -> None:
     values = [math.inf, 80.0, 79.0, 95.0, 70.0, None, 69.5]
     points = [
