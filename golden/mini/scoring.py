@@ -46,6 +46,15 @@ class Scores:
         stems = self.improvement.mean(dim=0)
         return self.mean_improvement_db >= TARGET_MEAN_DB and bool((stems >= TARGET_STEM_DB).all())
 
+    def by_song(self, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
+        """Improvement of each song and stem, rounded to 0.01 dB, ready for JSON."""
+        return {
+            str(seed): {
+                stem: round(gain, 2) for stem, gain in zip(STEMS, row.tolist(), strict=True)
+            }
+            for seed, row in zip(seeds, self.improvement, strict=True)
+        }
+
     def as_dict(self) -> dict[str, object]:
         """Means by stem, rounded to 0.01 dB, ready for JSON."""
 

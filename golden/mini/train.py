@@ -72,7 +72,11 @@ def export(
     provenance = {**_provenance(options, state), "results": scores.as_dict()}
     path = options.out / "mini.safetensors"
     size = save_network(path, weights, provenance)
-    described = {"arguments": {k: str(v) for k, v in ARGUMENTS.items()}, **provenance}
+    described = {
+        "arguments": {k: str(v) for k, v in ARGUMENTS.items()},
+        **provenance,
+        "si_sdr_improvement_by_song_db": scores.by_song(HELD_OUT_SEEDS),
+    }
     write_text(options.out / "results.json", json.dumps(described, indent=2) + "\n")
     log.write("exported", bytes=size, complete=complete, **scores.as_dict())
     return complete and scores.reaches_target, path
