@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 
 from harness.mil.ops.image import sampling_grid
+from harness.mil.ops.indexing import from_start
 from harness.mil.ops.registry import Tensor, operation
 
 _Fold = Callable[[Tensor, int], Tensor]
@@ -167,19 +168,8 @@ def crop_resize(
         sampling_mode: as in ``resize_bilinear``, the box being what is resized.
         pad_value: value outside the image.
     """
-    batch, channels, height, width = x.shape
-    if roi is None and boxes is None:
-        raise ValueError("crop_resize needs roi or boxes")
-    numbers = (boxes if roi is None else roi.reshape(roi.shape[0], -1)).double()
-    count = numbers.shape[0]
-    images = torch.arange(count, device=x.device) if box_indices is None else box_indices.long()
-    leading: tuple[int, ...] = (count,)
-    if roi is not None and numbers.shape[1] == 4:
-        leading = (count, batch)
-        images = torch.arange(batch, device=x.device).repeat(count)
-        numbers = numbers.repeat_interleave(batch, 0)
-    elif roi is not None:
-        leading, images, numbers = (count, 1), numbers[:, 0].long(), numbers[:, 1:]
+    channels, height, width = x.shape[1:]
+    leading, images, numbers = _which(x, roi, boxes, box_indices)
     rows, columns = _edges(numbers * spatial_scale, box_coordinate_mode)
     if normalized_coordinates:
         rows, columns = rows * (height - 1), columns * (width - 1)
@@ -189,6 +179,25 @@ def crop_resize(
     values = _sample(x[images], y, across, "bilinear", pad_value)
     values = torch.where(inside.unsqueeze(1), values, pad_value)
     return values.reshape(*leading, channels, target_height, target_width)
+
+
+def _which(
+    x: Tensor, roi: Tensor | None, boxes: Tensor | None, box_indices: Tensor | None
+) -> tuple[tuple[int, ...], Tensor, Tensor]:
+    """Return the result's first axes, and for each box of all its image and its numbers [n, 4]."""
+    if boxes is not None:
+        count = boxes.shape[0]
+        default = torch.arange(count, device=x.device)
+        images = default if box_indices is None else box_indices
+        return (count,), from_start(images, x.shape[0], True), boxes.double()
+    if roi is None:
+        raise ValueError("crop_resize needs roi or boxes")
+    count, batch = roi.shape[0], x.shape[0]
+    numbers = roi.reshape(count, -1).double()
+    if numbers.shape[1] == 4:
+        images = torch.arange(batch, device=x.device).repeat(count)
+        return (count, batch), images, numbers.repeat_interleave(batch, 0)
+    return (count, 1), from_start(numbers[:, 0], batch, True), numbers[:, 1:]
 
 
 def _edges(boxes: Tensor, mode: str) -> tuple[Tensor, Tensor]:

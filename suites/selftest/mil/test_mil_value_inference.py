@@ -17,7 +17,7 @@ from suites.ops.cases import Case, all_cases
 from suites.ops.inference import FOLDED_WRONGLY, inferred_values, inferring_types
 from suites.ops.packages import actual_outputs
 
-DRAWS = 3
+DRAWS = 2
 
 # Types whose value inference can't be compared with an executed result, each with its reason.
 NOT_COMPARED = {
