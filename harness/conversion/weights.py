@@ -236,4 +236,4 @@ def _equal(expected: Numbers, actual: Numbers) -> npt.NDArray[np.bool_]:
         rounded = expected.astype(np.float16)
     # coremltools lets nothing vanish: what would round to zero becomes the smallest number.
     kept = (rounded == 0) & (expected != 0) & (actual == np.copysign(_SMALLEST, expected))
-    return (actual == rounded) | kept
+    return np.asarray((actual == rounded) | kept)
