@@ -17,9 +17,10 @@ import torch
 
 from harness.errors import ExecutionError
 from harness.mil.assignment import Assignment, assignment
+from harness.mil.constants import ReadArray, read_literal
 from harness.mil.numerics import Numerics
 from harness.mil.ops.registry import Context
-from harness.mil.plan import Argument, Plan, ReadArray, Source, Step, read_literal
+from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.program import Operation
 from harness.mil.schedule import Schedule, ScheduledStep
 from harness.mil.types import (

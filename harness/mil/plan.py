@@ -12,31 +12,26 @@ outside is captured: the operation then counts as reading it, so that it lives l
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 import harness.mil.ops  # noqa: F401  (registers the operations)
-from harness.errors import PackageError, UnsupportedOperationError
+from harness.errors import PackageError
+from harness.mil.constants import ReadArray, labels_of, literal_of
 from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, find
+from harness.mil.plan_checks import check_passed_types, check_signature, check_type
 from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
 from harness.mil.types import (
     DataType,
-    DictionaryType,
     ListType,
     StateType,
     TensorType,
     ValueType,
     element_type,
 )
-
-ReadArray = Callable[[Constant], np.ndarray]
-
-# No model holds a single value of this size; a broken or hostile file can declare one.
-_MAX_VALUE_BYTES = 1 << 34
 
 
 class Source(enum.Enum):
@@ -135,16 +130,7 @@ def build_plan(function: Function, read: ReadArray) -> Plan:
     """
     builder = _Builder(function, function.block, read)
     plan = _plan_block(builder, function.inputs, f"function {function.name!r}")
-    for kind, names, allowed in (
-        ("takes", plan.inputs, (TensorType, StateType)),
-        ("returns", plan.outputs, (TensorType, DictionaryType)),
-    ):
-        for name in names:
-            type = plan.types[plan.slots[name]]
-            if not isinstance(type, allowed):
-                raise UnsupportedOperationError(
-                    f"function {function.name!r} {kind} {name!r}, a {type}; the executor can't"
-                )
+    check_signature(plan)
     return plan
 
 
@@ -183,7 +169,7 @@ class _Builder:
         self.constants = self.block.constants
 
     def slot(self, variable: Variable, owner: object) -> int:
-        _check_type(variable.type, f"{owner}: value {variable.name!r}")
+        check_type(variable.type, f"{owner}: value {variable.name!r}")
         self.slots[variable.name] = len(self.types)
         self.types.append(variable.type)
         return self.slots[variable.name]
@@ -230,7 +216,7 @@ class _Builder:
             moves_exactly=self._moves_exactly(definition, arguments, outputs),
             blocks=blocks,
         )
-        self._check_passed_types(step)
+        check_passed_types(step, self.types)
         return step
 
     def _argument(self, operation: Operation, parameter: Parameter) -> Argument:
@@ -244,8 +230,9 @@ class _Builder:
             slots = tuple(self._value(operation, name, i, b, kind) for i, b in enumerate(bindings))
             return Argument(name, Source.SLOTS, slots, kind)
         if kind is Kind.LABELS:
-            labels = tuple(x for b in bindings for x in self._labels(operation, name, b))
-            return Argument(name, Source.LITERAL, labels, kind)
+            known = [self._known(binding) for binding in bindings]
+            found = labels_of(known, self.read, f"operation {operation}: input {name!r}")
+            return Argument(name, Source.LITERAL, found, kind)
         if len(bindings) != 1:
             raise PackageError(
                 f"operation {operation}: input {name!r} is bound to {len(bindings)} values, not 1"
@@ -257,7 +244,8 @@ class _Builder:
         if constant is None:
             slot = self._value(operation, name, 0, bindings[0], Kind.TENSOR)
             return Argument(name, Source.READ, slot, kind)
-        return Argument(name, Source.LITERAL, self._literal(operation, name, kind, constant), kind)
+        literal = literal_of(constant, kind, self.read, f"operation {operation}: input {name!r}")
+        return Argument(name, Source.LITERAL, literal, kind)
 
     def _known(self, binding: Binding) -> Constant | None:
         if isinstance(binding, Constant):
@@ -279,38 +267,6 @@ class _Builder:
         if is_text or not isinstance(held, _HOLDS[kind]):
             raise PackageError(f"operation {operation}: input {name!r} is {held}, not {kind.value}")
         return slot
-
-    def _labels(self, operation: Operation, name: str, binding: Binding) -> tuple[str | int, ...]:
-        constant = self._known(binding)
-        if constant is None:
-            raise PackageError(f"operation {operation}: input {name!r} must be a constant")
-        value = constant.value
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, tuple):
-            labels: list[str | int] = []
-            for item in value:
-                if isinstance(item, Constant):
-                    labels += self._labels(operation, name, item)
-                else:
-                    labels.append(str(item))
-            return tuple(labels)
-        array = self.read(constant)
-        if array.dtype.kind not in "iu":
-            raise PackageError(f"operation {operation}: input {name!r} must hold integers")
-        return tuple(int(number) for number in array.reshape(-1))
-
-    def _literal(self, operation: Operation, name: str, kind: Kind, constant: Constant) -> Any:
-        if kind is Kind.STRING:
-            if not isinstance(constant.value, str):
-                raise PackageError(f"operation {operation}: input {name!r} must be a string")
-            return constant.value
-        if not isinstance(constant.type, TensorType) or constant.type.dtype is DataType.STRING:
-            raise PackageError(f"operation {operation}: input {name!r} is no tensor of numbers")
-        try:
-            return read_literal(self.read(constant), kind)
-        except ValueError as error:
-            raise PackageError(f"operation {operation}: input {name!r} {error}") from error
 
     def _round_default(
         self, operation: Operation, argument: Argument, all_: list[Argument]
@@ -334,44 +290,13 @@ class _Builder:
         if definition.effect is Effect.COMPUTE:
             return False
         if definition.effect in (Effect.ALIAS, Effect.WRITE):
-            return True  # `_check_passed_types` sees to it that element types agree
+            return True  # `check_passed_types` sees to it that element types agree
         read = [slot for a in arguments if a.kind.is_value for slot in a.slots]
         return len(self._floating(read)) <= 1 and self._floating(outputs) <= self._floating(read)
 
     def _floating(self, slots: Collection[int]) -> set[DataType]:
         dtypes = {element_type(self.types[slot]) for slot in slots}
         return {dtype for dtype in dtypes if dtype is not None and dtype.is_floating}
-
-    def _check_passed_types(self, step: Step) -> None:
-        """Check element types where values pass through unrounded: blocks, lists and states."""
-        if step.definition.takes_blocks:
-            self._check_blocks(step)
-        elif step.definition.effect in (Effect.ALIAS, Effect.WRITE):
-            read = [slot for a in step.arguments if a.kind.is_value for slot in a.slots]
-            found = {element_type(self.types[slot]) for slot in (*read, *step.outputs)}
-            if len(found) > 1:
-                raise PackageError(
-                    f"operation {step.operation} mixes the element types "
-                    f"{', '.join(sorted(map(str, found)))}, but can only pass values on"
-                )
-
-    def _check_blocks(self, step: Step) -> None:
-        passed = [a for a in step.arguments if a.kind is Kind.VALUES]
-        given = [element_type(self.types[slot]) for a in passed for slot in a.slots]
-        declared = [element_type(type) for type in step.types]
-        # The first block of a loop is its condition; all others give the operation's results.
-        conditions = 1 if passed else 0
-        if len(step.blocks) != 2:
-            raise PackageError(f"operation {step.operation} has {len(step.blocks)} blocks, not 2")
-        for number, block in enumerate(step.blocks):
-            takes = [element_type(block.types[slot]) for slot in block.inputs.values()]
-            gives = [element_type(block.types[block.slots[name]]) for name in block.outputs]
-            expected = [DataType.BOOL] if number < conditions else declared
-            if takes != given or gives != expected:
-                raise PackageError(
-                    f"operation {step.operation}: block {number} goes from {_listed(takes)} to "
-                    f"{_listed(gives)}, but must go from {_listed(given)} to {_listed(expected)}"
-                )
 
 
 _HOLDS: dict[Kind, tuple[type, ...]] = {
@@ -381,49 +306,3 @@ _HOLDS: dict[Kind, tuple[type, ...]] = {
     Kind.STATE: (StateType,),
     Kind.VALUES: (TensorType, ListType),
 }
-
-
-def _listed(types: Sequence[DataType | None]) -> str:
-    return f"({', '.join(map(str, types))})"
-
-
-def _check_type(type: ValueType, owner: str) -> None:
-    if isinstance(type, ListType):
-        _check_type(type.element, owner)
-    elif isinstance(type, StateType):
-        _check_type(type.wrapped, owner)
-    elif isinstance(type, TensorType):
-        if type.is_static and type.count * type.dtype.bits > 8 * _MAX_VALUE_BYTES:
-            raise PackageError(
-                f"{owner} is declared as {type}, more than {_MAX_VALUE_BYTES >> 30} GiB; "
-                "the package is broken or hostile"
-            )
-    elif not isinstance(type, DictionaryType):
-        raise UnsupportedOperationError(f"{owner} is a {type}; the executor handles no tuples")
-
-
-def read_literal(array: np.ndarray, kind: Kind) -> Any:
-    """Return ``array`` as the Python value that a parameter of ``kind`` takes.
-
-    Raises:
-        ValueError: the number of elements or the type does not fit.
-    """
-    if kind in (Kind.INTS, Kind.BOOLS):
-        if array.ndim > 1:
-            raise ValueError(f"must be a vector, not of shape {list(array.shape)}")
-        convert = _integer if kind is Kind.INTS else bool
-        return tuple(convert(value) for value in array.reshape(-1).tolist())
-    if array.size != 1:
-        raise ValueError(f"must be a single value, not of shape {list(array.shape)}")
-    value = array.reshape(()).item()
-    if kind is Kind.FLOAT:
-        return float(value)
-    if kind is Kind.BOOL:
-        return bool(value)
-    return _integer(value)
-
-
-def _integer(value: float) -> int:
-    if not math.isfinite(value) or int(value) != value:
-        raise ValueError(f"must be an integer, not {value}")
-    return int(value)

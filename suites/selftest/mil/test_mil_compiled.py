@@ -201,7 +201,8 @@ def test_numbers_survive_bit_by_bit(data, dtype, old):
     assert found.value.dtype == array.dtype
     np.testing.assert_array_equal(found.value, array)
     if array.dtype.kind == "f":
-        np.testing.assert_array_equal(np.signbit(found.value), np.signbit(array))
+        signed = ~np.isnan(array)  # the sign of what is no number is not written
+        np.testing.assert_array_equal(np.signbit(found.value)[signed], np.signbit(array)[signed])
 
 
 @settings(max_examples=100, deadline=None)
