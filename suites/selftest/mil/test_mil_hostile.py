@@ -160,24 +160,6 @@ def test_deep_nesting_is_refused(packages, tmp_path):
         mil.load(rewrite_model(copy, bury))
 
 
-def test_many_blocks_take_no_quadratic_time(packages, tmp_path):
-    """20,000 names, 4,000 blocks that see them all: copying the names each time takes minutes."""
-
-    def widen(message):
-        block = next(iter(message.mlProgram.functions["main"].block_specializations.values()))
-        constant = next(o for o in block.operations if o.type == "const")
-        for number in range(20_000):
-            made = block.operations.add()
-            made.CopyFrom(constant)
-            made.outputs[0].name = f"c{number}"
-        for number in range(4_000):
-            block.operations.add(type="cond").blocks.add(outputs=[f"c{number}"])
-
-    copy = remade(packages, "network", tmp_path)
-    with pytest.raises(PackageError, match="lacks its required input 'pred'"):
-        mil.load(rewrite_model(copy, widen))
-
-
 def huge_bodies(mb, x):
     """Operations whose results would not fit into any machine, by constants and by values."""
     many = np.int32(2**31 - 1)
