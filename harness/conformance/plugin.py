@@ -11,6 +11,7 @@ its own.
 from __future__ import annotations
 
 import datetime
+import gc
 import random
 import time
 import zlib
@@ -74,6 +75,11 @@ class Worker:
         dropped = [item for item in items if item.nodeid not in chosen]
         items[:] = [item for item in items if item.nodeid in chosen]
         self._config.hook.pytest_deselected(items=dropped)
+
+    def pytest_collection_finish(self) -> None:
+        """Let the garbage collector forget what stays: each conversion calls it to run in full."""
+        gc.collect()
+        gc.freeze()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
