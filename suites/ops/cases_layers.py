@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy import special
 
-from suites.ops.cases import Case, normal, positive
+from suites.ops.cases import Case, integers, normal, positive
 
 
 def conv(x, weight, bias=None, strides=None, pad_type="valid", pad=None, dilations=None, groups=1):
@@ -197,6 +197,20 @@ PRODUCTS = [
         {"weight": normal(4, 6, seed=1), "bias": normal(4, seed=2)},
     ),
     Case("linear_vector", "linear", linear, {"x": normal(6)}, {"weight": normal(4, 6, seed=1)}),
+    Case(
+        "linear_integer_weight",
+        "linear",
+        linear,
+        {"x": normal(2, 5, 6)},
+        {"weight": integers(-9, 9, 4, 6), "bias": integers(-9, 9, 4)},
+    ),
+    Case(
+        "matmul_integer_factor",
+        "matmul",
+        matmul,
+        {"x": normal(2, 3, 4)},
+        {"y": integers(-9, 9, 4, 6)},
+    ),
     Case("matmul", "matmul", matmul, {"x": normal(2, 1, 3, 4), "y": normal(5, 4, 6, seed=1)}),
     Case(
         "matmul_transposed",

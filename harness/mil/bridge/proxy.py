@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.errors import ParityError
+from harness.errors import ExecutionError, ParityError
 from harness.mil.bridge.ledger import Ledger, Loading
 from harness.mil.bridge.values import Input, Output, read_array, show_array
 from harness.mil.model import Model, load
@@ -89,6 +89,11 @@ class ModelProxy:
         held = None if state is None else state.held
         try:
             results = self._model.predict(arrays, state=held)
+        except ExecutionError as error:
+            # In Core ML's words, which scripts and coremltools' tests look for.
+            raise RuntimeError(
+                f"Unable to compute the prediction using ML Program: {error}"
+            ) from error
         except ParityError as error:
             raise RuntimeError(str(error)) from error
         shown = {name: self._outputs[name].show(value) for name, value in results.items()}

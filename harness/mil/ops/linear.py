@@ -1,6 +1,7 @@
 """Matrix products.
 
-Source: ``converters/mil/mil/ops/defs/{iOS15,iOS17}/linear.py`` of coremltools.
+Source: ``converters/mil/mil/ops/defs/{iOS15,iOS17}/linear.py`` of coremltools. From iOS 17 on one
+factor may hold integers where the other does not; they meet in the wider type.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from harness.mil.ops.registry import Tensor, Tensors, operation
 @operation("linear")
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x`` [..., D_in] times the transpose of ``weight`` [D_out, D_in], plus ``bias`` [D_out]."""
+    if x.dtype is not weight.dtype:
+        x, weight = _in_one_type(x, weight)
+    if bias is not None and bias.dtype is not x.dtype:
+        bias = bias.to(x.dtype)
     return functional.linear(x, weight, bias)
 
 
@@ -24,6 +29,8 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
         x = x.mT
     if transpose_y and y.ndim > 1:
         y = y.mT
+    if x.dtype is not y.dtype:
+        x, y = _in_one_type(x, y)
     return torch.matmul(x, y)
 
 
@@ -34,3 +41,8 @@ def einsum(values: Tensors, equation: str) -> Tensor:
     left, output = equation.replace(" ", "").split("->")
     first, second = left.split(",")
     return torch.einsum(f"{first},{second}->{output}", x, y)
+
+
+def _in_one_type(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    common = torch.result_type(x, y)
+    return x.to(common), y.to(common)
