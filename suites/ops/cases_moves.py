@@ -244,6 +244,21 @@ IMAGES = [
         upscale_factor=2,
         tensors={"x": normal(2, 12, 3, 2)},
     ),
+    # Where nothing has to move, the result may be the input's own memory.
+    move(
+        "depth_to_space_single",
+        "depth_to_space",
+        depth_to_space,
+        block_size=2,
+        tensors={"x": normal(1, 4, 1, 1)},
+    ),
+    move(
+        "space_to_depth_single",
+        "space_to_depth",
+        space_to_depth,
+        block_size=2,
+        tensors={"x": normal(1, 1, 2, 2)},
+    ),
     move(
         "pixel_unshuffle",
         "pixel_unshuffle",
