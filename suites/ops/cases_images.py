@@ -372,7 +372,7 @@ def suppress(boxes, scores, iou_threshold, max_boxes, per_class_suppression, sco
                 overlap(boxes[item, box], boxes[item, other]) <= iou_threshold for other in rivals
             ):
                 kept.append(box)
-        kept = kept[:max_boxes]
+        kept = kept[:max_boxes] or [int(scores[item].max(-1).argmax())]
         for place, box in enumerate(kept):
             chosen[0][item, place], chosen[1][item, place] = boxes[item, box], scores[item, box]
             indices[item, place] = box
@@ -396,6 +396,33 @@ DETECTIONS = [
         suppress,
         {"boxes": DETECTED, "scores": SCORES},
         params=SUPPRESSION | {"score_threshold": 0.25},
+        exact=True,
+        opset="iOS16",
+    ),
+    Case(
+        "non_maximum_suppression_none_survives",
+        "non_maximum_suppression",
+        suppress,
+        {"boxes": DETECTED, "scores": SCORES},
+        params=SUPPRESSION | {"score_threshold": 100.0},
+        exact=True,
+        opset="iOS16",
+    ),
+    Case(
+        # As coremltools' own smoke test has it, which runs only where TensorFlow is installed.
+        "non_maximum_suppression_published",
+        "non_maximum_suppression",
+        lambda boxes, scores, **_: (boxes[:, 1:3], scores[:, 1:3], [[1, 2]], [2]),
+        {
+            "boxes": np.arange(4.0).repeat(4).reshape(1, 4, 4),
+            "scores": np.array([[[-3.5], [9.4], [2.3], [0.7]]]),
+        },
+        params={
+            "iou_threshold": 0.2,
+            "score_threshold": 0.4,
+            "max_boxes": 2,
+            "per_class_suppression": True,
+        },
         exact=True,
         opset="iOS16",
     ),
