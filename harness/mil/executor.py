@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -38,6 +38,8 @@ from harness.mil.values import FAILURES, Cell, TensorList, Value, allocating
 MAX_BLOCK_RUNS = 2_000_000
 
 Observer = Callable[[Operation, tuple[torch.Tensor, ...]], None]
+Values: TypeAlias = Sequence[Any] | Mapping[int, Any]
+"""What each slot holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +125,25 @@ class Executable:
             del results, out
         return {slot: values[slot] for slot in schedule.kept}
 
+    def call(self, step: Step, values: Values) -> tuple[Any, ...]:
+        """Return what one step without blocks makes of ``values``: in carrier types, rounded.
+
+        For tools that go their own way through a plan.
+
+        Args:
+            step: of this executable's plan, or one that differs from it in its arguments.
+            values: what each slot holds that the step reads.
+
+        Raises:
+            ExecutionError: the operation failed, or its result is not what the program declares.
+        """
+        run = _Run(None, assignment(self.numerics, None))
+        return self._call(ScheduledStep(step, None, ()), values, None, run)
+
     def _call(
         self,
         scheduled: ScheduledStep,
-        values: list[Any],
+        values: Values,
         out: torch.Tensor | None,
         run: _Run,
     ) -> tuple[Any, ...]:
@@ -153,7 +170,7 @@ class Executable:
             raise ExecutionError(_failure(step, keywords, error)) from error
 
     def _run_block(
-        self, schedule: Schedule, outer: list[Any], run: _Run, *arguments: Value
+        self, schedule: Schedule, outer: Values, run: _Run, *arguments: Value
     ) -> tuple[Value, ...]:
         """Return the block's results for ``arguments``, with the enclosing values at hand."""
         run.blocks += 1
@@ -277,7 +294,7 @@ def address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _fetch(argument: Argument, values: list[Any]) -> Any:
+def _fetch(argument: Argument, values: Values) -> Any:
     if argument.source is Source.LITERAL:
         return argument.payload
     if argument.source is Source.SLOT:

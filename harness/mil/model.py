@@ -150,7 +150,7 @@ class Model:
                 tensors[feature.name] = chosen.from_numpy(given, feature.dtype)
         results = self.run(tensors, state=state, taps=names, numerics=chosen)
         foreign = {address(tensor) for tensor in tensors.values()}
-        foreign.update(self._executable(chosen, torch.device("cpu")).memory)
+        foreign.update(self.executable(chosen, torch.device("cpu")).memory)
         if state is not None:
             foreign.update(
                 address(cell.value) for cell in state.cells(chosen, torch.device("cpu")).values()
@@ -209,7 +209,7 @@ class Model:
         device = next(iter(inputs.values())).device if inputs else torch.device("cpu")
         cells = self._cells(state, chosen, device)
         values = self._values(inputs, cells, chosen, device)
-        executable = self._executable(chosen, device)
+        executable = self.executable(chosen, device)
         assign = assignment(chosen, operation_numerics)
         schedule = self._schedule(frozenset(slots), reuse=not differentiable)
         with contextlib.nullcontext() if differentiable else torch.no_grad():
@@ -285,7 +285,8 @@ class Model:
                         "Model.run, which sees it each time"
                     )
 
-    def _executable(self, numerics: Numerics, device: torch.device) -> Executable:
+    def executable(self, numerics: Numerics, device: torch.device) -> Executable:
+        """Return what runs the plan, for tools that go their own way through it."""
         key = (numerics, str(device))
         if key not in self._executables:
             read = self.package.constants.array

@@ -69,7 +69,7 @@ def test_reuse_changes_nothing(make_package, choices, data):
     expected = model.run({"x": x}, taps="all", differentiable=True)
     names = sorted(expected)
     taps = data.draw(st.lists(st.sampled_from(names), max_size=3, unique=True))
-    executable = model._executable(mil.get_numerics("storage"), x.device)
+    executable = model.executable(mil.get_numerics("storage"), x.device)
     constants = {slot: tensor.clone() for slot, tensor in executable.constants.items()}
     for chosen in (taps, "all", ()):
         for _ in range(2):
