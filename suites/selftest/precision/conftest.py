@@ -14,6 +14,7 @@ from demucs.htdemucs import HTDemucs
 
 from harness import mil
 from harness._coremltools import import_coremltools
+from harness.audio import spectrogram_from_waveform
 from harness.conversion import TracedModel, convert_to_coreml, load_recipe, trace_inner_model
 from harness.precision import VirtualPrecision
 from harness.subjects.surgery import extract_inner_model
@@ -111,13 +112,14 @@ def narrow(narrow_path: Path) -> VirtualPrecision:
     return VirtualPrecision(mil.load(narrow_path))
 
 
-@pytest.fixture(scope="session")
-def music(narrow_trace: TracedModel) -> dict[str, torch.Tensor]:
-    """A tone in noise, as audio and spectrogram."""
-    from harness.audio import spectrogram_from_waveform
-
-    generator = np.random.default_rng(2)
-    length = narrow_trace.audio_shape[-1]
+def tone_in_noise(length: int, seed: int) -> dict[str, torch.Tensor]:
+    """Return the inputs of a network for a tone in noise."""
+    generator = np.random.default_rng(seed)
     tone = 0.2 * np.sin(0.05 * np.arange(length) + np.arange(2)[:, None])
     audio = torch.from_numpy(tone + 0.1 * generator.standard_normal((2, length))).float()[None]
     return {"spectrogram": spectrogram_from_waveform(audio), "audio": audio}
+
+
+@pytest.fixture(scope="session")
+def music(narrow_trace: TracedModel) -> dict[str, torch.Tensor]:
+    return tone_in_noise(narrow_trace.audio_shape[-1], seed=2)
