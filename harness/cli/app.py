@@ -18,6 +18,7 @@ from harness.cli import (
     convert,
     doctor,
     golden,
+    lab,
     predict,
     report,
     separate,
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (doctor, convert, predict, check, separate, report, conformance):
+for module in (doctor, convert, predict, check, separate, lab, report, conformance):
     module.register(app)
 app.add_typer(golden.app, name="golden")
 

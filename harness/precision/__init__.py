@@ -1,10 +1,48 @@
 """The precision lab: what FP16 costs, operation by operation, and the least FP32 that is enough.
 
-`VirtualPrecision` gives a model in FP32 any precision without converting it.
+`VirtualPrecision` gives a model in FP32 any precision without converting it. `measure_sensitivity`
+says what each operation adds to the output error, `Tuner` finds the cheapest set of FP32 operations
+that reaches a target.
 """
 
 from __future__ import annotations
 
+from harness.precision.costs import COST_KINDS, CostKind, fp32_share, operation_costs
+from harness.precision.measures import (
+    AllStemsMeasure,
+    Measure,
+    OutputMeasure,
+    StemMeasure,
+    ToleranceMeasure,
+    stem_measures,
+)
+from harness.precision.sensitivity import Sensitivity, Share, measure_sensitivity
+from harness.precision.tune import Goal, Trial, Tuner, Tuning, complete
+from harness.precision.tuned import selector_source, tuned_recipe
 from harness.precision.virtual import Choice, VirtualPrecision, operation_name
 
-__all__ = ["Choice", "VirtualPrecision", "operation_name"]
+__all__ = [
+    "COST_KINDS",
+    "AllStemsMeasure",
+    "Choice",
+    "CostKind",
+    "Goal",
+    "Measure",
+    "OutputMeasure",
+    "Sensitivity",
+    "Share",
+    "StemMeasure",
+    "ToleranceMeasure",
+    "Trial",
+    "Tuner",
+    "Tuning",
+    "VirtualPrecision",
+    "complete",
+    "fp32_share",
+    "measure_sensitivity",
+    "operation_costs",
+    "operation_name",
+    "selector_source",
+    "stem_measures",
+    "tuned_recipe",
+]

@@ -1,0 +1,222 @@
+"""``parity sensitivity`` and ``parity tune``: what FP16 costs, and how little FP32 is enough."""
+
+from __future__ import annotations
+
+import json as json_module
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.atomic import write_text
+from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.errors import ParityError
+from harness.profiles import GOLDEN_ROOT
+from harness.verdicts import EXIT_CODES, Verdict
+
+if TYPE_CHECKING:
+    from harness.precision import Sensitivity, Tuning
+
+Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
+Cases = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
+]
+Package = Annotated[
+    Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
+]
+Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "sensitivity",
+        epilog="Example: parity sensitivity mini --precision mixed --case song --case noise",
+    )(sensitivity)
+    app.command(
+        "tune",
+        epilog="Example: parity tune mini --min-snr 60 --case song --case noise --out mini.toml",
+    )(tune)
+
+
+def sensitivity(
+    subject: Subject,
+    precision: Annotated[
+        str, typer.Option(help="Recipe whose FP16 operations are looked at: a name or TOML file.")
+    ] = "fp16",
+    probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 4,
+    case: Cases = None,
+    package: Package = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Write the whole document here.")
+    ] = None,
+    golden_root: Root = GOLDEN_ROOT,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
+    from harness.conversion import load_recipe
+    from harness.precision import (
+        AllStemsMeasure,
+        OutputMeasure,
+        measure_sensitivity,
+        stem_measures,
+    )
+    from harness.workbench import subject_sources
+    from harness.workbench.lab import lab_inputs, open_lab
+
+    recipe = load_recipe(precision)
+    stems = subject_sources(subject)
+    inputs = lab_inputs(subject, case or ["song"], golden_root, device)
+    log.print(f"opening {subject}")
+    with open_lab(subject, package) as lab, progress("probing") as advance:
+        found = measure_sensitivity(
+            lab,
+            inputs,
+            [
+                AllStemsMeasure(stems),
+                *stem_measures(stems),
+                OutputMeasure("freq"),
+                OutputMeasure("time"),
+            ],
+            choice=lab.by_recipe(recipe),
+            subject=subject,
+            precision=recipe.name,
+            probes=probes,
+            advance=advance,
+        )
+    document = found.to_dict()
+    _write(target, document)
+    if json:
+        print_json(document)
+        return
+    _print_sensitivity(found)
+
+
+def _print_sensitivity(found: Sensitivity) -> None:
+    measure = found.measures[0]
+    total = sum(share.mean[measure] for share in found.operations) or 1.0
+    rows = [
+        (
+            share.operation,
+            share.type,
+            share.module or "",
+            f"{100 * share.mean[measure] / total:.2f} %",
+            _level(share.mean[measure]),
+            f"{share.deviation_db[measure]:.1f}",
+        )
+        for share in found.ranked(measure)[:20]
+    ]
+    columns = ("operation", "type", "module", "share", "SNR alone", "± dB")
+    print_table(f"{found.subject} in {found.precision}: error of {measure}", columns, rows)
+    for title, key in (("type", lambda s: s.type), ("module", lambda s: _stage(s.module))):
+        sums = [
+            (name or "-", f"{100 * value / total:.2f} %", _level(value))
+            for name, value in list(found.totals(measure, key).items())[:12]
+        ]
+        print_table(f"by {title}", (title, "share", "SNR alone"), sums, right=(1, 2))
+    levels = [
+        (name, decibels(predicted), decibels(found.measured_db.get(name)))
+        for name, predicted in found.predicted_db.items()
+    ]
+    print_table("the whole recipe", ("case/measure", "predicted", "virtual run"), levels)
+
+
+def _stage(module: str | None) -> str:
+    return ".".join((module or "").split(".")[:2])
+
+
+def _level(share: float) -> str:
+    return decibels(-10 * math.log10(share)) if share > 0 else "exact"
+
+
+def tune(
+    subject: Subject,
+    target: Annotated[Path, typer.Option("--out", help="The recipe to write (.toml).")],
+    min_snr: Annotated[float, typer.Option(help="dB, for every stem.")] = 60.0,
+    rtol: Annotated[float | None, typer.Option(help="Of every element of both branches.")] = None,
+    atol: Annotated[float | None, typer.Option(help="Likewise; give both or neither.")] = None,
+    every_second: Annotated[
+        bool, typer.Option(help="Demand the SNR of each channel's every second.")
+    ] = False,
+    margin: Annotated[float, typer.Option(help="dB above --min-snr, for inputs unseen.")] = 1.0,
+    max_fp32_share: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
+    probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
+    case: Cases = None,
+    package: Package = None,
+    golden_root: Root = GOLDEN_ROOT,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Find the cheapest set of FP32 operations that reaches a target, and write it as a recipe."""
+    from harness.errors import UnknownNameError
+    from harness.precision import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
+    from harness.workbench import subject_sources
+    from harness.workbench.lab import lab_inputs, open_lab
+
+    if target.suffix != ".toml":
+        raise ParityError(f"can't write a recipe as {target}: the name must end in .toml")
+    if (rtol is None) != (atol is None):
+        raise ParityError("give both --rtol and --atol, or neither")
+    kinds = {kind: kind for kind in COST_KINDS}
+    if cost not in kinds:
+        raise UnknownNameError("cost", cost, kinds)
+    goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
+    names = case or ["song", "noise"]
+    inputs = lab_inputs(subject, names, golden_root, device)
+    log.print(f"opening {subject}")
+    with open_lab(subject, package) as lab:
+        tuner = Tuner(lab, inputs, goal, subject_sources(subject), probes, report=log.print)
+        found = tuner.tune()
+        document = {"subject": subject, "cases": names, **found.to_dict()}
+        if found.best is not None:
+            recipe = tuned_recipe(lab, found, name=target.stem, subject=subject, cases=names)
+            write_text(target, recipe.to_toml())
+            write_text(target.with_suffix(".py"), selector_source(recipe))
+        _write(target.with_suffix(".json"), document)
+    if json:
+        print_json(document)
+    else:
+        _print_tuning(found, target)
+    verdict = Verdict.PASS if found.best is not None else Verdict.FAIL
+    raise typer.Exit(EXIT_CODES[verdict])
+
+
+def _print_tuning(found: Tuning, target: Path) -> None:
+    rows = [
+        (
+            len(trial.fp32),
+            f"{100 * trial.fp32_share:.2f} %",
+            decibels(min(trial.predicted_db.values(), default=math.inf)),
+            decibels(trial.worst_db),
+            f"{max(trial.worst_tolerance.values(), default=0.0):.2f}",
+            "yes" if trial.holds else "no",
+        )
+        for trial in sorted(found.trials, key=lambda trial: trial.fp32_share)
+    ]
+    columns = ("in FP32", "share", "predicted", "virtual run", "of tolerance", "holds")
+    print_table(f"sets that were tried ({found.goal.cost})", columns, rows)
+    if found.best is None:
+        out.print(f"not reached: {found.limit}", markup=False)
+    else:
+        out.print(f"recipe {target}, selector {target.with_suffix('.py')}", markup=False)
+
+
+def _write(target: Path | None, document: Mapping[str, Any]) -> None:
+    if target is not None:
+        write_text(target, json_module.dumps(_plain(document), indent=1, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

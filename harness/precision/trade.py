@@ -1,0 +1,141 @@
+"""The cheapest operations to keep in FP32 for an error within bounds.
+
+Minimise cost(x) such that error_m(x) <= bound_m for every measure m, where x says which operations
+run in FP32. Error and cost are sums over operations and over pairs of neighbours: a value is
+rounded unless its maker *and* its reader are in FP32, and a border between FP32 and FP16 costs a
+cast. With a price on each measure's error, what remains is to minimise
+
+    sum_k a_k x_k + b_k (1 - x_k) + sum_(r, c) p_rc x_r (1 - x_c) + q_rc |x_r - x_c|
+
+whose pairwise terms all favour agreement, so a minimum cut of a graph solves it exactly
+(Kolmogorov and Zabih, "What energy functions can be minimized via graph cuts?", 2004). The prices
+are found by bisection of their level, and by raising those of the measures that are violated most.
+What a common price leaves too tight, pruning gives back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+from harness.precision.parts import Parts
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+_LARGEST = 1 << 28  # capacities are whole numbers of 32 bits, and some add up
+_ROUNDS = 12
+_BISECTIONS = 24
+_LEAST_PRICE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What FP32 costs.
+
+    Attributes:
+        operations: of each operation of the parts in FP32, over FP16.
+        casts: of each edge of the parts, where only one side is in FP32.
+    """
+
+    operations: Array
+    casts: Array
+
+    def total(self, parts: Parts, wide: Mask) -> float:
+        """Return the cost of running ``wide`` in FP32."""
+        cost = float(self.operations[wide].sum())
+        if not parts.edges:
+            return cost
+        makers, readers = np.array(parts.edges).T
+        border = np.where(makers < 0, True, wide[makers]) != wide[readers]
+        return cost + float(self.casts[border].sum())
+
+
+def cheapest(parts: Parts, costs: Costs, bounds: Array) -> Mask:
+    """Return which operations to run in FP32, so that the predicted error is within ``bounds``.
+
+    Args:
+        parts: of the error.
+        costs: of FP32.
+        bounds: greatest error by measure; positive.
+    """
+    scaled = parts.scaled(1 / bounds)
+    best = np.ones(len(parts.operations), bool)
+    shares = np.ones(len(parts.measures)) / len(parts.measures)
+    for _ in range(_ROUNDS):
+        found = _at_prices(scaled, costs, shares)
+        error = scaled.error(found)
+        pruned = prune(scaled, costs, found)
+        if costs.total(parts, pruned) < costs.total(parts, best):
+            best = pruned
+        if error.max() == 0:
+            break
+        # The tightest bounds get dearer, those with room to spare cheaper.
+        shares = shares * np.maximum(error / error.max(), _LEAST_PRICE) ** 0.7
+        shares = shares / shares.sum()
+    return best
+
+
+def _at_prices(parts: Parts, costs: Costs, shares: Array) -> Mask:
+    """Return the cheapest solution within all bounds (of 1) that a level of prices gives."""
+    scale = max(costs.operations.sum() + costs.casts.sum(), 1e-30)
+    low, high = 1e-9, 1e9
+    best = np.ones(len(parts.operations), bool)
+    for _ in range(_BISECTIONS):
+        middle = (low * high) ** 0.5
+        wide = _cut(parts, costs, middle * scale * shares)
+        if parts.error(wide).max() <= 1:
+            best, high = wide, middle
+        else:
+            low = middle
+    return best
+
+
+def _cut(parts: Parts, costs: Costs, prices: Array) -> Mask:
+    """Return the exact minimum for ``prices``: a minimum cut between FP32 and FP16."""
+    size = len(parts.operations)
+    wide_end, narrow_end = size, size + 1
+    operations = np.arange(size)
+    ends = np.full(size, wide_end), np.full(size, narrow_end)
+    tails = [ends[0], operations]
+    heads = [operations, ends[1]]
+    capacities = [parts.own @ prices, costs.operations]
+    if parts.edges:
+        makers, readers = np.array(parts.edges).T
+        makers = np.where(makers < 0, wide_end, makers)
+        tails += [makers, readers]
+        heads += [readers, makers]
+        capacities += [parts.at_edges @ prices + costs.casts, costs.casts]
+    capacity = np.concatenate(capacities)
+    limit = max(float(costs.operations.sum() + costs.casts.sum()), 1e-30)
+    whole = np.ceil(np.minimum(capacity / limit, 1.0) * _LARGEST).astype(np.int32)
+    graph = csr_array(
+        coo_array((whole, (np.concatenate(tails), np.concatenate(heads))), shape=(size + 2,) * 2)
+    )
+    flow = maximum_flow(graph, wide_end, narrow_end).flow
+    residual = csr_array(graph - flow)
+    residual.eliminate_zeros()
+    reached = breadth_first_order(residual, wide_end, return_predecessors=False)
+    wide = np.zeros(size + 2, bool)
+    wide[reached] = True
+    return wide[:size]
+
+
+def prune(parts: Parts, costs: Costs, wide: Mask) -> Mask:
+    """Take operations out of ``wide`` as long as all bounds (of 1) hold and it gets cheaper."""
+    wide = wide.copy()
+    order = np.argsort(-costs.operations, kind="stable")
+    cost = costs.total(parts, wide)
+    for operation in order:
+        if not wide[operation]:
+            continue
+        wide[operation] = False
+        fewer = costs.total(parts, wide)
+        if fewer < cost and parts.error(wide).max() <= 1:
+            cost = fewer
+        else:
+            wide[operation] = True
+    return wide

@@ -1,0 +1,110 @@
+"""If these fail, ``parity tune`` writes a recipe that doesn't hold, or claims that none can."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from harness import mil
+from harness.conversion import convert_to_coreml
+from harness.conversion.recipes import parse_recipe
+from harness.precision import (
+    Goal,
+    Tuner,
+    VirtualPrecision,
+    complete,
+    operation_costs,
+    selector_source,
+    tuned_recipe,
+)
+
+STEMS = ("drums", "vocals")
+GOAL = Goal(75.0, margin_db=0.5)
+
+
+@pytest.fixture(scope="module")
+def tuned(narrow, music):
+    return Tuner(narrow, {"music": music}, GOAL, STEMS).tune()
+
+
+def test_the_target_is_reached_with_a_part_of_the_operations(tuned) -> None:
+    best = tuned.best
+    assert best is not None
+    assert best.worst_db > 75.5
+    assert best.fp32_share < 0.9
+    assert tuned.trials[0].fp32 == ()
+    assert not tuned.trials[0].holds
+    assert abs(min(best.predicted_db.values()) - best.worst_db) < 1.0
+
+
+def test_the_recipe_converts_to_what_was_measured(
+    tuned, narrow: VirtualPrecision, narrow_trace, music, tmp_path
+) -> None:
+    recipe = tuned_recipe(narrow, tuned, name="tuned", subject="narrow", cases=["music"])
+    assert parse_recipe(recipe.to_toml(), "written") == recipe
+    package = tmp_path / "tuned.mlpackage"
+    made = convert_to_coreml(narrow_trace, recipe=recipe, out=package, subject="narrow")
+    assert made.audit.verdict == "pass"
+    actual = mil.load(package).run(music)
+    virtual = narrow.model(narrow.by_recipe(recipe)).run(music)
+    assert all(torch.equal(actual[name], virtual[name]) for name in ("freq", "time"))
+
+
+def test_the_selector_needs_nothing_of_ours_and_decides_as_the_recipe_does(
+    tuned, narrow: VirtualPrecision
+) -> None:
+    class Value:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    class Operation:
+        def __init__(self, name: str) -> None:
+            self.name, self.outputs = "other", [Value(name)]
+
+    recipe = tuned_recipe(narrow, tuned, name="tuned", subject="narrow", cases=["music"])
+    namespace: dict = {}
+    exec(selector_source(recipe), namespace)
+    for operation in narrow.operations:
+        if operation.type != "split":
+            decided = namespace["op_selector"](Operation(operation.name))
+            assert decided is (recipe.decide(operation) == "fp16"), operation.name
+
+
+def test_a_limit_on_fp32_is_kept_and_named(narrow: VirtualPrecision, music) -> None:
+    goal = Goal(75.0, margin_db=0.5, max_fp32_share=0.01)
+    found = Tuner(narrow, {"music": music}, goal, STEMS).tune()
+    assert found.best is None
+    assert "1.0 % are allowed" in found.limit
+    document = json.loads(json.dumps(found.to_dict()))
+    assert (document["kind"], document["reached"]) == ("tuning", False)
+
+
+def test_a_tolerance_holds_for_every_element(small: VirtualPrecision, signal) -> None:
+    goal = Goal(20.0, rtol=1e-3, atol=1e-3, margin_db=0.0)
+    found = Tuner(small, {"noise": signal}, goal).tune()
+    assert found.best is not None
+    expected = small.base.run(signal)
+    actual = small.model(complete(small, frozenset(found.best.fp32))).run(signal)
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_a_movement_is_in_fp32_only_between_neighbours_in_fp32(small: VirtualPrecision) -> None:
+    assert complete(small, frozenset({"gelu"}))["rows"] == "fp16"
+    assert complete(small, frozenset({"mixed"}))["rows"] == "fp16"
+    assert complete(small, frozenset({"gelu", "mixed"}))["rows"] == "fp32"
+    assert complete(small, frozenset({"normal"}))["flat"] == "fp16"
+    assert complete(small, frozenset({"scaled"}))["flat"] == "fp32"  # an output is FP32
+
+
+@pytest.mark.parametrize("kind", ["bytes", "flops"])
+def test_costs_are_shares_of_the_whole(kind: str, small: VirtualPrecision) -> None:
+    costs = operation_costs(small.base.plan, kind)
+    assert sum(costs.values()) == pytest.approx(1.0)
+    if kind == "flops":
+        conv, linear = 2 * 6 * 40 * 4 * 3, 2 * 6 * 40 * 6
+        assert costs["conv"] / costs["mixed"] == pytest.approx(conv / linear)
+    assert np.isfinite(list(costs.values())).all()
