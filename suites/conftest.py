@@ -74,7 +74,7 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
         values: dict[str, Sequence[str]] = {
             "subject": (subject,),
             "case": [name for owner, name in work if owner == subject and belongs(known[name])],
-            "recipe": recipes,
+            "recipe": [name for name in recipes if load_recipe(name).is_for(subject)],
             "tap": inner_taps(subject) if "tap" in names else (),
             "branch": ("freq", "time"),
             "stem": subject_sources(subject),

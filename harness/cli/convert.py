@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table
-from harness.errors import PackageError
+from harness.errors import PackageError, RecipeError
 from harness.verdicts import EXIT_CODES, Verdict
 
 
@@ -41,6 +41,11 @@ def convert(
     from harness.subjects import extract_inner_model, load_subject
 
     recipe = load_recipe(precision)
+    if not recipe.is_for(subject):
+        raise RecipeError(
+            f"precision recipe {recipe.name!r} is for {', '.join(recipe.subjects)}: it names "
+            f"operations, and those of {subject} have other names; tune one with 'parity tune'"
+        )
     if target.suffix != ".mlpackage":
         raise PackageError(f"can't save a package as {target}: the name must end in .mlpackage")
     log.print(f"loading {subject}")

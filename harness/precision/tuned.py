@@ -35,6 +35,7 @@ def tuned_recipe(
             Rule(listed, types=(kind,), names=tuple(names))  # type: ignore[arg-type]
             for kind, names in sorted(by_type.items())
         ),
+        subjects=(subject.partition("@")[0],),
         description=(
             f"{subject}: SNR > {goal.min_snr_db:g} dB for {scope}{tolerance}, with "
             f"{100 * best.fp32_share:.1f} % of the {goal.cost} in FP32."

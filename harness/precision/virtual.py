@@ -267,11 +267,11 @@ class _Rewriter:
         held = self._types[binding]
         if not isinstance(held, TensorType) or not held.dtype.is_floating or held.dtype is wanted:
             return binding
-        key = (binding, wanted)
-        if key not in self._casts:
-            self._casts[key] = f"{binding}_to_{wanted}"
-            self._cast(binding, self._casts[key], operation.location, wanted)
-        return self._casts[key]
+        border = (binding, wanted)
+        if border not in self._casts:
+            self._casts[border] = f"{binding}_to_{wanted}"
+            self._cast(binding, self._casts[border], operation.location, wanted)
+        return self._casts[border]
 
     def _cast(self, source: str, target: str, location: Location, dtype: DataType) -> None:
         held = self._types[source]

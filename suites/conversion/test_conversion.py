@@ -75,7 +75,7 @@ def test_branch(
     parity: Recorder, golden: Golden, prediction: Prediction, labels: dict[str, str], branch: str
 ) -> None:
     actual = prediction.outputs[branch]
-    gating = load_recipe(labels["recipe"]).gating
+    gating = load_recipe(labels["recipe"]).must_pass("conversion")
     parity.compare(golden[branch], actual, "conversion", gating=gating, tensor=branch, **labels)
 
 

@@ -46,7 +46,7 @@ def test_stem(
     parity: Recorder, pair: tuple[np.ndarray, np.ndarray], labels: dict[str, str], stem: str
 ) -> None:
     """The whole stem, both channels together."""
-    gating = load_recipe(labels["recipe"]).gating
+    gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
     parity.compare(*pair, "end_to_end", gating=gating, stem=stem, **labels)
 
 
@@ -60,7 +60,7 @@ def test_channel(
 ) -> None:
     """One channel: a quiet one can be wrong while the loud one carries the stem's SNR."""
     expected, actual = (side[CHANNELS[channel]] for side in pair)
-    gating = load_recipe(labels["recipe"]).gating
+    gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
     parity.compare(
         expected, actual, "end_to_end", gating=gating, stem=stem, channel=channel, **labels
     )
@@ -79,7 +79,7 @@ def test_worst_second(
     else:
         second = (*place.index, slice(place.start, place.stop))
         outcome = compare(expected[second], actual[second], gate("end_to_end"))
-    gating = load_recipe(labels["recipe"]).gating
+    gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
     parity.record(outcome, "end_to_end", gating=gating, stem=stem, what="worst second", **labels)
 
 

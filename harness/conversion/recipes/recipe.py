@@ -99,10 +99,7 @@ class Rule:
         """Return the lines of this rule's TOML table."""
         lines = [f"precision = {_quote(self.precision)}"]
         for kind, patterns in self._kinds:
-            if len(patterns) == 1:
-                lines.append(f"{kind} = [{_quote(patterns[0])}]")
-            elif patterns:
-                lines += [f"{kind} = [", *(f"  {_quote(item)}," for item in patterns), "]"]
+            lines += _toml_list(kind, patterns)
         if self.optional:
             lines.append("optional = true")
         if self.reason:
@@ -123,6 +120,9 @@ class PrecisionRecipe:
         default: the precision of an operation that no rule matches.
         rules: in order; the last one that matches decides.
         gating: a run fails when a package made by this recipe fails. Others are only measured.
+        gates: the gates that it must pass if it is gating; empty means all. A recipe that is tuned
+            for the stems claims nothing about every element of the branches.
+        subjects: architectures that it is for; empty means any. Names of operations belong to one.
         description: one sentence for people.
         source: where the rules were published, or how they were found.
     """
@@ -131,6 +131,8 @@ class PrecisionRecipe:
     default: Precision
     rules: tuple[Rule, ...] = ()
     gating: bool = False
+    gates: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
     description: str = ""
     source: str = ""
 
@@ -152,6 +154,14 @@ class PrecisionRecipe:
             for kind, patterns in rule._kinds:
                 if "" in patterns:
                     raise RecipeError(f"{where}: key {kind!r} has an empty pattern")
+
+    def must_pass(self, gate: str) -> bool:
+        """Return whether a run rests on this recipe's passing ``gate``."""
+        return self.gating and (not self.gates or gate in self.gates)
+
+    def is_for(self, subject: str) -> bool:
+        """Return whether the recipe is meant for ``subject``, named as ``NAME[@WEIGHTS]``."""
+        return not self.subjects or subject.partition("@")[0] in self.subjects
 
     @property
     def is_uniform(self) -> bool:
@@ -179,6 +189,8 @@ class PrecisionRecipe:
             f"description = {_quote(self.description)}",
             f"source = {_quote(self.source)}",
             f"gating = {str(self.gating).lower()}",
+            *_toml_list("gates", self.gates),
+            *_toml_list("subjects", self.subjects),
             f"default = {_quote(self.default)}",
         ]
         for rule in self.rules:
@@ -266,6 +278,12 @@ def _ancestors(path: str) -> Iterable[str]:
 def _check_precision(where: str, value: str) -> None:
     if value not in PRECISIONS:
         raise RecipeError(f"{where}: expected one of {', '.join(PRECISIONS)}, found {value!r}")
+
+
+def _toml_list(key: str, items: Sequence[str]) -> list[str]:
+    if len(items) < 2:
+        return [f"{key} = [{_quote(item)}]" for item in items]
+    return [f"{key} = [", *(f"  {_quote(item)}," for item in items), "]"]
 
 
 def _quote(text: str) -> str:

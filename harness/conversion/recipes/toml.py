@@ -6,6 +6,8 @@ A file looks like this; only ``name`` and ``default`` are required::
     description = "..."
     source = "..."
     gating = false
+    gates = ["end_to_end"]
+    subjects = ["mini"]
     default = "fp16"
 
     [[rules]]
@@ -38,6 +40,8 @@ _RECIPE_KEYS = {
     "description": str,
     "source": str,
     "gating": bool,
+    "gates": list,
+    "subjects": list,
     "default": str,
     "rules": list,
 }
@@ -108,8 +112,9 @@ def parse_recipe(content: str, where: str) -> PrecisionRecipe:
         if not isinstance(entry, dict):
             raise RecipeError(f"{where}: rule {number}: expected a table, found {entry!r}")
         rules.append(_parse_rule(f"{where}: rule {number}", entry))
+    lists = {key: _strings(where, key, table[key]) for key in ("gates", "subjects") if key in table}
     try:
-        return PrecisionRecipe(**{**table, "rules": tuple(rules)})
+        return PrecisionRecipe(**{**table, **lists, "rules": tuple(rules)})
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
 
@@ -119,13 +124,16 @@ def _parse_rule(where: str, table: dict[str, Any]) -> Rule:
     for kind in ("types", "names", "modules"):
         if kind not in table:
             continue
-        items = table[kind]
-        if not items or not all(isinstance(item, str) for item in items):
-            raise RecipeError(
-                f"{where}: key {kind!r}: expected a list of one or more strings, found {items!r}"
-            )
-        table = {**table, kind: tuple(items)}
+        table = {**table, kind: _strings(where, kind, table[kind])}
     return Rule(**table)
+
+
+def _strings(where: str, key: str, items: list[Any]) -> tuple[str, ...]:
+    if not items or not all(isinstance(item, str) for item in items):
+        raise RecipeError(
+            f"{where}: key {key!r}: expected a list of one or more strings, found {items!r}"
+        )
+    return tuple(items)
 
 
 def _check_keys(

@@ -213,3 +213,20 @@ GOOD = 'name = "x"\ndefault = "fp16"\n'
 def test_a_malformed_recipe_names_file_rule_and_key(content: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse_recipe(content, "f.toml")
+
+
+def test_a_recipe_says_whose_it_is_and_what_it_must_pass() -> None:
+    recipe = parse_recipe(
+        'name = "x"\ndefault = "fp16"\ngating = true\ngates = ["end_to_end"]\nsubjects = ["mini"]',
+        "test",
+    )
+    assert parse_recipe(recipe.to_toml(), "written") == recipe
+    assert recipe.is_for("mini")
+    assert recipe.is_for("mini@seeded")
+    assert not recipe.is_for("htdemucs_6s")
+    assert recipe.must_pass("end_to_end")
+    assert not recipe.must_pass("conversion")
+    everything = parse_recipe('name = "y"\ndefault = "fp16"\ngating = true', "test")
+    assert everything.must_pass("conversion")
+    assert everything.is_for("anything")
+    assert not parse_recipe('name = "z"\ndefault = "fp16"', "test").must_pass("conversion")
