@@ -31,18 +31,11 @@ types, and the result is checked by `harness.mil.program.verify` like that of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
-import numpy as np
-
-from harness.errors import PackageError
 from harness.mil.program import (
     Binding,
-    BlobReference,
     Block,
-    Constant,
     Function,
     Location,
     Operation,
@@ -52,21 +45,7 @@ from harness.mil.program import (
     verify,
 )
 from harness.mil.text.lexer import Lexer
-from harness.mil.text.literals import Items, Number, Raw, Text, Truth, constant
-from harness.mil.types import (
-    MAX_RANK,
-    DataType,
-    DictionaryType,
-    ListType,
-    StateType,
-    TensorType,
-    TupleType,
-    ValueType,
-)
-
-# No program nests types, literals or blocks nearly as deeply.
-_MAX_DEPTH = 32
-_MAX_SIZE = 1 << 62
+from harness.mil.text.values import ValueParser
 
 # How text and protocol buffers spell the sets of operations.
 _OPSETS = {
@@ -76,8 +55,6 @@ _OPSETS = {
     "ios18": "CoreML8",
     "ios26": "CoreML9",
 }
-
-_Item = TypeVar("_Item")
 
 
 def parse_program(text: str) -> Program:
@@ -93,11 +70,7 @@ def parse_program(text: str) -> Program:
     return Program(functions)
 
 
-class _Parser:
-    def __init__(self, lexer: Lexer) -> None:
-        self.lexer = lexer
-        self.depth = 0
-
+class _Parser(ValueParser):
     def program(self) -> dict[str, Function]:
         lexer, functions = self.lexer, dict[str, Function]()
         lexer.expect("program")
@@ -193,144 +166,3 @@ class _Parser:
         if self.lexer.token.text in ("(", "<"):
             return self.value_after(word)
         return word
-
-    def attributes(self) -> dict[str, Constant]:
-        return self.named(self.value, "]") if self.lexer.accept("[") else {}
-
-    def value(self) -> Constant:
-        return self.value_after(self.lexer.word("a value"))
-
-    def value_after(self, word: str) -> Constant:
-        type = self.type_after(word)
-        self.lexer.expect("(")
-        if self.lexer.accept("BLOBFILE"):
-            return self.blob(type)
-        if self.lexer.accept(")"):
-            return self.constant(type, Items())
-        literal = self.literal()
-        self.lexer.expect(")")
-        return self.constant(type, literal)
-
-    def constant(self, type: ValueType, literal: Raw) -> Constant:
-        try:
-            return constant(type, literal)
-        except PackageError as error:
-            self.lexer.refuse(str(error))
-
-    def blob(self, type: ValueType) -> Constant:
-        self.lexer.expect("(")
-        where = self.named(self.value, ")")
-        self.lexer.expect(")")
-        path, offset = where.get("path"), where.get("offset")
-        if len(where) != 2 or path is None or offset is None:
-            self.lexer.refuse("BLOBFILE needs a path and an offset, and nothing else")
-        if not isinstance(path.value, str) or not isinstance(offset.value, np.ndarray):
-            self.lexer.refuse("the path of BLOBFILE must be a string and its offset a number")
-        if not isinstance(type, TensorType) or not type.is_static:
-            self.lexer.refuse(f"data in a file must be a fixed tensor, not {type}")
-        if offset.value.ndim or offset.value.dtype.kind not in "iu":
-            self.lexer.refuse("the offset of BLOBFILE must be one integer")
-        return Constant(type, BlobReference(path.value, int(offset.value)))
-
-    def literal(self) -> Raw:
-        lexer = self.lexer
-        if lexer.token.kind == "string":
-            return Text(lexer.string())
-        if lexer.token.text in ("true", "false"):
-            return Truth(lexer.advance().text)
-        for begin, end in (("[", "]"), ("(", ")"), ("{", "}")):
-            if lexer.accept(begin):
-                return Items(self.nested(partial(self.items, self.literal, end)))
-        return Number(lexer.number("a literal"))
-
-    def type(self) -> ValueType:
-        return self.type_after(self.lexer.word("a type"))
-
-    def type_after(self, word: str) -> ValueType:
-        return self.nested(partial(self.type_named, word))
-
-    def type_named(self, word: str) -> ValueType:
-        lexer = self.lexer
-        if word not in ("tensor", "list", "tuple", "dict", "state"):
-            return TensorType(self.element(word), ())
-        lexer.expect("<")
-        if word == "tuple":
-            return TupleType(self.items(self.type, ">"))
-        result: ValueType
-        if word == "tensor":
-            result = self.tensor()
-        else:
-            inner = self.type()
-            if word == "state":
-                result = StateType(inner)
-            else:
-                lexer.expect(",")
-                list_type = word == "list"
-                result = (
-                    ListType(inner, self.size())
-                    if list_type
-                    else DictionaryType(inner, self.type())
-                )
-        lexer.expect(">")
-        return result
-
-    def tensor(self) -> TensorType:
-        element = self.element(self.lexer.word("an element type"))
-        self.lexer.expect(",")
-        self.lexer.expect("[")
-        shape = self.items(self.size, "]")
-        if len(shape) > MAX_RANK:
-            self.lexer.refuse(f"a tensor has {len(shape)} dimensions")
-        return TensorType(element, shape)
-
-    def element(self, word: str) -> DataType:
-        for dtype in DataType:
-            if dtype.value == word:
-                return dtype
-        self.lexer.refuse(f"{word[:40]!r} is no element type")
-
-    def size(self) -> int | None:
-        if self.lexer.accept("?"):
-            return None
-        text = self.lexer.number("a size")
-        if not text.isascii() or not text.isdigit() or int(text) > _MAX_SIZE:
-            self.lexer.refuse(f"{text} is no size of a dimension")
-        return int(text)
-
-    def items(self, item: Callable[[], _Item], end: str) -> tuple[_Item, ...]:
-        """Read items between commas, up to and with ``end``."""
-        found = list[_Item]()
-        if self.lexer.accept(end):
-            return ()
-        while True:
-            found.append(item())
-            if self.lexer.accept(end):
-                return tuple(found)
-            self.lexer.expect(",")
-
-    def named(self, item: Callable[[], _Item], end: str) -> dict[str, _Item]:
-        """Read named items between commas, up to and with ``end``."""
-        found = dict[str, _Item]()
-
-        def pair() -> None:
-            name = self.lexer.word("a name")
-            self.lexer.expect("=")
-            if name in found:
-                self.lexer.refuse(f"{name!r} is given twice")
-            found[name] = item()
-
-        self.items(pair, end)
-        return found
-
-    def nested(self, read: Callable[[], _Item]) -> _Item:
-        """Read something that can hold others of its kind.
-
-        Raises:
-            PackageError: it is nested more deeply than any sound program.
-        """
-        if self.depth == _MAX_DEPTH:
-            self.lexer.refuse(f"nested more than {_MAX_DEPTH} times")
-        self.depth += 1
-        result = read()
-        self.depth -= 1
-        return result
