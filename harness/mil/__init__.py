@@ -1,6 +1,7 @@
 """Core ML ML Programs on any machine, operation by operation, at the declared precision.
 
-``load(path)`` opens an ``.mlpackage`` and returns a `Model`; ``Model.predict(inputs)`` executes it.
+``load(path)`` opens an ``.mlpackage``, or an ``.mlmodelc`` that Xcode made of one, and returns a
+`Model`; ``Model.predict(inputs)`` executes it.
 This room imports nothing of the project but its errors, so it can be taken out and used alone.
 """
 

@@ -33,7 +33,7 @@ Taps: TypeAlias = Sequence[str]
 
 
 def load(path: str | Path, *, function: str | None = None) -> Model:
-    """Open the ``.mlpackage`` at ``path`` and plan one of its functions.
+    """Open the ``.mlpackage`` or ``.mlmodelc`` at ``path`` and plan one of its functions.
 
     Args:
         path: the package's folder.

@@ -134,8 +134,8 @@ class _Parser(ValueParser):
         outputs = list[Variable]()
         first = lexer.word("an operation")
         if lexer.token.text != "(":
-            outputs.append(Variable("", self.type_after(first)))
-            outputs[0] = Variable(lexer.word("a name"), outputs[0].type)
+            type = self.type_after(first)
+            outputs.append(Variable(lexer.word("a name"), type))
             while lexer.accept(","):
                 outputs.append(self.typed())
             lexer.expect("=")
