@@ -29,6 +29,13 @@ def open_package(path: str | Path) -> Package:
         PackageError: it is neither, or a broken one; says what is wrong and where.
     """
     path = Path(path)
+    try:
+        return _open(path)
+    except OSError as error:
+        raise PackageError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _open(path: Path) -> Package:
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise PackageError(f"{path} {what}; expected an .mlpackage or .mlmodelc folder")

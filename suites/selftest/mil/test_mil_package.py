@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,17 @@ def test_no_package(tmp_path):
         mil.load(tmp_path / "nothing.mlpackage")
     with pytest.raises(PackageError, match=r"Manifest\.json"):
         mil.load(tmp_path)
+
+
+def test_a_package_that_may_not_be_read(copy, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(PackageError, match=r"copy\.mlpackage can't be read: Permission denied"):
+        mil.load(copy)
+    with pytest.raises(PackageError, match="can't be read: File name too long"):
+        mil.load("x" * 5000)
 
 
 def test_another_kind_of_model(copy):
