@@ -296,7 +296,10 @@ class _Search:
         trial = tuner.trial(names, predicted)
         measured, worst = tuner._measured(tuner.choice(names))  # type: ignore[arg-type]
         found = np.array([measured[measure] for measure in parts.measures])
-        self._correction = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
+        ratio = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
+        # A set's roundings may happen to agree or to cancel; half of it is forgotten each round.
+        known = bool(self._trials)
+        self._correction = np.sqrt(self._correction * ratio) if known else ratio
         for index, measure in enumerate(parts.measures):
             if measure in worst and worst[measure] > 0:
                 # How far the worst element stands above the mean square.

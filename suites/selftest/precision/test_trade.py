@@ -33,7 +33,7 @@ def every_set(size: int) -> list[np.ndarray]:
     return [np.array(bits, bool) for bits in itertools.product((False, True), repeat=size)]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_cut_is_the_exact_minimum_for_its_prices(seed: int) -> None:
     parts, costs = problem(seed)
     prices = 10 ** np.random.default_rng(seed).uniform(-1, 2, 2)
@@ -45,7 +45,7 @@ def test_a_cut_is_the_exact_minimum_for_its_prices(seed: int) -> None:
     assert value(_cut(parts, costs, prices)) == pytest.approx(best, rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("level", [0.5, 0.1, 0.01])
 def test_the_set_is_within_every_bound_and_near_the_cheapest(seed: int, level: float) -> None:
     parts, costs = problem(seed)

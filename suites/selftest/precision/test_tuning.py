@@ -20,6 +20,7 @@ from harness.precision import (
     selector_source,
     tuned_recipe,
 )
+from harness.precision.baselines import baselines
 
 STEMS = ("drums", "vocals")
 GOAL = Goal(75.0, margin_db=0.5)
@@ -108,3 +109,16 @@ def test_costs_are_shares_of_the_whole(kind: str, small: VirtualPrecision) -> No
         conv, linear = 2 * 6 * 40 * 4 * 3, 2 * 6 * 40 * 6
         assert costs["conv"] / costs["mixed"] == pytest.approx(conv / linear)
     assert np.isfinite(list(costs.values())).all()
+
+
+def test_a_tuned_set_is_cheaper_than_any_baseline(narrow: VirtualPrecision, music) -> None:
+    tuner = Tuner(narrow, {"music": music}, GOAL, STEMS)
+    parts = tuner.parts()
+    best = tuner.tune(parts).best
+    assert best is not None
+    found = baselines(tuner, parts)
+    assert set(found) == {"list", "types", "prefix", "suffix"}
+    for name, trial in found.items():
+        assert trial is not None
+        assert trial.holds
+        assert best.fp32_share < trial.fp32_share, name
