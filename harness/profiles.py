@@ -23,6 +23,7 @@ DEFAULT: Final = Profile(
     subjects=("mini", "htdemucs_6s@seeded"),
     recipes=("fp32", "fp16", "mixed"),
     cases=MappingProxyType({"htdemucs_6s@seeded": ("noise", "quiet", "hot", "song")}),
+    faults=True,
 )
 
 

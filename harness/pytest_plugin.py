@@ -27,8 +27,10 @@ from harness.errors import NotEvaluatedError
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT, chosen_profile, engine_states
 from harness.verdicts import (
+    LAYERS,
     Check,
     GoldenState,
+    InjectedFault,
     Outcome,
     Profile,
     Record,
@@ -39,6 +41,8 @@ from harness.verdicts import (
     check_from_dict,
     check_to_dict,
     compare,
+    fault_from_dict,
+    fault_to_dict,
     gate,
     not_evaluated,
     read_baseline,
@@ -104,6 +108,13 @@ class Recorder:
         if gating and outcome.verdict is not Verdict.PASS:
             raise AssertionError(f"{check.id}: {outcome.reason}")
         return outcome
+
+    def fault(self, fault: InjectedFault) -> InjectedFault:
+        """Record a known bug that was injected; raises unless it was caught."""
+        self._put("fault", fault_to_dict(fault))
+        if not fault.caught:
+            raise AssertionError(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
+        return fault
 
     def golden(self, state: GoldenState) -> None:
         """Record what was found of a golden."""
@@ -287,6 +298,11 @@ class Gatherer:
             self.collector.add_check(check)
             state.checks += 1
             state.failing += check.gating and check.verdict is not Verdict.PASS
+        elif kind == "fault":
+            fault = fault_from_dict(value)
+            self.collector.add_fault(fault)
+            state.checks += 1
+            state.failing += not fault.caught
         elif kind == "golden":
             self.collector.add_golden(GoldenState(**value))
         elif kind == "executed":
@@ -319,6 +335,9 @@ class Gatherer:
 
     def _leave_open(self, nodeid: str, state: _Progress, reason: str) -> None:
         """Keep the test's layer from being green: what it should have looked at, it did not."""
+        if state.layer not in LAYERS:  # the faults, which are no rung of the ladder
+            self.collector.gaps.append(f"{nodeid} {reason}")
+            return
         outcome = not_evaluated(reason)
         self.collector.add_check(Check(state.layer, {"what": nodeid}, True, None, outcome))
 

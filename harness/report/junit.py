@@ -1,6 +1,7 @@
 """The run as JUnit XML (the family that CI systems know as xunit1).
 
-In: a `Run`. Out: one XML document with a test suite for each layer and a test case for each check.
+In: a `Run`. Out: one XML document with a test suite for each layer and a test case for each check,
+and a suite with a case for each known bug that was injected.
 An exploratory check carries what it measured as properties and is never a failure; what was not
 evaluated is skipped, with its reason. What broke besides the checks is an error of suite "harness",
 so that no reader of this file alone sees green where the run is red.
@@ -26,6 +27,7 @@ def junit_xml(run: Run) -> str:
         _suite(layer, [check for check in run.checks if check.layer == layer], run.started)
         for layer in LAYERS
     ]
+    suites += [_faults(run)] if run.faults else []
     for suite in [*suites, *([harness] if harness is not None else [])]:
         root.append(suite)
     for name in ("tests", "failures", "errors", "skipped"):
@@ -78,6 +80,23 @@ def _case(check: Check) -> ET.Element:
             f"reproduce: {check.command or 'no command recorded'}"
         )
     return case
+
+
+def _faults(run: Run) -> ET.Element:
+    """Return a suite with a case for each known bug that was injected; one that escaped failed."""
+    suite = ET.Element("testsuite", name="faults")
+    for fault in run.faults:
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname="parity.faults",
+            name=printable(fault.name),
+            time=f"{fault.duration_s:.3f}",
+        )
+        if not fault.caught:
+            ET.SubElement(case, "failure", message=printable(fault.complaint), type="parity")
+    _count(suite, sum(fault.duration_s for fault in run.faults), run.started)
+    return suite
 
 
 def _harness(run: Run) -> ET.Element | None:

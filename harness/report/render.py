@@ -24,6 +24,7 @@ from harness.report.plots import headroom_figure, network_figure
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
 from harness.report.view_checks import sortable
+from harness.report.view_faults import OUTCOMES
 from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_network import NetworkGroup, Panel
 from harness.report.view_quality import SCORES
@@ -40,6 +41,7 @@ SECTIONS = (
     ("quality", "Quality"),
     ("network", "Error along the network"),
     ("precision", "Precision map"),
+    ("faults", "Faults"),
     ("history", "History"),
     ("goldens", "Goldens"),
     ("provenance", "Provenance"),
@@ -67,6 +69,7 @@ def render(run: Run, record: Record | None = None) -> str:
             networks=_networks(page.networks),
             network_limit_db=NETWORK_LIMIT_DB,
             recipe_gates=RECIPE_GATES,
+            fault_outcomes=OUTCOMES,
             points_are_taps=any(
                 panel.noun == "tap" for group in page.networks for panel in group.panels
             ),

@@ -34,6 +34,7 @@ def summary_markdown(run: Run) -> str:
         _ladder(page),
         _recipes(page),
         _failures(banner),
+        _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
         _list("What was not evaluated", (*filter(None, [banner.emulation]), *banner.missing)),
     ]
@@ -60,6 +61,7 @@ def _facts(banner: Banner) -> str:
         f"gating recipes {_short_listing(banner.gating_recipes)}",
         f"exploratory {_short_listing(banner.exploratory_recipes)}",
         f"goldens: {markdown(banner.goldens)}",
+        f"faults: {markdown(banner.faults)}",
         f"took {seconds(banner.duration_s)}",
     ]
     return "; ".join(parts).capitalize() + "."

@@ -21,6 +21,7 @@ from harness.report.view_checks import (
     ranked,
     sortable,
 )
+from harness.report.view_faults import FaultMatrix, fault_matrix
 from harness.report.view_history import HistoryView, history_view
 from harness.report.view_network import Envelope, NetworkGroup, envelopes, network_groups
 from harness.report.view_origin import (
@@ -63,6 +64,8 @@ class Banner:
         emulation: what the executed engines can't tell about a device; empty if Core ML ran.
         failures: the gating checks that failed, least headroom first.
         broken: what turned the run red besides checks (the harness, goldens, duplicates).
+        escaped: the injected bugs that were not caught, each with its reason.
+        faults: how many bugs were injected and caught, in words.
         missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
     """
@@ -85,6 +88,8 @@ class Banner:
     emulation: str
     failures: tuple[CheckRow, ...]
     broken: tuple[str, ...]
+    escaped: tuple[str, ...]
+    faults: str
     missing: tuple[str, ...]
     started: str
     duration_s: float
@@ -130,6 +135,7 @@ class Page:
     networks: tuple[NetworkGroup, ...]
     envelopes: tuple[Envelope, ...]
     precision: tuple[PrecisionMap, ...]
+    faults: FaultMatrix
     goldens: tuple[GoldenView, ...]
     history: HistoryView
     gates: tuple[Gate, ...]
@@ -154,6 +160,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         networks=network_groups(run),
         envelopes=envelopes(run),
         precision=precision_maps(run),
+        faults=fault_matrix(run),
         goldens=golden_views(run),
         history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
@@ -169,13 +176,14 @@ def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -
         if check.gating and check.verdict is Verdict.FAIL
     }
     failures = ranked(row for row in rows if row.state == "fail")
-    broken = tuple(reason for reason in run.red if reason not in failing)
+    escaped = tuple(fault.complaint for fault in run.faults if not fault.caught)
+    broken = tuple(reason for reason in run.red if reason not in failing.union(escaped))
     evaluated = [view for view in recipes if view.state != "not_evaluated"]
     gating = unique(view.recipe for view in evaluated if view.gating)
     return Banner(
         state=run.verdict.value,
         word=words(run.verdict.value),
-        headline=_headline(run, len(failures), len(broken)),
+        headline=_headline(run, len(failures), len(broken), len(escaped)),
         subjects=run.profile.subjects or _labels(run, "subject"),
         profile=run.profile.name,
         cases=tuple(
@@ -197,6 +205,8 @@ def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -
         emulation=_emulation(run),
         failures=failures,
         broken=broken,
+        escaped=escaped,
+        faults=_fault_words(run),
         missing=run.missing,
         started=run.started,
         duration_s=run.duration_s,
@@ -213,17 +223,31 @@ def _labels(run: Run, name: str, subject: str = "") -> tuple[str, ...]:
     )
 
 
-def _headline(run: Run, failures: int, broken: int) -> str:
+def _fault_words(run: Run) -> str:
+    if not run.faults:
+        return "none injected"
+    caught = sum(fault.caught for fault in run.faults)
+    return f"{plural(len(run.faults), 'known bug')} injected, {caught} caught"
+
+
+def _headline(run: Run, failures: int, broken: int, escaped: int) -> str:
     gating = sum(check.gating for check in run.checks)
     if run.verdict is Verdict.FAIL:
         parts = []
         if failures:
             parts.append(f"{failures} of {plural(gating, 'gating check')} failed")
+        if escaped:
+            parts.append(f"{escaped} of {plural(len(run.faults), 'injected bug')} went unnoticed")
         if broken:
             parts.append(f"{plural(broken, 'thing')} that the checks rest on broke")
         return f"{', and '.join(parts)}."
     if run.verdict is Verdict.PASS:
-        return f"All {plural(gating, 'gating check')} hold."
+        injected = f"all {plural(len(run.faults), 'injected bug')} were caught"
+        if not gating:
+            return f"{injected.capitalize()}."
+        return (
+            f"All {plural(gating, 'gating check')} hold{f', and {injected}' if run.faults else ''}."
+        )
     if not any(check.verdict is not Verdict.NOT_EVALUATED for check in run.checks):
         return "Nothing was evaluated, so nothing is proven."
     return (

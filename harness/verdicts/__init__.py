@@ -14,6 +14,7 @@ from harness.verdicts.checks import (
     failed,
     not_evaluated,
 )
+from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.history import (
     NOISE_BAND_DB,
     Baseline,
@@ -41,6 +42,8 @@ from harness.verdicts.runs import (
     Run,
     check_from_dict,
     check_to_dict,
+    fault_from_dict,
+    fault_to_dict,
 )
 from harness.verdicts.tolerances import (
     GATES,
@@ -65,8 +68,10 @@ __all__ = [
     "Changes",
     "Check",
     "EngineState",
+    "FaultOutcome",
     "Gate",
     "GoldenState",
+    "InjectedFault",
     "LayerSummary",
     "Movement",
     "Outcome",
@@ -82,6 +87,8 @@ __all__ = [
     "check_to_dict",
     "compare",
     "failed",
+    "fault_from_dict",
+    "fault_to_dict",
     "gate",
     "not_evaluated",
     "read_baseline",

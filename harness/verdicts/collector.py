@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from harness.verdicts.checks import Check
+from harness.verdicts.faults import InjectedFault
 from harness.verdicts.runs import EngineState, GoldenState, Profile, Run
 
 
@@ -25,6 +26,7 @@ class Collector:
     def __init__(self, profile: Profile, engines: Iterable[EngineState] = ()) -> None:
         self.profile = profile
         self.checks: list[Check] = []
+        self.faults: list[InjectedFault] = []
         self.problems: list[str] = []
         self.gaps: list[str] = []
         self._engines = {engine.name: engine for engine in engines}
@@ -37,6 +39,10 @@ class Collector:
     def add_check(self, check: Check) -> None:
         """Add one check."""
         self.checks.append(check)
+
+    def add_fault(self, fault: InjectedFault) -> None:
+        """Add a known bug that was injected."""
+        self.faults.append(fault)
 
     def add_engine(self, engine: EngineState) -> None:
         """Add or update what is known of an engine."""
@@ -71,6 +77,7 @@ class Collector:
             goldens=tuple(self._goldens[key] for key in sorted(self._goldens)),
             problems=tuple(self.problems),
             gaps=tuple(self.gaps),
+            faults=tuple(self.faults),
             artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
             provenance=dict(provenance),
             started=self._started.isoformat(timespec="seconds"),

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from harness.errors import RunError
-from harness.verdicts.checks import Verdict
 
 
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON data: dataclasses as objects, no infinity, no NaN."""
-    if isinstance(value, Verdict):
+    if isinstance(value, Enum):
         return value.value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)

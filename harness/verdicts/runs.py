@@ -6,12 +6,12 @@ and ``"nan"`` stand for them.
 
 The verdict fails closed:
 
-- **fail**: a gating check failed, or the harness itself broke (a worker died, a suite could not be
-  collected, a golden is corrupt or drifted);
+- **fail**: a gating check failed, a known bug that was injected was not caught, or the harness
+  itself broke (a worker died, a suite could not be collected, a golden is corrupt or drifted);
 - **not evaluated**: nothing failed, but something required was not looked at: a layer without a
   single gating check, or without one of a subject that it is about, a required engine that did not
-  execute, a gating check that was not evaluated, a golden that had to be made again, a test that
-  was skipped, deselected or recorded nothing;
+  execute, no injected bug where the profile asks for some, a gating check that was not evaluated, a
+  golden that had to be made again, a test that was skipped, deselected or recorded nothing;
 - **pass**: neither.
 """
 
@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Outcome, Verdict
+from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.jsondata import numbers, plain
 from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS, Gate
 
@@ -54,6 +55,7 @@ class Profile:
         subjects: the models under proof.
         recipes: the precision recipes of the packages.
         cases: the golden cases of a subject; one that is not named here has all of them.
+        faults: whether known bugs must have been injected.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Profile:
     subjects: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Run:
         problems: what broke in the harness itself; each turns the run red.
         gaps: what was not looked at (skipped, deselected, recorded nothing); each keeps it from
             being green.
+        faults: the known bugs that were injected, and what became of them.
         artefacts: tables that the report draws, by kind; plain JSON data.
         provenance: versions, machine, commit, command, seeds, hashes.
         started: ISO 8601 in UTC.
@@ -122,6 +126,7 @@ class Run:
     goldens: tuple[GoldenState, ...] = ()
     problems: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    faults: tuple[InjectedFault, ...] = ()
     artefacts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
@@ -142,6 +147,7 @@ class Run:
             for golden in self.goldens
             if golden.status in RED_GOLDENS
         ]
+        reasons += [fault.complaint for fault in self.faults if not fault.caught]
         failing = [check for check in self.checks if check.gating and check.verdict is Verdict.FAIL]
         reasons += [f"{check.id}: {check.outcome.reason}" for check in failing]
         return tuple(reasons)
@@ -169,6 +175,8 @@ class Run:
             for golden in self.goldens
             if golden.status not in GREEN_GOLDENS + RED_GOLDENS
         ]
+        if self.profile.faults and not self.faults:
+            reasons.append("faults: no known bug was injected, so nothing shows that one is seen")
         return tuple(reasons) + self.gaps
 
     @property
@@ -187,14 +195,19 @@ class Run:
         """Return the verdict in one sentence."""
         gating = [check for check in self.checks if check.gating]
         subjects = " and ".join(self.profile.subjects) or "no subject"
+        injected = len(self.faults)
         if self.verdict is Verdict.PASS:
-            return f"PASS: all {len(gating)} gating checks hold for {subjects}."
+            parts = [f"all {len(gating)} gating checks hold for {subjects}"] if gating else []
+            parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
+            return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
         if self.verdict is Verdict.FAIL:
             bad = sum(check.verdict is Verdict.FAIL for check in gating)
-            return (
-                f"FAIL: {bad} of {len(gating)} gating checks failed for {subjects}; "
-                f"first: {self.red[0]}"
-            )
+            escaped = sum(not fault.caught for fault in self.faults)
+            parts = [f"{bad} of {len(gating)} gating checks failed for {subjects}"]
+            if escaped or not gating:
+                parts = parts if gating else []
+                parts.append(f"{escaped} of {injected} injected faults were not caught")
+            return f"FAIL: {' and '.join(parts)}; first: {self.red[0]}"
         return (
             f"NOT EVALUATED: {len(self.missing)} required thing(s) were not looked at for "
             f"{subjects}; first: {self.missing[0]}"
@@ -245,6 +258,7 @@ class Run:
 
     def _duplicates(self) -> list[str]:
         counts = Counter(check.id for check in self.checks)
+        counts.update(f"fault {fault.name}" for fault in self.faults)
         return sorted(name for name, count in counts.items() if count > 1)
 
 
@@ -267,6 +281,7 @@ STORED: Final = (
     "problems",
     "gaps",
     "checks",
+    "faults",
     "artefacts",
 )
 
@@ -324,6 +339,7 @@ def _run_from(document: Mapping[str, Any]) -> Run:
         goldens=tuple(GoldenState(**item) for item in document["goldens"]),
         problems=tuple(document["problems"]),
         gaps=tuple(document["gaps"]),
+        faults=tuple(fault_from_dict(item) for item in document["faults"]),
         artefacts=numbers(document["artefacts"]),
         provenance=document["provenance"],
         started=document["started"],
@@ -340,6 +356,19 @@ def check_to_dict(check: Check) -> dict[str, Any]:
 def check_from_dict(item: Mapping[str, Any]) -> Check:
     """Return the check that `check_to_dict` wrote."""
     return _check_from(item)
+
+
+def fault_to_dict(fault: InjectedFault) -> dict[str, Any]:
+    """Return an injected bug as JSON data; what crosses the border between test processes."""
+    data: dict[str, Any] = plain(fault)
+    return data
+
+
+def fault_from_dict(item: Mapping[str, Any]) -> InjectedFault:
+    """Return the injected bug that `fault_to_dict` wrote."""
+    values = numbers({name: value for name, value in item.items() if name != "seen_by"})
+    values["outcome"] = FaultOutcome(values["outcome"])
+    return InjectedFault(**values, seen_by=tuple(item["seen_by"]))
 
 
 def _check_from(item: Mapping[str, Any]) -> Check:

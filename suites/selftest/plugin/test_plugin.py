@@ -25,12 +25,24 @@ def test_sound(parity):
         parity.compare(ONES, ONES, "conversion", case="{layer}", subject=subject)
 """
 
+FAULTS = """
+import pytest
+from harness.verdicts import FaultOutcome, InjectedFault
+
+pytestmark = pytest.mark.layer("faults")
+
+def test_fault(parity):
+    parity.fault(InjectedFault("stems.order", "stems", "bug", "source", "end_to_end",
+                               FaultOutcome.CAUGHT))
+"""
+
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A session in which every layer holds."""
+    """A session in which every layer holds and the injected fault is caught."""
     pytester.makeini("[pytest]\nmarkers =\n  layer(name): rung\njunit_family = xunit1")
     pytester.makepyfile(**{f"test_{layer}": GREEN.format(layer=layer) for layer in LAYERS})
+    pytester.makepyfile(test_faults=FAULTS)
     return pytester
 
 
@@ -52,7 +64,10 @@ def add(suite: pytest.Pytester, body: str) -> None:
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_complete_session_is_green(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
     document, status = run(suite, *workers)
-    assert document.sentence() == "PASS: all 10 gating checks hold for mini and htdemucs_6s@seeded."
+    assert document.sentence() == (
+        "PASS: all 10 gating checks hold for mini and htdemucs_6s@seeded, "
+        "and 1 of 1 injected faults were caught."
+    )
     assert status == 0
 
 
@@ -116,6 +131,29 @@ def test_a_layer_that_was_not_run_keeps_it_from_green(suite: pytest.Pytester) ->
     document, status = run(suite)
     assert status == 3
     assert "layer stft" in document.sentence()
+
+
+def test_a_run_without_faults_is_not_green(suite: pytest.Pytester) -> None:
+    Path(suite.path / "test_faults.py").unlink()
+    document, status = run(suite)
+    assert status == 3
+    assert "no known bug was injected" in document.sentence()
+
+
+def test_a_fault_that_was_missed_is_red(suite: pytest.Pytester) -> None:
+    text = FAULTS.replace("FaultOutcome.CAUGHT", "FaultOutcome.MISSED, reason='nobody saw it'")
+    Path(suite.path / "test_faults.py").write_text(text, encoding="utf-8")
+    document, status = run(suite)
+    assert status == 1
+    assert document.red == ("fault stems.order: missed: nobody saw it",)
+
+
+def test_a_fault_that_was_skipped_leaves_a_gap(suite: pytest.Pytester) -> None:
+    text = FAULTS + "\ndef test_x(parity):\n    pytest.skip('tired')"
+    Path(suite.path / "test_faults.py").write_text(text, encoding="utf-8")
+    document, status = run(suite)
+    assert status == 3
+    assert "test_faults.py::test_x was skipped: Skipped: tired" in document.gaps
 
 
 def test_a_required_engine_that_executed_nothing_keeps_it_from_green(
