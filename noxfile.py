@@ -23,7 +23,8 @@ PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
 LATEST = Path("reports", "latest")
 HISTORY = Path("reports", "history")
 BASELINE = Path("reports", "baseline.json")
-SUITES = ["suites/ops", "suites/stft", "suites/surgery", "suites/conversion", "suites/end_to_end"]
+LAYERS = ("ops", "stft", "surgery", "conversion", "end_to_end")
+SUITES = [f"suites/{layer}" for layer in (*LAYERS, "faults")]
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -66,6 +67,20 @@ def tests(session: nox.Session) -> None:
     one_thread = PATIENT_THREADS | {"OMP_NUM_THREADS": "1"}  # a worker for each core
     session.run(
         "python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=one_thread
+    )
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Inject every known bug, and fail unless each is caught; writes reports/faults."""
+    install(session, "test")
+    session.run(
+        "parity",
+        "faults",
+        "--out",
+        str(Path("reports", "faults")),
+        *session.posargs,
+        env=PATIENT_THREADS,
     )
 
 

@@ -17,6 +17,7 @@ from harness.cli import (
     conformance,
     convert,
     doctor,
+    faults,
     golden,
     lab,
     predict,
@@ -44,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (doctor, convert, predict, check, separate, lab, report, conformance):
+for module in (doctor, convert, predict, check, separate, lab, faults, report, conformance):
     module.register(app)
 app.add_typer(golden.app, name="golden")
 

@@ -22,6 +22,7 @@ from harness.conversion import (
     read_sidecar,
 )
 from harness.metrics import segmental_snr_db
+from harness.mil import Model
 from harness.profiles import DEFAULT, engine_states
 from harness.subjects import Subject, separate_segment
 from harness.verdicts import Check, Outcome, Profile, bound, compare, failed, gate, not_evaluated
@@ -62,7 +63,7 @@ def check_package(
     profile = Profile("check", layers, engines, (subject,), (), {subject: cases})
     collector = Collector(profile, engine_states())
     labels = {"subject": subject, "engine": "mil", "numerics": bench.numerics}
-    for check in _paperwork(package, bench.subject(subject), labels):
+    for check in paperwork_checks(package, bench.subject(subject), labels):
         collector.add_check(check)
     for done, case in enumerate(cases):
         advance(done, len(cases))
@@ -78,10 +79,15 @@ def check_package(
     return collector
 
 
-def _paperwork(package: Path, subject: Subject, labels: dict[str, str]) -> Iterator[Check]:
-    """Judge what the package holds and declares: its constants, and its precision."""
+def paperwork_checks(
+    package: Path | Model, subject: Subject, labels: dict[str, str]
+) -> Iterator[Check]:
+    """Judge what a package holds and declares: its constants, and its precision.
+
+    A package that says nothing (a stranger's) gets no check: nothing claimed, nothing false.
+    """
     sidecar: Sidecar | None = read_sidecar(package)
-    if sidecar is None:  # a stranger's package: nothing is claimed, so nothing can be false
+    if sidecar is None:
         return
     outcome = judge_weights(package, subject)
     yield _check("conversion", "weights", outcome, labels | {"what": "constants"})
@@ -94,7 +100,7 @@ def _paperwork(package: Path, subject: Subject, labels: dict[str, str]) -> Itera
     yield _check("conversion", "audit", outcome, labels)
 
 
-def judge_weights(package: Path, subject: Subject) -> Outcome:
+def judge_weights(package: Path | Model, subject: Subject) -> Outcome:
     """Compare the constants of a package with the tensors of its subject, a single model."""
     found = compare_weights(package, subject.model)
     if found.verdict == "not_evaluated":

@@ -1,0 +1,115 @@
+"""``parity faults``: inject known bugs, and say what caught each of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.faults import SUBJECT, Fault, FaultsRoom, select_faults
+from harness.origin import provenance
+from harness.profiles import GOLDEN_ROOT
+from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict
+from harness.verdicts.collector import Collector
+from harness.verdicts.runs import fault_to_dict
+from harness.workbench import Workbench
+
+COLOURS = {FaultOutcome.CAUGHT: "green"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "faults",
+        epilog="Examples: parity faults --sample | parity faults --level program --level stft | "
+        "parity faults --fault 'weights.*' --out reports/faults | parity faults --list",
+    )(faults)
+
+
+def faults(
+    level: Annotated[
+        list[str] | None, typer.Option(help="Only faults of this level (repeatable).")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only faults of this name or pattern (repeatable).")
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Only those that are part of every run.")
+    ] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Say which faults there are; inject none.")
+    ] = False,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Also write run.json and the report here.")
+    ] = None,
+    golden_root: Annotated[Path, typer.Option(help="The golden folder.")] = GOLDEN_ROOT,
+    json: Json = False,
+) -> None:
+    """Inject known conversion bugs on purpose, and say what caught each of them."""
+    chosen = select_faults(levels=tuple(level or ()), patterns=tuple(fault or ()), sample=sample)
+    if listing:
+        _list(chosen, json)
+        return
+    run = _inject(chosen, golden_root, thorough=not sample)
+    if out_dir is not None:
+        from harness.report import write_report
+
+        write_report(run, out_dir)
+        log.print(f"report: {out_dir / 'index.html'}")
+    if json:
+        rows = [fault_to_dict(row) for row in run.faults]
+        print_json({"verdict": run.verdict.value, "sentence": run.sentence(), "faults": rows})
+    else:
+        _print(run)
+    raise typer.Exit(run.exit_code)
+
+
+def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Run:
+    """Inject the faults and return the run."""
+    profile = Profile("faults", layers=(), engines=(), subjects=(SUBJECT,))
+    collector = Collector(profile)
+    with (
+        tempfile.TemporaryDirectory(prefix="parity-faults-") as scratch,
+        progress("injecting faults") as advance,
+    ):
+        room = FaultsRoom(Workbench(golden_root, Path(scratch)))
+        for done, fault in enumerate(chosen):
+            advance(done, len(chosen))
+            collector.add_fault(room.inject(fault, thorough=thorough))
+        advance(len(chosen), len(chosen))
+    return collector.finish(provenance())
+
+
+def _list(chosen: Sequence[Fault], json: bool) -> None:
+    if json:
+        names = ("name", "level", "bug", "source", "caught_by", "sample")
+        print_json({"faults": [{name: getattr(item, name) for name in names} for item in chosen]})
+        return
+    rows = [(item.name, item.caught_by, "yes" if item.sample else "", item.bug) for item in chosen]
+    print_table(f"{len(chosen)} faults", ("fault", "caught by", "in every run", "bug"), rows)
+
+
+def _print(run: Run) -> None:
+    rows = [
+        (
+            row.name,
+            f"[{COLOURS.get(row.outcome, 'red')}]{row.outcome.value.replace('_', ' ')}[/]",
+            row.expected,
+            _where(row),
+            decibels(row.headroom_db),
+            f"{row.duration_s:.1f} s",
+        )
+        for row in run.faults
+    ]
+    columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
+    print_table("Faults", columns, rows, right=(4, 5))
+    colour = "green" if run.verdict is Verdict.PASS else "red"
+    out.print(f"[{colour}]{run.sentence()}[/]")
+
+
+def _where(row: InjectedFault) -> str:
+    return row.caught_by.partition("/")[2] if row.caught else row.reason

@@ -1,0 +1,100 @@
+"""Bugs of the expected tensors."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from harness.faults.registry import CONVERSIONS, OWN, fault
+from harness.faults.stands.goldens import CASES, OTHER, Keep, Weights, build
+from harness.golden import Case
+
+_goldens = partial(fault, on="goldens", caught_by="golden store")
+
+
+@_goldens("goldens.bit-flipped", source=OWN, sample=True)
+def _bit_flipped(keep: Keep) -> Keep:
+    """One bit of the file is flipped."""
+    content = bytearray(keep.tensors().read_bytes())
+    content[-3] ^= 1
+    keep.tensors().write_bytes(content)
+    return keep
+
+
+@_goldens("goldens.truncated", source=OWN)
+def _truncated(keep: Keep) -> Keep:
+    """The file breaks off: a disk was full, or a download was cut."""
+    content = keep.tensors().read_bytes()
+    keep.tensors().write_bytes(content[: len(content) // 2])
+    return keep
+
+
+@_goldens("goldens.deleted", source=OWN)
+def _deleted(keep: Keep) -> Keep:
+    """The file is gone, and would be made again by whatever is installed now."""
+    keep.tensors().unlink()
+    return keep
+
+
+@_goldens("goldens.of-another-subject", source=OWN)
+def _of_another_subject(keep: Keep) -> Keep:
+    """The file is that of another subject, sound in itself."""
+    shutil.copy(keep.tensors(subject=OTHER.name), keep.tensors())
+    return keep
+
+
+@_goldens("goldens.of-another-case", source=OWN)
+def _of_another_case(keep: Keep) -> Keep:
+    """The file is that of another case, sound in itself."""
+    shutil.copy(keep.tensors(CASES[1]), keep.tensors())
+    return keep
+
+
+@_goldens("goldens.stale-weights", source=CONVERSIONS, sample=True)
+def _stale_weights(keep: Keep) -> Keep:
+    """The weights changed since the golden was made."""
+    return replace(keep, subject=Weights(keep.subject.name, "c" * 64))
+
+
+@_goldens("goldens.stale-recipe", source=OWN)
+def _stale_recipe(keep: Keep) -> Keep:
+    """The signal's recipe changed since the golden was made."""
+    recipes = keep.store.layout.recipes
+    text = recipes.read_text(encoding="utf-8")
+    before, _, after = text.partition("[case.noise]")
+    recipes.write_text(before + "[case.noise]" + after.replace("-20.0", "-21.0", 1), "utf-8")
+    return keep
+
+
+@_goldens("goldens.stale-versions", source=OWN)
+def _stale_versions(keep: Keep) -> Keep:
+    """Another PyTorch is installed than the one that made the golden."""
+    return replace(keep, versions={**keep.versions, "torch": "2.0"})
+
+
+@_goldens("goldens.drifted", source=OWN)
+def _drifted(keep: Keep) -> Keep:
+    """The golden was made again by something that computes it 0.01 % off."""
+
+    def off(subject: Weights, case: Case) -> dict[str, np.ndarray]:
+        return {name: tensor * np.float32(1.0001) for name, tensor in build(subject, case).items()}
+
+    drifting = replace(keep, builder=off)
+    drifting.store.build(keep.subject, CASES[0], force=True)
+    return drifting
+
+
+@_goldens("goldens.not-finite", source=OWN)
+def _not_finite(keep: Keep) -> Keep:
+    """The subject itself gives NaN, and the golden would hold it."""
+
+    def poisoned(subject: Weights, case: Case) -> dict[str, np.ndarray]:
+        tensors = build(subject, case)
+        tensors["stems"][0, 0] = np.nan
+        return tensors
+
+    keep.tensors().unlink()
+    return replace(keep, builder=poisoned)

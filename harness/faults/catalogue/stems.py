@@ -1,0 +1,94 @@
+"""Bugs of stems and channels after the network."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from harness.faults.registry import CLASSIC, CONVERSIONS, TOOLS, fault
+
+_stems = partial(fault, on="stems", caught_by="end_to_end")
+
+
+@_stems("stems.order", source=CONVERSIONS, sample=True)
+def _order(stems: np.ndarray) -> np.ndarray:
+    """Bass and drums are exchanged: the sources come in the order of another model."""
+    return stems[[1, 0, *range(2, len(stems))]]
+
+
+@_stems("stems.rotated", source=CONVERSIONS)
+def _rotated(stems: np.ndarray) -> np.ndarray:
+    """The last source comes first."""
+    return np.roll(stems, 1, axis=0)
+
+
+@_stems("stems.gain-half", source=CONVERSIONS)
+def _gain_half(stems: np.ndarray) -> np.ndarray:
+    """One stem has half its level, which SDR of BSS-eval (sources) forgives."""
+    stems[3] *= np.float32(0.5)
+    return stems
+
+
+@_stems("stems.gain-hundredth-db", source=CONVERSIONS, sample=True)
+def _gain_hundredth_db(stems: np.ndarray) -> np.ndarray:
+    """One stem is 0.01 dB too loud: a gain error of 0.12 %."""
+    stems[0] *= np.float32(10 ** (0.01 / 20))
+    return stems
+
+
+@_stems("stems.polarity", source=CONVERSIONS)
+def _polarity(stems: np.ndarray) -> np.ndarray:
+    """One stem has the other sign, which SDR of BSS-eval (sources) forgives."""
+    stems[1] *= -1
+    return stems
+
+
+@_stems("stems.silence", source=TOOLS, sample=True)
+def _silence(stems: np.ndarray) -> np.ndarray:
+    """The quietest stem is replaced by silence; an epsilon in a dB formula gave that 100 dB."""
+    stems[np.argmin(np.square(stems).mean(axis=(1, 2)))] = 0
+    return stems
+
+
+@_stems("stems.left-right", source=CONVERSIONS)
+def _left_right(stems: np.ndarray) -> np.ndarray:
+    """Left and right of one stem are exchanged."""
+    stems[2] = stems[2, ::-1]
+    return stems
+
+
+@_stems("stems.mono", source=CLASSIC)
+def _mono(stems: np.ndarray) -> np.ndarray:
+    """Stems are mixed down to mono and come out on both channels."""
+    return np.repeat(stems.mean(axis=1, keepdims=True), 2, axis=1)
+
+
+@_stems("stems.one-sample-late", source=CLASSIC)
+def _one_sample_late(stems: np.ndarray) -> np.ndarray:
+    """Stems come one sample late."""
+    return np.roll(stems, 1, axis=-1)
+
+
+@_stems("stems.low-passed", source=TOOLS)
+def _low_passed(stems: np.ndarray) -> np.ndarray:
+    """One stem went through a mild filter, which SDR of BSS-eval (sources) forgives."""
+    smooth = np.float32(0.9) * stems[0] + np.float32(0.1) * np.roll(stems[0], 1, axis=-1)
+    stems[0] = smooth
+    return stems
+
+
+@_stems("stems.click", source=CLASSIC)
+def _click(stems: np.ndarray) -> np.ndarray:
+    """One sample of one channel is off by -20 dBFS: only its own second is short enough to tell."""
+    stems[0, 1, 171_990] += np.float32(0.1)
+    return stems
+
+
+@_stems("stems.clipped", source=CLASSIC)
+def _clipped(stems: np.ndarray) -> np.ndarray:
+    """Stems are written as 16-bit integers after a division by 32,767 and a wrap at full scale."""
+    whole = np.rint(stems * 2**17).astype(np.int64)
+    wrapped = ((whole + 2**15) % 2**16 - 2**15).astype(np.float32)
+    result: np.ndarray = wrapped / np.float32(2**17)
+    return result

@@ -1,0 +1,81 @@
+"""The faults room: makes each stand once, judges each control once, and injects fault by fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from harness.errors import ParityError
+from harness.faults.judging import Stand, broken, judge, sound_digests
+from harness.faults.registry import Fault
+from harness.faults.stands.feature import FeatureStand
+from harness.faults.stands.gates import GateStand
+from harness.faults.stands.goldens import GoldenStand
+from harness.faults.stands.network import NetworkStand
+from harness.faults.stands.package import PackageStand
+from harness.faults.stands.program import ProgramStand
+from harness.faults.stands.sessions import SessionStand, SuiteStand
+from harness.faults.stands.stems import JoinerStand, StemStand
+from harness.faults.stands.transform import TransformStand
+from harness.verdicts import InjectedFault
+from harness.workbench import Workbench
+
+SUBJECT: Final = "mini"
+"""Small, trained (so that every block matters), and in the repository."""
+
+
+class FaultsRoom:
+    """Injects known bugs and says what became of each.
+
+    Args:
+        bench: where subjects, goldens and packages come from.
+        subject: the model in which bugs are injected.
+    """
+
+    def __init__(self, bench: Workbench, subject: str = SUBJECT) -> None:
+        make: dict[str, Callable[[], Stand]] = {
+            "network": lambda: NetworkStand(bench, subject),
+            "program": lambda: ProgramStand(bench, subject),
+            "package": lambda: PackageStand(bench, subject),
+            "transform": lambda: TransformStand(bench, subject),
+            "joiner": lambda: JoinerStand(bench, subject),
+            "stems": lambda: StemStand(bench, subject),
+            "goldens": lambda: GoldenStand(bench.goldens.layout.recipes),
+            "feature": FeatureStand,
+            "suite": SuiteStand,
+            "session": SessionStand,
+            "gates": lambda: GateStand(self._stand_with_control),
+        }
+        self._stand: Callable[[str], Stand] = lru_cache(maxsize=None)(lambda name: make[name]())
+        self._controls: dict[tuple[str, str], dict[str, str] | ParityError] = {}
+
+    def inject(self, fault: Fault, *, thorough: bool = True) -> InjectedFault:
+        """Inject one fault; see `harness.faults.judging.judge`."""
+        control = self._control(fault)
+        if isinstance(control, ParityError):
+            return broken(fault, control)
+        return judge(fault, self._stand(fault.on), control, thorough=thorough)
+
+    def inject_all(
+        self, faults: Iterable[Fault], *, thorough: bool = True
+    ) -> Iterator[InjectedFault]:
+        """Inject each fault and yield its row as soon as it is there."""
+        for fault in faults:
+            yield self.inject(fault, thorough=thorough)
+
+    def _control(self, fault: Fault) -> dict[str, str] | ParityError:
+        """Return the sound digests for a stand and a case, or why the control isn't sound."""
+        place = (fault.on, fault.case)
+        if place not in self._controls:
+            try:
+                self._controls[place] = sound_digests(self._stand(fault.on), fault)
+            except ParityError as error:
+                self._controls[place] = error
+        return self._controls[place]
+
+    def _stand_with_control(self, fault: Fault) -> tuple[Stand, dict[str, str]]:
+        control = self._control(fault)
+        if isinstance(control, ParityError):
+            raise control
+        return self._stand(fault.on), control

@@ -1,0 +1,49 @@
+"""What the stands share: findings from the project's own comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from harness.errors import ParityError
+from harness.faults.judging import Finding, digest
+from harness.metrics import segmental_snr_db
+from harness.verdicts import compare, failed, gate
+
+CHANNELS = ("left", "right")
+
+
+def compared(
+    layer: str, gate_name: str, what: str, expected: np.ndarray, actual: np.ndarray
+) -> Finding:
+    """Compare two tensors under a gate of the table."""
+    outcome = compare(expected, actual, gate(gate_name))
+    return Finding(layer, gate_name, what, outcome, digest(actual))
+
+
+def refused(layer: str, rule: str, error: ParityError) -> Finding:
+    """Return the finding of a candidate that could not even be executed, or was refused."""
+    reason = f"{type(error).__name__}: {error}"
+    return Finding(layer, rule, "execution", failed(reason), digest(reason))
+
+
+def stem_findings(
+    expected: np.ndarray, actual: np.ndarray, sources: Sequence[str]
+) -> Iterator[Finding]:
+    """Judge stems [S, 2, n] as the end-to-end suite does: whole, each channel, worst second."""
+    if expected.shape != actual.shape:
+        yield compared("end_to_end", "end_to_end", "all stems", expected, actual)
+        return
+    for index, stem in enumerate(sources):
+        one, other = expected[index], actual[index]
+        yield compared("end_to_end", "end_to_end", stem, one, other)
+        for channel, name in enumerate(CHANNELS):
+            what = f"{stem} {name}"
+            yield compared("end_to_end", "end_to_end", what, one[channel], other[channel])
+        found = segmental_snr_db(one, other)
+        worst = found.worst or found.worst_silent
+        if worst is not None:
+            second = (*worst.index, slice(worst.start, worst.stop))
+            what = f"{stem} worst second"
+            yield compared("end_to_end", "end_to_end", what, one[second], other[second])

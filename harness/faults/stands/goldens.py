@@ -1,0 +1,111 @@
+"""A golden store on disk, judged by itself and by the verdict of a run that rests on it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import GoldenError
+from harness.faults.judging import Finding, digest
+from harness.faults.registry import Fault
+from harness.faults.stands.common import refused
+from harness.golden import Case, GoldenStore
+from harness.verdicts import GoldenState, Outcome, Profile, Run, failed, not_evaluated
+from harness.verdicts.checks import Verdict
+
+CASES = ("noise", "song")
+VERSIONS = {"torch": "1.0", "demucs": "1.0", "numpy": "1.0", "harness": "1.0"}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A subject, as far as goldens are concerned."""
+
+    name: str
+    fingerprint: str
+
+
+def build(subject: Weights, case: Case) -> dict[str, np.ndarray]:
+    """Return small tensors that depend on the weights and on the case alone."""
+    seed = [*subject.fingerprint.encode()[:8], *case.name.encode()]
+    values = np.random.default_rng(seed).standard_normal((2, 3, 512)).astype(np.float32)
+    return {"audio": values[0], "stems": values[1]}
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A folder of goldens, and who asks for one.
+
+    Attributes:
+        root: the folder; two goldens of two subjects are built in it, and recorded.
+        subject: whose golden is asked for.
+        versions: what is installed.
+        builder: makes tensors where they are absent.
+    """
+
+    root: Path
+    subject: Weights = Weights("mini", "a" * 64)
+    versions: Mapping[str, str] = field(default_factory=lambda: dict(VERSIONS))
+    builder: Callable[[Weights, Case], Mapping[str, np.ndarray]] = build
+
+    @property
+    def store(self) -> GoldenStore[Weights]:
+        """The project's own store, over this folder."""
+        builder: Any = self.builder
+        return GoldenStore(self.root, builder, versions=self.versions)
+
+    def tensors(self, case: str = CASES[0], subject: str = "mini") -> Path:
+        """Return the file of a golden."""
+        return self.store.layout.tensors(subject, case)
+
+
+OTHER = Weights("htdemucs", "b" * 64)
+
+
+class GoldenStand:
+    """Injections get a `Keep` that is theirs, and return it or another view of it."""
+
+    def __init__(self, recipes: Path) -> None:
+        self._recipes = recipes
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge a sound store."""
+        return self._judge(lambda keep: keep)
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the store with the bug."""
+        return self._judge(fault.inject)
+
+    def _judge(self, change: Callable[[Keep], Keep]) -> Iterator[Finding]:
+        with tempfile.TemporaryDirectory(prefix="parity-goldens-") as folder:
+            keep = Keep(Path(folder))
+            shutil.copy(self._recipes, keep.root / self._recipes.name)
+            for subject in (keep.subject, OTHER):
+                for case in CASES:
+                    keep.store.build(subject, case, record=True)
+            changed = change(keep)
+            try:
+                finding = changed.store.fetch(changed.subject, CASES[0]).finding
+            except GoldenError as error:
+                yield refused("golden store", "fetch", error)
+                return
+        name = changed.subject.name
+        state = GoldenState(name, CASES[0], finding.run_status, finding.message)
+        profile = Profile("faults", layers=(), engines=(), faults=False)
+        run = Run(profile, checks=(), goldens=(state,))
+        evidence = digest(f"{finding.run_status} {run.verdict.value}")
+        yield Finding("golden store", "run verdict", CASES[0], _outcome(run), evidence)
+
+
+def _outcome(run: Run) -> Outcome:
+    if run.verdict is Verdict.FAIL:
+        return failed(run.red[0])
+    if run.verdict is Verdict.NOT_EVALUATED:
+        return not_evaluated(run.missing[0])
+    return Outcome(Verdict.PASS, "the golden is sound", "a sound golden", "a sound golden")

@@ -1,0 +1,49 @@
+"""The extracted network in PyTorch, judged by the surgery layer behind every block."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+from harness.engines.torch_engine import TorchSession
+from harness.errors import ParityError
+from harness.faults.judging import Finding
+from harness.faults.registry import Fault
+from harness.faults.stands.common import compared, refused
+from harness.subjects import FullHybridHTDemucs, extract_inner_model
+from harness.workbench import Workbench, inner_taps, stems_of
+from harness.workbench.bench import BRANCHES
+
+
+class NetworkStand:
+    """Injections get a network of their own, with its own weights, and return it or another."""
+
+    def __init__(self, bench: Workbench, subject: str) -> None:
+        self._bench, self._subject = bench, subject
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the sound network."""
+        return self._judge(fault, self._network())
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the network with the bug."""
+        network = fault.inject(self._network())
+        try:
+            yield from self._judge(fault, network)
+        except (ParityError, RuntimeError) as error:  # PyTorch refuses shapes by RuntimeError
+            yield refused("surgery", "execution", ParityError(str(error)))
+
+    def _network(self) -> FullHybridHTDemucs:
+        return extract_inner_model(copy.deepcopy(self._bench.subject(self._subject).model))
+
+    def _judge(self, fault: Fault, network: FullHybridHTDemucs) -> Iterator[Finding]:
+        golden = self._bench.golden(self._subject, fault.case).require()
+        taps = inner_taps(self._subject) if self._bench.goldens.cases[fault.case].taps else ()
+        inputs = {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
+        values = TorchSession(network).predict(inputs, taps=taps)
+        for tap in taps:
+            yield compared("surgery", "surgery", f"tap {tap}", golden[f"tap.{tap}"], values[tap])
+        for branch in BRANCHES:
+            yield compared("surgery", "surgery", branch, golden[branch], values[branch])
+        stems = stems_of({branch: values[branch] for branch in BRANCHES})
+        yield compared("surgery", "surgery", "stems", golden["stems"], stems)

@@ -1,0 +1,181 @@
+"""pytest sessions in processes of their own, judged by the run that they write.
+
+A `SessionStand` runs a small test session through the project's plugin, under the project's own
+pytest configuration. A `SuiteStand` runs real suites of the project with a module patched.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import harness
+from harness.errors import NotEvaluatedError
+from harness.faults.judging import Finding, digest
+from harness.faults.registry import Fault
+from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed, not_evaluated
+
+SECONDS = 300
+
+_LAYER = """
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.layer("{layer}")
+ONES = np.ones(10, np.float32)
+
+def test_sound(parity):
+    parity.executed("torch")
+    parity.executed("mil")
+    parity.compare(ONES, ONES, "conversion", case="{layer}", subject="mini")
+"""
+
+_FAULTS = """
+import pytest
+from harness.verdicts import FaultOutcome, InjectedFault
+
+pytestmark = pytest.mark.layer("faults")
+
+def test_caught(parity):
+    parity.fault(InjectedFault("stems.order", "stems", "b", "s", "e", FaultOutcome.CAUGHT))
+"""
+
+
+def root() -> Path:
+    """Return the clone that this program runs from.
+
+    Raises:
+        NotEvaluatedError: it was installed without its suites.
+    """
+    found = Path(harness.__file__).parents[1]
+    if not (found / "suites").is_dir() or not (found / "pyproject.toml").is_file():
+        raise NotEvaluatedError(
+            f"{found} has no suites: faults of the harness are judged by the project's own tests; "
+            "run this in a clone, with 'python -m pip install -e .[test]'"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Session:
+    """A test session in which every layer holds.
+
+    Attributes:
+        files: name to content.
+        arguments: further words for pytest.
+        environment: further variables.
+    """
+
+    files: Mapping[str, str] = field(
+        default_factory=lambda: {
+            **{f"test_{layer}.py": _LAYER.format(layer=layer) for layer in LAYERS},
+            "test_faults.py": _FAULTS,
+        }
+    )
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class SessionStand:
+    """Injections get a `Session` and return another."""
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the sound session."""
+        return self._judge(Session())
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the session with the bug."""
+        return self._judge(fault.inject(Session()))
+
+    def _judge(self, session: Session) -> Iterator[Finding]:
+        with tempfile.TemporaryDirectory(prefix="parity-session-") as name:
+            folder = Path(name)
+            for file, content in session.files.items():
+                (folder / file).write_text(content, encoding="utf-8")
+            words = ["-m", "pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider"]
+            words += [
+                "-c",
+                str(root() / "pyproject.toml"),
+                "--rootdir",
+                str(folder),
+                "--subject",
+                "mini",
+            ]
+            run = _run([*words, *session.arguments, str(folder)], folder, session.environment)
+        evidence = digest(" ".join(run.red + run.missing))
+        yield Finding("run verdict", run.verdict.value, "session", _verdict(run), evidence)
+
+
+class SuiteStand:
+    """Injections get nothing and patch a module, in a process that then runs `Fault.case`."""
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge by the suite without a patch."""
+        return self._judge(fault, "none")
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge by the suite with the patch."""
+        return self._judge(fault, fault.name)
+
+    def _judge(self, fault: Fault, patch: str) -> Iterator[Finding]:
+        with tempfile.TemporaryDirectory(prefix="parity-suite-") as name:
+            words = ["-m", "harness.faults.patched", patch, "-p", "no:cacheprovider", "-x"]
+            run = _run([*words, *shlex.split(fault.case)], Path(name), {}, cwd=root())
+        yield Finding(fault.caught_by, "suite", fault.case, _red(run), digest(" ".join(run.red)))
+
+
+def _run(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], cwd: Path | None = None
+) -> Run:
+    """Run Python on ``words`` and return the run that pytest wrote."""
+    out = folder / "out"
+    paths = [str(root()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
+        **environment,
+    }
+    done = subprocess.run(
+        [sys.executable, *words, "--parity-out", str(out), "-q", "--no-header"],
+        cwd=cwd or folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    document = out / "run.json"
+    if not document.is_file():
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+        raise NotEvaluatedError(f"a test session wrote no run; it ended with: {lines[-1]}")
+    return Run.from_json(document.read_text(encoding="utf-8"))
+
+
+def _verdict(run: Run) -> Outcome:
+    """Return what the run as a whole says."""
+    if run.verdict is Verdict.FAIL:
+        return failed(run.red[0])
+    if run.verdict is Verdict.NOT_EVALUATED:
+        return not_evaluated(run.missing[0])
+    return Outcome(Verdict.PASS, run.sentence(), "a green session", "a green session")
+
+
+def _red(run: Run) -> Outcome:
+    """Return whether anything in the run is red; a part of the suites is never all of a run."""
+    failing = [
+        check.outcome
+        for check in run.checks
+        if check.gating and check.verdict is Verdict.FAIL and check.outcome.headroom_db is not None
+    ]
+    if failing:
+        return failing[0]
+    if run.red:
+        return failed(run.red[0])
+    return Outcome(Verdict.PASS, "nothing is red", "all tests pass", "all tests pass")

@@ -1,0 +1,124 @@
+"""Stems of one segment, and a file put together from segments, judged end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
+from harness.audio.segments import crossfade
+from harness.faults.judging import Finding, digest
+from harness.faults.registry import Fault
+from harness.faults.stands.common import stem_findings
+from harness.faults.stands.program import RECIPE
+from harness.workbench import Workbench, subject_sources
+
+Predict = Callable[[np.ndarray], np.ndarray]
+FILE_CASE = "song_file"
+
+
+class StemStand:
+    """Injections get the stems [S, 2, n] that the sound package made, and return others."""
+
+    def __init__(self, bench: Workbench, subject: str) -> None:
+        self._bench, self._subject = bench, subject
+        self._stems = lru_cache(maxsize=2)(self._predicted)
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the sound stems."""
+        return self._judge(fault.case, self._stems(fault.case))
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the stems with the bug."""
+        return self._judge(fault.case, fault.inject(self._stems(fault.case).copy()))
+
+    def _judge(self, case: str, stems: np.ndarray) -> Iterator[Finding]:
+        golden = self._bench.golden(self._subject, case).require()
+        return stem_findings(golden["stems"], stems, subject_sources(self._subject))
+
+    def _predicted(self, case: str) -> np.ndarray:
+        package = self._bench.package(self._subject, RECIPE)
+        return self._bench.prediction(self._subject, case, package).stems
+
+
+def _fades() -> tuple[np.ndarray, np.ndarray]:
+    return crossfade(SEGMENT_OVERLAP)
+
+
+@dataclass(frozen=True, eq=False)
+class Joiner:
+    """How an app takes a file apart and puts the stems together; the defaults are right.
+
+    Attributes:
+        overlap: samples that segments share.
+        fades: weights of the earlier and of the later segment, [overlap] each.
+        padding: what fills the last segment, as ``numpy.pad`` calls it.
+        late: samples by which each later segment's stems are put down too late.
+        shift: samples of silence in front of the signal, cut off again afterwards.
+        normalise: whether the network gets each segment at a peak of its own.
+    """
+
+    overlap: int = SEGMENT_OVERLAP
+    fades: tuple[np.ndarray, np.ndarray] = field(default_factory=_fades)
+    padding: Literal["reflect", "constant", "edge"] = "reflect"
+    late: int = 0
+    shift: int = 0
+    normalise: bool = False
+
+    def __call__(self, audio: np.ndarray, predict: Predict) -> np.ndarray:
+        """Return the stems [S, 2, n] of ``audio`` [2, n]."""
+        audio = np.pad(audio, ((0, 0), (self.shift, 0)))
+        length, stride = audio.shape[1], SEGMENT_LENGTH - self.overlap
+        starts = range(0, max(1, length - self.overlap), stride)
+        padded = np.pad(
+            audio, ((0, 0), (0, starts[-1] + SEGMENT_LENGTH - length)), mode=self.padding
+        )
+        result: np.ndarray | None = None
+        for start in starts:
+            part = padded[:, start : start + SEGMENT_LENGTH]
+            peak = np.float32(np.abs(part).max()) if self.normalise else np.float32(1)
+            stems = predict(np.ascontiguousarray(part / peak)[np.newaxis])
+            if result is None:
+                result = np.zeros((stems.shape[0], 2, padded.shape[1] + self.late), np.float32)
+                result[..., :SEGMENT_LENGTH] = stems
+                continue
+            place = start + self.late
+            faded = stems.copy()
+            faded[..., : self.overlap] *= self.fades[1]
+            result[..., place : place + self.overlap] *= self.fades[0]
+            result[..., place + self.overlap : place + SEGMENT_LENGTH] = 0
+            result[..., place : place + SEGMENT_LENGTH] += faded
+        assert result is not None
+        return result[..., self.shift : length]
+
+
+class JoinerStand:
+    """Injections get a `Joiner` and return another; predictions of equal segments are shared."""
+
+    def __init__(self, bench: Workbench, subject: str) -> None:
+        self._bench, self._subject = bench, subject
+        self._known: dict[str, np.ndarray] = {}
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the sound joiner."""
+        return self._judge(Joiner())
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the joiner with the bug."""
+        return self._judge(fault.inject(Joiner()))
+
+    def _judge(self, joiner: Joiner) -> Iterator[Finding]:
+        golden = self._bench.golden(self._subject, FILE_CASE).require()
+        stems = joiner(golden["audio"][0], self._predict)
+        return stem_findings(golden["stems"], stems, subject_sources(self._subject))
+
+    def _predict(self, audio: np.ndarray) -> np.ndarray:
+        key = digest(audio)
+        if key not in self._known:
+            package = self._bench.package(self._subject, RECIPE)
+            self._known[key] = self._bench.separator(self._subject, package)(audio)
+        return self._known[key]
