@@ -24,7 +24,7 @@ from harness.mil.numerics import Numerics, get_numerics
 from harness.mil.package import Package, open_package
 from harness.mil.plan import Plan, build_plan
 from harness.mil.program import Operation, walk
-from harness.mil.schedule import Schedule, build_schedule
+from harness.mil.schedule import Schedule, build_schedule, build_stretch
 from harness.mil.state import State
 from harness.mil.types import StateType, TensorType
 from harness.mil.values import Cell, Value
@@ -217,6 +217,48 @@ class Model:
         if state is not None:
             state.take(cells, chosen)
         return {name: kept[slot] for name, slot in zip(wanted, slots, strict=True)}
+
+    def resume(
+        self,
+        values: Mapping[str, Value],
+        first: int,
+        stop: int | None = None,
+        *,
+        numerics: str | Numerics = "storage",
+        observe: Observer | None = None,
+    ) -> dict[str, Any]:
+        """Execute some of `operations`, from values that are known already.
+
+        Args:
+            values: by name, every value that was made before ``first`` and is read later, inputs
+                included, in the carrier type of the numerics; they stay as they are. To begin with,
+                the inputs; then what this method returned.
+            first, stop: the operations from ``first`` to before ``stop``, to the end by default.
+            numerics, observe: as in `run`.
+
+        Returns:
+            By name, every value that is made by now and read from ``stop`` on, and the outputs.
+
+        Raises:
+            ContractError: a value is missing.
+            ExecutionError: an operation failed.
+        """
+        chosen = get_numerics(numerics)
+        slots, names = self.plan.slots, {slot: name for name, slot in self.plan.slots.items()}
+        end = len(self.operations) if stop is None else stop
+        schedule, needed = build_stretch(self.plan, first, end)
+        given = {slots[name]: value for name, value in values.items()}
+        missing = {names[slot]: slot for slot in needed - given.keys()}
+        if missing:
+            raise ContractError(
+                f"{self.package.path} needs the values {', '.join(sorted(missing))} to go on from "
+                f"operation {first}, but they were not given"
+            )
+        tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
+        device = tensors[0].device if tensors else torch.device("cpu")
+        with torch.no_grad():
+            kept = self.executable(chosen, device).run(schedule, given, observe)
+        return {names[slot]: value for slot, value in kept.items()}
 
     def _values(
         self,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.mil.ops.registry import Effect
 from harness.mil.plan import Plan, Step
@@ -66,16 +67,46 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
                 step=step,
                 overwrite=_overwritable(plan, step, index, groups) if reuse else None,
                 free=tuple(frees[index]),
-                blocks=tuple(
-                    build_schedule(
-                        block, {block.slots[name] for name in block.outputs}, reuse=reuse
-                    )
-                    for block in step.blocks
-                ),
+                blocks=_block_schedules(step, reuse=reuse),
             )
             for index, step in enumerate(live)
         ),
         kept=frozenset(kept),
+    )
+
+
+def build_stretch(plan: Plan, first: int, stop: int) -> tuple[Schedule, frozenset[int]]:
+    """Schedule the steps from ``first`` to before ``stop`` alone; nothing is overwritten.
+
+    What is kept is what the steps from ``stop`` on read, and outputs, as far as it is made by then.
+    Beside the schedule stand the slots that the run has to be given.
+    """
+    steps, last_use = _without_reuse(plan)
+    known = [*plan.inputs.values(), *(slot for step in plan.steps[:first] for slot in step.outputs)]
+    made = [slot for step in plan.steps[first:stop] for slot in step.outputs]
+    kept = frozenset(slot for slot in (*known, *made) if last_use.get(slot, -1) >= stop)
+    needed = frozenset(slot for slot in known if last_use.get(slot, -1) >= first)
+    return Schedule(steps[first:stop], kept), needed
+
+
+@lru_cache(maxsize=2)
+def _without_reuse(plan: Plan) -> tuple[tuple[ScheduledStep, ...], dict[int, int]]:
+    """Return every step of ``plan``, and after which step each slot is dead; outputs never are."""
+    last_use = {slot: index for index, step in enumerate(plan.steps) for slot in step.reads}
+    last_use |= {plan.slots[name]: len(plan.steps) for name in plan.outputs}
+    steps = []
+    for index, step in enumerate(plan.steps):
+        touched = {*step.reads, *step.outputs} - plan.constants.keys()
+        dead = tuple(slot for slot in touched if last_use.get(slot, -1) <= index)
+        blocks = _block_schedules(step, reuse=False)
+        steps.append(ScheduledStep(step, overwrite=None, free=dead, blocks=blocks))
+    return tuple(steps), last_use
+
+
+def _block_schedules(step: Step, *, reuse: bool) -> tuple[Schedule, ...]:
+    return tuple(
+        build_schedule(block, {block.slots[name] for name in block.outputs}, reuse=reuse)
+        for block in step.blocks
     )
 
 
