@@ -68,6 +68,16 @@ def tests(session: nox.Session) -> None:
     session.run(
         "python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=one_thread
     )
+    if not session.posargs:  # those narrow the line above
+        sample = ["--sample", "1", "--out", str(Path(session.create_tmp(), "conformance"))]
+        session.run("parity", "conformance", *sample, *workers[:2])
+
+
+@nox.session(default=False)
+def conformance(session: nox.Session) -> None:
+    """Judge the executor by coremltools' own operation tests; writes reports/conformance."""
+    install(session, "test")
+    session.run("parity", "conformance", *session.posargs, env=PATIENT_THREADS)
 
 
 @nox.session(default=False)

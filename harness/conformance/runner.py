@@ -92,6 +92,5 @@ def _options(tests: Path, out: Path) -> Sequence[str]:
 
 
 def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # cores that this process may use: Linux
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
