@@ -24,6 +24,7 @@ import numpy as np
 from harness.errors import ExecutionError, ParityError
 from harness.mil.bridge.ledger import Ledger, Loading
 from harness.mil.bridge.values import Input, Output, read_array, show_array
+from harness.mil.compiled import is_compiled
 from harness.mil.model import Model, load
 from harness.mil.state import State
 
@@ -58,7 +59,7 @@ class ModelProxy:
         specification = _specification(path)
         loading = Loading(
             path=path,
-            kind=str(specification.WhichOneof("Type")),
+            kind=str(specification.WhichOneof("Type") or "mlProgram"),
             function=function_name,
             compute_units=compute_units,
             operations=_operation_types(specification),
@@ -183,8 +184,10 @@ class StateProxy:
 
 def _specification(path: str) -> Any:
     from coremltools.models.utils import load_spec
+    from coremltools.proto import Model_pb2
 
-    return load_spec(path)
+    # What Xcode compiled has no specification; the program itself says all but what is an image.
+    return Model_pb2.Model() if is_compiled(Path(path)) else load_spec(path)
 
 
 def _load(path: Path, kind: str, function: str) -> Model:
@@ -203,7 +206,7 @@ def _description(specification: Any, function: str) -> Any:
 
 def _join(kind: Any, features: tuple[Any, ...], messages: Any) -> dict[str, Any]:
     described = {message.name: message for message in messages}
-    return {feature.name: kind.of(feature, described[feature.name]) for feature in features}
+    return {feature.name: kind.of(feature, described.get(feature.name)) for feature in features}
 
 
 def _operation_types(specification: Any) -> frozenset[str]:

@@ -35,12 +35,14 @@ class Input:
     layout: str | None
 
     @classmethod
-    def of(cls, feature: Feature, message: Any) -> Input:
-        """Make it from the model's feature and its ``FeatureDescription``.
+    def of(cls, feature: Feature, message: Any | None) -> Input:
+        """Make it from the model's feature and its ``FeatureDescription``, if there is one.
 
         Raises:
             RuntimeError: ML Programs have no inputs of this kind.
         """
+        if message is None:
+            return cls(feature.name, feature.dtype, None)
         kind = message.type.WhichOneof("Type")
         if kind not in ("multiArrayType", "imageType"):
             raise RuntimeError(f"input {message.name!r} is a {kind}; expected an array or an image")
@@ -62,23 +64,23 @@ class Output:
     """One output of a model: the kind of its value and, for an image, colour layout."""
 
     name: str
-    kind: str
+    kind: str | None
     layout: str | None
 
     @classmethod
-    def of(cls, feature: Feature, message: Any) -> Output:
-        """Make it from the model's feature and its ``FeatureDescription``."""
+    def of(cls, feature: Feature, message: Any | None) -> Output:
+        """Make it from the model's feature and its ``FeatureDescription``, if there is one."""
+        if message is None:
+            return cls(feature.name, None, None)
         return cls(feature.name, message.type.WhichOneof("Type"), _layout(message))
 
     def show(self, value: Any) -> Any:
         """Return ``value`` as Core ML's bindings return it."""
-        if self.kind == "imageType":
-            return _show_image(value, str(self.layout))
-        if self.kind == "multiArrayType":
-            return show_array(value)
+        if self.layout is not None:
+            return _show_image(value, self.layout)
         if self.kind == "int64Type":
             return int(np.asarray(value).item())
-        return value
+        return show_array(value) if isinstance(value, np.ndarray) else value
 
 
 def read_array(name: str, value: Any, dtype: DataType) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 
 from harness.mil import bridge
 from suites.selftest.bridge.conftest import Convert
+from suites.selftest.mil.printing import write_compiled
 
 X = np.ones((2, 3), np.float32)
 GUARDS = ("_IS_MACOS", "_is_macos", "_macos_version", "_MLModelProxy")
@@ -118,6 +119,15 @@ def test_a_compiled_model_runs(convert: Convert, ct: Any, tmp_path: Path) -> Non
     )
     model = ct.models.CompiledMLModel(compiled)
     np.testing.assert_array_equal(model.predict({"x": X})["y"], 2 * X)
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_model_that_xcode_compiled_runs(convert: Convert, ct: Any, tmp_path: Path) -> None:
+    weights = np.arange(64 * 3, dtype=np.float32).reshape(64, 3)
+    package = convert(lambda mb, x: mb.linear(x=x, weight=weights, name="y")).package_path
+    compiled = write_compiled(Path(package), tmp_path / "model.mlmodelc")
+    result = ct.models.CompiledMLModel(str(compiled)).predict({"x": X})["y"]
+    np.testing.assert_array_equal(result, X @ weights.T)
 
 
 TEST = """

@@ -12,7 +12,17 @@ from safetensors.numpy import save_file
 
 from harness.cli import main
 
-COMMANDS = ("doctor", "convert", "audit", "predict", "check", "compare", "separate", "report")
+COMMANDS = (
+    "doctor",
+    "convert",
+    "audit",
+    "predict",
+    "check",
+    "compare",
+    "separate",
+    "report",
+    "conformance",
+)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "golden build", "golden verify", "golden show"])
