@@ -5,7 +5,7 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 """
 
 from harness.workbench.bench import Prediction, Workbench, describe_package, inner_taps
-from harness.workbench.check import check_package, judge_weights, paperwork_checks
+from harness.workbench.check import check_package, judge_weights, paperwork_checks, stem_checks
 from harness.workbench.quality import StemQuality, stem_qualities
 from harness.workbench.separator import (
     Separator,
@@ -27,6 +27,7 @@ __all__ = [
     "open_separator",
     "paperwork_checks",
     "separate_file",
+    "stem_checks",
     "stem_qualities",
     "stems_of",
     "subject_sources",

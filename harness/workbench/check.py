@@ -136,7 +136,7 @@ def _case_checks(
         for branch in ("freq", "time"):
             outcome = compare(golden[branch], made.outputs[branch], gate("conversion"))
             yield _check("conversion", "conversion", outcome, labels | {"tensor": branch})
-    yield from _stem_checks(golden["stems"], stems, subject, labels)
+    yield from stem_checks(golden["stems"], stems, subject, labels)
 
 
 def _file_checks(
@@ -163,14 +163,20 @@ def _file_checks(
         expected = np.concatenate(list(separate_stream(reader.blocks(), original)), axis=-1)
     actual = bench.file_stems(subject, audio, package)
     advance(2 * total, 2 * total)
-    yield from _stem_checks(expected, actual, subject, labels)
+    yield from stem_checks(expected, actual, subject, labels)
     yield from _against_demucs(loaded, audio, actual, labels)
 
 
-def _stem_checks(
+def stem_checks(
     expected: np.ndarray, actual: np.ndarray, subject: str, labels: dict[str, str]
 ) -> Iterator[Check]:
-    """Compare every stem: as a whole, each channel, and its worst second."""
+    """Compare every stem: as a whole, each channel, and its worst second.
+
+    Args:
+        expected, actual: [S, 2, n].
+        subject: names the stems.
+        labels: of every check.
+    """
     bounds = gate("end_to_end")
     for index, stem in enumerate(subject_sources(subject)):
         labels = {**labels, "stem": stem}

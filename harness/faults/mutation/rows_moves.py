@@ -1,0 +1,107 @@
+"""Mutations of what only moves values: order, shape, slices, splits, padding.
+
+All of them keep the declared shape: a wrong shape is refused by any engine, a wrong order is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from harness.faults.mutation.site import Edit, Site, mutation
+from harness.mil.editing import constant, key, new_operation, with_inputs
+
+
+@mutation("values in the order of the input", "transpose")
+def not_transposed(site: Site) -> Edit | None:
+    """A transpose that only renames the axes: the bytes stay where they are."""
+    name = site.read("x")
+    if name is None or site.result.shape is None:
+        return None
+    result, shape = key(site.operation), [n or 1 for n in site.result.shape]
+    reshaped = new_operation("reshape", result, shape, site.result.dtype, x=name)
+    return [with_inputs(reshaped, shape=shape)]
+
+
+@mutation("last two axes exchanged first", "reshape")
+def transposed_first(site: Site) -> Edit | None:
+    """A reshape of values that lie in another order."""
+    name = site.read("x")
+    shape = [] if name is None else [n or 1 for n in site.type_of(name).shape or ()]
+    long = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(long) < 2:
+        return None
+    perm = list(range(len(shape)))
+    a, b = long[-2:]
+    perm[a], perm[b] = b, a
+    return site.before("x", "transpose", [shape[axis] for axis in perm], perm=perm)
+
+
+@mutation("last axis reversed", "expand_dims", "squeeze")
+def reversed_first(site: Site) -> Edit | None:
+    """What only adds or removes an axis of length one has nothing else to get wrong."""
+    name = site.read("x")
+    shape = [] if name is None else [n or 1 for n in site.type_of(name).shape or ()]
+    long = [axis for axis, size in enumerate(shape) if size > 1]
+    return site.before("x", "reverse", shape, axes=long[-1:]) if long else None
+
+
+@mutation("parts exchanged", "split")
+def exchanged(site: Site) -> Edit | None:
+    """The gate of a gated linear unit in the place of its value."""
+    outputs = site.operation.outputs
+    if len({str(variable.type) for variable in outputs}) != 1 or len(outputs) < 2:
+        return None
+    return [replace(site.operation, outputs=outputs[::-1])]
+
+
+@mutation("window shifted by one", "slice_by_index")
+def shifted(site: Site) -> Edit | None:
+    """The same length, one element later, or earlier where there is no later one."""
+    name, begin, end = site.read("x"), site.constant("begin"), site.constant("end")
+    if name is None or begin is None or end is None:
+        return None
+    shape = [n or 1 for n in site.type_of(name).shape or ()]
+    starts, stops = begin.reshape(-1).tolist(), end.reshape(-1).tolist()
+    for axis, size in enumerate(shape):
+        whole = starts[axis] == 0 and stops[axis] >= size
+        if whole or _mask(site, "begin_mask", axis) or _mask(site, "end_mask", axis):
+            continue
+        step = 1 if stops[axis] < size else -1
+        starts[axis] += step
+        stops[axis] += step
+        return [
+            with_inputs(
+                site.operation,
+                begin=constant(np.asarray(starts, np.int32)),
+                end=constant(np.asarray(stops, np.int32)),
+            )
+        ]
+    return None
+
+
+@mutation("padding on the other side", "pad")
+def other_side(site: Site) -> Edit | None:
+    """Before and after exchanged."""
+    amounts = site.constant("pad")
+    if amounts is None:
+        return None
+    exchanged = amounts.reshape(-1, 2)[:, ::-1].reshape(-1)
+    if np.array_equal(exchanged, amounts.reshape(-1)):
+        return None
+    return [with_inputs(site.operation, pad=constant(exchanged))]
+
+
+@mutation("border repeated", "pad")
+def replicated(site: Site) -> Edit | None:
+    """The last value in the place of zeros."""
+    amounts = site.constant("pad")
+    if amounts is None:
+        return None
+    return [with_inputs(site.operation, mode=constant("replicate"))]
+
+
+def _mask(site: Site, parameter: str, axis: int) -> bool:
+    mask = site.constant(parameter)
+    return mask is not None and bool(mask.reshape(-1)[axis])

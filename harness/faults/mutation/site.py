@@ -1,0 +1,170 @@
+"""The place of a mutation, and the register of what can be done there.
+
+A row of the register is a function that takes a `Site` and returns the operations that stand in the
+place of the site's one, or None where it does not apply. The last of them makes values with the
+names, shapes and types of the original's, so the rest of the program stays as it is::
+
+    @mutation("tanh approximation", "gelu")
+    def tanh(site: Site) -> Edit | None:
+        return [with_inputs(site.operation, mode=constant("TANH_APPROXIMATION"))]
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from harness.errors import ParityError
+from harness.mil import Model
+from harness.mil.editing import key, new_operation
+from harness.mil.program import Constant, Operation, Variable
+from harness.mil.types import TensorType
+
+Kind = Literal["scale", "operand", "skip"]
+"""The result multiplied, something that the operation reads changed, or the operation left out."""
+Edit: TypeAlias = Sequence[Operation]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One operation of a program.
+
+    Attributes:
+        model: the program.
+        operation: what is mutated.
+        index: its position in ``model.operations``.
+    """
+
+    model: Model
+    operation: Operation
+    index: int
+
+    @property
+    def result(self) -> TensorType:
+        """Declared type of the first result."""
+        return self.type_of(key(self.operation))
+
+    def type_of(self, name: str) -> TensorType:
+        """Return the declared type of a value or constant."""
+        return self.model.plan.types[self.model.plan.slots[name]]
+
+    def read(self, parameter: str) -> str | None:
+        """Return the name of the value that an input is bound to; None if that is a constant."""
+        bindings = self.operation.inputs.get(parameter, ())
+        if len(bindings) != 1 or not isinstance(bindings[0], str):
+            return None
+        return None if bindings[0] in self._constants else bindings[0]
+
+    def constant(self, parameter: str) -> np.ndarray | None:
+        """Return the array of numbers that an input is bound to; None if it is bound to no such."""
+        for binding in self.operation.inputs.get(parameter, ()):
+            found = self._constants.get(binding) if isinstance(binding, str) else binding
+            if found is not None and not isinstance(found.value, str):
+                return self.model.package.constants.array(found)
+        return None
+
+    def draw(self, below: int) -> int:
+        """Return a number from 0 to ``below - 1`` that is always the same for this operation."""
+        seed = zlib.crc32(key(self.operation).encode())
+        return int(np.random.default_rng(seed).integers(below))
+
+    def before(self, parameter: str, type: str, shape: Sequence[int], **inputs: object) -> Edit:
+        """Return the operation with another one put in front of one of its inputs.
+
+        Args:
+            parameter: the input, bound to a value.
+            type, shape, inputs: of the operation in front; its ``x`` is that value.
+        """
+        name = self.read(parameter)
+        if name is None:
+            raise ParityError(f"input {parameter!r} of {self.operation} is no value")
+        made = f"{key(self.operation)}~{parameter}"
+        dtype = self.type_of(name).dtype
+        first = new_operation(type, made, shape, dtype, x=name, **inputs)  # type: ignore[arg-type]
+        bound = {**self.operation.inputs, parameter: (made,)}
+        return [first, replace(self.operation, inputs=bound)]
+
+    def after(self, then: Callable[[Variable, Variable], Operation]) -> Edit:
+        """Return the operation, its results renamed, and ``then(renamed, result)`` for each."""
+        renamed = tuple(Variable(f"{v.name}~", v.type) for v in self.operation.outputs)
+        pairs = zip(renamed, self.operation.outputs, strict=True)
+        return [replace(self.operation, outputs=renamed), *(then(*pair) for pair in pairs)]
+
+    @property
+    def _constants(self) -> dict[str, Constant]:
+        return constants_of(self.model)
+
+
+def constants_of(model: Model) -> dict[str, Constant]:
+    """Return the constants of a program by name; read once for each program."""
+    if model not in _CONSTANTS:
+        _CONSTANTS.clear()
+        _CONSTANTS[model] = model.plan.function.constants
+    return _CONSTANTS[model]
+
+
+_CONSTANTS: dict[Model, dict[str, Constant]] = {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the register: what it does, where it belongs, and the function that does it."""
+
+    kind: Kind
+    change: str
+    types: frozenset[str]
+    apply: Callable[[Site], Edit | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Mutant:
+    """One mutation of one operation."""
+
+    index: int
+    kind: Kind
+    change: str
+    operations: tuple[Operation, ...]
+
+    @property
+    def changes_constants(self) -> bool:
+        """Whether a tensor of floating-point numbers stands in the place of another."""
+        bindings = [b for o in self.operations for bound in o.inputs.values() for b in bound]
+        types = [binding.type for binding in bindings if isinstance(binding, Constant)]
+        return any(isinstance(t, TensorType) and t.dtype.is_floating and t.shape for t in types)
+
+
+_ROWS: list[Row] = []
+_Apply = Callable[[Site], Edit | None]
+
+
+def mutation(change: str, *types: str, kind: Kind = "operand") -> Callable[[_Apply], _Apply]:
+    """Register the decorated function for operations of ``types``, of all types if none is given.
+
+    Raises:
+        ParityError: one of the types has this change already.
+    """
+
+    def register(function: _Apply) -> _Apply:
+        row = Row(kind, change, frozenset(types), function)
+        for other in _ROWS:
+            if other.change == change and (other.types & row.types or not types):
+                raise ParityError(f"the mutation {change!r} is registered twice")
+        _ROWS.append(row)
+        return function
+
+    return register
+
+
+def mutants(model: Model, index: int) -> Iterator[Mutant]:
+    """Yield every mutation of one operation, in the order of the register."""
+    site = Site(model, model.operations[index], index)
+    for row in _ROWS:
+        if row.types and site.operation.type not in row.types:
+            continue
+        edit = row.apply(site)
+        if edit is not None:
+            yield Mutant(index, row.kind, row.change, tuple(edit))

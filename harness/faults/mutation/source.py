@@ -1,0 +1,92 @@
+"""The inputs of a campaign, as things that travel to another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH, spectrogram_from_waveform
+from harness.conversion import compare_weights, read_sidecar
+from harness.errors import ParityError
+from harness.faults.mutation.judge import Judge, Sighting
+from harness.faults.mutation.stage import Stage
+from harness.mil import Model
+from harness.subjects.songs import make_song
+from harness.verdicts import Verdict
+from harness.workbench import Workbench, inner_taps
+
+HELD_OUT: Final = "held-out song"
+HELD_OUT_SEED: Final = 9001
+
+
+@dataclass(frozen=True)
+class Source:
+    """A package, and the model that it was converted from.
+
+    Attributes:
+        package: the ``.mlpackage``; its sidecar says where the taps are.
+        golden_root: the golden folder.
+        subject: name of the model.
+    """
+
+    package: Path
+    golden_root: Path
+    subject: str
+
+    def cases(self) -> tuple[str, ...]:
+        """Return the golden cases of one segment, in the order of their recipes."""
+        known = self._bench().goldens.cases
+        return tuple(name for name, case in known.items() if not case.is_file)
+
+    def stage(self, model: Model, name: str) -> Stage:
+        """Return the stage of a golden case, or of the held-out input.
+
+        Raises:
+            ParityError: the golden is not usable, the package does not say where a tap is, or it
+                fails a check unmutated.
+        """
+        if name == HELD_OUT:
+            return Stage(model, name, held_out_inputs(), None, self.subject)
+        bench = self._bench()
+        golden = bench.golden(self.subject, name).require()
+        inputs = {key: np.array(golden[key]) for key in ("spectrogram", "audio")}
+        outputs = {key: golden[key] for key in ("freq", "time")}
+        located = {}
+        if bench.goldens.cases[name].taps:
+            sidecar = read_sidecar(self.package)
+            found = sidecar.taps.found if sidecar else {}
+            missing = [tap for tap in inner_taps(self.subject) if tap not in found]
+            if missing:
+                raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
+            located = {tap: found[tap] for tap in inner_taps(self.subject)}
+        taps = {tap: golden[f"tap.{tap}"] for tap in located}
+        judge = Judge(outputs, taps, located, golden["stems"], self.subject)
+        return Stage(model, name, inputs, judge, self.subject)
+
+    def read(self, model: Model) -> Sighting | None:
+        """Compare a program's constants with the tensors of the subject."""
+        found = compare_weights(model, self._bench().subject(self.subject).model)
+        if found.verdict == Verdict.PASS.value:
+            return None
+        return Sighting("conversion", "weights", "constants", None)
+
+    def _bench(self) -> Workbench:
+        return _workbench(self.golden_root, self.package.parent)
+
+
+@lru_cache(maxsize=1)
+def _workbench(golden_root: Path, scratch: Path) -> Workbench:
+    return Workbench(golden_root, scratch)
+
+
+def held_out_inputs() -> dict[str, np.ndarray]:
+    """Return a song that is no golden case, as the network takes it."""
+    song = make_song(HELD_OUT_SEED, SEGMENT_LENGTH / SAMPLE_RATE)
+    audio = np.array(song.mixture[np.newaxis])
+    spectrogram = spectrogram_from_waveform(torch.from_numpy(audio)).numpy()
+    return {"spectrogram": spectrogram, "audio": audio}

@@ -1,0 +1,161 @@
+"""One program on one input: the unmutated run, and mutants that start from where it stands.
+
+The unmutated program is executed one operation at a time, so at any moment only the values that are
+still needed exist. A mutant starts from these at its operation and goes on until the first check
+that fails; only what no check sees runs to the end. No value is ever overwritten, so every mutant
+starts from the same bits, whatever ran before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from harness.errors import ExecutionError, PackageError, ParityError
+from harness.faults.mutation.fragment import Fragments
+from harness.faults.mutation.judge import Change, Judge, Original, Sighting, arrays
+from harness.faults.mutation.site import Mutant
+from harness.mil import Model
+from harness.mil.program import Operation
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a mutant on one input.
+
+    Attributes:
+        refused: why it could not be executed; "" if it could.
+        identical: its operation still made the same bits, so nothing was mutated.
+        sighting: the first check that failed; None if none did, or none was asked.
+        change: what it does to the outputs, where it ran to the end.
+    """
+
+    refused: str = ""
+    identical: bool = False
+    sighting: Sighting | None = None
+    change: Change | None = None
+
+    @property
+    def noticed(self) -> bool:
+        """Whether a check failed, or the executor refused the mutant."""
+        return self.sighting is not None or bool(self.refused)
+
+    @property
+    def matters(self) -> bool:
+        """Whether an output changed by more than its tolerance; False where it was not measured."""
+        return self.change is not None and self.change.matters
+
+
+class _Seen(Exception):
+    """Leaves a run at the first check that fails."""
+
+    def __init__(self, sighting: Sighting) -> None:
+        super().__init__()
+        self.sighting = sighting
+
+
+class Stage:
+    """A model on one input.
+
+    Args:
+        model: the unmutated program.
+        name: of the input.
+        inputs: arrays by name.
+        judge: the expected tensors; None where the outputs are only compared with the unmutated.
+        subject: whose stems ``freq`` and ``time`` come to; "" where there are none.
+
+    Raises:
+        ParityError: the unmutated program fails a check itself.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        inputs: Mapping[str, np.ndarray],
+        judge: Judge | None,
+        subject: str = "",
+    ) -> None:
+        self._model, self._judge = model, judge
+        self._fragments = Fragments(model)
+        self._position = 0
+        self._values = {key: torch.from_numpy(array) for key, array in inputs.items()}
+        sighting, outputs = self._finish(self._values, 0, self._values)
+        if sighting is not None:
+            raise ParityError(
+                f"the unmutated program fails {sighting.gate} at {sighting.tensor} on {name}; "
+                "mutations of it would prove nothing: see 'parity check'"
+            )
+        self._original = Original(name, outputs, subject)
+
+    def find(self, mutants: Sequence[Mutant], *, judged: bool = True) -> list[Finding]:
+        """Return what becomes of mutants of one operation.
+
+        Args:
+            mutants: of one operation, which is not before that of an earlier call.
+            judged: stop at the first check that fails; otherwise ask no check, run to the end and
+                measure what changed.
+        """
+        (index,) = {mutant.index for mutant in mutants}
+        if index < self._position:
+            raise ParityError(f"operation {index} was passed already, at {self._position}")
+        self._values = self._model.resume(self._values, self._position, index)
+        self._position = index
+        after = self._model.resume(self._values, index, index + 1)
+        return [self._find(mutant, after, judged=judged) for mutant in mutants]
+
+    def _find(self, mutant: Mutant, after: Mapping[str, torch.Tensor], *, judged: bool) -> Finding:
+        operation = self._model.operations[mutant.index]
+        results = [variable.name for variable in operation.outputs]
+        try:
+            made = self._fragments.run(mutant.operations, results, self._values)
+        except (ExecutionError, PackageError) as error:
+            return Finding(refused=str(error))
+        read = {name: tensor for name, tensor in made.items() if name in after}
+        if all(torch.equal(tensor, after[name]) for name, tensor in read.items()):
+            return Finding(identical=True)
+        try:
+            values = {**after, **read}
+            sighting, outputs = self._finish(values, mutant.index + 1, read, judged=judged)
+        except ExecutionError as error:
+            return Finding(refused=str(error))
+        if judged:
+            return Finding(sighting=sighting)
+        return Finding(change=self._original.change(outputs))
+
+    def _finish(
+        self,
+        values: Mapping[str, torch.Tensor],
+        first: int,
+        made: Mapping[str, torch.Tensor],
+        *,
+        judged: bool = True,
+    ) -> tuple[Sighting | None, dict[str, np.ndarray]]:
+        """Run from ``first`` to the end, or to the first check that fails.
+
+        ``made`` are the values that are new; nothing is checked that does not depend on them.
+        """
+        judge = self._judge if judged else None
+        touched: set[str] = set()
+
+        def look(name: str, tensor: torch.Tensor) -> None:
+            touched.add(name)
+            sighting = judge.at(name, tensor) if judge else None
+            if sighting is not None:
+                raise _Seen(sighting)
+
+        def observe(operation: Operation, results: tuple[torch.Tensor, ...]) -> None:
+            if not touched.isdisjoint(operation.input_names):
+                for variable, tensor in zip(operation.outputs, results, strict=True):
+                    look(variable.name, tensor)
+
+        try:
+            for name, tensor in made.items():
+                look(name, tensor)
+            outputs = arrays(self._model.resume(values, first, observe=observe))
+        except _Seen as seen:
+            return seen.sighting, {}
+        return judge.end(outputs) if judge else None, outputs

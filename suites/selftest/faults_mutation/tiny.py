@@ -1,0 +1,37 @@
+"""A source of stages that can be sent to another process; its goldens lie in one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.conversion import tap_operations
+from harness.faults.mutation.judge import Judge, Sighting
+from harness.faults.mutation.stage import Stage
+from harness.mil import Model
+
+
+@dataclass(frozen=True)
+class TinySource:
+    package: Path
+    goldens: Path
+    subject: str = "tiny"
+
+    def cases(self) -> tuple[str, ...]:
+        return ("song", "noise")
+
+    def read(self, model: Model) -> Sighting | None:
+        return None  # this network has no checkpoint
+
+    def stage(self, model: Model, name: str) -> Stage:
+        with np.load(self.goldens) as file:
+            golden = {
+                key.removeprefix(f"{name}/"): file[key]
+                for key in file
+                if key.startswith(f"{name}/")
+            }
+        inputs = {key: golden.pop(key) for key in ("spectrogram", "audio")}
+        outputs = {key: golden.pop(key) for key in ("freq", "time")}
+        return Stage(model, name, inputs, Judge(outputs, golden, tap_operations(self.package)))
