@@ -1,0 +1,222 @@
+"""No false alarms: sound packages on fresh inputs, on every code path that this processor has.
+
+Gates that catch everything are easy to make: tight ones. Here the other half is measured: inputs
+that nobody chose, other numbers of threads, and the kernels that another processor would take, must
+all stay green; and how close the closest came is told. Kernels are chosen by environment variables:
+``ATEN_CPU_CAPABILITY`` (PyTorch's own), ``DNNL_MAX_CPU_ISA`` (oneDNN's convolutions and products),
+``MKL_CBWR`` and ``MKL_ENABLE_INSTRUCTIONS`` (MKL's products). Each environment is one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import ParityError
+from harness.faults.clean_process import CleanRun
+from harness.origin import provenance
+from harness.verdicts import Verdict
+
+DOCUMENT_KIND = "clean_runs"
+DOCUMENT_VERSION = 1
+LEAST_RUNS: Final = 50
+COMMON_SEED: Final = 1000
+"""Evaluated in every environment, so that bits can be compared between them."""
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """How a process is started.
+
+    Attributes:
+        name: short and unique.
+        threads: number of PyTorch's threads.
+        variables: environment variables.
+    """
+
+    name: str
+    threads: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def environments(cores: int) -> tuple[Environment, ...]:
+    """Return the environments for a machine with so many cores."""
+    return (
+        Environment("one thread", 1),
+        Environment("two threads", 2),
+        Environment(f"{2 * cores + 1} threads", 2 * cores + 1, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        Environment("ATen default", 1, {"ATEN_CPU_CAPABILITY": "default"}),
+        Environment("ATen AVX2", 1, {"ATEN_CPU_CAPABILITY": "avx2"}),
+        Environment("ATen AVX-512", 1, {"ATEN_CPU_CAPABILITY": "avx512"}),
+        Environment("oneDNN SSE4.1", 1, {"DNNL_MAX_CPU_ISA": "SSE41"}),
+        Environment("oneDNN AVX2", 1, {"DNNL_MAX_CPU_ISA": "AVX2"}),
+        Environment("MKL compatible", 1, {"MKL_CBWR": "COMPATIBLE"}),
+        Environment(
+            "oldest everywhere",
+            2,
+            {
+                "ATEN_CPU_CAPABILITY": "default",
+                "DNNL_MAX_CPU_ISA": "SSE41",
+                "MKL_CBWR": "COMPATIBLE",
+            },
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class CleanResult:
+    """Every clean run.
+
+    Attributes:
+        subject: what was run.
+        environments: how; each has at least one run.
+        runs: in the order of the environments.
+        duration_s: of all of them.
+        provenance: versions, machine, commit and command.
+    """
+
+    subject: str
+    environments: tuple[Environment, ...]
+    runs: tuple[CleanRun, ...]
+    duration_s: float
+    provenance: Mapping[str, Any]
+
+    @property
+    def alarms(self) -> int:
+        """Number of runs in which a check failed."""
+        return sum(bool(run.alarms) for run in self.runs)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Pass if there was no alarm in `LEAST_RUNS` runs or more, and every environment ran."""
+        if self.alarms:
+            return Verdict.FAIL
+        ran = {run.environment for run in self.runs if run.checks}
+        complete = ran == {environment.name for environment in self.environments}
+        enough = len(self.runs) >= LEAST_RUNS
+        return Verdict.PASS if complete and enough else Verdict.NOT_EVALUATED
+
+    @property
+    def closest(self) -> dict[str, CleanRun]:
+        """For each layer the run with the smallest headroom."""
+        layers = dict.fromkeys(layer for run in self.runs for layer in run.headroom_db)
+        return {layer: min(self.runs, key=lambda run: run.headroom_db[layer]) for layer in layers}
+
+    @property
+    def bits(self) -> dict[str, str]:
+        """For each environment the digest of the package's outputs on the common input."""
+        common = f"song {COMMON_SEED}"
+        return {run.environment: run.digest for run in self.runs if run.input == common}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document as plain JSON data; infinities stay floats."""
+        return {
+            "kind": DOCUMENT_KIND,
+            "version": DOCUMENT_VERSION,
+            "subject": self.subject,
+            "verdict": self.verdict.value,
+            "alarms": self.alarms,
+            "environments": [asdict(environment) for environment in self.environments],
+            "closest": {
+                layer: {
+                    "headroom_db": run.headroom_db[layer],
+                    "environment": run.environment,
+                    "input": run.input,
+                }
+                for layer, run in self.closest.items()
+            },
+            "bits": self.bits,
+            "runs": [asdict(run) for run in self.runs],
+            "duration_s": self.duration_s,
+            "provenance": dict(self.provenance),
+        }
+
+
+def run_clean(
+    package: Path,
+    subject: str,
+    *,
+    runs: int = LEAST_RUNS,
+    chosen: Sequence[Environment] = (),
+    advance: Advance = lambda done, total: None,
+) -> CleanResult:
+    """Evaluate a sound package on fresh inputs in every environment.
+
+    Args:
+        package: the FP32 package of the subject.
+        subject: name of the model.
+        runs: how many in all; each environment gets as many, one or two of them more.
+        chosen: the environments; by default `environments` for this machine.
+        advance: called as ``advance(done, total)``.
+
+    Raises:
+        ParityError: fewer runs than environments, or a process died.
+    """
+    started = time.perf_counter()
+    chosen = tuple(chosen) or environments(os.cpu_count() or 1)
+    if runs < len(chosen):
+        raise ParityError(f"{runs} clean runs are too few for {len(chosen)} environments")
+    found: list[CleanRun] = []
+    for number, environment in enumerate(chosen):
+        count = len(range(number, runs, len(chosen)))
+        first = COMMON_SEED + 1 + sum(len(range(n, runs, len(chosen))) for n in range(number))
+        seeds = [COMMON_SEED, *range(first, first + count - 1)]
+        for run in _run_process(environment, package, subject, seeds):
+            found.append(run)
+            advance(len(found), runs)
+    return CleanResult(
+        subject=subject,
+        environments=tuple(chosen),
+        runs=tuple(found),
+        duration_s=round(time.perf_counter() - started, 1),
+        provenance=provenance(),
+    )
+
+
+def _run_process(
+    environment: Environment, package: Path, subject: str, seeds: Sequence[int]
+) -> Iterator[CleanRun]:
+    """Yield the runs of one process as they end.
+
+    Raises:
+        ParityError: it ended before it had done all of them.
+    """
+    order = {
+        "environment": environment.name,
+        "threads": environment.threads,
+        "subject": subject,
+        "package": str(package.resolve()),
+        "seeds": list(seeds),
+    }
+    threads = str(environment.threads)
+    variables = {**os.environ, **environment.variables, "OMP_NUM_THREADS": threads}
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness.faults.clean_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=variables,
+    ) as process:
+        assert process.stdin is not None  # both are pipes
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(order))
+        process.stdin.close()
+        done = 0
+        for line in process.stdout:
+            values = json.loads(line)
+            yield CleanRun(**{**values, "alarms": tuple(values["alarms"])})
+            done += 1
+    if process.returncode or done != len(seeds):
+        raise ParityError(
+            f"the process for {environment.name!r} ended with status {process.returncode} after "
+            f"{done} of {len(seeds)} clean runs; see its messages above"
+        )
