@@ -31,8 +31,13 @@ COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NOT_EVALUATED: "y
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one document on stdout; numbers that JSON lacks become strings."""
-    typer.echo(json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False))
+    """Print one document on stdout, as `json_text` writes it."""
+    typer.echo(json_text(document))
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """Return one document as JSON; numbers that JSON lacks become strings."""
+    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def print_table(

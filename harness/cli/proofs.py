@@ -1,0 +1,157 @@
+"""What ``parity faults --mutations`` and ``parity faults --clean-runs N`` do.
+
+The first mutates every operation of the converted program and says what share is caught; the second
+evaluates sound packages on fresh inputs and says how close the gates came to a false alarm.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.atomic import write_text
+from harness.cli.console import (
+    decibels,
+    json_text,
+    log,
+    out,
+    print_json,
+    print_table,
+    progress,
+    verdict_text,
+)
+from harness.faults.clean import CleanResult, run_clean
+from harness.faults.mutation import CampaignResult, Source, run_campaign
+from harness.verdicts import EXIT_CODES, Verdict
+from harness.workbench import Workbench
+
+RECIPE = "fp32"
+
+
+def mutations(
+    subject: str,
+    golden_root: Path,
+    *,
+    jobs: int | None = None,
+    every: int = 1,
+    document: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Run the campaign, print what it found, and return the exit code.
+
+    Args:
+        subject: the model.
+        golden_root: the golden folder.
+        jobs: number of processes; one for each core by default.
+        every: mutate only each so many-th operation.
+        document: where the JSON document is written; nowhere by default.
+        json: print the document instead of tables.
+    """
+    with tempfile.TemporaryDirectory(prefix="parity-mutations-") as scratch:
+        package = Workbench(golden_root, Path(scratch)).package(subject, RECIPE)
+        source = Source(package, golden_root, subject)
+        with progress("mutating") as bar:
+            last = ""
+
+            def advance(what: str, done: int, total: int) -> None:
+                nonlocal last
+                if what != last:
+                    last = what
+                    log.print(f"on {what}")
+                bar(done, total)
+
+            workers = jobs or os.cpu_count() or 1
+            result = run_campaign(source, recipe=RECIPE, jobs=workers, every=every, advance=advance)
+    return _finish(result.to_dict(), result.verdict, document, json, lambda: _print(result))
+
+
+def clean_runs(
+    subject: str,
+    golden_root: Path,
+    *,
+    runs: int,
+    document: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Evaluate clean runs, print how close the closest came, and return the exit code.
+
+    Args:
+        subject, golden_root, document, json: as in `mutations`.
+        runs: how many.
+    """
+    with tempfile.TemporaryDirectory(prefix="parity-clean-") as scratch:
+        package = Workbench(golden_root, Path(scratch)).package(subject, RECIPE)
+        with progress("clean runs") as advance:
+            result = run_clean(package, subject, runs=runs, advance=advance)
+    return _finish(result.to_dict(), result.verdict, document, json, lambda: _print_clean(result))
+
+
+def _finish(
+    document: Mapping[str, Any],
+    verdict: Verdict,
+    path: Path | None,
+    json: bool,
+    show: Callable[[], None],
+) -> int:
+    if path is not None:
+        write_text(path, json_text(document))
+        log.print(f"document: {path}")
+    if json:
+        print_json(document)
+    else:
+        show()
+    return EXIT_CODES[verdict]
+
+
+def _print(result: CampaignResult) -> None:
+    fates = ("caught", "refused", "harmless", "identical", "hole")
+    document = result.to_dict()
+    rows = [
+        (name, *(row.get(fate, "") for fate in fates)) for name, row in document["by_type"].items()
+    ]
+    rows.append(("all", *(document["fates"].get(fate, 0) for fate in fates)))
+    print_table("Mutations by operation type", ("type", *fates), rows, right=(1, 2, 3, 4, 5))
+    seen = [(check, count) for check, count in document["by_check"].items()]
+    print_table("What saw them first", ("check", "mutations"), seen, right=(1,))
+    left = [
+        (m.type, m.operation, m.change, m.fate, decibels(min(c.snr_db for c in m.changes)))
+        for m in result.survivors()
+    ]
+    columns = ("type", "operation", "change", "fate", "outputs unchanged to")
+    print_table("What no check saw", columns, left, right=(4,))
+    share = "-" if result.caught_share is None else f"{100 * result.caught_share:.2f} %"
+    out.print(
+        f"{verdict_text(result.verdict)}: {share} of the mutations that change an output by more "
+        f"than its tolerance were caught ({result.count('hole')} holes)"
+    )
+
+
+def _print_clean(result: CleanResult) -> None:
+    rows = []
+    for environment in result.environments:
+        runs = [run for run in result.runs if run.environment == environment.name]
+        facts = runs[0].facts if runs else {}
+        closest = {
+            layer: min(run.headroom_db[layer] for run in runs)
+            for layer in (runs[0].headroom_db if runs else {})
+        }
+        rows.append(
+            (
+                environment.name,
+                facts.get("cpu_capability", ""),
+                result.bits.get(environment.name, "")[:8],
+                len(runs),
+                sum(bool(run.alarms) for run in runs),
+                *(decibels(value) for value in closest.values()),
+            )
+        )
+    layers = list(result.closest)
+    columns = ("environment", "PyTorch's kernels", "bits", "runs", "alarms", *layers)
+    print_table("Smallest headroom", columns, rows, right=tuple(range(3, len(columns))))
+    for run in result.runs:
+        for alarm in run.alarms:
+            out.print(f"[red]alarm[/] {run.environment}, {run.input}: {alarm}")
+    out.print(f"{verdict_text(result.verdict)}: {result.alarms} alarms in {len(result.runs)} runs")
