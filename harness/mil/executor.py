@@ -110,16 +110,22 @@ class Executable:
 
     def _run(self, schedule: Schedule, inputs: Mapping[int, Value], run: _Run) -> dict[int, Value]:
         values: list[Any] = [None] * len(self.plan.types)
+        parked: dict[int | None, torch.UntypedStorage] = {}
         for slot, value in (*self.constants.items(), *inputs.items()):
             values[slot] = value
         for scheduled in schedule.steps:
             step = scheduled.step
-            out = None if scheduled.overwrite is None else values[scheduled.overwrite]
+            if scheduled.overwrite is not None:
+                out = values[scheduled.overwrite]
+            else:
+                out = self._claimed(step, parked.pop(scheduled.claims, None))
             results = self._call(scheduled, values, out, run)
             for slot, value in zip(step.outputs, results, strict=True):
                 values[slot] = value
             if run.observe is not None and all(isinstance(r, torch.Tensor) for r in results):
                 run.observe(step.operation, results)
+            for slot, name in scheduled.parks:
+                parked[name] = values[slot].untyped_storage()
             for slot in scheduled.free:
                 values[slot] = None
             del results, out
@@ -140,6 +146,19 @@ class Executable:
         run = _Run(None, assignment(self.numerics, None))
         return self._call(ScheduledStep(step, None, ()), values, None, run)
 
+    def _claimed(self, step: Step, storage: torch.UntypedStorage | None) -> torch.Tensor | None:
+        """Return parked memory as a tensor for the step's result; ``None`` if it can't hold it."""
+        declared = step.types[0] if step.types else None
+        if storage is None or not isinstance(declared, TensorType) or declared.shape is None:
+            return None
+        carrier = self.numerics.format(declared.dtype).carrier
+        # A view that had to be copied may be smaller than the memory that was planned with.
+        if storage.nbytes() < declared.count * carrier.itemsize:
+            return None
+        shape = [size for size in declared.shape if size is not None]
+        empty = torch.empty(0, dtype=carrier, device=self.device)
+        return empty.set_(storage, 0, shape)
+
     def _call(
         self,
         scheduled: ScheduledStep,
@@ -152,7 +171,7 @@ class Executable:
         try:
             for argument in step.arguments:
                 keywords[argument.name] = _fetch(argument, values)
-            if step.definition.reuse:
+            if step.definition.takes_out:
                 keywords["out"] = out
             if step.definition.takes_context:
                 keywords["context"] = self._context(step, numerics)

@@ -17,6 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
+from harness.mil.buffers import Buffers, Lifetime, park_buffers
 from harness.mil.ops.registry import Effect
 from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
@@ -26,13 +27,16 @@ from harness.mil.types import TensorType
 class ScheduledStep:
     """A step, the operand slot that it may overwrite, and the slots that are dead after it.
 
-    ``blocks`` are the schedules of its blocks.
+    ``parks`` names those of them whose memory waits for a later result, and for which; ``claims``
+    is the name under which this step finds such memory. ``blocks`` are the schedules of its blocks.
     """
 
     step: Step
     overwrite: int | None
     free: tuple[int, ...]
     blocks: tuple[Schedule, ...] = ()
+    parks: tuple[tuple[int, int], ...] = ()
+    claims: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +65,19 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
     for slot, index in last_use.items():
         if slot not in kept and slot not in plan.constants:
             frees[index].append(slot)
+    overwrites = {
+        i: _overwritable(plan, s, i, groups) if reuse else None for i, s in enumerate(live)
+    }
+    buffers = _buffers(plan, live, overwrites, groups) if reuse else Buffers()
     return Schedule(
         steps=tuple(
             ScheduledStep(
                 step=step,
-                overwrite=_overwritable(plan, step, index, groups) if reuse else None,
+                overwrite=overwrites[index],
                 free=tuple(frees[index]),
                 blocks=_block_schedules(step, reuse=reuse),
+                parks=tuple(buffers.parks.get(index, ())),
+                claims=index if index in buffers.claims else None,
             )
             for index, step in enumerate(live)
         ),
@@ -136,9 +146,9 @@ class _MemoryGroups:
         foreign = (*plan.constants, *plan.inputs.values(), *plan.captures)
         self._protected = {self.root(slot) for slot in (*kept, *foreign)}
         self._end: dict[int, int] = {}
-        for slot, index in last_use.items():
-            root = self.root(slot)
-            self._end[root] = max(index, self._end.get(root, index))
+        self._last: dict[int, int] = {}
+        for slot, index in sorted(last_use.items(), key=lambda item: item[1]):
+            self._end[self.root(slot)], self._last[self.root(slot)] = index, slot
 
     def root(self, slot: int) -> int:
         while slot in self._root:
@@ -148,6 +158,14 @@ class _MemoryGroups:
     def _join(self, slot: int, other: int) -> None:
         if self.root(slot) != self.root(other):
             self._root[self.root(slot)] = self.root(other)
+
+    def end(self, slot: int) -> tuple[int, int] | None:
+        """Return after which step the memory of ``slot`` is dead, and the last value in it.
+
+        ``None`` if it outlives the run.
+        """
+        root = self.root(slot)
+        return None if root in self._protected else (self._end[root], self._last[root])
 
     def is_dead_after(self, slot: int, index: int) -> bool:
         root = self.root(slot)
@@ -168,3 +186,24 @@ def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> 
         if not shared and groups.is_dead_after(slot, index):
             return slot
     return None
+
+
+def _buffers(
+    plan: Plan, live: list[Step], overwrites: dict[int, int | None], groups: _MemoryGroups
+) -> Buffers:
+    makers: dict[int, list[tuple[int, int]]] = {}
+    for index, step in enumerate(live):
+        if not step.definition.effect.shares_memory:
+            for slot in step.outputs:
+                makers.setdefault(groups.root(slot), []).append((index, slot))
+    overwritten = {groups.root(slot) for slot in overwrites.values() if slot is not None}
+    lifetimes = []
+    for root, ((first, slot), *others) in makers.items():
+        declared = plan.types[slot]
+        if others or not isinstance(declared, TensorType) or not declared.is_static:
+            continue
+        last, value = groups.end(slot) or (len(live), None)
+        # Two results of one operation may lie in one memory.
+        free = root not in overwritten and len(live[first].outputs) == 1
+        lifetimes.append(Lifetime(declared, first, last, value if free else None))
+    return park_buffers(live, {i for i, s in overwrites.items() if s is not None}, lifetimes)

@@ -125,6 +125,8 @@ CONVOLUTIONS = [
         pad_type="custom",
         pad=[2, 2, 0, 0],
     ),
+    conv_case("1d_pointwise", (3, 4, 9), (5, 4, 1)),
+    conv_case("2d_pointwise_no_bias", (2, 3, 4, 5), (6, 3, 1, 1), bias=False),
     conv_case("2d_same", (1, 2, 7, 6), (3, 2, 3, 2), pad_type="same", strides=[2, 3]),
     conv_case("2d_grouped_dilated", (1, 4, 9, 8), (6, 2, 2, 3), groups=2, dilations=[3, 2]),
     conv_case("3d", (1, 2, 5, 4, 6), (3, 2, 2, 3, 2), strides=[1, 1, 2]),

@@ -191,6 +191,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
 _NO_SUM = {
     getattr(_aten, name)
     for name in (
+        "floor_divide",
         "_to_copy",
         "clone",
         "copy_",

@@ -13,17 +13,32 @@ from harness.mil.ops.registry import Tensor, Tensors, operation
 
 
 @operation("linear")
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
     """``x`` [..., D_in] times the transpose of ``weight`` [D_out, D_in], plus ``bias`` [D_out]."""
     if x.dtype is not weight.dtype:
         x, weight = _in_one_type(x, weight)
     if bias is not None and bias.dtype is not x.dtype:
         bias = bias.to(x.dtype)
-    return functional.linear(x, weight, bias)
+    if out is None or out.dtype is not x.dtype:
+        return functional.linear(x, weight, bias)
+    rows, matrix = x.reshape(-1, x.shape[-1]), out.view(-1, weight.shape[0])
+    if bias is None:
+        torch.mm(rows, weight.t(), out=matrix)
+    else:
+        torch.addmm(bias, rows, weight.t(), out=matrix)
+    return out
 
 
 @operation("matmul")
-def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
+def matmul(
+    x: Tensor,
+    y: Tensor,
+    transpose_x: bool = False,
+    transpose_y: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """Batched matrix product with NumPy's broadcasting; vectors are never transposed."""
     if transpose_x and x.ndim > 1:
         x = x.mT
@@ -31,7 +46,7 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
         y = y.mT
     if x.dtype is not y.dtype:
         x, y = _in_one_type(x, y)
-    return torch.matmul(x, y)
+    return torch.matmul(x, y, out=out if out is not None and out.dtype is x.dtype else None)
 
 
 @operation("einsum")

@@ -135,6 +135,7 @@ class Definition:
         effect: what it does to values and memory.
         reuse: names of tensor inputs whose memory may become the output's, if nobody needs them
             afterwards and shape and type agree.
+        takes_out: whether the function can write its result into memory that it is given.
         takes_context: whether the function asks for a `Context`.
         takes_blocks: whether the function asks for `Blocks`.
     """
@@ -144,6 +145,7 @@ class Definition:
     parameters: dict[str, Parameter]
     effect: Effect
     reuse: tuple[str, ...]
+    takes_out: bool
     takes_context: bool
     takes_blocks: bool
 
@@ -189,7 +191,16 @@ def _define(
     unknown = [name for name in reuse if name not in parameters]
     if unknown or (reuse and "out" not in hints):
         raise ParityError(f"operation {type!r} can't reuse {unknown or 'without a parameter out'}")
-    return Definition(type, function, parameters, effect, reuse, takes_context, takes_blocks)
+    return Definition(
+        type=type,
+        function=function,
+        parameters=parameters,
+        effect=effect,
+        reuse=reuse,
+        takes_out="out" in hints,
+        takes_context=takes_context,
+        takes_blocks=takes_blocks,
+    )
 
 
 def _without_none(hint: Any) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness import mil
 from harness.errors import ExecutionError, ParityError
+from harness.mil import buffers
 from harness.mil.ops import registry
 from harness.mil.ops.registry import Effect, definition
 from harness.mil.schedule import build_schedule
@@ -63,7 +64,12 @@ step = st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(0, 30), st.in
 @given(choices=st.lists(step, min_size=3, max_size=14), data=st.data())
 def test_reuse_changes_nothing(make_package, choices, data):
     """The same program with reuse off is the oracle; inputs, constants and taps must survive."""
-    model = mil.load(make_package(random_program(choices), x=SHAPE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "_SMALLEST", 1)
+        compare_with_reuse_off(mil.load(make_package(random_program(choices), x=SHAPE)), data)
+
+
+def compare_with_reuse_off(model, data):
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
     original = x.clone()
     expected = model.run({"x": x}, taps="all", differentiable=True)
@@ -96,6 +102,31 @@ def test_dead_operands_are_reused(make_package):
     x = torch.ones(8, 8)
     model.run({"x": x}, observe=lambda _, o: seen.append(o[0].data_ptr()))
     assert x.data_ptr() not in seen
+
+
+def test_memory_of_dead_values_is_written_again(make_package, monkeypatch):
+    """Without it each large result of a model costs page faults; with it no more is held."""
+    monkeypatch.setattr(buffers, "_SMALLEST", 1)
+
+    def body(mb, x):
+        for _ in range(6):
+            row = mb.reshape(x=mb.square(x=x), shape=[1, 64])
+            x = mb.mul(x=row, y=mb.exp(x=mb.reshape(x=x, shape=[64, 1])))
+            x = mb.reduce_mean(x=mb.reshape(x=x, shape=[64, 8, 8]), axes=[0])
+        return x
+
+    model = mil.load(make_package(body, x=(8, 8)))
+    schedule = model._schedule(frozenset({model.plan.slots[model.outputs[0].name]}), reuse=True)
+    claims = [step for step in schedule.steps if step.claims is not None]
+    parked = {name for step in schedule.steps for _, name in step.parks}
+    assert len(claims) >= 5
+    assert parked == {step.claims for step in claims}, "memory is parked that nobody comes for"
+    x = torch.rand(8, 8)
+    seen = []
+    y = model.run({"x": x}, observe=lambda _, o: seen.append(o[0].untyped_storage().data_ptr()))
+    assert len(set(seen)) < len(seen) / 2
+    expected = model.run({"x": x}, differentiable=True)
+    assert all(torch.equal(y[name], expected[name]) for name in y)
 
 
 def test_intermediates_are_freed(make_package):

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from harness import mil
-from harness.errors import ParityError, UnknownNameError
-from harness.mil.numerics import FLOAT64, STORAGE, Numerics, register, round_to_float16
+from harness.errors import ContractError, ParityError, UnknownNameError
+from harness.mil.numerics import (
+    FLOAT64,
+    STORAGE,
+    Format,
+    Numerics,
+    flush_subnormals,
+    register,
+    round_to_float16,
+)
 from harness.mil.types import DataType
 
 EDGES = np.array(
@@ -114,3 +122,112 @@ def test_unknown_names_list_what_exists():
 def test_a_name_is_registered_once():
     with pytest.raises(ParityError, match="registered twice"):
         register(Numerics("storage", {}))
+
+
+BASES = ("storage", "native", "fp16_accumulate", "float64")
+
+
+def test_flushing_kills_exactly_the_subnormals():
+    """All 65,536 FP16 numbers; a zero keeps its sign, NaN stays NaN."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    magnitude = np.arange(1 << 16, dtype=np.uint16) & 0x7FFF
+    subnormal = (magnitude > 0) & (magnitude < 0x0400)
+    for dtype in (torch.float32, torch.float16, torch.float64):
+        values = torch.from_numpy(every.copy()).to(dtype)
+        for writable in (False, True):
+            flushed = flush_subnormals(values.clone(), writable).numpy()
+            assert_same = ~np.isnan(every) & ~subnormal
+            np.testing.assert_array_equal(flushed[assert_same], every[assert_same])
+            assert (flushed[subnormal] == 0).all()
+            np.testing.assert_array_equal(np.signbit(flushed), np.signbit(every))
+            np.testing.assert_array_equal(np.isnan(flushed), np.isnan(every))
+
+
+def test_gradient_passes_through_flushing():
+    tensor = torch.tensor([1e-6, 1.0], requires_grad=True)
+    flush_subnormals(tensor, True).sum().backward()
+    assert tensor.grad is not None
+    assert tensor.grad.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_flushing_composes(make_package, base):
+    """Results, inputs and constants below 2^-14 are zero under +ftz and kept without."""
+
+    def body(mb, x):
+        small = mb.const(val=np.array([1e-5, 1e-5, 1e-5], np.float16))
+        return mb.mul(x=x, y=np.float16(0.5), name="half"), mb.add(x=x, y=small, name="sum")
+
+    model = mil.load(make_package(body, np.float16, x=(3,)))
+    x = np.array([2**-14, 1e-5, 1.0], np.float16)
+    kept = model.predict({"x": x}, numerics=base)
+    flushed = model.predict({"x": x}, numerics=f"{base}+ftz")
+    assert kept["half"].tolist() == [2**-15, float(x[1]) / 2, 0.5]
+    assert flushed["half"].tolist() == [0, 0, 0.5]
+    assert flushed["sum"].tolist() == [2**-14, 0, 1]
+    assert kept["sum"][1] > 0
+
+
+def test_native_is_the_device_s_half(make_package):
+    def body(mb, x):
+        return mb.softmax(x=mb.gelu(x=mb.linear(x=x, weight=WEIGHT16), mode="EXACT"), name="y")
+
+    model = mil.load(make_package(body, np.float16, x=(5, 24)))
+    x = np.random.default_rng(0).standard_normal((5, 24)).astype(np.float16)
+    actual = model.predict({"x": x}, numerics="native")["y"]
+    half = torch.nn.functional.gelu(torch.from_numpy(x) @ torch.from_numpy(WEIGHT16).T)
+    np.testing.assert_array_equal(actual, torch.softmax(half, -1).numpy(), strict=True)
+    stored = model.predict({"x": x}, numerics="storage")["y"]
+    assert np.abs(actual.astype(np.float64) - stored).max() < 4 * 2**-11
+    carried: set[torch.dtype] = set()
+    tensors = {"x": torch.from_numpy(x)}
+    model.run(tensors, numerics="native", observe=lambda _, o: carried.add(o[0].dtype))
+    assert carried == {torch.float16}
+
+
+WEIGHT16 = (np.random.default_rng(1).standard_normal((7, 24)) / 5).astype(np.float16)
+
+
+def two_sums(mb, x):
+    first = mb.reduce_sum(x=x, axes=[0], keep_dims=True, name="first")
+    return first, mb.reduce_sum(x=x, axes=[0], keep_dims=True, name="second")
+
+
+def test_one_operation_has_a_numerics_of_its_own(make_package):
+    model = mil.load(make_package(two_sums, np.float16, x=(20_000,)))
+    x = torch.ones(20_000)
+    y = model.run(
+        {"x": x},
+        operation_numerics=lambda o: "fp16_accumulate" if o.name == "second" else None,
+    )
+    assert (y["first"].item(), y["second"].item()) == (20_000, 8192)
+
+
+def test_one_operation_is_stored_in_another_precision(make_package):
+    """How a recipe can be tried without converting: FP32 in the program, FP16 in the run."""
+    half = Format(torch.float32, round_to_float16)
+    virtual = Numerics("virtual", {**STORAGE.formats, DataType.FLOAT32: half})
+
+    def body(mb, x):
+        y = mb.add(x=x, y=np.float32(0.1), name="y")
+        return mb.transpose(x=y, perm=[1, 0], name="moved"), mb.add(
+            x=x, y=np.float32(0.1), name="z"
+        )
+
+    model = mil.load(make_package(body, x=(2, 2)))
+    x = torch.full((2, 2), 1 / 3)
+    names = {"y", "moved"}
+    y = model.run(
+        {"x": x}, taps=["y"], operation_numerics=lambda o: virtual if o.name in names else None
+    )
+    exact = np.float32(1 / 3) + np.float32(0.1)
+    assert set(y["z"].flatten().tolist()) == {float(exact)}
+    assert set(y["y"].flatten().tolist()) == {float(np.float16(exact))}
+    alone = model.run({"x": x}, operation_numerics=lambda o: virtual if o.name == "moved" else None)
+    assert set(alone["moved"].flatten().tolist()) == {float(np.float16(exact))}
+
+
+def test_numerics_of_one_run_carry_values_alike(make_package):
+    model = mil.load(make_package(two_sums, np.float16, x=(4,)))
+    with pytest.raises(ContractError, match="'native' in a run in 'storage'"):
+        model.run({"x": torch.ones(4)}, operation_numerics=lambda _: "native")
