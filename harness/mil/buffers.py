@@ -3,7 +3,7 @@
 Fresh memory costs about 2 ns an element in page faults, more than most arithmetic on it, and the
 memory of a large result goes back to the operating system as soon as it is dead. So memory that
 dies is parked where a later operation can write its result into it: decided beforehand, from
-declared shapes, and only where parking never holds more than the run needs at its peak anyway.
+declared shapes, and only where parking holds little more than the run needs at its peak anyway.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from harness.mil.types import DataType, TensorType
 
 _SMALLEST = 1 << 18  # elements; smaller memory stays with the allocator
 _SLACK = 1.25  # of parked memory over what is needed
+_ROOM = 1.25  # of all memory, parked included, over the peak without parking
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ def park_buffers(
         # What is written over an operand needs memory of its own only after that.
         need[life.first + (life.first in overwriting) : life.last + 1] += life.type.count
         dying.setdefault(life.last, []).append(life)
-    peak, result = need.max(), Buffers()
+    limit, result = need.max() * _ROOM, Buffers()
     parked: list[_Parked] = []
     sizes: dict[int, int] = {}
     for index, step in enumerate(steps):
         life = made.get(index)
         if life is not None and step.definition.takes_out and index not in overwriting:
-            fitting = (p for p in parked if _fits(p, life, need, peak))
+            fitting = (p for p in parked if _fits(p, life, need, limit))
             found = min(fitting, key=lambda p: (p.count, -p.since), default=None)
             if found is not None:
                 parked.remove(found)
@@ -97,12 +98,13 @@ def park_buffers(
     return result
 
 
-def _fits(parked: _Parked, life: Lifetime, need: np.ndarray, peak: float) -> bool:
+def _fits(parked: _Parked, life: Lifetime, need: np.ndarray, limit: float) -> bool:
     index, wanted = life.first, life.type.count
     if parked.dtype is not life.type.dtype or not wanted <= parked.count <= _SLACK * wanted:
         return False
     surplus = parked.count - wanted
     waiting, living = need[parked.since + 1 : index], need[index : life.last + 1]
     return bool(
-        (waiting + parked.count <= peak).all() and (not surplus or (living + surplus <= peak).all())
+        (waiting + parked.count <= limit).all()
+        and (not surplus or (living + surplus <= limit).all())
     )

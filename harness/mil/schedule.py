@@ -145,6 +145,11 @@ class _MemoryGroups:
                 self._join(slot, step.reads[0])
         foreign = (*plan.constants, *plan.inputs.values(), *plan.captures)
         self._protected = {self.root(slot) for slot in (*kept, *foreign)}
+        self._counts: dict[int, int] = {}
+        for slot in last_use:
+            type_ = plan.types[slot]
+            if isinstance(type_, TensorType) and type_.is_static:
+                self._counts[self.root(slot)] = max(self.count(slot), type_.count)
         self._end: dict[int, int] = {}
         self._last: dict[int, int] = {}
         for slot, index in sorted(last_use.items(), key=lambda item: item[1]):
@@ -158,6 +163,10 @@ class _MemoryGroups:
     def _join(self, slot: int, other: int) -> None:
         if self.root(slot) != self.root(other):
             self._root[self.root(slot)] = self.root(other)
+
+    def count(self, slot: int) -> int:
+        """Return the number of elements of the largest value in the memory of ``slot``."""
+        return self._counts.get(self.root(slot), 0)
 
     def end(self, slot: int) -> tuple[int, int] | None:
         """Return after which step the memory of ``slot`` is dead, and the last value in it.
@@ -176,10 +185,10 @@ def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> 
     declared = step.types[0] if len(step.outputs) == 1 else None
     if not isinstance(declared, TensorType) or not declared.is_static:
         return None
-    reads = {a.name: a.payload for a in step.arguments if a.name in step.definition.reuse}
-    for slot in reads.values():
-        if not isinstance(slot, int) or plan.types[slot] != declared:
-            continue
+    reads = [a.payload for a in step.arguments if a.name in step.definition.reuse]
+    fitting = [slot for slot in reads if isinstance(slot, int) and plan.types[slot] == declared]
+    # The half of a split would keep the memory of both.
+    for slot in sorted(fitting, key=groups.count):
         shared = any(
             other != slot and groups.root(other) == groups.root(slot) for other in step.reads
         )
