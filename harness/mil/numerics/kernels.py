@@ -47,7 +47,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        packet, keywords = function.overloadpacket, kwargs or {}
+        packet, keywords = function.overloadpacket, dict(kwargs or {})
         floating = any(isinstance(a, Tensor) and a.is_floating_point() for a in args)
         if not floating or _has_no_sum(function):
             return function(*args, **keywords)
@@ -56,7 +56,9 @@ class _Mode(TorchDispatchMode):  # type: ignore[misc]
                 f"numerics fp16_accumulate does not know whether {function} sums; add it to "
                 "harness/mil/numerics/kernels.py"
             )
-        return _REPLACED[packet](*args, **keywords)
+        out = keywords.pop("out", None)
+        result = _REPLACED[packet](*args, **keywords)
+        return result if out is None else out.copy_(result)
 
 
 def _has_no_sum(function: Any) -> bool:
