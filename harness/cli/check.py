@@ -50,7 +50,9 @@ def check(
     audio: Annotated[
         Path | None, typer.Option(help="An audio file instead of a golden case.")
     ] = None,
-    numerics: Annotated[str, typer.Option(help="How the executor computes.")] = "storage",
+    numerics: Annotated[
+        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
+    ] = "storage",
     report: Annotated[
         Path | None, typer.Option(help="Also write run.json and the report to this folder.")
     ] = None,

@@ -28,7 +28,9 @@ def predict(
     ],
     inputs: Annotated[Path, typer.Option(help="Inputs by name: .safetensors or .npz.")],
     target: Annotated[Path, typer.Option("--out", help="Outputs: .safetensors or .npz.")],
-    numerics: Annotated[str, typer.Option(help="How to compute: storage or float64.")] = "storage",
+    numerics: Annotated[
+        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
+    ] = "storage",
     taps: Annotated[
         list[str] | None,
         typer.Option(help="Intermediate values to keep: 'all', names or globs (repeatable)."),

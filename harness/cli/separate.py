@@ -30,7 +30,9 @@ def separate(
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
     ] = None,
-    numerics: Annotated[str, typer.Option(help="How the executor computes.")] = "storage",
+    numerics: Annotated[
+        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
+    ] = "storage",
     audio_format: Annotated[
         str, typer.Option("--format", help="wav (float32), wav16 or flac (24 bit).")
     ] = "wav",
