@@ -86,12 +86,12 @@ def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) ->
     common = [name for name in chosen if truth[name] > 0]
     errors = [abs(10 * np.log10(shares[name] / truth[name])) for name in common]
     rank = spearmanr([shares[n] for n in common], [truth[n] for n in common])[0]
-    print(f"\n{len(computing)} operations, {len(cases)} cases, {PROBES} probes each")
+    print(f"\n{len(computing)} operations, {len(cases)} cases, {PROBES} probes")
     for name, cost in (("adjoints", probing), ("one run for each", each)):
         passes = cost / forward / len(cases)
         print(f"{name:<18} {passes:7.0f} forward passes a case  x{cost / probing:.0f}")
     print(
-        f"agreement on {len(common)}: Spearman {rank:.4f}, error median {np.median(errors):.2f} dB, "
+        f"{len(common)} compared: Spearman {rank:.4f}, error median {np.median(errors):.2f} dB, "
         f"90th percentile {np.percentile(errors, 90):.2f} dB"
     )
     assert rank >= 0.98
