@@ -37,29 +37,37 @@ def allocating(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class TensorList:
-    """A list of tensors of which some may not have been written yet.
+    """A list of tensors; those that have not been written yet are zeros.
 
     Attributes:
         length: how many elements it has.
         grows: whether writing past the end makes it longer.
         elements: the written ones by index, so that a long empty list costs nothing.
+        blank: the zeros that an element is before it is written; ``None`` where the program does
+            not say of which shape.
     """
 
     length: int
     grows: bool
     elements: Mapping[int, torch.Tensor]
+    blank: torch.Tensor | None = None
 
     def read(self, index: int) -> torch.Tensor:
         """Return the element at ``index``.
 
         Raises:
-            IndexError: there is none, or nothing was written there.
+            IndexError: there is none, or it is blank and of unknown shape.
         """
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} is outside a list of {self.length} elements")
-        if index not in self.elements:
-            raise IndexError(f"element {index} of the list is read before it was written")
-        return self.elements[index]
+        if index in self.elements:
+            return self.elements[index]
+        if self.blank is None:
+            raise IndexError(
+                f"element {index} of the list is read before it was written, "
+                "and the program does not say of which shape it is"
+            )
+        return self.blank.contiguous()
 
     def written(self, updates: Mapping[int, torch.Tensor]) -> TensorList:
         """Return this list with ``updates`` written into it.
@@ -72,7 +80,7 @@ class TensorList:
             raise IndexError(
                 f"can't write at {sorted(updates)} in a list of {self.length} elements"
             )
-        return TensorList(length, self.grows, {**self.elements, **updates})
+        return TensorList(length, self.grows, {**self.elements, **updates}, self.blank)
 
 
 @dataclass(eq=False)

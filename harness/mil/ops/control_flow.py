@@ -40,15 +40,22 @@ def while_loop(blocks: Blocks, loop_vars: Values) -> Values:
 
 @operation("make_list", effect=Effect.ALIAS)
 def make_list(
-    elem_shape: Labels, init_length: int = 1, dynamic_length: bool = True, dtype: str = "fp32"
+    context: Context,
+    elem_shape: Labels,
+    init_length: int = 1,
+    dynamic_length: bool = True,
+    dtype: str = "fp32",
 ) -> TensorList:
-    """A list of ``init_length`` elements that are still to be written.
+    """A list of ``init_length`` elements, all zeros; a name in their shape is a size to be found.
 
-    Shape and type of the elements are part of the declared type of the result.
+    The type of the elements is part of the declared type of the result.
     """
     if init_length < 0:
         raise ValueError(f"a list can't have {init_length} elements")
-    return TensorList(init_length, dynamic_length, {})
+    sizes = [size for size in elem_shape if isinstance(size, int)]
+    zero = torch.zeros((), dtype=context.carrier, device=context.device)
+    known = len(sizes) == len(elem_shape)
+    return TensorList(init_length, dynamic_length, {}, zero.expand(sizes) if known else None)
 
 
 @operation("list_length", effect=Effect.MOVE)

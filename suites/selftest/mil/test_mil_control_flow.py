@@ -211,7 +211,6 @@ def test_lists(make_package):
 @pytest.mark.parametrize(
     ("index", "dynamic", "message"),
     [
-        (2, True, "element 2 of the list is read before it was written"),
         (3, True, "index 3 is outside a list of 3 elements"),
         (-1, True, "index -1 is outside a list"),
         (1, False, r"can't write at \[2\] in a list of 1 elements"),
@@ -224,9 +223,21 @@ def test_bad_list_indices(make_package, index, dynamic, message):
         return mb.list_read(ls=ls, index=np.int32(index))
 
     model = mil.load(make_package(body, x=(2,)))
-    value = np.array([1, 1], np.float32) if not dynamic or index != 2 else np.float32([3, 0])
     with pytest.raises(ExecutionError, match=message):
-        model.predict({"x": value})
+        model.predict({"x": np.ones(2, np.float32)})
+
+
+def test_an_element_that_was_never_written_is_zeros(make_package):
+    def body(mb, x):
+        ls = mb.make_list(init_length=1, elem_shape=(2,), dtype="fp32")
+        blank = mb.list_read(ls=ls, index=np.int32(0))
+        ls = mb.list_write(ls=ls, index=np.int32(3), value=x)
+        return blank, mb.list_gather(ls=ls, indices=np.array([3, 2], np.int32))
+
+    x = np.array([1, 2], np.float32)
+    results = list(mil.load(make_package(body, x=(2,))).predict({"x": x}).values())
+    np.testing.assert_array_equal(results[0], [0, 0])
+    np.testing.assert_array_equal(results[1], [[1, 2], [0, 0]])
 
 
 def stateful_program():
