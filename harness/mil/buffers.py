@@ -80,14 +80,14 @@ def park_buffers(
     parked: list[_Parked] = []
     sizes: dict[int, int] = {}
     for index, step in enumerate(steps):
-        life = made.get(index)
-        if life is not None and step.definition.takes_out and index not in overwriting:
-            fitting = (p for p in parked if _fits(p, life, need, limit))
+        wanted = made.get(index)
+        if wanted is not None and step.definition.takes_out and index not in overwriting:
+            fitting = (p for p in parked if _fits(p, wanted, need, limit))
             found = min(fitting, key=lambda p: (p.count, -p.since), default=None)
             if found is not None:
                 parked.remove(found)
                 need[found.since + 1 : index] += found.count
-                need[index : life.last + 1] += found.count - life.type.count
+                need[index : wanted.last + 1] += found.count - wanted.type.count
                 result.claims.add(index)
                 result.parks.setdefault(found.since, []).append((found.slot, index))
                 sizes[index] = found.count

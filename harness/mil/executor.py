@@ -156,8 +156,8 @@ class Executable:
         if storage.nbytes() < declared.count * carrier.itemsize:
             return None
         shape = [size for size in declared.shape if size is not None]
-        empty = torch.empty(0, dtype=carrier, device=self.device)
-        return empty.set_(storage, 0, shape)
+        whole = torch.empty(0, dtype=carrier, device=self.device).set_(storage)
+        return whole[: declared.count].view(shape)
 
     def _call(
         self,

@@ -167,5 +167,6 @@ def half_transposed_convolution(
         ]
         region = result[(slice(None), slice(None), *place)]
         region.copy_(region.add(spread[(slice(None), slice(None), *tap)]).half())
-    crop = [slice(p, length - p) for p, length in zip(padding, full, strict=True)]
-    return result[(slice(None), slice(None), *crop)].contiguous()
+    for axis, (p, length) in enumerate(zip(padding, full, strict=True), start=2):
+        result = result.narrow(axis, p, length - 2 * p)
+    return result.contiguous()

@@ -39,11 +39,11 @@ class HalfAccumulation(contextlib.ExitStack):
     def __enter__(self) -> HalfAccumulation:
         # Only the plain kernel is made of products and a softmax that can be replaced.
         self.enter_context(sdpa_kernel(SDPBackend.MATH))
-        self.enter_context(_Mode())
+        self.enter_context(_Mode())  # type: ignore[no-untyped-call]
         return self
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[misc]
+class _Mode(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -124,7 +124,7 @@ def _log_softmax(x: Tensor, axis: int, *_: Any) -> Tensor:
 
 
 def _log_sum_exp(x: Tensor, axes: Sequence[int], keepdim: bool = False) -> Tensor:
-    largest = x.amax(axes, keepdim=True)
+    largest = x.amax(tuple(axes), keepdim=True)
     total = half_sum(torch.exp(x - largest), axes, True).log() + largest
     return total if keepdim else total.squeeze(tuple(axes))
 
