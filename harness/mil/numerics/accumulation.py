@@ -160,13 +160,14 @@ def half_transposed_convolution(
     full = [(n - 1) * s + (k - 1) * d + 1 + extra for n, s, k, d, extra in zip(
         sizes, strides, kernel, dilations, output_padding, strict=True)]  # fmt: skip
     result = x.new_zeros(items, groups * outputs, *full)
-    for tap in itertools.product(*(range(k) for k in kernel)):
+    for number, tap in enumerate(itertools.product(*(range(k) for k in kernel))):
         place = [
             slice(t * d, t * d + (n - 1) * s + 1, s)
             for t, d, n, s in zip(tap, dilations, sizes, strides, strict=True)
         ]
         region = result[(slice(None), slice(None), *place)]
-        region.copy_(region.add(spread[(slice(None), slice(None), *tap)]).half())
+        reached = spread.flatten(2, 1 + len(kernel))[:, :, number]
+        region.copy_(region.add(reached).half())
     for axis, (p, length) in enumerate(zip(padding, full, strict=True), start=2):
         result = result.narrow(axis, p, length - 2 * p)
     return result.contiguous()
