@@ -41,6 +41,10 @@ def register(app: typer.Typer) -> None:
         "tune",
         epilog="Example: parity tune mini --min-snr 60 --case song --case noise --out mini.toml",
     )(tune)
+    app.command(
+        "sweep",
+        epilog="Example: parity sweep mini --precisions fp16,mixed --case song --case noise",
+    )(sweep)
 
 
 def sensitivity(
@@ -205,6 +209,53 @@ def _print_tuning(found: Tuning, target: Path) -> None:
         out.print(f"not reached: {found.limit}", markup=False)
     else:
         out.print(f"recipe {target}, selector {target.with_suffix('.py')}", markup=False)
+
+
+def sweep(
+    subjects: Annotated[list[str], typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
+    precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
+    case: Cases = None,
+    numerics: Annotated[str, typer.Option(help="How the executor computes.")] = "storage",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    cache: Annotated[
+        Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
+    ] = Path("build/sweep"),
+    target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
+    golden_root: Root = GOLDEN_ROOT,
+    json: Json = False,
+) -> None:
+    """Measure recipes side by side on subjects and cases, by virtual runs."""
+    from functools import partial
+
+    from harness.precision.sweep import run_sweep
+    from harness.workbench.lab import fp32_package, measure_cell, sweep_cells
+
+    names = [name for name in precisions.split(",") if name]
+    packages = {subject: fp32_package(subject, cache) for subject in subjects}
+    cells = sweep_cells(packages, names, case or ["song", "noise"], golden_root, numerics)
+    if not cells:
+        raise ParityError(f"none of the recipes {precisions} is for {', '.join(subjects)}")
+    with progress("sweeping") as advance:
+        found = run_sweep(
+            cells,
+            partial(measure_cell, packages, golden_root),
+            cache,
+            workers=workers,
+            advance=advance,
+        )
+    _write(target, found)
+    if json:
+        print_json(found)
+        return
+    rows = []
+    for row in found["cells"]:
+        levels = {key: value for key, value in row["snr_db"].items() if value is not None}
+        worst = min(levels, key=lambda key: levels[key], default="")
+        share = f"{100 * row['fp32_share']:.2f} %"
+        level = decibels(levels.get(worst, math.inf))
+        rows.append((row["subject"], row["precision"], row["case"], share, level, worst))
+    columns = ("subject", "recipe", "case", "flops in FP32", "worst", "of")
+    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4))
 
 
 def _write(target: Path | None, document: Mapping[str, Any]) -> None:

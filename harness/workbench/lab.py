@@ -6,9 +6,11 @@ with is the FP32 program itself.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +24,15 @@ from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import make_audio
-from harness.precision import VirtualPrecision
+from harness.precision import (
+    OutputMeasure,
+    VirtualPrecision,
+    fp32_share,
+    operation_costs,
+    stem_measures,
+)
+from harness.precision.measures import audible
+from harness.precision.sweep import Cell, Result, content_key, folder_hash
 from harness.subjects import extract_inner_model, load_subject
 from harness.workbench.separator import subject_sources
 
@@ -44,18 +54,23 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
     if package is not None:
         yield VirtualPrecision(mil.load(package))
         return
-    loaded = load_subject(subject)
-    traced = trace_inner_model(extract_inner_model(loaded.model))
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
-        out = Path(folder) / "fp32.mlpackage"
+        yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+
+
+def fp32_package(subject: str, folder: Path) -> Path:
+    """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
+    loaded = load_subject(subject)
+    out = folder / f"{loaded.fingerprint[:16]}-fp32.mlpackage"
+    if not out.exists():
         convert_to_coreml(
-            traced,
+            trace_inner_model(extract_inner_model(loaded.model)),
             recipe=load_recipe("fp32"),
             out=out,
             subject=loaded.name,
             fingerprint=loaded.fingerprint,
         )
-        yield VirtualPrecision(mil.load(out))
+    return out
 
 
 def lab_inputs(
@@ -93,3 +108,64 @@ def _case(name: str, cases: dict[str, Case]) -> Case:
     if cases[name].is_file:
         raise ParityError(f"case {name!r} is an audio file of several segments; the lab takes one")
     return cases[name]
+
+
+def sweep_cells(
+    packages: dict[str, Path],
+    precisions: Sequence[str],
+    cases: Sequence[str],
+    golden_root: Path,
+    numerics: str = "storage",
+) -> list[Cell]:
+    """Return a cell for each subject, recipe that is for it, and case.
+
+    Args:
+        packages: the FP32 package of each subject.
+        precisions: names of recipes, or TOML files.
+        cases: as `lab_inputs` takes them.
+        golden_root: the folder with ``recipes.toml``.
+        numerics: how the executor computes.
+    """
+    known = load_cases(golden_root / "recipes.toml")
+    recipes = {name: load_recipe(name) for name in precisions}
+    return [
+        Cell(
+            subject,
+            name,
+            case,
+            numerics,
+            content_key(package, recipe.to_toml(), _case(case, known).hash, numerics),
+        )
+        for subject, package in ((s, folder_hash(p)) for s, p in packages.items())
+        for name, recipe in recipes.items()
+        if recipe.is_for(subject)
+        for case in cases
+    ]
+
+
+def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Result:
+    """Measure a recipe on a case by a virtual run; `run_sweep` calls it in other processes."""
+    lab, costs = _swept(packages[cell.subject])
+    inputs = lab_inputs(cell.subject, [cell.case], golden_root)[cell.case]
+    choice = lab.by_recipe(load_recipe(cell.precision))
+    expected = lab.base.run(inputs)
+    actual = lab.model(choice).run(inputs, numerics=cell.numerics)
+    measures = [*stem_measures(subject_sources(cell.subject)), *map(OutputMeasure, expected)]
+    return {
+        "fp32_share": fp32_share(costs, choice),
+        "snr_db": {
+            measure.name: _finite_db(measure.of(expected, actual))
+            for measure in audible(measures, expected)
+        },
+    }
+
+
+@lru_cache(maxsize=2)
+def _swept(package: Path) -> tuple[VirtualPrecision, dict[str, float]]:
+    lab = VirtualPrecision(mil.load(package))
+    return lab, operation_costs(lab.base.plan, "flops")
+
+
+def _finite_db(ratio: float) -> float | None:
+    """Return a noise-to-signal ratio as SNR in dB; None where nothing differs."""
+    return None if ratio == 0 else -10 * math.log10(ratio)
