@@ -15,7 +15,9 @@ import numpy as np
 
 from harness.errors import UnknownNameError
 from harness.mil.plan import Plan, Step
+from harness.mil.types import TensorType
 from harness.precision.parts import Parts
+from harness.precision.roundings import is_floating, shape_of
 from harness.precision.trade import Costs
 from harness.precision.virtual import Choice, operation_name
 
@@ -64,7 +66,7 @@ def trade_costs(plan: Plan, parts: Parts, kind: CostKind) -> Costs:
 
 def _bytes(plan: Plan, step: Step) -> float:
     slots = {*step.reads, *step.outputs}
-    floating = [slot for slot in slots if plan.types[slot].dtype.is_floating]
+    floating = [slot for slot in slots if is_floating(plan.types[slot])]
     return float(_WIDER_BYTES * sum(_elements(plan, slot) for slot in floating))
 
 
@@ -73,17 +75,17 @@ def _flops(plan: Plan, step: Step) -> float:
     kind = step.operation.type
     slots = {a.name: a.payload for a in step.arguments if a.slots}
     if kind in ("conv", "linear"):
-        weight = plan.types[slots["weight"]].shape or ()
+        weight = shape_of(plan, slots["weight"])
         return 2 * made * float(np.prod([size or 1 for size in weight[1:]]))
     if kind == "conv_transpose":
-        weight = plan.types[slots["weight"]].shape or ()
+        weight = shape_of(plan, slots["weight"])
         return 2 * _elements(plan, slots["x"]) * float(np.prod([s or 1 for s in weight[1:]]))
     if kind == "scaled_dot_product_attention":
-        keys = plan.types[slots["key"]].shape or (1, 1)
+        keys = shape_of(plan, slots["key"])
         return 4 * made * float(keys[-2] or 1)
     return 0.0 if step.definition.effect.name == "VIEW" else made
 
 
 def _elements(plan: Plan, slot: int) -> int:
     type_ = plan.types[slot]
-    return type_.count if type_.is_static else 1
+    return type_.count if isinstance(type_, TensorType) and type_.is_static else 1

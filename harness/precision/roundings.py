@@ -18,6 +18,7 @@ from harness.mil import get_numerics
 from harness.mil.numerics import round_to_float16
 from harness.mil.ops.registry import Effect, Kind
 from harness.mil.plan import Argument, Plan, Source, Step
+from harness.mil.types import TensorType, ValueType
 from harness.precision.virtual import Choice, VirtualPrecision, operation_name
 
 Tensor: TypeAlias = torch.Tensor
@@ -108,6 +109,17 @@ class Roundings:
         }
 
 
+def is_floating(type_: ValueType) -> bool:
+    """Whether a value is a tensor of floating-point numbers."""
+    return isinstance(type_, TensorType) and type_.dtype.is_floating
+
+
+def shape_of(plan: Plan, slot: int) -> tuple[int | None, ...]:
+    """Return the declared shape of a slot; empty for what is no tensor."""
+    type_ = plan.types[slot]
+    return type_.shape or () if isinstance(type_, TensorType) else ()
+
+
 def moves(step: Step) -> bool:
     """Whether a step only moves values, so that rounded ones stay rounded."""
     return step.definition.effect is not Effect.COMPUTE
@@ -121,7 +133,7 @@ def floating_reads(plan: Plan, step: Step) -> tuple[int, ...]:
             slot
             for argument in tensors
             for slot in argument.slots
-            if slot not in plan.constants and plan.types[slot].dtype.is_floating
+            if slot not in plan.constants and is_floating(plan.types[slot])
         )
     )
 
@@ -150,14 +162,14 @@ def shared_axes(plan: Plan, step: Step) -> tuple[int, ...]:
 
     Along the others it is independent: an output channel has weights of its own.
     """
-    rank = len(plan.types[step.outputs[0]].shape or ())
+    rank = len(shape_of(plan, step.outputs[0]))
     if step.operation.type in _CHANNEL_AXIS:
         own = {_CHANNEL_AXIS[step.operation.type]}
     elif step.operation.type in _LAST_AXIS:
         own = {rank - 1}
     else:
         shapes = [
-            plan.types[slot].shape or ()
+            shape_of(plan, slot)
             for argument in step.arguments
             for slot in argument.slots
             if slot in plan.constants

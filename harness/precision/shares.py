@@ -118,7 +118,8 @@ class Scratch:
             self._memory = torch.empty(gradient.numel(), device=gradient.device)
         out = self._memory[: gradient.numel()].view(gradient.shape)
         torch.mul(gradient, error, out=out)
-        return torch.linalg.vector_norm(out.view(len(gradient), -1), dim=1).square()
+        norms: torch.Tensor = torch.linalg.vector_norm(out.view(len(gradient), -1), dim=1)
+        return norms.square()
 
 
 def combine(coherent: Array, independent: Array) -> Estimate:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.conversion.recipes import Precision
 from harness.precision.costs import CostKind, fp32_share, operation_costs, trade_costs
 from harness.precision.measures import (
     Measure,
@@ -200,7 +201,7 @@ class Tuner:
             found.append(replace(parts, measures=tuple(mine)))
         return found[0].joined(found[1:])
 
-    def choice(self, fp32: Sequence[str]) -> dict[str, str]:
+    def choice(self, fp32: Sequence[str]) -> dict[str, Precision]:
         """Return the precision of every operation, those that move values included."""
         return complete(self.lab, frozenset(fp32))
 
@@ -294,7 +295,7 @@ class _Search:
             if measure in tuner._ratios
         }
         trial = tuner.trial(names, predicted)
-        measured, worst = tuner._measured(tuner.choice(names))  # type: ignore[arg-type]
+        measured, worst = tuner._measured(tuner.choice(names))
         found = np.array([measured[measure] for measure in parts.measures])
         ratio = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
         # A set's roundings may happen to agree or to cancel; half of it is forgotten each round.
@@ -337,7 +338,7 @@ class _Search:
         return Tuning(goal, None, tuple(self._trials), limit)
 
 
-def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, str]:
+def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, Precision]:
     """Return a choice with ``fp32`` in FP32, and what moves values as its neighbours want it.
 
     A movement runs in FP32 where it carries a value made in FP32 to a reader in FP32.
@@ -353,7 +354,7 @@ def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, str]:
         if wide:
             wide_made.update(step.outputs)
     wanted: set[int] = {plan.slots[name] for name in plan.outputs}
-    choice: dict[str, str] = {}
+    choice: dict[str, Precision] = {}
     for step in reversed(plan.steps):
         name = operation_name(step.operation)
         wide = carried[name] and (not moves(step) or any(s in wanted for s in step.outputs))

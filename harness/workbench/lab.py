@@ -25,6 +25,7 @@ from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import make_audio
 from harness.precision import (
+    Measure,
     OutputMeasure,
     VirtualPrecision,
     fp32_share,
@@ -150,7 +151,10 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
     choice = lab.by_recipe(load_recipe(cell.precision))
     expected = lab.base.run(inputs)
     actual = lab.model(choice).run(inputs, numerics=cell.numerics)
-    measures = [*stem_measures(subject_sources(cell.subject)), *map(OutputMeasure, expected)]
+    measures: list[Measure] = [
+        *stem_measures(subject_sources(cell.subject)),
+        *map(OutputMeasure, expected),
+    ]
     return {
         "fp32_share": fp32_share(costs, choice),
         "snr_db": {

@@ -112,9 +112,12 @@ def parse_recipe(content: str, where: str) -> PrecisionRecipe:
         if not isinstance(entry, dict):
             raise RecipeError(f"{where}: rule {number}: expected a table, found {entry!r}")
         rules.append(_parse_rule(f"{where}: rule {number}", entry))
-    lists = {key: _strings(where, key, table[key]) for key in ("gates", "subjects") if key in table}
+    table["rules"] = tuple(rules)
+    for key in ("gates", "subjects"):
+        if key in table:
+            table[key] = _strings(where, key, table[key])
     try:
-        return PrecisionRecipe(**{**table, **lists, "rules": tuple(rules)})
+        return PrecisionRecipe(**table)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
 
