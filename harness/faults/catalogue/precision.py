@@ -120,7 +120,7 @@ def _fp16_product_accumulation(converted: Converted) -> Model:
     return computing(converted.model, {linear: accumulated})
 
 
-@_program("precision.sum-overflows", source=CONVERSIONS, case="hot", sample=True)
+@_program("precision.sum-overflows", source=CONVERSIONS, case="hot")
 def _sum_overflows(converted: Converted) -> Model:
     """A sum of squares exceeds 65,504 in FP16: the deviation is infinite and the branch zero."""
     mean = converted.all("reduce_mean", "norm_freq")[-1]

@@ -137,7 +137,7 @@ def _value_is_key(converted: Converted) -> Model:
     return edited(converted.model, with_inputs(attention, value=str(attention.inputs["key"][0])))
 
 
-@_program("program.softmax-axis", source=CLASSIC, sample=True)
+@_program("program.softmax-axis", source=CLASSIC)
 def _softmax_axis(converted: Converted) -> Model:
     """The softmax of one attention runs over the queries instead of the keys."""
     attention = key(converted.first("scaled_dot_product_attention", _SELF))
@@ -188,7 +188,7 @@ def _root_skipped(converted: Converted) -> Model:
     return edited(converted.model, skipped(root))
 
 
-@_program("program.gate-halves", source=CLASSIC, sample=True)
+@_program("program.gate-halves", source=CLASSIC)
 def _gate_halves(converted: Converted) -> Model:
     """A gated linear unit gates with its first half in the place of the second."""
     sigmoid = converted.first("sigmoid", "tencoder.1")

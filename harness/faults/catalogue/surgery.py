@@ -42,7 +42,7 @@ def _after(module: nn.Module, change: Callable[..., Any]) -> None:
     module.register_forward_hook(lambda _, inputs, output: change(inputs, output))
 
 
-@_network("surgery.eps-inside-root", source=CONVERSIONS, case="noise", sample=True)
+@_network("surgery.eps-inside-root", source=CONVERSIONS, case="noise")
 def _eps_inside_root(network: FullHybridHTDemucs) -> FullHybridHTDemucs:
     """The epsilon of the input normalisation stands inside the root: sqrt(var + 1e-5)."""
     for branch in ("freq", "time"):
@@ -96,7 +96,8 @@ def _group_norm_unbiased(network: FullHybridHTDemucs) -> FullHybridHTDemucs:
 @_network("surgery.layer-norm-eps", source=CONVERSIONS)
 def _layer_norm_eps(network: FullHybridHTDemucs) -> FullHybridHTDemucs:
     """One layer normalisation has the epsilon 1e-3 of another framework."""
-    network.get_submodule("crosstransformer.layers.3.norm2").eps = 0.001
+    norm: Any = network.get_submodule("crosstransformer.layers.3.norm2")
+    norm.eps = 1e-3
     return network
 
 
@@ -120,7 +121,7 @@ def _deviation_of_other_branch(network: FullHybridHTDemucs) -> FullHybridHTDemuc
     return network
 
 
-@_network("surgery.time-branch-missing", source=CONVERSIONS, sample=True)
+@_network("surgery.time-branch-missing", source=CONVERSIONS)
 def _time_branch_missing(network: FullHybridHTDemucs) -> FullHybridHTDemucs:
     """The time branch is left out: its output is zero."""
     _after(network.denorm_time, lambda inputs, output: torch.zeros_like(output))

@@ -174,7 +174,8 @@ def _eight_bits(converted: Converted) -> Model:
 
     def quantise(weight: np.ndarray) -> np.ndarray:
         step = np.abs(weight).max() / 127
-        return (np.rint(weight / step) * step).astype(np.float32)
+        coarse: np.ndarray = np.rint(weight / step) * step
+        return coarse.astype(np.float32)
 
     return edited(converted.model, with_constant(converted.model, conv, "weight", quantise))
 
