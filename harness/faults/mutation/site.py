@@ -49,8 +49,15 @@ class Site:
         return self.type_of(key(self.operation))
 
     def type_of(self, name: str) -> TensorType:
-        """Return the declared type of a value or constant."""
-        return self.model.plan.types[self.model.plan.slots[name]]
+        """Return the declared type of a value or constant.
+
+        Raises:
+            ParityError: it is no tensor.
+        """
+        declared = self.model.plan.types[self.model.plan.slots[name]]
+        if not isinstance(declared, TensorType):
+            raise ParityError(f"value {name!r} is a {declared}; only tensors are mutated")
+        return declared
 
     def read(self, parameter: str) -> str | None:
         """Return the name of the value that an input is bound to; None if that is a constant."""
@@ -160,8 +167,16 @@ def mutation(change: str, *types: str, kind: Kind = "operand") -> Callable[[_App
 
 
 def mutants(model: Model, index: int) -> Iterator[Mutant]:
-    """Yield every mutation of one operation, in the order of the register."""
+    """Yield every mutation of one operation, in the order of the register.
+
+    Branches, loops and lists have none.
+    """
     site = Site(model, model.operations[index], index)
+    slots, types = model.plan.slots, model.plan.types
+    names = (*(v.name for v in site.operation.outputs), *site.operation.input_names)
+    known = [types[slots[name]] for name in names if name in slots]
+    if site.operation.blocks or not all(isinstance(type, TensorType) for type in known):
+        return
     for row in _ROWS:
         if row.types and site.operation.type not in row.types:
             continue
