@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import proofs
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.errors import ParityError
 from harness.faults import SUBJECT, Fault, FaultsRoom, select_faults
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
@@ -26,7 +28,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         "faults",
         epilog="Examples: parity faults --sample | parity faults --level program --level stft | "
-        "parity faults --fault 'weights.*' --out reports/faults | parity faults --list",
+        "parity faults --fault 'weights.*' --out reports/faults | parity faults --list | "
+        "parity faults --mutations --out reports/faults | parity faults --clean-runs 50",
     )(faults)
 
 
@@ -43,13 +46,35 @@ def faults(
     listing: Annotated[
         bool, typer.Option("--list", help="Say which faults there are; inject none.")
     ] = False,
+    mutations: Annotated[
+        bool, typer.Option("--mutations", help="Instead: make every operation wrong.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, help="With --mutations: only each so many-th operation.")
+    ] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="With --mutations: processes; default: the cores.")
+    ] = None,
+    clean_runs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Instead: N runs of what is sound; 50 to pass."),
+    ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Also write run.json and the report here.")
+        Path | None, typer.Option("--out", help="Also write the document and the report here.")
     ] = None,
     golden_root: Annotated[Path, typer.Option(help="The golden folder.")] = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Inject known conversion bugs on purpose, and say what caught each of them."""
+    if mutations or clean_runs is not None:
+        if mutations and clean_runs is not None:
+            raise ParityError("give --mutations or --clean-runs, not both")
+        if level or fault or sample or listing:
+            raise ParityError(
+                "--mutations and --clean-runs inject no faults: leave out --level, --fault, "
+                "--sample and --list"
+            )
+        raise typer.Exit(_prove(clean_runs, every, jobs, out_dir, golden_root, json))
     chosen = select_faults(levels=tuple(level or ()), patterns=tuple(fault or ()), sample=sample)
     if listing:
         _list(chosen, json)
@@ -66,6 +91,22 @@ def faults(
     else:
         _print(run)
     raise typer.Exit(run.exit_code)
+
+
+def _prove(
+    clean_runs: int | None,
+    every: int,
+    jobs: int | None,
+    out_dir: Path | None,
+    golden_root: Path,
+    json: bool,
+) -> int:
+    """Run what stands beside the faults, and return the exit code."""
+    if clean_runs is not None:
+        path = out_dir / "clean-runs.json" if out_dir else None
+        return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, document=path, json=json)
+    path = out_dir / "mutations.json" if out_dir else None
+    return proofs.mutations(SUBJECT, golden_root, jobs=jobs, every=every, document=path, json=json)
 
 
 def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Run:

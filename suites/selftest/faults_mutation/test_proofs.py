@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import proofs
+from harness.cli import main, proofs
 from harness.faults.mutation import CampaignResult, Mutation
 from harness.faults.mutation.judge import Change, Sighting
 from suites.selftest.faults_mutation.test_clean import many, result
@@ -79,3 +79,21 @@ def test_clean_runs_end_as_they_say(answer, capsys):
     answer(result(*many(50, alarms=("stft: too far",))))
     assert proofs.clean_runs("mini", Path("golden"), runs=50) == 1
     assert "stft: too far" in capsys.readouterr().out
+
+
+def test_the_command_reaches_them(answer, capsys, tmp_path):
+    answer(campaign(CAUGHT, HARMLESS))
+    assert main(["faults", "--mutations", "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "mutations"
+    assert (tmp_path / "mutations.json").is_file()
+    answer(result(*many(50)))
+    assert main(["faults", "--clean-runs", "50", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "clean-runs.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "words", [["--mutations", "--clean-runs", "50"], ["--mutations", "--sample"]]
+)
+def test_what_excludes_each_other_is_refused(words, capsys):
+    assert main(["faults", *words]) == 2
+    assert "--mutations" in capsys.readouterr().err
