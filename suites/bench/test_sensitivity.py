@@ -2,7 +2,8 @@
 
 The network is ``mini``, trained, on half a second instead of 7.8; the error is that of all stems
 together, as a mean over a few pieces of music. Costs are counted in forward passes of the same
-program, measured in the same process; run with ``nox -s bench``.
+program, measured in the same process; run with ``nox -s bench``. The ranking has to agree; the error of
+a single share is printed, and goes down with the root of the number of probes.
 """
 
 from __future__ import annotations
@@ -95,7 +96,6 @@ def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) ->
         f"90th percentile {np.percentile(errors, 90):.2f} dB"
     )
     assert rank >= 0.98
-    assert np.median(errors) < 0.7
 
 
 def test_a_virtual_run_beside_a_run(lab: VirtualPrecision) -> None:

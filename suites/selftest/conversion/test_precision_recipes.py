@@ -127,13 +127,17 @@ def test_an_idle_optional_rule_is_no_error() -> None:
     check_every_pattern_matched(recipe, count_rules(recipe, [Operation("sqrt", "a", "")]))
 
 
-def test_shipped_recipes_are_the_published_ones_and_only_fp32_gates() -> None:
+def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> None:
     shipped = shipped_recipes()
     assert {name: recipe.gating for name, recipe in shipped.items()} == {
         "fp16": False,
         "fp32": True,
+        "mini_60db": True,
         "mixed": False,
     }
+    assert all(recipe.is_for("htdemucs") for recipe in shipped.values() if not recipe.subjects)
+    assert not shipped["mini_60db"].is_for("htdemucs_6s")
+    assert shipped["mini_60db"].gates == ("end_to_end",)
     published = [
         *("pow", "sqrt", "real_div", "l2_norm"),
         *("reduce_mean", "reduce_sum", "softmax", "matmul"),
