@@ -2,8 +2,8 @@
 
 The network is ``mini``, trained, on half a second instead of 7.8; the error is that of all stems
 together, as a mean over a few pieces of music. Costs are counted in forward passes of the same
-program, measured in the same process; run with ``nox -s bench``. The ranking has to agree; the error of
-a single share is printed, and goes down with the root of the number of probes.
+program, measured in the same process; run with ``nox -s bench``. The ranking has to agree; the
+error of a single share is printed, and goes down with the root of the number of probes.
 """
 
 from __future__ import annotations
