@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import digamma, polygamma
+from scipy.special import polygamma
 
 from harness.mil.plan import Plan
 from harness.precision.adjoint import Visit
@@ -135,8 +135,9 @@ def combine(coherent: Array, independent: Array) -> Estimate:
     first, second = np.where(silent, 1.0, first), np.where(silent, 1.0, second)
     spread = independent.var(1, ddof=1) if probes > 1 else 2 * second**2
     directions = np.clip(2 * second**2 / np.maximum(spread, 1e-300), 1.0, _MOST_DIRECTIONS)
-    # Both are sums of squares, so their logarithms have the mean and variance of a chi square's.
-    log_first = np.log(first) - (digamma(probes / 2) - np.log(probes / 2))
+    # Both are means of squares, so their logarithms have the variance of a chi square's. Its bias
+    # stays in: shares are added up, and their sum has none.
+    log_first = np.log(first)
     log_second = np.log(second)
     variance_first = polygamma(1, probes / 2)
     variance_second = polygamma(1, directions / 2) + 2 / (directions * probes)
