@@ -15,7 +15,7 @@ from harness.errors import EngineUnavailableError, RunError
 
 _TESTS = Path("converters", "mil", "mil", "ops", "tests")
 # A worker for each core: threads that wait for each other would only get in its way.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000", "TQDM_DISABLE": "1"}
 
 
 @dataclass(frozen=True)
