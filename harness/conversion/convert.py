@@ -143,6 +143,11 @@ def _convert(
 ) -> tuple[Any, dict[str, tuple[str, ...]]]:
     """Return coremltools' model, and for each surveyed operation the names of what it reads."""
     ct = import_coremltools()
+    from coremltools.converters.mil import Builder
+
+    # Operations are numbered by a count that whoever built a program in this process has moved on,
+    # and that a failed conversion leaves behind; a recipe that names them needs the same names.
+    Builder.name_count.clear()
     # ML Programs came with iOS 15 and what Apple released with it.
     targets = [name for name, value in ct.target.__members__.items() if value >= ct.target.iOS15]
     if target not in targets:

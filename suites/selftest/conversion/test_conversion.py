@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coremltools.converters.mil import Builder
 
 from harness import mil
 from harness.conversion import (
@@ -166,6 +167,18 @@ def test_a_second_conversion_gives_the_same_program_quietly_and_leaves_no_copy(
     assert listed[0] == listed[1]
     weights = "Data/com.apple.CoreML/weights/weight.bin"
     assert (mixed.path / weights).read_bytes() == (again / weights).read_bytes()
+
+
+def test_what_was_built_before_in_this_process_does_not_change_a_name(
+    traced: TracedModel, fp32: ConvertedPackage, tmp_path: Path
+) -> None:
+    """A tuned recipe names operations; it must fit wherever it is converted."""
+    for name in ("add", "mul", "reshape", "transpose"):
+        Builder.name_count[name] += 5
+    again = tmp_path / "again.mlpackage"
+    convert_to_coreml(traced, recipe=load_recipe("fp32"), out=again, subject="tiny")
+    names = [[o.name for o in mil.load(path).operations] for path in (fp32.path, again)]
+    assert names[0] == names[1]
 
 
 def test_the_package_says_how_it_was_made(mixed: ConvertedPackage) -> None:

@@ -183,12 +183,8 @@ def huge_bodies(mb, x):
             loop_vars=(np.int32(0), x),
         )[1],
         "list": lambda: mb.list_gather(
-            ls=mb.list_write(
-                ls=mb.make_list(init_length=1, elem_shape=(2, 3), dtype="fp32"),
-                index=mb.squeeze(x=number),
-                value=x,
-            ),
-            indices=np.int32([0]),
+            ls=mb.make_list(init_length=2, elem_shape=(1 << 14, 1 << 14), dtype="fp32"),
+            indices=np.int32([0, 1]),
         ),
     }
 
