@@ -1,15 +1,19 @@
-"""``parity predict``: execute a package on tensors from a file."""
+"""``parity predict``: execute a package on tensors from a file, and look at what happens inside."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from harness.cli.console import Json, out, print_json, print_table
 from harness.cli.tensors import read_tensors, write_tensors
+from harness.errors import ParityError
+
+if TYPE_CHECKING:
+    from harness.mil import Inspection, ValueStatistics
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "predict",
         epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
-        "--taps '*softmax*'",
+        "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
     )(predict)
 
 
@@ -27,7 +31,9 @@ def predict(
         typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
     ],
     inputs: Annotated[Path, typer.Option(help="Inputs by name: .safetensors or .npz.")],
-    target: Annotated[Path, typer.Option("--out", help="Outputs: .safetensors or .npz.")],
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Outputs: .safetensors or .npz.")
+    ] = None,
     numerics: Annotated[
         str, typer.Option(help="How the executor computes; see docs/numerics.md.")
     ] = "storage",
@@ -38,6 +44,10 @@ def predict(
     function: Annotated[
         str | None, typer.Option(help="Which function of the program, if it has several.")
     ] = None,
+    stats: Annotated[
+        bool,
+        typer.Option(help="Range, NaN, Inf, overflow and subnormals of every value, or of --taps."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Execute a package, operation by operation, at the precision that it declares.
@@ -46,22 +56,93 @@ def predict(
     """
     from harness import mil
 
+    if target is None and not stats:
+        raise ParityError("nothing to do: give --out to write the outputs, --stats to look inside")
     model = mil.load(package, function=function)
     wanted = "all" if taps == ["all"] else tuple(taps or ())
+    kept = wanted if target is not None else ()
     state = model.new_state() if model.states else None
     given = read_tensors(inputs)
-    made = model.predict(given, state=state, taps=wanted, numerics=numerics)
+    watch = mil.Watch(model, numerics, taps=kept) if stats else None
+    made = model.predict(
+        given,
+        state=state,
+        taps=kept,
+        numerics=numerics,
+        operation_numerics=watch.numerics_of if watch else None,
+        observe=watch.observe if watch else None,
+    )
     outputs = {name: value for name, value in made.items() if isinstance(value, np.ndarray)}
     labels = {name: value for name, value in made.items() if name not in outputs}
-    write_tensors(target, outputs)
+    if target is not None:
+        write_tensors(target, outputs)
+    shown = set(model.tap_names(wanted or "all"))
+    found = watch.result() if watch else None
     rows = [(name, str(list(value.shape)), str(value.dtype)) for name, value in outputs.items()]
     if json:
         values = [
             {"name": n, "shape": list(v.shape), "dtype": str(v.dtype)} for n, v in outputs.items()
         ]
-        print_json({"out": str(target), "values": values, "labels": labels})
-    else:
+        document = {"out": str(target or ""), "values": values, "labels": labels}
+        if found is not None:
+            statistics = found.to_dict()
+            statistics["values"] = [v for v in statistics["values"] if v["name"] in shown]
+            document["stats"] = statistics
+        print_json(document)
+        return
+    if target is not None:
         print_table(str(target), ("name", "shape", "dtype"), rows)
-        for name, value in labels.items():
-            out.print(f"{name}: {value}")
-        out.print(f"{len(model.operations)} operations, numerics {numerics}")
+    if found is not None:
+        _print_statistics(found, shown)
+    for name, value in labels.items():
+        out.print(f"{name}: {value}")
+    out.print(f"{len(model.operations)} operations, numerics {numerics}")
+
+
+def _print_statistics(found: Inspection, shown: set[str]) -> None:
+    rows = [
+        (
+            value.name,
+            value.type,
+            value.dtype,
+            f"{value.minimum:.4g}",
+            f"{value.maximum:.4g}",
+            f"{value.rms:.4g}",
+            _number(value.not_finite),
+            _number(value.beyond_fp16),
+            f"{100 * value.subnormal_share:.3g} %" if value.subnormal else "",
+        )
+        for value in found.values
+        if value.name in shown
+    ]
+    columns = (
+        "value",
+        "operation",
+        "declared",
+        "min",
+        "max",
+        "rms",
+        "NaN/Inf",
+        "> 65,504",
+        "subnormal in FP16",
+    )
+    print_table("as computed, before rounding", columns, rows, right=range(3, 9))
+    out.print(_first_words(found.first_not_finite), markup=False)
+    out.print(
+        f"peak memory {found.peak_bytes / 1e6:.1f} MB of values (after {found.peak_at}) and "
+        f"{found.constants_bytes / 1e6:.1f} MB of constants",
+        markup=False,
+    )
+
+
+def _first_words(first: ValueStatistics | None) -> str:
+    if first is None:
+        return "no NaN and no Inf anywhere"
+    return (
+        f"first NaN or Inf: {first.not_finite} of {first.count} elements of {first.name!r}, made "
+        f"by {first.type} {first.operation!r} (largest magnitude before rounding {first.peak:.4g})"
+    )
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else ""

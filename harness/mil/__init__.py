@@ -6,18 +6,24 @@ This room imports nothing of the project but its errors, so it can be taken out 
 """
 
 from harness.mil.features import Feature
+from harness.mil.inspection import Inspection, Watch, inspect
 from harness.mil.model import Model, load
 from harness.mil.numerics import Numerics, get_numerics, numerics_names
 from harness.mil.state import State
+from harness.mil.statistics import ValueStatistics
 from harness.mil.types import DataType
 
 __all__ = [
     "DataType",
     "Feature",
+    "Inspection",
     "Model",
     "Numerics",
     "State",
+    "ValueStatistics",
+    "Watch",
     "get_numerics",
+    "inspect",
     "load",
     "numerics_names",
 ]

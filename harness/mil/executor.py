@@ -131,7 +131,7 @@ class Executable:
             del results, out
         return {slot: values[slot] for slot in schedule.kept}
 
-    def call(self, step: Step, values: Values) -> tuple[Any, ...]:
+    def call(self, step: Step, values: Values, numerics: Numerics | None = None) -> tuple[Any, ...]:
         """Return what one step without blocks makes of ``values``: in carrier types, rounded.
 
         For tools that go their own way through a plan.
@@ -139,11 +139,14 @@ class Executable:
         Args:
             step: of this executable's plan, or one that differs from it in its arguments.
             values: what each slot holds that the step reads.
+            numerics: the step's, where it is not this executable's; it must carry values alike.
 
         Raises:
             ExecutionError: the operation failed, or its result is not what the program declares.
         """
-        run = _Run(None, assignment(self.numerics, None))
+        run = _Run(
+            None, assignment(self.numerics, None if numerics is None else lambda _: numerics)
+        )
         return self._call(ScheduledStep(step, None, ()), values, None, run)
 
     def _claimed(self, step: Step, storage: torch.UntypedStorage | None) -> torch.Tensor | None:

@@ -115,6 +115,8 @@ class Model:
         state: State | None = None,
         taps: Taps | str = (),
         numerics: str | Numerics = "storage",
+        operation_numerics: OperationNumerics | None = None,
+        observe: Observer | None = None,
     ) -> dict[str, Any]:
         """Execute the model.
 
@@ -129,6 +131,7 @@ class Model:
                 inside branches and loops, and lists, can't be tapped.
             numerics: ``storage``, ``float64``, ``native`` or ``fp16_accumulate``, each also with
                 ``+ftz``; see `harness.mil.numerics`.
+            operation_numerics, observe: as in `run`.
 
         Returns:
             An array for each output, then each tap, in its declared type; floating ones are
@@ -148,7 +151,14 @@ class Model:
             if feature.name in inputs:
                 given = feature.check_array(inputs[feature.name], chosen, self.package.path)
                 tensors[feature.name] = chosen.from_numpy(given, feature.dtype)
-        results = self.run(tensors, state=state, taps=names, numerics=chosen)
+        results = self.run(
+            tensors,
+            state=state,
+            taps=names,
+            numerics=chosen,
+            operation_numerics=operation_numerics,
+            observe=observe,
+        )
         foreign = {address(tensor) for tensor in tensors.values()}
         foreign.update(self.executable(chosen, torch.device("cpu")).memory)
         if state is not None:
