@@ -19,6 +19,7 @@ from harness.cli import (
     doctor,
     faults,
     golden,
+    inspect,
     lab,
     predict,
     report,
@@ -45,7 +46,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (doctor, convert, predict, check, separate, lab, faults, report, conformance):
+for module in (
+    doctor,
+    convert,
+    predict,
+    check,
+    separate,
+    lab,
+    inspect,
+    faults,
+    report,
+    conformance,
+):
     module.register(app)
 app.add_typer(golden.app, name="golden")
 

@@ -22,6 +22,9 @@ COMMANDS = (
     "separate",
     "report",
     "conformance",
+    "headroom",
+    "diagnose",
+    "explain",
 )
 
 

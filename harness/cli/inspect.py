@@ -1,0 +1,255 @@
+"""``parity headroom``, ``parity diagnose``, ``parity explain``: what is wrong, where, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.cli.tensors import read_tensors
+from harness.errors import ParityError, RunError
+from harness.profiles import GOLDEN_ROOT
+from harness.verdicts import EXIT_CODES, Run, Verdict
+
+if TYPE_CHECKING:
+    from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
+
+EXTREMES = ("song", "hot", "quiet", "silence")
+"""What an audit listens to by default: music, and the ends of what a signal can be."""
+
+Cases = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
+]
+Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
+Target = Annotated[
+    str, typer.Option(help="storage, native, fp16_accumulate, float64; each also with +ftz.")
+]
+Reference = Annotated[
+    Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
+]
+_SHOWN = 20
+_ANY_SUBJECT = "htdemucs_6s"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "headroom",
+        epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
+        "--case silence | parity headroom X.mlpackage --numerics fp16_accumulate",
+    )(headroom)
+    app.command(
+        "diagnose",
+        epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
+        "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors",
+    )(diagnose)
+    app.command(
+        "explain",
+        epilog="Examples: parity explain reports/latest/run.json | parity explain run.json "
+        "--package X.mlpackage",
+    )(explain)
+
+
+def headroom(
+    model: Annotated[
+        str, typer.Argument(metavar="S|X.mlpackage", help="A subject, or any package of one.")
+    ],
+    case: Cases = None,
+    numerics: Target = "storage",
+    golden_root: Root = GOLDEN_ROOT,
+    json: Json = False,
+) -> None:
+    """Say how near each operation comes to the limits of FP16, over loud and quiet signals.
+
+    A subject is audited in FP32, as if all of it ran in FP16; of a package with FP16 in it, the
+    operations in FP16. The command reports and judges nothing: it exits with 0.
+    """
+    from harness import mil
+    from harness.precision import audit_headroom
+    from harness.workbench.lab import lab_inputs, open_lab
+
+    names = case or list(EXTREMES)
+    if Path(model).suffix in (".mlpackage", ".mlmodelc"):
+        opened = mil.load(model)
+        # A mixture is the same whatever stems it is counted in.
+        inputs = lab_inputs(_ANY_SUBJECT, names, golden_root)
+        with progress("running") as advance:
+            found = audit_headroom(opened, inputs, numerics=numerics, advance=advance)
+    else:
+        inputs = lab_inputs(model, names, golden_root)
+        log.print(f"opening {model}")
+        with open_lab(model) as lab, progress("running") as advance:
+            found = audit_headroom(lab.base, inputs, numerics=numerics, advance=advance)
+    if json:
+        print_json(found.to_dict())
+    else:
+        _print_headroom(model, found)
+
+
+def _print_headroom(model: str, found: HeadroomAudit) -> None:
+    out.print(f"{model}: operations at risk, in program order", style="bold", markup=False)
+    for operation in found.at_risk[:_SHOWN]:
+        out.print(f"{_title(operation)}: {operation.headroom_db:.1f} dB of headroom", markup=False)
+        for risk in operation.risks:
+            out.print(f"   {risk.kind} ({risk.case}): {risk.reason}", markup=False)
+    if len(found.at_risk) > _SHOWN:
+        out.print(f"and {len(found.at_risk) - _SHOWN} more; --json has them all")
+    loudest = min(found.operations, key=lambda o: o.headroom_db, default=None)
+    if loudest is not None:
+        out.print(
+            f"least headroom: {loudest.headroom_db:.1f} dB, {loudest.type} {loudest.operation!r} "
+            f"reaches {loudest.peak:.4g} on {loudest.peak_case}",
+            markup=False,
+        )
+    manner = "all in FP16, supposedly" if found.as_fp16 else "those in FP16 judged"
+    out.print(
+        f"{len(found.at_risk)} of {len(found.operations)} operations at risk ({manner}; numerics "
+        f"{found.numerics}; cases {', '.join(found.cases)})",
+        markup=False,
+    )
+
+
+def _title(operation: OperationHeadroom | OperationError) -> str:
+    module = f" in {operation.module}" if operation.module else ""
+    return f"{operation.type} {operation.operation!r}{module}"
+
+
+def diagnose(
+    package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
+    subject: Annotated[str, typer.Option(help="The model that it was converted from.")],
+    case: Annotated[str, typer.Option(help="A golden case, or song:SEED.")] = "song",
+    numerics: Target = "storage",
+    capture: Annotated[
+        Path | None,
+        typer.Option(help="What was recorded elsewhere: values by name, .safetensors or .npz."),
+    ] = None,
+    reference: Reference = None,
+    golden_root: Root = GOLDEN_ROOT,
+    json: Json = False,
+) -> None:
+    """Say whether a target is worse than FP16 has to be, and at which operation that begins.
+
+    The target is the package in --numerics, or a --capture of it. A capture is made of the inputs
+    of the same case; its names are those that 'parity predict --taps all' writes.
+    """
+    found = _diagnosis(package, subject, case, numerics, capture, reference, golden_root)
+    if json:
+        print_json(found.to_dict())
+    else:
+        _print_diagnosis(found)
+    raise typer.Exit(EXIT_CODES[_VERDICTS.get(found.conclusion, Verdict.FAIL)])
+
+
+_VERDICTS = {"as good as it has to be": Verdict.PASS, "not evaluated": Verdict.NOT_EVALUATED}
+
+
+def _diagnosis(
+    package: Path,
+    subject: str,
+    case: str,
+    numerics: str,
+    capture: Path | None,
+    reference: Path | None,
+    golden_root: Path,
+) -> ThreeWay:
+    import torch
+
+    from harness import mil
+    from harness.precision import three_way
+    from harness.workbench.lab import lab_inputs, open_lab
+
+    recorded = None
+    if capture is not None:
+        arrays = read_tensors(capture)
+        recorded = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    inputs = lab_inputs(subject, [case], golden_root)[case]
+    model = mil.load(package)
+    log.print(f"opening {subject}")
+    with open_lab(subject, reference) as lab, progress("comparing") as advance:
+        return three_way(
+            lab.base, model, inputs, numerics=numerics, capture=recorded, advance=advance
+        )
+
+
+def _print_diagnosis(found: ThreeWay) -> None:
+    levels = [
+        (name, decibels(expected), decibels(target))
+        for name, (expected, target) in found.outputs.items()
+    ]
+    print_table(
+        "beside the reference in FP32",
+        ("output", "expected of its precision", found.target),
+        levels,
+        right=(1, 2),
+    )
+    if found.culprits:
+        out.print(
+            "wrong by themselves, in program order: those that matter, then harmless ones",
+            style="bold",
+        )
+    for operation in found.culprits[:_SHOWN]:
+        harmless = "" if operation.matters else " (harmless: what reads it is right)"
+        out.print(f"{_title(operation)}{harmless}", markup=False)
+        out.print(f"   {operation.cause}: {operation.words}", markup=False)
+        out.print(
+            f"   inputs {decibels(operation.inputs_db)}, local {decibels(operation.local_db)}, "
+            f"deviation {decibels(operation.deviation_db)}, result "
+            f"{decibels(operation.target_db)}, its readers {decibels(operation.readers_db)}",
+            markup=False,
+        )
+    inherited = sum(o.cause is None for o in found.operations)
+    out.print(
+        f"{len(found.culprits)} operations are wrong by themselves, {inherited} are not; "
+        f"{len(found.unmatched)} values have no counterpart",
+        markup=False,
+    )
+    out.print(f"{found.target}: {found.conclusion}", markup=False)
+
+
+def explain(
+    document: Annotated[Path, typer.Argument(metavar="RUN.json", help="What 'parity' wrote.")],
+    package: Annotated[
+        Path | None,
+        typer.Option(help="The package that failed: it is executed again, to find the operation."),
+    ] = None,
+    reference: Reference = None,
+    golden_root: Root = GOLDEN_ROOT,
+    json: Json = False,
+) -> None:
+    """Say in words which layer fails first, where in it, why, and what to try next."""
+    from harness.precision import explain as explain_run
+    from harness.precision import focus_of
+
+    try:
+        run = Run.from_json(document.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RunError(f"{document} is no run document: it is not UTF-8 text") from error
+    diagnosis, audit = None, None
+    if package is not None:
+        from harness import mil
+        from harness.precision import audit_headroom
+        from harness.workbench.lab import lab_inputs
+
+        focus = focus_of(run)
+        if focus is None or not focus.subject:
+            raise ParityError(f"{document} names no subject, so {package} has no reference")
+        case = focus.case or "song"
+        diagnosis = _diagnosis(
+            package, focus.subject, case, "storage", None, reference, golden_root
+        )
+        audit = audit_headroom(mil.load(package), lab_inputs(focus.subject, [case], golden_root))
+    found = explain_run(run, package=str(package or ""), diagnosis=diagnosis, headroom=audit)
+    if json:
+        print_json(found.to_dict())
+        return
+    for number, step in enumerate(found.steps, 1):
+        out.print(f"{number}. {step.question}", style="bold", markup=False)
+        out.print(f"   {step.answer}", markup=False)
+        for line in step.evidence:
+            out.print(f"   - {line}", markup=False)
+    out.print("Next:", style="bold")
+    for command in found.commands:
+        out.print(f"   {command}", markup=False)
