@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -78,25 +79,36 @@ def predict(
         write_tensors(target, outputs)
     shown = set(model.tap_names(wanted or "all"))
     found = watch.result() if watch else None
-    rows = [(name, str(list(value.shape)), str(value.dtype)) for name, value in outputs.items()]
     if json:
-        values = [
-            {"name": n, "shape": list(v.shape), "dtype": str(v.dtype)} for n, v in outputs.items()
-        ]
-        document = {"out": str(target or ""), "values": values, "labels": labels}
-        if found is not None:
-            statistics = found.to_dict()
-            statistics["values"] = [v for v in statistics["values"] if v["name"] in shown]
-            document["stats"] = statistics
-        print_json(document)
+        print_json(_document(target, outputs, labels, found, shown))
         return
     if target is not None:
+        rows = [(n, str(list(v.shape)), str(v.dtype)) for n, v in outputs.items()]
         print_table(str(target), ("name", "shape", "dtype"), rows)
     if found is not None:
         _print_statistics(found, shown)
     for name, value in labels.items():
         out.print(f"{name}: {value}")
     out.print(f"{len(model.operations)} operations, numerics {numerics}")
+
+
+def _document(
+    target: Path | None,
+    outputs: Mapping[str, np.ndarray],
+    labels: Mapping[str, Any],
+    found: Inspection | None,
+    shown: set[str],
+) -> dict[str, Any]:
+    values = [
+        {"name": name, "shape": list(value.shape), "dtype": str(value.dtype)}
+        for name, value in outputs.items()
+    ]
+    document = {"out": str(target or ""), "values": values, "labels": labels}
+    if found is None:
+        return document
+    statistics = found.to_dict()
+    rows = [row for row in statistics["values"] if row["name"] in shown]
+    return document | {"stats": statistics | {"values": rows}}
 
 
 def _print_statistics(found: Inspection, shown: set[str]) -> None:

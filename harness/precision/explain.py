@@ -198,15 +198,17 @@ def _commands(check: Check, package: str) -> list[str]:
     labels = check.labels
     subject, case = labels.get("subject", "S"), labels.get("case", "song")
     recipe = labels.get("recipe", "")
-    if check.layer in ("conversion", "end_to_end") and recipe:
-        convert = f"parity convert {subject} --precision {recipe} --out x.mlpackage"
+    if check.layer in ("conversion", "end_to_end"):
         path = package or "x.mlpackage"
-        return [
-            *([] if package else [convert]),
+        commands = [
             f"parity diagnose {path} --subject {subject} --case {case}",
             f"parity headroom {path} --case {case} --case hot --case silence",
-            f"parity sensitivity {subject} --precision {recipe} --case {case}",
         ]
+        if not recipe:
+            return commands
+        convert = f"parity convert {subject} --precision {recipe} --out {path}"
+        probe = f"parity sensitivity {subject} --precision {recipe} --case {case}"
+        return [*([] if package else [convert]), *commands, probe]
     return {
         "ops": ["python -m pytest suites/ops -q"],
         "stft": ["python -m pytest suites/stft -q"],

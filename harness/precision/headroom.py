@@ -133,7 +133,8 @@ def audit_headroom(
         model: at the precision that it declares.
         inputs: the model's float32 inputs by case.
         numerics, operation_numerics: as in `Model.run`; where they make an operation accumulate
-            in FP16, what that loses is measured, too.
+            in FP16, what that loses is measured, too (not in numerics that carry values otherwise
+            than ``storage``: its result on the same inputs is what is compared with).
         advance: called as ``advance(done, total)``.
 
     Raises:
@@ -142,16 +143,20 @@ def audit_headroom(
     as_fp16 = not any(o.dtype is DataType.FLOAT16 for o in model.operations)
     seen: dict[str, dict[str, ValueStatistics]] = {}
     lost: dict[str, dict[str, float]] = {}
-    chosen = get_numerics(numerics)
-    measures_accumulation = operation_numerics is not None or chosen.name != "storage"
+    chosen, wide = get_numerics(numerics), get_numerics("storage")
+    accumulates = operation_numerics is not None or chosen is not wide
     for done, (case, tensors) in enumerate(inputs.items()):
         advance(done, len(inputs))
-        found = inspect(model, tensors, numerics=chosen, operation_numerics=operation_numerics)
+        carried = {
+            feature.name: chosen.store(tensors[feature.name], feature.dtype, writable=False)
+            for feature in model.inputs
+            if feature.name in tensors
+        }
+        found = inspect(model, carried, numerics=chosen, operation_numerics=operation_numerics)
         for value in found.values:
-            seen.setdefault(value.operation, {})[case] = _worse(
-                seen.get(value.operation, {}).get(case), value
-            )
-        if measures_accumulation:
+            cases = seen.setdefault(value.operation, {})
+            cases[case] = cases[case].joined(value) if case in cases else value
+        if accumulates and chosen.carries_as(wide):
             for name, level in local_snr_db(model, tensors, chosen, operation_numerics).items():
                 lost.setdefault(name, {})[case] = level
     advance(len(inputs), len(inputs))
@@ -160,8 +165,7 @@ def audit_headroom(
     operations = [
         _judged(model, step, seen[name], lost.get(name, {}), modules, as_fp16)
         for step in model.plan.steps
-        if (name := step.operation.name) in seen
-        and (not moves(step) or step.operation.type == "cast")
+        if (name := step.operation.name) in seen and _computes(step)
     ]
     return HeadroomAudit(chosen.name, as_fp16, tuple(inputs), tuple(operations))
 
@@ -169,11 +173,6 @@ def audit_headroom(
 def _computes(step: Step) -> bool:
     """Whether values change in ``step``: a cast rounds what it moves."""
     return not moves(step) or step.operation.type == "cast"
-
-
-def _worse(known: ValueStatistics | None, value: ValueStatistics) -> ValueStatistics:
-    """Join the several results of one operation."""
-    return value if known is None else known.joined(value)
 
 
 def _judged(
@@ -240,7 +239,7 @@ def _subnormal(cases: Mapping[str, ValueStatistics]) -> Risk | None:
 def _accumulation(
     kind: str, terms: int, loudest: ValueStatistics, case: str, lost: Mapping[str, float]
 ) -> Risk | None:
-    if lost:
+    if lost and terms > 1:
         worst = min(lost, key=lambda name: lost[name])
         if lost[worst] < TARGET_DB:
             reason = f"adds up {terms:,} terms in FP16: that alone leaves {lost[worst]:.1f} dB"

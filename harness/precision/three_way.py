@@ -293,12 +293,7 @@ class _Comparison:
         reads = [slot for slot in floating_reads(self._plan, step) if slot in plain]
         inputs = min((self._reached.get(slot, math.inf) for slot in reads), default=math.inf)
         level, loudest = _rms(wanted), max((_rms(plain[slot]) for slot in reads), default=0.0)
-        exact = None
-        if local is not None and local < floor_db(dtype):
-            wide = {slot: self._exact.stored(value, slot) for slot, value in plain.items()}
-            made = self._exact.call(step, wide)[0]
-            if not _rms(made - wanted) <= _FP32_NOISE * loudest:
-                exact = snr_db(wanted, made)
+        suspicious = local is not None and local < floor_db(dtype)
         seen = Evidence(
             type=operation.type,
             dtype=dtype,
@@ -309,7 +304,7 @@ class _Comparison:
             and (expected is None or bool(expected[0].isfinite().all())),
             inputs_finite=inputs > -math.inf,
             local_db=local,
-            exact_db=exact,
+            exact_db=self._exact_db(step, wanted, plain, loudest) if suspicious else None,
             deviation_db=deviation,
         )
         cause = cause_of(seen)
@@ -330,6 +325,17 @@ class _Comparison:
             cause=cause,
             words=words_of(cause, seen),
         )
+
+    def _exact_db(
+        self, step: Step, wanted: Tensor, plain: Mapping[int, Any], loudest: float
+    ) -> float | None:
+        """Return the SNR of a step in float64 on the reference's inputs, where that says anything.
+
+        ``loudest`` is the level of those inputs.
+        """
+        wide = {slot: self._exact.stored(value, slot) for slot, value in plain.items()}
+        made = self._exact.call(step, wide)[0]
+        return None if _rms(made - wanted) <= _FP32_NOISE * loudest else snr_db(wanted, made)
 
     def result(self) -> ThreeWay:
         return ThreeWay(

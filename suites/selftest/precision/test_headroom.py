@@ -108,6 +108,18 @@ def test_one_operation_forced_to_accumulate_in_fp16_is_named_with_what_it_loses(
     assert all(o.accumulated_db is None for o in audit.operations if o is not found)
 
 
+@pytest.mark.parametrize("numerics", ["native", "float64", "fp16_accumulate", "storage+ftz"])
+def test_any_numerics_can_be_audited_and_only_accumulation_costs_here(
+    numerics: str, small: VirtualPrecision, signal: Signal
+) -> None:
+    model = small.model(small.fp32_for(()))
+    audit = audit_headroom(model, {"noise": signal}, numerics=numerics)
+    assert audit.numerics == numerics
+    # 240 squares in an FP16 accumulator leave less than 60 dB; everything else is short.
+    wanted = ["variance"] if numerics == "fp16_accumulate" else []
+    assert [o.operation for o in audit.at_risk] == wanted
+
+
 def test_terms_are_what_an_operation_adds_up_for_one_element(
     small: VirtualPrecision, long_mean: VirtualPrecision
 ) -> None:
