@@ -64,8 +64,8 @@ class OperationError:
         inputs_db: the worst of the target's inputs.
         local_db: the local error; ``None`` where an input has no counterpart.
         deviation_db: the target's deviation; ``None`` where an input is unknown.
-        readers_db: the worst accumulated error of the target right behind it: of the operations
-            that read it, or of the output that it is.
+        readers_db: of an operation with a cause, the worst that its result does to an operation
+            that reads it, all else being right, or to the output that it is.
         cause: why the target is wrong here; ``None`` where it is not.
         words: the cause in words.
     """
@@ -197,7 +197,9 @@ class _Comparison:
         self._outputs: dict[str, tuple[float, float]] = {}
         self._operations: list[OperationError] = []
         self._unmatched: list[str] = []
-        self._makers: dict[int, int] = {}
+        # Wrong values on their way to what reads them: the operation to blame, and the value.
+        self._wrong: dict[int, tuple[int, Tensor]] = {}
+        self._last_read = {slot: step for step in candidate.plan.steps for slot in step.reads}
         self._readers: dict[int, float] = {}
 
     def _uses(self) -> Counter[str]:
@@ -213,6 +215,7 @@ class _Comparison:
         made = self._target.made(step)
         given = self._given(step, played.values)
         reached: dict[int, float] = {}
+        references: dict[int, Tensor] = {}
         for index, slot in enumerate(step.outputs):
             name, actual, wanted = step.operation.outputs[index].name, made[index], self._use(slot)
             if not self._floats(slot):
@@ -224,6 +227,7 @@ class _Comparison:
                 snr_db(wanted, played.results[index]),
                 snr_db(wanted, actual),
             )
+            references[slot] = wanted
             if name in self._plan.outputs:
                 self._outputs[name] = (expected_db, reached[slot])
             if index == 0 and not moves(step):
@@ -231,22 +235,41 @@ class _Comparison:
                 self._operations.append(
                     replace(found, expected_db=expected_db, target_db=reached[slot])
                 )
+                if found.cause is not None:
+                    mine = self.expected.stored(actual, slot)
+                    self._follow(len(self._operations) - 1, slot, mine, wanted)
         self._reached.update(reached)
-        self._note_readers(step, reached)
+        self._note_readers(step, given[0], references)
 
-    def _note_readers(self, step: Step, reached: Mapping[int, float]) -> None:
-        """Remember how far from right things are behind each operation that was judged."""
-        worst = min(reached.values(), default=math.inf)
-        passed_on = {self._makers[slot] for slot in step.reads if slot in self._makers}
-        for index in passed_on if not moves(step) else ():
-            self._readers[index] = min(self._readers.get(index, math.inf), worst)
-        if not moves(step):
-            passed_on = {len(self._operations) - 1} if reached else set()
-        for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
-            for index in passed_on:
-                self._makers[slot] = index
-                if variable.name in self._plan.outputs:
-                    self._readers[index] = min(self._readers.get(index, math.inf), worst)
+    def _follow(self, index: int, slot: int, value: Tensor, wanted: Tensor) -> None:
+        """Remember a wrong value, until those that read it have shown whether they notice."""
+        if slot in self._last_read:
+            self._wrong[slot] = (index, value)
+        if any(self._plan.slots[name] == slot for name in self._plan.outputs):
+            self._notice(index, snr_db(wanted, value))
+
+    def _notice(self, index: int, level: float) -> None:
+        self._readers[index] = min(self._readers.get(index, math.inf), level)
+
+    def _note_readers(
+        self, step: Step, given: Mapping[int, Tensor] | None, references: Mapping[int, Tensor]
+    ) -> None:
+        """See what a step makes of the reference's inputs but for one that is wrong."""
+        for slot in dict.fromkeys(step.reads):
+            if slot not in self._wrong:
+                continue
+            index, value = self._wrong[slot]
+            if self._last_read[slot] is step:
+                del self._wrong[slot]
+            if given is None:  # nothing is known of it, so nothing is excused
+                self._notice(index, -math.inf)
+                continue
+            made = self.expected.call(step, {**given, slot: value})
+            for place, result in zip(step.outputs, made, strict=True):
+                if place in references and moves(step):
+                    self._follow(index, place, result, references[place])
+                elif place in references:
+                    self._notice(index, snr_db(references[place], result))
 
     def _floats(self, slot: int) -> bool:
         held = self._plan.types[slot]

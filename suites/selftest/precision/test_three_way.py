@@ -109,18 +109,30 @@ def test_a_difference_of_nearly_equal_values_is_cancellation(tmp_path: Path) -> 
     assert found.conclusion == "fp16 is not enough"
 
 
-def test_a_lost_mean_that_nothing_notices_is_called_harmless(tmp_path: Path) -> None:
+def test_a_lost_mean_that_nothing_notices_is_harmless_whatever_else_is_wrong(
+    tmp_path: Path,
+) -> None:
+    """As in HTDemucs: what is taken off at the entrance is put back at the exit."""
+    weight = np.eye(256, dtype=np.float32)
+
     def body(mb, x):
         mean = mb.reduce_mean(x=x, axes=[1], keep_dims=True, name="no_mean")
-        return mb.sub(x=x, y=mean, name="centred")
+        rows = mb.linear(x=mb.sub(x=x, y=mean, name="centred"), weight=weight, name="rows")
+        return mb.add(x=rows, y=mb.reshape(x=mean, shape=[1, 1]), name="back")
 
     program = make_program(body, {"x": (1, 256)}, np.float32)
     lab = VirtualPrecision(mil.load(write_package(program, tmp_path / "x.mlpackage")))
+    half = lab.model(lab.fp32_for(()))
     x = torch.rand(1, 256, generator=torch.Generator().manual_seed(1))
-    (found,) = three_way(lab.base, lab.model(lab.fp32_for(())), {"x": x - x.mean() + 3e-7}).culprits
+    x = {"x": x - x.mean() + 3e-7}
+    (found,) = three_way(lab.base, half, x).culprits
     assert (found.operation, found.cause) == ("no_mean", "subnormal")
     assert not found.matters
     assert found.readers_db > 70
+    linear = find(half, type="linear")[0]
+    wrong = edited(half, with_constant(half, linear, "weight", lambda weight: 2 * weight))
+    culprits = three_way(lab.base, wrong, x).culprits
+    assert [(o.operation, o.matters) for o in culprits] == [("rows", True), ("no_mean", False)]
 
 
 def test_a_capture_of_the_expected_run_is_as_good(
