@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from harness.conversion import (
 )
 from harness.conversion.recipes import parse_recipe
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
+from suites.selftest.networks import narrow_network
 
 Converter = Callable[[PrecisionRecipe], ConvertedPackage]
 
@@ -46,23 +46,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def network() -> HTDemucs:
     """The whole architecture, but shallow, narrow and a quarter of a second long."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = HTDemucs(
-            ["a", "b", "c"],
-            channels=8,
-            depth=2,
-            bottom_channels=16,
-            t_layers=2,
-            t_heads=2,
-            dconv_depth=1,
-            segment=Fraction(1, 4),
-            use_train_segment=True,
-        )
-        for name, parameter in model.named_parameters():
-            if name.endswith(".scale"):  # untrained layer scales hide what stands behind them
-                torch.nn.init.constant_(parameter, 0.5)
-    return model.eval()
+    return narrow_network(["a", "b", "c"], t_layers=2)
 
 
 @pytest.fixture(scope="session")

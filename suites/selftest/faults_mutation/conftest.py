@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from demucs.htdemucs import HTDemucs
 
 from harness import mil
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
@@ -19,6 +17,7 @@ from harness.subjects.taps import capture_taps
 from suites.ops.packages import write_package
 from suites.selftest.faults_mutation.tiny import TinySource
 from suites.selftest.mil.conftest import make_program
+from suites.selftest.networks import narrow_network
 
 RNG = np.random.default_rng(5)
 
@@ -38,23 +37,10 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
     """The whole architecture, shallow, narrow and a quarter of a second long, with its taps."""
+    model = narrow_network(["a", "b"], t_layers=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = HTDemucs(
-            ["a", "b"],
-            channels=8,
-            depth=2,
-            bottom_channels=16,
-            t_layers=2,
-            t_heads=2,
-            dconv_depth=1,
-            segment=Fraction(1, 4),
-            use_train_segment=True,
-        )
-        for name, parameter in model.named_parameters():
-            if name.endswith(".scale"):  # untrained layer scales hide what stands behind them
-                torch.nn.init.constant_(parameter, 0.5)
-        inner = extract_inner_model(model.eval())
+        inner = extract_inner_model(model)
         folder = tmp_path_factory.mktemp("mutations")
         package = folder / "tiny.mlpackage"
         recipe = load_recipe("fp32")

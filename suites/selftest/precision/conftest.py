@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from demucs.htdemucs import HTDemucs
 
 from harness import mil
 from harness._coremltools import import_coremltools
@@ -19,6 +17,7 @@ from harness.conversion import TracedModel, convert_to_coreml, load_recipe, trac
 from harness.precision import VirtualPrecision
 from harness.subjects.surgery import extract_inner_model
 from suites.ops.packages import write_package
+from suites.selftest.networks import narrow_network
 
 _random = np.random.default_rng(5)
 FILTERS = _random.standard_normal((6, 4, 3)).astype(np.float32)
@@ -81,23 +80,8 @@ def signal() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def narrow_trace() -> TracedModel:
     """The whole architecture, but shallow, narrow and a quarter of a second long."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = HTDemucs(
-            ["drums", "vocals"],
-            channels=8,
-            depth=2,
-            bottom_channels=16,
-            t_layers=1,
-            t_heads=2,
-            dconv_depth=1,
-            segment=Fraction(1, 4),
-            use_train_segment=True,
-        )
-        for name, parameter in model.named_parameters():
-            if name.endswith(".scale"):  # untrained layer scales hide what stands behind them
-                torch.nn.init.constant_(parameter, 0.5)
-    return trace_inner_model(extract_inner_model(model.eval()))
+    model = narrow_network(["drums", "vocals"], t_layers=1)
+    return trace_inner_model(extract_inner_model(model))
 
 
 @pytest.fixture(scope="session")
