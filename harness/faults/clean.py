@@ -13,22 +13,28 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from harness.errors import ParityError
-from harness.faults.clean_process import CleanRun
+from harness.faults.clean_process import CleanRun, make_input, observe
 from harness.origin import provenance
+from harness.subjects import load_subject
 from harness.verdicts import Verdict
 
 DOCUMENT_KIND = "clean_runs"
 DOCUMENT_VERSION = 1
 LEAST_RUNS: Final = 50
 COMMON_SEED: Final = 1000
-"""Evaluated in every environment, so that bits can be compared between them."""
+"""Evaluated in every environment, so that bits can be compared between them, and judged there once
+more by a golden of this process."""
 
 Advance = Callable[[int, int], None]
 
@@ -166,13 +172,15 @@ def run_clean(
     if runs < len(chosen):
         raise ParityError(f"{runs} clean runs are too few for {len(chosen)} environments")
     found: list[CleanRun] = []
-    for number, environment in enumerate(chosen):
-        count = len(range(number, runs, len(chosen)))
-        first = COMMON_SEED + 1 + sum(len(range(n, runs, len(chosen))) for n in range(number))
-        seeds = [COMMON_SEED, *range(first, first + count - 1)]
-        for run in _run_process(environment, package, subject, seeds):
-            found.append(run)
-            advance(len(found), runs)
+    with tempfile.TemporaryDirectory() as folder:
+        stored = {COMMON_SEED: _store_golden(Path(folder), subject, COMMON_SEED)}
+        for number, environment in enumerate(chosen):
+            count = len(range(number, runs, len(chosen)))
+            first = COMMON_SEED + 1 + sum(len(range(n, runs, len(chosen))) for n in range(number))
+            seeds = [COMMON_SEED, *range(first, first + count - 1)]
+            for run in _run_process(environment, package, subject, seeds, stored):
+                found.append(run)
+                advance(len(found), runs)
     return CleanResult(
         subject=subject,
         environments=tuple(chosen),
@@ -182,8 +190,19 @@ def run_clean(
     )
 
 
+def _store_golden(folder: Path, subject: str, seed: int) -> Path:
+    path = folder / f"{seed}.safetensors"
+    tensors = observe(load_subject(subject), make_input(seed)[1])
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    return path
+
+
 def _run_process(
-    environment: Environment, package: Path, subject: str, seeds: Sequence[int]
+    environment: Environment,
+    package: Path,
+    subject: str,
+    seeds: Sequence[int],
+    stored: Mapping[int, Path],
 ) -> Iterator[CleanRun]:
     """Yield the runs of one process as they end.
 
@@ -196,6 +215,7 @@ def _run_process(
         "subject": subject,
         "package": str(package.resolve()),
         "seeds": list(seeds),
+        "stored": {seed: str(path.resolve()) for seed, path in stored.items()},
     }
     threads = str(environment.threads)
     variables = {**os.environ, **environment.variables, "OMP_NUM_THREADS": threads}

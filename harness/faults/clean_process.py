@@ -9,8 +9,9 @@ Each run is a fresh input, evaluated by the gates of four layers on a sound pack
 - ``conversion``: both outputs of the package under both gates, and every tap;
 - ``end_to_end``: every stem, each channel, and the worst second.
 
-The original is executed in the same process: what is asked is whether the gates are wide enough for
-any machine that compares itself with itself.
+The original is executed in the same process. The input that every environment shares is judged
+once more by a golden that another process stored (``golden_here``, and the last two layers): what
+is asked is whether the gates are wide enough for any machine, whichever made the goldens.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 
 from harness.audio import (
     SAMPLE_RATE,
@@ -39,6 +41,7 @@ from harness.subjects.signals import make_signal
 from harness.subjects.songs import make_song
 from harness.verdicts import Check, Verdict, compare, gate
 from harness.workbench import inner_taps, stem_checks, stems_of
+from harness.workbench.bench import BRANCHES
 
 _SIGNALS: Final = ("noise", "quiet", "hot", "antiphase")
 
@@ -77,6 +80,18 @@ def make_input(seed: int) -> tuple[str, np.ndarray]:
     return f"{kind} {seed}", make_signal(kind, SEGMENT_LENGTH, seed=seed)[np.newaxis]
 
 
+def observe(subject: Subject, audio: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the original makes of ``audio`` here: spectrogram, outputs, stems and taps."""
+    taps = inner_taps(subject.name)
+    original = run_original(subject.models[0], torch.from_numpy(audio), taps=taps)
+    tensors = {f"tap {name}": tensor.numpy() for name, tensor in original.taps.items()}
+    tensors |= {"freq": original.freq.numpy(), "time": original.time.numpy()}
+    return tensors | {
+        "stems": original.stems[0].numpy(),
+        "spectrogram": original.spectrogram.numpy(),
+    }
+
+
 class Evaluator:
     """A subject and a sound package of it.
 
@@ -84,10 +99,17 @@ class Evaluator:
         subject: the model.
         package: its FP32 package, with a sidecar.
         environment: name of this process's environment.
+        stored: what `observe` returned in another process, by seed.
     """
 
-    def __init__(self, subject: Subject, package: Path, environment: str) -> None:
-        self._subject, self._environment = subject, environment
+    def __init__(
+        self,
+        subject: Subject,
+        package: Path,
+        environment: str,
+        stored: Mapping[int, Mapping[str, np.ndarray]],
+    ) -> None:
+        self._subject, self._environment, self._stored = subject, environment, stored
         self._taps = inner_taps(subject.name)
         self._located = tap_operations(package)
         self._extracted = open_engine("torch", Candidate(subject=subject), numerics="storage")
@@ -96,52 +118,79 @@ class Evaluator:
     def run(self, seed: int) -> CleanRun:
         """Evaluate every check on the input of a seed."""
         name, audio = make_input(seed)
-        original = run_original(self._subject.models[0], torch.from_numpy(audio), taps=self._taps)
-        golden = {name: tensor.numpy() for name, tensor in original.taps.items()}
-        golden |= {"freq": original.freq.numpy(), "time": original.time.numpy()}
-        stems, spectrogram = original.stems[0].numpy(), original.spectrogram.numpy()
-        inputs = {"spectrogram": spectrogram, "audio": audio}
-        wanted = tuple(dict.fromkeys(self._located[tap].output for tap in self._taps))
-        made = self._package.predict(inputs, taps=wanted)
+        here = observe(self._subject, audio)
+        made = self._execute(here, audio)
         checks = [
-            *_stft(audio, spectrogram),
-            *self._surgery(inputs, golden, stems),
-            *self._conversion(made, golden),
-            *stem_checks(stems, stems_of(made), self._subject.name, {}),
+            *_stft(audio, here["spectrogram"]),
+            *self._surgery(here, audio),
+            *self._package_checks(made, here, {}),
         ]
+        if seed in self._stored:
+            golden, labels = self._stored[seed], {"case": "golden of another process"}
+            checks += [
+                _check("surgery", "golden_here", tensor, golden[tensor], actual, labels)
+                for tensor, actual in here.items()
+            ]
+            checks += self._package_checks(self._execute(golden, audio), golden, labels)
         return _summary(self._environment, name, checks, _digest(made))
 
-    def _surgery(
-        self, inputs: dict[str, np.ndarray], golden: dict[str, np.ndarray], stems: np.ndarray
-    ) -> Iterator[Check]:
-        values = self._extracted.predict(inputs, taps=self._taps)
-        for name, expected in golden.items():
-            yield _check("surgery", "surgery", name, expected, values[name])
-        yield _check("surgery", "surgery", "stems", stems, stems_of(values))
-
-    def _conversion(
-        self, made: Mapping[str, np.ndarray], golden: dict[str, np.ndarray]
-    ) -> Iterator[Check]:
-        for name in ("freq", "time"):
-            for bounds in ("conversion", "expected_precision_fp32"):
-                yield _check("conversion", bounds, name, golden[name], made[name])
+    def _execute(
+        self, golden: Mapping[str, np.ndarray], audio: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
+        """Execute the package, and return every tap in PyTorch's layout."""
+        inputs = {"spectrogram": golden["spectrogram"], "audio": audio}
+        wanted = tuple(dict.fromkeys(self._located[tap].output for tap in self._taps))
+        made = self._package.predict(inputs, taps=wanted)
+        values = {branch: made[branch] for branch in BRANCHES}
         for tap in self._taps:
             location = self._located[tap]
             value = made[location.output]
             if location.permutation is not None:
                 value = np.ascontiguousarray(np.transpose(value, location.permutation))
-            yield _check("conversion", "expected_precision_fp32", f"tap {tap}", golden[tap], value)
+            values[f"tap {tap}"] = value
+        return values
+
+    def _surgery(self, here: Mapping[str, np.ndarray], audio: np.ndarray) -> Iterator[Check]:
+        inputs = {"spectrogram": here["spectrogram"], "audio": audio}
+        values = self._extracted.predict(inputs, taps=self._taps)
+        for name in BRANCHES:
+            yield _check("surgery", "surgery", name, here[name], values[name], {})
+        for tap in self._taps:
+            yield _check("surgery", "surgery", f"tap {tap}", here[f"tap {tap}"], values[tap], {})
+        yield _check("surgery", "surgery", "stems", here["stems"], stems_of(values), {})
+
+    def _package_checks(
+        self,
+        made: Mapping[str, np.ndarray],
+        golden: Mapping[str, np.ndarray],
+        labels: Mapping[str, str],
+    ) -> Iterator[Check]:
+        """Judge what the package made by a golden: the layers conversion and end_to_end."""
+        for name, actual in made.items():
+            if name in BRANCHES:
+                yield _check("conversion", "conversion", name, golden[name], actual, labels)
+            yield _check(
+                "conversion", "expected_precision_fp32", name, golden[name], actual, labels
+            )
+        yield from stem_checks(golden["stems"], stems_of(made), self._subject.name, dict(labels))
 
 
 def _stft(audio: np.ndarray, spectrogram: np.ndarray) -> Iterator[Check]:
     ours = spectrogram_from_waveform(torch.from_numpy(audio)).numpy()
-    yield _check("stft", "stft", "spectrogram", spectrogram, ours)
-    yield _check("stft", "stft", "packed spectrogram", ours, reference_spectrogram(audio))
+    yield _check("stft", "stft", "spectrogram", spectrogram, ours, {})
+    yield _check("stft", "stft", "packed spectrogram", ours, reference_spectrogram(audio), {})
 
 
-def _check(layer: str, bounds: str, tensor: str, expected: np.ndarray, actual: np.ndarray) -> Check:
+def _check(
+    layer: str,
+    bounds: str,
+    tensor: str,
+    expected: np.ndarray,
+    actual: np.ndarray,
+    labels: Mapping[str, str],
+) -> Check:
     outcome = compare(expected, actual, gate(bounds))
-    return Check(layer, {"tensor": tensor}, True, gate(bounds), outcome)
+    return Check(layer, {"tensor": tensor, **labels}, True, gate(bounds), outcome)
 
 
 def _summary(environment: str, input: str, checks: list[Check], digest: str) -> CleanRun:
@@ -184,7 +233,8 @@ def main() -> None:
     order: dict[str, Any] = json.load(sys.stdin)
     torch.set_num_threads(order["threads"])
     subject = load_subject(order["subject"])
-    evaluator = Evaluator(subject, Path(order["package"]), order["environment"])
+    stored = {int(seed): load_file(path) for seed, path in order["stored"].items()}
+    evaluator = Evaluator(subject, Path(order["package"]), order["environment"], stored)
     for seed in order["seeds"]:
         print(json.dumps(asdict(evaluator.run(seed))), flush=True)
 

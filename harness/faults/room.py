@@ -13,6 +13,7 @@ from harness.faults.stands.feature import FeatureStand
 from harness.faults.stands.gates import GateStand
 from harness.faults.stands.goldens import GoldenStand
 from harness.faults.stands.network import NetworkStand
+from harness.faults.stands.original import OriginalStand
 from harness.faults.stands.package import PackageStand
 from harness.faults.stands.program import ProgramStand
 from harness.faults.stands.sessions import SessionStand, SuiteStand
@@ -36,6 +37,7 @@ class FaultsRoom:
     def __init__(self, bench: Workbench, subject: str = SUBJECT) -> None:
         make: dict[str, Callable[[], Stand]] = {
             "network": lambda: NetworkStand(bench, subject),
+            "original": lambda: OriginalStand(bench, subject),
             "program": lambda: ProgramStand(bench, subject),
             "package": lambda: PackageStand(bench, subject),
             "transform": lambda: TransformStand(bench, subject),

@@ -59,7 +59,7 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
         if case.is_file:
             tensors = {"audio": audio, "stems": _separate_file(subject, audio)}
         else:
-            tensors = _run_segment(subject, case, audio)
+            tensors = {"audio": audio} | _run_models(subject, case, audio)
     if true_stems is not None:
         tensors["true_stems"] = true_stems
     return tensors
@@ -96,9 +96,22 @@ def _stems_of(stems: Array, sources: tuple[str, ...]) -> Array:
     return result.astype(np.float32)
 
 
-def _run_segment(subject: Subject, case: Case, audio: Array) -> dict[str, npt.NDArray[Any]]:
+def observe_segment(subject: Subject, case: Case, audio: Array) -> dict[str, npt.NDArray[Any]]:
+    """Run the original on ``audio`` [1, 2, n] here and now; a golden's tensors but the signals.
+
+    What is compared bit by bit, or nearly, must be compared within one process: the order in which
+    PyTorch sums depends on its threads and on the processor.
+
+    Raises:
+        ParityError: ``audio`` is not exactly one segment of this subject.
+    """
+    with _deterministic():
+        return _run_models(subject, case, audio)
+
+
+def _run_models(subject: Subject, case: Case, audio: Array) -> dict[str, npt.NDArray[Any]]:
     mix = torch.from_numpy(audio)
-    tensors: dict[str, npt.NDArray[Any]] = {"audio": audio}
+    tensors: dict[str, npt.NDArray[Any]] = {}
     weights = torch.tensor(subject.bag_weights)[:, :, None, None]
     stems = torch.zeros(())
     for index, model in enumerate(subject.models):

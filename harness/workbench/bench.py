@@ -28,6 +28,7 @@ from harness.conversion import (
 )
 from harness.engines import Candidate, Session, open_engine
 from harness.golden import Fetched, GoldenStatus, GoldenStore
+from harness.golden.builder import observe_segment
 from harness.locks import file_lock
 from harness.profiles import DEFAULT
 from harness.subjects import (
@@ -88,6 +89,7 @@ class Workbench:
         self.package = lru_cache(maxsize=None)(self._package)
         self.trace = lru_cache(maxsize=1)(self._trace)
         self.session = lru_cache(maxsize=3)(self._session)
+        self.original = lru_cache(maxsize=2)(self._original)
         self.extracted = lru_cache(maxsize=1)(self._extracted)
         self.prediction = lru_cache(maxsize=1)(self._prediction)
         self.file_stems = lru_cache(maxsize=1)(self._file_stems)
@@ -129,11 +131,23 @@ class Workbench:
         golden = self.golden(subject, case).require()
         return {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
 
+    def _original(self, subject: str, case: str) -> Mapping[str, np.ndarray]:
+        """Execute the original on a golden's signal, in this process; tensors by golden name."""
+        audio = self.golden(subject, case).require()["audio"]
+        return observe_segment(self.subject(subject), self.goldens.cases[case], audio)
+
+    def inputs_here(self, subject: str, case: str) -> dict[str, np.ndarray]:
+        """Return the network's inputs as the original made them in this process."""
+        return {
+            "spectrogram": self.original(subject, case)["spectrogram"],
+            "audio": self.golden(subject, case).require()["audio"],
+        }
+
     def _extracted(self, subject: str, case: str) -> Prediction:
-        """Execute the extracted network in PyTorch on a golden's inputs."""
+        """Execute the extracted network in PyTorch on what the original had in this process."""
         session = open_engine("torch", Candidate(subject=self.subject(subject)))
         taps = inner_taps(subject) if self.goldens.cases[case].taps else ()
-        values = session.predict(self._inputs(subject, case), taps=taps)
+        values = session.predict(self.inputs_here(subject, case), taps=taps)
         outputs = {name: values[name] for name in BRANCHES}
         return Prediction(outputs, stems_of(outputs), {name: values[name] for name in taps})
 

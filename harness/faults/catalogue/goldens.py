@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+import torch
+from demucs.htdemucs import HTDemucs
 
 from harness.faults.registry import CONVERSIONS, OWN, fault
 from harness.faults.stands.goldens import CASES, OTHER, Keep, Weights, build
 from harness.golden import Case
 
 _goldens = partial(fault, on="goldens", caught_by="golden store")
+_original = partial(fault, on="original", caught_by="surgery")
 
 
 @_goldens("goldens.bit-flipped", source=OWN, sample=True)
@@ -98,3 +102,21 @@ def _not_finite(keep: Keep) -> Keep:
 
     keep.tensors().unlink()
     return replace(keep, builder=poisoned)
+
+
+@_original("goldens.of-another-demucs", source=OWN, sample=True)
+def _of_another_demucs(model: HTDemucs) -> HTDemucs:
+    """The Demucs that made the goldens had the exact GELU, the one installed here has tanh's."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.GELU):
+            module.approximate = "tanh"
+    return model
+
+
+@_original("goldens.of-other-weights", source=OWN)
+def _of_other_weights(model: HTDemucs) -> HTDemucs:
+    """One weight here has another value than the one that made the goldens."""
+    weight: Any = model.get_submodule("decoder.3.conv_tr").weight
+    with torch.no_grad():
+        weight.view(-1)[7] += 0.01
+    return model

@@ -37,13 +37,13 @@ class NetworkStand:
         return extract_inner_model(copy.deepcopy(self._bench.subject(self._subject).model))
 
     def _judge(self, fault: Fault, network: FullHybridHTDemucs) -> Iterator[Finding]:
-        golden = self._bench.golden(self._subject, fault.case).require()
+        original = self._bench.original(self._subject, fault.case)
         taps = inner_taps(self._subject) if self._bench.goldens.cases[fault.case].taps else ()
-        inputs = {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
+        inputs = self._bench.inputs_here(self._subject, fault.case)
         values = TorchSession(network).predict(inputs, taps=taps)
         for tap in taps:
-            yield compared("surgery", "surgery", f"tap {tap}", golden[f"tap.{tap}"], values[tap])
+            yield compared("surgery", "surgery", f"tap {tap}", original[f"tap.{tap}"], values[tap])
         for branch in BRANCHES:
-            yield compared("surgery", "surgery", branch, golden[branch], values[branch])
+            yield compared("surgery", "surgery", branch, original[branch], values[branch])
         stems = stems_of({branch: values[branch] for branch in BRANCHES})
-        yield compared("surgery", "surgery", "stems", golden["stems"], stems)
+        yield compared("surgery", "surgery", "stems", original["stems"], stems)

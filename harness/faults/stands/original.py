@@ -1,0 +1,49 @@
+"""The original itself, executed here, judged by goldens that were made elsewhere."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+from demucs.htdemucs import HTDemucs
+
+from harness.errors import ParityError
+from harness.faults.judging import Finding
+from harness.faults.registry import Fault
+from harness.faults.stands.common import compared, refused
+from harness.golden.builder import observe_segment
+from harness.workbench import Workbench
+
+
+class OriginalStand:
+    """Injections get the original HTDemucs with its own weights, and return what Demucs made of it.
+
+    The surgery gate compares the extracted network with the original of the same process, so it
+    can't see an original that changed; the golden can.
+    """
+
+    def __init__(self, bench: Workbench, subject: str) -> None:
+        self._bench, self._subject = bench, subject
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the sound original."""
+        return self._judge(fault, self._model())
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        """Judge the changed original."""
+        model = fault.inject(self._model())
+        try:
+            yield from self._judge(fault, model)
+        except (ParityError, RuntimeError) as error:  # PyTorch refuses shapes by RuntimeError
+            yield refused("surgery", "execution", ParityError(str(error)))
+
+    def _model(self) -> HTDemucs:
+        return copy.deepcopy(self._bench.subject(self._subject).model)
+
+    def _judge(self, fault: Fault, model: HTDemucs) -> Iterator[Finding]:
+        golden = self._bench.golden(self._subject, fault.case).require()
+        subject = replace(self._bench.subject(self._subject), models=(model,))
+        case = self._bench.goldens.cases[fault.case]
+        for name, actual in observe_segment(subject, case, golden["audio"]).items():
+            yield compared("surgery", "golden_here", name, golden[name], actual)
