@@ -22,6 +22,7 @@ from harness.cli import (
     inspect,
     lab,
     predict,
+    reduce,
     report,
     separate,
 )
@@ -57,6 +58,7 @@ for module in (
     faults,
     report,
     conformance,
+    reduce,
 ):
     module.register(app)
 app.add_typer(golden.app, name="golden")

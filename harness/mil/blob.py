@@ -22,13 +22,14 @@ import numpy as np
 from harness.errors import PackageError
 from harness.mil.types import DataType
 
-_ALIGNMENT = 64
-_VERSION = 2
-_SENTINEL = 0xDEADBEEF
-_HEADER = struct.Struct("<II56x")
-_METADATA = struct.Struct("<IIQQQ32x")
+ALIGNMENT = 64
+VERSION = 2
+SENTINEL = 0xDEADBEEF
+HEADER = struct.Struct("<II56x")
+METADATA = struct.Struct("<IIQQQ32x")
 
-_TYPES = {
+# Numbers of the BlobDataType enumeration.
+TYPE_CODES = {
     1: DataType.FLOAT16,
     2: DataType.FLOAT32,
     3: DataType.UINT8,
@@ -61,20 +62,20 @@ class BlobFile:
         try:
             with path.open("rb") as file:
                 self._size = file.seek(0, 2)
-                if self._size < _HEADER.size:
+                if self._size < HEADER.size:
                     raise PackageError(
                         f"weight file {path} has {self._size} bytes, fewer than its "
-                        f"{_HEADER.size}-byte header; the package is truncated"
+                        f"{HEADER.size}-byte header; the package is truncated"
                     )
                 # A private writable mapping: PyTorch warns about arrays that can't be written,
                 # and a write would stay in this process.
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError as error:
             raise PackageError(f"weight file {path} can't be read: {error.strerror}") from error
-        self.count, version = _HEADER.unpack_from(self._data, 0)
-        if version != _VERSION:
+        self.count, version = HEADER.unpack_from(self._data, 0)
+        if version != VERSION:
             raise PackageError(
-                f"weight file {path} says version {version}; only version {_VERSION} "
+                f"weight file {path} says version {version}; only version {VERSION} "
                 "(ML Programs) can be read"
             )
 
@@ -102,28 +103,28 @@ class BlobFile:
         return decode_elements(memoryview(self._data)[start : start + size], dtype, count)
 
     def _metadata(self, offset: int) -> tuple[DataType, int, int, int]:
-        if offset % _ALIGNMENT or not _HEADER.size <= offset <= self._size - _METADATA.size:
+        if offset % ALIGNMENT or not HEADER.size <= offset <= self._size - METADATA.size:
             raise PackageError(
                 f"weight file {self.path}: no blob can lie at offset {offset} "
-                f"(file size {self._size}, alignment {_ALIGNMENT})"
+                f"(file size {self._size}, alignment {ALIGNMENT})"
             )
-        sentinel, code, size, start, padding = _METADATA.unpack_from(self._data, offset)
-        if sentinel != _SENTINEL:
+        sentinel, code, size, start, padding = METADATA.unpack_from(self._data, offset)
+        if sentinel != SENTINEL:
             raise PackageError(
                 f"weight file {self.path}: no blob at offset {offset} "
-                f"(sentinel {sentinel:#x}, expected {_SENTINEL:#x})"
+                f"(sentinel {sentinel:#x}, expected {SENTINEL:#x})"
             )
-        if code not in _TYPES:
+        if code not in TYPE_CODES:
             raise PackageError(
                 f"weight file {self.path}: the blob at offset {offset} has the unknown "
                 f"element type {code}"
             )
-        if start % _ALIGNMENT or start < _HEADER.size or start + size > self._size:
+        if start % ALIGNMENT or start < HEADER.size or start + size > self._size:
             raise PackageError(
                 f"weight file {self.path}: the blob at offset {offset} claims bytes {start} to "
                 f"{start + size}, but the file has {self._size}; the package is truncated or broken"
             )
-        return _TYPES[code], size, start, padding
+        return TYPE_CODES[code], size, start, padding
 
 
 def decode_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np.ndarray:

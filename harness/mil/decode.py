@@ -39,7 +39,7 @@ from harness.mil.types import (
 )
 
 # Numbers of the DataType enumeration in MIL.proto.
-_TYPES = {
+TYPE_CODES = {
     1: DataType.BOOL,
     2: DataType.STRING,
     10: DataType.FLOAT16,
@@ -63,7 +63,7 @@ _TYPES = {
     40: DataType.FLOAT8E4M3FN,
     41: DataType.FLOAT8E5M2,
 }
-_VERSION = 1  # of MIL itself
+VERSION = 1  # of MIL itself
 _OPSETS = ("CoreML5", "CoreML6", "CoreML7", "CoreML8", "CoreML9")
 
 
@@ -73,9 +73,9 @@ def decode_program(message: Any) -> Program:
     Raises:
         PackageError: the message contradicts itself; names the operation and its place.
     """
-    if message.version != _VERSION:
+    if message.version != VERSION:
         raise PackageError(
-            f"the ML Program has version {message.version}; only version {_VERSION} can be read"
+            f"the ML Program has version {message.version}; only version {VERSION} can be read"
         )
     if not message.functions:
         raise PackageError("the ML Program has no functions; the package is truncated or broken")
@@ -164,9 +164,9 @@ def _type(message: Any, what: str) -> ValueType:
 
 
 def _tensor_type(message: Any, what: str) -> TensorType:
-    if message.dataType not in _TYPES:
+    if message.dataType not in TYPE_CODES:
         raise PackageError(f"{what} has the unknown element type {message.dataType}")
-    dtype = _TYPES[message.dataType]
+    dtype = TYPE_CODES[message.dataType]
     if message.rank == -1 or any(d.unknown.variadic for d in message.dimensions):
         return TensorType(dtype, None)
     if message.rank != len(message.dimensions) or message.rank > MAX_RANK:

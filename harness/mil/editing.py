@@ -270,13 +270,27 @@ def _binding(value: Value) -> Binding:
 
 
 def _model(model: Model, function: Function, operations: Sequence[Operation]) -> Model:
+    block = Block(function.block.inputs, function.block.outputs, tuple(operations))
+    return replanned(model, replace(function, block=block))
+
+
+def replanned(model: Model, function: Function) -> Model:
+    """Return a model that runs ``function`` in the place of the one with its name.
+
+    Args:
+        model: stays as it is; its package reads the constants.
+        function: operations get the places in which they stand here.
+
+    Raises:
+        PackageError: the program doesn't fit together.
+        UnsupportedOperationError: the executor doesn't know an operation.
+    """
     # Constants that stand in place get a name from their operation's place, so places are unique.
     numbered = tuple(
         replace(operation, location=Location(function.name, index))
-        for index, operation in enumerate(operations)
+        for index, operation in enumerate(function.block.operations)
     )
-    block = Block(function.block.inputs, function.block.outputs, numbered)
-    changed = replace(function, block=block)
+    changed = replace(function, block=replace(function.block, operations=numbered))
     verify(changed)
     functions = {**model.package.program.functions, function.name: changed}
     program = replace(model.package.program, functions=functions)

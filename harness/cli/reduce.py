@@ -1,0 +1,162 @@
+"""``parity reduce``: the smallest program that still fails, to attach to a bug report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from harness.cli.console import Json, log, out, print_json, print_table, progress
+from harness.cli.tensors import read_tensors
+from harness.errors import ParityError
+
+if TYPE_CHECKING:
+    from harness.reduction import Attempt, Oracle
+
+EPILOG = (
+    "Examples: parity reduce X.mlpackage --inputs in.safetensors --fails-when nan --out bug/ | "
+    "parity reduce X.mlpackage --inputs in.safetensors --fails-when 'snr<60' --reference float64 "
+    "--out bug/ | parity reduce X.mlpackage --inputs in.safetensors --out bug/ --command "
+    "'python on_mac.py {package} {inputs}'. Exit codes: 0 reduced, 2 nothing to reduce or bad "
+    "input; with --verify 0 does not fail, 1 fails."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("reduce", epilog=EPILOG)(reduce)
+
+
+def reduce(
+    package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The program that fails.")],
+    inputs: Annotated[Path, typer.Option(help="On these inputs: .safetensors or .npz.")],
+    target: Annotated[
+        Path | None,
+        typer.Option("--out", help="Gets reduced.mlpackage, inputs.safetensors and README.md."),
+    ] = None,
+    fails_when: Annotated[
+        str | None,
+        typer.Option(
+            metavar="nan|inf|nonfinite|error|snr<DB",
+            help="Some operation makes a NaN or Inf; the executor raises an error; an output's SNR "
+            "against the reference is too low.",
+        ),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: it fails when this command does not exit with 0. The command is yours: "
+            "it is run as you are, once for each try, without a shell, with the places {package} "
+            "and {inputs} filled in."
+        ),
+    ] = None,
+    numerics: Annotated[
+        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
+    ] = "storage",
+    reference: Annotated[
+        str | None,
+        typer.Option(help="For snr: the same program in this numerics; float64 by default."),
+    ] = None,
+    expected: Annotated[
+        Path | None,
+        typer.Option(help="For snr: expected outputs and, to cut there, inner values by name."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="For snr: a second package with the same names in it, which is right."),
+    ] = None,
+    function: Annotated[
+        str | None, typer.Option(help="Which function of the program, if it has several.")
+    ] = None,
+    max_tries: Annotated[int, typer.Option(min=1, help="Try so many parts at most.")] = 500,
+    timeout_s: Annotated[
+        float,
+        typer.Option("--timeout", min=0.1, help="Seconds; a --command that takes longer passes."),
+    ] = 600.0,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Reduce nothing: say whether it fails.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Cut a failing program down to the smallest package and inputs that still fail.
+
+    What is left is loaded from disk again, and must fail again, before it is called a reduction.
+    """
+    from harness import mil
+    from harness.reduction import Attempt, Command, check_expected, check_target, parse_condition
+
+    if (fails_when is None) == (command is None):
+        raise ParityError("say what failing is: give --fails-when or --command, one of them")
+    if (target is None) != verify:
+        raise ParityError("give --out for the reduction, or --verify to reduce nothing")
+    if target is not None:
+        check_target(target)
+    model = mil.load(package, function=function)
+    attempt = Attempt(model, read_tensors(inputs), package)
+    right = _reference(reference, expected, against, attempt)
+    if not isinstance(right, str):
+        check_expected(right, attempt, expected or against)
+    oracle: Oracle
+    if command is not None:
+        oracle = Command(command, timeout_s, numerics)
+    else:
+        oracle = parse_condition(str(fails_when), numerics=numerics, reference=right)
+    if target is None:
+        _verify(attempt, oracle, json=json)
+    else:
+        _reduce(attempt, oracle, target, max_tries, json=json)
+
+
+def _reference(
+    reference: str | None, expected: Path | None, against: Path | None, attempt: Attempt
+) -> str | Mapping[str, np.ndarray]:
+    from harness import mil
+
+    if sum(given is not None for given in (reference, expected, against)) > 1:
+        raise ParityError("give one of --reference, --expected and --against")
+    if expected is not None:
+        return read_tensors(expected)
+    if against is None:
+        return mil.get_numerics(reference or "float64").name
+    other = mil.load(against)
+    names = set(other.tap_names("all")) & set(attempt.model.tap_names("all"))
+    state = other.new_state() if other.states else None
+    made = other.predict(attempt.inputs, state=state, taps=sorted(names))
+    return {name: value for name, value in made.items() if isinstance(value, np.ndarray)}
+
+
+def _verify(attempt: Attempt, oracle: Oracle, *, json: bool) -> None:
+    evidence = oracle.judge(attempt)
+    if json:
+        print_json({"fails": evidence is not None, "evidence": evidence or ""})
+    elif evidence is None:
+        out.print(f"does not fail (failing is: {oracle.words})", markup=False)
+    else:
+        out.print(f"fails: {evidence}", markup=False)
+    raise typer.Exit(0 if evidence is None else 1)
+
+
+def _reduce(attempt: Attempt, oracle: Oracle, target: Path, max_tries: int, *, json: bool) -> None:
+    from harness.reduction import reduce, write_reduction
+
+    log.print(f"reducing {len(attempt.model.operations)} operations", markup=False)
+    with progress("tries") as advance:
+        found = reduce(attempt, oracle, max_tries=max_tries, advance=advance)
+    record = write_reduction(found, target)
+    if json:
+        print_json({"out": str(target)} | record)
+    else:
+        _print(record, target)
+
+
+def _print(record: Mapping[str, Any], target: Path) -> None:
+    rows = [(row["type"], row["name"], row["results"]) for row in record["operations"]]
+    kept, total = len(rows), record["operations_in_whole"]
+    print_table(f"{kept} of {total} operations", ("type", "name", "results"), rows)
+    out.print(f"fails: {record['evidence']}", markup=False)
+    if not record["minimal"]:
+        log.print("the tries ran out: --max-tries may make it smaller")
+    out.print(f"written to {target}, read back and judged again: {target / 'README.md'}")

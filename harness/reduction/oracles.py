@@ -1,0 +1,266 @@
+"""What failing is: each oracle judges a program with its inputs, and says what it saw.
+
+An oracle answers the same question of the whole program and of any part of it. It also points at
+the operations that a look at the whole run makes suspect; a wrong suspicion costs tries, never a
+wrong result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+
+from harness.errors import ContractError, ExecutionError, ParityError
+from harness.mil.program import Operation
+from harness.reduction.attempt import EXPECTED, Attempt
+from harness.reduction.recording import Recording
+from harness.verdicts import Gate, Verdict, compare
+
+_KINDS: Final = {
+    "nan": ("NaN", torch.isnan),
+    "inf": ("infinite", torch.isinf),
+    "nonfinite": ("NaN or infinite", lambda tensor: ~torch.isfinite(tensor)),
+}
+
+
+class Oracle(Protocol):
+    """Says whether a program fails."""
+
+    @property
+    def numerics(self) -> str:
+        """How programs are executed."""
+
+    @property
+    def words(self) -> str:
+        """What failing is, as the end of a sentence."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of ``parity reduce`` that make this oracle, beside a reduced package."""
+
+    def judge(self, attempt: Attempt) -> str | None:
+        """Return what was seen if ``attempt`` fails, ``None`` if it does not."""
+
+    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+        """Return names of values whose operations are suspect in the whole run.
+
+        Args:
+            attempt: the whole program, which fails.
+            recording: its values.
+            scratch: an empty folder.
+        """
+
+    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
+        """Return what the outputs of ``attempt`` should have been, as far as that is known."""
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """Some operation makes a NaN, an infinity, or either.
+
+    Attributes:
+        kind: ``nan``, ``inf`` or ``nonfinite``.
+        numerics: how the program is executed.
+    """
+
+    kind: str
+    numerics: str = "storage"
+
+    @property
+    def words(self) -> str:
+        """What failing is."""
+        return f"some operation makes a value that is {_KINDS[self.kind][0]}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the command."""
+        return ("--fails-when", self.kind, "--numerics", self.numerics)
+
+    def judge(self, attempt: Attempt) -> str | None:
+        """Return which value is not finite."""
+        seen: list[str] = []
+        word, test = _KINDS[self.kind]
+
+        def observe(operation: Operation, results: tuple[torch.Tensor, ...]) -> None:
+            for variable, tensor in zip(operation.outputs, results, strict=True):
+                if seen or not tensor.is_floating_point():
+                    continue
+                bad = int(torch.count_nonzero(test(tensor)))
+                if bad:
+                    count = f"{bad} of {tensor.numel()} elements of {variable.name!r}"
+                    seen.append(f"{count}, made by {operation.type}, are {word}")
+
+        try:
+            attempt.predict(self.numerics, observe)
+        except ExecutionError:
+            return None
+        return seen[0] if seen else None
+
+    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+        """Return the first value that is not finite."""
+        test = _KINDS[self.kind][1]
+        for name in recording:
+            array = recording[name]
+            if array.dtype.kind == "f" and bool(test(torch.from_numpy(array)).any()):
+                return (name,)
+        return ()
+
+    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
+        """Nothing is expected but finite numbers."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Raises:
+    """The executor can't execute the program on its inputs.
+
+    Attributes:
+        numerics: how the program is executed.
+    """
+
+    numerics: str = "storage"
+    words = "the executor raises an error"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the command."""
+        return ("--fails-when", "error", "--numerics", self.numerics)
+
+    def judge(self, attempt: Attempt) -> str | None:
+        """Return the error's message."""
+        try:
+            attempt.predict(self.numerics)
+        except ExecutionError as error:
+            return str(error)
+        return None
+
+    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+        """Return what was to be made after the last value that was made."""
+        names = [[v.name for v in o.outputs] for o in attempt.model.operations]
+        done = [i for i, made in enumerate(names) if made and made[0] in recording]
+        following = names[done[-1] + 1 if done else 0 :]
+        return tuple(made[0] for made in following[:_FEW] if made)
+
+    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
+        """Nothing is expected but an end."""
+        return {}
+
+
+_FEW = 8  # operations whose results are no tensors may hide which one failed
+
+
+@dataclass(frozen=True, eq=False)
+class Differs:
+    """An output is not what a reference says, by SNR.
+
+    Attributes:
+        min_snr_db: what an output must exceed.
+        reference: name of the numerics in which the same program is the reference; or the expected
+            tensors, by the names of outputs and, as far as they are known, of inner values.
+        numerics: how the program is executed.
+    """
+
+    min_snr_db: float
+    reference: str | Mapping[str, np.ndarray] = "float64"
+    numerics: str = "storage"
+
+    @property
+    def words(self) -> str:
+        """What failing is."""
+        other = f"{self.reference} numerics" if isinstance(self.reference, str) else "expectation"
+        return f"an output is at most {self.min_snr_db:g} dB above its difference from the {other}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the command."""
+        named = isinstance(self.reference, str)
+        against = ("--reference", str(self.reference)) if named else ("--expected", EXPECTED)
+        condition = f"snr<{self.min_snr_db:g}"
+        return ("--fails-when", condition, "--numerics", self.numerics, *against)
+
+    def judge(self, attempt: Attempt) -> str | None:
+        """Return which output is how far off."""
+        try:
+            actual = attempt.predict(self.numerics)
+            expected = self.expected(attempt)
+        except ExecutionError:
+            return None
+        for name, tensor in expected.items():
+            reason = self._difference(tensor, actual[name])
+            if reason is not None:
+                return f"output {name!r}: {reason}"
+        return None
+
+    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
+        """Return the reference's outputs, those that are floating-point tensors."""
+        names = [feature.name for feature in attempt.model.outputs]
+        reference = self.reference
+        if isinstance(reference, str):
+            reference = attempt.predict(reference)
+        found = {name: reference[name] for name in names if name in reference}
+        return {
+            name: value
+            for name, value in found.items()
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        }
+
+    def _difference(self, expected: np.ndarray, actual: np.ndarray) -> str | None:
+        gate = Gate("reduce", "given by the user", None, None, self.min_snr_db)
+        outcome = compare(expected.astype(np.float64), actual.astype(np.float64), gate)
+        return None if outcome.verdict is Verdict.PASS else outcome.reason
+
+    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+        """Return the first value that is too far off."""
+        reference = self.reference
+        known: Recording | Mapping[str, np.ndarray]
+        known = Recording(attempt, reference, scratch) if isinstance(reference, str) else reference
+        for name in recording:
+            actual = recording[name]
+            comparable = name in known and actual.dtype.kind == "f" and actual.size
+            if comparable and self._difference(known[name], actual) is not None:
+                return (name,)
+        return ()
+
+
+def parse_condition(
+    text: str, *, numerics: str, reference: str | Mapping[str, np.ndarray]
+) -> Oracle:
+    """Return the oracle of a condition: ``nan``, ``inf``, ``nonfinite``, ``error``, ``snr<DB``.
+
+    Args:
+        text: the condition.
+        numerics: how programs are executed.
+        reference: what ``snr<DB`` compares with, as in `Differs`.
+
+    Raises:
+        ParityError: it is none.
+    """
+    condition = text.replace(" ", "").lower()
+    if condition in _KINDS:
+        return NotFinite(condition, numerics)
+    if condition == "error":
+        return Raises(numerics)
+    found = re.fullmatch(r"snr<(\d+(?:\.\d+)?)(?:db)?", condition)
+    if found is None:
+        known: Sequence[str] = (*_KINDS, "error", "snr<60")
+        raise ParityError(f"unknown condition {text!r}; known are {', '.join(known)}")
+    return Differs(float(found[1]), reference, numerics)
+
+
+def check_expected(expected: Mapping[str, np.ndarray], attempt: Attempt, source: object) -> None:
+    """Check that some output of ``attempt`` is among the expected tensors.
+
+    Raises:
+        ContractError: none is.
+    """
+    names = [feature.name for feature in attempt.model.outputs]
+    if not set(names) & set(expected):
+        raise ContractError(
+            f"{source} holds none of the outputs {', '.join(names)}, so nothing can be compared"
+        )

@@ -1,0 +1,194 @@
+"""If these fail, a reduced program is larger than it has to be, or fails for another reason."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import mil
+from harness._coremltools import import_coremltools
+from harness.errors import ParityError
+from harness.reduction import Attempt, Command, Differs, NotFinite, Raises, reduce
+from suites.ops.packages import write_package
+from suites.selftest.reduction.conftest import half, kept
+
+NUMBERS = np.linspace(-3, 3, 24).reshape(4, 6).astype(np.float16)
+WEIGHT = np.full((6, 6), 0.25, np.float16)
+
+
+def chain_with_overflow(mb, x):
+    y = mb.relu(x=mb.linear(x=x, weight=WEIGHT, name="before"), name="positive")
+    y = mb.add(x=y, y=np.float16(250.0), name="shifted")
+    y = mb.mul(x=y, y=y, name="squared")
+    z = mb.softmax(x=mb.tanh(x=y, name="bounded"), axis=-1, name="shares")
+    return mb.reduce_sum(x=z, axes=[1], name="total")
+
+
+def test_an_overflow_is_cut_down_to_the_operation_that_makes_it(make_attempt):
+    attempt = make_attempt(lambda mb, x: chain_with_overflow(mb, x), x=100 * NUMBERS)
+    found = reduce(attempt, NotFinite("inf"))
+    assert kept(found.attempt.model) == ["mul"]
+    assert list(found.attempt.inputs) == ["shifted"]
+    assert "'squared', made by mul, are infinite" in found.evidence
+    assert found.minimal
+    assert found.operations == 7
+
+
+def test_a_nan_of_two_infinities_needs_the_operation_that_joins_them(make_attempt):
+    def body(mb, x):
+        one = mb.exp(x=mb.relu(x=x, name="positive"), name="huge")
+        return mb.tanh(x=mb.sub(x=one, y=mb.mul(x=one, y=one, name="huger"), name="nothing"))
+
+    found = reduce(make_attempt(body, x=half(30.0, 1.0)), NotFinite("nan"))
+    assert kept(found.attempt.model) == ["sub"]
+    assert set(found.attempt.inputs) == {"huge", "huger"}
+
+
+def test_an_error_is_cut_down_to_the_operation_that_raises_it(make_attempt):
+    def body(mb, x):
+        y = mb.tanh(x=mb.mul(x=x, y=np.float16(2), name="doubled"), name="bounded")
+        shape = mb.cast(x=mb.reduce_sum(x=y, axes=[0, 1]), dtype="int32", name="size")
+        sizes = mb.concat(values=[mb.expand_dims(x=shape, axes=[0]), [7]], axis=0, name="sizes")
+        return mb.sigmoid(x=mb.reshape(x=y, shape=sizes, name="reshaped"), name="last")
+
+    attempt = make_attempt(body, x=NUMBERS)
+    found = reduce(attempt, Raises())
+    assert kept(found.attempt.model) == ["reshape"]
+    assert "reshaped" in found.evidence
+
+
+def test_a_loss_of_precision_is_cut_down_to_what_loses_it(make_attempt):
+    def body(mb, x):
+        y = mb.tanh(x=mb.mul(x=x, y=np.float16(0.5), name="halved"), name="bounded")
+        big = mb.add(x=y, y=np.float16(512.0), name="lifted")
+        small = mb.sub(x=big, y=np.float16(512.0), name="lowered")
+        return mb.relu(x=mb.sigmoid(x=small, name="gate"), name="last")
+
+    found = reduce(make_attempt(body, x=NUMBERS), Differs(40.0))
+    assert kept(found.attempt.model) == ["add", "sub"]
+    assert list(found.attempt.inputs) == ["bounded"]
+    assert found.minimal
+
+
+def test_expected_tensors_say_which_operation_is_wrong_by_itself(make_attempt):
+    def right(mb, x, mode="EXACT"):
+        y = mb.gelu(x=mb.mul(x=x, y=np.float16(0.5), name="halved"), mode=mode, name="gelu")
+        return mb.exp(x=mb.tanh(x=y, name="bounded"), name="last")
+
+    expected = make_attempt(right, x=NUMBERS).model.predict({"x": NUMBERS}, taps="all")
+
+    def wrong(mb, x):
+        return right(mb, x, "SIGMOID_APPROXIMATION")
+
+    attempt = make_attempt(wrong, x=NUMBERS)
+    found = reduce(attempt, Differs(60.0, expected))
+    assert kept(found.attempt.model) == ["gelu"]
+    np.testing.assert_array_equal(found.attempt.inputs["halved"], expected["halved"])
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf", "nonfinite"])
+def test_what_does_not_fail_is_not_reduced(make_attempt, kind):
+    with pytest.raises(ParityError, match=r"nothing to reduce: .* does not fail on these inputs"):
+        reduce(make_attempt(chain_with_overflow, x=0 * NUMBERS), NotFinite(kind))
+
+
+def test_what_works_on_one_state_stays_together(tmp_path):
+    ct = import_coremltools()
+    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.mil import Function, Program, types
+
+    program = Program()
+    placeholders = {
+        "x": mb.placeholder((3,), types.fp16),
+        "memory": mb.state_tensor_placeholder((3,), types.fp16),
+    }
+    with Function(placeholders, ct.target.iOS18) as function:
+        x, memory = function.inputs["x"], function.inputs["memory"]
+        mb.coreml_update_state(state=memory, value=mb.relu(x=x, name="positive"))
+        twice = mb.add(x=mb.read_state(input=memory), y=x, name="twice")
+        function.set_outputs([mb.tanh(x=mb.mul(x=twice, y=twice, name="squared"), name="last")])
+    program.add_function("main", function)
+    path = write_package(program, tmp_path / "state.mlpackage")
+    attempt = Attempt(mil.load(path), {"x": half(300, 1, 2)}, path)
+
+    class NeedsState(NotFinite):
+        def judge(self, attempt):
+            return "it has one" if attempt.model.states else None
+
+    found = reduce(attempt, NeedsState("inf"))
+    assert kept(found.attempt.model) == ["write_state", "read_state"]
+    assert list(found.attempt.inputs) == ["positive"]
+    assert kept(reduce(attempt, NotFinite("inf")).attempt.model) == ["mul"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_is_left_fails_and_fails_no_more_without_one_of_its_operations(make_attempt, data):
+    """Random programs; failing is that the operations of a random set are all there."""
+    kinds = data.draw(st.lists(st.sampled_from(["relu", "tanh", "add", "mul"]), min_size=3))
+    earlier = [st.integers(0, index) for index in range(len(kinds))]
+    sources = [data.draw(st.tuples(number, number)) for number in earlier]
+    needed = data.draw(st.sets(st.integers(0, len(kinds) - 1), min_size=1, max_size=4))
+
+    def body(mb, x):
+        values = [x]
+        for index, (kind, (one, other)) in enumerate(zip(kinds, sources, strict=True)):
+            given = {"x": values[one]} | ({} if kind in ("relu", "tanh") else {"y": values[other]})
+            values.append(getattr(mb, kind)(**given, name=f"v{index}"))
+        return values[1:]
+
+    wanted = {f"v{index}" for index in needed}
+
+    class Contains(NotFinite):
+        def judge(self, attempt):
+            names = {operation.name for operation in attempt.model.operations}
+            attempt.predict("storage")
+            return "all there" if wanted <= names else None
+
+    found = reduce(make_attempt(body, x=NUMBERS), Contains("nan"))
+    assert {operation.name for operation in found.attempt.model.operations} == wanted
+    assert found.minimal
+
+
+def test_a_command_of_the_users_own_says_what_failing_is(make_attempt):
+    attempt = make_attempt(chain_with_overflow, x=NUMBERS)
+    script = (
+        "import sys; from pathlib import Path; from safetensors.numpy import load_file; "
+        "load_file(sys.argv[2]); "
+        "data = next(Path(sys.argv[1]).rglob('model.mlmodel')).read_bytes(); "
+        "sys.exit('the tanh is broken' if b'tanh' in data else 0)"
+    )
+    oracle = Command(f'{sys.executable} -c "{script}" {{package}} {{inputs}}')
+    found = reduce(attempt, oracle)
+    assert kept(found.attempt.model) == ["tanh"]
+    assert found.evidence == "exit code 1: the tanh is broken"
+
+
+def test_a_command_is_run_without_a_shell(make_attempt, tmp_path):
+    attempt = make_attempt(chain_with_overflow, x=NUMBERS)
+    oracle = Command(f"false {{package}} ; touch {tmp_path / 'owned'}")
+    assert oracle.judge(attempt) == "exit code 1"
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("true", "does not say where the package goes"),
+        ("true '{package}", "can't be split"),
+        ("no-such-program-anywhere {package}", "can't be run: No such file"),
+    ],
+)
+def test_a_command_that_cannot_judge_is_refused_in_one_sentence(make_attempt, command, message):
+    attempt = make_attempt(chain_with_overflow, x=NUMBERS)
+    with pytest.raises(ParityError, match=message):
+        Command(command).judge(attempt)
+
+
+def test_a_command_that_takes_too_long_does_not_count_as_failing(make_attempt):
+    attempt = make_attempt(chain_with_overflow, x=NUMBERS)
+    assert Command('sh -c "exec sleep 30" {package}', timeout_s=0.1).judge(attempt) is None
