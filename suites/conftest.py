@@ -4,7 +4,8 @@ A test function names what it is about in its arguments (``subject``, ``case``, 
 ``branch``, ``stem``, ``channel``), and is generated once for each combination. A mark says which
 cases it is for: ``cases("segment")`` those of one segment, ``cases("taps")`` those whose goldens
 hold taps, ``cases("song")`` those with music, ``cases("all")``; ``recipes(...)`` narrows the
-recipes, and ``subjects("trained")`` leaves out those with seeded weights.
+recipes (``but=NAME`` leaves one out), and ``subjects("trained")`` leaves out those with seeded
+weights.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ BELONGS: dict[str, Callable[[Case], bool]] = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cases(kind): which golden cases a test is generated for")
-    config.addinivalue_line("markers", "recipes(*names): only these precision recipes")
+    config.addinivalue_line("markers", "recipes(*names, but): only these precision recipes")
     config.addinivalue_line("markers", "subjects(kind): only trained subjects")
 
 
@@ -66,7 +67,7 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
     marker = metafunc.definition.get_closest_marker("cases")
     belongs = BELONGS[marker.args[0]] if marker else lambda _: False
     narrowed = metafunc.definition.get_closest_marker("recipes")
-    recipes = [name for name in profile.recipes if not narrowed or name in narrowed.args]
+    recipes = [name for name in profile.recipes if narrowed is None or _fits(narrowed, name)]
     trained = metafunc.definition.get_closest_marker("subjects") is not None
     for subject in profile.subjects:
         if trained and parse_subject_name(subject).seed is not None:
@@ -83,6 +84,11 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
         for row in itertools.product(*(values[name] for name in names)):
             if _is_wanted(dict(zip(names, row, strict=True)), known):
                 yield row
+
+
+def _fits(narrowed: pytest.Mark, recipe: str) -> bool:
+    wanted = not narrowed.args or recipe in narrowed.args
+    return wanted and recipe != narrowed.kwargs.get("but")
 
 
 def _work(profile: Profile, known: dict[str, Case]) -> tuple[tuple[str, str], ...]:

@@ -25,6 +25,9 @@ from harness.workbench import Workbench
 SUBJECT: Final = "mini"
 """Small, trained (so that every block matters), and in the repository."""
 
+MIXED: Final = "mini_60db"
+"""A recipe for it that claims the stems alone, so that its branches have gates of their own."""
+
 
 class FaultsRoom:
     """Injects known bugs and says what became of each.
@@ -39,6 +42,7 @@ class FaultsRoom:
             "network": lambda: NetworkStand(bench, subject),
             "original": lambda: OriginalStand(bench, subject),
             "program": lambda: ProgramStand(bench, subject),
+            "mixed": lambda: ProgramStand(bench, subject, MIXED),
             "package": lambda: PackageStand(bench, subject),
             "transform": lambda: TransformStand(bench, subject),
             "joiner": lambda: JoinerStand(bench, subject),

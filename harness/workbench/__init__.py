@@ -6,6 +6,7 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 
 from harness.workbench.bench import Prediction, Workbench, describe_package, inner_taps
 from harness.workbench.check import check_package, judge_weights, paperwork_checks, stem_checks
+from harness.workbench.expected import beside_prediction_db, worst_tap_beside_prediction
 from harness.workbench.quality import StemQuality, stem_qualities
 from harness.workbench.separator import (
     Separator,
@@ -20,6 +21,7 @@ __all__ = [
     "Separator",
     "StemQuality",
     "Workbench",
+    "beside_prediction_db",
     "check_package",
     "describe_package",
     "inner_taps",
@@ -31,4 +33,5 @@ __all__ = [
     "stem_qualities",
     "stems_of",
     "subject_sources",
+    "worst_tap_beside_prediction",
 ]

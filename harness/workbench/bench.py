@@ -7,9 +7,9 @@ are shared by parallel test processes, each made by the first that asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ from harness.engines import Candidate, Session, open_engine
 from harness.golden import Fetched, GoldenStatus, GoldenStore
 from harness.golden.builder import observe_segment
 from harness.locks import file_lock
+from harness.mil import load
+from harness.precision import VirtualPrecision
 from harness.profiles import DEFAULT
 from harness.subjects import (
     Subject,
@@ -92,6 +94,8 @@ class Workbench:
         self.original = lru_cache(maxsize=2)(self._original)
         self.extracted = lru_cache(maxsize=1)(self._extracted)
         self.prediction = lru_cache(maxsize=1)(self._prediction)
+        self.lab = lru_cache(maxsize=1)(self._lab)
+        self.virtual = lru_cache(maxsize=1)(self._virtual)
         self.file_stems = lru_cache(maxsize=1)(self._file_stems)
 
     def _golden(self, subject: str, case: str) -> Fetched:
@@ -153,13 +157,30 @@ class Workbench:
 
     def _prediction(self, subject: str, case: str, package: Path) -> Prediction:
         """Execute a package on a golden's inputs, with taps where the golden has them."""
+        return self._predict(subject, case, package, self.session(package).predict)
+
+    def _lab(self, subject: str) -> VirtualPrecision:
+        return VirtualPrecision(load(self.package(subject, "fp32")))
+
+    def _virtual(self, subject: str, case: str, recipe: str) -> Prediction:
+        """Execute a recipe on a golden's inputs without its package: on the FP32 one, virtually."""
+        lab = self.lab(subject)
+        model = lab.model(lab.by_recipe(load_recipe(recipe)))
+
+        run = partial(model.predict, numerics=self.numerics)
+        return self._predict(subject, case, self.package(subject, "fp32"), run)
+
+    def _predict(
+        self, subject: str, case: str, package: Path, run: Callable[..., Mapping[str, np.ndarray]]
+    ) -> Prediction:
+        """Let ``run`` work on a golden's inputs, with the taps that ``package`` locates."""
         located: Mapping[str, TapLocation] = {}
         if self.goldens.cases[case].taps:
             sidecar = read_sidecar(package)
             found = sidecar.taps.found if sidecar else {}
             located = {name: found[name] for name in inner_taps(subject) if name in found}
         wanted = tuple(dict.fromkeys(location.output for location in located.values()))
-        values = self.session(package).predict(self._inputs(subject, case), taps=wanted)
+        values = run(self._inputs(subject, case), taps=wanted)
         outputs = {name: values[name] for name in BRANCHES}
         taps = {name: _in_torch_layout(values, located[name]) for name in located}
         precisions = {name: f"fp{8 * tap.dtype.itemsize}" for name, tap in taps.items()}

@@ -18,9 +18,11 @@ from harness.verdicts import Verdict, bound, failed, gate
 from harness.workbench import (
     Prediction,
     Workbench,
+    beside_prediction_db,
     describe_package,
     judge_weights,
     subject_sources,
+    worst_tap_beside_prediction,
 )
 
 pytestmark = pytest.mark.layer("conversion")
@@ -101,6 +103,42 @@ def test_tap_reaches_fp32(
         parity.not_evaluated(reason, "expected_precision_fp32", **labels)
     actual = np.ascontiguousarray(prediction.taps[tap])
     parity.compare(golden[f"tap.{tap}"], actual, "expected_precision_fp32", **labels)
+
+
+@pytest.fixture
+def predicted(bench: Workbench, subject: str, case: str, recipe: str) -> Prediction:
+    return bench.virtual(subject, case, recipe)
+
+
+@pytest.mark.cases("taps")
+@pytest.mark.recipes(but=FP32)
+def test_branch_reaches_its_prediction(
+    parity: Recorder,
+    golden: Golden,
+    prediction: Prediction,
+    predicted: Prediction,
+    labels: dict[str, str],
+    branch: str,
+) -> None:
+    """What a recipe costs is known before a package is made of it; more than that is a defect."""
+    tensors = golden[branch], prediction.outputs[branch], predicted.outputs[branch]
+    labels |= {"tensor": branch, "what": "SNR beside its prediction"}
+    parity.bound(beside_prediction_db(*tensors), "expected_precision", **labels)
+
+
+@pytest.mark.cases("taps")
+@pytest.mark.recipes(but=FP32)
+def test_taps_reach_their_prediction(
+    parity: Recorder,
+    golden: Golden,
+    prediction: Prediction,
+    predicted: Prediction,
+    labels: dict[str, str],
+) -> None:
+    """The same behind every block; the worst is recorded."""
+    tap, gap = worst_tap_beside_prediction(golden, prediction, predicted)
+    outcome = bound(gap, gate("expected_precision"), what=f"SNR of tap {tap} beside its prediction")
+    parity.record(outcome, "expected_precision", tensor="worst tap", **labels)
 
 
 @pytest.mark.cases("taps")

@@ -97,6 +97,19 @@ def _undeclared_bfloat16(converted: Converted) -> Model:
     return computing(converted.model, {linear: narrow})
 
 
+@fault(
+    "precision.undeclared-fp16-in-mixed",
+    on="mixed",
+    caught_by="conversion",
+    source=CLASSIC,
+    case="noise",
+    sample=True,
+)
+def _undeclared_in_mixed(converted: Converted) -> Model:
+    """In a mixed package one convolution that is declared FP32 runs in FP16."""
+    return _narrow(converted, "conv", "decoder.3.rewrite")
+
+
 @_program("precision.fp16-accumulation", source=CONVERSIONS, sample=True)
 def _fp16_accumulation(converted: Converted) -> Model:
     """The mean of a long signal is accumulated in FP16: beyond a point the sum stops growing."""

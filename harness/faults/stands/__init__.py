@@ -6,6 +6,7 @@ stand        an injection gets, and returns                   judged by
 network      a copy of the extracted network in PyTorch       surgery
 original     a copy of the original HTDemucs                  surgery, by the golden
 program      the opened FP32 package, a `Model`               conversion, end_to_end
+mixed        the opened `mini_60db` package, a `Model`        conversion, end_to_end
 package      packages, and what one is shipped as             conversion: contract, audit, origin
 transform    a `Port` of the STFT                             stft
 feature      a `Feature` in front of a network                conversion, at several levels

@@ -1,4 +1,4 @@
-"""The FP32 package with its program edited, judged by the conversion layer and end to end."""
+"""A package with its program edited, judged by the conversion layer and end to end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.conversion import TapLocation, check_contract, module_paths, tap_operations
+from harness.conversion import (
+    TapLocation,
+    check_contract,
+    load_recipe,
+    module_paths,
+    tap_operations,
+)
 from harness.errors import ContractError, ParityError
 from harness.faults.judging import Finding, digest
 from harness.faults.registry import Fault
@@ -19,11 +25,13 @@ from harness.subjects import Subject
 from harness.verdicts import Verdict, bound, failed, gate
 from harness.workbench import (
     Workbench,
+    beside_prediction_db,
     inner_taps,
     paperwork_checks,
     stems_of,
     subject_sources,
 )
+from harness.workbench.bench import BRANCHES
 
 RECIPE = "fp32"
 """The recipe that must pass, and with the sharpest gates."""
@@ -53,14 +61,14 @@ class Converted:
 class ProgramStand:
     """Injections get a `Converted` package and return a `Model`."""
 
-    def __init__(self, bench: Workbench, subject: str) -> None:
-        self._bench, self._subject = bench, subject
+    def __init__(self, bench: Workbench, subject: str, recipe: str = RECIPE) -> None:
+        self._bench, self._subject, self._recipe = bench, subject, recipe
         self._converted: Converted | None = None
 
     def converted(self) -> Converted:
         """Return the sound package, opened once."""
         if self._converted is None:
-            model = load(self._bench.package(self._subject, RECIPE))
+            model = load(self._bench.package(self._subject, self._recipe))
             self._converted = Converted(model, module_paths(model))
         return self._converted
 
@@ -91,7 +99,7 @@ class ProgramStand:
         inputs = {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
         names = tuple(dict.fromkeys(location.output for location in taps.values()))
         values = model.predict(inputs, taps=names, numerics=self._bench.numerics)
-        found = {name: values[name] for name in ("freq", "time")}
+        found = {name: values[name] for name in BRANCHES}
         for tap, location in taps.items():
             value = values[location.output]
             if location.permutation is not None:
@@ -107,13 +115,27 @@ class ProgramStand:
 
     def _tensors(self, case: str, values: Mapping[str, np.ndarray]) -> Iterator[Finding]:
         golden = self._bench.golden(self._subject, case).require()
-        for name, actual in values.items():
-            if name.startswith("tap "):
+        if self._recipe == RECIPE:
+            for name in values:
                 expected = golden[name.replace(" ", ".", 1)]
-                yield compared("conversion", "expected_precision_fp32", name, expected, actual)
-        for branch in ("freq", "time"):
-            for bounds in ("conversion", "expected_precision_fp32"):
-                yield compared("conversion", bounds, branch, golden[branch], values[branch])
+                yield compared(
+                    "conversion", "expected_precision_fp32", name, expected, values[name]
+                )
+        else:
+            yield from self._beside_prediction(case, values)
+        if load_recipe(self._recipe).must_pass("conversion"):
+            for branch in BRANCHES:
+                yield compared("conversion", "conversion", branch, golden[branch], values[branch])
+
+    def _beside_prediction(self, case: str, values: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+        golden = self._bench.golden(self._subject, case).require()
+        predicted = self._bench.virtual(self._subject, case, self._recipe)
+        others = {**predicted.outputs, **{f"tap {t}": v for t, v in predicted.taps.items()}}
+        bounds = gate("expected_precision")
+        for name, actual in values.items():
+            gap = beside_prediction_db(golden[name.replace(" ", ".", 1)], actual, others[name])
+            outcome = bound(gap, bounds, what=f"SNR of {name} beside its prediction")
+            yield Finding("conversion", bounds.name, name, outcome, digest(actual))
 
 
 def contract_finding(model: Model, subject: str) -> Finding:
