@@ -1,7 +1,7 @@
 """The run as JUnit XML (the family that CI systems know as xunit1).
 
-In: a `Run`. Out: one XML document with a test suite for each layer and a test case for each check,
-and a suite with a case for each known bug that was injected.
+In: a `Run` and its view model. Out: one XML document with a test suite for each layer and a test
+case for each check, and a suite with a case for each known bug that was injected.
 An exploratory check carries what it measured as properties and is never a failure; what was not
 evaluated is skipped, with its reason. What broke besides the checks is an error of suite "harness",
 so that no reader of this file alone sees green where the run is red.
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from harness.report.text import printable
-from harness.report.view import build_page
+from harness.report.view import Banner, Page
 from harness.verdicts import LAYERS, Check, Run, Verdict
 
 _PROPERTIES = ("headroom_db", "tolerance_ratio")
 
 
-def junit_xml(run: Run) -> str:
-    """Return the JUnit document of ``run``."""
+def junit_xml(run: Run, page: Page) -> str:
+    """Return the JUnit document of ``run``, whose view model is ``page``."""
     root = ET.Element("testsuites", name="parity")
-    harness = _harness(run)
+    harness = _harness(run, page.banner)
     suites = [
         _suite(layer, [check for check in run.checks if check.layer == layer], run.started)
         for layer in LAYERS
@@ -99,19 +99,18 @@ def _faults(run: Run) -> ET.Element:
     return suite
 
 
-def _harness(run: Run) -> ET.Element | None:
+def _harness(run: Run, banner: Banner) -> ET.Element | None:
     """Return a suite for what broke or was missing besides the checks."""
-    page = build_page(run)
     own = {
         f"{check.id}: {check.outcome.reason}"
         for check in run.checks
         if check.verdict is Verdict.NOT_EVALUATED
     }
     missing = [reason for reason in run.missing if reason not in own]
-    if not page.banner.broken and not missing:
+    if not banner.broken and not missing:
         return None
     suite = ET.Element("testsuite", name="harness")
-    for kind, reasons in (("error", page.banner.broken), ("skipped", missing)):
+    for kind, reasons in (("error", banner.broken), ("skipped", missing)):
         for reason in reasons:
             case = ET.SubElement(
                 suite, "testcase", classname="parity.harness", name=printable(reason), time="0.000"

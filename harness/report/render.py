@@ -23,7 +23,6 @@ from harness.report.junit import junit_xml
 from harness.report.plots import headroom_figure, network_figure
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
-from harness.report.view_checks import sortable
 from harness.report.view_faults import OUTCOMES
 from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_network import NetworkGroup, Panel
@@ -56,7 +55,11 @@ def render(run: Run, record: Record | None = None) -> str:
         run: what is shown.
         record: earlier runs that it is held against.
     """
-    page = build_page(run, record)
+    return render_page(build_page(run, record))
+
+
+def render_page(page: Page) -> str:
+    """Return the HTML document of a view model."""
     script = _asset("script.js")
     html = (
         _environment()
@@ -97,11 +100,12 @@ def write_report(run: Run, out_dir: Path, record: Record | None = None) -> Path:
     """
     out_dir = Path(out_dir)
     index = out_dir / "index.html"
+    page = build_page(run, record)
     documents = {
         out_dir / "run.json": run.to_json(),
-        out_dir / "junit.xml": junit_xml(run),
-        out_dir / "summary.md": summary_markdown(run),
-        index: render(run, record),
+        out_dir / "junit.xml": junit_xml(run, page),
+        out_dir / "summary.md": summary_markdown(page),
+        index: render_page(page),
     }
     for target, content in documents.items():
         write_text(target, content)
@@ -128,7 +132,6 @@ def _environment() -> Environment:
         plural=lambda number, noun: units.plural(number, noun),
         words=text.words,
         listing=text.listing,
-        sortable=_sort_value,
         bounds=_bounds,
         exponents=text.exponents,
         shorten=text.shorten,
@@ -136,16 +139,12 @@ def _environment() -> Environment:
     return environment
 
 
-def _sort_value(value: float | None) -> str:
-    """Return a number that JavaScript reads: what is unknown sorts first."""
-    return f"{max(min(sortable(value), 1e9), -1e9):.4f}"
-
-
-def _bounds(value: str) -> Markup:
+def _bounds(value: str) -> str:
     """Return a list of bounds that breaks between two of them and never inside ``1e-5``."""
     parts = text.exponents(value).split(", ") if value else [units.NOT_COMPUTED]
-    short = Markup('<span class="nowrap">{}</span>')
-    return Markup(", ").join(short.format(part) if len(part) < 24 else part for part in parts)
+    return ", ".join(
+        part.replace(" ", "\N{NO-BREAK SPACE}") if len(part) < 24 else part for part in parts
+    )
 
 
 def _asset(name: str) -> Markup:

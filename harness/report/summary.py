@@ -1,8 +1,8 @@
 """The run in short Markdown, for the page of a CI job.
 
-In: a `Run`. Out: Markdown of at most `LIMIT_BYTES`: verdict, ladder, recipes, what failed, what
-was not evaluated, and where the rest is. A service that drops a summary which is too long never
-gets one.
+In: the view model of a run. Out: Markdown of at most `LIMIT_BYTES`: verdict, ladder, recipes, what
+failed, what was not evaluated, and where the rest is. A service that drops a summary which is too
+long never gets one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 from harness.report.text import listing, markdown
 from harness.report.units import count, db, headroom, seconds
-from harness.report.view import Banner, Page, build_page
+from harness.report.view import Banner, Page
 from harness.report.view_recipes import RECIPE_GATES, RecipeGate, RecipeView
-from harness.verdicts import Run
 
 LIMIT_BYTES = 64_000
 _SHOWN = 20
@@ -24,9 +23,8 @@ _LINKS = (
 )
 
 
-def summary_markdown(run: Run) -> str:
-    """Return the summary of ``run``."""
-    page = build_page(run)
+def summary_markdown(page: Page) -> str:
+    """Return the summary of a run's page."""
     banner = page.banner
     blocks = [
         f"## {_SIGNS[banner.state]} {banner.word.upper()}: {markdown(banner.headline)}",

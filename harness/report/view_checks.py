@@ -7,6 +7,7 @@ gives them their units.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from harness.verdicts import LAYERS, Check, Gate, Run, Verdict
 BAR_RANGE_DB = 60.0
 """The headroom that fills one half of a bar."""
 
+_EXECUTION = ("engine", "numerics")
 GATING_WORDS = {"pass": "pass", "fail": "fail", "not_evaluated": "not evaluated"}
 MEASURED_WORDS = {"pass": "meets", "fail": "does not meet", "not_evaluated": "not evaluated"}
 
@@ -31,6 +33,8 @@ class CheckRow:
             was evaluated; the page colours by it.
         word: the verdict in words; an exploratory check meets a gate or does not.
         what, context, executed: the labels, in three groups.
+        family: the labels that a `CheckGroup` says for all of its rows.
+        place: the others, beside ``what``.
         reason: why it is not a pass; empty for a pass.
         bar_percent: the length of the headroom bar in percent of the whole width, at most 50.
         bar_side: ``above`` or ``below`` the bound, ``exact``, or empty without a headroom.
@@ -46,6 +50,8 @@ class CheckRow:
     what: str
     context: str
     executed: str
+    family: str
+    place: str
     gate: str
     expected: str
     observed: str
@@ -56,6 +62,31 @@ class CheckRow:
     passes_with: tuple[str, ...]
     duration_s: float
     command: str
+
+
+@dataclass(frozen=True)
+class CheckGroup:
+    """Rows that share subject, gate, recipe and engine: each of them says only what is its own.
+
+    Attributes:
+        expected: what most of its rows expect; a row with another bound says so itself.
+    """
+
+    title: str
+    state: str
+    gate: str
+    expected: str
+    rows: tuple[CheckRow, ...]
+
+    @property
+    def least_headroom_db(self) -> float | None:
+        """The headroom of the row that is closest to its bound."""
+        return min((row.headroom_db for row in self.rows), key=sortable)
+
+    @property
+    def unmet(self) -> int:
+        """How many exploratory rows do not meet their gate."""
+        return sum(row.word == MEASURED_WORDS["fail"] for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -76,6 +107,16 @@ class LayerChecks:
     def passing(self) -> tuple[CheckRow, ...]:
         """The gating checks that pass."""
         return tuple(row for row in self.gating if row.state == "pass")
+
+    @property
+    def passing_groups(self) -> tuple[CheckGroup, ...]:
+        """The same in groups, the closest to its bound first."""
+        return _grouped(self.passing, "pass")
+
+    @property
+    def exploratory_groups(self) -> tuple[CheckGroup, ...]:
+        """The exploratory checks in groups, the farthest from its gate first."""
+        return _grouped(self.exploratory, "measured")
 
     @property
     def failed(self) -> int:
@@ -113,6 +154,22 @@ def ranked(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
     return tuple(sorted(rows, key=_rank))
 
 
+def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
+    found: dict[tuple[str, str], list[CheckRow]] = {}
+    for row in rows:  # ranked: a group takes the place of its first row
+        found.setdefault((row.gate, row.family), []).append(row)
+    return tuple(
+        CheckGroup(
+            title=family,
+            state=state,
+            gate=gate,
+            expected=Counter(row.expected for row in members).most_common(1)[0][0],
+            rows=tuple(members),
+        )
+        for (gate, family), members in found.items()
+    )
+
+
 def _rank(row: CheckRow) -> tuple[int, float, str]:
     order = {"fail": 0, "not_evaluated": 1}.get(row.state, 2)
     return order, sortable(row.headroom_db), row.id
@@ -133,7 +190,7 @@ def _row(check: Check, index: int, only_subject: str) -> CheckRow:
     context = [labels[name] for name in ("subject", "case", "recipe") if labels.get(name)]
     if context and labels.get("subject") == only_subject:
         context = context[1:]
-    executed = [labels[name] for name in ("engine", "numerics") if labels.get(name)]
+    executed = [labels[name] for name in _EXECUTION if labels.get(name)]
     return CheckRow(
         anchor=f"check-{index + 1}",
         id=check.id,
@@ -144,6 +201,10 @@ def _row(check: Check, index: int, only_subject: str) -> CheckRow:
         what=" · ".join(what) or (words(check.gate.name) if check.gate else check.layer),
         context=" · ".join(context),
         executed=", ".join(executed),
+        family=" · ".join(
+            labels[name] for name in ("subject", "recipe", *_EXECUTION) if labels.get(name)
+        ),
+        place=labels.get("case", ""),
         gate=words(check.gate.name) if check.gate else "",
         expected=outcome.expected or (check.gate.describe() if check.gate else ""),
         observed=outcome.observed,

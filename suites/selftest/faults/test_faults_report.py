@@ -9,6 +9,7 @@ import pytest
 from harness.report import render
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
+from harness.report.view import build_page
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run
 
 CAUGHT = InjectedFault(
@@ -44,10 +45,10 @@ def test_the_page_names_the_bug_that_passed(red: Run) -> None:
 
 
 def test_other_readers_see_it_too(red: Run) -> None:
-    suite = ET.fromstring(junit_xml(red)).find("testsuite[@name='faults']")
+    suite = ET.fromstring(junit_xml(red, build_page(red))).find("testsuite[@name='faults']")
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
-    assert "Known bugs that went unnoticed" in summary_markdown(red)
+    assert "Known bugs that went unnoticed" in summary_markdown(build_page(red))
 
 
 def test_a_run_without_faults_says_so(red: Run) -> None:

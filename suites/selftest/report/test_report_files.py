@@ -17,11 +17,12 @@ from harness.report import write_report
 from harness.report.junit import junit_xml
 from harness.report.summary import LIMIT_BYTES, summary_markdown
 from harness.report.text import markdown, printable
+from harness.report.view import Page, build_page
 from harness.verdicts import Check, Outcome, Profile, Run, Verdict
 
 
 def parsed(run: Run) -> ET.Element:
-    return ET.fromstring(junit_xml(run))
+    return ET.fromstring(junit_xml(run, build_page(run)))
 
 
 def test_every_check_is_one_test_case(run: Run) -> None:
@@ -70,13 +71,13 @@ def test_what_was_not_evaluated_is_skipped_with_its_reason(broken_run: Run) -> N
 def test_any_name_makes_a_document_that_parses(name: str) -> None:
     check = Check("ops", {"tensor": name}, True, None, Outcome(Verdict.FAIL, name, name, name))
     run = Run(profile=Profile("default"), checks=(check,), problems=(name,), started=name)
-    case = ET.fromstring(junit_xml(run).encode("utf-8")).find("testsuite/testcase")
+    case = ET.fromstring(junit_xml(run, build_page(run)).encode("utf-8")).find("testsuite/testcase")
     assert case is not None
     assert case.get("name") == printable(check.id)
 
 
 def test_the_summary_tells_verdict_ladder_and_failures(broken_run: Run) -> None:
-    text = summary_markdown(broken_run)
+    text = summary_markdown(build_page(broken_run))
     assert text.startswith("## ✕ FAIL: 10 of 472 gating checks failed")
     assert "| surgery | ✕ fail | 250 | 3 |" in text
     assert "### What failed" in text
@@ -86,7 +87,11 @@ def test_the_summary_tells_verdict_ladder_and_failures(broken_run: Run) -> None:
 
 
 def test_the_summary_has_one_short_line_for_each_recipe(run: Run) -> None:
-    lines = [line for line in summary_markdown(run).splitlines() if line[:3] in ("- ✓", "- ≈")]
+    lines = [
+        line
+        for line in summary_markdown(build_page(run)).splitlines()
+        if line[:3] in ("- ✓", "- ≈")
+    ]
     assert [line.split("**")[1] for line in lines] == ["fp32", "fp16", "mixed"]
     assert max(map(len, lines)) < 160, "a recipe fills the page of a CI job"
     assert lines[0] == "- ✓ **fp32**: gating, pass"
@@ -101,7 +106,7 @@ def test_a_long_summary_is_cut_and_says_so(run: Run, make_check: Callable[..., C
         make_check("conversion", "conversion", bad, recipe=f"{index} {long}", tensor=long)
         for index in range(300)
     ]
-    text = summary_markdown(replace(run, checks=tuple(checks), problems=(long,) * 300))
+    text = summary_markdown(build_page(replace(run, checks=tuple(checks), problems=(long,) * 300)))
     assert len(text.encode("utf-8")) <= 65_536, "a service would drop the summary whole"
     assert text.startswith("## ✕ FAIL")
     assert "index.html" in text
@@ -130,7 +135,7 @@ def test_an_older_report_stays_if_the_new_one_can_not_be_made(
     write_report(run, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(run: Run) -> str:
+    def full(page: Page) -> str:
         raise OSError(28, "No space left on device")
 
     module = importlib.import_module("harness.report.render")
