@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from harness.atomic import write_text
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
-from harness.verdicts.jsondata import numbers, plain
+from harness.verdicts.jsondata import parsed, plain, restored
 from harness.verdicts.runs import Run
 
 SCHEMA_VERSION: Final = 1
@@ -108,7 +108,8 @@ class Snapshot:
         Raises:
             RunError: it is no snapshot, or one of another schema version.
         """
-        return _snapshot(_parsed(text, "snapshot"))
+        snapshot: Snapshot = restored(cls, parsed(text, "snapshot", SCHEMA_VERSION), "snapshot")
+        return snapshot
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,8 @@ class Baseline:
         Raises:
             RunError: it is no baseline, or one of another schema version.
         """
-        document = _parsed(text, "baseline")
-        if not isinstance(document.get("reason"), str) or "snapshot" not in document:
-            raise RunError("not a baseline: it has no reason or no snapshot")
-        return cls(_snapshot(document["snapshot"]), document["reason"])
+        baseline: Baseline = restored(cls, parsed(text, "baseline", SCHEMA_VERSION), "baseline")
+        return baseline
 
 
 @dataclass(frozen=True)
@@ -339,32 +338,3 @@ def _differences(
     names = sorted({*before, *after})
     pairs = [(name, before.get(name, ""), after.get(name, "")) for name in names]
     return tuple(pair for pair in pairs if pair[1] != pair[2])
-
-
-def _parsed(text: str, noun: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RunError(f"not a {noun}: the JSON breaks off or is malformed ({error})") from error
-    if not isinstance(document, dict) or "schema_version" not in document:
-        raise RunError(f"not a {noun}: no schema_version")
-    if document["schema_version"] != SCHEMA_VERSION:
-        raise RunError(
-            f"{noun} has schema version {document['schema_version']!r}, this program reads version "
-            f"{SCHEMA_VERSION}; make it again with this program"
-        )
-    return document
-
-
-def _snapshot(document: Mapping[str, Any]) -> Snapshot:
-    try:
-        values: dict[str, Any] = numbers(dict(document))
-        values.pop("schema_version", None)
-        values["verdict"] = Verdict(values["verdict"])
-        values["readings"] = {
-            name: Reading(**{**item, "verdict": Verdict(item["verdict"])})
-            for name, item in values["readings"].items()
-        }
-        return Snapshot(**values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"not a snapshot: {type(error).__name__}: {error}") from error

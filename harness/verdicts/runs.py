@@ -26,10 +26,10 @@ from functools import cached_property
 from typing import Any, Final
 
 from harness.errors import RunError
-from harness.verdicts.checks import Check, Outcome, Verdict
-from harness.verdicts.faults import FaultOutcome, InjectedFault
-from harness.verdicts.jsondata import numbers, plain
-from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS, Gate
+from harness.verdicts.checks import Check, Verdict
+from harness.verdicts.faults import InjectedFault
+from harness.verdicts.jsondata import parsed, plain, restored
+from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS
 
 SCHEMA_VERSION: Final = 1
 
@@ -230,23 +230,19 @@ class Run:
         """Read a run document; derived fields (verdict, layers) are computed again, not trusted.
 
         Raises:
-            RunError: the text is no JSON, not a run, or of another schema version.
+            RunError: the text is no JSON, not a run, or of another schema version; the message
+                names the place and what was expected there.
         """
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RunError(f"not a run: the JSON breaks off or is malformed ({error})") from error
-        if not isinstance(document, dict) or "schema_version" not in document:
-            raise RunError("not a run: no schema_version")
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise RunError(
-                f"run has schema version {document['schema_version']!r}, this program reads "
-                f"version {SCHEMA_VERSION}; make the run again with this program"
-            )
-        try:
-            return _run_from(document)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"not a run: {type(error).__name__}: {error}") from error
+        document = parsed(text, "run", SCHEMA_VERSION)
+        for name in STORED:
+            if name not in document:
+                raise RunError(
+                    f"not a run: it has no {name!r}; the document is not whole, make it again with "
+                    "this program"
+                )
+        given = {name: value for name, value in document.items() if name not in DERIVED}
+        run: Run = restored(cls, given, "run")
+        return run
 
     def _engine_gap(self, name: str) -> str:
         for engine in self.engines:
@@ -326,27 +322,6 @@ def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> t
     return tuple(subject for subject in profile.subjects if subject not in present)
 
 
-def _run_from(document: Mapping[str, Any]) -> Run:
-    profile: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in document["profile"].items()
-    }
-    profile["cases"] = {subject: tuple(cases) for subject, cases in profile["cases"].items()}
-    return Run(
-        profile=Profile(**profile),
-        checks=tuple(_check_from(item) for item in document["checks"]),
-        engines=tuple(EngineState(**item) for item in document["engines"]),
-        goldens=tuple(GoldenState(**item) for item in document["goldens"]),
-        problems=tuple(document["problems"]),
-        gaps=tuple(document["gaps"]),
-        faults=tuple(fault_from_dict(item) for item in document["faults"]),
-        artefacts=numbers(document["artefacts"]),
-        provenance=document["provenance"],
-        started=document["started"],
-        duration_s=float(document["duration_s"]),
-    )
-
-
 def check_to_dict(check: Check) -> dict[str, Any]:
     """Return a check as JSON data; what crosses the border between test processes."""
     document: dict[str, Any] = plain(check)
@@ -355,7 +330,8 @@ def check_to_dict(check: Check) -> dict[str, Any]:
 
 def check_from_dict(item: Mapping[str, Any]) -> Check:
     """Return the check that `check_to_dict` wrote."""
-    return _check_from(item)
+    check: Check = restored(Check, item, "check")
+    return check
 
 
 def fault_to_dict(fault: InjectedFault) -> dict[str, Any]:
@@ -366,21 +342,5 @@ def fault_to_dict(fault: InjectedFault) -> dict[str, Any]:
 
 def fault_from_dict(item: Mapping[str, Any]) -> InjectedFault:
     """Return the injected bug that `fault_to_dict` wrote."""
-    values = numbers({name: value for name, value in item.items() if name != "seen_by"})
-    values["outcome"] = FaultOutcome(values["outcome"])
-    return InjectedFault(**values, seen_by=tuple(item["seen_by"]))
-
-
-def _check_from(item: Mapping[str, Any]) -> Check:
-    outcome = numbers(item["outcome"])
-    outcome["verdict"] = Verdict(outcome["verdict"])
-    gate = item["gate"]
-    return Check(
-        layer=item["layer"],
-        labels=item["labels"],
-        gating=item["gating"],
-        gate=None if gate is None else Gate(**numbers(gate)),
-        outcome=Outcome(**outcome),
-        duration_s=float(item["duration_s"]),
-        command=item["command"],
-    )
+    fault: InjectedFault = restored(InjectedFault, item, "fault")
+    return fault

@@ -194,4 +194,4 @@ def test_numpy_numbers_cross_the_border_between_processes(suite: pytest.Pytester
     )
     document, status = run(suite, "-n", "2")
     assert status == 0
-    assert document.artefacts["separation"] == [{"snr_db": 1.5}]
+    assert document.artefacts["separation"] == ({"snr_db": 1.5},)

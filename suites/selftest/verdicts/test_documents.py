@@ -1,0 +1,136 @@
+"""Documents that were cut, edited or written by something else: one sentence, never a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import RunError
+from harness.verdicts import (
+    GATES,
+    Check,
+    EngineState,
+    FaultOutcome,
+    GoldenState,
+    InjectedFault,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+)
+
+RUN = Run(
+    profile=Profile("default", subjects=("mini",), cases={"mini": ("song",)}),
+    checks=(
+        Check(
+            "conversion",
+            {"subject": "mini", "tensor": "freq"},
+            True,
+            GATES["conversion"],
+            Outcome(Verdict.PASS, "fine", "a", "b", float("inf"), 0.0, {"snr_db": float("inf")}),
+            0.1,
+            "parity check",
+        ),
+    ),
+    engines=(EngineState("mil", True, "", "1", executed=True),),
+    goldens=(GoldenState("mini", "song", "match", "", "ab"),),
+    problems=("a",),
+    gaps=("b",),
+    faults=(
+        InjectedFault("a.b", "a", "bug", "seen", "stft", FaultOutcome.CAUGHT, headroom_db=-1.0),
+    ),
+    artefacts={"separation": ({"snr_db": float("nan")},)},
+    provenance={"commit": "c", "machine": {"cores": 2}},
+    started="2026-01-01T00:00:00+00:00",
+    duration_s=1.0,
+)
+DERIVED = ("verdict", "sentence", "red", "missing", "layers")
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path to everything in a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, item in inner:
+        found.append((*path, key))
+        if isinstance(item, (dict, list)):
+            found += places(item, (*path, key))
+    return found
+
+
+DOCUMENT = json.loads(RUN.to_json())
+PLACES = [path for path in places(DOCUMENT) if path[0] not in DERIVED]
+
+
+def holder(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path[:-1]:
+        document = document[key]
+    return document
+
+
+def test_a_document_gives_the_run_that_wrote_it() -> None:
+    assert Run.from_json(RUN.to_json()).to_json() == RUN.to_json()
+
+
+@pytest.mark.parametrize("key", sorted(set(DOCUMENT) - set(DERIVED) - {"schema_version"}))
+def test_a_missing_key_is_named_with_the_next_step(key: str) -> None:
+    document = {name: value for name, value in DOCUMENT.items() if name != key}
+    with pytest.raises(RunError, match=rf"no '{key}'.*make it again"):
+        Run.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ("checks", 0, "outcome", "headroom_db"),
+            "high",
+            r'checks\[0\]\.outcome\.headroom_db is "h',
+        ),
+        (("checks", 0, "outcome", "verdict"), "green", "expected one of pass, fail, not_evaluated"),
+        (("checks", 0, "gating"), 1, r"checks\[0\]\.gating is 1, expected true or false"),
+        (("checks", 0, "layer"), "roof", r"checks\[0\]: layer 'roof'"),
+        (("checks", 0, "labels", "tensor"), 3, r"labels\.tensor is 3, expected text"),
+        (("checks",), {}, r"run\.checks is \{\}, expected a list"),
+        (("goldens", 0, "colour"), "red", "unknown key 'colour'"),
+        (("faults", 0, "outcome"), None, "expected one of caught"),
+        (("duration_s",), True, "duration_s is true, expected a number"),
+        (("profile", "cases", "mini"), "song", r'cases\.mini is "song", expected a list'),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(
+    path: tuple[Any, ...], value: object, message: str
+) -> None:
+    document = json.loads(RUN.to_json())
+    holder(document, path)[path[-1]] = value
+    with pytest.raises(RunError, match=message):
+        Run.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "NaN", '{"schema_version": NaN}', '{"schema_version": true}', "\x00"]
+)
+def test_text_that_is_hardly_json_is_refused(text: str) -> None:
+    with pytest.raises(RunError, match=r"not a run|schema version"):
+        Run.from_json(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@given(path=st.sampled_from(PLACES), value=json_values)
+def test_any_value_anywhere_is_read_or_refused(path: tuple[Any, ...], value: object) -> None:
+    document = json.loads(RUN.to_json())
+    holder(document, path)[path[-1]] = value
+    with contextlib.suppress(RunError):
+        run = Run.from_json(json.dumps(document))
+        assert Run.from_json(run.to_json()).to_json() == run.to_json()
