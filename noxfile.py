@@ -23,6 +23,7 @@ PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
 LATEST = Path("reports", "latest")
 HISTORY = Path("reports", "history")
 BASELINE = Path("reports", "baseline.json")
+WAIVERS = Path("suites", "waivers.toml")
 LAYERS = ("ops", "stft", "surgery", "conversion", "end_to_end")
 SUITES = [f"suites/{layer}" for layer in (*LAYERS, "faults")]
 
@@ -52,6 +53,8 @@ def parity(session: nox.Session) -> None:
         str(HISTORY),
         "--parity-baseline",
         str(BASELINE),
+        "--parity-waivers",
+        str(WAIVERS),
         "-q",
         "--no-header",
         *session.posargs,

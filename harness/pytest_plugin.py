@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import NotEvaluatedError
+from harness.errors import NotEvaluatedError, RunError
 from harness.origin import provenance
-from harness.profiles import GOLDEN_ROOT, chosen_profile, engine_states
+from harness.profiles import DEFAULT, GOLDEN_ROOT, chosen_profile, engine_states
 from harness.verdicts import (
     LAYERS,
     Check,
@@ -37,6 +37,7 @@ from harness.verdicts import (
     Run,
     Snapshot,
     Verdict,
+    Waiver,
     bound,
     check_from_dict,
     check_to_dict,
@@ -46,6 +47,7 @@ from harness.verdicts import (
     gate,
     not_evaluated,
     read_baseline,
+    read_waivers,
     recall,
     remember,
 )
@@ -153,6 +155,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--parity-baseline", type=Path, metavar="FILE", help="the accepted baseline, if it is there"
     )
     group.addoption(
+        "--parity-waivers", type=Path, metavar="FILE", help="failures that are accepted for a while"
+    )
+    group.addoption(
         "--subject", action="append", metavar="S", help="subject under proof (repeatable)"
     )
     group.addoption("--recipe", action="append", metavar="P", help="precision recipe (repeatable)")
@@ -219,6 +224,14 @@ def pytest_runtest_makereport(
     return report
 
 
+def _waivers(config: pytest.Config) -> tuple[Waiver, ...]:
+    file: Path | None = config.getoption("--parity-waivers")
+    try:
+        return read_waivers(file) if file else ()
+    except RunError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 @dataclass
 class _Progress:
     """What one test has said so far."""
@@ -242,6 +255,7 @@ class Gatherer:
         self.config = config
         self.collector = Collector(profile_of(config), engine_states())
         self.run: Run | None = None
+        self._waivers = _waivers(config)
         self._tests: dict[str, _Progress] = {}
         self._deselected: set[str] = set()
 
@@ -332,6 +346,11 @@ class Gatherer:
             self.collector.gaps.append(
                 f"{len(left_out)} tests were deselected, the first is {min(left_out)}"
             )
+
+        self.collector.waivers = self._waivers
+        if self.collector.profile != DEFAULT:  # narrowed: it is not meant to have every check
+            here_now = {check.id for check in self.collector.checks}
+            self.collector.waivers = tuple(w for w in self._waivers if w.check in here_now)
 
     def _leave_open(self, nodeid: str, state: _Progress, reason: str) -> None:
         """Keep the test's layer from being green: what it should have looked at, it did not."""

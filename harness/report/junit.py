@@ -3,8 +3,9 @@
 In: a `Run` and its view model. Out: one XML document with a test suite for each layer and a test
 case for each check, and a suite with a case for each known bug that was injected.
 An exploratory check carries what it measured as properties and is never a failure; what was not
-evaluated is skipped, with its reason. What broke besides the checks is an error of suite "harness",
-so that no reader of this file alone sees green where the run is red.
+evaluated is skipped, with its reason, and so is a failure that is waived. What broke besides the
+checks is an error of suite "harness", so that no reader of this file alone sees green where the run
+is red.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from harness.report.text import printable
 from harness.report.view import Banner, Page
-from harness.verdicts import LAYERS, Check, Run, Verdict
+from harness.verdicts import LAYERS, Check, Run, Verdict, Waiver
 
 _PROPERTIES = ("headroom_db", "tolerance_ratio")
 
@@ -24,7 +25,7 @@ def junit_xml(run: Run, page: Page) -> str:
     root = ET.Element("testsuites", name="parity")
     harness = _harness(run, page.banner)
     suites = [
-        _suite(layer, [check for check in run.checks if check.layer == layer], run.started)
+        _suite(layer, [check for check in run.checks if check.layer == layer], run)
         for layer in LAYERS
     ]
     suites += [_faults(run)] if run.faults else []
@@ -37,15 +38,15 @@ def junit_xml(run: Run, page: Page) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(layer: str, checks: Sequence[Check], started: str) -> ET.Element:
+def _suite(layer: str, checks: Sequence[Check], run: Run) -> ET.Element:
     suite = ET.Element("testsuite", name=layer)
     for check in checks:
-        suite.append(_case(check))
-    _count(suite, sum(check.duration_s for check in checks), started)
+        suite.append(_case(check, run.waived.get(check.id)))
+    _count(suite, sum(check.duration_s for check in checks), run.started)
     return suite
 
 
-def _case(check: Check) -> ET.Element:
+def _case(check: Check, waiver: Waiver | None) -> ET.Element:
     outcome, verdict = check.outcome, check.verdict
     case = ET.Element(
         "testcase",
@@ -73,6 +74,9 @@ def _case(check: Check) -> ET.Element:
             ET.SubElement(properties, "property", name=name, value=printable(value))
     if verdict is Verdict.NOT_EVALUATED:
         ET.SubElement(case, "skipped", message=printable(outcome.reason))
+    elif waiver is not None:
+        message = f"failed, waived until {waiver.until}: {waiver.reason}; {outcome.reason}"
+        ET.SubElement(case, "skipped", message=printable(message))
     elif verdict is Verdict.FAIL and check.gating:
         failure = ET.SubElement(case, "failure", message=printable(outcome.reason), type="parity")
         failure.text = printable(

@@ -146,18 +146,18 @@ def _headroom(lanes: Sequence[LayerChecks]) -> Figure:
     axes.set_ylim(-0.6, max(len(lanes), 1) - 0.4)
     axes.axvline(0.0, color=_STAND_INS["ink"], linewidth=1.0, dashes=(4, 3))
     for height, layer in enumerate(lanes):
-        for state, cap in (("pass", "round"), ("fail", "projecting")):
+        for states, cap in ((("pass",), "round"), (("fail", "waived"), "projecting")):
             mine = [
                 (place, row.headroom_db)
                 for place, row in enumerate(layer.gating)
-                if row.state == state and _drawable(row.headroom_db)
+                if row.state in states and _drawable(row.headroom_db)
             ]
             across = [
                 rail if value == math.inf else min(max(low, value or 0.0), high)
                 for _, value in mine
             ]
             up = [height + 0.6 * (_spread(place) - 0.5) for place, _ in mine]
-            _dots(axes, across, up, state, cap, 4.0)
+            _dots(axes, across, up, states[0], cap, 4.0)
     places, labels = _ticks(low, high, rail, wide=True)
     axes.set_xticks(places, labels)
     axes.set_yticks(range(len(lanes)), [layer.name for layer in lanes])

@@ -16,7 +16,7 @@ from harness.report.view_recipes import RECIPE_GATES, RecipeGate, RecipeView
 
 LIMIT_BYTES = 64_000
 _SHOWN = 20
-_SIGNS = {"pass": "✓", "fail": "✕", "not_evaluated": "○", "measured": "≈"}
+_SIGNS = {"pass": "✓", "fail": "✕", "not_evaluated": "○", "measured": "≈", "waived": "△"}
 _LINKS = (
     "Whole report: `index.html`; data: `run.json`; for machines: `junit.xml` (all of them in this "
     "folder)."
@@ -32,6 +32,7 @@ def summary_markdown(page: Page) -> str:
         _ladder(page),
         _recipes(page),
         _failures(banner),
+        _list("What failed and is waived", [f"{row.id}: {row.waiver}" for row in banner.waived]),
         _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
         _list("What was not evaluated", (*filter(None, [banner.emulation]), *banner.missing)),

@@ -6,12 +6,13 @@ that a page, a Markdown summary and a test can all be written from it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.reading import unique
 from harness.report.text import listing, words
-from harness.report.units import plural
+from harness.report.units import db, plural
 from harness.report.view_checks import (
     MEASURED_WORDS,
     CheckRow,
@@ -30,6 +31,7 @@ from harness.report.view_origin import (
     GoldenView,
     device,
     engine_views,
+    golden_hash,
     golden_summary,
     golden_views,
     provenance,
@@ -62,9 +64,13 @@ class Banner:
 
     Attributes:
         emulation: what the executed engines can't tell about a device; empty if Core ML ran.
+        state: the verdict, or ``waived`` for a pass that rests on waivers.
         failures: the gating checks that failed, least headroom first.
+        waived: those that failed and are accepted for a while.
         broken: what turned the run red besides checks (the harness, goldens, duplicates).
         escaped: the injected bugs that were not caught, each with its reason.
+        golden_hash: of all goldens together.
+        distance: what is known of the distance between the emulation and a device.
         faults: how many bugs were injected and caught, in words.
         missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
@@ -82,11 +88,14 @@ class Banner:
     numerics: tuple[tuple[str, str], ...]
     device: str
     goldens: str
+    golden_hash: str
+    distance: str
     gating_checks: int
     exploratory_checks: int
     exploratory_unmet: int
     emulation: str
     failures: tuple[CheckRow, ...]
+    waived: tuple[CheckRow, ...]
     broken: tuple[str, ...]
     escaped: tuple[str, ...]
     faults: str
@@ -108,6 +117,7 @@ class Rung:
     required: bool
     passed: int
     failed: int
+    waived: int
     not_evaluated: int
     exploratory: int
     worst_headroom_db: float | None
@@ -117,7 +127,7 @@ class Rung:
     @property
     def total(self) -> int:
         """The number of gating checks."""
-        return self.passed + self.failed + self.not_evaluated
+        return self.passed + self.failed + self.waived + self.not_evaluated
 
 
 @dataclass(frozen=True)
@@ -170,19 +180,16 @@ def build_page(run: Run, record: Record | None = None) -> Page:
 
 
 def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -> Banner:
-    failing = {
-        f"{check.id}: {check.outcome.reason}"
-        for check in run.checks
-        if check.gating and check.verdict is Verdict.FAIL
-    }
+    failing = {f"{check.id}: {check.outcome.reason}" for check in run.failing}
     failures = ranked(row for row in rows if row.state == "fail")
     escaped = tuple(fault.complaint for fault in run.faults if not fault.caught)
     broken = tuple(reason for reason in run.red if reason not in failing.union(escaped))
     evaluated = [view for view in recipes if view.state != "not_evaluated"]
     gating = unique(view.recipe for view in evaluated if view.gating)
+    accepted = run.waived if run.verdict is Verdict.PASS else {}
     return Banner(
-        state=run.verdict.value,
-        word=words(run.verdict.value),
+        state="waived" if accepted else run.verdict.value,
+        word=words(run.verdict.value) + (f", {len(accepted)} waived" if accepted else ""),
         headline=_headline(run, len(failures), len(broken), len(escaped)),
         subjects=run.profile.subjects or _labels(run, "subject"),
         profile=run.profile.name,
@@ -199,11 +206,14 @@ def _banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -
         ),
         device=device(run),
         goldens=golden_summary(run),
+        golden_hash=golden_hash(run),
+        distance=_distance(run),
         gating_checks=sum(row.gating for row in rows),
         exploratory_checks=sum(not row.gating for row in rows),
         exploratory_unmet=sum(row.word == MEASURED_WORDS["fail"] for row in rows),
         emulation=_emulation(run),
         failures=failures,
+        waived=ranked(row for row in rows if row.state == "waived"),
         broken=broken,
         escaped=escaped,
         faults=_fault_words(run),
@@ -245,6 +255,12 @@ def _headline(run: Run, failures: int, broken: int, escaped: int) -> str:
         injected = f"all {plural(len(run.faults), 'injected bug')} were caught"
         if not gating:
             return f"{injected.capitalize()}."
+        if run.waived:
+            kept = f"{gating - len(run.waived)} of {plural(gating, 'gating check')} hold"
+            failed = (
+                f"{len(run.waived)} failed and {'is' if len(run.waived) == 1 else 'are'} waived"
+            )
+            return f"{kept}, {failed}{f', and {injected}' if run.faults else ''}."
         return (
             f"All {plural(gating, 'gating check')} hold{f', and {injected}' if run.faults else ''}."
         )
@@ -271,6 +287,23 @@ def _emulation(run: Run) -> str:
     )
 
 
+def _distance(run: Run) -> str:
+    if any(engine.name == "coreml" and engine.executed for engine in run.engines):
+        return "none: Core ML itself ran"
+    spreads = [
+        row.spread_db
+        for view in envelopes(run)
+        for row in view.rows
+        if row.spread_db is not None and math.isfinite(row.spread_db)
+    ]
+    if not spreads:
+        return "not measured: no device was compared, and one way of computing only was run"
+    return (
+        f"not measured: no device was compared; between the ways of computing that were run, the "
+        f"same package moves by up to {db(max(spreads))}"
+    )
+
+
 def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
     mine = [
         row
@@ -278,16 +311,19 @@ def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
         if row.layer == layer.layer and row.gating and row.headroom_db is not None
     ]
     worst = min(mine, key=lambda row: sortable(row.headroom_db), default=None)
+    accepted = layer.verdict is Verdict.PASS and layer.counts["waived"] > 0
     return Rung(
         layer=layer.layer,
         name=words(layer.layer),
         meaning=LAYER_MEANINGS.get(layer.layer, ""),
-        state=layer.verdict.value,
-        word=words(layer.verdict.value),
+        state="waived" if accepted else layer.verdict.value,
+        word=words(layer.verdict.value)
+        + (f", {layer.counts['waived']} waived" if accepted else ""),
         reason=layer.reason,
         required=layer.required,
         passed=layer.counts["pass"],
         failed=layer.counts["fail"],
+        waived=layer.counts["waived"],
         not_evaluated=layer.counts["not_evaluated"],
         exploratory=layer.exploratory,
         worst_headroom_db=worst.headroom_db if worst else None,
@@ -302,7 +338,7 @@ def _advice(ladder: Sequence[Rung]) -> str:
         return ""
     if len(failing) == 1:
         below = "every rung below it holds"
-        if any(rung.state != "pass" for rung in ladder[: ladder.index(failing[0])]):
+        if any(rung.state == "not_evaluated" for rung in ladder[: ladder.index(failing[0])]):
             below = "a rung below it was not evaluated"
         return f"Only {failing[0].name} fails; {below}."
     return (

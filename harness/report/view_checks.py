@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.text import words
-from harness.report.units import db, dbfs
-from harness.verdicts import LAYERS, Check, Gate, Run, Verdict
+from harness.report.units import db, dbfs, plural
+from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver
 
 BAR_RANGE_DB = 60.0
 """The headroom that fills one half of a bar."""
@@ -29,13 +29,14 @@ class CheckRow:
 
     Attributes:
         anchor: the id of its row in the page.
-        state: ``pass``, ``fail``, ``not_evaluated``, or ``measured`` for an exploratory check that
-            was evaluated; the page colours by it.
+        state: ``pass``, ``fail``, ``not_evaluated``, ``waived`` for a failure that a waiver covers,
+            or ``measured`` for an exploratory check that was evaluated; the page colours by it.
         word: the verdict in words; an exploratory check meets a gate or does not.
         what, context, executed: the labels, in three groups.
         family: the labels that a `CheckGroup` says for all of its rows.
         place: the others, beside ``what``.
         reason: why it is not a pass; empty for a pass.
+        waiver: since when and why its failure is accepted; empty if it is not.
         bar_percent: the length of the headroom bar in percent of the whole width, at most 50.
         bar_side: ``above`` or ``below`` the bound, ``exact``, or empty without a headroom.
         passes_with: the tightest gate that this check would still have met.
@@ -56,6 +57,7 @@ class CheckRow:
     expected: str
     observed: str
     reason: str
+    waiver: str
     headroom_db: float | None
     bar_percent: float
     bar_side: str
@@ -100,7 +102,7 @@ class LayerChecks:
 
     @property
     def attention(self) -> tuple[CheckRow, ...]:
-        """The gating checks that failed or were not evaluated."""
+        """The gating checks that failed, also those that are waived, or were not evaluated."""
         return tuple(row for row in self.gating if row.state != "pass")
 
     @property
@@ -136,7 +138,20 @@ def check_rows(run: Run) -> tuple[CheckRow, ...]:
     """
     subjects = run.profile.subjects
     only = subjects[0] if len(subjects) == 1 else ""
-    return tuple(_row(check, index, only) for index, check in enumerate(run.checks))
+    return tuple(
+        _row(check, index, only, _waiver_words(run.waived.get(check.id), run.started))
+        for index, check in enumerate(run.checks)
+    )
+
+
+def _waiver_words(waiver: Waiver | None, today: str) -> str:
+    """Return why a failure is accepted, since when, and until when; empty if it is not."""
+    if waiver is None:
+        return ""
+    return (
+        f"accepted {plural(waiver.age_days(today), 'day')} ago, until {waiver.until}, down to "
+        f"{db(waiver.lowest_headroom_db)} of headroom: {waiver.reason}"
+    )
 
 
 def layer_checks(rows: Sequence[CheckRow]) -> tuple[LayerChecks, ...]:
@@ -171,7 +186,7 @@ def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
 
 
 def _rank(row: CheckRow) -> tuple[int, float, str]:
-    order = {"fail": 0, "not_evaluated": 1}.get(row.state, 2)
+    order = {"fail": 0, "not_evaluated": 1, "waived": 2}.get(row.state, 3)
     return order, sortable(row.headroom_db), row.id
 
 
@@ -180,7 +195,7 @@ def sortable(value: float | None) -> float:
     return -math.inf if value is None or math.isnan(value) else value
 
 
-def _row(check: Check, index: int, only_subject: str) -> CheckRow:
+def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
     outcome, verdict = check.outcome, check.verdict
     labels = check.labels
     percent, side = _bar(outcome.headroom_db)
@@ -195,20 +210,23 @@ def _row(check: Check, index: int, only_subject: str) -> CheckRow:
         anchor=f"check-{index + 1}",
         id=check.id,
         layer=check.layer,
-        state="measured" if measured else verdict.value,
-        word=vocabulary[verdict.value],
+        state="waived" if waiver else "measured" if measured else verdict.value,
+        word="fail, waived" if waiver else vocabulary[verdict.value],
         gating=check.gating,
         what=" · ".join(what) or (words(check.gate.name) if check.gate else check.layer),
         context=" · ".join(context),
         executed=", ".join(executed),
         family=" · ".join(
-            labels[name] for name in ("subject", "recipe", *_EXECUTION) if labels.get(name)
+            labels[name]
+            for name in ("subject", "recipe", *_EXECUTION)
+            if labels.get(name) not in (None, "", only_subject)
         ),
         place=labels.get("case", ""),
         gate=words(check.gate.name) if check.gate else "",
         expected=outcome.expected or (check.gate.describe() if check.gate else ""),
         observed=outcome.observed,
         reason="" if verdict is Verdict.PASS else outcome.reason,
+        waiver=waiver,
         headroom_db=outcome.headroom_db,
         bar_percent=percent,
         bar_side=side,

@@ -6,6 +6,8 @@ their own, plain values one table that leads.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -147,6 +149,14 @@ def golden_summary(run: Run) -> str:
         if counts[status]
     ]
     return "; ".join(parts)
+
+
+def golden_hash(run: Run) -> str:
+    """Return one hash of all goldens that were used; empty if one of them has none."""
+    rows = sorted((golden.subject, golden.case, golden.sha256) for golden in run.goldens)
+    if not rows or not all(digest for *_, digest in rows):
+        return ""
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def provenance(run: Run) -> tuple[Facts, ...]:

@@ -52,6 +52,7 @@ from harness.verdicts.tolerances import (
     Gate,
     gate,
 )
+from harness.verdicts.waivers import Waiver, read_waivers
 
 __all__ = [
     "EXIT_CODES",
@@ -81,6 +82,7 @@ __all__ = [
     "Run",
     "Snapshot",
     "Verdict",
+    "Waiver",
     "bound",
     "changes",
     "check_from_dict",
@@ -93,6 +95,7 @@ __all__ = [
     "not_evaluated",
     "read_baseline",
     "read_snapshot",
+    "read_waivers",
     "recall",
     "remember",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from harness.verdicts.checks import Check
 from harness.verdicts.faults import InjectedFault
 from harness.verdicts.runs import EngineState, GoldenState, Profile, Run
+from harness.verdicts.waivers import Waiver
 
 
 class Collector:
@@ -29,6 +30,7 @@ class Collector:
         self.faults: list[InjectedFault] = []
         self.problems: list[str] = []
         self.gaps: list[str] = []
+        self.waivers: tuple[Waiver, ...] = ()
         self._engines = {engine.name: engine for engine in engines}
         self._executed: set[str] = set()
         self._goldens: dict[tuple[str, str], GoldenState] = {}
@@ -78,6 +80,7 @@ class Collector:
             problems=tuple(self.problems),
             gaps=tuple(self.gaps),
             faults=tuple(self.faults),
+            waivers=self.waivers,
             artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
             provenance=dict(provenance),
             started=self._started.isoformat(timespec="seconds"),

@@ -12,7 +12,8 @@ The verdict fails closed:
   single gating check, or without one of a subject that it is about, a required engine that did not
   execute, no injected bug where the profile asks for some, a gating check that was not evaluated, a
   golden that had to be made again, a test that was skipped, deselected or recorded nothing;
-- **pass**: neither.
+- **pass**: neither. A failure that a maintainer waived (`harness.verdicts.waivers`) counts as none,
+  but the sentence, the ladder and every report count it; a waiver that covers nothing is a failure.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.faults import InjectedFault
 from harness.verdicts.jsondata import parsed, plain, restored
 from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS
+from harness.verdicts.waivers import Waiver, covered
 
 SCHEMA_VERSION: Final = 1
 
@@ -115,6 +117,7 @@ class Run:
         gaps: what was not looked at (skipped, deselected, recorded nothing); each keeps it from
             being green.
         faults: the known bugs that were injected, and what became of them.
+        waivers: failures that a maintainer accepted for a while.
         artefacts: tables that the report draws, by kind; plain JSON data.
         provenance: versions, machine, commit, command, seeds, hashes.
         started: ISO 8601 in UTC.
@@ -127,6 +130,7 @@ class Run:
     problems: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     faults: tuple[InjectedFault, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
     artefacts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
@@ -136,6 +140,11 @@ class Run:
     def layers(self) -> tuple[LayerSummary, ...]:
         """The ladder, from the bottom to the top."""
         return tuple(_summarise(layer, self) for layer in LAYERS)
+
+    @cached_property
+    def waived(self) -> Mapping[str, Waiver]:
+        """The waiver of each failed check that one covers, by the identity of the check."""
+        return self._waivers[0]
 
     @cached_property
     def red(self) -> tuple[str, ...]:
@@ -148,9 +157,18 @@ class Run:
             if golden.status in RED_GOLDENS
         ]
         reasons += [fault.complaint for fault in self.faults if not fault.caught]
-        failing = [check for check in self.checks if check.gating and check.verdict is Verdict.FAIL]
-        reasons += [f"{check.id}: {check.outcome.reason}" for check in failing]
+        reasons += self._waivers[1]
+        reasons += [f"{check.id}: {check.outcome.reason}" for check in self.failing]
         return tuple(reasons)
+
+    @cached_property
+    def failing(self) -> tuple[Check, ...]:
+        """The gating checks that failed and are not waived."""
+        return tuple(
+            check
+            for check in self.checks
+            if check.gating and check.verdict is Verdict.FAIL and check.id not in self.waived
+        )
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
@@ -197,20 +215,31 @@ class Run:
         subjects = " and ".join(self.profile.subjects) or "no subject"
         injected = len(self.faults)
         if self.verdict is Verdict.PASS:
-            parts = [f"all {len(gating)} gating checks hold for {subjects}"] if gating else []
+            parts = [self._holding(len(gating), subjects)] if gating else []
             parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
             return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
         if self.verdict is Verdict.FAIL:
-            bad = sum(check.verdict is Verdict.FAIL for check in gating)
             escaped = sum(not fault.caught for fault in self.faults)
-            parts = [f"{bad} of {len(gating)} gating checks failed for {subjects}"]
+            parts = [f"{len(self.failing)} of {len(gating)} gating checks failed for {subjects}"]
+            if self.waived:
+                parts[0] += f" ({len(self.waived)} more are waived)"
             if escaped or not gating:
                 parts = parts if gating else []
                 parts.append(f"{escaped} of {injected} injected faults were not caught")
             return f"FAIL: {' and '.join(parts)}; first: {self.red[0]}"
+        waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
         return (
             f"NOT EVALUATED: {len(self.missing)} required thing(s) were not looked at for "
-            f"{subjects}; first: {self.missing[0]}"
+            f"{subjects}{waived}; first: {self.missing[0]}"
+        )
+
+    def _holding(self, gating: int, subjects: str) -> str:
+        if not self.waived:
+            return f"all {gating} gating checks hold for {subjects}"
+        oldest = max(waiver.age_days(self.started) for waiver in self.waived.values())
+        return (
+            f"{gating - len(self.waived)} of {gating} gating checks hold for {subjects}, "
+            f"{len(self.waived)} failed and are waived (the oldest for {oldest} days)"
         )
 
     def to_json(self) -> str:
@@ -243,6 +272,10 @@ class Run:
         given = {name: value for name, value in document.items() if name not in DERIVED}
         run: Run = restored(cls, given, "run")
         return run
+
+    @cached_property
+    def _waivers(self) -> tuple[Mapping[str, Waiver], tuple[str, ...]]:
+        return covered(self.waivers, self.checks, self.started)
 
     def _engine_gap(self, name: str) -> str:
         for engine in self.engines:
@@ -278,6 +311,7 @@ STORED: Final = (
     "gaps",
     "checks",
     "faults",
+    "waivers",
     "artefacts",
 )
 
@@ -285,7 +319,9 @@ STORED: Final = (
 def _summarise(layer: str, run: Run) -> LayerSummary:
     mine = [check for check in run.checks if check.layer == layer]
     gating = [check for check in mine if check.gating]
-    counts = Counter(check.verdict.value for check in gating)
+    counts = Counter(
+        "waived" if check.id in run.waived else check.verdict.value for check in gating
+    )
     required = layer in run.profile.layers
     if counts["fail"]:
         verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
@@ -299,6 +335,9 @@ def _summarise(layer: str, run: Run) -> LayerSummary:
         reason = f"no gating check was evaluated for {' and '.join(absent)}"
     else:
         verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
+        if counts["waived"]:
+            kept = len(gating) - counts["waived"]
+            reason = f"{kept} of {len(gating)} gating checks hold, {counts['waived']} are waived"
     headrooms = [
         check.outcome.headroom_db for check in gating if check.outcome.headroom_db is not None
     ]
@@ -307,7 +346,7 @@ def _summarise(layer: str, run: Run) -> LayerSummary:
         required=required,
         verdict=verdict,
         reason=reason,
-        counts={name.value: counts[name.value] for name in Verdict},
+        counts={name: counts[name] for name in (*(v.value for v in Verdict), "waived")},
         exploratory=len(mine) - len(gating),
         worst_headroom_db=min(headrooms) if headrooms else None,
         duration_s=math.fsum(check.duration_s for check in mine),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 from harness.engines import WITHOUT_ENGINES
@@ -52,6 +53,41 @@ def _test_deselected(session: Session) -> Session:
 def _nothing_compared(session: Session) -> Session:
     """A comparator returns an empty list: a test passes that compared nothing."""
     return _with(session, "def test_x(parity):\n    assert [] == []")
+
+
+def _waived(session: Session, check: str, compared: str, days: int) -> Session:
+    """Return the session with a test that compares, and with a waiver that holds for so long."""
+    since = datetime.now(timezone.utc).date() - timedelta(days=40)
+    waiver = (
+        f'[[waiver]]\ncheck = "{check}"\nreason = "known"\nsince = {since}\n'
+        f"until = {since + timedelta(days=days)}\nlowest_headroom_db = -inf\n"
+    )
+    extra = _with(
+        session, f"def test_x(parity):\n    parity.compare(ONES, {compared}, 'surgery', case='x')"
+    )
+    return replace(
+        extra,
+        files={**extra.files, "waivers.toml": waiver},
+        arguments=("--parity-waivers", "waivers.toml"),
+    )
+
+
+@_session("harness.waiver-by-pattern", source=OWN)
+def _waiver_by_pattern(session: Session) -> Session:
+    """A waiver with a wildcard accepts every failure of a layer, also those of tomorrow."""
+    return _waived(session, "surgery/*", "2 * ONES", 80)
+
+
+@_session("harness.waiver-expired", source=OWN)
+def _waiver_expired(session: Session) -> Session:
+    """A failure was accepted for a while, and the while is over."""
+    return _waived(session, "surgery/surgery/x", "2 * ONES", 39)
+
+
+@_session("harness.waiver-stale", source=OWN)
+def _waiver_stale(session: Session) -> Session:
+    """A waiver stays when its check passes again, and waits to hide the next failure."""
+    return _waived(session, "surgery/surgery/x", "ONES", 80)
 
 
 @_session("harness.suite-empty", source=OWN)

@@ -5,6 +5,7 @@ Each test runs a small session of its own through the plugin, as ``nox -s parity
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,29 @@ def test_numpy_numbers_cross_the_border_between_processes(suite: pytest.Pytester
     document, status = run(suite, "-n", "2")
     assert status == 0
     assert document.artefacts["separation"] == ({"snr_db": 1.5},)
+
+
+WAIVER = """[[waiver]]
+check = "surgery/surgery/x"
+reason = "known"
+since = {today}
+until = {today}
+lowest_headroom_db = -inf
+"""
+
+
+def test_a_waived_failure_is_green_and_said(suite: pytest.Pytester) -> None:
+    today = datetime.now(timezone.utc).date().isoformat()
+    Path(suite.path / "waivers.toml").write_text(WAIVER.format(today=today), encoding="utf-8")
+    add(suite, "def test_bad(parity):\n    parity.compare(ONES, 2 * ONES, 'surgery', case='x')")
+    document, status = run(suite, "--parity-waivers", "waivers.toml")
+    assert status == 0
+    assert "1 failed and are waived" in document.sentence()
+
+
+def test_waivers_that_can_not_be_read_stop_the_session(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(
+        "-p", "harness.pytest_plugin", "--parity-waivers", "nowhere.toml"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*waivers nowhere.toml can't be read*"])

@@ -195,6 +195,18 @@ def test_everything_is_there_without_javascript(browser: Browser, red: Path) -> 
         expect(row.locator("code")).to_contain_text("parity check")
 
 
+def test_a_bar_of_headroom_starts_in_the_middle(browser: Browser, red: Path) -> None:
+    """To the left is what is missing, to the right what is left: colour alone would not say it."""
+    with opened(browser, red) as found:
+        bars = found.page.evaluate(
+            "[...document.querySelectorAll('#checks td.headroom[style]')]"
+            ".map((cell) => [cell.textContent.trim(), cell.style.getPropertyValue('--bar')])"
+        )
+    assert {text[0] for text, _ in bars} > {"+", "\N{MINUS SIGN}"}
+    for text, bar in bars:
+        assert (float(bar.rstrip("%")) < 0) == text.startswith("\N{MINUS SIGN}"), text
+
+
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_no_width_has_to_be_scrolled_sideways(browser: Browser, thin: Path, width: int) -> None:
     with opened(browser, thin, width=width) as found:

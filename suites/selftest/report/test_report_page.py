@@ -24,6 +24,7 @@ from harness.verdicts import (
     Profile,
     Run,
     Verdict,
+    Waiver,
     not_evaluated,
 )
 
@@ -308,6 +309,30 @@ def test_five_thousand_checks_are_all_there(run: Run) -> None:
     html = render(replace(run, checks=many))
     assert len(re.findall(r'<tr id="check-\d+"', html)) == 5000
     assert len(html) < 12e6
+
+
+def waived(broken_run: Run, run: Run, reason: str) -> Run:
+    """Return the passing run with one of the broken one's failures, which is accepted."""
+    failing = next(item for item in broken_run.failing if item.outcome.headroom_db is not None)
+    checks = tuple(failing if item.id == failing.id else item for item in run.checks)
+    waiver = Waiver(failing.id, reason, "2025-11-01", "2025-12-01", -50.0)
+    return replace(run, checks=checks, waivers=(waiver,))
+
+
+def test_a_waived_failure_never_looks_green(run: Run, broken_run: Run) -> None:
+    html = render(waived(broken_run, run, "torch sums in another order"))
+    text = Page(html).text
+    assert verdict_of(html) == "waived"
+    assert "△ pass, 1 waived" in text
+    assert "471 of 472 gating checks hold, 1 failed and is waived." in text
+    assert "accepted 20 days ago, until 2025-12-01" in text
+    assert "torch sums in another order" in text
+
+
+def test_the_reason_of_a_waiver_can_not_become_markup(run: Run, broken_run: Run) -> None:
+    page = Page(render(waived(broken_run, run, HOSTILE)))
+    assert (page.tags["script"], page.tags["img"]) == (1, 0)
+    assert "{{ 7*7 }}" in page.text
 
 
 def test_every_gate_tells_its_reason(run: Run) -> None:

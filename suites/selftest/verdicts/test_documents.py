@@ -22,6 +22,7 @@ from harness.verdicts import (
     Profile,
     Run,
     Verdict,
+    Waiver,
 )
 
 RUN = Run(
@@ -44,6 +45,7 @@ RUN = Run(
     faults=(
         InjectedFault("a.b", "a", "bug", "seen", "stft", FaultOutcome.CAUGHT, headroom_db=-1.0),
     ),
+    waivers=(Waiver("conversion/x", "known", "2026-01-01", "2026-01-02", -1.0),),
     artefacts={"separation": ({"snr_db": float("nan")},)},
     provenance={"commit": "c", "machine": {"cores": 2}},
     started="2026-01-01T00:00:00+00:00",
