@@ -6,7 +6,7 @@ must be equal, nothing is broadcast, and no epsilon is added to any ratio.
 
 - tensors: :func:`snr_db`, :func:`compute_numerical_diff`, :func:`ulp_statistics`,
   :func:`error_table`
-- audio: :func:`channel_snr_db`, :func:`segmental_snr_db`
+- audio: :func:`channel_snr_db`, :func:`segmental_snr_db`, :func:`stretch_snr_db`
 - levels and silence: :func:`rms`, :func:`dbfs`, :func:`is_silent`, ``SILENCE_DBFS``,
   ``SILENT_ERROR_DBFS``
 - separated stems: :func:`separation_metrics`, :class:`ReferenceProjection`, :func:`si_sdr_db`,
@@ -19,7 +19,13 @@ from harness.metrics.diagnosis import diagnose
 from harness.metrics.histograms import ErrorTable, error_table
 from harness.metrics.levels import SILENCE_DBFS, SILENT_ERROR_DBFS, dbfs, is_silent, rms
 from harness.metrics.projection import FILTER_LENGTH, LOADING, Factors, ReferenceProjection
-from harness.metrics.segments import SegmentalSnr, StretchSnr, channel_snr_db, segmental_snr_db
+from harness.metrics.segments import (
+    SegmentalSnr,
+    StretchSnr,
+    channel_snr_db,
+    segmental_snr_db,
+    stretch_snr_db,
+)
 from harness.metrics.separation import SeparationMetrics, separation_metrics, si_sdr_db
 from harness.metrics.tensor import compute_numerical_diff, snr_db
 from harness.metrics.ulp import UlpStatistics, ulp_statistics
@@ -50,5 +56,6 @@ __all__ = [
     "separation_metrics",
     "si_sdr_db",
     "snr_db",
+    "stretch_snr_db",
     "ulp_statistics",
 ]

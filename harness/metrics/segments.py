@@ -84,6 +84,18 @@ def channel_snr_db(expected: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Stre
     return tuple(_stretches(expected, actual, None))
 
 
+def stretch_snr_db(
+    expected: npt.ArrayLike, actual: npt.ArrayLike, segment: int = 44_100
+) -> tuple[StretchSnr, ...]:
+    """The SNR of each stretch of ``segment`` samples, channel by channel.
+
+    Stretches and errors are those of :func:`segmental_snr_db`.
+    """
+    if segment < 1:
+        raise ParityError(f"segment is {segment} samples, expected at least 1")
+    return tuple(_stretches(expected, actual, segment))
+
+
 def segmental_snr_db(
     expected: npt.ArrayLike, actual: npt.ArrayLike, segment: int = 44_100
 ) -> SegmentalSnr:
@@ -101,9 +113,7 @@ def segmental_snr_db(
         ParityError: if the shapes differ, or a signal is empty, not real, or a single number, or
             ``segment`` is not positive.
     """
-    if segment < 1:
-        raise ParityError(f"segment is {segment} samples, expected at least 1")
-    stretches = _stretches(expected, actual, segment)
+    stretches = stretch_snr_db(expected, actual, segment)
     judged = [stretch for stretch in stretches if stretch.snr_db is not None]
     silent = [stretch for stretch in stretches if stretch.snr_db is None]
     return SegmentalSnr(

@@ -57,9 +57,15 @@ def _alike(one: Plan, there: int, other: Plan, here: int) -> bool:
 class Reference:
     """Values of the reference, made when they are asked for and dropped after their last use."""
 
-    def __init__(self, model: Model, inputs: Mapping[str, Tensor], uses: Counter[str]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        inputs: Mapping[str, Tensor],
+        uses: Counter[str],
+        numerics: str = "storage",
+    ) -> None:
         self._left, self._known = uses, dict(inputs)
-        self._steps: Iterator[Played] = Replay(model).steps(inputs)
+        self._steps: Iterator[Played] = Replay(model, numerics).steps(inputs)
 
     def use(self, name: str) -> Tensor:
         """Return a value, for one of the uses that were announced."""
