@@ -16,7 +16,7 @@ import json
 import shlex
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ from harness.verdicts import (
     recall,
     remember,
 )
+from harness.verdicts.artefacts import KIND_OF, Attachment
+from harness.verdicts.attachments import read_attachment
 from harness.verdicts.collector import Collector
 
 _PREFIX = "parity."
@@ -130,6 +132,10 @@ class Recorder:
         """Record a table row or a series for the report."""
         self._put("artefact", [kind, item])
 
+    def keep(self, item: Any) -> None:
+        """Record a row of `harness.verdicts.artefacts` for a figure of the report."""
+        self.artefact(KIND_OF[type(item)], asdict(item))
+
     def _put(self, kind: str, value: Any) -> None:
         # JSON text: xdist can't carry NumPy scalars, and the JUnit writer wants strings.
         self._item.user_properties.append((_PREFIX + kind, json.dumps(value)))
@@ -156,6 +162,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--parity-waivers", type=Path, metavar="FILE", help="failures that are accepted for a while"
+    )
+    group.addoption(
+        "--parity-attach",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="a document of parity sensitivity, tune or headroom for the report (repeatable)",
+    )
+    group.addoption(
+        "--parity-audio", action="store_true", help="keep short excerpts of stems to be heard"
     )
     group.addoption(
         "--subject", action="append", metavar="S", help="subject under proof (repeatable)"
@@ -248,12 +264,22 @@ class _Progress:
     outcomes: list[str] = field(default_factory=list)
 
 
+def _attachment(file: Path) -> Attachment:
+    try:
+        return read_attachment(file)
+    except RunError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 class Gatherer:
     """Turns reports into a run; lives in the controlling process."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.collector = Collector(profile_of(config), engine_states())
+        for file in config.getoption("--parity-attach") or ():
+            item = _attachment(file)
+            self.collector.add_artefact(KIND_OF[type(item)], asdict(item))
         self.run: Run | None = None
         self._waivers = _waivers(config)
         self._tests: dict[str, _Progress] = {}

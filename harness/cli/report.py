@@ -22,6 +22,7 @@ from harness.verdicts import (
     read_baseline,
     recall,
 )
+from harness.verdicts.attachments import read_attachment, with_attachments
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")
@@ -39,7 +40,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         "report",
         epilog="Examples: parity report reports/latest/run.json --out page; "
-        "parity report before/run.json after/run.json --out page",
+        "parity report before/run.json after/run.json --out page; "
+        "parity report reports/latest/run.json --attach mini.json --out page",
     )(report)
     app.add_typer(baselines, name="baseline")
 
@@ -56,16 +58,23 @@ def report(
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
     ] = HISTORY,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--attach", help="A document of parity sensitivity, tune or headroom; repeatable."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Render the report of a run: index.html, junit.xml and summary.md.
 
     With one run, changes are counted from the accepted baseline, if there is one; with two, from
-    the first to the second.
+    the first to the second. Attached documents are drawn, and kept in the run that is written
+    beside the page.
     """
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
-    run = _run(run_files[-1])
+    run = with_attachments(_run(run_files[-1]), map(read_attachment, attach or ()))
     past = recall(history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(_run(run_files[0])), past=past)

@@ -15,6 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from harness.verdicts.artefacts import ARTEFACTS
 from harness.verdicts.runs import DERIVED, SCHEMA_VERSION, STORED, Run
 
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
@@ -34,6 +35,14 @@ def run_schema() -> dict[str, Any]:
     hints = {**typing.get_type_hints(Run), **DERIVED}
     names = [*DERIVED, *STORED]
     properties = {name: _schema(hints[name], definitions) for name in names}
+    properties["artefacts"] = {
+        "type": "object",
+        "properties": {
+            kind: {"type": "array", "items": _schema(cls, definitions)}
+            for kind, cls in sorted(ARTEFACTS.items())
+        },
+        "additionalProperties": {"type": "array"},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A run of htdemucs-parity",

@@ -147,6 +147,25 @@ _ROWS = (
         unit="dB",
     ),
     Gate(
+        "worst_operation",
+        "The same for every operation beside the FP32 program; measured, gating for none.",
+        at_least=60.0,
+        unit="dB",
+    ),
+    Gate(
+        "headroom",
+        "A signal twice as loud must not be beyond FP16's 65,504 anywhere; measured on the FP32 "
+        "program, because a recipe decides what runs in FP16.",
+        at_least=6.0206,
+        unit="dB",
+    ),
+    Gate(
+        "sensitivity",
+        "Shares of the error explain a package as far as their sum predicts its error.",
+        at_most=3.0,
+        unit="dB apart",
+    ),
+    Gate(
         "weights",
         "The constants are the checkpoint's tensors, bit for bit, or their rounding to FP16. Two "
         "heads exchanged in one matrix, a dropped bias or one flipped bit reach 82 to 97 dB.",
