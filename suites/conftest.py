@@ -3,9 +3,9 @@
 A test function names what it is about in its arguments (``subject``, ``case``, ``recipe``, ``tap``,
 ``branch``, ``stem``, ``channel``), and is generated once for each combination. A mark says which
 cases it is for: ``cases("segment")`` those of one segment, ``cases("taps")`` those whose goldens
-hold taps, ``cases("song")`` those with music, ``cases("all")``; ``recipes(...)`` narrows the
-recipes (``but=NAME`` leaves one out), and ``subjects("trained")`` leaves out those with seeded
-weights.
+hold taps, ``cases("song")`` those with music, ``cases("figures")`` the music that figures show,
+``cases("all")``; ``recipes(...)`` narrows the recipes (``but=NAME`` leaves one out), and
+``subjects("trained")`` leaves out those with seeded weights, ``subjects("seeded")`` all others.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ BELONGS: dict[str, Callable[[Case], bool]] = {
     "segment": lambda case: not case.is_file,
     "taps": lambda case: case.taps,
     "song": lambda case: case.kind == "song",
+    "figures": lambda case: case.kind == "song" and case.taps,
     "all": lambda case: True,
 }
 
@@ -42,7 +43,7 @@ BELONGS: dict[str, Callable[[Case], bool]] = {
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cases(kind): which golden cases a test is generated for")
     config.addinivalue_line("markers", "recipes(*names, but): only these precision recipes")
-    config.addinivalue_line("markers", "subjects(kind): only trained subjects")
+    config.addinivalue_line("markers", "subjects(kind): only trained, or only seeded subjects")
 
 
 @lru_cache
@@ -68,9 +69,10 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
     belongs = BELONGS[marker.args[0]] if marker else lambda _: False
     narrowed = metafunc.definition.get_closest_marker("recipes")
     recipes = [name for name in profile.recipes if narrowed is None or _fits(narrowed, name)]
-    trained = metafunc.definition.get_closest_marker("subjects") is not None
+    wanted = metafunc.definition.get_closest_marker("subjects")
     for subject in profile.subjects:
-        if trained and parse_subject_name(subject).seed is not None:
+        kind = "trained" if parse_subject_name(subject).seed is None else "seeded"
+        if wanted is not None and kind not in wanted.args:
             continue
         values: dict[str, Sequence[str]] = {
             "subject": (subject,),

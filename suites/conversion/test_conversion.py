@@ -15,6 +15,7 @@ from harness.golden import Golden
 from harness.metrics import dbfs, rms, snr_db
 from harness.pytest_plugin import Recorder
 from harness.verdicts import Verdict, bound, failed, gate
+from harness.verdicts.artefacts import OperationSeries
 from harness.workbench import (
     Prediction,
     Workbench,
@@ -24,6 +25,7 @@ from harness.workbench import (
     subject_sources,
     worst_tap_beside_prediction,
 )
+from harness.workbench.operations import operation_series
 
 pytestmark = pytest.mark.layer("conversion")
 
@@ -164,3 +166,30 @@ def test_error_along_the_network(
     parity.artefact("error_along_network", series)
     worst = min(point["snr_db"] for point in points)
     parity.bound(worst, "worst_tap", gating=False, what="SNR of the worst tap", **labels)
+
+
+@pytest.mark.cases("figures")
+@pytest.mark.subjects("trained")
+def test_error_of_every_operation(
+    parity: Recorder, bench: Workbench, golden: Golden, labels: dict[str, str]
+) -> None:
+    """Where the error is born, operation by operation, and what each one adds itself."""
+    _keep_operations(parity, operation_series(bench, labels), labels)
+
+
+@pytest.mark.cases("figures")
+@pytest.mark.subjects("seeded")
+@pytest.mark.recipes("fp16", "mixed")
+def test_error_of_every_operation_of_the_published_size(
+    parity: Recorder, bench: Workbench, golden: Golden, labels: dict[str, str]
+) -> None:
+    """The same where one run takes seconds: the accumulated error alone, in FP16."""
+    _keep_operations(parity, operation_series(bench, labels, local=False), labels)
+
+
+def _keep_operations(parity: Recorder, series: OperationSeries, labels: dict[str, str]) -> None:
+    parity.keep(series)
+    parity.executed("mil")
+    worst = min(level for level in series.snr_db if level is not None)
+    what = "SNR of the worst operation"
+    parity.bound(worst, "worst_operation", gating=False, what=what, **labels)

@@ -25,6 +25,7 @@ from harness.audio import (
 )
 from harness.audio.stft import analysis_window
 from harness.audio.windows import blackman, hamming, hann, onesided_energy, overlap_sum
+from harness.workbench.transforms import forward_error, round_trip_error, window_sums
 
 pytestmark = pytest.mark.layer("stft")
 
@@ -206,3 +207,36 @@ def test_windows_of_the_transform_pair(check):
     check(np.full(HOP_LENGTH, 1.5), squares, "stft_float64", "sum of squares")
     assert nola(window, HOP_LENGTH).lowest > 1.49
     check(window.astype(np.float32), demucs_window().astype(np.float32), "stft", "window")
+
+
+@pytest.mark.parametrize("implementation", ["torch", "packed"])
+def test_where_the_forward_error_is(parity, signal, check, implementation):
+    """In float32 against float64: over frequency, and frame by frame with the edges apart."""
+    waveform = signal("noise", SEGMENT_LENGTH)
+    expected = forward(waveform.astype(np.float64))
+    actual = forward(waveform) if implementation == "torch" else reference_spectrogram(waveform)
+    check(expected.astype(np.float32), actual, "stft", "spectrogram")
+    words = {"torch": "torch.stft in float32", "packed": "packed real FFT in float32"}
+    parity.keep(forward_error(expected, actual, words[implementation], "white noise"))
+
+
+def test_where_the_round_trip_error_is(parity, signal, round_trip, check):
+    """There and back in float32, against the closed form that needs no FFT."""
+    waveform = signal("noise", SEGMENT_LENGTH, "float64")
+    expected = round_trip(waveform, demucs_window())
+    actual = inverse(forward(waveform.astype(np.float32))[:, np.newaxis])[:, 0]
+    check(expected.astype(np.float32), actual, "stft", "waveform")
+    parity.keep(round_trip_error(expected, actual, "torch.stft and torch.istft in float32"))
+
+
+def test_sums_of_windows_and_energy_of_frames(parity, signal, windowed_frames, check):
+    """COLA of the window that Demucs uses, and Parseval for every frame in float32."""
+    waveform = signal("noise", SEGMENT_LENGTH, "float64")
+    windowed = windowed_frames(waveform, demucs_window())
+    nyquist = (windowed @ (-1.0) ** np.arange(N_FFT)) ** 2 / N_FFT
+    energy = np.square(windowed).sum(axis=-1) - nyquist
+    spectrogram = forward(waveform.astype(np.float32)).astype(np.float64)
+    z = spectrogram[:, 0::2] + 1j * spectrogram[:, 1::2]
+    found = onesided_energy(z, has_nyquist=False)
+    check(energy.astype(np.float32), found.astype(np.float32), "stft", "energy of frames")
+    parity.keep(window_sums(demucs_window(), energy, found))

@@ -1,0 +1,154 @@
+"""What a run keeps of stems and outputs so that the report can draw them.
+
+In: expected and actual signals, float [channels, n], and the labels of a check (subject, case,
+recipe, engine, numerics). Out: artefact rows of `harness.verdicts.artefacts`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from harness.audio import SAMPLE_RATE
+from harness.metrics import error_table, snr_db, stretch_snr_db, ulp_statistics
+from harness.verdicts.artefacts import AudioClip, ErrorCounts, StemPicture, StemTimeline
+from harness.workbench.rasters import (
+    HIGH_HZ,
+    LOW_HZ,
+    envelope,
+    raster,
+    spectrogram_db,
+)
+
+Array = npt.NDArray[np.floating[Any]]
+Labels = Mapping[str, str]
+
+CLIP_S: Final = 2.0
+_RANGE_DB: Final = 90.0
+_LOUDEST: Final = 0.5
+"""Peak of an amplified difference: half of full scale."""
+_MOST_GAIN_DB: Final = 160.0
+
+
+def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> StemPicture:
+    """Return spectrograms and waveforms of a stem [2, n] and of what is left over."""
+    rest = actual.astype(np.float64) - expected
+    shown = [spectrogram_db(signal) for signal in (expected, actual, rest)]
+    top = max(float(shown[0].max()), -60.0)
+    rest_top = max(float(shown[2].max()), -280.0)
+    wave_peak, rest_peak = (float(np.abs(np.nan_to_num(s)).max()) for s in (expected, rest))
+    wave_low, wave_high = envelope(expected, wave_peak)
+    rest_low, rest_high = envelope(rest, rest_peak)
+    return StemPicture(
+        **_of(labels),
+        stem=stem,
+        snr_db=_ratio(expected, actual),
+        duration_s=round(expected.shape[-1] / SAMPLE_RATE, 3),
+        low_hz=LOW_HZ,
+        high_hz=HIGH_HZ,
+        reference=raster(shown[0], top - _RANGE_DB, top),
+        candidate=raster(shown[1], top - _RANGE_DB, top),
+        difference=raster(shown[2], rest_top - _RANGE_DB, rest_top),
+        wave_peak=wave_peak,
+        wave_low=wave_low,
+        wave_high=wave_high,
+        rest_peak=rest_peak,
+        rest_low=rest_low,
+        rest_high=rest_high,
+    )
+
+
+def stem_timeline(expected: Array, actual: Array, stem: str, labels: Labels) -> StemTimeline:
+    """Return the SNR of a stem [2, n] second by second, of the worse channel."""
+    worst: dict[int, float | None] = {}
+    length = SAMPLE_RATE
+    for stretch in stretch_snr_db(expected, actual, SAMPLE_RATE):
+        known, found = worst.get(stretch.start), stretch.snr_db
+        lower = known is None or (found is not None and not found >= known)
+        worst[stretch.start] = found if lower else known
+        length = stretch.stop - stretch.start
+    return StemTimeline(
+        **_of(labels),
+        stem=stem,
+        stretch_s=length / SAMPLE_RATE,
+        start_s=tuple(round(start / SAMPLE_RATE, 3) for start in worst),
+        snr_db=tuple(None if level is None else round(level, 3) for level in worst.values()),
+    )
+
+
+def error_counts(expected: Array, actual: Array, tensor: str, labels: Labels) -> ErrorCounts:
+    """Return the errors of a tensor by magnitude, and its distances in float32 ulp."""
+    table = error_table(expected, actual)
+    ulp = ulp_statistics(expected, actual, dtype=np.float32)
+    return ErrorCounts(
+        **_of(labels),
+        tensor=tensor,
+        cells=tuple(
+            (magnitude, error, count)
+            for magnitude, row in zip(table.magnitude_exponents, table.counts, strict=True)
+            for error, count in zip(table.error_exponents, row, strict=True)
+            if count
+        ),
+        exact=table.exact_count,
+        zero_errors=tuple(
+            (error, count)
+            for error, count in zip(table.error_exponents, table.zero_errors, strict=True)
+            if count
+        ),
+        non_finite=table.non_finite,
+        elements=int(expected.size),
+        ulp_dtype=ulp.dtype,
+        ulp_p50=ulp.p50,
+        ulp_p99=ulp.p99,
+        ulp_p999=ulp.p999,
+        ulp_max=ulp.maximum,
+    )
+
+
+def audio_clip(
+    expected: Array, actual: Array, stem: str, start_s: float, labels: Labels
+) -> AudioClip:
+    """Return `CLIP_S` seconds of a stem [2, n] around ``start_s`` to be heard, as FLAC."""
+    size = min(int(CLIP_S * SAMPLE_RATE), expected.shape[-1])
+    start = min(int(start_s * SAMPLE_RATE), expected.shape[-1] - size)
+    reference, candidate = (side[:, start : start + size] for side in (expected, actual))
+    rest = np.nan_to_num(candidate.astype(np.float64) - reference)
+    peak = float(np.abs(rest).max())
+    gain_db = 0.0
+    if peak > 0:
+        gain_db = min(math.floor(20 * math.log10(_LOUDEST / peak)), _MOST_GAIN_DB)
+    return AudioClip(
+        **_of(labels),
+        stem=stem,
+        start_s=round(start / SAMPLE_RATE, 3),
+        duration_s=round(size / SAMPLE_RATE, 3),
+        media_type="audio/flac",
+        reference=_flac(reference),
+        candidate=_flac(candidate),
+        difference=_flac(rest * 10 ** (gain_db / 20)),
+        difference_gain_db=float(gain_db),
+    )
+
+
+def _flac(signal: Array) -> str:
+    stream = io.BytesIO()
+    limited = np.clip(np.nan_to_num(signal), -1.0, 1.0).T
+    soundfile.write(stream, limited, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _ratio(expected: Array, actual: Array) -> float | None:
+    ratio = snr_db(expected, actual)
+    return None if ratio is None or math.isnan(ratio) else ratio
+
+
+def _of(labels: Labels) -> dict[str, str]:
+    names = ("subject", "case", "recipe", "engine", "numerics")
+    return {name: labels[name] for name in names}
