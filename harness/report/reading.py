@@ -48,10 +48,13 @@ def number(row: Row, key: str) -> float | None:
 
 
 def as_number(value: Any) -> float | None:
-    """Return ``value`` as a float; ``None`` if it is no number."""
+    """Return ``value`` as a float; ``None`` if it is no number, or beyond all of them."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def whole(row: Row, key: str) -> int | None:

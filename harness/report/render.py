@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from harness.atomic import write_text
 from harness.report import text, units
+from harness.report.figures import FIGURES
 from harness.report.junit import junit_xml
 from harness.report.plots import headroom_figure, network_figure
 from harness.report.summary import summary_markdown
@@ -37,9 +38,11 @@ SECTIONS = (
     ("recipes", "Recipes"),
     ("checks", "Checks"),
     ("stems", "Stems"),
+    ("sound", "Stems, case by case"),
     ("quality", "Quality"),
-    ("network", "Error along the network"),
+    ("network", "Precision along the network"),
     ("precision", "Precision map"),
+    ("transform", "Transform"),
     ("faults", "Faults"),
     ("history", "History"),
     ("goldens", "Goldens"),
@@ -79,7 +82,8 @@ def render_page(page: Page) -> str:
             stem_limit_db=STEM_LIMIT_DB,
             quality_limit_db=GATES["quality"].at_most,
             quality_scores=[name for _, name in SCORES],
-            style=_asset("style.css"),
+            style=_asset("style.css") + _asset("figures.css"),
+            figures=FIGURES,
             script=script,
             script_hash=_content_hash(script),
         )
@@ -124,6 +128,8 @@ def _environment() -> Environment:
     environment.filters.update(
         db=units.db,
         headroom=units.headroom,
+        level=units.level,
+        small=units.small,
         change=units.change,
         seconds=units.seconds,
         position=units.position,

@@ -35,6 +35,21 @@ def headroom(value: float | None) -> str:
     return _decibels(value, 1, "dB", sign=True)
 
 
+def level(value: float | None) -> str:
+    """Return a level in whole decibels with a true minus sign."""
+    return _decibels(value, 0, "dB", sign=False)
+
+
+def small(value: float | None) -> str:
+    """Return a plain number with two significant digits."""
+    if value is None:
+        return NOT_COMPUTED
+    if not math.isfinite(value):
+        return "not finite"
+    mantissa, _, exponent = f"{value:.2g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
+
 def change(value: float | None) -> str:
     """Return a small change in decibels, with its sign; under 0.00005 dB it is "no change"."""
     if value is not None and abs(value) < 0.00005:

@@ -22,9 +22,13 @@ from harness.report.view_checks import (
     ranked,
     sortable,
 )
+from harness.report.view_diff import RecipeDiff, recipe_diffs
+from harness.report.view_errors import ErrorView, error_views
 from harness.report.view_faults import FaultMatrix, fault_matrix
 from harness.report.view_history import HistoryView, history_view
+from harness.report.view_lab import LabView, lab_view
 from harness.report.view_network import Envelope, NetworkGroup, envelopes, network_groups
+from harness.report.view_operations import Series, operation_series
 from harness.report.view_origin import (
     EngineView,
     Facts,
@@ -40,7 +44,9 @@ from harness.report.view_origin import (
 from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_recipes import RecipeView, recipe_views
+from harness.report.view_sound import SoundView, sound_views
 from harness.report.view_stems import SubjectStems, stem_views
+from harness.report.view_transform import TransformView, WindowView, transform_views, window_views
 from harness.verdicts import Gate, LayerSummary, Record, Run, Verdict
 
 LAYER_MEANINGS = {
@@ -142,6 +148,13 @@ class Page:
     recipes: tuple[RecipeView, ...]
     stems: tuple[SubjectStems, ...]
     quality: tuple[QualityTable, ...]
+    sounds: tuple[SoundView, ...]
+    transforms: tuple[TransformView, ...]
+    windows: tuple[WindowView, ...]
+    operations: tuple[Series, ...]
+    errors: tuple[ErrorView, ...]
+    diffs: tuple[RecipeDiff, ...]
+    lab: LabView
     networks: tuple[NetworkGroup, ...]
     envelopes: tuple[Envelope, ...]
     precision: tuple[PrecisionMap, ...]
@@ -157,6 +170,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
     """Compute the view model of ``run``, held against what ``record`` remembers."""
     rows = check_rows(run)
     recipes = recipe_views(run, rows)
+    operations = operation_series(run)
     ladder = tuple(_rung(layer, rows) for layer in run.layers)
     return Page(
         title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
@@ -167,7 +181,14 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         recipes=recipes,
         stems=stem_views(run),
         quality=quality_tables(run),
-        networks=network_groups(run),
+        sounds=sound_views(run),
+        transforms=transform_views(run),
+        windows=window_views(run),
+        operations=operations,
+        errors=error_views(run),
+        diffs=recipe_diffs(operations),
+        lab=lab_view(run),
+        networks=network_groups(run, {(s.subject, s.recipe) for s in operations if s.points}),
         envelopes=envelopes(run),
         precision=precision_maps(run),
         faults=fault_matrix(run),

@@ -8,7 +8,7 @@ where a tensor is identical to its reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.report.reading import Row, number, objects, rows, text, unique, whole
@@ -136,9 +136,18 @@ class Envelope:
     rows: tuple[EnvelopeRow, ...]
 
 
-def network_groups(run: Run) -> tuple[NetworkGroup, ...]:
-    """Return a group of panels for each subject and case, in the order of the run."""
-    items = rows(run, "error_along_network")
+def network_groups(run: Run, shown: Collection[tuple[str, str]] = ()) -> tuple[NetworkGroup, ...]:
+    """Return a group of panels for each subject and case, in the order of the run.
+
+    Args:
+        run: what is shown.
+        shown: subjects and recipes that are drawn operation by operation elsewhere.
+    """
+    items = [
+        row
+        for row in rows(run, "error_along_network")
+        if (text(row, "subject"), text(row, "recipe")) not in shown
+    ]
     groups = dict.fromkeys((text(row, "subject"), text(row, "case")) for row in items)
     return tuple(
         _group(*key, [row for row in items if (text(row, "subject"), text(row, "case")) == key])

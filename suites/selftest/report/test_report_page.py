@@ -223,7 +223,13 @@ def test_an_empty_run_is_not_evaluated_everywhere() -> None:
     assert verdict_of(html) == "not_evaluated"
     text = Page(html).text
     assert "Nothing was evaluated, so nothing is proven." in text
-    for what in ("separation metrics", "errors along the network", "precision map"):
+    for what in (
+        "separation metrics",
+        "errors of single operations",
+        "errors of the transform",
+        "check of a stem",
+        "precision map",
+    ):
         assert f"the run holds no {what}" in text
     assert "✓" not in text, "something looks green although nothing was evaluated"
 

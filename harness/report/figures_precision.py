@@ -1,0 +1,217 @@
+"""Figures of precision: views in, charts out.
+
+In: view models of operations, errors and the precision lab. Out: `markupsafe.Markup` charts; each
+name starts the ids of its figure and is unique within the page.
+"""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup
+
+from harness.report.chart import Chart, Ticks, number, ticks
+from harness.report.units import db
+from harness.report.view_errors import ErrorView
+from harness.report.view_lab import SensitivityView, TuningView
+from harness.report.view_operations import CLOSE_DB, LIMIT_DB, Series
+
+_DB_OF_BIT = 20 * math.log10(2)
+
+
+def along_figure(series: Series, name: str) -> Markup:
+    """Draw the SNR after each operation, and mark the first one under the gate."""
+    low, high = series.limits_db
+    rail = high + 0.1 * (high - low)
+    chart = _along(series, low, rail)
+    levels = [tick for tick in ticks(low, high, 6) if tick[0] <= high]
+    chart.axes(
+        _places(series), [*levels, (rail, "exact")], "operation, in program order", "SNR, dB"
+    )
+    for stage in series.stages:
+        chart.stage(stage.start, stage.stop, stage.name)
+    chart.level(LIMIT_DB)
+    for mark in ("other", "fp32", "fp16"):
+        mine = [point for point in series.drawn if point.precision == mark]
+        chart.dots([(point.place, _height(point.snr_db, low, rail)) for point in mine], mark)
+    first, words = series.first_below, f"every operation is above {LIMIT_DB:g} dB"
+    if first is not None:
+        chart.ring(first.place, _height(first.snr_db, low, rail), f"first: {first.operation}")
+        words = f"the first not above {LIMIT_DB:g} dB is {first.operation} at {db(first.snr_db)}"
+    worst = series.worst
+    lowest = f"lowest {db(worst.snr_db)} at {worst.operation}; " if worst else ""
+    return chart.svg(
+        name,
+        f"SNR after each operation, recipe {series.recipe}",
+        f"{len(series.drawn)} operations in program order; {lowest}{words}.",
+    )
+
+
+def local_figure(series: Series, name: str) -> Markup:
+    """Draw what each operation adds itself, all before it being right."""
+    known = [p for p in series.points if p.local_db is not None and not math.isnan(p.local_db)]
+    finite = [p.local_db for p in known if p.local_db is not None and math.isfinite(p.local_db)]
+    low = 10.0 * math.floor(min([*finite, 60.0]) / 10.0)
+    high = 10.0 * math.ceil(max([*finite, 90.0]) / 10.0)
+    low = max(low, -20.0)
+    rail = high + 0.1 * (high - low)
+    chart = _along(series, low, rail)
+    chart.axes(
+        _places(series), [*ticks(low, high, 6), (rail, "exact")], "operation, in program order",
+        "SNR of the operation alone, dB",
+    )  # fmt: skip
+    for mark in ("other", "fp32", "fp16"):
+        mine = [point for point in known if point.precision == mark]
+        chart.dots([(point.place, _height(point.local_db, low, rail)) for point in mine], mark)
+    worst = min(known, key=lambda point: point.local_db or 0.0, default=None)
+    words = "no operation could be looked at alone"
+    if worst is not None:
+        chart.ring(worst.place, _height(worst.local_db, low, rail), worst.operation)
+        words = f"{worst.operation} adds most, {db(worst.local_db)}"
+    return chart.svg(
+        name, f"Error that each operation adds itself, recipe {series.recipe}", f"{words}."
+    )
+
+
+def range_figure(series: Series, name: str) -> Markup:
+    """Draw the largest magnitude of each operation against FP16's largest number."""
+    known = [p for p in series.points if p.headroom_db is not None and math.isfinite(p.headroom_db)]
+    lowest = max((p.headroom_db or 0.0 for p in known), default=120.0)
+    bottom = -20.0 * math.ceil(min(max(lowest, 60.0), 200.0) / 20.0)
+    top = max(20.0, *(20.0 * math.ceil(-(p.headroom_db or 0.0) / 20.0) for p in known), 20.0)
+    chart = _along(series, bottom, top)
+    chart.axes(
+        _places(series),
+        ticks(bottom, top, 6),
+        "operation, in program order",
+        "peak, dB from 65,504",
+    )
+    chart.level(0.0, "FP16's largest number")
+    for mark in ("other", "fp32", "fp16"):
+        mine = [point for point in known if point.precision == mark]
+        chart.dots([(point.place, -(point.headroom_db or 0.0)) for point in mine], mark)
+    loudest, words = series.loudest, "no magnitude is known"
+    if loudest is not None and loudest.headroom_db is not None:
+        chart.ring(loudest.place, -loudest.headroom_db, loudest.operation)
+        words = f"{loudest.operation} has the least headroom, {db(loudest.headroom_db)}"
+    close = f"{len(series.close)} operations in FP16 are within {CLOSE_DB:.0f} dB of it"
+    return chart.svg(
+        name,
+        f"Range of each operation against 65,504, recipe {series.recipe}",
+        f"{words}; {close}.",
+    )
+
+
+def histogram_figure(view: ErrorView, name: str) -> Markup:
+    """Draw how many elements have an error of each size, and the share up to it."""
+    first = view.histogram[0][0] if view.histogram else -30
+    last = view.histogram[-1][0] + 1 if view.histogram else 0
+    most = max((share for _, share in view.histogram), default=1.0) or 1.0
+    chart = Chart((first, max(last, first + 1)), (0.0, 100.0), height=200)
+    chart.axes(
+        _bits(first, last), ticks(0, 100, 5), "size of the error, dB re full scale", "elements, %"
+    )
+    chart.bars([(k, k + 0.9, 100.0 * share / most) for k, share in view.histogram], "fp16")
+    chart.line([(first, view.exact_percent), *view.cumulative], "fp32")
+    return chart.svg(
+        name,
+        f"Errors of {view.tensor} by size, recipe {view.recipe}",
+        f"Bars: elements with an error of that size, the tallest is {most:.1f} %. Line: share with "
+        f"an error up to it; {view.exact_percent:.1f} % have none.",
+    )
+
+
+def magnitude_figure(view: ErrorView, name: str) -> Markup:
+    """Draw the size of the error against the size of the value."""
+    across = [cell[0] for cell in view.cells] or [0]
+    up = [cell[1] for cell in view.cells] or [0]
+    x, y = (min(across), max(across) + 1), (min(up), max(up) + 1)
+    chart = Chart(x, y, height=260)
+    chart.axes(_bits(*x), _bits(*y), "size of the value, dB re full scale", "size of the error, dB")
+    most = max((cell[2] for cell in view.cells), default=1.0) or 1.0
+    floor = most * 1e-6
+    cells = [
+        (m, m + 1, e, e + 1, 1 + math.log10(max(share, floor) / most) / 6)
+        for m, e, share in view.cells
+    ]
+    chart.cells(cells, "fp32")
+    for bits, label in ((11, "FP16"), (24, "FP32")):
+        ends = (max(x[0], y[0] + bits), min(x[1], y[1] + bits))
+        if ends[0] < ends[1]:
+            chart.line([(m, m - bits) for m in ends], "ink", dashed=True)
+            chart.note(ends[0], ends[0] - bits, f" half a step of {label}")
+    return chart.svg(
+        name,
+        f"Error against magnitude of {view.tensor}, recipe {view.recipe}",
+        f"Darker is more elements; of {view.above_percent:.2g} % the error is as large as the "
+        "value.",
+    )
+
+
+def shares_figure(view: SensitivityView, name: str) -> Markup:
+    """Draw how much of the error the first operations carry together."""
+    chart = Chart((0, max(len(view.cumulative), 1)), (0, 100), height=200)
+    chart.axes(
+        ticks(0, len(view.cumulative), 5),
+        ticks(0, 100, 5),
+        "operations, worst first",
+        "share of error, %",
+    )
+    chart.line(
+        [(0, 0.0), *((place + 1, share) for place, share in enumerate(view.cumulative))], "fp32"
+    )
+    if view.half:
+        chart.upright(view.half, f"half of it: {view.half} of {view.count}")
+    return chart.svg(
+        name,
+        f"Share of the error by the most sensitive operations, {view.subject} in {view.precision}",
+        f"{view.half} of {view.count} operations carry half of the error.",
+    )
+
+
+def pareto_figure(view: TuningView, name: str) -> Markup:
+    """Draw what each tried set reaches against what it costs."""
+    levels = [trial.worst_db for trial in view.trials if math.isfinite(trial.worst_db)]
+    low, high = (
+        min([*levels, view.goal_db or LIMIT_DB]) - 2,
+        max([*levels, view.goal_db or LIMIT_DB]) + 2,
+    )
+    chart = Chart((0.0, 100.0), (low, high), height=230)
+    chart.axes(ticks(0, 100, 5), ticks(low, high, 6), f"{view.cost} in FP32, %", "worst SNR, dB")
+    if view.goal_db is not None:
+        chart.level(view.goal_db, "target")
+    curve = [(100 * trial.fp32_share, trial.worst_db) for trial in view.pareto]
+    chart.line(curve, "fp32")
+    for mark, holds in (("fp16", False), ("fp32", True)):
+        chart.dots(
+            [(100 * t.fp32_share, t.worst_db) for t in view.trials if t.holds is holds], mark
+        )
+    if view.best is not None:
+        chart.ring(100 * view.best.fp32_share, view.best.worst_db, "chosen")
+    return chart.svg(
+        name,
+        f"SNR against FP32 share, {view.subject}",
+        f"{len(view.trials)} sets were tried, {len(view.pareto)} of them on the curve.",
+    )
+
+
+def _along(series: Series, low: float, high: float) -> Chart:
+    return Chart((-1, len(series.points)), (low, high + 0.03 * (high - low)), height=250, top=30)
+
+
+def _places(series: Series) -> Ticks:
+    return [(value, number(value)) for value, _ in ticks(0, max(len(series.points) - 1, 1), 5)]
+
+
+def _height(value: float | None, low: float, rail: float) -> float:
+    if value is None or value == math.inf:
+        return rail
+    return max(value, low)
+
+
+def _bits(first: float, last: float) -> Ticks:
+    """Return ticks in dB on an axis that counts in powers of two."""
+    return [
+        (value / _DB_OF_BIT, label)
+        for value, label in ticks(first * _DB_OF_BIT, last * _DB_OF_BIT, 6)
+    ]

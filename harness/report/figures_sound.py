@@ -1,0 +1,253 @@
+"""Figures of stems and of the transform: views in, charts out.
+
+In: view models of sounds and transforms. Out: `markupsafe.Markup` charts; each name starts the ids
+of its figure and is unique within the page. Spectrograms are pictures inside a chart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from harness.report.chart import Chart, Ticks, number, ticks
+from harness.report.raster import Picture
+from harness.report.text import shorten
+from harness.report.units import db
+from harness.report.view_checks import sortable
+from harness.report.view_sound import PictureView, TimelineView
+from harness.report.view_transform import TransformView, WindowView
+
+_TITLES = {
+    "reference": "what PyTorch made",
+    "candidate": "what the package made",
+    "difference": "the difference, on its own scale",
+}
+
+
+def spectrogram_figure(view: PictureView, what: str, picture: Picture, name: str) -> Markup:
+    """Draw a spectrogram with its axes; bands are spaced logarithmically."""
+    low, high = math.log10(view.low_hz), math.log10(view.high_hz)
+    chart = Chart((0.0, view.duration_s), (low, high), height=170)
+    hertz = [(math.log10(f), label) for f, label in _OCTAVES if view.low_hz <= f <= view.high_hz]
+    chart.axes(ticks(0, view.duration_s, 5), hertz, "seconds", f"Hz: {_TITLES.get(what, what)}")
+    chart.image(picture.source)
+    return chart.svg(
+        name,
+        f"Spectrogram of {view.stem}, {what}",
+        f"Levels from {picture.low_db:.0f} dB (dark) to {picture.high_db:.0f} dB (yellow) re full "
+        "scale.",
+    )
+
+
+_OCTAVES = ((100.0, "100"), (500.0, "500"), (2000.0, "2k"), (10_000.0, "10k"))
+
+
+def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Markup:
+    """Draw the SNR of every stem in every second, darker where it is lower."""
+    known = [v for line in lines for v in line.snr_db if v is not None and math.isfinite(v)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    end = max((start for line in lines for start in line.start_s), default=0.0) + 1.0
+    chart = Chart((0.0, end), (0.0, float(len(lines))), height=60 + 24 * len(lines), left=62)
+    rows = [(len(lines) - place - 0.5, line) for place, line in enumerate(lines)]
+    chart.axes(
+        ticks(0, end, 8),
+        [(up, shorten(line.stem, 9)) for up, line in rows],
+        "seconds",
+        shorten(case, 40),
+    )
+    cells = []
+    for up, line in rows:
+        for start, value in zip(line.start_s, line.snr_db, strict=True):
+            if value is None:
+                continue
+            share = (
+                1.0
+                if math.isnan(value)
+                else (high - min(max(value, low), high)) / max(high - low, 1e-9)
+            )
+            cells.append((start, min(start + 1.0, end), up - 0.46, up + 0.46, 0.08 + 0.92 * share))
+    chart.cells(cells, "fp32")
+    worst = min(
+        (
+            (sortable(line.snr_db[line.worst]), up, line)
+            for up, line in rows
+            if line.worst is not None
+        ),
+        key=lambda item: item[0],
+        default=None,
+    )
+    words = "every stem is silent"
+    if worst is not None and worst[2].worst is not None:
+        _, up, line = worst
+        start, value = line.start_s[line.worst], line.snr_db[line.worst]
+        chart.ring(start + 0.5, up)
+        words = f"the worst second is that of {line.stem} at {start:.0f} s, {db(value)}"
+    return chart.svg(
+        name,
+        f"SNR of every second, case {case}",
+        f"{words}; the best has {db(max(known, default=None))}.",
+    )
+
+
+def waveform_figure(view: PictureView, name: str) -> Markup:
+    """Draw a waveform, and under it the residual on a scale of its own."""
+    chart = Chart((0.0, view.duration_s), (-3.2, 1.1), height=200)
+    chart.axes(ticks(0, view.duration_s, 5), [(0.0, "0"), (-2.1, "0")], "seconds", "amplitude")
+    for (low, high), middle, colour in ((view.wave, 0.0, "fp32"), (view.rest, -2.1, "fp16")):
+        if low and len(low) == len(high):
+            step = view.duration_s / len(low)
+            places = [(place + 0.5) * step for place in range(len(low))]
+            chart.band(
+                [(x, middle + v / 1000) for x, v in zip(places, low, strict=True)],
+                [(x, middle + v / 1000) for x, v in zip(places, high, strict=True)],
+                colour,
+            )
+    apart = _level(view.rest_peak) if view.rest_peak > 0 else "exact"
+    chart.note(0.0, 1.02, f" reference, peak {_level(view.wave_peak)}")
+    chart.note(0.0, -1.2, f" residual, peak {apart}")
+    return chart.svg(
+        name,
+        f"Waveform of {view.stem} and its residual",
+        f"The reference peaks at {_level(view.wave_peak)}, the residual at {apart}.",
+    )
+
+
+def frequency_figure(view: TransformView, name: str) -> Markup:
+    """Draw the error of a transform over frequency."""
+    low, high = _span([level for _, level in view.by_frequency])
+    chart = Chart((0.0, max(view.high_hz, 1.0)), (low, high), height=190)
+    chart.axes(
+        _kilohertz(view.high_hz), ticks(low, high, 5), "kHz", "RMS error, dB re RMS of the signal"
+    )
+    chart.line(list(view.by_frequency), "fp32")
+    worst = max(view.by_frequency, key=lambda pair: pair[1], default=None)
+    words = (
+        f"the largest error is {db(worst[1])} at {worst[0]:.0f} Hz" if worst else "nothing known"
+    )
+    return chart.svg(
+        name, f"{view.direction} error over frequency, {view.implementation}", f"{words}."
+    )
+
+
+def time_figure(view: TransformView, name: str) -> Markup:
+    """Draw the error of a transform over time, and both ends of it enlarged."""
+    low, high = _span([level for _, level in view.by_time])
+    count = len(view.by_time)
+    chart = Chart((0.0, 100.0), (low, high), height=190)
+    chart.axes(
+        [],
+        ticks(low, high, 5),
+        "first frames | all frames | last frames",
+        "RMS error, dB re RMS of the signal",
+    )
+    ends = min(8, count)
+    _stretch(chart, [level for _, level in view.by_time[:ends]], (0, 27), view.edge, 0)
+    _stretch(chart, [level for _, level in view.by_time], (31, 69), 0, 0)
+    _stretch(chart, [level for _, level in view.by_time[count - ends :]], (73, 100), 0, view.edge)
+    chart.upright(29, "", "grid")
+    chart.upright(71, "", "grid")
+    place = view.worst_block
+    words = (
+        f"the largest error is {db(view.by_time[place][1])} in frame {place}"
+        if place is not None
+        else "nothing known"
+    )
+    return chart.svg(name, f"{view.direction} error over time, {view.implementation}", f"{words}.")
+
+
+def _stretch(
+    chart: Chart, levels: list[float], where: tuple[float, float], first: int, last: int
+) -> None:
+    """Draw levels into a part of the axis; ``first`` and ``last`` blocks are those at the edge."""
+    if not levels:
+        return
+    step = (where[1] - where[0]) / len(levels)
+    places = [(where[0] + (place + 0.5) * step, level) for place, level in enumerate(levels)]
+    if len(levels) > 40:
+        chart.line(places, "fp32")
+        return
+    edge = {*range(first), *range(len(levels) - last, len(levels))}
+    for colour, wanted in (("fp32", False), ("fp16", True)):
+        bars = [
+            (x - 0.4 * step, x + 0.4 * step, level)
+            for place, (x, level) in enumerate(places)
+            if (place in edge) is wanted
+        ]
+        chart.bars(bars, colour)
+
+
+def error_picture(view: TransformView, picture: Picture, name: str) -> Markup:
+    """Draw the error of a transform over frequency and time."""
+    end = view.by_time[-1][0] if view.by_time else 1.0
+    chart = Chart((0.0, end), (0.0, max(view.high_hz, 1.0)), height=190)
+    chart.axes(ticks(0, end, 5), _kilohertz(view.high_hz), "seconds", "kHz")
+    chart.image(picture.source)
+    return chart.svg(
+        name,
+        f"{view.direction} error over frequency and time, {view.implementation}",
+        f"From {picture.low_db:.0f} dB (dark) to {picture.high_db:.0f} dB (yellow) re RMS of the "
+        "signal.",
+    )
+
+
+def cola_figure(view: WindowView, name: str) -> Markup:
+    """Draw how far the sums of windows stray from a constant over one hop."""
+    values = [1e9 * value for value in (*view.cola_error, *view.square_error)] or [0.0]
+    reach = max(max(map(abs, values)), 1e-6) * 1.15
+    chart = Chart((0.0, float(max(view.hop_length, 1))), (-reach, reach), height=190)
+    chart.axes(
+        ticks(0, view.hop_length, 5),
+        ticks(-reach, reach, 5),
+        "sample within a hop",
+        "error of the sum, parts in 10⁹",
+    )
+    for column, colour, dashed in (
+        (view.cola_error, "fp32", False),
+        (view.square_error, "fp16", True),
+    ):
+        step = view.hop_length / max(len(column), 1)
+        chart.line(
+            [((k + 0.5) * step, 1e9 * v) for k, v in enumerate(column)], colour, dashed=dashed
+        )
+    return chart.svg(
+        name,
+        f"Sum of windows over a hop, {view.window}",
+        f"Windows add up to {view.cola_sum:.9g} with a ripple of {view.cola_ripple:.2g}, their "
+        f"squares to {view.square_sum:.9g} with {view.square_ripple:.2g}.",
+    )
+
+
+def parseval_figure(view: WindowView, name: str) -> Markup:
+    """Draw the energy error of every frame."""
+    low, high = _span([level for _, level in view.parseval])
+    last = view.parseval[-1][0] if view.parseval else 1.0
+    chart = Chart((0.0, last), (low, high), height=190)
+    chart.axes(
+        ticks(0, last, 5), ticks(low, high, 5), "frame", "energy error, dB re energy of the frame"
+    )
+    chart.dots(list(view.parseval), "fp32")
+    return chart.svg(
+        name,
+        "Energy of frames before and after the transform",
+        f"The largest error is {db(view.worst_parseval_db)}.",
+    )
+
+
+def _span(levels: list[float]) -> tuple[float, float]:
+    if not levels:
+        return -160.0, -100.0
+    return 10.0 * math.floor(min(levels) / 10.0), 10.0 * math.ceil(max(levels) / 10.0) + 1.0
+
+
+def _kilohertz(high_hz: float) -> Ticks:
+    return [(1000 * value, number(value)) for value, _ in ticks(0, high_hz / 1000, 5)]
+
+
+def _level(peak: float) -> str:
+    return (
+        f"{20 * math.log10(peak):.1f} dBFS".replace("-", "\N{MINUS SIGN}")
+        if peak > 0
+        else "silence"
+    )

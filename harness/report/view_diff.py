@@ -1,0 +1,102 @@
+"""View models of what one recipe does otherwise than another: which operations, of which types.
+
+In: the operation series of a run. Out: for each recipe of a subject the recipe before it in the
+run, and the operations whose precision differs between their packages, by type and part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report.view_operations import Series, part_of
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Operations of one type in one part that changed their precision."""
+
+    type: str
+    module: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RecipeDiff:
+    """What ``after`` does otherwise than ``before``.
+
+    Attributes:
+        narrowed: FP32 before, FP16 after.
+        widened: FP16 before, FP32 after.
+        alike: operations with one precision in both.
+        apart: operations that only one of the packages has.
+        gained_db: SNR of the last operation after, less that before; None if it is unknown.
+    """
+
+    subject: str
+    before: str
+    after: str
+    narrowed: tuple[Moved, ...]
+    widened: tuple[Moved, ...]
+    alike: int
+    apart: int
+    gained_db: float | None
+
+    @property
+    def narrowed_count(self) -> int:
+        """How many operations went to FP16."""
+        return sum(len(moved.names) for moved in self.narrowed)
+
+    @property
+    def widened_count(self) -> int:
+        """How many operations went to FP32."""
+        return sum(len(moved.names) for moved in self.widened)
+
+
+def recipe_diffs(series: Sequence[Series]) -> tuple[RecipeDiff, ...]:
+    """Return a difference for each recipe of a subject but its first one."""
+    found = []
+    for subject in dict.fromkeys(item.subject for item in series):
+        by_recipe: dict[str, Series] = {}
+        for item in series:
+            if item.subject == subject:
+                by_recipe.setdefault(item.recipe, item)
+        kept = list(by_recipe.values())
+        found += [_diff(kept[place - 1], kept[place]) for place in range(1, len(kept))]
+    return tuple(found)
+
+
+def _diff(before: Series, after: Series) -> RecipeDiff:
+    old = {point.operation: point.precision for point in before.points}
+    new = {point.operation: point.precision for point in after.points}
+    shared = old.keys() & new.keys()
+    return RecipeDiff(
+        subject=after.subject,
+        before=before.recipe,
+        after=after.recipe,
+        narrowed=_moved(after, old, "fp32", "fp16"),
+        widened=_moved(after, old, "fp16", "fp32"),
+        alike=sum(old[name] == new[name] for name in shared),
+        apart=len(old.keys() ^ new.keys()),
+        gained_db=_gained(before, after),
+    )
+
+
+def _moved(
+    after: Series, old: Mapping[str, str], came_from: str, went_to: str
+) -> tuple[Moved, ...]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for point in after.points:
+        if old.get(point.operation) == came_from and point.precision == went_to:
+            key = point.type, part_of(point.module)
+            groups.setdefault(key, []).append(point.operation)
+    ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(Moved(kind, part, tuple(names)) for (kind, part), names in ranked)
+
+
+def _gained(before: Series, after: Series) -> float | None:
+    old, new = before.last, after.last
+    if old is None or new is None or old.snr_db is None or new.snr_db is None:
+        return None
+    gained = new.snr_db - old.snr_db
+    return gained if abs(gained) != float("inf") and gained == gained else None

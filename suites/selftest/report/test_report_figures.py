@@ -1,0 +1,287 @@
+"""The figures: what they say, that they can be trusted, and that no row can break the page.
+
+If these fail, a reader is shown another operation, stem or moment than the one that is wrong, or a
+run from a stranger takes the page over.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import RunError
+from harness.report import render
+from harness.report.chart import Chart, ticks
+from harness.report.raster import MOST_PIXELS, palette, picture
+from harness.report.view import build_page
+from harness.report.view_operations import FP16_MAX
+from harness.verdicts import Profile, Run
+from harness.verdicts.artefacts import ARTEFACTS
+from harness.verdicts.attachments import attachment, read_attachment, with_attachments
+from suites.selftest.report.figure_rows import (
+    HEADROOM,
+    SENSITIVITY,
+    STEM,
+    TUNING,
+    every_row,
+    series,
+)
+from suites.selftest.report.test_report_page import HOSTILE, Page
+
+
+@pytest.fixture(scope="module")
+def drawn(run: Run) -> Run:
+    """A run with every kind of row that a figure needs."""
+    return replace(run, artefacts={**run.artefacts, **every_row()})
+
+
+@pytest.fixture(scope="module")
+def html(drawn: Run) -> str:
+    return render(drawn)
+
+
+def numbers_of(rows: dict[str, Any]) -> Run:
+    return Run(profile=Profile("x", recipes=("fp32", "fp16", "mixed")), checks=(), artefacts=rows)
+
+
+def test_every_kind_of_row_is_drawn_and_the_same_bytes_come_again(drawn: Run, html: str) -> None:
+    assert set(every_row()) == set(ARTEFACTS)
+    assert render(Run.from_json(drawn.to_json())) == html
+
+
+def test_every_figure_has_a_name_and_says_how_to_read_it(html: str) -> None:
+    figures = re.findall(r"<svg class=\"plot chart\".*?</svg>", html, flags=re.DOTALL)
+    assert len(figures) > 25
+    for figure in figures:
+        assert re.match(
+            r'<svg class="plot chart" role="img" viewBox="[^"]*" aria-label="[^"]+', figure
+        )
+        assert re.search(r"<desc id=[^>]*>[^<]+\.</desc>", figure)
+        assert not re.search(r"#[0-9a-f]{6}\b", figure), "a fixed colour fails in the dark"
+        assert "nan" not in figure.lower()
+    blocks = re.findall(r"<figure>\s*<svg class=\"plot chart\".*?</figure>", html, flags=re.DOTALL)
+    assert len(blocks) == len(figures)
+    assert all("How to read it:" in block for block in blocks)
+
+
+def test_pictures_and_sounds_are_in_the_page_and_nothing_else_is_fetched(html: str) -> None:
+    outside = [link for link in Page(html).references if not link.startswith(("#", "data:"))]
+    assert set(outside) == {"run.json", "junit.xml", "summary.md"}
+    assert html.count("data:image/png;base64,") == 3 * 2 + 1
+    assert html.count("data:audio/flac;base64,") == 3
+    assert "img-src data:; media-src data:" in html
+
+
+def test_the_first_operation_under_the_gate_is_the_one_that_is_named(drawn: Run) -> None:
+    by_recipe = {item.recipe: item for item in build_page(drawn).operations}
+    first = by_recipe["fp16"].first_below
+    assert first is not None
+    assert (first.operation, first.snr_db) == ("op_56", 60.0), "60 dB is not above 60 dB"
+    assert by_recipe["fp32"].first_below is None
+
+
+def test_an_operation_near_the_largest_number_is_named(drawn: Run) -> None:
+    item = next(s for s in build_page(drawn).operations if s.recipe == "fp16")
+    assert [point.operation for point in item.close] == ["op_33"]
+    assert item.loudest is not None
+    assert item.loudest.headroom_db == pytest.approx(20 * math.log10(FP16_MAX / 40_000))
+
+
+@given(
+    levels=st.lists(
+        st.one_of(st.none(), st.floats(-50, 200), st.sampled_from([math.inf, -math.inf, math.nan])),
+        min_size=1,
+        max_size=40,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_a_line_is_as_bad_as_its_worst_operation(levels: list[float | None]) -> None:
+    row = {**vars(series("fp16", len(levels))), "snr_db": levels}
+    (item,) = build_page(numbers_of({"operations": (row,)})).operations
+    for line in item.types:
+        mine = [p.snr_db for p in item.points if p.type == line.name and p.snr_db is not None]
+        if any(math.isnan(level) for level in mine):
+            assert line.snr_db is not None
+            assert math.isnan(line.snr_db), "not a number must not hide behind a number"
+        else:
+            assert line.snr_db == min(mine, default=None)
+        assert all(heat is None or 0 <= heat <= 1 for heat in line.heat)
+    assert sum(line.fp16 + line.fp32 for line in item.types) == len(levels)
+    not_above = [p for p in item.drawn if not (p.snr_db or 0.0) > 60]
+    assert item.below == len(not_above)
+    assert item.first_below == (not_above[0] if not_above else None)
+
+
+def test_a_recipe_is_held_against_the_one_before_it(drawn: Run) -> None:
+    diffs = build_page(drawn).diffs
+    assert [(d.before, d.after) for d in diffs] == [("fp32", "fp16"), ("fp16", "mixed")]
+    assert diffs[0].narrowed_count == 60
+    assert diffs[1].widened_count == 30
+    assert diffs[1].alike == 30
+
+
+def test_the_histogram_counts_every_element_once(drawn: Run) -> None:
+    for view in build_page(drawn).errors:
+        assert view.exact_percent + sum(share for _, share in view.histogram) == pytest.approx(100)
+        assert view.cumulative[-1][1] == pytest.approx(100)
+        shares = [share for _, share in view.cumulative]
+        assert shares == sorted(shares)
+
+
+def test_the_worst_second_is_the_one_that_is_wrong(drawn: Run, html: str) -> None:
+    view = next(v for v in build_page(drawn).sounds if v.recipe == "fp16")
+    ((case, (line,)),) = view.timelines
+    assert (case, line.stem, line.worst) == ("song", STEM, 1)
+    assert f"the worst second is that of {STEM} at 1 s" in html
+
+
+def test_the_gain_of_the_difference_is_stated(drawn: Run, html: str) -> None:
+    view = next(v for v in build_page(drawn).sounds if v.clips)
+    (clip,) = view.clips
+    assert clip.gain_db > 20
+    assert f"amplified by {clip.gain_db:.0f}" in html
+
+
+def test_few_operations_carry_the_error_and_the_curve_is_what_nothing_beats(drawn: Run) -> None:
+    lab = build_page(drawn).lab
+    (shares,) = lab.sensitivities
+    assert (shares.top[0].name, shares.half) == ("op_0", 1)
+    assert shares.cumulative[-1] == pytest.approx(100)
+    (tuning,) = lab.tunings
+    assert [trial.worst_db for trial in tuning.pareto] == [54.0, 58.0, 62.0, 70.0]
+    (headroom,) = lab.headrooms
+    assert (headroom.operations, headroom.at_risk, headroom.least_db) == (4, 1, 3.0)
+
+
+def test_what_was_not_recorded_is_said_and_not_left_blank(run: Run) -> None:
+    text = Page(render(replace(run, artefacts={}))).text
+    for words in (
+        "the run holds no errors of single operations",
+        "no document of the precision lab is in this run",
+        "Not recorded: no stem second by second",
+        "Not recorded: no spectrogram",
+        "the run holds no errors of the transform",
+    ):
+        assert words in text
+
+
+def hostile(value: Any) -> Any:
+    """Return a row in which every text is hostile, but pictures and versions stay."""
+    if isinstance(value, dict):
+        kept = ("pixels", "reference", "candidate", "difference", "media_type", "kind")
+        return {
+            key: item if key in kept and not isinstance(item, dict) else hostile(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [hostile(item) for item in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+def test_hostile_names_are_text(run: Run) -> None:
+    rows = {kind: [hostile(row) for row in found] for kind, found in every_row().items()}
+    page = Page(render(replace(run, artefacts=rows)))
+    assert page.tags["script"] == 1
+    assert page.attributes["onerror"] == 0
+    assert page.open == []
+
+
+@pytest.mark.parametrize("kind", sorted(ARTEFACTS))
+@pytest.mark.parametrize("damage", [None, "text", -1, [], {}, [None, "x", {}], math.nan, 10**400])
+def test_a_damaged_field_does_not_take_the_page_with_it(kind: str, damage: Any) -> None:
+    row = every_row()[kind][0]
+    rows = [{**row, field: damage} for field in row]
+    page = Page(render(numbers_of({kind: rows})))
+    assert page.open == []
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def pixels(codes: bytes) -> str:
+    return base64.b64encode(zlib.compress(codes)).decode()
+
+
+@given(rows=st.integers(1, 20), columns=st.integers(1, 20), seed=st.binary(min_size=400))
+@settings(max_examples=25, deadline=None)
+def test_a_raster_is_a_png_of_the_same_pixels(rows: int, columns: int, seed: bytes) -> None:
+    codes = bytes(value % 64 for value in seed[: rows * columns])
+    item = {"rows": rows, "columns": columns, "low_db": -90.0, "high_db": 0.0, "levels": 64}
+    found = picture({**item, "pixels": pixels(codes)})
+    assert found is not None
+    png = base64.b64decode(found.source.partition(",")[2])
+    assert png.startswith(PNG)
+    data = png[png.index(b"IDAT") + 4 :]
+    lines = zlib.decompressobj().decompress(data)
+    assert b"".join(lines[k * (columns + 1) + 1 :][:columns] for k in range(rows)) == codes
+    assert palette(64) in png
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pixels": pixels(bytes(7))},
+        {"pixels": pixels(b"\x40" * 6)},
+        {"pixels": "no Base64"},
+        {"pixels": base64.b64encode(b"no zlib").decode()},
+        {"rows": MOST_PIXELS, "pixels": pixels(bytes(3 * MOST_PIXELS))},
+        {"rows": 0},
+        {"levels": 1000},
+        {"low_db": None},
+    ],
+)
+def test_a_raster_that_lies_about_itself_is_not_drawn(changed: dict[str, Any]) -> None:
+    whole = {"rows": 2, "columns": 3, "low_db": -9.0, "high_db": 0.0, "levels": 64}
+    assert picture({**whole, "pixels": pixels(bytes(6))}) is not None
+    assert picture({**whole, "pixels": pixels(bytes(6)), **changed}) is None
+
+
+@given(low=st.floats(-1e6, 1e6), size=st.floats(1e-3, 1e6))
+def test_ticks_are_round_and_within_their_bounds(low: float, size: float) -> None:
+    found = [value for value, _ in ticks(low, low + size)]
+    assert 1 <= len(found) <= 8
+    assert all(low - 1e-6 * size - 1e-9 <= v <= low + size + 1e-6 * size + 1e-9 for v in found)
+
+
+def test_a_chart_keeps_its_dots_inside() -> None:
+    chart = Chart((0, 10), (0, 10))
+    assert chart.across(-5) == chart.across(0)
+    assert chart.up(50) == chart.up(10)
+    assert chart.up(10) < chart.up(0)
+
+
+@pytest.mark.parametrize("document", [SENSITIVITY, TUNING, HEADROOM])
+def test_documents_are_attached_once_and_survive_the_run(
+    run: Run, tmp_path: Path, document: dict[str, Any]
+) -> None:
+    file = tmp_path / "lab.json"
+    file.write_text(json.dumps(document))
+    item = read_attachment(file)
+    twice = with_attachments(with_attachments(run, [item]), [item])
+    (row,) = Run.from_json(twice.to_json()).artefacts["attachment"]
+    assert row["name"] == "lab.json"
+    assert not build_page(twice).lab.unknown
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "sweep"}', '{"operations": []}'])
+def test_what_is_no_document_of_the_lab_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    with pytest.raises(RunError, match="can't attach"):
+        read_attachment(file)
+
+
+def test_an_attachment_is_cut_to_what_is_drawn() -> None:
+    wide = {**SENSITIVITY, "measures": ["stems", *(f"m{k}" for k in range(50))]}
+    assert attachment("s", wide).document["measures"] == ["stems"]
+    assert "fp32" not in attachment("t", TUNING).document["best"]
