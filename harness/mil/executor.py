@@ -187,7 +187,7 @@ class Executable:
                 returned = step.definition.function(**keywords)
             results = returned if isinstance(returned, tuple) else (returned,)
             _refuse_shared_memory(step, keywords, results, out)
-            return self._stored(step, numerics, results)
+            return self._stored(scheduled, numerics, results)
         except FAILURES as error:
             raise ExecutionError(_failure(step, keywords, error)) from error
 
@@ -212,13 +212,16 @@ class Executable:
         carrier = numerics.format(dtypes[0]).carrier if dtypes else torch.float32
         return Context(carrier, self.device, dtypes)
 
-    def _stored(self, step: Step, numerics: Numerics, results: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _stored(
+        self, scheduled: ScheduledStep, numerics: Numerics, results: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        step = scheduled.step
         if len(results) != len(step.types):
             raise ExecutionError(
                 f"operation {step.operation} gave {len(results)} outputs, "
                 f"but the program declares {len(step.types)}"
             )
-        writable = not step.definition.effect.shares_memory
+        writable = scheduled.sole or not step.definition.effect.shares_memory
         # Values that only move were rounded before, unless this operation has a rule of its own.
         keeps = step.moves_exactly and numerics is self.numerics
         stored = []

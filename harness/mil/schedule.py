@@ -29,6 +29,7 @@ class ScheduledStep:
 
     ``parks`` names those of them whose memory waits for a later result, and for which; ``claims``
     is the name under which this step finds such memory. ``blocks`` are the schedules of its blocks.
+    ``sole`` says that nothing but the result of a view is alive in the memory that it shares.
     """
 
     step: Step
@@ -37,6 +38,7 @@ class ScheduledStep:
     blocks: tuple[Schedule, ...] = ()
     parks: tuple[tuple[int, int], ...] = ()
     claims: int | None = None
+    sole: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,7 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
                 blocks=_block_schedules(step, reuse=reuse),
                 parks=tuple(buffers.parks.get(index, ())),
                 claims=index if index in buffers.claims else None,
+                sole=reuse and groups.holds_only_results(step, index),
             )
             for index, step in enumerate(live)
         ),
@@ -145,6 +148,15 @@ class _MemoryGroups:
                 self._join(slot, step.reads[0])
         foreign = (*plan.constants, *plan.inputs.values(), *plan.captures)
         self._protected = {self.root(slot) for slot in (*kept, *foreign)}
+        # Last use of the values that each group has so far, step by step.
+        self._ends_before: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for index, step in enumerate(live):
+            if step.reads:
+                self._ends_before[index] = ends.get(self.root(step.reads[0]), len(live))
+            for slot in step.outputs:
+                root = self.root(slot)
+                ends[root] = max(ends.get(root, -1), last_use[slot])
         self._counts: dict[int, int] = {}
         for slot in last_use:
             type_ = plan.types[slot]
@@ -175,6 +187,13 @@ class _MemoryGroups:
         """
         root = self.root(slot)
         return None if root in self._protected else (self._end[root], self._last[root])
+
+    def holds_only_results(self, step: Step, index: int) -> bool:
+        """Whether all that is alive after a view, in the memory that it shares, is its results."""
+        if step.definition.effect is not Effect.VIEW or not step.reads:
+            return False
+        root = self.root(step.reads[0])
+        return root not in self._protected and self._ends_before[index] <= index
 
     def is_dead_after(self, slot: int, index: int) -> bool:
         root = self.root(slot)

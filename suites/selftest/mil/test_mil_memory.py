@@ -21,7 +21,7 @@ from harness.mil.schedule import build_schedule
 SHAPE = (4, 6)
 UNARY = ("square", "tanh", "relu", "identity", "reverse", "abs")
 BINARY = ("add", "sub", "mul", "maximum")
-ROUND_TRIPS = ("transposed", "reshaped", "halves", "row_shift")
+ROUND_TRIPS = ("transposed", "reshaped", "halves", "row_shift", "rounded", "half_rounded")
 
 
 def random_program(choices):
@@ -50,6 +50,12 @@ def view(mb, how, a):
     if how == "halves":
         top, bottom = mb.split(x=a, axis=0, num_splits=2)
         return mb.concat(values=[mb.add(x=top, y=bottom), mb.sub(x=bottom, y=top)], axis=0)
+    if how == "rounded":
+        return mb.cast(x=mb.cast(x=a, dtype="fp16"), dtype="fp32")
+    if how == "half_rounded":
+        top, bottom = mb.split(x=a, axis=1, num_splits=2)
+        rounded = mb.cast(x=mb.cast(x=mb.transpose(x=top, perm=[1, 0]), dtype="fp16"), dtype="fp32")
+        return mb.concat(values=[mb.transpose(x=rounded, perm=[1, 0]), bottom], axis=1)
     whole = mb.concat(values=[a, a], axis=1)
     part = mb.slice_by_index(x=whole, begin=[0, 3], end=[4, 9])
     return mb.add(x=part, y=mb.slice_by_index(x=whole, begin=[0, 2], end=[4, 8]))
@@ -102,6 +108,29 @@ def test_dead_operands_are_reused(make_package):
     x = torch.ones(8, 8)
     model.run({"x": x}, observe=lambda _, o: seen.append(o[0].data_ptr()))
     assert x.data_ptr() not in seen
+
+
+def test_a_dead_value_is_rounded_where_it_is(make_package):
+    """A cast costs no memory, unless what it rounds is needed as it was."""
+
+    def body(mb, x):
+        dead, needed = mb.exp(x=x, name="dead"), mb.exp(x=x, name="needed")
+        rounded = [
+            mb.cast(
+                x=mb.transpose(x=value, perm=[1, 0]), dtype="fp16", name=f"rounded_{value.name}"
+            )
+            for value in (dead, needed)
+        ]
+        wide = [mb.cast(x=value, dtype="fp32") for value in rounded]
+        return mb.add(x=mb.sub(x=wide[0], y=wide[1]), y=mb.transpose(x=needed, perm=[1, 0]))
+
+    model = mil.load(make_package(body, x=(8, 8)))
+    seen = {}
+    x = torch.randn(8, 8, generator=torch.Generator().manual_seed(2))
+    y = model.run({"x": x}, observe=lambda o, v: seen.setdefault(o.name, v[0].data_ptr()))
+    assert seen["rounded_dead"] == seen["dead"]
+    assert seen["rounded_needed"] != seen["needed"]
+    assert all(torch.equal(value, x.exp().t()) for value in y.values())
 
 
 def test_memory_of_dead_values_is_written_again(make_package, monkeypatch):
