@@ -140,13 +140,13 @@ class _Encoder:
             for key, held in value.items():
                 pair = message.immediateValue.dictionary.values.add()
                 text = isinstance(key, str)
-                known = Constant(constant.type.key, key if text else np.asarray(key))  # type: ignore[arg-type]
+                known = Constant(constant.type.key, str(key) if text else np.asarray(key))
                 pair.key.CopyFrom(self.constant(known))
-                pair.value.CopyFrom(self.constant(held))  # type: ignore[arg-type]
+                pair.value.CopyFrom(self.constant(_held(held)))
         elif isinstance(value, tuple):
             kind = "list" if isinstance(constant.type, ListType) else "tuple"
             values = getattr(message.immediateValue, kind).values
-            values.extend(self.constant(held) for held in value)
+            values.extend(self.constant(_held(held)) for held in value)
         else:
             raise PackageError(f"a constant of type {constant.type} can't be written")
         return message
@@ -165,6 +165,12 @@ class _Encoder:
         field = getattr(tensor, _FIELDS.get(dtype, "ints"))
         field.SetInParent()
         field.values.extend(array.reshape(-1).tolist())
+
+
+def _held(value: object) -> Constant:
+    if not isinstance(value, Constant):
+        raise PackageError(f"{value!r} inside a constant can't be written: it has no type")
+    return value
 
 
 def _set_dimension(message: Any, size: int | None) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.errors import PackageError
-from harness.mil.editing import constant, new_operation, replanned
+from harness.mil.editing import constant, new_operation, replanned, with_inputs
 from harness.mil.plan import Plan, Source
 from harness.mil.program import Block, Location, Operation, Variable
 from harness.mil.saving import EXCHANGED, MAX_EXCHANGED_RANK
@@ -175,10 +175,9 @@ class Cutter:
                 names.append(name)
             elif type.dtype in _CASTABLE:
                 cast = f"{name}_as_int32"
-                dtype, shape = constant("int32"), type.shape or ()
-                casts.append(
-                    new_operation("cast", cast, shape, DataType.INT32, x=name, dtype=dtype)
-                )
+                shape = type.shape or ()
+                made_of = new_operation("cast", cast, shape, DataType.INT32, x=name)
+                casts.append(with_inputs(made_of, dtype=constant("int32")))
                 names.append(cast)
         if not names:
             raise PackageError("nothing is made that a model could return")

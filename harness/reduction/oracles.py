@@ -173,8 +173,9 @@ class Differs:
     @property
     def words(self) -> str:
         """What failing is."""
-        other = f"{self.reference} numerics" if isinstance(self.reference, str) else "expectation"
-        return f"an output is at most {self.min_snr_db:g} dB above its difference from the {other}"
+        named = isinstance(self.reference, str)
+        right = f"{self.reference} numerics" if named else "what is expected"
+        return f"the SNR of an output against {right} is at most {self.min_snr_db:g} dB"
 
     @property
     def options(self) -> tuple[str, ...]:

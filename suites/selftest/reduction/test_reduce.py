@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness import mil
 from harness._coremltools import import_coremltools
 from harness.errors import ParityError
-from harness.reduction import Attempt, Command, Differs, NotFinite, Raises, reduce
+from harness.reduction import Attempt, Command, Differs, NotFinite, Raises, reduce, write_reduction
 from suites.ops.packages import write_package
 from suites.selftest.reduction.conftest import half, kept
 
@@ -192,3 +192,58 @@ def test_a_command_that_cannot_judge_is_refused_in_one_sentence(make_attempt, co
 def test_a_command_that_takes_too_long_does_not_count_as_failing(make_attempt):
     attempt = make_attempt(chain_with_overflow, x=NUMBERS)
     assert Command('sh -c "exec sleep 30" {package}', timeout_s=0.1).judge(attempt) is None
+
+
+def test_a_loop_is_cut_out_with_all_that_is_in_it(make_attempt):
+    def body(mb, x):
+        last = mb.while_loop(
+            _cond=lambda y: mb.less(x=mb.reduce_max(x=y, axes=[0, 1]), y=np.float16(6e4)),
+            _body=lambda y: mb.mul(x=y, y=np.float16(40)),
+            loop_vars=(mb.relu(x=x, name="positive"),),
+            name="loop",
+        )
+        return mb.tanh(x=last, name="bounded")
+
+    found = reduce(make_attempt(body, x=NUMBERS), NotFinite("inf"))
+    assert kept(found.attempt.model) == ["while_loop"]
+    assert list(found.attempt.inputs) == ["positive"]
+
+
+def test_a_list_comes_with_what_makes_it(make_attempt):
+    def body(mb, x):
+        made = mb.make_list(init_length=2, elem_shape=(4, 6), dtype="fp16", name="made")
+        filled = mb.list_write(ls=made, index=0, value=mb.relu(x=x, name="positive"), name="filled")
+        read = mb.list_read(ls=filled, index=0, name="read")
+        return mb.tanh(x=mb.exp(x=read, name="huge"), name="bounded")
+
+    attempt = make_attempt(body, x=NUMBERS)
+
+    class Reads(NotFinite):
+        def judge(self, attempt):
+            attempt.predict("storage")
+            return "it reads a list" if "list_read" in kept(attempt.model) else None
+
+    found = reduce(attempt, Reads("inf"))
+    assert kept(found.attempt.model) == ["make_list", "list_write", "list_read"]
+    assert list(found.attempt.inputs) == ["positive"]
+
+
+def test_truth_values_come_in_as_constants_and_leave_as_numbers(make_attempt, tmp_path):
+    def body(mb, x):
+        positive = mb.greater(x=x, y=np.float16(0), name="positive")
+        other = mb.logical_not(x=positive, name="other")
+        return mb.select(cond=other, a=x, b=mb.tanh(x=x), name="chosen")
+
+    attempt = make_attempt(body, x=NUMBERS)
+
+    class Negates(NotFinite):
+        def judge(self, attempt):
+            attempt.predict("storage")
+            return "it negates" if "logical_not" in kept(attempt.model) else None
+
+    found = reduce(attempt, Negates("inf"))
+    assert kept(found.attempt.model) == ["logical_not", "cast"]
+    assert not found.attempt.inputs
+    write_reduction(found, tmp_path / "bug")
+    (result,) = mil.load(tmp_path / "bug" / "reduced.mlpackage").predict({}).values()
+    np.testing.assert_array_equal(result, NUMBERS <= 0)
