@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from harness.atomic import atomic_file
 from harness.mil import Model
 from harness.mil.executor import Observer
 
@@ -43,4 +44,6 @@ class Attempt:
 
 def save_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write arrays to a ``.safetensors`` file."""
-    save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, path)
+    dense = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    with atomic_file(path) as temporary:  # whose mode is that of other files
+        save_file(dense, temporary)

@@ -103,7 +103,7 @@ def _readme(record: dict[str, Any]) -> Iterator[str]:
         yield f"| {row['type']} | {row['name']} | {row['results']} |"
     yield ""
     if record["minimal"]:
-        yield "It does not fail without any single one of them that can be left out by itself."
+        yield "Without any single operation that can be left out by itself it does not fail."
     else:
         yield "The tries ran out: a smaller program may fail, too."
     yield from ("", "Values at the cuts are inputs with what the whole program had there:", "")
