@@ -15,9 +15,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from harness.errors import PackageError
 from harness.mil.editing import constant, new_operation, replanned, with_inputs
+from harness.mil.numerics import STORAGE
 from harness.mil.plan import Plan, Source
 from harness.mil.program import Block, Location, Operation, Variable
 from harness.mil.saving import EXCHANGED, MAX_EXCHANGED_RANK
@@ -125,11 +127,17 @@ class Cutter:
     def _array(self, name: str) -> np.ndarray:
         declared = self._type(name)
         assert isinstance(declared, TensorType)  # others can't be cut
-        value = self._known[name] if name in self._makers else self._inputs.get(name)
-        if value is None:
-            raise PackageError(f"input {name!r} was left out, so it can't be kept")
+        value = self._known[name] if name in self._makers else self._given(name)
         with np.errstate(over="ignore"):  # an expectation may be wider than what is declared
             return np.asarray(value, declared.dtype.numpy)
+
+    def _given(self, name: str) -> np.ndarray:
+        """Return an input of the whole program; one that was left out is what stands for it."""
+        if name in self._inputs:
+            return self._inputs[name]
+        feature = next(feature for feature in self._model.inputs if feature.name == name)
+        filled = feature.filled(STORAGE, torch.device("cpu"), self._model.package.path)
+        return STORAGE.to_numpy(filled, feature.dtype)
 
     def _is_input(self, name: str, array: np.ndarray) -> bool:
         if name not in self._makers:

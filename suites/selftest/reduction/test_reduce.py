@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from harness._coremltools import import_coremltools
 from harness.errors import ParityError
 from harness.reduction import Attempt, Command, Differs, NotFinite, Raises, reduce, write_reduction
 from suites.ops.packages import write_package
+from suites.selftest.mil.converting import converted
 from suites.selftest.reduction.conftest import half, kept
 
 NUMBERS = np.linspace(-3, 3, 24).reshape(4, 6).astype(np.float16)
@@ -247,3 +249,31 @@ def test_truth_values_come_in_as_constants_and_leave_as_numbers(make_attempt, tm
     write_reduction(found, tmp_path / "bug")
     (result,) = mil.load(tmp_path / "bug" / "reduced.mlpackage").predict({}).values()
     np.testing.assert_array_equal(result, NUMBERS <= 0)
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, x, scale):
+        return torch.tanh(torch.relu(torch.exp(x * scale)))
+
+
+def test_flexible_and_optional_inputs_are_fixed_at_what_they_were(tmp_path):
+    ct = import_coremltools()
+    inputs = [
+        ct.TensorType("x", shape=(ct.RangeDim(1, 5), 3)),
+        ct.TensorType("scale", shape=(1, 3), default_value=np.full((1, 3), 99, np.float32)),
+    ]
+    path = converted(
+        tmp_path / "flexible.mlpackage", Scaled(), inputs, torch.ones(2, 3), torch.ones(1, 3)
+    )
+    attempt = Attempt(mil.load(path), {"x": np.ones((4, 3), np.float32)}, path)
+
+    class Multiplies(NotFinite):
+        def judge(self, attempt):
+            evidence = super().judge(attempt)
+            return evidence if {"mul", "exp"} <= set(kept(attempt.model)) else None
+
+    found = reduce(attempt, Multiplies("inf"))
+    assert kept(found.attempt.model) == ["mul", "exp"]
+    assert {n: a.shape for n, a in found.attempt.inputs.items()} == {"x": (4, 3), "scale": (1, 3)}
+    record = write_reduction(found, tmp_path / "bug")
+    assert record["inputs"] == {"x": "float32[4, 3]", "scale": "float32[1, 3]"}
