@@ -10,15 +10,24 @@ the first in the order of the network: what comes later has inherited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
 from harness.precision.causes import NEXT_STEPS
+from harness.precision.diagnosis import TARGET_DB, Conclusion, ThreeWay
+from harness.precision.failures import (
+    BEFORE_VALUES,
+    closest_check,
+    failed_checks,
+    has_layer,
+    largest_drop,
+    next_commands,
+    tap_before,
+)
 from harness.precision.headroom import HeadroomAudit
-from harness.precision.three_way import TARGET_DB, Conclusion, ThreeWay
-from harness.verdicts import LAYERS, Check, Run, Verdict
+from harness.verdicts import LAYERS, Run, Verdict
 
 _MEANINGS: Final = {
     "ops": "an operation of the executor is not what mathematics says: nothing above it counts",
@@ -28,12 +37,6 @@ _MEANINGS: Final = {
     "end_to_end": "the stems differ though the network does not: look at the transform, the "
     "segments and the overlap",
 }
-_BEFORE_VALUES: Final = {
-    "contract": "its inputs or outputs are not those of the contract",
-    "weights": "its constants are not the subject's",
-    "audit": "its operations don't have the precision that its recipe gives them",
-}
-"""Gates of the conversion that are about what a package holds, by name; they come before values."""
 _CONCLUSIONS: Final[dict[Conclusion, str]] = {
     "as good as it has to be": "No: it reaches what its precision allows, and that is over 60 dB.",
     "fp16 is not enough": "No, but its precision is not enough: what it allows is below 60 dB.",
@@ -41,7 +44,6 @@ _CONCLUSIONS: Final[dict[Conclusion, str]] = {
     "another computation": "It is another computation than the subject's, whatever its precision.",
     "not evaluated": "Not evaluated: an output has no counterpart in the reference.",
 }
-_DROP_DB: Final = 6.0
 _SHOWN: Final = 5
 
 
@@ -81,7 +83,7 @@ def focus_of(run: Run) -> Focus | None:
 
     A run without any check that names a subject has none.
     """
-    first = next(iter(_failed(run)), None)
+    first = next(iter(failed_checks(run)), None)
     if first is None:
         subject = run.profile.subjects[0] if run.profile.subjects else ""
         return Focus("", subject, "", "") if subject else None
@@ -140,7 +142,7 @@ def _harness(run: Run) -> _Step:
     if run.verdict is Verdict.NOT_EVALUATED:
         words = f"Nothing failed, but {len(run.missing)} required thing(s) were not looked at."
         answer = Answer(question, words, run.missing[:_SHOWN])
-        return answer, ["parity doctor"], not _failed(run)
+        return answer, ["parity doctor"], not failed_checks(run)
     words = "Yes: everything that it set out to evaluate was evaluated."
     if run.missing:
         words = f"As far as it goes: {len(run.missing)} required thing(s) were not looked at."
@@ -149,12 +151,12 @@ def _harness(run: Run) -> _Step:
 
 def _layer(run: Run) -> _Step:
     question = "Which layer fails first?"
-    failed = _failed(run)
+    failed = failed_checks(run)
     if not failed:
-        return Answer(question, "None: every check holds.", _closest(run)), [], True
+        return Answer(question, "None: every check holds.", closest_check(run)), [], True
     first = failed[0]
     kind = "" if first.gating else " (only exploratory checks fail: the run is not red for them)"
-    below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if _has(run, layer)]
+    below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if has_layer(run, layer)]
     sound = f"; {', '.join(below)} below it hold" if below else ""
     words = f"{first.layer}{sound}. That means: {_MEANINGS[first.layer]}.{kind}"
     counts = tuple(
@@ -168,136 +170,29 @@ def _layer(run: Run) -> _Step:
 def _place(package: str, run: Run) -> _Step:
     """Return where in its layer the first failure is."""
     question = "Where does it begin, and were the inputs right there?"
-    first = _failed(run)[0]
+    first = failed_checks(run)[0]
     labels = first.labels
     commands = [first.command] if first.command else []
-    commands += _commands(first, package)
+    commands += next_commands(first, package)
     reason = f"{first.id}: {first.outcome.reason}"
-    if first.gate is not None and first.gate.name in _BEFORE_VALUES:
-        words = f"Before any value: {_BEFORE_VALUES[first.gate.name]}."
+    if first.gate is not None and first.gate.name in BEFORE_VALUES:
+        words = f"Before any value: {BEFORE_VALUES[first.gate.name]}."
         return Answer(question, words, (reason,)), commands, False
     if labels.get("tensor", "").startswith("tap "):
         tap = labels["tensor"].removeprefix("tap ")
-        before = _tap_before(run, first)
+        before = tap_before(run, first)
         words = f"At the tap {tap!r}, the first in the order of the network that fails. " + (
             f"The one before it, {before!r}, holds: the error is born between the two."
             if before
             else "It is the first of all: the error is born before it."
         )
         return Answer(question, words, (reason,)), commands, False
-    drop = _largest_drop(run, first)
+    drop = largest_drop(run, first)
     words = drop or (
         f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
         f"seen at {labels.get('tensor') or labels.get('stem') or labels.get('what', 'the end')}."
     )
     return Answer(question, words, (reason,)), commands, False
-
-
-def _commands(check: Check, package: str) -> list[str]:
-    """Return what to run next, about the layer of a check."""
-    labels = check.labels
-    subject, case = labels.get("subject", "S"), labels.get("case", "song")
-    recipe = labels.get("recipe", "")
-    if check.layer in ("conversion", "end_to_end"):
-        path = package or "x.mlpackage"
-        commands = [
-            f"parity diagnose {path} --subject {subject} --case {case}",
-            f"parity headroom {path} --case {case} --case hot --case silence",
-        ]
-        if not recipe:
-            return commands
-        convert = f"parity convert {subject} --precision {recipe} --out {path}"
-        probe = f"parity sensitivity {subject} --precision {recipe} --case {case}"
-        return [*([] if package else [convert]), *commands, probe]
-    return {
-        "ops": ["python -m pytest suites/ops -q"],
-        "stft": ["python -m pytest suites/stft -q"],
-        "surgery": [f"parity golden verify --subject {subject}"],
-    }.get(check.layer, [])
-
-
-def _failed(run: Run) -> list[Check]:
-    """Return the failed checks, gating ones alone if there are any; what to look at first, first.
-
-    Within a layer, what a package holds comes before its values, and inner values come before
-    outputs.
-    """
-    failed = [check for check in run.checks if check.verdict is Verdict.FAIL]
-    failed = [check for check in failed if check.gating] or failed
-    return sorted(failed, key=_rank)
-
-
-def _rank(check: Check) -> tuple[int, int]:
-    name = check.gate.name if check.gate is not None else ""
-    if name in _BEFORE_VALUES:
-        return LAYERS.index(check.layer), list(_BEFORE_VALUES).index(name)
-    inner = check.labels.get("tensor", "").startswith("tap ")
-    # A bound on a number (the worst tap, SDR) describes; a comparison of tensors shows.
-    described = name in ("worst_tap", "separation", "quality")
-    return LAYERS.index(check.layer), 10 if inner else 30 if described else 20
-
-
-def _has(run: Run, layer: str) -> bool:
-    return any(check.layer == layer for check in run.checks)
-
-
-def _closest(run: Run) -> tuple[str, ...]:
-    known = [c for c in run.checks if c.gating and c.outcome.headroom_db is not None]
-    known.sort(key=lambda check: check.outcome.headroom_db or 0.0)
-    return tuple(f"closest: {c.id} has {c.outcome.headroom_db:.1f} dB left" for c in known[:1])
-
-
-def _tap_before(run: Run, check: Check) -> str:
-    """Return the tap that the run compared before this one, under the same labels."""
-    others = {k: v for k, v in check.labels.items() if k != "tensor"}
-    before = ""
-    for other in run.checks:
-        tensor = other.labels.get("tensor", "")
-        same = {k: v for k, v in other.labels.items() if k != "tensor"} == others
-        if not same or not tensor.startswith("tap ") or other.gate != check.gate:
-            continue
-        if other is check:
-            return before
-        before = tensor.removeprefix("tap ") if other.verdict is Verdict.PASS else before
-    return before
-
-
-def _largest_drop(run: Run, check: Check) -> str:
-    """Return in words where along the network the most is lost, if the run has that curve."""
-    wanted = {key: check.labels.get(key) for key in ("subject", "recipe")}
-    for series in run.artefacts.get("error_along_network", ()):
-        if any(series.get(key) != value for key, value in wanted.items()):
-            continue
-        points = [(str(p["op"]), float(p["snr_db"])) for p in series["points"]]
-        lost = [(two[1] - one[1], one, two) for one, two in _pairs(points)]
-        if not lost:
-            continue
-        step, one, two = min(lost)
-        where = f"On {series.get('case')}: "
-        if step > -_DROP_DB:
-            return (
-                f"{where}nowhere in particular: from {points[0][1]:.1f} dB at {points[0][0]!r} to "
-                f"{points[-1][1]:.1f} dB at {points[-1][0]!r}, no tap loses {_DROP_DB:g} dB to the "
-                "one before it. Errors of many operations add up."
-            )
-        return (
-            f"{where}the largest loss is between {one[0]!r} ({one[1]:.1f} dB) and {two[0]!r} "
-            f"({two[1]:.1f} dB)."
-        )
-    return ""
-
-
-def _pairs(
-    points: Sequence[tuple[str, float]],
-) -> Iterator[tuple[tuple[str, float], tuple[str, float]]]:
-    """Yield neighbours on one branch: names on the other one interleave with them."""
-    last: dict[str, tuple[str, float]] = {}
-    for point in points:
-        family = point[0].split(".")[0]
-        branch = "time" if family.startswith("t") or family.endswith("_t") else "freq"
-        if branch in last:
-            yield last[branch], point
-        last[branch] = point
 
 
 def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Answer, list[str]]]:
