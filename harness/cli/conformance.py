@@ -11,9 +11,11 @@ import typer
 from harness.cli.console import Json, log, out, print_json, print_table, verdict_text
 from harness.conformance import Conformance, Selection, run
 from harness.conformance.table import ordered
+from harness.errors import UnknownNameError
 
 EPILOG = (
     "Examples: parity conformance --sample 1; parity conformance -k TestSoftmax; "
+    "parity conformance --front-end torch --sample 1; "
     "exit codes: 0 pass, 1 a test failed or a waiver is stale, 3 nothing was executed."
 )
 
@@ -33,18 +35,34 @@ def conformance(
     keyword: Annotated[
         str, typer.Option("-k", help="Only tests whose name matches; as in pytest.")
     ] = "",
+    front_end: Annotated[
+        str,
+        typer.Option(
+            metavar="torch",
+            help="Instead: the tests of this front end, which convert a model of its framework.",
+        ),
+    ] = "",
     workers: Annotated[
         int, typer.Option("-n", "--workers", min=0, help="Test processes; 0: one on each core.")
     ] = 0,
     json: Json = False,
 ) -> None:
-    """Run coremltools' tests of MIL operations through the executor; a table by operation type."""
-    document = run(folder, Selection(sample, keyword), workers=workers)
+    """Run coremltools' tests of MIL operations through the executor; a table by operation type.
+
+    With --front-end torch, its tests of converted PyTorch models instead.
+    """
+    document = run(folder, Selection(sample, keyword, _suite(front_end)), workers=workers)
     if json:
         print_json(json_module.loads(document.to_json()))
     else:
         _print(document, folder)
     raise typer.Exit(document.exit_code)
+
+
+def _suite(front_end: str) -> str:
+    if front_end not in ("", "torch"):
+        raise UnknownNameError("front end", front_end, ["torch"])
+    return front_end or "operations"
 
 
 def _print(document: Conformance, folder: Path) -> None:

@@ -1,4 +1,8 @@
-"""Starts the test session of a conformance run in processes of its own and reads its document."""
+"""Starts the test session of a conformance run in processes of its own and reads its document.
+
+There are two suites: coremltools' tests of operations, each a program of its own, and those of its
+PyTorch front end, which convert a PyTorch model and compare with it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,40 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from harness.conformance.results import Conformance
+from harness.conformance.waivers import WAIVERS
 from harness.errors import EngineUnavailableError, RunError
 
-_TESTS = Path("converters", "mil", "mil", "ops", "tests")
+_CONVERTERS = Path("converters", "mil")
 # A worker for each core: threads that wait for each other would only get in its way.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000", "TQDM_DISABLE": "1"}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Some of coremltools' tests.
+
+    Attributes:
+        folder: what test ids are relative to, inside coremltools.
+        files: in the folder; ``.`` for all.
+        waivers: the tests that may fail.
+    """
+
+    folder: Path
+    files: str
+    waivers: Path
+
+
+SUITES: Final = {
+    "operations": Suite(Path(_CONVERTERS, "mil", "ops", "tests"), ".", WAIVERS),
+    "torch": Suite(
+        Path(_CONVERTERS, "frontend", "torch", "test"),
+        "test_torch_ops.py",
+        WAIVERS.with_name("waivers_torch.toml"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -25,14 +56,16 @@ class Selection:
     Attributes:
         per_function: so many tests of each test function; 0 for all.
         expression: a pytest ``-k`` expression over test names; empty for all.
+        suite: name of one of `SUITES`.
     """
 
     per_function: int = 0
     expression: str = ""
+    suite: str = "operations"
 
 
 def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
-    """Run coremltools' operation tests through the bridge; write and return the document.
+    """Run a suite of coremltools' tests through the bridge; write and return the document.
 
     Progress goes to stderr.
 
@@ -45,11 +78,13 @@ def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
         EngineUnavailableError: pytest-xdist or coremltools' tests are not installed.
         RunError: the session broke off, so there is no document.
     """
-    tests = tests_folder()
+    suite = SUITES[selection.suite]
+    tests = tests_folder(suite)
     document = out / "conformance.json"
     document.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pytest", str(tests), *_options(tests, out)]
+    command = [sys.executable, "-m", "pytest", str(tests / suite.files), *_options(tests, out)]
+    command += ["--conformance-waivers", str(suite.waivers)]
     command += ["-n", str(workers or _cores()), "--dist", "worksteal"]
     if selection.per_function:
         command += ["--conformance-sample", str(selection.per_function)]
@@ -63,8 +98,8 @@ def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
     return Conformance.from_json(document.read_text(encoding="utf-8"))
 
 
-def tests_folder() -> Path:
-    """Return where coremltools' operation tests lie.
+def tests_folder(suite: Suite) -> Path:
+    """Return where the tests of ``suite`` lie.
 
     Raises:
         EngineUnavailableError: they, or pytest-xdist, are not installed.
@@ -73,8 +108,8 @@ def tests_folder() -> Path:
         raise EngineUnavailableError("conformance needs pytest-xdist: pip install pytest-xdist")
     specification = importlib.util.find_spec("coremltools")
     origin = specification.origin if specification is not None else None
-    tests = Path(origin or "").parent / _TESTS
-    if origin is None or not tests.is_dir():
+    tests = Path(origin or "").parent / suite.folder
+    if origin is None or not (tests / suite.files).exists():
         raise EngineUnavailableError(
             f"coremltools' tests are not installed ({tests}); install coremltools from its wheel"
         )

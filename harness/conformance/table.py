@@ -10,7 +10,7 @@ _FAILURES_SHOWN = 50
 def to_markdown(document: Conformance) -> str:
     """Return the page: verdict, counts, the table by operation type, and what did not pass."""
     sections = [
-        ["# Conformance with coremltools' operation tests", "", document.sentence()],
+        ["# Conformance with coremltools' own tests", "", document.sentence()],
         _counts(document),
         _operations(document),
         _named("Failed", [(r.id, r.reason) for r in document.failures[:_FAILURES_SHOWN]]),

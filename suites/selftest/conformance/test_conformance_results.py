@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.app import main
 from harness.conformance import (
     Conformance,
     OperationRow,
@@ -15,9 +16,11 @@ from harness.conformance import (
     Selection,
     StaleWaiver,
     run,
+    runner,
     to_markdown,
 )
 from harness.conformance.results import summarise
+from harness.conformance.runner import SUITES, Suite
 from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
 from harness.conformance.waivers import read_waivers
 from harness.errors import EngineUnavailableError, RunError
@@ -138,8 +141,20 @@ def test_a_waiver_without_a_reason_is_refused(tmp_path: Path, text: str) -> None
         read_waivers(tmp_path / "waivers.toml")
 
 
-def test_every_waiver_names_one_test() -> None:
-    assert all("::" in name and "*" not in name for name in read_waivers())
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_every_waiver_names_one_test(suite: Suite) -> None:
+    names = read_waivers(suite.waivers)
+    assert all("::" in name and "*" not in name for name in names)
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_the_tests_of_each_suite_are_found(suite: Suite) -> None:
+    assert list((runner.tests_folder(suite) / suite.files).parent.rglob("test_*.py"))
+
+
+def test_an_unknown_front_end_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conformance", "--front-end", "jax"]) == 2
+    assert "unknown front end 'jax' (known: torch)" in capsys.readouterr().err
 
 
 def test_a_missing_runner_is_not_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
