@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ Cases = Annotated[
     list[str] | None,
     typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
 ]
-Package = Annotated[
+Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
 Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
@@ -54,7 +55,7 @@ def sensitivity(
     ] = "fp16",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 4,
     case: Cases = None,
-    package: Package = None,
+    fp32_package: Fp32Package = None,
     target: Annotated[
         Path | None, typer.Option("--out", help="Write the whole document here.")
     ] = None,
@@ -77,7 +78,7 @@ def sensitivity(
     stems = subject_sources(subject)
     inputs = lab_inputs(subject, case or ["song"], golden_root, device)
     log.print(f"opening {subject}")
-    with open_lab(subject, package) as lab, progress("probing") as advance:
+    with open_lab(subject, fp32_package) as lab, progress("probing") as advance:
         found = measure_sensitivity(
             lab,
             inputs,
@@ -152,19 +153,29 @@ def tune(
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
     case: Cases = None,
-    package: Package = None,
+    fp32_package: Fp32Package = None,
+    package: Annotated[
+        Path | None, typer.Option(help="Keep the package that confirms the recipe here.")
+    ] = None,
     golden_root: Root = GOLDEN_ROOT,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Find the cheapest set of FP32 operations that reaches a target, and write it as a recipe."""
+    """Find the cheapest set of FP32 operations that reaches a target, and write it as a recipe.
+
+    The winner is converted, executed, and held against what was promised of it. Beside the recipe
+    X.toml lie X.py, an op_selector that needs nothing but coremltools, and X.json, everything that
+    was tried. The exit status is 1 if the target can't be reached, or the package misses it.
+    """
     from harness.errors import UnknownNameError
     from harness.precision import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
     from harness.workbench import subject_sources
-    from harness.workbench.lab import lab_inputs, open_lab
+    from harness.workbench.lab import confirm, lab_inputs, open_lab
 
     if target.suffix != ".toml":
         raise ParityError(f"can't write a recipe as {target}: the name must end in .toml")
+    if package is not None and package.suffix != ".mlpackage":
+        raise ParityError(f"can't save a package as {package}: the name must end in .mlpackage")
     if (rtol is None) != (atol is None):
         raise ParityError("give both --rtol and --atol, or neither")
     kinds = {kind: kind for kind in COST_KINDS}
@@ -174,20 +185,24 @@ def tune(
     names = case or ["song", "noise"]
     inputs = lab_inputs(subject, names, golden_root, device)
     log.print(f"opening {subject}")
-    with open_lab(subject, package) as lab:
+    with open_lab(subject, fp32_package) as lab:
         tuner = Tuner(lab, inputs, goal, subject_sources(subject), probes, report=log.print)
         found = tuner.tune()
-        document = {"subject": subject, "cases": names, **found.to_dict()}
         if found.best is not None:
             recipe = tuned_recipe(lab, found, name=target.stem, subject=subject, cases=names)
+            log.print("converting the winner")
+            confirmation = confirm(subject, recipe, tuner, found.best, package)
+            found = replace(found, confirmation=confirmation)
             write_text(target, recipe.to_toml())
             write_text(target.with_suffix(".py"), selector_source(recipe))
+        document = {"subject": subject, "cases": names, **found.to_dict()}
         _write(target.with_suffix(".json"), document)
     if json:
         print_json(document)
     else:
         _print_tuning(found, target)
-    verdict = Verdict.PASS if found.best is not None else Verdict.FAIL
+    holds = found.confirmation is not None and found.confirmation.holds
+    verdict = Verdict.PASS if holds else Verdict.FAIL
     raise typer.Exit(EXIT_CODES[verdict])
 
 
@@ -209,6 +224,14 @@ def _print_tuning(found: Tuning, target: Path) -> None:
         out.print(f"not reached: {found.limit}", markup=False)
     else:
         out.print(f"recipe {target}, selector {target.with_suffix('.py')}", markup=False)
+    made = found.confirmation
+    if made is not None:
+        worst = min(made.measured_db.values(), default=math.inf)
+        out.print(
+            f"converted: worst {decibels(worst)}, at most {made.furthest_db:.3f} dB from its "
+            f"virtual run, audit {made.audit}: {'holds' if made.holds else 'does not hold'}",
+            markup=False,
+        )
 
 
 def sweep(

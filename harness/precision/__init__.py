@@ -10,6 +10,7 @@ from __future__ import annotations
 from harness.precision.costs import COST_KINDS, CostKind, fp32_share, operation_costs
 from harness.precision.diagnosis import OperationError, ThreeWay
 from harness.precision.explain import Explanation, explain, focus_of
+from harness.precision.goals import Confirmation, Goal, Trial, Tuning
 from harness.precision.headroom import HeadroomAudit, OperationHeadroom, Risk, audit_headroom
 from harness.precision.measures import (
     AllStemsMeasure,
@@ -21,7 +22,7 @@ from harness.precision.measures import (
 )
 from harness.precision.sensitivity import Sensitivity, Share, measure_sensitivity
 from harness.precision.three_way import three_way
-from harness.precision.tune import Goal, Trial, Tuner, Tuning, complete
+from harness.precision.tune import Tuner, complete
 from harness.precision.tuned import selector_source, tuned_recipe
 from harness.precision.virtual import Choice, VirtualPrecision, operation_name
 
@@ -29,6 +30,7 @@ __all__ = [
     "COST_KINDS",
     "AllStemsMeasure",
     "Choice",
+    "Confirmation",
     "CostKind",
     "Explanation",
     "Goal",

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.conversion.recipes import load_recipe
+from harness.precision.goals import Trial
 from harness.precision.parts import Parts
-from harness.precision.tune import Trial, Tuner
+from harness.precision.tune import Tuner
 
 Steps = Sequence[tuple[str, ...]]
 

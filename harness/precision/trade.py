@@ -54,21 +54,23 @@ class Costs:
         return cost + float(self.casts[border].sum())
 
 
-def cheapest(parts: Parts, costs: Costs, bounds: Array) -> Mask:
+def cheapest(parts: Parts, costs: Costs, bounds: Array, forced: Mask | None = None) -> Mask:
     """Return which operations to run in FP32, so that the predicted error is within ``bounds``.
 
     Args:
         parts: of the error.
         costs: of FP32.
         bounds: greatest error by measure; positive.
+        forced: operations that have to run in FP32.
     """
+    fixed = np.zeros(len(parts.operations), bool) if forced is None else forced
     scaled = parts.scaled(1 / bounds)
     best = np.ones(len(parts.operations), bool)
     shares = np.ones(len(parts.measures)) / len(parts.measures)
     for _ in range(_ROUNDS):
-        found = _at_prices(scaled, costs, shares)
+        found = _at_prices(scaled, costs, shares, fixed)
         error = scaled.error(found)
-        pruned = prune(scaled, costs, found)
+        pruned = prune(scaled, costs, found, fixed)
         if costs.total(parts, pruned) < costs.total(parts, best):
             best = pruned
         if error.max() == 0:
@@ -79,14 +81,14 @@ def cheapest(parts: Parts, costs: Costs, bounds: Array) -> Mask:
     return best
 
 
-def _at_prices(parts: Parts, costs: Costs, shares: Array) -> Mask:
+def _at_prices(parts: Parts, costs: Costs, shares: Array, fixed: Mask) -> Mask:
     """Return the cheapest solution within all bounds (of 1) that a level of prices gives."""
     scale = max(costs.operations.sum() + costs.casts.sum(), 1e-30)
     low, high = 1e-9, 1e9
     best = np.ones(len(parts.operations), bool)
     for _ in range(_BISECTIONS):
         middle = (low * high) ** 0.5
-        wide = _cut(parts, costs, middle * scale * shares)
+        wide = _cut(parts, costs, middle * scale * shares, fixed)
         if parts.error(wide).max() <= 1:
             best, high = wide, middle
         else:
@@ -94,15 +96,15 @@ def _at_prices(parts: Parts, costs: Costs, shares: Array) -> Mask:
     return best
 
 
-def _cut(parts: Parts, costs: Costs, prices: Array) -> Mask:
-    """Return the exact minimum for ``prices``: a minimum cut between FP32 and FP16."""
+def _cut(parts: Parts, costs: Costs, prices: Array, fixed: Mask) -> Mask:
+    """Return the exact minimum for ``prices``, by a minimum cut; ``fixed`` stay in FP32."""
     size = len(parts.operations)
     wide_end, narrow_end = size, size + 1
     operations = np.arange(size)
     ends = np.full(size, wide_end), np.full(size, narrow_end)
     tails = [ends[0], operations]
     heads = [operations, ends[1]]
-    capacities = [parts.own @ prices, costs.operations]
+    capacities = [np.where(fixed, np.inf, parts.own @ prices), costs.operations * ~fixed]
     if parts.edges:
         makers, readers = np.array(parts.edges).T
         makers = np.where(makers < 0, wide_end, makers)
@@ -124,13 +126,13 @@ def _cut(parts: Parts, costs: Costs, prices: Array) -> Mask:
     return wide[:size]
 
 
-def prune(parts: Parts, costs: Costs, wide: Mask) -> Mask:
-    """Take operations out of ``wide`` as long as all bounds (of 1) hold and it gets cheaper."""
+def prune(parts: Parts, costs: Costs, wide: Mask, fixed: Mask) -> Mask:
+    """Take operations but ``fixed`` out of ``wide`` as long as bounds of 1 hold and it pays."""
     wide = wide.copy()
     order = np.argsort(-costs.operations, kind="stable")
     cost = costs.total(parts, wide)
     for operation in order:
-        if not wide[operation]:
+        if not wide[operation] or fixed[operation]:
             continue
         wide[operation] = False
         fewer = costs.total(parts, wide)

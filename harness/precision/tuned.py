@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.conversion.recipes import PrecisionRecipe, Rule
-from harness.precision.tune import Tuning
+from harness.precision.goals import Tuning
 from harness.precision.virtual import VirtualPrecision
 
 

@@ -20,13 +20,21 @@ import torch
 from harness import mil
 from harness.audio import spectrogram_from_waveform
 from harness.audio.contract import SEGMENT_LENGTH
-from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
+from harness.conversion import (
+    PrecisionRecipe,
+    convert_to_coreml,
+    load_recipe,
+    trace_inner_model,
+)
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import make_audio
 from harness.precision import (
+    Confirmation,
     Measure,
     OutputMeasure,
+    Trial,
+    Tuner,
     VirtualPrecision,
     fp32_share,
     operation_costs,
@@ -72,6 +80,30 @@ def fp32_package(subject: str, folder: Path) -> Path:
             fingerprint=loaded.fingerprint,
         )
     return out
+
+
+def confirm(
+    subject: str, recipe: PrecisionRecipe, tuner: Tuner, best: Trial, out: Path | None = None
+) -> Confirmation:
+    """Convert a subject by the recipe that was tuned for it, and hold the package to the promise.
+
+    Args:
+        subject: a single model.
+        recipe: of ``best``.
+        tuner: that found it.
+        best: the trial.
+        out: where to keep the package; None for nowhere.
+    """
+    loaded = load_subject(subject)
+    with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
+        made = convert_to_coreml(
+            trace_inner_model(extract_inner_model(loaded.model)),
+            recipe=recipe,
+            out=out or Path(folder) / "tuned.mlpackage",
+            subject=loaded.name,
+            fingerprint=loaded.fingerprint,
+        )
+        return tuner.confirm(best, mil.load(made.path), made.audit.verdict)
 
 
 def lab_inputs(

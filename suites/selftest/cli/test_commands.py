@@ -25,6 +25,9 @@ COMMANDS = (
     "headroom",
     "diagnose",
     "explain",
+    "sensitivity",
+    "tune",
+    "sweep",
 )
 
 
