@@ -130,10 +130,14 @@ def test_an_idle_optional_rule_is_no_error() -> None:
 def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> None:
     shipped = shipped_recipes()
     assert {name: recipe.gating for name, recipe in shipped.items()} == {
+        "elementwise_fp32": False,
         "fp16": False,
         "fp32": True,
+        "matrix_fp16": False,
         "mini_60db": True,
         "mixed": False,
+        "norms_fp32": False,
+        "norms_gelu_fp32": False,
     }
     assert all(recipe.is_for("htdemucs") for recipe in shipped.values() if not recipe.subjects)
     assert not shipped["mini_60db"].is_for("htdemucs_6s")
