@@ -5,14 +5,17 @@ it, the error that reaches the outputs is J e, to first order, and a probe v giv
 t = v . J e = g . e, with the gradient g = J^T v. Two estimates of Q = |J e|^2 come of it:
 
 - the mean of t^2 is unbiased and knows how the elements of e hang together, but each probe is worth
-  one number only: with n probes it is off by sqrt(2 / n);
+  one number only: with n probes its logarithm has the variance of a chi square's with n degrees;
 - the mean of sum((g e)^2) takes the elements of e as independent, which roundings nearly are; it is
-  what t^2 would be on average over their signs. Each probe is worth as many numbers as the error
-  has directions at the outputs, often thousands. (An error of the constants is the same wherever
-  they are used, and is added up there first.)
+  what t^2 would be on average over their signs. (An error of the constants is the same wherever
+  they are used, and is added up there first.) It hardly varies from probe to probe where the error
+  reaches the outputs in many directions, but it misses Q by what the signs really are.
 
-How many directions there are shows in how much the second estimate varies from probe to probe; by
-that the two are weighed. Where they contradict each other the first is right, and is taken.
+By how much it misses is learnt from all operations at once (empirical Bayes): between operations of
+about as many directions, the ratio of the two estimates varies by the known chi square and by what
+the second one misses (DerSimonian and Laird, "Meta-analysis in clinical trials", 1986). Each
+operation's ratio is then shrunk towards the mean of its kind as far as that says. Where the two
+contradict each other the first is right, and is taken.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import polygamma
+from scipy.special import digamma, polygamma
 
 from harness.mil.plan import Plan
 from harness.precision.adjoint import Visit
@@ -33,6 +36,10 @@ Array = npt.NDArray[np.float64]
 _CONTRADICTION = 3.0
 """Standard deviations between the two estimates from which they contradict each other."""
 _MOST_DIRECTIONS = 1e4
+_KINDS = 6
+_ROWS = 40
+"""Operations of one kind from which a variance can be learnt; with fewer it follows from the
+directions alone."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class Scratch:
 
 
 def combine(coherent: Array, independent: Array) -> Estimate:
-    """Weigh the two estimates of each row.
+    """Weigh the two estimates of each row, a row for each operation.
 
     Args:
         coherent: t^2 by row and probe.
@@ -131,19 +138,41 @@ def combine(coherent: Array, independent: Array) -> Estimate:
     """
     probes = coherent.shape[1]
     first, second = coherent.mean(1), independent.mean(1)
-    silent = (first <= 0) | (second <= 0)
-    first, second = np.where(silent, 1.0, first), np.where(silent, 1.0, second)
-    spread = independent.var(1, ddof=1) if probes > 1 else 2 * second**2
-    directions = np.clip(2 * second**2 / np.maximum(spread, 1e-300), 1.0, _MOST_DIRECTIONS)
-    # Both are means of squares, so their logarithms have the variance of a chi square's. Its bias
-    # stays in: shares are added up, and their sum has none.
-    log_first = np.log(first)
-    log_second = np.log(second)
-    variance_first = polygamma(1, probes / 2)
-    variance_second = polygamma(1, directions / 2) + 2 / (directions * probes)
-    weight = (1 / variance_second) / (1 / variance_first + 1 / variance_second)
-    gap = np.abs(log_first - log_second) / np.sqrt(variance_first + variance_second)
-    weight = np.where(gap > _CONTRADICTION, 0.0, weight)
-    value = np.exp((1 - weight) * log_first + weight * log_second)
-    deviation = np.sqrt((1 - weight) ** 2 * variance_first + weight**2 * variance_second)
-    return Estimate(np.where(silent, coherent.mean(1), value), deviation)
+    known = (first > 0) & (second > 0)
+    safe_first, safe_second = np.where(known, first, 1.0), np.where(known, second, 1.0)
+    noise = float(polygamma(1, probes / 2))
+    expected = float(digamma(probes / 2)) - np.log(probes / 2)  # of a chi square's logarithm
+    gap = np.log(safe_first) - np.log(safe_second) - expected
+    spread = independent.var(1, ddof=1) if probes > 1 else np.zeros(len(first))
+    centre, between = _missed(gap, spread / safe_second**2, noise, known)
+    weight = between / (between + noise)
+    variance = weight * noise
+    # Half the variance makes the mean of a logarithm that of the share: shares are added up.
+    value = safe_second * np.exp(centre + weight * (gap - centre) + variance / 2)
+    contradicts = np.abs(gap - centre) > _CONTRADICTION * np.sqrt(between + noise)
+    value = np.where(contradicts | ~known, first, value)
+    return Estimate(value, np.sqrt(np.where(contradicts, noise, variance)))
+
+
+def _missed(
+    gap: Array, variation: Array, noise: float, known: npt.NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """Return by how much the second estimate is off, and the variance of that, for each row.
+
+    Args:
+        gap: between the logarithms of the two estimates.
+        variation: of the second from probe to probe, relative: large with few directions.
+        noise: variance of the first one's logarithm.
+        known: the rows that count.
+    """
+    centre = np.zeros(len(gap))
+    between = polygamma(1, 1 / np.clip(variation, 1 / _MOST_DIRECTIONS, 2.0))
+    rows = np.flatnonzero(known)
+    kinds = min(_KINDS, len(rows) // _ROWS)
+    for alike in np.array_split(rows[np.argsort(variation[rows], kind="stable")], max(kinds, 1)):
+        if len(alike) >= _ROWS:
+            centre[alike] = gap[alike].mean()
+            # A variance that is learnt from few rows is no surer than this.
+            least = noise * np.sqrt(8 / len(alike))
+            between[alike] = max(gap[alike].var() - noise, least)
+    return centre, between

@@ -110,3 +110,23 @@ def test_where_the_estimates_contradict_each_other_the_unbiased_one_is_taken() -
     assert combine(coherent, independent).value[0] > 30
     agreeing = combine(coherent / 100.0, independent).value[0]
     assert abs(agreeing - 1.0) < 0.1
+
+
+@pytest.mark.parametrize("missed", [0.1, 0.6])
+@pytest.mark.parametrize("probes", [4, 12])
+def test_what_is_learnt_from_all_operations_makes_each_of_them_surer(
+    probes: int, missed: float
+) -> None:
+    """Shares as they are: some with many directions, whose second estimate misses less."""
+    generator = np.random.default_rng(1)
+    truth = 10 ** generator.uniform(-12, -6, 600)
+    coherent = truth[:, None] * generator.chisquare(1, (600, probes))
+    missing = np.exp(missed * generator.standard_normal(600))
+    directions = np.where(np.arange(600) < 300, 2.0, 200.0)[:, None]
+    varying = generator.chisquare(directions, (600, probes)) / directions
+    found = combine(coherent, (truth * missing)[:, None] * varying)
+    errors = np.log(found.value / truth)
+    plain = np.log(coherent.mean(1) / truth)
+    assert errors.std() < plain.std()
+    assert 0.85 < np.mean(np.abs(errors) < 1.96 * found.deviation) <= 1.0
+    assert abs(10 * np.log10(found.value.sum() / truth.sum())) < 1.0
