@@ -114,9 +114,10 @@ def report(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks: ratios, measured side by side."""
+    """Run the benchmarks: ratios, measured side by side; writes reports/bench."""
     install(session, "test", "bench")
-    session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *session.posargs)
+    out = ["--bench-out", str(Path("reports", "bench", "bench.json"))]
+    session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *out, *session.posargs)
 
 
 @nox.session

@@ -101,6 +101,14 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}".replace(",", _THIN)
 
 
+def figure(value: float | None, unit: str) -> str:
+    """Return a measured number with three significant digits and its unit."""
+    if value is None:
+        return NOT_COMPUTED
+    digits = f"{value:,.0f}".replace(",", _THIN) if abs(value) >= 100 else f"{value:.3g}"
+    return f"{digits}{_NBSP}{unit}" if unit else digits
+
+
 def factor(value: float | None) -> str:
     """Return a multiplier with two significant digits."""
     if value is None:

@@ -42,6 +42,12 @@ from harness.report.view_origin import (
     undrawn,
 )
 from harness.report.view_precision import PrecisionMap, precision_maps
+from harness.report.view_proofs import (
+    BenchView,
+    ConformanceView,
+    bench_view,
+    conformance_views,
+)
 from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_sound import SoundView, sound_views
@@ -159,6 +165,8 @@ class Page:
     envelopes: tuple[Envelope, ...]
     precision: tuple[PrecisionMap, ...]
     faults: FaultMatrix
+    conformance: tuple[ConformanceView, ...]
+    bench: BenchView | None
     goldens: tuple[GoldenView, ...]
     history: HistoryView
     gates: tuple[Gate, ...]
@@ -192,6 +200,8 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         envelopes=envelopes(run),
         precision=precision_maps(run),
         faults=fault_matrix(run),
+        conformance=conformance_views(run),
+        bench=bench_view(run),
         goldens=golden_views(run),
         history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),

@@ -37,6 +37,7 @@ _DRAWN = (
     "separation",
     "quality",
     "envelope",
+    "attachment",
 )
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from harness import mil
+from suites.bench.conftest import Measured
 from suites.bench.one_segment import (
     SUBJECT,
     alternate,
@@ -60,7 +61,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def test_time_of_one_segment(packages: dict[str, Path], threads: int) -> None:
+def test_time_of_one_segment(packages: dict[str, Path], threads: int, measured: Measured) -> None:
     inputs = {name: torch.from_numpy(array) for name, array in random_inputs().items()}
     sides = eager_sides(inputs, half=False)
     for name, path in packages.items():
@@ -71,16 +72,19 @@ def test_time_of_one_segment(packages: dict[str, Path], threads: int) -> None:
     for side in sides:
         median = statistics.median(side.milliseconds)
         print(f"{side.name:<20} {median:8.0f} ms  x{ratio(side, sides[0]):.3f}")
+        against = f"one segment, {threads} threads, {clock}: {side.name} beside {sides[0].name}"
+        measured(against, ratio(side, sides[0]), "")
     assert all(len(side.milliseconds) == ROUNDS for side in sides)
 
 
-def test_memory_of_one_segment(packages: dict[str, Path]) -> None:
+def test_memory_of_one_segment(packages: dict[str, Path], measured: Measured) -> None:
     print(f"\npeak memory of a process that runs one segment of {SUBJECT} twice")
     eager = measure(sys.executable, "-c", ONE_FORWARD)
     print(f"{'eager fp32':<20} {eager.peak_mb:8.0f} MB")
     for name, path in packages.items():
         cost = measure(sys.executable, "-c", ONE_FORWARD, name, str(path))
         print(f"{name:<20} {cost.peak_mb:8.0f} MB  x{cost.peak_mb / eager.peak_mb:.2f}")
+        measured(f"peak of memory, one segment: {name}", cost.peak_mb, "MB")
         assert cost.peak_mb > 0
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from suites.bench.conftest import Measured
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
 
 SIZES = (2_000, 20_000)
+SIZE_OF: dict[Path, int] = {}
 WRITE = """
 import sys, time
 from pathlib import Path
@@ -53,6 +55,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     at_most = "at most " if peak == before else ""
     index = folder / "index.html"
+    SIZE_OF[index] = request.param
     print(
         f"\n{request.param} checks: written in {float(done.stdout):.1f} s with "
         f"{at_most}{peak / 1e3 / (1e3 if sys.platform == 'darwin' else 1):.0f} MB; "
@@ -61,7 +64,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return index
 
 
-def test_opening_and_searching_a_large_page(page: Path) -> None:
+def test_opening_and_searching_a_large_page(page: Path, measured: Measured) -> None:
     program = find_chromium()
     if program is None:
         pytest.skip(f"not evaluated: {NONE_FOUND}")
@@ -72,5 +75,9 @@ def test_opening_and_searching_a_large_page(page: Path) -> None:
             f"first paint {paint:.0f} ms, loaded after {load:.0f} ms, {elements} elements, "
             f"a search {search:.0f} ms (120 ms of them waiting for the next key)"
         )
+        named = f"page of {SIZE_OF[page]} checks: "
+        measured(f"{named}size", page.stat().st_size / 1e6, "MB")
+        for what, value in (("first paint", paint), ("loaded", load), ("a search", search)):
+            measured(named + what, value, "ms")
         assert found.console == []
         assert 0 < paint < load

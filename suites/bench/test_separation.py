@@ -18,6 +18,7 @@ import pytest
 
 from harness.audio import SAMPLE_RATE, AudioWriter
 from harness.subjects.songs import make_song
+from suites.bench.conftest import Measured
 
 SUBJECT = "htdemucs_6s@seeded"
 MINUTE = 60.0
@@ -86,7 +87,7 @@ def separate(file: Path, out: Path, *options: str) -> Cost:
 
 
 def test_separating_three_minutes_beside_apply_model(
-    files: dict[float, Path], package: Path, tmp_path: Path
+    files: dict[float, Path], package: Path, tmp_path: Path, measured: Measured
 ) -> None:
     (tmp_path / "demucs").mkdir()
     demucs = measure(sys.executable, "-c", APPLY_MODEL, str(files[3.0]), str(tmp_path / "demucs"))
@@ -101,6 +102,7 @@ def test_separating_three_minutes_beside_apply_model(
         ("the same, 1 minute", minute),
     ):
         ratio = cost.seconds / demucs.seconds
+        measured(f"separating 3 minutes: {name} beside demucs.apply_model", ratio, "")
         print(f"{name:<34} {cost.seconds:7.1f} s  x{ratio:.2f}  peak {cost.peak_mb:6.0f} MB")
     assert {path.name for path in (tmp_path / "mil").iterdir()} == {
         path.name for path in (tmp_path / "demucs").iterdir()

@@ -1,0 +1,90 @@
+"""Conformance and benchmarks that are attached to a run: shown, dated, no part of the verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.conformance.results import Outcome, Result, StaleWaiver, summarise
+from harness.report import render
+from harness.report.view_proofs import bench_view, conformance_views
+from harness.verdicts import Run
+
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+
+def attached(run: Run, *documents: dict[str, Any]) -> Run:
+    rows = tuple(
+        {"name": "a.json", "kind": document["kind"], "document": document} for document in documents
+    )
+    return replace(run, artefacts={**run.artefacts, "attachment": rows})
+
+
+def conformance(word: str = "softmax") -> dict[str, Any]:
+    results = [
+        Result("a.py::t[1]", Outcome.PASSED, ("add", word), 2),
+        Result("a.py::t[2]", Outcome.FAILED, ("mul",), 1, f"{word} differs"),
+        Result("a.py::t[3]", Outcome.WAIVED, ("add",), 1, "known"),
+    ]
+    document = summarise(
+        results,
+        selection="all",
+        collected=3,
+        stale_waivers=(StaleWaiver("a.py::t[9]", "no such test"),),
+        provenance={"commit": "abcdef0123456789"},
+        started="2026-01-02T03:04:05+00:00",
+    )
+    found: dict[str, Any] = json.loads(document.to_json())
+    return found
+
+
+def bench(started: str, value: float) -> dict[str, Any]:
+    figures = [{"name": "one segment", "value": value, "unit": ""}]
+    machine = {"commit": "c0ffee", "machine": {"processor": "EPYC"}}
+    return {"kind": "bench", "started": started, "provenance": machine, "figures": figures}
+
+
+def test_what_a_conformance_run_found_is_shown_failures_first(run: Run) -> None:
+    (view,) = conformance_views(attached(run, conformance()))
+    assert view.state == "fail"
+    assert [(row.operation, row.state) for row in view.operations] == [
+        ("mul", "fail"), ("add", "waived"), ("softmax", "pass")
+    ]  # fmt: skip
+    html = render(attached(run, conformance()))
+    assert "softmax differs" in html
+    assert "no such test" in html
+    assert "abcdef012345" in html
+    assert '<section id="verdict" class="hero pass"' in html, "it is no part of the verdict"
+
+
+def test_the_latest_benchmarks_are_held_against_the_earliest(run: Run) -> None:
+    newer, older = bench("2026-02-01", 1.2), bench("2026-01-01", 1.0)
+    view = bench_view(attached(run, newer, older))
+    assert view is not None
+    assert (view.started, view.before_started) == ("2026-02-01", "2026-01-01")
+    assert view.rows[0].change_percent == pytest.approx(20.0)
+    assert "+20.0 %" in render(attached(run, newer, older))
+    alone = bench_view(attached(run, newer))
+    assert alone is not None
+    assert alone.rows[0].change_percent is None
+
+
+def test_a_run_without_them_says_so(run: Run) -> None:
+    assert "no conformance or benchmark document is attached" in render(run)
+
+
+def test_their_text_can_not_become_markup(run: Run) -> None:
+    hostile = bench(HOSTILE, 1.0) | {"figures": [{"name": HOSTILE, "value": 1, "unit": HOSTILE}]}
+    html = render(attached(run, conformance(HOSTILE), hostile))
+    assert html.count("<script") == 1
+    assert "<img" not in html
+
+
+@pytest.mark.parametrize("kind", ["conformance", "bench"])
+@pytest.mark.parametrize("document", [{}, {"counts": 3, "figures": "x", "operations": [1, {}]}])
+def test_damage_takes_nothing_else_with_it(run: Run, kind: str, document: dict[str, Any]) -> None:
+    html = render(attached(run, {**document, "kind": kind}))
+    assert "All 472 gating checks hold." in html
