@@ -139,6 +139,7 @@ def _environment() -> Environment:
         count=units.count,
         plural=lambda number, noun: units.plural(number, noun),
         words=text.words,
+        utc=text.utc,
         listing=text.listing,
         bounds=_bounds,
         exponents=text.exponents,

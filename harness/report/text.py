@@ -14,6 +14,7 @@ _UNPRINTABLE = re.compile(
     "\u202a-\u202e\u2066-\u2069]"  # direction overrides make a name read as another one
 )
 _EXPONENT = re.compile(r"(?<=\de)([+-])0+(?=\d)")
+_UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\+00:00|Z)$")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|~@])|(?<=:)(?=//)|(?<=www)(?=\.)")
 """What would format, link or mention: also the places where a bare address would become a link."""
 
@@ -43,6 +44,11 @@ def markdown(text: str, limit: int = 300) -> str:
 def words(name: str) -> str:
     """Return an identifier as words: ``not_evaluated`` becomes ``not evaluated``."""
     return name.replace("_", " ")
+
+
+def utc(moment: str) -> str:
+    """Return an ISO 8601 time in UTC as people write it: ``2026-01-31 12:30:00 UTC``."""
+    return _UTC.sub(r"\1 \2 UTC", moment)
 
 
 def listing(names: tuple[str, ...] | list[str], none: str = "none") -> str:

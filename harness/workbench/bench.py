@@ -103,11 +103,13 @@ class Workbench:
 
     def golden_state(self, subject: str, case: str) -> GoldenState:
         """Return what was found of a golden, as a run records it."""
-        finding = self.golden(subject, case).finding
+        fetched = self.golden(subject, case)
+        finding = fetched.finding
         status = finding.run_status
         if status == GoldenStatus.UNRECORDED.value and subject not in DEFAULT.subjects:
             status = LOCAL_GOLDEN  # nobody can commit fingerprints of somebody else's weights
-        return GoldenState(subject, case, status, finding.message)
+        digest = fetched.golden.record.sha256 if fetched.golden else ""
+        return GoldenState(subject, case, status, finding.message, digest)
 
     def _package(self, subject: str, recipe: str) -> Path:
         """Return the package of a subject and a recipe, converted by the first that asks."""

@@ -139,6 +139,8 @@
       fold.hidden = active && !mine;
       if (!fold.classList.contains("inner")) fold.open = active ? mine > 0 : first.get(fold);
     }
+    for (const part of all(".part", checks))
+      part.hidden = all("details.inner", part).every((fold) => fold.hidden);
     shown.textContent = active ? `${count} of ${total} checks shown` : "";
   };
   let timer = 0;
