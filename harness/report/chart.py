@@ -98,14 +98,14 @@ class Chart:
         if right - left > 7 * len(label):
             self._text((left + right) / 2, self._top - 6, label, "middle", "muted")
 
-    def dots(self, places: Sequence[tuple[float, float]], mark: str) -> None:
+    def dots(self, places: Sequence[tuple[float, float]], mark: str, *, grown: float = 1.0) -> None:
         """Draw dots as one path of strokes without length: few bytes for many."""
         if places:
             cap, width = MARKS.get(mark, ("round", 4.0))
             path = "".join(f"M{_n(self.across(x))} {_n(self.up(y))}h0" for x, y in places)
             self._parts.append(
-                f'<path d="{path}" fill="none" stroke="var(--{mark})" stroke-width="{width}" '
-                f'stroke-linecap="{cap}" opacity=".85"/>'
+                f'<path d="{path}" fill="none" stroke="var(--{mark})" opacity=".85" '
+                f'stroke-width="{_n(grown * width)}" stroke-linecap="{cap}"/>'
             )
 
     def ring(self, x: float, y: float, label: str = "") -> None:

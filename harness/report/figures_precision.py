@@ -139,11 +139,11 @@ def magnitude_figure(view: ErrorView, name: str) -> Markup:
         ends = (max(x[0], y[0] + bits), min(x[1], y[1] + bits))
         if ends[0] < ends[1]:
             chart.line([(m, m - bits) for m in ends], "ink", dashed=True)
-            chart.note(ends[0], ends[0] - bits, f" half a step of {label}")
+            chart.note(ends[1], ends[1] - bits, f"half a step of {label} ", "end")
     return chart.svg(
         name,
         f"Error against magnitude of {view.tensor}, recipe {view.recipe}",
-        f"Darker is more elements; of {view.above_percent:.2g} % the error is as large as the "
+        f"Stronger is more elements; of {view.above_percent:.2g} % the error is as large as the "
         "value.",
     )
 
@@ -183,9 +183,8 @@ def pareto_figure(view: TuningView, name: str) -> Markup:
     curve = [(100 * trial.fp32_share, trial.worst_db) for trial in view.pareto]
     chart.line(curve, "fp32")
     for mark, holds in (("fp16", False), ("fp32", True)):
-        chart.dots(
-            [(100 * t.fp32_share, t.worst_db) for t in view.trials if t.holds is holds], mark
-        )
+        mine = [(100 * t.fp32_share, t.worst_db) for t in view.trials if t.holds is holds]
+        chart.dots(mine, mark, grown=2.5)
     if view.best is not None:
         chart.ring(100 * view.best.fp32_share, view.best.worst_db, "chosen")
     return chart.svg(

@@ -45,7 +45,7 @@ _OCTAVES = ((100.0, "100"), (500.0, "500"), (2000.0, "2k"), (10_000.0, "10k"))
 
 
 def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Markup:
-    """Draw the SNR of every stem in every second, darker where it is lower."""
+    """Draw the SNR of every stem in every second, stronger where it is lower."""
     known = [v for line in lines for v in line.snr_db if v is not None and math.isfinite(v)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     end = max((start for line in lines for start in line.start_s), default=0.0) + 1.0
@@ -94,7 +94,7 @@ def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Mark
 def waveform_figure(view: PictureView, name: str) -> Markup:
     """Draw a waveform, and under it the residual on a scale of its own."""
     chart = Chart((0.0, view.duration_s), (-3.2, 1.1), height=200)
-    chart.axes(ticks(0, view.duration_s, 5), [(0.0, "0"), (-2.1, "0")], "seconds", "amplitude")
+    chart.axes(ticks(0, view.duration_s, 5), [(0.0, "0"), (-2.1, "0")], "seconds")
     for (low, high), middle, colour in ((view.wave, 0.0, "fp32"), (view.rest, -2.1, "fp16")):
         if low and len(low) == len(high):
             step = view.duration_s / len(low)

@@ -83,8 +83,8 @@ def _sensitivity(document: Mapping[str, Any]) -> dict[str, Any]:
         | {"mean": {name: _mapping(item, "mean").get(name) for name in measures}}
         for item in _objects(document, "operations")[:MOST_OPERATIONS]
     ]
-    names = ("kind", "version", "subject", "precision", "cases", "probes")
-    names += ("predicted_db", "measured_db")
+    names = ["kind", "version", "subject", "precision", "cases", "probes"]
+    names += ["predicted_db", "measured_db"]
     kept = {key: document[key] for key in names if key in document}
     return kept | {"measures": measures, "operations": operations}
 

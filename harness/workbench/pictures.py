@@ -67,19 +67,18 @@ def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> S
 
 def stem_timeline(expected: Array, actual: Array, stem: str, labels: Labels) -> StemTimeline:
     """Return the SNR of a stem [2, n] second by second, of the worse channel."""
-    worst: dict[int, float | None] = {}
+    channels: dict[int, list[float]] = {}
     length = SAMPLE_RATE
     for stretch in stretch_snr_db(expected, actual, SAMPLE_RATE):
-        known, found = worst.get(stretch.start), stretch.snr_db
-        lower = known is None or (found is not None and not found >= known)
-        worst[stretch.start] = found if lower else known
+        known = channels.setdefault(stretch.start, [])
+        known += [] if stretch.snr_db is None else [stretch.snr_db]
         length = stretch.stop - stretch.start
     return StemTimeline(
         **_of(labels),
         stem=stem,
         stretch_s=length / SAMPLE_RATE,
-        start_s=tuple(round(start / SAMPLE_RATE, 3) for start in worst),
-        snr_db=tuple(None if level is None else round(level, 3) for level in worst.values()),
+        start_s=tuple(round(start / SAMPLE_RATE, 3) for start in channels),
+        snr_db=tuple(_worst(levels) for levels in channels.values()),
     )
 
 
@@ -144,11 +143,18 @@ def _flac(signal: Array) -> str:
     return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
+def _worst(levels: list[float]) -> float | None:
+    """Return the lowest level; NaN is lower than all."""
+    if any(map(math.isnan, levels)):
+        return math.nan
+    return round(min(levels), 3) if levels else None
+
+
 def _ratio(expected: Array, actual: Array) -> float | None:
     ratio = snr_db(expected, actual)
     return None if ratio is None or math.isnan(ratio) else ratio
 
 
-def _of(labels: Labels) -> dict[str, str]:
+def _of(labels: Labels) -> dict[str, Any]:
     names = ("subject", "case", "recipe", "engine", "numerics")
     return {name: labels[name] for name in names}

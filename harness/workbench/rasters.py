@@ -41,7 +41,8 @@ def raster(level_db: Array, low_db: float, high_db: float) -> Raster:
 def spectrogram_db(signal: Array) -> Array:
     """Return the levels [ROWS, COLUMNS] of a signal [channels, n], the highest band at the top.
 
-    Bands are spaced logarithmically from `LOW_HZ` to `HIGH_HZ`; 0 dB is a sine of full scale.
+    Bands are spaced logarithmically from `LOW_HZ` to `HIGH_HZ` and show their loudest bin; 0 dB is
+    a sine of full scale.
     """
     length = signal.shape[-1]
     window = hann(_N_FFT)
@@ -54,7 +55,7 @@ def spectrogram_db(signal: Array) -> Array:
     power *= (2 / window.sum()) ** 2 / signal.shape[0]
     edges = np.geomspace(LOW_HZ, HIGH_HZ, ROWS + 1) * _N_FFT / SAMPLE_RATE
     bands = [
-        power[int(low) : max(int(high), int(low) + 1)].mean(axis=0)
+        power[int(low) : max(int(high), int(low) + 1)].max(axis=0)
         for low, high in itertools.pairwise(edges)
     ]
     return decibels(np.stack(bands[::-1]))

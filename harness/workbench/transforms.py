@@ -111,7 +111,8 @@ def window_sums(window: Array, expected: Array, actual: Array) -> WindowSums:
 
 
 def _pooled(values: Array, parts: int, axis: int) -> Array:
-    """Return means over ``parts`` even stretches of an axis."""
+    """Return means over ``parts`` even stretches of an axis, or its elements if they are fewer."""
+    parts = min(parts, values.shape[axis])
     edges = np.linspace(0, values.shape[axis], parts, endpoint=False).astype(int)
     sizes = np.diff([*edges, values.shape[axis]])
     shape = [-1 if place == axis else 1 for place in range(values.ndim)]

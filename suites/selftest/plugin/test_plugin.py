@@ -222,3 +222,21 @@ def test_waivers_that_can_not_be_read_stop_the_session(suite: pytest.Pytester) -
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*waivers nowhere.toml can't be read*"])
+
+
+def test_documents_of_the_lab_are_taken_along(suite: pytest.Pytester) -> None:
+    (suite.path / "lab.json").write_text(
+        '{"kind": "sensitivity", "measures": ["stems"], "operations": []}', encoding="utf-8"
+    )
+    document, status = run(suite, "--parity-attach", "lab.json")
+    assert status == 0
+    (row,) = document.artefacts["attachment"]
+    assert (row["name"], row["kind"]) == ("lab.json", "sensitivity")
+
+
+def test_what_can_not_be_attached_stops_the_run_before_it_starts(suite: pytest.Pytester) -> None:
+    result = suite.runpytest_subprocess(
+        "-p", "harness.pytest_plugin", "--parity-attach", "nowhere.json", "-p", "no:cacheprovider"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*can't attach nowhere.json*"])

@@ -1,0 +1,131 @@
+"""What a run keeps for figures: if these fail, a picture shows another signal than the one made."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zlib
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.audio import SAMPLE_RATE
+from harness.verdicts.artefacts import Raster
+from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
+from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
+from harness.workbench.transforms import forward_error, round_trip_error
+from suites.selftest.report.figure_rows import labels, stem
+
+LABELS = labels("fp16")
+
+
+def codes(item: Raster) -> np.ndarray:
+    data = zlib.decompress(base64.b64decode(item.pixels))
+    return np.frombuffer(data, np.uint8).reshape(item.rows, item.columns)
+
+
+def heard(item: str) -> np.ndarray:
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(item)), always_2d=True)
+    assert rate == SAMPLE_RATE
+    return np.asarray(samples.T)
+
+
+@pytest.mark.parametrize(("hertz", "level_db"), [(440.0, -6.0), (3000.0, -20.0), (12_000.0, -40.0)])
+def test_a_tone_is_at_its_frequency_and_level(hertz: float, level_db: float) -> None:
+    t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    tone = 10 ** (level_db / 20) * np.sin(2 * np.pi * hertz * t)
+    shown = spectrogram_db(np.stack([tone, tone]))
+    assert shown.shape == (ROWS, COLUMNS)
+    row = int(shown[:, COLUMNS // 2].argmax())
+    place = LOW_HZ * (HIGH_HZ / LOW_HZ) ** ((ROWS - row - 0.5) / ROWS)
+    assert place == pytest.approx(hertz, rel=0.08)
+    assert level_db - 1.5 < shown[row, COLUMNS // 2] < level_db + 0.1
+
+
+@given(low=st.floats(-200, 0), size=st.floats(1, 100))
+@settings(max_examples=20)
+def test_a_raster_keeps_levels_to_half_a_step(low: float, size: float) -> None:
+    levels = np.linspace(low, low + size, 24).reshape(4, 6)
+    item = raster(levels, low, low + size)
+    again = low + codes(item) / (item.levels - 1) * size
+    assert np.abs(again - levels).max() <= 0.5 * size / (item.levels - 1) + 1e-9
+
+
+def test_an_error_in_one_second_is_drawn_there() -> None:
+    expected, actual = stem()
+    item = stem_picture(expected, actual, "drums", LABELS)
+    difference = codes(item.difference).astype(float)
+    half = COLUMNS // 2
+    assert difference[:, half + 5 :].mean() > difference[:, : half - 5].mean() + 10
+    assert max(item.rest_high[half:]) > 20 * max(item.rest_high[: half - 5])
+    line = stem_timeline(expected, actual, "drums", LABELS)
+    assert line.start_s == (0.0, 1.0)
+    assert line.snr_db[0] is not None
+    assert line.snr_db[1] is not None
+    assert 25 < line.snr_db[0] - line.snr_db[1] < 35
+
+
+def test_the_worse_channel_counts_and_silence_has_no_ratio() -> None:
+    expected, actual = (side.copy() for side in stem())
+    actual[0] = expected[0]
+    line = stem_timeline(expected, actual, "drums", LABELS)
+    assert all(level is not None and level < 100 for level in line.snr_db)
+    silent = stem_timeline(0 * expected, 0 * expected, "drums", LABELS)
+    assert silent.snr_db == (None, None)
+
+
+def test_a_sample_that_is_not_a_number_is_the_worst_second() -> None:
+    expected, actual = (side.copy() for side in stem())
+    actual[0, 10] = np.nan
+    line = stem_timeline(expected, actual, "drums", LABELS)
+    assert line.snr_db[0] is not None
+    assert np.isnan(line.snr_db[0])
+    counted = error_counts(expected, actual, "stems", LABELS)
+    assert counted.non_finite == 1
+
+
+def test_the_same_stem_gives_the_same_row() -> None:
+    one, other = (
+        json.dumps(asdict(make(*stem(), "drums", LABELS))) for make in (stem_picture, stem_picture)
+    )
+    assert one == other
+    assert len(one) < 120_000
+
+
+def test_a_difference_is_heard_at_the_stated_gain() -> None:
+    expected, actual = stem()
+    item = audio_clip(expected, actual, "drums", 1.5, LABELS)
+    rest = heard(item.difference)
+    wanted = (actual - expected)[:, : rest.shape[1]] * 10 ** (item.difference_gain_db / 20)
+    assert np.abs(rest - wanted).max() < 1e-4
+    assert 0.4 < np.abs(rest).max() <= 0.51
+    again = audio_clip(expected, expected, "drums", 0.0, LABELS)
+    assert again.difference_gain_db == 0
+    assert not heard(again.difference).any()
+
+
+def test_a_wrong_edge_frame_stands_out() -> None:
+    noise = np.random.default_rng(0).standard_normal((1, 4, 2048, 40))
+    wrong = noise * (1 + 1e-7)
+    wrong[..., 0] *= 1 + 1e-4
+    found = forward_error(noise, wrong, "x", "noise")
+    assert found.by_time_db[0] > found.by_time_db[1] + 50
+    assert len(found.by_time_db) == 40
+    dropped = noise.copy()
+    dropped[:, :, -1] = 0
+    assert int(np.argmax(forward_error(noise, dropped, "x", "n").by_frequency_db)) == 127
+
+
+def test_blocks_of_a_round_trip_are_hops() -> None:
+    wave = np.random.default_rng(0).standard_normal((1, 2, 10_240))
+    wrong = wave.copy()
+    wrong[..., 2048:3072] += 1e-3
+    found = round_trip_error(wave, wrong, "x")
+    assert len(found.by_time_db) == 10
+    assert int(np.argmax(found.by_time_db)) == 2
+    assert found.by_time_db[2] == pytest.approx(-60, abs=0.5)
