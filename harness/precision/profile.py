@@ -97,7 +97,7 @@ def profile_operations(
     """
     profiler = _Profiler(reference, candidate, inputs, reference_numerics, numerics, local)
     total = len(candidate.operations)
-    found = []
+    found: list[OperationProfile] = []
     for done, played in enumerate(profiler.replay.steps(inputs)):
         advance(done, total)
         found += profiler.profiles(played)

@@ -59,31 +59,27 @@ def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Mark
     )
     cells = []
     for up, line in rows:
+        drawn = 0.0  # the last stretch is moved back over the one before it
         for start, value in zip(line.start_s, line.snr_db, strict=True):
-            if value is None:
-                continue
-            share = (
-                1.0
-                if math.isnan(value)
-                else (high - min(max(value, low), high)) / max(high - low, 1e-9)
-            )
-            cells.append((start, min(start + 1.0, end), up - 0.46, up + 0.46, 0.08 + 0.92 * share))
+            left, drawn = max(start, drawn), min(start + 1.0, end)
+            if value is not None:
+                level = low if math.isnan(value) else min(max(value, low), high)
+                share = (high - level) / max(high - low, 1e-9)
+                cells.append((left, drawn, up - 0.46, up + 0.46, 0.08 + 0.92 * share))
     chart.cells(cells, "fp32")
-    worst = min(
-        (
-            (sortable(line.snr_db[line.worst]), up, line)
-            for up, line in rows
-            if line.worst is not None
-        ),
-        key=lambda item: item[0],
-        default=None,
-    )
     words = "every stem is silent"
-    if worst is not None and worst[2].worst is not None:
-        _, up, line = worst
-        start, value = line.start_s[line.worst], line.snr_db[line.worst]
+    found = [
+        (sortable(line.snr_db[line.worst]), up, line.worst, line)
+        for up, line in rows
+        if line.worst is not None
+    ]
+    if found:
+        _, up, place, line = min(found, key=lambda item: item[0])
+        start = line.start_s[place]
         chart.ring(start + 0.5, up)
-        words = f"the worst second is that of {line.stem} at {start:.0f} s, {db(value)}"
+        words = (
+            f"the worst second is that of {line.stem} at {start:.0f} s, {db(line.snr_db[place])}"
+        )
     return chart.svg(
         name,
         f"SNR of every second, case {case}",

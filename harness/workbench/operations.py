@@ -50,7 +50,11 @@ def operation_series(
     types = list(dict.fromkeys(profile.type for profile in found))
     modules = list(dict.fromkeys(profile.module for profile in found))
     return OperationSeries(
-        **{key: labels[key] for key in ("subject", "case", "recipe", "engine", "numerics")},
+        subject=subject,
+        case=labels["case"],
+        recipe=recipe,
+        engine=labels["engine"],
+        numerics=labels["numerics"],
         reference="the same program in float64" if wide else "the FP32 program",
         types=tuple(types),
         modules=tuple(modules),

@@ -179,11 +179,11 @@ def test_error_of_every_operation(
 
 @pytest.mark.cases("figures")
 @pytest.mark.subjects("seeded")
-@pytest.mark.recipes("fp16", "mixed")
+@pytest.mark.recipes("mixed")
 def test_error_of_every_operation_of_the_published_size(
     parity: Recorder, bench: Workbench, golden: Golden, labels: dict[str, str]
 ) -> None:
-    """The same where one run takes seconds: the accumulated error alone, in FP16."""
+    """The same where one run takes seconds: the accumulated error of the published list alone."""
     _keep_operations(parity, operation_series(bench, labels, local=False), labels)
 
 
