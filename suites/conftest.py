@@ -5,7 +5,8 @@ A test function names what it is about in its arguments (``subject``, ``case``, 
 cases it is for: ``cases("segment")`` those of one segment, ``cases("taps")`` those whose goldens
 hold taps, ``cases("song")`` those with music, ``cases("figures")`` the music that figures show,
 ``cases("all")``; ``recipes(...)`` narrows the recipes (``but=NAME`` leaves one out), and
-``subjects("trained")`` leaves out those with seeded weights, ``subjects("seeded")`` all others.
+``subjects("trained")`` leaves out those with seeded weights, ``subjects("seeded")`` all others;
+``subjects("small")`` takes those that run in half a second, ``"published"`` the others.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ BELONGS: dict[str, Callable[[Case], bool]] = {
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cases(kind): which golden cases a test is generated for")
     config.addinivalue_line("markers", "recipes(*names, but): only these precision recipes")
-    config.addinivalue_line("markers", "subjects(kind): only trained, or only seeded subjects")
+    config.addinivalue_line(
+        "markers", "subjects(kind): only trained, seeded, small or published ones"
+    )
 
 
 @lru_cache
@@ -71,8 +74,7 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
     recipes = [name for name in profile.recipes if narrowed is None or _fits(narrowed, name)]
     wanted = metafunc.definition.get_closest_marker("subjects")
     for subject in profile.subjects:
-        kind = "trained" if parse_subject_name(subject).seed is None else "seeded"
-        if wanted is not None and kind not in wanted.args:
+        if wanted is not None and not _kinds(subject) & {*wanted.args}:
             continue
         values: dict[str, Sequence[str]] = {
             "subject": (subject,),
@@ -91,6 +93,14 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
 def _fits(narrowed: pytest.Mark, recipe: str) -> bool:
     wanted = not narrowed.args or recipe in narrowed.args
     return wanted and recipe != narrowed.kwargs.get("but")
+
+
+def _kinds(subject: str) -> set[str]:
+    name = parse_subject_name(subject)
+    return {
+        "trained" if name.seed is None else "seeded",
+        "small" if name.architecture == "mini" else "published",
+    }
 
 
 def _work(profile: Profile, known: dict[str, Case]) -> tuple[tuple[str, str], ...]:

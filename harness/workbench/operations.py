@@ -18,6 +18,7 @@ from harness.precision.profile import profile_operations
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
 from harness.workbench.bench import Workbench
+from harness.workbench.lab import lab_inputs
 from harness.workbench.separator import subject_sources
 
 FP32: Final = "fp32"
@@ -74,20 +75,20 @@ def operation_series(
 
 
 def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> Attachment:
-    """Return how near the FP32 program comes to FP16's ends, on golden cases."""
+    """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
     model = mil.load(bench.package(subject, FP32))
-    found = audit_headroom(model, {case: _inputs(bench, subject, case) for case in cases})
+    found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.layout.root))
     return attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
 
 
 def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> Attachment:
-    """Return what each operation in FP16 adds to the error of all stems, on golden cases."""
+    """Return what each operation in FP16 adds to the error of all stems, on the signals of golden cases."""
     lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
     found = measure_sensitivity(
         lab,
-        {case: _inputs(bench, subject, case) for case in cases},
+        lab_inputs(subject, cases, bench.goldens.layout.root),
         [AllStemsMeasure(subject_sources(subject))],
         choice=lab.by_recipe(load_recipe(recipe)),
         subject=subject,

@@ -169,7 +169,7 @@ def test_error_along_the_network(
 
 
 @pytest.mark.cases("figures")
-@pytest.mark.subjects("trained")
+@pytest.mark.subjects("small")
 def test_error_of_every_operation(
     parity: Recorder, bench: Workbench, golden: Golden, labels: dict[str, str]
 ) -> None:
@@ -178,7 +178,7 @@ def test_error_of_every_operation(
 
 
 @pytest.mark.cases("figures")
-@pytest.mark.subjects("seeded")
+@pytest.mark.subjects("published")
 @pytest.mark.recipes("mixed")
 def test_error_of_every_operation_of_the_published_size(
     parity: Recorder, bench: Workbench, golden: Golden, labels: dict[str, str]
