@@ -23,6 +23,9 @@ PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
 LATEST = Path("reports", "latest")
 HISTORY = Path("reports", "history")
 BASELINE = Path("reports", "baseline.json")
+CONFORMANCE = Path("reports", "conformance", "conformance.json")
+BENCH = Path("reports", "bench", "bench.json")
+BESIDE = (CONFORMANCE, BENCH)  # shown in the report of a run, if they were made before
 WAIVERS = Path("suites", "waivers.toml")
 LAYERS = ("ops", "stft", "surgery", "conversion", "end_to_end")
 SUITES = [f"suites/{layer}" for layer in (*LAYERS, "faults")]
@@ -41,6 +44,7 @@ def parity(session: nox.Session) -> None:
     words = session.posargs
     places = [place for place, word in enumerate(words) if word == "--subject"]
     subjects = [part for place in places for part in words[place : place + 2]]
+    beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *subjects, env=PATIENT_THREADS)
     session.run(
         "python",
@@ -55,6 +59,7 @@ def parity(session: nox.Session) -> None:
         str(BASELINE),
         "--parity-waivers",
         str(WAIVERS),
+        *beside,
         "-q",
         "--no-header",
         *session.posargs,
@@ -116,7 +121,7 @@ def report(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Run the benchmarks: ratios, measured side by side; writes reports/bench."""
     install(session, "test", "bench")
-    out = ["--bench-out", str(Path("reports", "bench", "bench.json"))]
+    out = ["--bench-out", str(BENCH)]
     session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *out, *session.posargs)
 
 

@@ -61,7 +61,9 @@ def report(
     attach: Annotated[
         list[Path] | None,
         typer.Option(
-            "--attach", help="A document of parity sensitivity, tune or headroom; repeatable."
+            "--attach",
+            help="A document of parity sensitivity, tune, headroom or conformance, or of nox -s "
+            "bench; repeatable.",
         ),
     ] = None,
     json: Json = False,

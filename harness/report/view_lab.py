@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report.reading import Row, as_number, number, objects, rows, sequence, text, whole
+from harness.report.view_proofs import BESIDE
 from harness.verdicts import Run
 
 SHOWN = 12
@@ -128,7 +129,7 @@ def lab_view(run: Run) -> LabView:
             tunings.append(_tuning(name, document))
         elif kind == "headroom":
             headrooms.append(_headroom(name, document))
-        else:
+        elif kind not in BESIDE:
             unknown.append(name or "no name")
     return LabView(tuple(sensitivities), tuple(tunings), tuple(headrooms), tuple(unknown))
 

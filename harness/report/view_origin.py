@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.report.text import words
 from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, Run
+from harness.verdicts.artefacts import ARTEFACTS
 
 ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
@@ -37,7 +38,7 @@ _DRAWN = (
     "separation",
     "quality",
     "envelope",
-    "attachment",
+    *ARTEFACTS,
 )
 
 

@@ -15,6 +15,8 @@ from harness.report.reading import Row, number, objects, rows, sequence, text, w
 from harness.report.text import words
 from harness.verdicts import Run
 
+BESIDE = ("conformance", "bench")
+"""The kinds of attached documents that are drawn here."""
 EXECUTED = ("passed", "failed", "waived")
 
 

@@ -1,7 +1,8 @@
-"""Documents of the precision lab that a run takes along for its report.
+"""Documents of the precision lab, of conformance and of benchmarks that a run takes along.
 
-In: JSON files that ``parity sensitivity --out``, ``parity tune`` and ``parity headroom --json``
-write. Out: `Attachment` rows, cut to what the report draws: a run stays small whatever is attached.
+In: JSON files that ``parity sensitivity --out``, ``parity tune``, ``parity headroom --json``,
+``parity conformance`` and ``nox -s bench`` write. Out: `Attachment` rows, cut to what the report
+draws: a run stays small whatever is attached.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from harness.verdicts.runs import Run
 MOST_BYTES: Final = 64 << 20
 MOST_OPERATIONS: Final = 4000
 MOST_AT_RISK: Final = 200
+MOST_LISTED: Final = 200
 
 
 def read_attachment(file: Path) -> Attachment:
     """Return the document in ``file``.
 
     Raises:
-        RunError: it can't be read, is no JSON, or no document of the precision lab.
+        RunError: it can't be read, is no JSON, or no document that a report draws.
     """
     try:
         if file.stat().st_size > MOST_BYTES:
@@ -50,8 +52,8 @@ def attachment(name: str, document: Any) -> Attachment:
     kind = _kind(document)
     if kind not in _CUTS:
         raise RunError(
-            f"can't attach {name}: expected a document of parity sensitivity, parity tune or "
-            "parity headroom"
+            f"can't attach {name}: expected a document of parity sensitivity, parity tune, "
+            "parity headroom, parity conformance or nox -s bench"
         )
     return Attachment(name, kind, numbers(_CUTS[kind](document)))
 
@@ -118,7 +120,28 @@ def _headroom(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_CUTS: Final = {"sensitivity": _sensitivity, "tuning": _tuning, "headroom": _headroom}
+def _conformance(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the table by operation, and the first of everything that did not pass."""
+    names = ("kind", "version", "verdict", "sentence", "selection", "started", "provenance")
+    names += ("counts", "operations")
+    listed = ("failures", "waived", "stale_waivers", "problems")
+    kept = {key: document[key] for key in names if key in document}
+    return kept | {key: _list(document, key)[:MOST_LISTED] for key in listed}
+
+
+def _bench(document: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("kind", "version", "started", "provenance")
+    kept = {key: document[key] for key in names if key in document}
+    return kept | {"figures": _objects(document, "figures")[:MOST_OPERATIONS]}
+
+
+_CUTS: Final = {
+    "sensitivity": _sensitivity,
+    "tuning": _tuning,
+    "headroom": _headroom,
+    "conformance": _conformance,
+    "bench": _bench,
+}
 
 
 def _list(row: Mapping[str, Any], key: str) -> list[Any]:

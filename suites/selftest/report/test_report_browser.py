@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from harness.report import write_report
 from harness.verdicts import Run
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
+from suites.selftest.report.figure_rows import every_row
 
 GRAVE = ("serious", "critical")
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -49,7 +50,7 @@ def thin(broken_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         {**row, "points": row["points"][::40]}
         for row in broken_run.artefacts["error_along_network"][:1]
     ]
-    artefacts = {kind: rows[:3] for kind, rows in broken_run.artefacts.items()}
+    artefacts = {kind: rows[:3] for kind, rows in broken_run.artefacts.items()} | every_row()
     few = replace(
         broken_run,
         checks=broken_run.checks[::25],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,15 +11,13 @@ from harness.conformance.results import Outcome, Result, StaleWaiver, summarise
 from harness.report import render
 from harness.report.view_proofs import bench_view, conformance_views
 from harness.verdicts import Run
+from harness.verdicts.attachments import attachment, with_attachments
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 
 def attached(run: Run, *documents: dict[str, Any]) -> Run:
-    rows = tuple(
-        {"name": "a.json", "kind": document["kind"], "document": document} for document in documents
-    )
-    return replace(run, artefacts={**run.artefacts, "attachment": rows})
+    return with_attachments(run, [attachment("a.json", document) for document in documents])
 
 
 def conformance(word: str = "softmax") -> dict[str, Any]:
@@ -55,6 +52,7 @@ def test_what_a_conformance_run_found_is_shown_failures_first(run: Run) -> None:
     ]  # fmt: skip
     html = render(attached(run, conformance()))
     assert "softmax differs" in html
+    assert "Attached, but not drawn" not in html
     assert "no such test" in html
     assert "abcdef012345" in html
     assert '<section id="verdict" class="hero pass"' in html, "it is no part of the verdict"
