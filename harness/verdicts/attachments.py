@@ -122,8 +122,8 @@ def _headroom(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _conformance(document: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the table by operation, and the first of everything that did not pass."""
-    names = ("kind", "version", "verdict", "sentence", "selection", "started", "provenance")
-    names += ("counts", "operations")
+    told = ("kind", "version", "verdict", "sentence", "selection", "started", "provenance")
+    names = (*told, "counts", "operations")
     listed = ("failures", "waived", "stale_waivers", "problems")
     kept = {key: document[key] for key in names if key in document}
     return kept | {key: _list(document, key)[:MOST_LISTED] for key in listed}
