@@ -54,7 +54,7 @@ def thin(broken_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = replace(
         broken_run,
         checks=broken_run.checks[::25],
-        artefacts={**artefacts, "error_along_network": network},
+        artefacts={**artefacts, **every_row(), "error_along_network": network},
     )
     return write_report(few, tmp_path_factory.mktemp("thin"))
 
@@ -69,6 +69,32 @@ def test_it_asks_for_nothing_and_complains_of_nothing(browser: Browser, red: Pat
         found.page.mouse.wheel(0, 20_000)
         found.page.fill("#checks input", "song")
         assert found.requests == []
+        assert found.console == []
+
+
+def test_pictures_and_sounds_load_from_the_page_itself(browser: Browser, thin: Path) -> None:
+    with opened(browser, thin, offline=True) as found:
+        found.page.evaluate(UNFOLD)
+        loaded = """(async () => {
+            const images = [...document.querySelectorAll("svg image")].map((node) => {
+                const image = new Image();
+                image.src = node.getAttribute("href");
+                return image.decode().then(() => image.width);
+            });
+            return Promise.all(images);
+        })()"""
+        widths = found.page.evaluate(loaded)
+        assert len(widths) == 7
+        assert all(width > 30 for width in widths)
+        lengths = found.page.evaluate("""Promise.all([...document.querySelectorAll("audio")].map(
+            (sound) => new Promise((done, failed) => {
+                sound.onloadedmetadata = () => done(sound.duration);
+                sound.onerror = () => failed(sound.error.message);
+                sound.preload = "metadata";
+                sound.load();
+            })))""")
+        assert lengths == [pytest.approx(2.0, abs=0.01)] * 3
+        assert [r for r in found.requests if not r.startswith("data:")] == []
         assert found.console == []
 
 
