@@ -256,12 +256,12 @@ class WindowSums:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A document of the precision lab that was given to the run.
+    """A document that was made apart from the run and given to it.
 
     Attributes:
         name: of the file, or of what made it.
-        kind: ``sensitivity``, ``tuning`` or ``headroom``.
-        document: as its command wrote it.
+        kind: ``sensitivity``, ``tuning``, ``headroom``, ``conformance`` or ``bench``.
+        document: what its command wrote, cut to what is drawn.
     """
 
     name: str

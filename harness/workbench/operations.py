@@ -84,7 +84,7 @@ def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) 
 def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> Attachment:
-    """Return what each operation in FP16 adds to the error of all stems, on the signals of golden cases."""
+    """Return what each operation in FP16 adds to the error of all stems, on golden signals."""
     lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
     found = measure_sensitivity(
         lab,
