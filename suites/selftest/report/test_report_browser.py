@@ -269,5 +269,8 @@ def test_paper_is_white_and_holds_what_screens_fold(browser: Browser, green: Pat
         expect(page.locator("nav")).to_be_hidden()
         expect(page.locator("#check-tools")).to_be_hidden()
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.set_viewport_size({"width": 718, "height": 1000})  # A4 within its margins
+        assert page.evaluate(OVERFLOW) <= 0, "paper can't be scrolled"
+        assert page.locator("#ladder thead").evaluate("(head) => head.offsetHeight") > 0
         assert page.locator("details[data-print]:not([open])").count() == 0
         assert len(page.pdf(format="A4")) > 50_000
