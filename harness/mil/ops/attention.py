@@ -22,4 +22,6 @@ def scaled_dot_product_attention(
         value: [B, ..., S, EV].
         attn_mask: broadcast to [B, ..., L, S]; added, or, if boolean, true where attended.
     """
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
+    # Heads are strided views of all heads: one copy costs less than reading them block by block.
+    q, k, v = query.contiguous(), key.contiguous(), value.contiguous()
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
