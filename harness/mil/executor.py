@@ -18,7 +18,7 @@ import torch
 from harness.errors import ExecutionError
 from harness.mil.assignment import Assignment, assignment
 from harness.mil.constants import ReadArray, read_literal
-from harness.mil.numerics import Numerics
+from harness.mil.numerics import Format, Numerics
 from harness.mil.ops.registry import Context
 from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.program import Operation
@@ -209,8 +209,8 @@ class Executable:
     def _context(self, step: Step, numerics: Numerics) -> Context:
         found = (element_type(declared) for declared in step.types)
         dtypes = tuple(d for d in found if d is not None and d is not DataType.STRING)
-        carrier = numerics.format(dtypes[0]).carrier if dtypes else torch.float32
-        return Context(carrier, self.device, dtypes)
+        form = numerics.format(dtypes[0]) if dtypes else Format(torch.float32)
+        return Context(form.carrier, self.device, dtypes, sums_are_wide=form.within is None)
 
     def _stored(
         self, scheduled: ScheduledStep, numerics: Numerics, results: tuple[Any, ...]

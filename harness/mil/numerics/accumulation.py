@@ -20,9 +20,8 @@ What has a sum inside is computed around it: a mean divides the accumulated sum,
 exponentials, attention is two products and a softmax. Everything but the accumulator stays wide.
 
 Order of the terms: as PyTorch lays them out; a convolution's run over input channels, then the
-kernel, but where it gives few channels every kernel position has a sum of its own, and these are
-summed in the end; a transposed convolution accumulates over input channels for every kernel
-position, then adds the positions that overlap, in order, one at a time. A bias is added last.
+kernel; a transposed convolution accumulates over input channels for every kernel position, then
+adds the positions that overlap, in order, one at a time. A bias is added last.
 
 All functions here work on float32 tensors that hold the terms' factors, on any device.
 """

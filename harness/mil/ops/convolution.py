@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional
 
-from harness.mil.ops.registry import Ints, Tensor, operation
+from harness.mil.ops.registry import Context, Ints, Tensor, operation
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE = {
@@ -76,6 +76,7 @@ def conv(
     pad: Ints | None = None,
     dilations: Ints | None = None,
     groups: int = 1,
+    context: Context | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Correlate ``x`` [N, C_in, *D] with ``weight`` [C_out, C_in / groups, *K]."""
@@ -87,8 +88,8 @@ def conv(
         if set(weight.shape[2:]) == {1} and not any(map(any, padding)):
             return _pointwise(x, weight, bias, out)
         # Halves would be rounded once more, tap by tap.
-        few = 2 * weight.shape[0] * weight.shape[2] <= weight.shape[1]
-        if rank == 1 and few and x.dtype is not torch.float16:
+        wide = x.dtype is not torch.float16 and (context is None or context.sums_are_wide)
+        if rank == 1 and wide and 2 * weight.shape[0] * weight.shape[2] <= weight.shape[1]:
             return _narrowing(x, weight, bias, padding, dilations[0])
     if any(before != after for before, after in padding):
         x, padding = pad_spatial(x, padding), [(0, 0)] * rank

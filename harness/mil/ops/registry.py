@@ -10,7 +10,7 @@ its annotation says how it is passed:
 - ``bool``, ``int``, ``float``, ``str``, ``Ints``, ``Bools``: plain Python values, known before the
   run wherever the program binds a constant; ``Labels``: a tuple of strings and integers that must
   be constants;
-- ``Context``: not an input; carrier type, device and declared output types;
+- ``Context``: not an input; carrier type, device, declared output types and how sums are taken;
 - ``Blocks``: not an input; the operation's blocks as functions from values to a tuple of values.
 
 A parameter ``out`` is not an input either: the executor passes a tensor of the result's shape and
@@ -67,11 +67,14 @@ class Context:
         carrier: PyTorch type in which the first output is held.
         device: where tensors live.
         dtypes: declared element types of the outputs.
+        sums_are_wide: whether PyTorch's own kernels add; where they are replaced, the order in
+            which an operation adds is part of what it computes.
     """
 
     carrier: torch.dtype
     device: torch.device
     dtypes: tuple[DataType, ...]
+    sums_are_wide: bool
 
 
 class Kind(enum.Enum):

@@ -72,6 +72,19 @@ def test_convolutions_follow_the_definition():
         assert actual[n, c, i, j] == block_sum(terms.reshape(-1))
 
 
+def test_a_convolution_takes_no_short_cut_that_adds_in_another_order(make_package):
+    """Wide, one that gives few channels adds its taps last; the bound would be less pessimistic."""
+    x, weight = halves(1, 18, 7), halves(2, 18, 3, seed=1)
+    package = make_package(
+        lambda mb, x: mb.conv(x=x, weight=weight.astype(np.float16)), np.float16, x=x.shape
+    )
+    inputs = {"x": x.astype(np.float16)}
+    (actual,) = mil.load(package).predict(inputs, numerics="fp16_accumulate").values()
+    for channel, i in np.ndindex(2, 5):
+        terms = x[0, :, i : i + 3] * weight[channel]
+        assert actual[0, channel, i] == block_sum(terms.reshape(-1))
+
+
 def test_transposed_convolutions_follow_the_definition():
     x, weight = halves(1, 5, 4), halves(5, 2, 3, seed=1)
     actual = accumulated(lambda x, w: functional.conv_transpose1d(x, w, stride=2), x, weight)
