@@ -135,6 +135,7 @@ def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> N
         "fp32": True,
         "matrix_fp16": False,
         "mini_60db": True,
+        "mini_elementwise": True,
         "mixed": False,
         "norms_fp32": False,
         "norms_gelu_fp32": False,
@@ -142,6 +143,7 @@ def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> N
     assert all(recipe.is_for("htdemucs") for recipe in shipped.values() if not recipe.subjects)
     assert not shipped["mini_60db"].is_for("htdemucs_6s")
     assert shipped["mini_60db"].gates == ("end_to_end",)
+    assert shipped["mini_elementwise"].must_pass("conversion")
     published = [
         *("pow", "sqrt", "real_div", "l2_norm"),
         *("reduce_mean", "reduce_sum", "softmax", "matmul"),
