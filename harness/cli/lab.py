@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.atomic import write_text
-from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.cli.console import (
+    Json,
+    decibels,
+    json_text,
+    log,
+    out,
+    print_json,
+    print_table,
+    progress,
+)
 from harness.errors import ParityError
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import EXIT_CODES, Verdict
@@ -283,14 +291,4 @@ def sweep(
 
 def _write(target: Path | None, document: Mapping[str, Any]) -> None:
     if target is not None:
-        write_text(target, json_module.dumps(_plain(document), indent=1, allow_nan=False) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+        write_text(target, json_text(document) + "\n")

@@ -1,9 +1,9 @@
 """Gradients of several functions of a program's outputs with respect to every value in it.
 
-One walk forward and one back, operation by operation: what is alive at a few places is kept, the
-rest is computed again on the way back. A visitor sees each operation once, with its inputs, its
-outputs, and the gradients of all probes; then they are freed. So the memory in use is that of the
-places, of one stretch between two of them, and of the gradients that are alive.
+One walk forward and one back, operation by operation: what is alive at a few places is kept, and
+the last stretch; the rest is computed again on the way back. A visitor sees each operation once,
+with its inputs, its outputs, and the gradients of all probes; then they are freed. So the memory in
+use is that of the places, of one stretch between two of them, and of the gradients that are alive.
 
 A probe is a covector on the outputs: v in v . f(x). Its gradient at a value y is J_y^T v, where J_y
 is the derivative of the outputs with respect to y. Roundings aren't differentiated: run this on a
@@ -96,10 +96,12 @@ def walk_back(
     done, total = 0, len(schedule.steps)
     while stretches:
         stretch = stretches.pop()
-        values = dict(stretch.before) | dict(executable.constants)
-        with torch.no_grad():
-            for scheduled in stretch.steps:
-                _execute(executable, scheduled.step, values)
+        values = stretch.values
+        if not values:
+            values = dict(stretch.before) | dict(executable.constants)
+            with torch.no_grad():
+                for scheduled in stretch.steps:
+                    _execute(executable, scheduled.step, values)
         for scheduled in reversed(stretch.steps):
             _back(executable, scheduled.step, values, gradients, visit)
             done += 1
@@ -113,6 +115,7 @@ class _Stretch:
     steps: tuple[ScheduledStep, ...]
     before: Mapping[int, Tensor]
     after: Mapping[int, Tensor]
+    values: dict[int, Any]  # all that it made, of the last one; empty for those before it
 
 
 def _stretches(
@@ -122,22 +125,24 @@ def _stretches(
     kept: frozenset[int],
     limit_bytes: int,
 ) -> list[_Stretch]:
-    """Run forward, cut into stretches, and keep what is alive between them."""
+    """Run forward, cut into stretches, and keep what is alive between them, and the last whole."""
     stretches: list[_Stretch] = []
     values: dict[int, Any] = dict(given) | dict(executable.constants)
     before, chunk, size = dict(given), [], 0
+    dead: set[int] = set()
     for index, scheduled in enumerate(steps):
         _execute(executable, scheduled.step, values)
         chunk.append(scheduled)
         if scheduled.step.definition.effect is not Effect.VIEW:
             size += sum(_bytes(values[slot]) for slot in scheduled.step.outputs)
-        for slot in scheduled.free:
-            if slot not in kept:
-                del values[slot]
-        if size >= limit_bytes or index == len(steps) - 1:
-            after = {s: v for s, v in values.items() if s not in executable.constants}
-            stretches.append(_Stretch(tuple(chunk), before, after))
-            before, chunk, size = after, [], 0
+        dead.update(slot for slot in scheduled.free if slot not in kept)
+        last = index == len(steps) - 1
+        if size >= limit_bytes or last:
+            alive = {slot: v for slot, v in values.items() if slot not in dead}
+            after = {s: v for s, v in alive.items() if s not in executable.constants}
+            stretches.append(_Stretch(tuple(chunk), before, after, values if last else {}))
+            before, values, chunk, size = after, alive, [], 0
+            dead.clear()
     return stretches
 
 
