@@ -21,7 +21,14 @@ DEFAULT: Final = Profile(
     name="parity",
     engines=("torch", "mil"),
     subjects=("mini", "htdemucs_6s@seeded"),
-    recipes=("fp32", "mini_60db", "mini_elementwise", "fp16", "mixed"),
+    recipes=(
+        "fp32",
+        "mini_60db",
+        "mini_elementwise",
+        "htdemucs_6s_60db",
+        "fp16",
+        "mixed",
+    ),
     cases=MappingProxyType({"htdemucs_6s@seeded": ("noise", "quiet", "hot", "song")}),
     faults=True,
 )

@@ -133,6 +133,7 @@ def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> N
         "elementwise_fp32": False,
         "fp16": False,
         "fp32": True,
+        "htdemucs_6s_60db": True,
         "matrix_fp16": False,
         "mini_60db": True,
         "mini_elementwise": True,
