@@ -2,10 +2,12 @@
 
     parity convert htdemucs_6s@seeded --precision fp32 --out fp32.mlpackage
     python suites/bench/lab_time.py --package fp32.mlpackage --subject htdemucs_6s --device cuda \
-        --case song --case noise --min-snr 60 --out tuned
+        --case song --case noise --min-snr 60 --out tuned --unseen quiet --baselines
 
 Measures sensitivities of every operation in FP16, then tunes, and prints both times with what was
-found; ``--out tuned`` leaves ``tuned.toml`` and ``tuned.json``. It needs PyTorch, NumPy, SciPy,
+found; ``--out tuned`` leaves ``tuned.toml`` and ``tuned.json``. With ``--unseen`` the result is
+judged on cases that tuning did not see, with ``--baselines`` it is held against other ways to
+choose FP32 operations for the same goal. All are virtual runs. It needs PyTorch, NumPy, SciPy,
 safetensors, demucs, julius, einops, protobuf and the folder ``coremltools/proto``: nothing is
 converted, so it also runs where coremltools can't be installed. Confirm the recipe where it can:
 ``parity convert htdemucs_6s@seeded --precision tuned.toml``.
@@ -36,6 +38,7 @@ from harness.precision import (
     measure_sensitivity,
     tuned_recipe,
 )
+from harness.precision.baselines import baselines
 from harness.subjects.names import ARCHITECTURES
 
 Inputs = dict[str, torch.Tensor]
@@ -64,7 +67,8 @@ def main() -> None:
     goal = Goal(options.min_snr, options.rtol, options.atol, options.margin)
     goal = replace(goal, every_second=options.every_second)
     tuner = Tuner(lab, cases, goal, stems, probes=options.probes, report=partial(print, flush=True))
-    tuning = tuner.tune(rounds=options.rounds)
+    parts = tuner.parts()
+    tuning = tuner.tune(parts, rounds=options.rounds)
     tune_s = _now(device) - started
     print(f"tuning on {len(cases)} cases: {tune_s:.1f} s; {tuning.limit or 'reached'}")
     times = {"device": str(device), "sensitivity_s": sensitivity_s, "tune_s": tune_s}
@@ -76,6 +80,15 @@ def main() -> None:
             recipe = tuned_recipe(lab, tuning, name=name, subject=subject, cases=options.case)
             write_text(options.out.with_suffix(".toml"), recipe.to_toml())
     print(json.dumps(times))
+    if tuning.best is not None:
+        for name in options.unseen:
+            inputs = {name: _inputs(name, stems, device)}
+            trial = Tuner(lab, inputs, replace(goal, margin_db=0.0), stems).trial(tuning.best.fp32)
+            print(f"unseen {name}: {trial.describe(goal)}", flush=True)
+    if options.baselines:
+        unsafe = Tuner(lab, cases, replace(goal, margin_db=0.0), stems, probes=options.probes)
+        for name, rival in baselines(unsafe, parts).items():
+            print(f"{name}: {rival.describe(goal) if rival else 'never holds'}", flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -93,6 +106,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every-second", action="store_true")
     parser.add_argument("--probes", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--unseen", action="append", default=[], help="a case, repeatable")
+    parser.add_argument("--baselines", action="store_true", help="tune in other ways, too")
     parser.add_argument("--out", type=Path, help="where to leave NAME.toml and NAME.json")
     return parser.parse_args()
 
