@@ -13,7 +13,7 @@ FP16 everywhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,24 @@ class Parts:
             rounded = np.where(makers < 0, True, wide[makers]) & ~wide[readers]
             total = total + self.at_edges[rounded].sum(0)
         return total
+
+    def without_unknown(self) -> tuple[Parts, npt.NDArray[np.bool_]]:
+        """Return the parts that can be told, and a mask of the operations of those that can't.
+
+        The derivative of a root is infinite at an exact zero (the deviation of a constant signal).
+        A share that is not finite predicts nothing, so it counts as 0 and its operations have to
+        stay in FP32.
+        """
+        unknown: npt.NDArray[np.bool_] = ~np.isfinite(self.own).all(axis=1)
+        at_edges: npt.NDArray[np.bool_] = np.isfinite(self.at_edges).all(axis=1)
+        for (maker, reader), told in zip(self.edges, at_edges, strict=True):
+            if not told:
+                unknown[reader] = True
+                if maker >= 0:
+                    unknown[maker] = True
+        own = np.where(unknown[:, None], 0.0, self.own)
+        edges = np.where(at_edges[:, None], self.at_edges, 0.0)
+        return replace(self, own=own, at_edges=edges), unknown
 
     def scaled(self, factors: Array) -> Parts:
         """Return the same parts with each measure's error times its factor."""

@@ -42,7 +42,8 @@ class Search:
     """
 
     def __init__(self, tuner: Tuner, parts: Parts, rounds: int) -> None:
-        self._tuner, self._parts, self._rounds = tuner, parts, rounds
+        self._tuner, self._rounds = tuner, rounds
+        self._parts, self._unknown = parts.without_unknown()
         self._costs = trade_costs(tuner.lab.base.plan, parts, tuner.goal.cost)
         goal = tuner.goal
         bound = 10 ** (-(goal.min_snr_db + goal.margin_db) / 10)
@@ -59,7 +60,8 @@ class Search:
         for _ in range(self._rounds):
             corrected = self._parts.scaled(self._correction)
             known = len(self._trials)
-            trial = self._measure(cheapest(corrected, self._costs, self._bounds))
+            chosen = cheapest(corrected, self._costs, self._bounds, self._unknown)
+            trial = self._measure(chosen)
             if len(self._trials) == known or self._is_close(trial):
                 break
         if not any(trial.holds for trial in self._trials):
@@ -69,7 +71,7 @@ class Search:
     def _grow(self) -> None:
         """Add operations to the set that came closest until it holds."""
         best = max(range(len(self._trials)), key=lambda index: self._spare_db(self._trials[index]))
-        wide = self._sets[best]
+        wide = self._sets[best] | self._unknown
         self._measure(wide)  # so that the corrections are those of this set
         for step in range(1, self._rounds + 1):
             corrected = self._parts.scaled(self._correction)

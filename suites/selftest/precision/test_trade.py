@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,3 +70,17 @@ def test_one_operation_in_fp32_between_two_in_fp16_gains_only_its_constants() ->
     everything = parts.error(np.zeros(3, bool))[0]
     assert everything - parts.error(np.array([False, True, False]))[0] == pytest.approx(0.1)
     assert everything - parts.error(np.array([False, True, True]))[0] == pytest.approx(2.0)
+
+
+def test_what_no_derivative_tells_stays_in_fp32() -> None:
+    """A share of NaN (the root of an exact zero) once broke the cut for every other operation."""
+    known, costs = problem(1)
+    own, at_edges = known.own.copy(), known.at_edges.copy()
+    own[4], at_edges[known.edges.index((6, 7))] = np.nan, np.inf
+    told, unknown = replace(known, own=own, at_edges=at_edges).without_unknown()
+    assert np.flatnonzero(unknown).tolist() == [4, 6, 7]
+    assert np.isfinite(told.own).all()
+    assert np.isfinite(told.at_edges).all()
+    bounds = told.error(np.zeros(9, bool)) / 10
+    assert cheapest(told, costs, bounds, unknown)[unknown].all()
+    np.testing.assert_array_equal(known.without_unknown()[0].own, known.own)
