@@ -65,8 +65,8 @@ class Parts:
         A share that is not finite predicts nothing, so it counts as 0 and its operations have to
         stay in FP32.
         """
-        unknown: npt.NDArray[np.bool_] = ~np.isfinite(self.own).all(axis=1)
-        at_edges: npt.NDArray[np.bool_] = np.isfinite(self.at_edges).all(axis=1)
+        unknown = np.array(~np.isfinite(self.own).all(axis=1))
+        at_edges = np.array(np.isfinite(self.at_edges).all(axis=1))
         for (maker, reader), told in zip(self.edges, at_edges, strict=True):
             if not told:
                 unknown[reader] = True
