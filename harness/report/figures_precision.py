@@ -11,10 +11,11 @@ import math
 from markupsafe import Markup
 
 from harness.report.chart import Chart, Ticks, number, ticks
+from harness.report.curve import LIMIT_DB
 from harness.report.units import db
 from harness.report.view_errors import ErrorView
 from harness.report.view_lab import SensitivityView, TuningView
-from harness.report.view_operations import CLOSE_DB, LIMIT_DB, Series
+from harness.report.view_operations import CLOSE_DB, Series
 
 _DB_OF_BIT = 20 * math.log10(2)
 

@@ -25,10 +25,11 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator
 
+from harness.report.curve import LIMIT_DB
 from harness.report.text import printable
 from harness.report.units import db
 from harness.report.view_checks import LayerChecks
-from harness.report.view_network import LIMIT_DB, Panel, Point
+from harness.report.view_network import Panel, Point
 
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -51,19 +52,19 @@ _STAND_INS = {
     "fp32": "#080808",
     "other": "#090909",
 }
-_MARKS = (("other", "butt", 3.0), ("fp32", "round", 3.4), ("fp16", "projecting", 2.6))
+_MARKS = (("other", "butt", 5.7), ("fp32", "round", 6.5), ("fp16", "projecting", 4.9))
 """Precision, cap and width of its dots: circles and squares, so that colour is not needed."""
 
 
 def network_figure(panel: Panel, name: str) -> Markup:
-    """Draw the SNR after each operation in program order, FP16 and FP32 apart.
+    """Draw the SNR at each tap in program order, FP16 and FP32 apart.
 
     Args:
         panel: the points and the scale that they share with the other panels of their group.
         name: what the ids of this figure start with; unique within the page.
     """
     lowest = panel.worst
-    words = f"no {panel.noun} could be compared"
+    words = "no tap could be compared"
     if lowest is not None:
         words = f"lowest {db(lowest.snr_db)} at {lowest.op}"
     with mpl.rc_context(_SETTINGS):
@@ -71,7 +72,7 @@ def network_figure(panel: Panel, name: str) -> Markup:
             _network(panel),
             name,
             f"SNR along the network, recipe {panel.recipe}",
-            f"{len(panel.points)} {panel.noun}s in program order; {words}; {panel.below} of them "
+            f"{len(panel.points)} taps in program order; {words}; {panel.below} of them "
             f"at or below {LIMIT_DB:g} dB.",
         )
 
@@ -90,8 +91,7 @@ def headroom_figure(layers: Sequence[LayerChecks], name: str) -> Markup:
 
 
 def _network(panel: Panel) -> Figure:
-    taps = panel.noun == "tap"
-    figure, axes = _figure(400, 340 if taps else 300)
+    figure, axes = _figure(400, 340)
     low, high = panel.limits_db
     rail = high + 0.1 * (high - low)
     last = max((point.index for point in panel.points), default=1)
@@ -107,17 +107,12 @@ def _network(panel: Panel) -> Figure:
         heights = [
             rail if point.snr_db == math.inf else max(point.snr_db or 0.0, low) for point in mine
         ]
-        grown = 1.9 if taps else 1.0  # a few dozen points have room
-        _dots(axes, [point.index for point in mine], heights, precision, cap, grown * width)
+        _dots(axes, [point.index for point in mine], heights, precision, cap, width)
     places, labels = _ticks(low, high, rail, wide=False)
     axes.set_yticks(places, labels)
-    if taps:
-        named = _named(panel.points)
-        labels = [point.op.removeprefix("crosstransformer.") for point in named]
-        axes.set_xticks([point.index for point in named], labels, rotation=90, fontsize=11)
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_xlabel("operation, in program order")
+    named = _named(panel.points)
+    labels = [point.op.removeprefix("crosstransformer.") for point in named]
+    axes.set_xticks([point.index for point in named], labels, rotation=90, fontsize=11)
     axes.set_ylabel("SNR, dB")
     return figure
 

@@ -19,13 +19,13 @@ from markupsafe import Markup
 
 from harness.atomic import write_text
 from harness.report import text, units
+from harness.report.curve import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.figures import FIGURES
 from harness.report.junit import junit_xml
 from harness.report.plots import headroom_figure, network_figure
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
 from harness.report.view_faults import OUTCOMES
-from harness.report.view_network import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_network import NetworkGroup, Panel
 from harness.report.view_quality import SCORES
 from harness.report.view_recipes import RECIPE_GATES
@@ -77,9 +77,6 @@ def render_page(page: Page) -> str:
             network_limit_db=NETWORK_LIMIT_DB,
             recipe_gates=RECIPE_GATES,
             fault_outcomes=OUTCOMES,
-            points_are_taps=any(
-                panel.noun == "tap" for group in page.networks for panel in group.panels
-            ),
             stem_limit_db=STEM_LIMIT_DB,
             quality_limit_db=GATES["quality"].at_most,
             quality_scores=[name for _, name in SCORES],

@@ -11,12 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.report.curve import LIMIT_DB, Curve, Stage, common_scale, stages, with_ratio
 from harness.report.reading import Row, as_number, rows, sequence, text, unique
-from harness.verdicts import GATES, Run
+from harness.verdicts import Run
 from harness.verdicts.artefacts import VERSION
 
-LIMIT_DB = GATES["conversion"].min_snr_db or 0.0
-"""The line that is drawn through every panel."""
 FP16_MAX = 65504.0
 CLOSE_DB = 6.0206
 """Headroom under which a signal twice as loud overflows."""
@@ -46,15 +45,6 @@ class Point:
         if self.peak is None or math.isnan(self.peak):
             return None
         return 20 * math.log10(FP16_MAX / self.peak) if self.peak > 0 else math.inf
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A run of operations of one part of the network: places ``start`` to ``stop``, exclusive."""
-
-    name: str
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,7 @@ METRICS: tuple[tuple[str, bool], ...] = (
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(Curve[Point]):
     """One recipe along the network.
 
     Attributes:
@@ -121,22 +111,7 @@ class Series:
     @property
     def drawn(self) -> tuple[Point, ...]:
         """The points with a ratio."""
-        return tuple(p for p in self.points if p.snr_db is not None and not math.isnan(p.snr_db))
-
-    @property
-    def below(self) -> int:
-        """How many operations are not above the gate."""
-        return sum(not (point.snr_db or 0.0) > LIMIT_DB for point in self.drawn)
-
-    @property
-    def worst(self) -> Point | None:
-        """The operation with the lowest ratio."""
-        return min(self.drawn, key=lambda point: point.snr_db or 0.0, default=None)
-
-    @property
-    def last(self) -> Point | None:
-        """The last operation with a ratio."""
-        return self.drawn[-1] if self.drawn else None
+        return with_ratio(self.points)
 
     @property
     def loudest(self) -> Point | None:
@@ -150,7 +125,7 @@ def operation_series(run: Run) -> tuple[Series, ...]:
     items = [row for row in rows(run, "operations") if as_number(row.get("version")) == VERSION]
     found = [(row, _points(row)) for row in items]
     limits = {
-        key: _limits([p.snr_db for row, points in found if _group(row) == key for p in points])
+        key: common_scale([p.snr_db for row, points in found if _group(row) == key for p in points])
         for key in dict.fromkeys(_group(row) for row in items)
     }
     return tuple(_series(row, points, limits[_group(row)]) for row, points in found)
@@ -207,15 +182,8 @@ def _words(row: Row, key: str, vocabulary: str) -> list[str]:
     ]
 
 
-def _limits(values: Sequence[float | None]) -> tuple[float, float]:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    low = min([*known, LIMIT_DB - 10.0])
-    high = max([*known, LIMIT_DB + 20.0])
-    return max(-20.0, 10.0 * math.floor(low / 10.0)), 10.0 * math.ceil(high / 10.0)
-
-
 def _series(row: Row, points: tuple[Point, ...], limits: tuple[float, float]) -> Series:
-    drawn = [p for p in points if p.snr_db is not None and not math.isnan(p.snr_db)]
+    drawn = with_ratio(points)
     return Series(
         subject=text(row, "subject"),
         case=text(row, "case"),
@@ -225,7 +193,7 @@ def _series(row: Row, points: tuple[Point, ...], limits: tuple[float, float]) ->
         points=points,
         unknown=len(points) - len(drawn),
         limits_db=limits,
-        stages=_stages(points),
+        stages=stages((point.place, point.module) for point in points),
         first_below=next((p for p in drawn if not (p.snr_db or 0.0) > LIMIT_DB), None),
         drops=_drops(drawn),
         types=_table(points, lambda point: point.type),
@@ -243,25 +211,6 @@ def part_of(module: str) -> str:
     parts = module.split(".")
     size = 3 if len(parts) > 2 and parts[1].startswith("layers") else 2
     return ".".join(parts[:size])
-
-
-def _stage_of(point: Point) -> str:
-    names = {"tencoder": "encoder", "tdecoder": "decoder", "freq_emb": "encoder"}
-    first = point.module.split(".")[0]
-    if first.startswith(("crosstransformer", "channel_")):
-        return "transformer"
-    return names.get(first, first)
-
-
-def _stages(points: Sequence[Point]) -> tuple[Stage, ...]:
-    found: list[Stage] = []
-    for point in points:
-        name = _stage_of(point)
-        if found and name in (found[-1].name, ""):
-            found[-1] = Stage(found[-1].name, found[-1].start, point.place + 1)
-        elif name:
-            found.append(Stage(name, point.place, point.place + 1))
-    return tuple(found)
 
 
 def _drops(points: Sequence[Point]) -> tuple[tuple[Point, float], ...]:

@@ -14,6 +14,9 @@ from harness.report import units
 from harness.report.view import build_page
 from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
 
+ALONG = [math.inf, 80.0, 79.0, 95.0, 70.0, None, 69.5]
+"""SNR along a program; one place has no ratio."""
+
 
 def outcome(
     snr_db: float = 70.0, headroom_db: float | None = 10.0, ratio: float | None = 0.5
@@ -237,18 +240,29 @@ def test_a_score_that_is_not_a_number_is_no_small_change(run: Run) -> None:
 
 
 def test_drops_are_where_the_ratio_reaches_a_new_low(run: Run) -> None:
-    values = [math.inf, 80.0, 79.0, 95.0, 70.0, None, 69.5]
+    row = {
+        "version": 1,
+        "operation": [f"op{index}" for index in range(len(ALONG))],
+        "precision": ["fp16"] * len(ALONG),
+        "snr_db": ALONG,
+    }
+    (series,) = build_page(replace(run, artefacts={"operations": [row]})).operations
+    assert [(point.operation, fell) for point, fell in series.drops] == [
+        ("op4", 9.0), ("op2", 1.0), ("op6", 0.5)
+    ]  # fmt: skip
+    assert (series.unknown, series.below) == (1, 0)
+
+
+def test_taps_without_a_ratio_are_counted_and_not_drawn(run: Run) -> None:
     points = [
-        {"index": index, "op": f"op{index}", "snr_db": snr, "precision": "fp16"}
-        for index, snr in enumerate(values)
+        {"index": index, "op": f"tap{index}", "snr_db": snr, "precision": "fp16"}
+        for index, snr in enumerate(ALONG)
     ]
     row = {"subject": "s", "case": "c", "recipe": "r", "points": points}
     (group,) = build_page(replace(run, artefacts={"error_along_network": [row]})).networks
     panel = group.panels[0]
-    assert [(drop.point.op, drop.fell_db) for drop in panel.drops] == [
-        ("op4", 9.0), ("op2", 1.0), ("op6", 0.5)
-    ]  # fmt: skip
     assert (panel.exact, panel.unknown, panel.below) == (1, 1, 0)
+    assert [point.op for point in panel.drawn] == ["tap0", "tap1", "tap2", "tap3", "tap4", "tap6"]
 
 
 def test_recipes_stand_in_one_order_everywhere(run: Run) -> None:
