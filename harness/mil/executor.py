@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 
 from harness.errors import ExecutionError
+from harness.mil.arena import Arena, Spare
 from harness.mil.assignment import Assignment, assignment
 from harness.mil.constants import ReadArray, read_literal
 from harness.mil.numerics import Format, Numerics
@@ -52,6 +53,7 @@ class Executable:
         device: where tensors live.
         constants: carrier tensor of each constant slot.
         blocks: executables of the blocks of those steps that have any.
+        spare: memory that the last run has left.
     """
 
     plan: Plan
@@ -59,6 +61,7 @@ class Executable:
     device: torch.device
     constants: Mapping[int, torch.Tensor]
     blocks: Mapping[Step, tuple[Executable, ...]]
+    spare: Spare = field(default_factory=Spare)
 
     @classmethod
     def of(
@@ -110,26 +113,34 @@ class Executable:
 
     def _run(self, schedule: Schedule, inputs: Mapping[int, Value], run: _Run) -> dict[int, Value]:
         values: list[Any] = [None] * len(self.plan.types)
-        parked: dict[int | None, torch.UntypedStorage] = {}
+        arena = self._arena(schedule)
         for slot, value in (*self.constants.items(), *inputs.items()):
             values[slot] = value
-        for scheduled in schedule.steps:
+        for index, scheduled in enumerate(schedule.steps):
             step = scheduled.step
             if scheduled.overwrite is not None:
                 out = values[scheduled.overwrite]
             else:
-                out = self._claimed(step, parked.pop(scheduled.claims, None))
+                out = None if arena is None else arena.tensor(index)
             results = self._call(scheduled, values, out, run)
             for slot, value in zip(step.outputs, results, strict=True):
                 values[slot] = value
             if run.observe is not None and all(isinstance(r, torch.Tensor) for r in results):
                 run.observe(step.operation, results)
-            for slot, name in scheduled.parks:
-                parked[name] = values[slot].untyped_storage()
             for slot in scheduled.free:
                 values[slot] = None
             del results, out
+        if arena is not None:
+            self.spare.leave(schedule, arena)
         return {slot: values[slot] for slot in schedule.kept}
+
+    def _arena(self, schedule: Schedule) -> Arena | None:
+        if self.device.type != "cpu":  # elsewhere PyTorch's allocator keeps memory of any size
+            return None
+        with allocating("what lives at once in a run"):
+            return self.spare.take(schedule) or Arena(
+                schedule.lifetimes, lambda declared: self.numerics.format(declared.dtype).carrier
+            )
 
     def call(self, step: Step, values: Values, numerics: Numerics | None = None) -> tuple[Any, ...]:
         """Return what one step without blocks makes of ``values``: in carrier types, rounded.
@@ -148,19 +159,6 @@ class Executable:
             None, assignment(self.numerics, None if numerics is None else lambda _: numerics)
         )
         return self._call(ScheduledStep(step, None, ()), values, None, run)
-
-    def _claimed(self, step: Step, storage: torch.UntypedStorage | None) -> torch.Tensor | None:
-        """Return parked memory as a tensor for the step's result; ``None`` if it can't hold it."""
-        declared = step.types[0] if step.types else None
-        if storage is None or not isinstance(declared, TensorType) or declared.shape is None:
-            return None
-        carrier = self.numerics.format(declared.dtype).carrier
-        # A view that had to be copied may be smaller than the memory that was planned with.
-        if storage.nbytes() < declared.count * carrier.itemsize:
-            return None
-        shape = [size for size in declared.shape if size is not None]
-        whole = torch.empty(0, dtype=carrier, device=self.device).set_(storage)
-        return whole[: declared.count].view(shape)
 
     def _call(
         self,

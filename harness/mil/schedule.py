@@ -17,7 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.mil.buffers import Buffers, Lifetime, park_buffers
+from harness.mil.arena import Lifetime
 from harness.mil.ops.registry import Effect
 from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
@@ -27,26 +27,24 @@ from harness.mil.types import TensorType
 class ScheduledStep:
     """A step, the operand slot that it may overwrite, and the slots that are dead after it.
 
-    ``parks`` names those of them whose memory waits for a later result, and for which; ``claims``
-    is the name under which this step finds such memory. ``blocks`` are the schedules of its blocks.
-    ``sole`` says that nothing but the result of a view is alive in the memory that it shares.
+    ``blocks`` are the schedules of its blocks. ``sole`` says that nothing but the result of a view
+    is alive in the memory that it shares.
     """
 
     step: Step
     overwrite: int | None
     free: tuple[int, ...]
     blocks: tuple[Schedule, ...] = ()
-    parks: tuple[tuple[int, int], ...] = ()
-    claims: int | None = None
     sole: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The steps of one run."""
+    """The steps of one run, and how long their large results are needed."""
 
     steps: tuple[ScheduledStep, ...]
     kept: frozenset[int]
+    lifetimes: tuple[Lifetime, ...] = ()
 
 
 def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedule:
@@ -70,7 +68,6 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
     overwrites = {
         i: _overwritable(plan, s, i, groups) if reuse else None for i, s in enumerate(live)
     }
-    buffers = _buffers(plan, live, overwrites, groups) if reuse else Buffers()
     return Schedule(
         steps=tuple(
             ScheduledStep(
@@ -78,13 +75,12 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
                 overwrite=overwrites[index],
                 free=tuple(frees[index]),
                 blocks=_block_schedules(step, reuse=reuse),
-                parks=tuple(buffers.parks.get(index, ())),
-                claims=index if index in buffers.claims else None,
                 sole=reuse and groups.holds_only_results(step, index),
             )
             for index, step in enumerate(live)
         ),
         kept=frozenset(kept),
+        lifetimes=_lifetimes(plan, live, overwrites, groups) if reuse else (),
     )
 
 
@@ -163,9 +159,8 @@ class _MemoryGroups:
             if isinstance(type_, TensorType) and type_.is_static:
                 self._counts[self.root(slot)] = max(self.count(slot), type_.count)
         self._end: dict[int, int] = {}
-        self._last: dict[int, int] = {}
-        for slot, index in sorted(last_use.items(), key=lambda item: item[1]):
-            self._end[self.root(slot)], self._last[self.root(slot)] = index, slot
+        for slot, index in last_use.items():
+            self._end[self.root(slot)] = max(self._end.get(self.root(slot), -1), index)
 
     def root(self, slot: int) -> int:
         while slot in self._root:
@@ -180,13 +175,10 @@ class _MemoryGroups:
         """Return the number of elements of the largest value in the memory of ``slot``."""
         return self._counts.get(self.root(slot), 0)
 
-    def end(self, slot: int) -> tuple[int, int] | None:
-        """Return after which step the memory of ``slot`` is dead, and the last value in it.
-
-        ``None`` if it outlives the run.
-        """
+    def end(self, slot: int) -> int | None:
+        """Return after which step the memory of ``slot`` is dead; ``None``: it outlives the run."""
         root = self.root(slot)
-        return None if root in self._protected else (self._end[root], self._last[root])
+        return None if root in self._protected else self._end[root]
 
     def holds_only_results(self, step: Step, index: int) -> bool:
         """Whether all that is alive after a view, in the memory that it shares, is its results."""
@@ -196,8 +188,8 @@ class _MemoryGroups:
         return root not in self._protected and self._ends_before[index] <= index
 
     def is_dead_after(self, slot: int, index: int) -> bool:
-        root = self.root(slot)
-        return root not in self._protected and self._end[root] <= index
+        end = self.end(slot)
+        return end is not None and end <= index
 
 
 def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> int | None:
@@ -216,22 +208,31 @@ def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> 
     return None
 
 
-def _buffers(
+def _lifetimes(
     plan: Plan, live: list[Step], overwrites: dict[int, int | None], groups: _MemoryGroups
-) -> Buffers:
-    makers: dict[int, list[tuple[int, int]]] = {}
+) -> tuple[Lifetime, ...]:
+    """Return the lifetimes of the results that can be written into memory of their own."""
+    makers: dict[int, list[int]] = {}
     for index, step in enumerate(live):
         if not step.definition.effect.shares_memory:
             for slot in step.outputs:
-                makers.setdefault(groups.root(slot), []).append((index, slot))
-    overwritten = {groups.root(slot) for slot in overwrites.values() if slot is not None}
-    lifetimes = []
-    for root, ((first, slot), *others) in makers.items():
-        declared = plan.types[slot]
-        if others or not isinstance(declared, TensorType) or not declared.is_static:
+                makers.setdefault(groups.root(slot), []).append(index)
+    over: dict[int, int | None] = {}  # by memory, the end of what is written over it
+    found = []
+    for index, step in reversed(list(enumerate(live))):
+        if step.definition.effect.shares_memory or len(step.outputs) != 1:
             continue
-        last, value = groups.end(slot) or (len(live), None)
-        # Two results of one operation may lie in one memory.
-        free = root not in overwritten and len(live[first].outputs) == 1
-        lifetimes.append(Lifetime(declared, first, last, value if free else None))
-    return park_buffers(live, {i for i, s in overwrites.items() if s is not None}, lifetimes)
+        root, declared = groups.root(step.outputs[0]), step.types[0]
+        end = groups.end(root) if len(makers[root]) == 1 else None
+        if end is not None and root in over:
+            later = over[root]
+            end = None if later is None else max(end, later)
+        overwritten = overwrites[index]
+        if overwritten is not None:
+            over[groups.root(overwritten)] = end
+            continue
+        if not step.definition.takes_out or end is None:
+            continue
+        if isinstance(declared, TensorType) and declared.is_static:
+            found.append(Lifetime(index, declared, end))
+    return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import weakref
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 
 from harness import mil
 from harness.errors import ExecutionError, ParityError
-from harness.mil import buffers
+from harness.mil import arena
+from harness.mil.arena import Layout, Lifetime
 from harness.mil.ops import registry
 from harness.mil.ops.registry import Effect, definition
 from harness.mil.schedule import build_schedule
+from harness.mil.types import DataType, TensorType
 
 SHAPE = (4, 6)
 UNARY = ("square", "tanh", "relu", "identity", "reverse", "abs")
@@ -71,7 +74,7 @@ step = st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(0, 30), st.in
 def test_reuse_changes_nothing(make_package, choices, data):
     """The same program with reuse off is the oracle; inputs, constants and taps must survive."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(buffers, "_SMALLEST", 1)
+        patch.setattr(arena, "_SMALLEST", 1)
         compare_with_reuse_off(mil.load(make_package(random_program(choices), x=SHAPE)), data)
 
 
@@ -133,30 +136,96 @@ def test_a_dead_value_is_rounded_where_it_is(make_package):
     assert all(torch.equal(value, x.exp().t()) for value in y.values())
 
 
+def shrinking(mb, x):
+    """Large values that are dead soon, among views of them."""
+    for _ in range(6):
+        row = mb.reshape(x=mb.square(x=x), shape=[1, 64])
+        x = mb.mul(x=row, y=mb.exp(x=mb.reshape(x=x, shape=[64, 1])))
+        x = mb.reduce_mean(x=mb.reshape(x=x, shape=[64, 8, 8]), axes=[0])
+    return x
+
+
 def test_memory_of_dead_values_is_written_again(make_package, monkeypatch):
-    """Without it each large result of a model costs page faults; with it no more is held."""
-    monkeypatch.setattr(buffers, "_SMALLEST", 1)
+    """Without it each large result of a model costs page faults, in every run."""
+    monkeypatch.setattr(arena, "_SMALLEST", 1)
+    model = mil.load(make_package(shrinking, x=(8, 8)))
+    x = 0.1 * torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+    expected = model.run({"x": x}, differentiable=True)
+    seen: list[list[int]] = []
+    for _ in range(3):
+        memory: list[int] = []
+        y = model.run(
+            {"x": x}, observe=lambda _, o, m=memory: m.append(o[0].untyped_storage().data_ptr())
+        )
+        assert all(torch.equal(y[name], expected[name]) for name in y)
+        seen.append(memory)
+    large = [step.type == "mul" for step in model.operations]
+    places = [{m for m, wide in zip(memory, large, strict=True) if wide} for memory in seen]
+    assert len(set(seen[0])) < len(seen[0]) / 2
+    assert places[0] == places[1] == places[2], "the second run has to find the memory of the first"
+
+
+def test_results_stay_when_their_model_runs_again(make_package, monkeypatch):
+    """A caller who keeps a result must not see it change in the next run."""
+    monkeypatch.setattr(arena, "_SMALLEST", 1)
 
     def body(mb, x):
-        for _ in range(6):
-            row = mb.reshape(x=mb.square(x=x), shape=[1, 64])
-            x = mb.mul(x=row, y=mb.exp(x=mb.reshape(x=x, shape=[64, 1])))
-            x = mb.reduce_mean(x=mb.reshape(x=x, shape=[64, 8, 8]), axes=[0])
-        return x
+        first = mb.mul(x=mb.exp(x=x), y=x)
+        return [mb.add(x=first, y=1.0), mb.transpose(x=mb.sin(x=first), perm=[1, 0])]
 
     model = mil.load(make_package(body, x=(8, 8)))
-    schedule = model._schedule(frozenset({model.plan.slots[model.outputs[0].name]}), reuse=True)
-    claims = [step for step in schedule.steps if step.claims is not None]
-    parked = {name for step in schedule.steps for _, name in step.parks}
-    assert len(claims) >= 5
-    assert parked == {step.claims for step in claims}, "memory is parked that nobody comes for"
+    x = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+    kept = model.run({"x": x}, taps="all")
+    copies = {name: tensor.clone() for name, tensor in kept.items()}
+    outputs = model.run({"x": x})
+    outputs_then = {name: tensor.clone() for name, tensor in outputs.items()}
+    for factor in (2, 3):
+        model.run({"x": factor * x})
+        model.run({"x": factor * x}, taps="all")
+    assert all(torch.equal(kept[name], copies[name]) for name in kept)
+    assert all(torch.equal(outputs[name], outputs_then[name]) for name in outputs)
+
+
+def test_two_runs_at_the_same_time_do_not_share_memory(make_package, monkeypatch):
+    """A run that starts inside another one, here by its observer, has memory of its own."""
+    monkeypatch.setattr(arena, "_SMALLEST", 1)
+    model = mil.load(make_package(shrinking, x=(8, 8)))
     x = 0.1 * torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
-    seen = []
-    y = model.run({"x": x}, observe=lambda _, o: seen.append(o[0].untyped_storage().data_ptr()))
-    assert len(set(seen)) < len(seen) / 2
-    expected = model.run({"x": x}, differentiable=True)
-    assert all(torch.isfinite(y[name]).all() for name in y)
-    assert all(torch.equal(y[name], expected[name]) for name in y)
+    expected = model.run({"x": x})
+    inner = model.run({"x": 2 * x})
+    found = []
+
+    def disturb(operation, values):
+        if operation.type == "exp":
+            found.append(model.run({"x": 2 * x}))
+
+    outer = model.run({"x": x}, observe=disturb)
+    assert len(found) == 6
+    assert all(torch.equal(outer[name], expected[name]) for name in expected)
+    assert all(torch.equal(run[name], inner[name]) for run in found for name in inner)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.integers(0, 12), st.integers(1, 400)),
+        max_size=30,
+        unique_by=lambda item: item[0],
+    )
+)
+def test_values_that_live_together_do_not_overlap(items):
+    """If this fails, one operation silently writes over the operand of another."""
+    lives = [
+        Lifetime(first, TensorType(DataType.FLOAT32, (count,)), first + length)
+        for first, length, count in items
+    ]
+    layout = Layout.of(lives, lambda _: torch.float32)
+    assert set(layout.places) == {life.step for life in lives}
+    for step in range(45):
+        alive = [life for life in lives if life.step <= step <= life.last]
+        ends = [(layout.places[life.step], 4 * life.type.count) for life in alive]
+        taken = sorted((start, start + size) for start, size in ends)
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(taken))
+        assert all(start % 64 == 0 and stop <= layout.size for start, stop in taken)
 
 
 def test_intermediates_are_freed(make_package):

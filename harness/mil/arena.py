@@ -1,0 +1,121 @@
+"""One piece of memory for the large results of a run, each at a place of its own.
+
+Fresh memory costs about 2 ns an element in page faults, more than most arithmetic on it, and the
+memory of a large result goes back to the operating system as soon as it is dead. So results get
+places in an arena that is planned beforehand, from declared shapes and lifetimes, and that stays
+for the next run. Places are given by size, each the lowest that is free for as long as it is
+needed: "Greedy by Size for Offset Calculation" of Pisarchyk and Lee, 2020 (arXiv:2001.03288).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from harness.mil.types import TensorType
+
+Carrier: TypeAlias = Callable[[TensorType], torch.dtype]
+"""In which PyTorch type values of a declared type are carried."""
+_SMALLEST = 1 << 18  # elements; PyTorch's allocator keeps smaller memory itself
+_ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """The memory of one result and of all that is written over it.
+
+    Attributes:
+        step: index of the step that makes the result.
+        type: of the result; its shape is known.
+        last: index of the last step that reads what lies there.
+    """
+
+    step: int
+    type: TensorType
+    last: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where results lie: ``places`` has the first byte, by the index of the step."""
+
+    places: Mapping[int, int]
+    size: int
+
+    @classmethod
+    def of(
+        cls, lifetimes: Sequence[Lifetime], dtype: Callable[[TensorType], torch.dtype]
+    ) -> Layout:
+        """Give each lifetime a place."""
+        sizes = [_aligned(life.type.count * dtype(life.type).itemsize) for life in lifetimes]
+        placed: list[tuple[int, int, Lifetime]] = []  # first byte, byte after the last
+        for size, life in sorted(zip(sizes, lifetimes, strict=True), key=lambda pair: -pair[0]):
+            neighbours = [
+                (start, stop)
+                for start, stop, other in placed
+                if other.step <= life.last and life.step <= other.last
+            ]
+            start = _lowest_gap(neighbours, size)
+            placed.append((start, start + size, life))
+        return cls(
+            {life.step: start for start, _, life in placed},
+            max((stop for _, stop, _ in placed), default=0),
+        )
+
+
+class Arena:
+    """Memory for one run at a time."""
+
+    def __init__(self, lifetimes: Sequence[Lifetime], dtype: Carrier) -> None:
+        large = [life for life in lifetimes if life.type.count >= _SMALLEST]
+        self._layout = Layout.of(large, dtype)
+        self._types = {life.step: (life.type, dtype(life.type)) for life in large}
+        # NumPy asks for huge pages where the system has them to give.
+        self._memory = np.empty(self._layout.size, dtype=np.uint8)
+
+    def tensor(self, step: int) -> torch.Tensor | None:
+        """Return memory for the result of a step, ``None`` if it has no place here."""
+        start = self._layout.places.get(step)
+        if start is None:
+            return None
+        declared, dtype = self._types[step]
+        # A storage of its own: who shares memory with whom is told by where storages begin.
+        whole = torch.frombuffer(self._memory, dtype=dtype, count=declared.count, offset=start)
+        return whole.view([size for size in declared.shape or () if size is not None])
+
+
+class Spare:
+    """The arena that the last run has left for the next one of the same schedule.
+
+    A run takes it away, so that another one at the same time finds none and makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[object, Arena] = {}
+
+    def take(self, schedule: object) -> Arena | None:
+        """Return the arena that was left by a run of ``schedule``, if that was the last one."""
+        return self._left.pop(schedule, None)
+
+    def leave(self, schedule: object, arena: Arena) -> None:
+        """Keep ``arena`` instead of any other."""
+        self._left = {schedule: arena}
+
+
+def _aligned(size: int) -> int:
+    return math.ceil(size / _ALIGNMENT) * _ALIGNMENT
+
+
+def _lowest_gap(taken: list[tuple[int, int]], size: int) -> int:
+    """Return the first byte of the smallest gap that ``size`` bytes fit into, or of the end."""
+    best, width, end = None, math.inf, 0
+    for start, stop in sorted(taken):
+        if size <= start - end < width:
+            best, width = end, start - end
+        end = max(end, stop)
+    return end if best is None else best
