@@ -21,7 +21,7 @@ from harness.mil.types import TensorType
 
 Carrier: TypeAlias = Callable[[TensorType], torch.dtype]
 """In which PyTorch type values of a declared type are carried."""
-_SMALLEST = 1 << 18  # elements; PyTorch's allocator keeps smaller memory itself
+_SMALLEST = 1 << 16  # elements; smaller memory stays with the allocator
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
