@@ -24,7 +24,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from harness.errors import ParityError
-from harness.faults.clean_process import CleanRun, make_input, observe
+from harness.faults.clean_process import CleanRun, make_input
+from harness.golden.builder import observe_segment
 from harness.origin import provenance
 from harness.subjects import load_subject
 from harness.verdicts import Verdict
@@ -192,7 +193,7 @@ def run_clean(
 
 def _store_golden(folder: Path, subject: str, seed: int) -> Path:
     path = folder / f"{seed}.safetensors"
-    tensors = observe(load_subject(subject), make_input(seed)[1])
+    tensors = observe_segment(load_subject(subject), make_input(seed)[1], taps=True)
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
     return path
 

@@ -36,11 +36,12 @@ from harness.audio import (
 )
 from harness.conversion import tap_operations
 from harness.engines import Candidate, open_engine
-from harness.subjects import Subject, load_subject, run_original
+from harness.golden.builder import observe_segment
+from harness.subjects import Subject, load_subject
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import make_song
 from harness.verdicts import Check, Verdict, compare, gate
-from harness.workbench import inner_taps, stem_checks, stems_of
+from harness.workbench import inner_taps, stem_checks, stems_of, tensor_label
 from harness.workbench.bench import BRANCHES
 
 _SIGNALS: Final = ("noise", "quiet", "hot", "antiphase")
@@ -80,18 +81,6 @@ def make_input(seed: int) -> tuple[str, np.ndarray]:
     return f"{kind} {seed}", make_signal(kind, SEGMENT_LENGTH, seed=seed)[np.newaxis]
 
 
-def observe(subject: Subject, audio: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the original makes of ``audio`` here: spectrogram, outputs, stems and taps."""
-    taps = inner_taps(subject.name)
-    original = run_original(subject.models[0], torch.from_numpy(audio), taps=taps)
-    tensors = {f"tap {name}": tensor.numpy() for name, tensor in original.taps.items()}
-    tensors |= {"freq": original.freq.numpy(), "time": original.time.numpy()}
-    return tensors | {
-        "stems": original.stems[0].numpy(),
-        "spectrogram": original.spectrogram.numpy(),
-    }
-
-
 class Evaluator:
     """A subject and a sound package of it.
 
@@ -99,7 +88,7 @@ class Evaluator:
         subject: the model.
         package: its FP32 package, with a sidecar.
         environment: name of this process's environment.
-        stored: what `observe` returned in another process, by seed.
+        stored: what `observe_segment` returned in another process, by seed.
     """
 
     def __init__(
@@ -118,7 +107,7 @@ class Evaluator:
     def run(self, seed: int) -> CleanRun:
         """Evaluate every check on the input of a seed."""
         name, audio = make_input(seed)
-        here = observe(self._subject, audio)
+        here = observe_segment(self._subject, audio, taps=True)
         made = self._execute(here, audio)
         checks = [
             *_stft(audio, here["spectrogram"]),
@@ -147,7 +136,7 @@ class Evaluator:
             value = made[location.output]
             if location.permutation is not None:
                 value = np.ascontiguousarray(np.transpose(value, location.permutation))
-            values[f"tap {tap}"] = value
+            values[f"tap.{tap}"] = value
         return values
 
     def _surgery(self, here: Mapping[str, np.ndarray], audio: np.ndarray) -> Iterator[Check]:
@@ -156,7 +145,8 @@ class Evaluator:
         for name in BRANCHES:
             yield _check("surgery", "surgery", name, here[name], values[name], {})
         for tap in self._taps:
-            yield _check("surgery", "surgery", f"tap {tap}", here[f"tap {tap}"], values[tap], {})
+            expected = here[f"tap.{tap}"]
+            yield _check("surgery", "surgery", f"tap.{tap}", expected, values[tap], {})
         yield _check("surgery", "surgery", "stems", here["stems"], stems_of(values), {})
 
     def _package_checks(
@@ -190,7 +180,7 @@ def _check(
     labels: Mapping[str, str],
 ) -> Check:
     outcome = compare(expected, actual, gate(bounds))
-    return Check(layer, {"tensor": tensor, **labels}, True, gate(bounds), outcome)
+    return Check(layer, {"tensor": tensor_label(tensor), **labels}, True, gate(bounds), outcome)
 
 
 def _summary(environment: str, input: str, checks: list[Check], digest: str) -> CleanRun:

@@ -59,7 +59,7 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
         if case.is_file:
             tensors = {"audio": audio, "stems": _separate_file(subject, audio)}
         else:
-            tensors = {"audio": audio} | _run_models(subject, case, audio)
+            tensors = {"audio": audio} | _run_models(subject, audio, taps=case.taps)
     if true_stems is not None:
         tensors["true_stems"] = true_stems
     return tensors
@@ -96,7 +96,7 @@ def _stems_of(stems: Array, sources: tuple[str, ...]) -> Array:
     return result.astype(np.float32)
 
 
-def observe_segment(subject: Subject, case: Case, audio: Array) -> dict[str, npt.NDArray[Any]]:
+def observe_segment(subject: Subject, audio: Array, *, taps: bool) -> dict[str, npt.NDArray[Any]]:
     """Run the original on ``audio`` [1, 2, n] here and now; a golden's tensors but the signals.
 
     What is compared bit by bit, or nearly, must be compared within one process: the order in which
@@ -106,16 +106,16 @@ def observe_segment(subject: Subject, case: Case, audio: Array) -> dict[str, npt
         ParityError: ``audio`` is not exactly one segment of this subject.
     """
     with _deterministic():
-        return _run_models(subject, case, audio)
+        return _run_models(subject, audio, taps=taps)
 
 
-def _run_models(subject: Subject, case: Case, audio: Array) -> dict[str, npt.NDArray[Any]]:
+def _run_models(subject: Subject, audio: Array, *, taps: bool) -> dict[str, npt.NDArray[Any]]:
     mix = torch.from_numpy(audio)
     tensors: dict[str, npt.NDArray[Any]] = {}
     weights = torch.tensor(subject.bag_weights)[:, :, None, None]
     stems = torch.zeros(())
     for index, model in enumerate(subject.models):
-        outputs = run_original(model, mix, taps=None if case.taps else ())
+        outputs = run_original(model, mix, taps=None if taps else ())
         prefix = f"model.{index}." if len(subject.models) > 1 else ""
         # The models of a bag share their STFT.
         tensors["spectrogram"] = outputs.spectrogram.numpy()

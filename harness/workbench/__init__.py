@@ -4,7 +4,13 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 `open_separator` turns audio into stems.
 """
 
-from harness.workbench.bench import Prediction, Workbench, describe_package, inner_taps
+from harness.workbench.bench import (
+    Prediction,
+    Workbench,
+    describe_package,
+    inner_taps,
+    tensor_label,
+)
 from harness.workbench.check import check_package, judge_weights, paperwork_checks, stem_checks
 from harness.workbench.expected import beside_prediction_db, worst_tap_beside_prediction
 from harness.workbench.quality import StemQuality, stem_qualities
@@ -33,5 +39,6 @@ __all__ = [
     "stem_qualities",
     "stems_of",
     "subject_sources",
+    "tensor_label",
     "worst_tap_beside_prediction",
 ]

@@ -47,6 +47,11 @@ BRANCHES: Final = ("freq", "time")
 
 
 @lru_cache
+def tensor_label(name: str) -> str:
+    """Return how checks call a golden's tensor: ``tap.encoder.0`` is the tap ``encoder.0``."""
+    return name.replace("tap.", "tap ", 1)
+
+
 def inner_taps(subject: str) -> tuple[str, ...]:
     """Return the names of a subject's taps but the outputs, without making any weights."""
     architecture = ARCHITECTURES[parse_subject_name(subject).architecture]
@@ -140,7 +145,7 @@ class Workbench:
     def _original(self, subject: str, case: str) -> Mapping[str, np.ndarray]:
         """Execute the original on a golden's signal, in this process; tensors by golden name."""
         audio = self.golden(subject, case).require()["audio"]
-        return observe_segment(self.subject(subject), self.goldens.cases[case], audio)
+        return observe_segment(self.subject(subject), audio, taps=self.goldens.cases[case].taps)
 
     def inputs_here(self, subject: str, case: str) -> dict[str, np.ndarray]:
         """Return the network's inputs as the original made them in this process."""

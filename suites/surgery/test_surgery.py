@@ -12,7 +12,7 @@ import pytest
 
 from harness.golden import Golden
 from harness.pytest_plugin import Recorder
-from harness.workbench import Workbench
+from harness.workbench import Workbench, tensor_label
 
 pytestmark = pytest.mark.layer("surgery")
 
@@ -51,5 +51,6 @@ def test_golden_is_what_the_original_computes_here(
     parity: Recorder, bench: Workbench, golden: Golden, subject: str, case: str
 ) -> None:
     for tensor, actual in bench.original(subject, case).items():
-        labels = {"subject": subject, "case": case, "engine": "torch", "tensor": tensor}
+        label = tensor_label(tensor)
+        labels = {"subject": subject, "case": case, "engine": "torch", "tensor": label}
         parity.compare(golden[tensor], actual, "golden_here", **labels)

@@ -22,6 +22,14 @@ def compared(
     return Finding(layer, gate_name, what, outcome, digest(actual))
 
 
+def judged(layer: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Pass on ``findings``; what can't be executed is a finding of ``layer``, too."""
+    try:
+        yield from findings
+    except (ParityError, RuntimeError) as error:  # PyTorch refuses shapes by RuntimeError
+        yield refused(layer, "execution", ParityError(str(error)))
+
+
 def refused(layer: str, rule: str, error: ParityError) -> Finding:
     """Return the finding of a candidate that could not even be executed, or was refused."""
     reason = f"{type(error).__name__}: {error}"

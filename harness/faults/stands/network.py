@@ -6,10 +6,9 @@ import copy
 from collections.abc import Iterator
 
 from harness.engines.torch_engine import TorchSession
-from harness.errors import ParityError
 from harness.faults.judging import Finding
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared, refused
+from harness.faults.stands.common import compared, judged
 from harness.subjects import FullHybridHTDemucs, extract_inner_model
 from harness.workbench import Workbench, inner_taps, stems_of
 from harness.workbench.bench import BRANCHES
@@ -27,11 +26,7 @@ class NetworkStand:
 
     def trial(self, fault: Fault) -> Iterator[Finding]:
         """Judge the network with the bug."""
-        network = fault.inject(self._network())
-        try:
-            yield from self._judge(fault, network)
-        except (ParityError, RuntimeError) as error:  # PyTorch refuses shapes by RuntimeError
-            yield refused("surgery", "execution", ParityError(str(error)))
+        return judged("surgery", self._judge(fault, fault.inject(self._network())))
 
     def _network(self) -> FullHybridHTDemucs:
         return extract_inner_model(copy.deepcopy(self._bench.subject(self._subject).model))

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from demucs.htdemucs import HTDemucs
 
-from harness.errors import ParityError
 from harness.faults.judging import Finding
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared, refused
+from harness.faults.stands.common import compared, judged
 from harness.golden.builder import observe_segment
-from harness.workbench import Workbench
+from harness.workbench import Workbench, tensor_label
 
 
 class OriginalStand:
@@ -32,11 +31,7 @@ class OriginalStand:
 
     def trial(self, fault: Fault) -> Iterator[Finding]:
         """Judge the changed original."""
-        model = fault.inject(self._model())
-        try:
-            yield from self._judge(fault, model)
-        except (ParityError, RuntimeError) as error:  # PyTorch refuses shapes by RuntimeError
-            yield refused("surgery", "execution", ParityError(str(error)))
+        return judged("surgery", self._judge(fault, fault.inject(self._model())))
 
     def _model(self) -> HTDemucs:
         return copy.deepcopy(self._bench.subject(self._subject).model)
@@ -44,6 +39,6 @@ class OriginalStand:
     def _judge(self, fault: Fault, model: HTDemucs) -> Iterator[Finding]:
         golden = self._bench.golden(self._subject, fault.case).require()
         subject = replace(self._bench.subject(self._subject), models=(model,))
-        case = self._bench.goldens.cases[fault.case]
-        for name, actual in observe_segment(subject, case, golden["audio"]).items():
-            yield compared("surgery", "golden_here", name, golden[name], actual)
+        taps = self._bench.goldens.cases[fault.case].taps
+        for name, actual in observe_segment(subject, golden["audio"], taps=taps).items():
+            yield compared("surgery", "golden_here", tensor_label(name), golden[name], actual)
