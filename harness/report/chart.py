@@ -17,8 +17,14 @@ from harness.report.text import printable, shorten
 
 Ticks = Sequence[tuple[float, str]]
 WIDTH = 400.0
-MARKS = {"fp16": ("square", 2.6), "fp32": ("round", 3.2), "other": ("butt", 3.0)}
-"""Precision -> cap and width of its dots: squares and circles, so that colour is not needed."""
+MARKS = {
+    "fp16": ("square", 2.6),
+    "fp32": ("round", 3.2),
+    "other": ("butt", 3.0),
+    "pass": ("round", 3.6),
+    "fail": ("square", 3.6),
+}
+"""Colour -> cap and width of its dots: squares and circles, so that colour is not needed."""
 
 
 class Chart:
@@ -55,8 +61,10 @@ class Chart:
         """Return where ``value`` is on the vertical axis, in pixels."""
         return _place(value, self._y, self._bottom, self._top)
 
-    def axes(self, x: Ticks, y: Ticks, x_name: str = "", y_name: str = "") -> None:
-        """Draw grid lines with their labels, and what the axes are."""
+    def axes(
+        self, x: Ticks, y: Ticks, x_name: str = "", y_name: str = "", *, turned: bool = False
+    ) -> None:
+        """Draw grid lines with labels, those of ``x`` upright if ``turned``; name the axes."""
         for value, label in y:
             height = self.up(value)
             self._parts.append(
@@ -66,7 +74,10 @@ class Chart:
         for value, label in x:
             place = self.across(value)
             self._parts.append(f'<path class="grid" d="M{_n(place)} {_n(self._bottom)}v4"/>')
-            self._text(place, self._bottom + 16, label, "middle")
+            if turned:
+                self._text(place + 4, self._bottom + 9, label, "end", turned=True)
+            else:
+                self._text(place, self._bottom + 16, label, "middle")
         middle = (self._left + self._right) / 2
         self._text(middle, self._height - 5, x_name, "middle", "muted")
         self._text(4, self._top - 6, y_name, "start", "muted")
@@ -193,9 +204,12 @@ class Chart:
             f"{''.join(self._parts)}</svg>"
         )
 
-    def _text(self, x: float, y: float, words: str, anchor: str, style: str = "") -> None:
+    def _text(
+        self, x: float, y: float, words: str, anchor: str, style: str = "", *, turned: bool = False
+    ) -> None:
         if words:
             kind = f' class="{style}"' if style else ""
+            kind += f' transform="rotate(-90 {_n(x)} {_n(y)})"' if turned else ""
             self._parts.append(
                 f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}"{kind}>'
                 f"{escape(printable(words))}</text>"

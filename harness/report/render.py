@@ -21,8 +21,8 @@ from harness.atomic import write_text
 from harness.report import text, units
 from harness.report.curve import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.figures import FIGURES
+from harness.report.figures_run import headroom_figure, taps_figure
 from harness.report.junit import junit_xml
-from harness.report.plots import headroom_figure, network_figure
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
 from harness.report.view_faults import OUTCOMES
@@ -177,7 +177,7 @@ def _networks(
     drawn = []
     for place, group in enumerate(groups):
         panels = [
-            (panel, network_figure(panel, f"network-{place}-{index}") if panel.points else None)
+            (panel, taps_figure(panel, f"network-{place}-{index}") if panel.points else None)
             for index, panel in enumerate(group.panels)
         ]
         drawn.append((group, panels))

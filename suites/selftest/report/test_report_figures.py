@@ -69,7 +69,9 @@ def test_every_figure_has_a_name_and_says_how_to_read_it(html: str) -> None:
         assert re.search(r"<desc id=[^>]*>[^<]+\.</desc>", figure)
         assert not re.search(r"#[0-9a-f]{6}\b", figure), "a fixed colour fails in the dark"
         assert "nan" not in re.sub(r'"data:[^"]*"', "", figure).lower()
-    blocks = re.findall(r"<figure>\s*<svg class=\"plot chart\".*?</figure>", html, flags=re.DOTALL)
+    blocks = re.findall(
+        r"<figure[^>]*>\s*<svg class=\"plot chart\".*?</figure>", html, flags=re.DOTALL
+    )
     assert len(blocks) == len(figures)
     assert all("How to read it:" in block for block in blocks)
 

@@ -281,7 +281,7 @@ def test_damaged_artefacts_take_nothing_else_with_them(run: Run) -> None:
     html = render(replace(run, artefacts=damaged))
     text = Page(html).text
     assert verdict_of(html) == "pass"
-    assert "Not evaluated: no operation could be compared." in text
+    assert "Not evaluated: no tap could be compared." in text
     assert "the package was not audited" in text
     assert "not drawn here: future" in text
 
