@@ -51,7 +51,7 @@ class Executable:
         plan: what to run.
         numerics: how values are carried and rounded.
         device: where tensors live.
-        constants: carrier tensor of each constant slot.
+        constants: carrier tensor of each constant slot, and of what is expanded from them.
         blocks: executables of the blocks of those steps that have any.
         spare: memory that the last run has left.
     """
@@ -79,7 +79,10 @@ class Executable:
             for step in plan.steps
             if step.blocks
         }
-        return cls(plan, numerics, device, constants, blocks)
+        found = cls(plan, numerics, device, constants, blocks)
+        for step in plan.expansions:
+            constants.update(zip(step.outputs, found.call(step, constants), strict=True))
+        return found
 
     @property
     def memory(self) -> Iterator[int]:

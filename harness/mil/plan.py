@@ -12,8 +12,9 @@ outside is captured: the operation then counts as reading it, so that it lives l
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class Plan:
         captures: slots that hold values of the enclosing plan, with their slots there.
         constants: slots that hold constants which are passed as tensors.
         outputs: names that the function or block returns.
+        expansions: those steps that decompress constants; once is enough.
     """
 
     function: Function
@@ -119,6 +121,12 @@ class Plan:
     captures: Mapping[int, int]
     constants: Mapping[int, Constant]
     outputs: tuple[str, ...]
+    expansions: tuple[Step, ...]
+
+    @cached_property
+    def fixed(self) -> frozenset[int]:
+        """Slots whose values are the same in every run: constants, and what is made of them."""
+        return frozenset(self.constants).union(*(step.outputs for step in self.expansions))
 
 
 def build_plan(function: Function, read: ReadArray) -> Plan:
@@ -150,7 +158,17 @@ def _plan_block(builder: _Builder, inputs: tuple[Variable, ...], owner: str) -> 
         captures=builder.captures,
         constants=builder.tensors,
         outputs=block.outputs,
+        expansions=_expansions(steps, builder.tensors),
     )
+
+
+def _expansions(steps: Sequence[Step], constants: Collection[int]) -> tuple[Step, ...]:
+    found, known = [], set(constants)
+    for step in steps:
+        if step.operation.type.startswith("constexpr_") and known.issuperset(step.reads):
+            found.append(step)
+            known.update(step.outputs)
+    return tuple(found)
 
 
 @dataclass

@@ -63,7 +63,7 @@ def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedul
     groups = _MemoryGroups(plan, live, kept, last_use)
     frees: list[list[int]] = [[] for _ in live]
     for slot, index in last_use.items():
-        if slot not in kept and slot not in plan.constants:
+        if slot not in kept and slot not in plan.fixed:
             frees[index].append(slot)
     overwrites = {
         i: _overwritable(plan, s, i, groups) if reuse else None for i, s in enumerate(live)
@@ -105,7 +105,7 @@ def _without_reuse(plan: Plan) -> tuple[tuple[ScheduledStep, ...], dict[int, int
     last_use |= {plan.slots[name]: len(plan.steps) for name in plan.outputs}
     steps = []
     for index, step in enumerate(plan.steps):
-        touched = {*step.reads, *step.outputs} - plan.constants.keys()
+        touched = {*step.reads, *step.outputs} - plan.fixed
         dead = tuple(slot for slot in touched if last_use.get(slot, -1) <= index)
         blocks = _block_schedules(step, reuse=False)
         steps.append(ScheduledStep(step, overwrite=None, free=dead, blocks=blocks))
@@ -123,7 +123,7 @@ def _live_steps(plan: Plan, kept: Collection[int]) -> list[Step]:
     wanted = set(kept)
     live = []
     for step in reversed(plan.steps):
-        if step.writes or wanted.intersection(step.outputs):
+        if step.writes or wanted.intersection(step.outputs) - plan.fixed:
             live.append(step)
             wanted.update(step.reads)
     return live[::-1]
@@ -142,7 +142,7 @@ class _MemoryGroups:
             reads = step.reads[:1] if step.definition.effect is Effect.VIEW else step.reads
             for slot in (*reads, *step.outputs):
                 self._join(slot, step.reads[0])
-        foreign = (*plan.constants, *plan.inputs.values(), *plan.captures)
+        foreign = (*plan.fixed, *plan.inputs.values(), *plan.captures)
         self._protected = {self.root(slot) for slot in (*kept, *foreign)}
         # Last use of the values that each group has so far, step by step.
         self._ends_before: dict[int, int] = {}

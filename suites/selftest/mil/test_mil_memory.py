@@ -318,3 +318,30 @@ def test_reuse_needs_a_parameter_out():
 
     with pytest.raises(ParityError, match="can't reuse without a parameter out"):
         registry.operation("new_operation", reuse=("x",))(function)
+
+
+def test_compressed_weights_are_expanded_once(make_package):
+    """Else every prediction pays for it again; a caller's copy of them must not be the model's."""
+
+    def body(mb, x):
+        packed = mb.constexpr_affine_dequantize(
+            quantized_data=np.arange(-4, 4, dtype=np.int8).reshape(2, 4),
+            zero_point=np.int8(1),
+            scale=np.float32(0.25),
+            axis=np.int32(0),
+            name="weights",
+        )
+        return mb.matmul(x=x, y=packed)
+
+    model = mil.load(make_package(body, x=(3, 2)))
+    x = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32)
+    ran: list[str] = []
+    first = model.predict({"x": x}, taps=["weights"], observe=lambda o, _: ran.append(o.type))
+    assert ran == ["matmul"]
+    expected = (np.arange(-4, 4).reshape(2, 4) - 1) * 0.25
+    np.testing.assert_array_equal(first["weights"], expected)
+    first["weights"][:] = np.nan
+    again = model.predict({"x": x})
+    for name, array in again.items():
+        np.testing.assert_allclose(array, x @ expected, rtol=1e-6)
+        np.testing.assert_array_equal(array, first[name])
