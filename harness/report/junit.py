@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from harness.report.text import printable
-from harness.report.view import Banner, Page
+from harness.report.view import Page
+from harness.report.view_banner import Banner
 from harness.verdicts import LAYERS, Check, Run, Verdict, Waiver
 
 _PROPERTIES = ("headroom_db", "tolerance_ratio")

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from harness.report.text import listing, markdown
 from harness.report.units import count, db, headroom, seconds
-from harness.report.view import Banner, Page
+from harness.report.view import Page
+from harness.report.view_banner import Banner
 from harness.report.view_recipes import RECIPE_GATES, RecipeGate, RecipeView
 
 LIMIT_BYTES = 64_000
