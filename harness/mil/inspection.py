@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from harness.mil.assignment import OperationNumerics
-from harness.mil.executor import address
+from harness.mil.bound import address
 from harness.mil.model import Model, Taps
 from harness.mil.numerics import Numerics, get_numerics
 from harness.mil.numerics.rounding import Rounding

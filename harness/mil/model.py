@@ -17,8 +17,9 @@ import torch
 
 from harness.errors import ContractError, PackageError, UnknownNameError
 from harness.mil.assignment import OperationNumerics, assignment
+from harness.mil.bound import address
 from harness.mil.description import Described, Description
-from harness.mil.executor import Executable, Observer, address
+from harness.mil.executor import Executable, Observer
 from harness.mil.features import Feature, check_names
 from harness.mil.numerics import Numerics, get_numerics
 from harness.mil.package import Package, open_package
@@ -311,6 +312,8 @@ class Model:
             UnknownNameError: a name or pattern matches nothing.
             ContractError: it matches nothing but values inside blocks.
         """
+        if not taps:
+            return []
         known = [
             variable.name
             for operation in self.operations

@@ -36,6 +36,19 @@ class Format:
     within: Callable[[], AbstractContextManager[object]] | None = None
     flush: bool = False
 
+    def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
+        """Return ``tensor`` as a value of this element type: carried and rounded.
+
+        Args:
+            tensor: a result in any PyTorch type.
+            writable: whether the memory of ``tensor`` may be written.
+        """
+        if tensor.dtype is not self.carrier:
+            tensor, writable = tensor.to(self.carrier), True
+        if self.round is not None:
+            tensor, writable = self.round(tensor, writable), True
+        return flush_subnormals(tensor, writable) if self.flush else tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Numerics:
@@ -64,19 +77,8 @@ class Numerics:
         }
 
     def store(self, tensor: torch.Tensor, dtype: DataType, *, writable: bool) -> torch.Tensor:
-        """Return ``tensor`` as a value of the declared type ``dtype``: carried and rounded.
-
-        Args:
-            tensor: a result in any PyTorch type.
-            dtype: the declared element type.
-            writable: whether the memory of ``tensor`` may be written.
-        """
-        form = self.format(dtype)
-        if tensor.dtype is not form.carrier:
-            tensor, writable = tensor.to(form.carrier), True
-        if form.round is not None:
-            tensor, writable = form.round(tensor, writable), True
-        return flush_subnormals(tensor, writable) if form.flush else tensor
+        """Return ``tensor`` as a value of the declared type ``dtype``; see `Format.store`."""
+        return self.format(dtype).store(tensor, writable=writable)
 
     def from_numpy(self, array: np.ndarray, dtype: DataType) -> torch.Tensor:
         """Return an array of type ``dtype.numpy`` as a carrier tensor; it may share memory."""

@@ -28,12 +28,12 @@ def round_to_float16(tensor: torch.Tensor, writable: bool) -> torch.Tensor:
         return rounded
     if not writable:
         return _through_half(tensor)
-    flat = _flat(tensor)
+    size = _CHUNK.get(tensor.device.type, tensor.numel())
+    flat = None if tensor.numel() <= size else _flat(tensor)
     if flat is None:
         return tensor.copy_(tensor.half())
-    size = min(flat.numel(), _CHUNK.get(tensor.device.type, flat.numel()))
     buffer = torch.empty(size, dtype=torch.float16, device=tensor.device)
-    for chunk in flat.split(size) if size else ():
+    for chunk in flat.split(size):
         half = buffer[: chunk.numel()]
         half.copy_(chunk)
         chunk.copy_(half)
