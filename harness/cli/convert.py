@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(
         "convert",
-        epilog="Example: parity convert htdemucs_6s@seeded --precision fp32 --out 6s.mlpackage",
+        epilog="Examples: parity convert htdemucs_6s@seeded --precision fp32 --out 6s.mlpackage; "
+        "parity convert mini --precision int8 --out mini.mlpackage",
     )(convert)
     app.command("audit", epilog="Example: parity audit 6s.mlpackage --precision mixed")(audit)
 

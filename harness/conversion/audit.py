@@ -8,7 +8,7 @@ operations make and read. An operation differs from its recipe when
 - it should run in FP32, and reads a value or a constant that is narrower;
 - it rounds to FP16 what is only read as FP32 again, unless an FP16 operation stood between and
   conversion took it out; or it widens a weight that was stored in FP16;
-- it decompresses a weight (``constexpr_*``), which no recipe asks for.
+- its weights are stored in another way than the recipe says, or something else is compressed.
 
 Casts follow from the precision of the operations around them, so a recipe says nothing about them.
 
@@ -27,9 +27,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.conversion.precision_map import FunctionView, precision_map, views
+from harness.conversion.precision_map import FunctionView, StoredWeight, precision_map, views
 from harness.conversion.recipes import Operation as Described
-from harness.conversion.recipes import Precision, PrecisionRecipe, RuleCount, count_rules
+from harness.conversion.recipes import (
+    Precision,
+    PrecisionRecipe,
+    RuleCount,
+    Weights,
+    count_rules,
+)
 from harness.conversion.sidecar import Sidecar, opened, read_sidecar
 from harness.conversion.survey import base_name, base_value
 from harness.mil import DataType, Model
@@ -73,6 +79,7 @@ class Audit:
         verdict: ``pass`` only if every operation was compared and none differs.
         reason: one sentence for the verdict.
         compared: number of operations that were compared.
+        compressed: number of those whose weights are stored as anything but floats.
         differences: what differs.
         unevaluated: names of operations of which the recipe's word isn't known.
         rules: what each rule matched in the package.
@@ -88,6 +95,7 @@ class Audit:
     unevaluated: tuple[str, ...]
     rules: tuple[RuleCount, ...]
     precision_map: Mapping[str, Mapping[str, int]]
+    compressed: int = 0
 
     def at(self, package: Path) -> Audit:
         """Return the same audit for a package that was moved."""
@@ -107,17 +115,27 @@ def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe
     differences: list[Difference] = []
     unevaluated: list[str] = []
     unexplained: list[str] = []
+    compressed = 0
     for view in views(package):
         for operation in view.operations:
             module = modules.get(operation.outputs[0].name) if operation.outputs else None
-            expected = None
+            expected: Precision | None = None
+            weights: Weights | None = None
+            stored: tuple[StoredWeight, ...] = ()
             if view.has_precision(operation):
+                stored = view.weights(operation)
                 name = base_name(operation.name, [variable.name for variable in operation.outputs])
-                described.append(Described(operation.type, name, module))
+                has_weights = any(weight.compressible for weight in stored)
+                described.append(Described(operation.type, name, module, has_weights))
                 expected = recipe.decide(described[-1])
-                if expected is None:
+                weights = recipe.decide_weights(described[-1])
+                if expected is None or weights is None:
                     unevaluated.append(operation.name)
-            disagreements = [*_disagreements(operation, expected, view)]
+                compressed += any(weight.storage != "float" for weight in stored)
+            disagreements = [
+                *_disagreements(operation, expected, view),
+                *_stored_otherwise(stored, weights),
+            ]
             if view.is_round_trip(operation):
                 explained = _is_explained(operation, recipe, sidecar)
                 if explained is None:
@@ -131,6 +149,8 @@ def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe
     rules = count_rules(recipe, described)
     compared = len(described) - len(unevaluated)
     verdict, reason = _verdict(compared, differences, unevaluated, unexplained, rules)
+    if verdict == "pass" and compressed:
+        reason += f", {compressed} of them with compressed weights"
     return Audit(
         package=package.path,
         recipe=recipe.name,
@@ -141,6 +161,7 @@ def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe
         unevaluated=tuple(unevaluated + unexplained),
         rules=rules,
         precision_map=precision_map(package),
+        compressed=compressed,
     )
 
 
@@ -148,8 +169,8 @@ def _disagreements(
     operation: Operation, expected: Precision | None, view: FunctionView
 ) -> Iterator[tuple[str, str]]:
     """Yield what was expected and what was found, wherever ``operation`` is not as it should be."""
-    if operation.type.startswith("constexpr_"):
-        yield "weights stored as they are", f"weights compressed for {operation.type}"
+    if operation.type.startswith("constexpr_") and not view.only_feeds_operations(operation):
+        yield "weights of an operation", f"something else compressed for {operation.type}"
     if view.widens_constant(operation):
         yield "a constant stored in fp32", "one stored in fp16 and widened"
     if expected is None:
@@ -161,6 +182,16 @@ def _disagreements(
         for parameter, dtype in view.floating_inputs(operation):
             if dtype.bits < DataType.FLOAT32.bits:
                 yield f"fp32 for its input {parameter}", str(dtype)
+
+
+def _stored_otherwise(
+    stored: Sequence[StoredWeight], weights: Weights | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the weights of an operation that are not stored as the recipe says, if it is known."""
+    for weight in stored:
+        wanted = weights if weight.compressible else "float"
+        if wanted is not None and weight.storage != wanted:
+            yield f"{wanted} weights as its input {weight.parameter}", f"{weight.storage} ones"
 
 
 def _is_explained(cast: Operation, recipe: PrecisionRecipe, sidecar: Sidecar | None) -> bool | None:

@@ -21,6 +21,7 @@ import numpy as np
 from harness._coremltools import import_coremltools
 from harness.atomic import atomic_folder
 from harness.conversion.audit import Audit, audit_package
+from harness.conversion.compression import compressed_pipeline
 from harness.conversion.contract import check_contract
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, RuleCount
@@ -152,6 +153,11 @@ def _convert(
     targets = [name for name, value in ct.target.__members__.items() if value >= ct.target.iOS15]
     if target not in targets:
         raise UnknownNameError("deployment target", target, targets)
+    if recipe.compresses and ct.target[target] < ct.target.iOS16:
+        raise RecipeError(
+            f"precision recipe {recipe.name!r} compresses weights, which programs for {target} "
+            "can't hold; take iOS16 or a later deployment target"
+        )
 
     reads: dict[str, tuple[str, ...]] = {}
 
@@ -161,6 +167,9 @@ def _convert(
             reads[operation.name] = _reads(operation)
         selector.check()
 
+    pipeline = surveyed_pipeline(survey)
+    if recipe.compresses:
+        pipeline = compressed_pipeline(pipeline, selector.weights)
     if recipe.is_uniform and recipe.default == "fp32":
         precision = ct.precision.FLOAT32
     else:
@@ -178,7 +187,7 @@ def _convert(
             ],
             minimum_deployment_target=ct.target[target],
             compute_precision=precision,
-            pass_pipeline=surveyed_pipeline(survey),
+            pass_pipeline=pipeline,
             convert_to="mlprogram",
             skip_model_load=True,
         )
@@ -224,7 +233,7 @@ def _nodes(model: Any, tree: ModuleTree) -> tuple[list[Node], list[str]]:
             outputs=tuple((value.name, tuple(value.shape)) for value in operation.outputs),
         )
         for operation in function.operations
-        if operation.op_type != "const"
+        if operation.op_type != "const" and not operation.op_type.startswith("constexpr_")
     ]
     return nodes, [value.name for value in function.outputs]
 

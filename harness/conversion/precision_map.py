@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from harness.conversion.compression import is_compressible, storage_of
 from harness.conversion.selector import UNDECIDED_TYPES
 from harness.conversion.sidecar import opened
 from harness.mil import DataType, Model
+from harness.mil.constants import ReadArray
 from harness.mil.package import Package
 from harness.mil.program import Binding, Function, Operation, walk
 from harness.mil.types import TensorType, ValueType
@@ -32,23 +35,48 @@ def precision_map(package: str | Path | Package | Model) -> dict[str, dict[str, 
 
 def views(package: Package) -> list[FunctionView]:
     """Return a view of each function of ``package``."""
-    return [FunctionView(function) for function in package.program.functions.values()]
+    read = package.constants.array
+    return [FunctionView(function, read) for function in package.program.functions.values()]
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """A constant of an operation that is compressed, or could be.
+
+    Attributes:
+        parameter: as which it is read.
+        storage: how it is stored: as recipes call it, or in words where none has it so.
+        compressible: whether a recipe has a say in it.
+    """
+
+    parameter: str
+    storage: str
+    compressible: bool
 
 
 class FunctionView:
     """A function of a program, with what is declared of its values.
 
+    Args:
+        function: of the program.
+        read: returns the array of a constant.
+
     Attributes:
         operations: all but constants, in program order.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, read: ReadArray) -> None:
         everything = list(walk(function.block))
         self.operations = tuple(op for op in everything if op.type != "const")
-        self._dtypes = {variable.name: _dtype(variable.type) for variable in function.inputs} | {
-            variable.name: _dtype(variable.type) for op in everything for variable in op.outputs
+        self._types = {variable.name: variable.type for variable in function.inputs} | {
+            variable.name: variable.type for op in everything for variable in op.outputs
         }
         self._constants = {v.name for op in everything if op.type == "const" for v in op.outputs}
+        self._compressed = {
+            op.outputs[0].name: storage_of(op, read)
+            for op in everything
+            if op.type.startswith("constexpr_") and op.outputs
+        }
         self._returned = set(function.block.outputs)
         self._readers: dict[str, list[Operation]] = {}
         for operation in self.operations:
@@ -75,6 +103,23 @@ class FunctionView:
             for dtype in _floating(self._read(binding) for binding in bindings)
         )
 
+    def weights(self, operation: Operation) -> tuple[StoredWeight, ...]:
+        """Return the weights that ``operation`` reads, and other constants that are compressed."""
+        found = (
+            self._stored(parameter, binding)
+            for parameter, bindings in operation.inputs.items()
+            for binding in bindings
+        )
+        return tuple(weight for weight in found if weight is not None)
+
+    def only_feeds_operations(self, operation: Operation) -> bool:
+        """Whether all that reads the value of ``operation`` is operations with a precision."""
+        name = operation.outputs[0].name
+        readers = self._readers.get(name, [])
+        return (
+            name not in self._returned and bool(readers) and all(map(self.has_precision, readers))
+        )
+
     def is_round_trip(self, operation: Operation) -> bool:
         """Whether ``operation`` is a cast to FP16 of which only the same value in FP32 is read."""
         if operation.type != "cast" or operation.dtype is not DataType.FLOAT16:
@@ -95,13 +140,21 @@ class FunctionView:
             operation.type == "cast"
             and operation.dtype is DataType.FLOAT32
             and any(
-                name in self._constants and self._dtypes[name] is DataType.FLOAT16
+                name in self._constants and _dtype(self._types[name]) is DataType.FLOAT16
                 for name in operation.input_names
             )
         )
 
+    def _stored(self, parameter: str, binding: Binding) -> StoredWeight | None:
+        held = self._types[binding] if isinstance(binding, str) else binding.type
+        if isinstance(binding, str) and binding in self._compressed:
+            return StoredWeight(parameter, self._compressed[binding], is_compressible(held))
+        if isinstance(binding, str) and binding not in self._constants:
+            return None
+        return StoredWeight(parameter, "float", True) if is_compressible(held) else None
+
     def _read(self, binding: Binding) -> DataType | None:
-        return self._dtypes[binding] if isinstance(binding, str) else _dtype(binding.type)
+        return _dtype(self._types[binding] if isinstance(binding, str) else binding.type)
 
 
 def _floating(dtypes: Iterator[DataType | None]) -> tuple[DataType, ...]:

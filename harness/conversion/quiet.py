@@ -26,11 +26,16 @@ def quiet_coremltools() -> Iterator[list[str]]:
     import_coremltools()
     from coremltools.converters.mil.frontend.torch import ops
     from coremltools.converters.mil.mil.passes import pass_pipeline
+    from coremltools.optimize.coreml import _quantization_passes as compression
 
     collector = _Collector()
     logger = logging.getLogger("coremltools")
     propagate = logger.propagate
-    bars = (ops, "_tqdm", ops._tqdm), (pass_pipeline, "tqdm", pass_pipeline.tqdm)
+    bars = (
+        (ops, "_tqdm", ops._tqdm),
+        (pass_pipeline, "tqdm", pass_pipeline.tqdm),
+        (compression, "tqdm", compression.tqdm),
+    )
     logger.addHandler(collector)
     logger.propagate = False
     for module, name, bar in bars:  # coremltools has no option for this

@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from harness.conversion.compression import has_weights
 from harness.conversion.recipes import (
     Operation,
     PrecisionRecipe,
     RuleCount,
+    Weights,
     check_every_pattern_matched,
     count_rules,
 )
 from harness.conversion.scopes import module_scopes
+from harness.conversion.survey import base_name
 from harness.errors import RecipeError
 
 UNDECIDED_TYPES = frozenset({"const", "cast"})
@@ -53,16 +56,36 @@ class PrecisionSelector:
             return False
         seen = self._seen.get(operation.name)
         if seen is None:
-            seen = Operation(operation.op_type, operation.name, self._module_path(operation))
+            seen = self._described(operation, operation.name)
             self._seen[operation.name] = seen
         precision = self.recipe.decide(seen)
         if precision is None:
-            raise RecipeError(
-                f"precision recipe {self.recipe.name!r} has a rule by module, and the module of "
-                f"operation {seen.name!r} ({seen.type}) can't be told from its scopes "
-                f"{list(module_scopes(operation))}"
-            )
+            raise self._untold(seen, operation)
         return precision == "fp16"
+
+    def weights(self, operation: Any) -> Weights:
+        """Return how the recipe wants the weights of ``operation`` stored, at any later stage.
+
+        Raises:
+            RecipeError: a rule asks for the module path of an operation that has none.
+        """
+        name = base_name(operation.name, [value.name for value in operation.outputs])
+        described = self._described(operation, name)
+        decision = self.recipe.decide_weights(described)
+        if decision is None:
+            raise self._untold(described, operation)
+        return decision
+
+    def _described(self, operation: Any, name: str) -> Operation:
+        module = self._module_path(operation)
+        return Operation(operation.op_type, name, module, has_weights(operation))
+
+    def _untold(self, described: Operation, operation: Any) -> RecipeError:
+        return RecipeError(
+            f"precision recipe {self.recipe.name!r} has a rule by module, and the module of "
+            f"operation {described.name!r} ({described.type}) can't be told from its scopes "
+            f"{list(module_scopes(operation))}"
+        )
 
     @property
     def operations(self) -> tuple[Operation, ...]:

@@ -4,7 +4,7 @@ A package that was converted from other weights, or with two heads exchanged in 
 that was dropped or one flipped bit, computes something, and may come within any gate of a ratio.
 So every tensor of the model is looked up where its module's operations read it, and compared with
 no tolerance: with the float32 values where the constant is FP32, with their rounding where it is
-FP16.
+FP16, and with what a compressed one must be (`harness.conversion.packed`).
 
 What an operation reads belongs to the PyTorch module that it was made from, and is its weight (it
 multiplies) or its bias (it is added). Layout may differ, the order of the numbers may not:
@@ -30,6 +30,7 @@ import numpy.typing as npt
 from demucs.htdemucs import HTDemucs
 from torch import Tensor
 
+from harness.conversion.packed import PackedWeight, equal_packed, packed_weights
 from harness.conversion.sidecar import opened, read_sidecar
 from harness.mil import Model
 from harness.mil.package import Package
@@ -59,6 +60,15 @@ _ROLES: Final[Mapping[tuple[str, str], Role]] = {
 _NEUTRAL: Final[Mapping[Role, float]] = {"weight": 1.0, "bias": 0.0}
 _EMBEDDING: Final = "freq_emb.embedding.weight"
 _SMALLEST: Final = np.finfo(np.float16).smallest_subnormal
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A constant where it is read; ``packed`` is what it is if it is compressed."""
+
+    array: Numbers
+    reader: Operation
+    packed: PackedWeight | None = None
 
 
 @dataclass(frozen=True)
@@ -153,9 +163,9 @@ def _frequency_table(model: HTDemucs) -> Tensor:
 
 def _found(
     package: Package, modules: Mapping[str, str]
-) -> tuple[dict[Place, list[Numbers]], list[WeightDifference]]:
+) -> tuple[dict[Place, list[_Held]], list[WeightDifference]]:
     """Return the constants at each place, in program order, and those that are at none."""
-    found: dict[Place, list[Numbers]] = {}
+    found: dict[Place, list[_Held]] = {}
     strangers: list[WeightDifference] = []
     for operation, parameter, constant in _constants(package):
         module = modules.get(operation.outputs[0].name)
@@ -164,11 +174,15 @@ def _found(
             what = f"its constant {parameter} is no tensor of the model as it stands"
             strangers.append(WeightDifference(str(operation), what))
         else:
-            found.setdefault((module, role), []).append(package.constants.array(constant))
+            if isinstance(constant, PackedWeight):
+                held = _Held(constant.array, operation, constant)
+            else:
+                held = _Held(package.constants.array(constant), operation)
+            found.setdefault((module, role), []).append(held)
     return found, strangers
 
 
-def _constants(package: Package) -> Iterator[tuple[Operation, str, Constant]]:
+def _constants(package: Package) -> Iterator[tuple[Operation, str, Constant | PackedWeight]]:
     """Yield every constant of floats with more dimensions than none, where it is read."""
     for function in package.program.functions.values():
         operations = list(walk(function.block))
@@ -177,9 +191,15 @@ def _constants(package: Package) -> Iterator[tuple[Operation, str, Constant]]:
             for operation in operations
             if operation.type == "const"
         }
+        packed = packed_weights(package, function)
         for operation in operations:
+            if operation.type.startswith("constexpr_"):
+                continue
             for parameter, bindings in operation.inputs.items():
                 for binding in bindings:
+                    if isinstance(binding, str) and binding in packed:
+                        yield operation, parameter, packed[binding]
+                        continue
                     constant = named.get(binding) if isinstance(binding, str) else binding
                     if constant is not None and _is_tensor_of_floats(constant):
                         yield operation, parameter, constant
@@ -191,12 +211,13 @@ def _is_tensor_of_floats(constant: Constant) -> bool:
 
 
 def _differences(
-    place: Place, tensors: Sequence[tuple[str, Numbers]], constants: Sequence[Numbers]
+    place: Place, tensors: Sequence[tuple[str, Numbers]], held: Sequence[_Held]
 ) -> Iterator[WeightDifference]:
     """Yield which of a place's tensors are not what its constants say."""
     names = " and ".join(name for name, _ in tensors)
     expected = np.concatenate([tensor.ravel() for _, tensor in tensors])
-    if not constants:
+    constants = [item.array for item in held]
+    if not held:
         if not (expected == _NEUTRAL[place[1]]).all():
             yield WeightDifference(names, "no operation of the package reads it")
         return
@@ -206,8 +227,10 @@ def _differences(
         return
     equal = np.concatenate(
         [
-            _equal(part, constant.ravel())
-            for part, constant in zip(_split(expected, constants), constants, strict=True)
+            _equal(part, item.array.ravel())
+            if item.packed is None
+            else equal_packed(part, item.packed, item.reader)
+            for part, item in zip(_split(expected, constants), held, strict=True)
         ]
     )
     actual = np.concatenate([constant.ravel() for constant in constants], dtype=np.float32)

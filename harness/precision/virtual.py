@@ -6,24 +6,28 @@ package serves every precision recipe, and a virtual run is a run of the same ex
 numerics, taps and observer::
 
     lab = VirtualPrecision(mil.load("fp32.mlpackage"))
-    choice = lab.by_recipe(load_recipe("mixed"))
-    lab.model(choice).predict(inputs)
+    lab.recipe_model(load_recipe("mixed")).predict(inputs)
 
 Values keep the names that they have in the FP32 program, whatever their precision. What is imitated
 is the pass ``add_fp16_cast`` (``converters/mil/mil/passes/defs/quantization.py`` of coremltools
 9.0): an operation in FP16 gets its floating inputs rounded, constants included, and makes FP16; an
 operation in FP32 reads what the others made, widened. A constant over 65504 keeps its operation in
 FP32, and constants of fewer than 400 elements don't become zero: they stop at the smallest FP16.
+
+Weights that a recipe compresses are compressed by coremltools' own functions, after they were
+rounded, and stand in the program as the floats that a package expands them to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import numpy as np
 
+from harness.conversion.compression import channel_axis, compress, is_compressible
 from harness.conversion.precision_map import FunctionView
 from harness.conversion.recipes import (
     Operation as Described,
@@ -31,6 +35,7 @@ from harness.conversion.recipes import (
 from harness.conversion.recipes import (
     Precision,
     PrecisionRecipe,
+    Weights,
     check_every_pattern_matched,
     count_rules,
 )
@@ -44,6 +49,12 @@ from harness.mil.types import TensorType, ValueType
 
 Choice = Mapping[str, Precision]
 """The precision of each operation of an FP32 program that has one, by its name in recipes."""
+
+Compression = Mapping[str, Weights]
+"""How the weights of operations are stored, by their names in recipes; others store floats."""
+
+_FLOATS: Final[Compression] = MappingProxyType({})
+_Decision = TypeVar("_Decision", bound=str)
 
 FP16_MAX: Final = 65504.0
 _INFINITE: Final = 1e38  # a mask's "minus infinity": coremltools lets it become FP16's
@@ -84,11 +95,11 @@ class VirtualPrecision:
     operations: tuple[Described, ...] = field(init=False)
     movable: frozenset[str] = field(init=False)
     _described: dict[str, Described] = field(init=False, default_factory=dict)
-    _rounded: dict[str, Constant] = field(init=False, default_factory=dict)
+    _stored: dict[_Stored, Constant] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         function = self.base.plan.function
-        view = FunctionView(function)
+        view = FunctionView(function, self.base.package.constants.array)
         sidecar = read_sidecar(self.base)
         modules = sidecar.modules if sidecar else {}
         described, movable = [], []
@@ -105,7 +116,7 @@ class VirtualPrecision:
                 continue
             name = operation_name(operation)
             module = modules.get(operation.outputs[0].name)
-            described.append(Described(operation.type, name, module))
+            described.append(Described(operation.type, name, module, bool(view.weights(operation))))
             self._described[operation.name] = described[-1]
             if not self._overflows(operation):
                 movable.append(name)
@@ -119,17 +130,39 @@ class VirtualPrecision:
             RecipeError: a rule that isn't optional matches nothing, or asks for module paths that
                 the package doesn't record.
         """
+        return self._decided(recipe, recipe.decide)
+
+    def weights_by_recipe(self, recipe: PrecisionRecipe) -> dict[str, Weights]:
+        """Return how ``recipe`` stores the weights of each operation that it compresses those of.
+
+        Raises:
+            RecipeError: as for `by_recipe`.
+        """
+        decided: dict[str, Weights] = self._decided(recipe, recipe.decide_weights)
+        return {name: weights for name, weights in decided.items() if weights != "float"}
+
+    def recipe_model(self, recipe: PrecisionRecipe) -> Model:
+        """Return the model that ``recipe`` makes of the FP32 one: its precision, and its weights.
+
+        Raises:
+            RecipeError: as for `by_recipe`.
+        """
+        return self.model(self.by_recipe(recipe), self.weights_by_recipe(recipe))
+
+    def _decided(
+        self, recipe: PrecisionRecipe, decide: Callable[[Described], _Decision | None]
+    ) -> dict[str, _Decision]:
         check_every_pattern_matched(recipe, count_rules(recipe, self.operations))
-        choice: dict[str, Precision] = {}
+        decided: dict[str, _Decision] = {}
         for operation in self.operations:
-            precision = recipe.decide(operation)
-            if precision is None:
+            decision = decide(operation)
+            if decision is None:
                 raise RecipeError(
                     f"precision recipe {recipe.name!r} has a rule by module, and "
                     f"{self.base.package.path} doesn't record the module of {operation.name!r}"
                 )
-            choice[operation.name] = precision
-        return choice
+            decided[operation.name] = decision
+        return decided
 
     def fp32_for(self, names: Collection[str]) -> dict[str, Precision]:
         """Return FP32 for the operations in ``names`` and FP16 for all others."""
@@ -139,14 +172,15 @@ class VirtualPrecision:
         """Return what a recipe sees of the operation that the FP32 program calls ``name``."""
         return self._described[name]
 
-    def model(self, choice: Choice) -> Model:
-        """Return the model with the precision of ``choice``.
+    def model(self, choice: Choice, weights: Compression = _FLOATS) -> Model:
+        """Return the model with the precision of ``choice`` and the ``weights`` compressed.
 
-        Making it costs about as much as a few operations of a run; constants that it rounds are
-        kept for the next one.
+        Making it costs about as much as a few operations of a run, and k-means of every palette;
+        constants that it rounds or compresses are kept for the next one.
 
         Raises:
             RecipeError: ``choice`` leaves out an operation, or names one that doesn't exist.
+            NotEvaluatedError: weights are to be compressed, and coremltools is not installed.
         """
         known = {operation.name for operation in self.operations}
         wrong = sorted(known.symmetric_difference(choice))
@@ -154,7 +188,7 @@ class VirtualPrecision:
             what = "leaves out" if wrong[0] in known else "names the unknown"
             raise RecipeError(f"a choice of precisions {what} operation {wrong[0]!r}")
         narrow = {name for name in self.movable if choice[name] == "fp16"}
-        function = _Rewriter(self.base.plan.function, narrow, self._round).function()
+        function = _Rewriter(self.base.plan.function, narrow, weights, self._store).function()
         return Model(self.base.package, build_plan(function, self.base.package.constants.array))
 
     def _overflows(self, operation: Operation) -> bool:
@@ -168,14 +202,15 @@ class VirtualPrecision:
                 return True
         return False
 
-    def _round(self, name: str, constant: Constant) -> Constant:
-        """Return an FP32 constant as coremltools stores it in FP16; ``name`` is for the cache."""
-        if name not in self._rounded:
+    def _store(self, constant: Constant, how: _Stored) -> Constant:
+        """Return an FP32 constant as coremltools stores it; ``how`` is for the cache, too."""
+        if how not in self._stored:
             array = self.base.package.constants.array(constant)
             assert isinstance(constant.type, TensorType)
-            type_ = TensorType(DataType.FLOAT16, constant.type.shape)
-            self._rounded[name] = Constant(type_, round_constant(array))
-        return self._rounded[name]
+            rounded = round_constant(array) if how.dtype is DataType.FLOAT16 else array
+            type_ = TensorType(how.dtype, constant.type.shape)
+            self._stored[how] = Constant(type_, compress(rounded, how.weights, how.axis))
+        return self._stored[how]
 
 
 def operation_name(operation: Operation) -> str:
@@ -203,6 +238,16 @@ def _is_fp32(type_: ValueType) -> bool:
     return isinstance(type_, TensorType) and type_.dtype is DataType.FLOAT32
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """How a constant is stored: by which name, in which precision, and compressed in which way."""
+
+    name: str
+    dtype: DataType
+    weights: Weights
+    axis: int
+
+
 class _Rewriter:
     """Makes one function of another: retypes what runs in FP16, and puts casts at the borders."""
 
@@ -210,9 +255,11 @@ class _Rewriter:
         self,
         function: Function,
         narrow: Collection[str],
-        round_: Callable[[str, Constant], Constant],
+        weights: Compression,
+        store: Callable[[Constant, _Stored], Constant],
     ) -> None:
-        self._function, self._narrow, self._round = function, narrow, round_
+        self._function, self._narrow, self._weights = function, narrow, weights
+        self._store = store
         self._constants = function.constants
         self._returned = frozenset(function.block.outputs)
         self._types: dict[str, ValueType] = {v.name: v.type for v in function.inputs}
@@ -260,10 +307,16 @@ class _Rewriter:
         """Return what an operation that reads ``binding`` in the type ``wanted`` is bound to."""
         if isinstance(binding, Constant) or binding in self._constants:
             constant = binding if isinstance(binding, Constant) else self._constants[binding]
-            if wanted is DataType.FLOAT32 or not _is_fp32(constant.type):
+            if not _is_fp32(constant.type):
+                return binding
+            weights: Weights = "float"
+            if is_compressible(constant.type):
+                weights = self._weights.get(operation_name(operation), "float")
+            if wanted is DataType.FLOAT32 and weights == "float":
                 return binding
             key = binding if isinstance(binding, str) else f"{operation.location}.{parameter}"
-            return self._round(key, constant)
+            axis = channel_axis(operation) if weights == "int8" else 0
+            return self._store(constant, _Stored(key, wanted, weights, axis))
         held = self._types[binding]
         if not isinstance(held, TensorType) or not held.dtype.is_floating or held.dtype is wanted:
             return binding

@@ -171,8 +171,7 @@ class Workbench:
 
     def _virtual(self, subject: str, case: str, recipe: str) -> Prediction:
         """Execute a recipe on a golden's inputs without its package: on the FP32 one, virtually."""
-        lab = self.lab(subject)
-        model = lab.model(lab.by_recipe(load_recipe(recipe)))
+        model = self.lab(subject).recipe_model(load_recipe(recipe))
 
         run = partial(model.predict, numerics=self.numerics)
         return self._predict(subject, case, self.package(subject, "fp32"), run)
@@ -227,7 +226,7 @@ def describe_package(subject: str, audit: Audit) -> dict[str, Any]:
         "rules": [
             {
                 "rule": ", ".join(count.rule.patterns),
-                "precision": count.rule.precision,
+                "precision": count.rule.decision,
                 "matched": count.matched,
                 "optional": count.rule.optional,
             }

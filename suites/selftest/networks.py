@@ -9,15 +9,18 @@ import torch
 from demucs.htdemucs import HTDemucs
 
 
-def narrow_network(sources: Sequence[str], *, t_layers: int) -> HTDemucs:
-    """Return an HTDemucs with every kind of block: shallow, narrow, a quarter of a second long."""
+def narrow_network(sources: Sequence[str], *, t_layers: int, bottom_channels: int = 16) -> HTDemucs:
+    """Return an HTDemucs with every kind of block: shallow, narrow, a quarter of a second long.
+
+    With 48 ``bottom_channels`` the transformer has weights that are large enough to be compressed.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = HTDemucs(
             list(sources),
             channels=8,
             depth=2,
-            bottom_channels=16,
+            bottom_channels=bottom_channels,
             t_layers=t_layers,
             t_heads=2,
             dconv_depth=1,

@@ -1,4 +1,4 @@
-"""Precision recipes: which operation runs in FP16, and which in FP32.
+"""Precision recipes: which operation runs in FP16, which in FP32, and how weights are stored.
 
 A recipe is data: a TOML file in this folder, or anywhere. Adding a file here ships a recipe.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from harness.conversion.recipes.recipe import (
     PRECISIONS,
+    WEIGHTS,
     Operation,
     Precision,
     PrecisionRecipe,
     Rule,
     RuleCount,
+    Weights,
     check_every_pattern_matched,
     count_rules,
 )
@@ -23,11 +25,13 @@ from harness.conversion.recipes.toml import (
 
 __all__ = [
     "PRECISIONS",
+    "WEIGHTS",
     "Operation",
     "Precision",
     "PrecisionRecipe",
     "Rule",
     "RuleCount",
+    "Weights",
     "check_every_pattern_matched",
     "count_rules",
     "load_recipe",

@@ -1,5 +1,15 @@
 """What a precision recipe is: a default precision and rules that override it.
 
+A rule gives a ``precision``, or says how ``weights`` are stored, or both. Weights are the constants
+of an operation that coremltools compresses: floats of two or more dimensions and more than 2,048
+elements. Without a rule they are stored as floats, in the precision of their operation.
+
+============================  =================================================================
+``int8``                      linear and symmetric, a scale for each output channel
+``palette8``, ``6`` and ``4`` a table of 2^bits values for each tensor, by k-means
+``float``                     as they are; for exceptions to an earlier rule
+============================  =================================================================
+
 A rule names operations by any of three things, and an operation must fit all that the rule gives:
 
 ===========  ==================================================================================
@@ -9,8 +19,9 @@ A rule names operations by any of three things, and an operation must fit all th
              A glob covers a module with everything inside it; ``*`` crosses dots.
 ===========  ==================================================================================
 
-Rules are read in order and the *last* one that matches decides, so a recipe goes from the general
-to the particular. An operation that no rule matches gets the default.
+Rules are read in order and the *last* one that matches decides, on precision and on weights apart,
+so a recipe goes from the general to the particular. An operation that no rule matches gets the
+default. A rule on weights alone matches no operation that has none.
 
 Every pattern must match an operation of the model, unless its rule is optional: a pattern that
 matches nothing protects nothing, and its author believes that it does.
@@ -20,15 +31,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from harness.errors import RecipeError
 
 Precision = Literal["fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Weights = Literal["float", "int8", "palette8", "palette6", "palette4"]
+WEIGHTS: tuple[Weights, ...] = get_args(Weights)
+_Decision = TypeVar("_Decision", bound=str)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -41,27 +55,36 @@ class Operation:
         name: its name without the suffix that conversion adds.
         module: dotted path of the PyTorch module that it was made from, "" for the model itself;
             None where it isn't known.
+        has_weights: whether it has constants that can be compressed.
     """
 
     type: str
     name: str
     module: str | None
+    has_weights: bool = False
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One override of the default precision; see the module's docstring for what it matches."""
+    """One override of the defaults; see the module's docstring for what it matches."""
 
-    precision: Precision
+    precision: Precision | None = None
     types: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     optional: bool = False
     reason: str = ""
+    weights: Weights | None = None
 
     def __str__(self) -> str:
         found = "; ".join(f"{kind} {', '.join(items)}" for kind, items in self._kinds if items)
-        return f"{self.precision} for {found}{' (optional)' if self.optional else ''}"
+        return f"{self.decision} for {found}{' (optional)' if self.optional else ''}"
+
+    @property
+    def decision(self) -> str:
+        """What it gives to the operations that it matches, such as ``fp16, int8 weights``."""
+        weights = None if self.weights is None else f"{self.weights} weights"
+        return ", ".join(filter(None, (self.precision, weights)))
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -74,6 +97,8 @@ class Rule:
         None means that it can't be told, because the rule asks for the module path of an operation
         whose module path isn't known.
         """
+        if self.precision is None and not operation.has_weights:
+            return ()
         hits: list[str] = []
         for kind, patterns, value in (
             ("types", self.types, operation.type),
@@ -97,7 +122,8 @@ class Rule:
 
     def to_toml_lines(self) -> list[str]:
         """Return the lines of this rule's TOML table."""
-        lines = [f"precision = {_quote(self.precision)}"]
+        given = (("precision", self.precision), ("weights", self.weights))
+        lines = [f"{key} = {_quote(value)}" for key, value in given if value is not None]
         for kind, patterns in self._kinds:
             lines += _toml_list(kind, patterns)
         if self.optional:
@@ -145,7 +171,15 @@ class PrecisionRecipe:
         _check_precision(f"precision recipe {self.name!r}: key 'default'", self.default)
         for number, rule in enumerate(self.rules, start=1):
             where = f"precision recipe {self.name!r}: rule {number}"
-            _check_precision(f"{where}: key 'precision'", rule.precision)
+            if rule.precision is None and rule.weights is None:
+                raise RecipeError(f"{where} decides nothing: give it 'precision' or 'weights'")
+            if rule.precision is not None:
+                _check_precision(f"{where}: key 'precision'", rule.precision)
+            if rule.weights is not None and rule.weights not in WEIGHTS:
+                raise RecipeError(
+                    f"{where}: key 'weights': expected one of {', '.join(WEIGHTS)}, "
+                    f"found {rule.weights!r}"
+                )
             if not rule.patterns:
                 raise RecipeError(
                     f"{where} matches everything: give it 'types', 'names' or 'modules', "
@@ -166,20 +200,37 @@ class PrecisionRecipe:
     @property
     def is_uniform(self) -> bool:
         """Whether every operation has the default precision, whatever the program is."""
-        return all(rule.precision == self.default for rule in self.rules)
+        return all(rule.precision in (None, self.default) for rule in self.rules)
+
+    @property
+    def compresses(self) -> bool:
+        """Whether a rule stores weights as anything but floats."""
+        return any(rule.weights not in (None, "float") for rule in self.rules)
 
     def decide(self, operation: Operation) -> Precision | None:
         """Return the precision of ``operation``; None if an unknown module path would decide."""
-        possible: set[Precision] = set()
+        return self._decide(operation, lambda rule: rule.precision, self.default)
+
+    def decide_weights(self, operation: Operation) -> Weights | None:
+        """Return how the weights of ``operation`` are stored; None as for `decide`."""
+        if not operation.has_weights:
+            return "float"
+        return self._decide(operation, lambda rule: rule.weights, "float")
+
+    def _decide(
+        self, operation: Operation, given: Callable[[Rule], _Decision | None], default: _Decision
+    ) -> _Decision | None:
+        possible: set[_Decision] = set()
         for rule in reversed(self.rules):
-            hits = rule.matching(operation)
-            if hits == ():
+            decision = given(rule)
+            hits = () if decision is None else rule.matching(operation)
+            if decision is None or hits == ():
                 continue
-            possible.add(rule.precision)
+            possible.add(decision)
             if hits is not None:
                 break
         else:
-            possible.add(self.default)
+            possible.add(default)
         return possible.pop() if len(possible) == 1 else None
 
     def to_toml(self) -> str:
@@ -206,7 +257,7 @@ class RuleCount:
         number: of the rule in its recipe, from 1.
         rule: the rule.
         matched: operations that it matches.
-        decided: those of them that no later rule matches.
+        decided: those of them on which no later rule decides the same again.
         patterns: for each pattern, the operations that it matches within the rule.
         unknown: operations of which it can't be told, for lack of a module path.
     """
@@ -233,18 +284,21 @@ def count_rules(recipe: PrecisionRecipe, operations: Iterable[Operation]) -> tup
     unknown = [0] * len(recipe.rules)
     patterns = [dict.fromkeys(rule.patterns, 0) for rule in recipe.rules]
     for operation in operations:
-        last = None
+        last: dict[str, int] = {}
         for index, rule in enumerate(recipe.rules):
             hits = rule.matching(operation)
             if hits is None:
                 unknown[index] += 1
             elif hits:
-                last = index
+                if rule.precision is not None:
+                    last["precision"] = index
+                if rule.weights is not None and operation.has_weights:
+                    last["weights"] = index
                 matched[index] += 1
                 for pattern in hits:
                     patterns[index][pattern] += 1
-        if last is not None:
-            decided[last] += 1
+        for index in set(last.values()):
+            decided[index] += 1
     return tuple(
         RuleCount(
             index + 1,
@@ -264,7 +318,8 @@ def check_every_pattern_matched(recipe: PrecisionRecipe, counts: Sequence[RuleCo
         if count.idle_patterns:
             raise RecipeError(
                 f"precision recipe {recipe.name!r}: rule {count.number}: "
-                f"{', '.join(count.idle_patterns)} matches no operation of this model; "
+                f"{', '.join(count.idle_patterns)} matches no operation of this model"
+                f"{' that has weights' if count.rule.precision is None else ''}; "
                 "correct it, or put it into a rule of its own with 'optional = true' and the reason"
             )
 

@@ -16,6 +16,10 @@ A file looks like this; only ``name`` and ``default`` are required::
     modules = ["encoder.0"]
     optional = false
     reason = "..."
+
+    [[rules]]
+    weights = "int8"
+    types = ["conv", "linear"]
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ _RECIPE_KEYS = {
 }
 _RULE_KEYS = {
     "precision": str,
+    "weights": str,
     "types": list,
     "names": list,
     "modules": list,
@@ -123,7 +128,7 @@ def parse_recipe(content: str, where: str) -> PrecisionRecipe:
 
 
 def _parse_rule(where: str, table: dict[str, Any]) -> Rule:
-    _check_keys(where, table, _RULE_KEYS, required=("precision",))
+    _check_keys(where, table, _RULE_KEYS, required=())
     for kind in ("types", "names", "modules"):
         if kind not in table:
             continue

@@ -33,6 +33,23 @@ modules = ["encoder.0.dconv.layers"]
 types = ["conv"]
 """
 
+_COMPRESSED = """
+name = "compressed"
+default = "fp16"
+[[rules]]
+weights = "palette4"
+types = ["*"]
+[[rules]]
+weights = "int8"
+types = ["conv*"]
+[[rules]]
+weights = "float"
+modules = ["freq_emb"]
+[[rules]]
+precision = "fp32"
+types = ["conv"]
+"""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
@@ -116,6 +133,25 @@ def by_module(
         subject="tiny",
         target="iOS17",
     )
+
+
+@pytest.fixture(scope="session")
+def wide_network() -> HTDemucs:
+    """A network with weights of every kind that are large enough to be compressed."""
+    return narrow_network(["a", "b"], t_layers=1, bottom_channels=48)
+
+
+@pytest.fixture(scope="session")
+def wide_trace(wide_network: HTDemucs) -> TracedModel:
+    return trace_inner_model(extract_inner_model(wide_network))
+
+
+@pytest.fixture(scope="session")
+def packed(wide_trace: TracedModel, tmp_path_factory: pytest.TempPathFactory) -> ConvertedPackage:
+    """Weights as integers, in tables, and as they are."""
+    recipe = parse_recipe(_COMPRESSED, "test")
+    out = tmp_path_factory.mktemp("packed") / "packed.mlpackage"
+    return convert_to_coreml(wide_trace, recipe=recipe, out=out, subject="wide")
 
 
 @pytest.fixture

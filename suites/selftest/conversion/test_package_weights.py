@@ -172,6 +172,70 @@ def test_what_would_vanish_in_fp16_may_be_the_smallest_number(network: HTDemucs)
     assert weights._equal(expected, actual).tolist() == [True, True, True, False, False]
 
 
+def test_compressed_weights_are_those_of_the_model(
+    packed: ConvertedPackage, wide_network: HTDemucs
+) -> None:
+    found = compare_weights(packed.path, wide_network)
+    assert found.verdict == "pass", found.reason
+    assert found.compared == len(wide_network.state_dict()) + 2
+
+
+STORED = {
+    "int8": ("constexpr_blockwise_shift_scale", "data", "scale"),
+    "palette": ("constexpr_lut_to_dense", "indices", "lut"),
+}
+
+
+def compressed_tensor(model: mil.Model, type: str) -> tuple[Operation, str]:
+    """Return what first makes the weight of a layer so, and the module of the layer."""
+    made = {o.outputs[0].name: o for o in model.operations if o.type == type}
+    for reader in model.operations:
+        for name in reader.input_names:
+            if name in made and reader.type != "add":
+                return made[name], module_paths(model)[reader.outputs[0].name]
+    raise AssertionError("nothing is compressed so")
+
+
+def another_number(array: np.ndarray) -> np.ndarray:
+    flat = array.reshape(-1)
+    flat[17] = flat[17] - 5 if flat[17] > 7 else flat[17] + 5
+    return array
+
+
+def one_percent_more(array: np.ndarray) -> np.ndarray:
+    array.reshape(-1)[3] *= array.dtype.type(1.01)
+    return array
+
+
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("place", [1, 2], ids=["number", "scale or table"])
+def test_one_wrong_number_of_a_compressed_weight_is_named(
+    stored: str, place: int, packed: ConvertedPackage, wide_network: HTDemucs
+) -> None:
+    model = mil.load(packed.path)
+    constexpr, module = compressed_tensor(model, STORED[stored][0])
+    change = (another_number, one_percent_more)[place - 1]
+    wrong = with_constant(model, constexpr, STORED[stored][place], change)
+    found = compare_weights(edited(model, wrong), wide_network)
+    assert found.verdict == "fail"
+    assert [item.tensor.startswith(module) for item in found.differences] == [True]
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_other_weights_behind_a_compression_are_seen(
+    stored: str, packed: ConvertedPackage, wide_network: HTDemucs
+) -> None:
+    other = copy.deepcopy(wide_network)
+    model = mil.load(packed.path)
+    _, module = compressed_tensor(model, STORED[stored][0])
+    for name, tensor in other.state_dict().items():
+        if name.startswith(module) and tensor.ndim > 1:
+            tensor.copy_(tensor.flip(0))
+    found = compare_weights(model, other)
+    assert found.verdict == "fail"
+    assert {item.tensor.startswith(module) for item in found.differences} == {True}
+
+
 def test_a_package_without_module_paths_is_not_evaluated(
     model: mil.Model, network: HTDemucs
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.conversion.recipes import (
+    WEIGHTS,
     Operation,
     PrecisionRecipe,
     Rule,
@@ -24,11 +26,17 @@ TYPES = ("conv", "conv_transpose", "add", "reduce_mean")
 PATHS = ("", "encoder.0", "encoder.0.conv", "encoder.1", "encoder.10.conv", "crosstransformer")
 
 precisions = st.sampled_from(["fp16", "fp32"])
+decisions = st.one_of(
+    st.fixed_dictionaries(
+        {"precision": precisions}, optional={"weights": st.sampled_from(WEIGHTS)}
+    ),
+    st.fixed_dictionaries({"weights": st.sampled_from(WEIGHTS)}),
+)
 type_globs = st.sampled_from([*TYPES, "conv*", "*", "reduce_*"])
 module_globs = st.sampled_from([*PATHS[1:], "encoder.*", "*conv"])
 rules = st.builds(
-    Rule,
-    precision=precisions,
+    lambda decision, **rest: Rule(**decision, **rest),
+    decision=decisions,
     types=st.lists(type_globs, min_size=1, max_size=2).map(tuple),
     modules=st.lists(module_globs, max_size=2).map(tuple),
     optional=st.booleans(),
@@ -43,7 +51,11 @@ recipes = st.builds(
     description=st.text(st.characters(exclude_categories=["Cs"])),
 )
 operations = st.builds(
-    Operation, type=st.sampled_from(TYPES), name=st.just("x"), module=st.sampled_from(PATHS)
+    Operation,
+    type=st.sampled_from(TYPES),
+    name=st.just("x"),
+    module=st.sampled_from(PATHS),
+    has_weights=st.booleans(),
 )
 
 
@@ -54,27 +66,33 @@ def test_a_recipe_survives_being_written_and_read(recipe: PrecisionRecipe) -> No
 
 @given(recipes, operations)
 def test_the_last_rule_that_matches_decides(recipe: PrecisionRecipe, operation: Operation) -> None:
-    expected = recipe.default
+    precision, weights = recipe.default, "float"
     for rule in recipe.rules:
         if rule.matching(operation):
-            expected = rule.precision
-    assert recipe.decide(operation) == expected
+            precision = rule.precision or precision
+            weights = rule.weights or weights
+    assert recipe.decide(operation) == precision
+    assert recipe.decide_weights(operation) == (weights if operation.has_weights else "float")
 
 
 @given(recipes, operations)
 def test_what_is_decided_without_a_module_path_holds_for_every_path(
     recipe: PrecisionRecipe, operation: Operation
 ) -> None:
-    blind = recipe.decide(Operation(operation.type, operation.name, None))
-    outcomes = {recipe.decide(Operation(operation.type, operation.name, path)) for path in PATHS}
-    assert blind is None or outcomes == {blind}
+    everywhere = [replace(operation, module=path) for path in PATHS]
+    for decide in (recipe.decide, recipe.decide_weights):
+        blind = decide(replace(operation, module=None))
+        assert blind is None or {decide(placed) for placed in everywhere} == {blind}
 
 
 @given(recipes, st.lists(operations))
 def test_counts_add_up(recipe: PrecisionRecipe, met: list[Operation]) -> None:
     counts = count_rules(recipe, met)
     undisputed = [op for op in met if not any(rule.matching(op) for rule in recipe.rules)]
-    assert sum(count.decided for count in counts) == len(met) - len(undisputed)
+    once, twice = len(met) - len(undisputed), 2 * (len(met) - len(undisputed))
+    assert once <= sum(count.decided for count in counts) <= twice
+    if all(rule.weights is None for rule in recipe.rules):
+        assert sum(count.decided for count in counts) == once
     for count in counts:
         assert count.decided <= count.matched <= len(met)
         assert count.matched == sum(bool(count.rule.matching(op)) for op in met)
@@ -122,6 +140,13 @@ def test_one_idle_pattern_in_a_rule_that_matches_is_an_error() -> None:
         check_every_pattern_matched(recipe, counts)
 
 
+def test_weights_for_what_has_none_are_an_error() -> None:
+    recipe = PrecisionRecipe("typo", "fp16", (Rule(weights="int8", types=("sqrt",)),))
+    counts = count_rules(recipe, [Operation("sqrt", "a", ""), Operation("conv", "b", "", True)])
+    with pytest.raises(RecipeError, match=r"sqrt matches no operation of this model that has we"):
+        check_every_pattern_matched(recipe, counts)
+
+
 def test_an_idle_optional_rule_is_no_error() -> None:
     recipe = PrecisionRecipe("spare", "fp16", (Rule("fp32", types=("softmax",), optional=True),))
     check_every_pattern_matched(recipe, count_rules(recipe, [Operation("sqrt", "a", "")]))
@@ -134,12 +159,16 @@ def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> N
         "fp16": False,
         "fp32": True,
         "htdemucs_6s_60db": True,
+        "int8": False,
         "matrix_fp16": False,
         "mini_60db": True,
         "mini_elementwise": True,
         "mixed": False,
         "norms_fp32": False,
         "norms_gelu_fp32": False,
+        "palette4": False,
+        "palette6": False,
+        "palette8": False,
     }
     assert all(recipe.is_for("htdemucs") for recipe in shipped.values() if not recipe.subjects)
     assert not shipped["mini_60db"].is_for("htdemucs_6s")
@@ -193,7 +222,7 @@ GOOD = 'name = "x"\ndefault = "fp16"\n'
         (GOOD + "rules = 3", r"f\.toml: key 'rules': expected a list, found 3"),
         (GOOD + "rules = [3]", r"f\.toml: rule 1: expected a table, found 3"),
         (GOOD + '[[rules]]\nprecision = "fp32"', r"f\.toml: .*rule 1 matches everything"),
-        (GOOD + '[[rules]]\ntypes = ["add"]', r"f\.toml: rule 1: key 'precision' is missing"),
+        (GOOD + '[[rules]]\ntypes = ["add"]', r"f\.toml: .*rule 1 decides nothing: .*'weights'"),
         (
             GOOD + '[[rules]]\nprecision = "fp32"\ntypes = ["a"]\n[[rules]]\nprecision = "fp32"\n'
             "types = []",
@@ -215,6 +244,15 @@ GOOD = 'name = "x"\ndefault = "fp16"\n'
             GOOD + '[[rules]]\nprecision = "int8"\ntypes = ["add"]',
             r"f\.toml: .*rule 1: key 'precision': .*found 'int8'",
         ),
+        (
+            GOOD + '[[rules]]\nweights = "palette5"\ntypes = ["add"]',
+            r"f\.toml: .*rule 1: key 'weights': .*palette8, palette6, palette4, found 'palette5'",
+        ),
+        (
+            GOOD + '[[rules]]\nweights = 8\ntypes = ["add"]',
+            r"f\.toml: rule 1: key 'weights': expected a string, found 8",
+        ),
+        (GOOD + '[[rules]]\nweights = "int8"', r"f\.toml: .*rule 1 matches everything"),
         (
             GOOD + '[[rules]]\nprecision = "fp32"\ntype = ["add"]',
             r"f\.toml: rule 1: unknown key 'type'; did you mean 'types'",

@@ -19,7 +19,10 @@ class Source(Enum):
 
 def operation(op_type: str, name: str, *scopes: str) -> SimpleNamespace:
     return SimpleNamespace(
-        op_type=op_type, name=name, scopes={Source.TORCHSCRIPT_MODULE_NAME: [*scopes, name]}
+        op_type=op_type,
+        name=name,
+        inputs={},
+        scopes={Source.TORCHSCRIPT_MODULE_NAME: [*scopes, name]},
     )
 
 

@@ -98,7 +98,7 @@ def test_tune_ships_what_a_package_confirms(
     assert json.loads((tmp_path / "mine.json").read_text())["pareto"] == found["pareto"]
     assert "def op_selector" in (tmp_path / "mine.py").read_text()
     actual = mil.load(package).run(music)
-    virtual = narrow.model(narrow.by_recipe(load_recipe(recipe))).run(music)
+    virtual = narrow.recipe_model(load_recipe(recipe)).run(music)
     assert all(torch.equal(actual[name], virtual[name]) for name in virtual)
 
 

@@ -50,7 +50,7 @@ def test_the_recipe_converts_to_what_was_measured(
     made = convert_to_coreml(narrow_trace, recipe=recipe, out=package, subject="narrow")
     assert made.audit.verdict == "pass"
     actual = mil.load(package).run(music)
-    virtual = narrow.model(narrow.by_recipe(recipe)).run(music)
+    virtual = narrow.recipe_model(recipe).run(music)
     assert all(torch.equal(actual[name], virtual[name]) for name in ("freq", "time"))
 
 

@@ -64,11 +64,11 @@ def test_a_shipped_recipe_is_as_close_virtually_as_converted(
     convert_to_coreml(narrow_trace, recipe=chosen, out=package, subject="narrow")
     reference = narrow.base.run(music)
     real = mil.load(package).run(music)
-    virtual = narrow.model(narrow.by_recipe(chosen)).run(music)
+    virtual = narrow.recipe_model(chosen).run(music)
     for output in ("freq", "time"):
         expected = snr_db(reference[output], real[output])
         assert abs(snr_db(reference[output], virtual[output]) - expected) < 0.05
-        assert 40 < expected < 90
+        assert (20 if chosen.compresses else 40) < expected < 90
 
 
 def snr_db(reference: torch.Tensor, actual: torch.Tensor) -> float:
