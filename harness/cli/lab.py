@@ -44,7 +44,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(
         "sensitivity",
-        epilog="Example: parity sensitivity mini --precision mixed --case song --case noise",
+        epilog="Examples: parity sensitivity mini --precision mixed --case song --case noise; "
+        "parity sensitivity mini --precision int8 --case song",
     )(sensitivity)
     app.command(
         "tune",
@@ -52,14 +53,14 @@ def register(app: typer.Typer) -> None:
     )(tune)
     app.command(
         "sweep",
-        epilog="Example: parity sweep mini --precisions fp16,mixed --case song --case noise",
+        epilog="Example: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise",
     )(sweep)
 
 
 def sensitivity(
     subject: Subject,
     precision: Annotated[
-        str, typer.Option(help="Recipe whose FP16 operations are looked at: a name or TOML file.")
+        str, typer.Option(help="Recipe whose FP16 and weights are looked at: a name or TOML file.")
     ] = "fp16",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 4,
     case: Cases = None,
@@ -76,7 +77,7 @@ def sensitivity(
     from harness.precision import (
         AllStemsMeasure,
         OutputMeasure,
-        measure_sensitivity,
+        measure_recipe,
         stem_measures,
     )
     from harness.workbench import subject_sources
@@ -87,7 +88,7 @@ def sensitivity(
     inputs = lab_inputs(subject, case or ["song"], golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab, progress("probing") as advance:
-        found = measure_sensitivity(
+        found = measure_recipe(
             lab,
             inputs,
             [
@@ -96,9 +97,8 @@ def sensitivity(
                 OutputMeasure("freq"),
                 OutputMeasure("time"),
             ],
-            choice=lab.by_recipe(recipe),
+            recipe,
             subject=subject,
-            precision=recipe.name,
             probes=probes,
             advance=advance,
         )
@@ -118,13 +118,14 @@ def _print_sensitivity(found: Sensitivity) -> None:
             share.operation,
             share.type,
             share.module or "",
+            share.error,
             f"{100 * share.mean[measure] / total:.2f} %",
             _level(share.mean[measure]),
             f"{share.deviation_db[measure]:.1f}",
         )
         for share in found.ranked(measure)[:20]
     ]
-    columns = ("operation", "type", "module", "share", "SNR alone", "± dB")
+    columns = ("operation", "type", "module", "error", "share", "SNR alone", "± dB")
     print_table(f"{found.subject} in {found.precision}: error of {measure}", columns, rows)
     for title, key in (("type", lambda s: s.type), ("module", lambda s: _stage(s.module))):
         sums = [
@@ -284,9 +285,10 @@ def sweep(
         worst = min(levels, key=lambda key: levels[key], default="")
         share = f"{100 * row['fp32_share']:.2f} %"
         level = decibels(levels.get(worst, math.inf))
-        rows.append((row["subject"], row["precision"], row["case"], share, level, worst))
-    columns = ("subject", "recipe", "case", "flops in FP32", "worst", "of")
-    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4))
+        size = f"{row['weight_bytes'] / 1e6:.1f} MB"
+        rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
+    columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")
+    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4, 5))
 
 
 def _write(target: Path | None, document: Mapping[str, Any]) -> None:

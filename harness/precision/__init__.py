@@ -7,6 +7,7 @@ that reaches a target.
 
 from __future__ import annotations
 
+from harness.precision.compression import measure_compression, measure_recipe, weight_bytes
 from harness.precision.costs import COST_KINDS, CostKind, fp32_share, operation_costs
 from harness.precision.diagnosis import OperationError, ThreeWay
 from harness.precision.explain import Explanation, explain, focus_of
@@ -24,12 +25,13 @@ from harness.precision.sensitivity import Sensitivity, Share, measure_sensitivit
 from harness.precision.three_way import three_way
 from harness.precision.tune import Tuner, complete
 from harness.precision.tuned import selector_source, tuned_recipe
-from harness.precision.virtual import Choice, VirtualPrecision, operation_name
+from harness.precision.virtual import Choice, Compression, VirtualPrecision, operation_name
 
 __all__ = [
     "COST_KINDS",
     "AllStemsMeasure",
     "Choice",
+    "Compression",
     "Confirmation",
     "CostKind",
     "Explanation",
@@ -54,6 +56,8 @@ __all__ = [
     "explain",
     "focus_of",
     "fp32_share",
+    "measure_compression",
+    "measure_recipe",
     "measure_sensitivity",
     "operation_costs",
     "operation_name",
@@ -61,4 +65,5 @@ __all__ = [
     "stem_measures",
     "three_way",
     "tuned_recipe",
+    "weight_bytes",
 ]

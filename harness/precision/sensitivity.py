@@ -45,6 +45,7 @@ class Share:
         mean: noise-to-signal ratio by measure, mean over the cases.
         worst: the greatest over the cases.
         deviation_db: standard deviation of the mean's estimate.
+        error: what it adds: that of ``fp16``, or that of its weights stored as ``int8``, ...
     """
 
     operation: str
@@ -53,6 +54,7 @@ class Share:
     mean: Mapping[str, float]
     worst: Mapping[str, float]
     deviation_db: Mapping[str, float]
+    error: str = "fp16"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Sensitivity:
                     "operation": share.operation,
                     "type": share.type,
                     "module": share.module,
+                    "error": share.error,
                     "mean": dict(share.mean),
                     "worst": dict(share.worst),
                     "deviation_db": dict(share.deviation_db),
@@ -165,9 +168,9 @@ def measure_sensitivity(
                 lab, roundings, inputs, given, some, probes, generator
             )
             for column, measure in enumerate(some):
-                predicted[f"{case}/{measure.name}"] = _db(float(values[:, column].sum()))
+                predicted[f"{case}/{measure.name}"] = snr_of(float(values[:, column].sum()))
                 if actual is not None:
-                    measured[f"{case}/{measure.name}"] = _db(measure.of(expected, actual))
+                    measured[f"{case}/{measure.name}"] = snr_of(measure.of(expected, actual))
                 for row, name in enumerate(names):
                     found = float(values[row, column]), float(deviations[row, column])
                     estimates.setdefault(name, {})[case, measure.name] = found
@@ -180,7 +183,7 @@ def measure_sensitivity(
         tuple(cases),
         tuple(measure.name for measure in measures),
         probes,
-        tuple(_share(lab, name, estimates[name], predicted) for name in _order(lab, estimates)),
+        tuple(share_of(lab, name, estimates[name], predicted) for name in _order(lab, estimates)),
         predicted,
         measured,
     )
@@ -229,7 +232,7 @@ def _order(lab: VirtualPrecision, names: Mapping[str, object]) -> list[str]:
     return [s.operation.name for s in lab.base.plan.steps if s.operation.name in names]
 
 
-def _share(
+def share_of(
     lab: VirtualPrecision,
     name: str,
     estimates: Mapping[tuple[str, str], tuple[float, float]],
@@ -257,6 +260,6 @@ def _share(
     )
 
 
-def _db(ratio: float) -> float:
+def snr_of(ratio: float) -> float:
     """Return a noise-to-signal ratio as SNR in dB."""
     return math.inf if ratio == 0 else -10 * math.log10(ratio)

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from harness.atomic import write_text
 
 KIND: Final = "sweep"
-VERSION: Final = 1
+VERSION: Final = 2
 Result: TypeAlias = dict[str, Any]
 """What is measured in a cell: plain JSON data."""
 

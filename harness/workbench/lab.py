@@ -39,6 +39,7 @@ from harness.precision import (
     fp32_share,
     operation_costs,
     stem_measures,
+    weight_bytes,
 )
 from harness.precision.measures import audible
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
@@ -180,15 +181,17 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
     """Measure a recipe on a case by a virtual run; `run_sweep` calls it in other processes."""
     lab, costs = _swept(packages[cell.subject])
     inputs = lab_inputs(cell.subject, [cell.case], golden_root)[cell.case]
-    choice = lab.by_recipe(load_recipe(cell.precision))
+    recipe = load_recipe(cell.precision)
+    choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
     expected = lab.base.run(inputs)
-    actual = lab.model(choice).run(inputs, numerics=cell.numerics)
+    actual = lab.model(choice, weights).run(inputs, numerics=cell.numerics)
     measures: list[Measure] = [
         *stem_measures(subject_sources(cell.subject)),
         *map(OutputMeasure, expected),
     ]
     return {
         "fp32_share": fp32_share(costs, choice),
+        "weight_bytes": weight_bytes(lab, choice, weights),
         "snr_db": {
             measure.name: _finite_db(measure.of(expected, actual))
             for measure in audible(measures, expected)

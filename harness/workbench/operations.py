@@ -13,7 +13,7 @@ import torch
 
 from harness import mil
 from harness.conversion import load_recipe
-from harness.precision import AllStemsMeasure, VirtualPrecision, audit_headroom, measure_sensitivity
+from harness.precision import AllStemsMeasure, VirtualPrecision, audit_headroom, measure_recipe
 from harness.precision.profile import profile_operations
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
@@ -84,15 +84,14 @@ def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) 
 def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> Attachment:
-    """Return what each operation in FP16 adds to the error of all stems, on golden signals."""
+    """Return what each operation adds to the error of all stems, on golden signals."""
     lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
-    found = measure_sensitivity(
+    found = measure_recipe(
         lab,
         lab_inputs(subject, cases, bench.goldens.layout.root),
         [AllStemsMeasure(subject_sources(subject))],
-        choice=lab.by_recipe(load_recipe(recipe)),
+        load_recipe(recipe),
         subject=subject,
-        precision=recipe,
         probes=PROBES,
     )
     return attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
