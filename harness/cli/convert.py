@@ -85,6 +85,7 @@ def convert(
         "outputs": {name: list(shapes[name]) for name in ("freq", "time")},
         "operations_by_precision": dict(by_precision),
         "rules": [{"rule": str(count.rule), "matched": count.matched} for count in package.rules],
+        "compressed_operations": package.audit.compressed,
         "taps_missing": dict(package.taps.missing),
         "audit": package.audit.verdict,
     }

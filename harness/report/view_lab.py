@@ -148,7 +148,7 @@ def _sensitivity(name: str, document: Row) -> SensitivityView:
         carried.append(round(100 * sum_ / total, 3) if total > 0 else 0.0)
     sums: dict[str, float] = {}
     for share, item in found:
-        sums[text(item, "type")] = sums.get(text(item, "type"), 0.0) + share
+        sums[_kind(item)] = sums.get(_kind(item), 0.0) + share
     ranked = sorted(sums.items(), key=lambda pair: (-pair[1], pair[0]))
     predicted, measured = (_mapping(document, key) for key in ("predicted_db", "measured_db"))
     return SensitivityView(
@@ -159,7 +159,7 @@ def _sensitivity(name: str, document: Row) -> SensitivityView:
         cases=tuple(str(case) for case in sequence(document.get("cases"))),
         count=len(found),
         top=tuple(
-            _shared(text(item, "operation"), share, total, text(item, "type"), text(item, "module"))
+            _shared(text(item, "operation"), share, total, _kind(item), text(item, "module"))
             for share, item in found[:SHOWN]
         ),
         types=tuple(_shared(kind, share, total) for kind, share in ranked[:SHOWN]),
@@ -170,6 +170,12 @@ def _sensitivity(name: str, document: Row) -> SensitivityView:
             for key, value in predicted.items()
         ),
     )
+
+
+def _kind(item: Row) -> str:
+    """Return an operation's type, and what of it errs where that is its compressed weights."""
+    kind, error = text(item, "type"), text(item, "error")
+    return kind if error in ("", "fp16") else f"{kind}, {error} weights"
 
 
 def _mean(item: Row, measure: str) -> float:

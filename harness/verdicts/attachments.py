@@ -81,7 +81,7 @@ def _sensitivity(document: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the first measure: the one that operations are ranked by."""
     measures = _list(document, "measures")[:1]
     operations = [
-        {key: item.get(key) for key in ("operation", "type", "module")}
+        {key: item.get(key) for key in ("operation", "type", "module", "error")}
         | {"mean": {name: _mapping(item, "mean").get(name) for name in measures}}
         for item in _objects(document, "operations")[:MOST_OPERATIONS]
     ]

@@ -84,6 +84,17 @@ def test_sensitivity_gives_every_operation_its_share(
 
 
 @pytest.mark.usefixtures("narrow_lab")
+def test_sensitivity_tells_what_compressed_weights_add(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sensitivity", "mini", "--precision", "int8", "--probes", "1", "--case", "song"]
+    assert main([*command, "--json"]) == 0
+    found = document(capsys)
+    errors = {share["error"] for share in found["operations"]}
+    assert (found["precision"], errors) == ("int8", {"fp16", "int8"})
+    assert main(command) == 0
+    assert "int8" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("narrow_lab")
 def test_tune_ships_what_a_package_confirms(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, music: Signal, narrow: VirtualPrecision
 ) -> None:
@@ -135,14 +146,17 @@ def test_tune_refuses_in_one_sentence(
 def test_a_sweep_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ["sweep", "mini", "--precisions", "fp16,fp32", "--case", "song"]
+    command = ["sweep", "mini", "--precisions", "fp16,fp32,int8", "--case", "song"]
     command += ["--cache", str(tmp_path / "cache"), "--json"]
     assert main(command) == 0
     first = document(capsys)
     assert [(cell["precision"], round(cell["fp32_share"], 9)) for cell in first["cells"]] == [
         ("fp16", 0.0),
         ("fp32", 1.0),
+        ("int8", 0.0),
     ]
+    half, whole, less = (cell["weight_bytes"] for cell in first["cells"])
+    assert less < half == whole // 2
     assert all(level is None for level in first["cells"][1]["snr_db"].values())  # nothing differs
     monkeypatch.setattr(lab, "lab_inputs", None)  # whoever measures again, breaks
     assert main(command) == 0
