@@ -81,7 +81,8 @@ def profile_operations(
 ) -> tuple[OperationProfile, ...]:
     """Return the profile of every floating-point operation of ``candidate`` that computes.
 
-    Operations that only move values are left out: their error is that of what they move.
+    Operations that only move values are left out: their error is that of what they move. So are
+    those that expand compressed weights: their error is that of what reads them.
 
     Args:
         reference: the model in FP32.
@@ -120,6 +121,7 @@ class _Profiler:
         self._local = local
         self.replay = Replay(candidate, numerics)
         self._plan = candidate.plan
+        self._weights = frozenset(s.outputs[0] for s in self._plan.steps if _expands(s))
         self._names = Names(reference.plan, candidate.plan)
         self._reference = Reference(reference, inputs, self._uses(), reference_numerics)
         sidecar = read_sidecar(candidate)
@@ -137,7 +139,9 @@ class _Profiler:
 
     def _judged(self, step: Step) -> bool:
         held = self._plan.types[step.outputs[0]]
-        return not moves(step) and isinstance(held, TensorType) and held.dtype.is_floating
+        if moves(step) or _expands(step):
+            return False
+        return isinstance(held, TensorType) and held.dtype.is_floating
 
     def _use(self, slot: int) -> Tensor | None:
         name = self._names.of.get(slot)
@@ -198,8 +202,12 @@ class _Profiler:
             else:
                 found[slot] = values[slot]
                 floats = isinstance(held, TensorType) and held.dtype.is_floating
-                complete = complete and not floats
+                complete = complete and (not floats or slot in self._weights)
         return found if complete else None
+
+
+def _expands(step: Step) -> bool:
+    return step.operation.type.startswith("constexpr_")
 
 
 def _ratio_db(size: float, rest: Tensor) -> float | None:

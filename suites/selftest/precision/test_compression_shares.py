@@ -15,6 +15,7 @@ from harness import mil
 from harness._coremltools import import_coremltools
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, Rule, Weights
+from harness.metrics import snr_db
 from harness.precision import (
     OutputMeasure,
     VirtualPrecision,
@@ -22,6 +23,7 @@ from harness.precision import (
     measure_recipe,
     weight_bytes,
 )
+from harness.precision.profile import profile_operations
 from suites.ops.packages import write_package
 
 _random = np.random.default_rng(7)
@@ -115,6 +117,22 @@ def test_int8_has_the_bits_of_coremltools_public_default(
         assert torch.equal(one, other)
     plain = lab.model(lab.by_recipe(recipe)).run(signal)
     assert not torch.equal(plain["made"], virtual["made"])
+
+
+def test_the_error_of_a_compressed_weight_is_that_of_the_operation_that_reads_it(
+    lab: VirtualPrecision, signal: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    from coremltools.optimize.coreml import OpLinearQuantizerConfig
+
+    real = by_coremltools(True, OpLinearQuantizerConfig(), tmp_path / "x.mlpackage")
+    profiles = {item.operation: item for item in profile_operations(lab.base, real, signal)}
+    assert not any(item.type.startswith("constexpr_") for item in profiles.values())
+    wide = {operation.name: "fp32" for operation in lab.operations}
+    virtual = lab.model(wide, {"conv": "int8"})
+    expected = lab.base.run(signal, taps=["conv"])["conv"].numpy()
+    actual = virtual.run(signal, taps=["conv"])["conv"].numpy()
+    local = profiles["conv"].local_db
+    assert local == pytest.approx(snr_db(expected, actual), abs=0.1)  # and of FP16's rounding
 
 
 def everything(weights: Weights, precision: str = "fp16") -> PrecisionRecipe:
