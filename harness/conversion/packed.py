@@ -45,15 +45,10 @@ def packed_weights(package: Package, function: Function) -> Mapping[str, PackedW
     read = package.constants.array
     plan = build_plan(function, read)
     executable = Executable.of(plan, get_numerics("storage"), torch.device("cpu"), read)
-    values = dict(executable.constants)
     found: dict[str, PackedWeight] = {}
-    for step in plan.steps:
+    for step in plan.expansions:
         operation = step.operation
-        if not operation.type.startswith("constexpr_"):
-            continue
-        results = executable.call(step, values)
-        values.update(zip(step.outputs, results, strict=True))
-        array = results[0].numpy()
+        array = executable.constants[step.outputs[0]].numpy()
         if operation.dtype is DataType.FLOAT16:
             array = array.astype(np.float16)
         found[operation.outputs[0].name] = PackedWeight(array, storage_of(operation, read))

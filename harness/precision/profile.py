@@ -81,8 +81,7 @@ def profile_operations(
 ) -> tuple[OperationProfile, ...]:
     """Return the profile of every floating-point operation of ``candidate`` that computes.
 
-    Operations that only move values are left out: their error is that of what they move. So are
-    those that expand compressed weights: their error is that of what reads them.
+    Operations that only move values are left out: their error is that of what they move.
 
     Args:
         reference: the model in FP32.
@@ -121,7 +120,6 @@ class _Profiler:
         self._local = local
         self.replay = Replay(candidate, numerics)
         self._plan = candidate.plan
-        self._weights = frozenset(s.outputs[0] for s in self._plan.steps if _expands(s))
         self._names = Names(reference.plan, candidate.plan)
         self._reference = Reference(reference, inputs, self._uses(), reference_numerics)
         sidecar = read_sidecar(candidate)
@@ -139,9 +137,7 @@ class _Profiler:
 
     def _judged(self, step: Step) -> bool:
         held = self._plan.types[step.outputs[0]]
-        if moves(step) or _expands(step):
-            return False
-        return isinstance(held, TensorType) and held.dtype.is_floating
+        return not moves(step) and isinstance(held, TensorType) and held.dtype.is_floating
 
     def _use(self, slot: int) -> Tensor | None:
         name = self._names.of.get(slot)
@@ -193,7 +189,7 @@ class _Profiler:
         found: dict[int, Any] = {}
         complete = True
         for slot in dict.fromkeys(step.reads):
-            if slot in self._plan.constants:
+            if slot in self._plan.fixed:
                 continue
             wanted = self._use(slot)
             held = self._plan.types[slot]
@@ -202,12 +198,8 @@ class _Profiler:
             else:
                 found[slot] = values[slot]
                 floats = isinstance(held, TensorType) and held.dtype.is_floating
-                complete = complete and (not floats or slot in self._weights)
+                complete = complete and not floats
         return found if complete else None
-
-
-def _expands(step: Step) -> bool:
-    return step.operation.type.startswith("constexpr_")
 
 
 def _ratio_db(size: float, rest: Tensor) -> float | None:

@@ -202,7 +202,7 @@ class _Comparison:
         plain: dict[int, Any] = {}
         complete = True
         for slot in dict.fromkeys(step.reads):
-            if slot in self._plan.constants:
+            if slot in self._plan.fixed:
                 continue
             wanted = self._use(slot)
             if wanted is None:
