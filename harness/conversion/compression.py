@@ -6,8 +6,8 @@ output channel. ``palette8``, ``palette6`` and ``palette4`` are ``palettize_weig
 
 k-means is done by the solver that coremltools carries for FP16 tensors of 10,000 elements or more:
 it is exact, so a recipe gives the same package on every machine. coremltools would give the rest to
-scikit-learn, whose result hangs on random numbers and the number of threads. Values in FP32 are
-clustered as FP16 has them.
+scikit-learn, with one random start and a coarse tolerance. Values in FP32 are clustered as FP16 has
+them.
 
 coremltools is imported when something is compressed, and not before: a machine without it can run
 any recipe that stores floats.

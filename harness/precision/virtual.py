@@ -25,9 +25,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-import numpy as np
-
-from harness.conversion.compression import channel_axis, compress, is_compressible
+from harness.conversion.compression import channel_axis, is_compressible
 from harness.conversion.precision_map import FunctionView
 from harness.conversion.recipes import (
     Operation as Described,
@@ -46,6 +44,7 @@ from harness.mil import DataType, Model
 from harness.mil.plan import build_plan
 from harness.mil.program import Binding, Constant, Function, Location, Operation, Variable
 from harness.mil.types import TensorType, ValueType
+from harness.precision.constants import ConstantStore, Stored, is_fp32
 
 Choice = Mapping[str, Precision]
 """The precision of each operation of an FP32 program that has one, by its name in recipes."""
@@ -55,11 +54,6 @@ Compression = Mapping[str, Weights]
 
 _FLOATS: Final[Compression] = MappingProxyType({})
 _Decision = TypeVar("_Decision", bound=str)
-
-FP16_MAX: Final = 65504.0
-_INFINITE: Final = 1e38  # a mask's "minus infinity": coremltools lets it become FP16's
-_SMALL: Final = 400  # elements, below which coremltools keeps constants from becoming zero
-_TINY: Final = np.nextafter(np.float16(0), np.float16(1))
 
 # Since iOS 17 these inputs may stay in FP32 beside an FP16 tensor, and coremltools leaves them.
 _STAY_WIDE: Final = {
@@ -95,10 +89,11 @@ class VirtualPrecision:
     operations: tuple[Described, ...] = field(init=False)
     movable: frozenset[str] = field(init=False)
     _described: dict[str, Described] = field(init=False, default_factory=dict)
-    _stored: dict[_Stored, Constant] = field(init=False, default_factory=dict)
+    _constants: ConstantStore = field(init=False)
 
     def __post_init__(self) -> None:
         function = self.base.plan.function
+        object.__setattr__(self, "_constants", ConstantStore(self.base.package.constants.array))
         view = FunctionView(function, self.base.package.constants.array)
         sidecar = read_sidecar(self.base)
         modules = sidecar.modules if sidecar else {}
@@ -188,29 +183,18 @@ class VirtualPrecision:
             what = "leaves out" if wrong[0] in known else "names the unknown"
             raise RecipeError(f"a choice of precisions {what} operation {wrong[0]!r}")
         narrow = {name for name in self.movable if choice[name] == "fp16"}
-        function = _Rewriter(self.base.plan.function, narrow, weights, self._store).function()
+        function = _Rewriter(self.base.plan.function, narrow, weights, self._constants).function()
         return Model(self.base.package, build_plan(function, self.base.package.constants.array))
 
     def _overflows(self, operation: Operation) -> bool:
         constants = self.base.plan.function.constants
-        for _, binding in _bindings(operation):
-            constant = binding if isinstance(binding, Constant) else constants.get(binding)
-            if constant is None or not _is_fp32(constant.type):
-                continue
-            magnitude = np.abs(self.base.package.constants.array(constant))
-            if np.max(magnitude, where=magnitude < _INFINITE, initial=0.0) > FP16_MAX:
-                return True
-        return False
-
-    def _store(self, constant: Constant, how: _Stored) -> Constant:
-        """Return an FP32 constant as coremltools stores it; ``how`` is for the cache, too."""
-        if how not in self._stored:
-            array = self.base.package.constants.array(constant)
-            assert isinstance(constant.type, TensorType)
-            rounded = round_constant(array) if how.dtype is DataType.FLOAT16 else array
-            type_ = TensorType(how.dtype, constant.type.shape)
-            self._stored[how] = Constant(type_, compress(rounded, how.weights, how.axis))
-        return self._stored[how]
+        found = (
+            binding if isinstance(binding, Constant) else constants.get(binding)
+            for _, binding in _bindings(operation)
+        )
+        return any(
+            constant is not None and self._constants.overflows(constant) for constant in found
+        )
 
 
 def operation_name(operation: Operation) -> str:
@@ -218,34 +202,8 @@ def operation_name(operation: Operation) -> str:
     return base_name(operation.name, [variable.name for variable in operation.outputs])
 
 
-def round_constant(array: np.ndarray) -> np.ndarray:
-    """Return float32 ``array`` in float16 as coremltools rounds constants."""
-    with np.errstate(over="ignore"):
-        rounded: np.ndarray = np.asarray(array, np.float32).astype(np.float16)
-    if rounded.size < _SMALL:
-        vanished = (np.abs(rounded) <= _TINY) & (
-            np.abs(array) > np.finfo(np.float32).smallest_subnormal
-        )
-        rounded = np.where(vanished, np.copysign(_TINY, array).astype(np.float16), rounded)
-    return rounded
-
-
 def _bindings(operation: Operation) -> Iterable[tuple[str, Binding]]:
     return ((name, item) for name, items in operation.inputs.items() for item in items)
-
-
-def _is_fp32(type_: ValueType) -> bool:
-    return isinstance(type_, TensorType) and type_.dtype is DataType.FLOAT32
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """How a constant is stored: by which name, in which precision, and compressed in which way."""
-
-    name: str
-    dtype: DataType
-    weights: Weights
-    axis: int
 
 
 class _Rewriter:
@@ -256,7 +214,7 @@ class _Rewriter:
         function: Function,
         narrow: Collection[str],
         weights: Compression,
-        store: Callable[[Constant, _Stored], Constant],
+        store: ConstantStore,
     ) -> None:
         self._function, self._narrow, self._weights = function, narrow, weights
         self._store = store
@@ -307,7 +265,7 @@ class _Rewriter:
         """Return what an operation that reads ``binding`` in the type ``wanted`` is bound to."""
         if isinstance(binding, Constant) or binding in self._constants:
             constant = binding if isinstance(binding, Constant) else self._constants[binding]
-            if not _is_fp32(constant.type):
+            if not is_fp32(constant.type):
                 return binding
             weights: Weights = "float"
             if is_compressible(constant.type):
@@ -316,7 +274,7 @@ class _Rewriter:
                 return binding
             key = binding if isinstance(binding, str) else f"{operation.location}.{parameter}"
             axis = channel_axis(operation) if weights == "int8" else 0
-            return self._store(constant, _Stored(key, wanted, weights, axis))
+            return self._store.stored(constant, Stored(key, wanted, weights, axis))
         held = self._types[binding]
         if not isinstance(held, TensorType) or not held.dtype.is_floating or held.dtype is wanted:
             return binding

@@ -5,6 +5,11 @@ A recipe is data: a TOML file in this folder, or anywhere. Adding a file here sh
 
 from __future__ import annotations
 
+from harness.conversion.recipes.counts import (
+    RuleCount,
+    check_every_pattern_matched,
+    count_rules,
+)
 from harness.conversion.recipes.recipe import (
     PRECISIONS,
     WEIGHTS,
@@ -12,10 +17,7 @@ from harness.conversion.recipes.recipe import (
     Precision,
     PrecisionRecipe,
     Rule,
-    RuleCount,
     Weights,
-    check_every_pattern_matched,
-    count_rules,
 )
 from harness.conversion.recipes.toml import (
     load_recipe,
