@@ -78,9 +78,11 @@ def compress(array: np.ndarray, weights: Weights, axis: int) -> np.ndarray:
 
     Raises:
         NotEvaluatedError: coremltools is not installed.
+        RecipeError: the array has infinities, which neither a scale nor a table can hold.
     """
     if weights == "float":
         return array
+    _check_finite(array, "a constant")
     passes = _passes()
     with np.errstate(divide="ignore", invalid="ignore"):  # a channel of zeros has the scale 0
         if weights == "int8":
@@ -226,9 +228,12 @@ def _chosen(program: Any, decide: Callable[[Any], Weights]) -> dict[str, Weights
     chosen: dict[str, tuple[Weights, str]] = {}
     for function in program.functions.values():
         for operation in function.operations:
-            weights = [value.op.name for value in _values(operation) if _is_weight(value)]
+            weights = [value for value in _values(operation) if _is_weight(value)]
             decision = decide(operation) if weights else "float"
-            for name in weights:
+            for value in weights:
+                name = value.op.name
+                if decision != "float":
+                    _check_finite(value.val, f"constant {name!r} of operation {operation.name!r}")
                 first, reader = chosen.setdefault(name, (decision, operation.name))
                 if first != decision:
                     raise RecipeError(
@@ -237,6 +242,14 @@ def _chosen(program: Any, decide: Callable[[Any], Weights]) -> dict[str, Weights
                         f"{decision} for the other; give both the same weights"
                     )
     return {name: kind for name, (kind, _) in chosen.items() if kind != "float"}
+
+
+def _check_finite(array: np.ndarray, what: str) -> None:
+    if not np.isfinite(array).all():
+        raise RecipeError(
+            f"{what} holds infinities or NaN, and can't be compressed; "
+            "give it weights = 'float' by a rule of its own"
+        )
 
 
 def _table(array: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -257,6 +270,6 @@ def _passes() -> Any:
         return importlib.import_module(_PASSES)
     except ModuleNotFoundError as error:
         raise NotEvaluatedError(
-            "this recipe compresses weights, which takes coremltools, and it is not installed "
-            "here: pip install coremltools, or take a recipe that stores floats"
+            f"weights are compressed by coremltools, which can't be imported here ({error}): "
+            "pip install coremltools, or take a recipe that stores floats"
         ) from error

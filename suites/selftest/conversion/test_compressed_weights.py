@@ -288,6 +288,23 @@ def test_one_constant_can_not_be_stored_in_two_ways() -> None:
     assert compression._chosen(shared, lambda operation: "int8") == {"matrix": "int8"}
 
 
+def test_what_is_not_finite_is_not_compressed() -> None:
+    ct = import_coremltools()
+    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.mil import Function, types
+
+    mask = np.triu(np.full((48, 48), -np.inf, np.float32), 1)
+    with Function({"x": mb.placeholder((48, 48), types.fp32)}, ct.target.iOS18) as function:
+        masked = mb.add(x=function.inputs["x"], y=mb.const(val=mask, name="mask"), name="masked")
+        function.set_outputs([masked])
+    program = SimpleNamespace(functions={"main": function})
+    with pytest.raises(RecipeError, match=r"constant 'mask' of operation 'masked' holds inf"):
+        compression._chosen(program, lambda operation: "palette4")
+    assert compression._chosen(program, lambda operation: "float") == {}
+    with pytest.raises(RecipeError, match="holds infinities"):
+        compress(mask, "int8", 0)
+
+
 def test_a_rule_on_weights_matches_nothing_that_has_none() -> None:
     rule = Rule(weights="int8", types=("*",))
     assert rule.matching(Operation("add", "a", "")) == ()
