@@ -165,6 +165,20 @@ def test_few_operations_carry_the_error_and_the_curve_is_what_nothing_beats(draw
     assert (headroom.operations, headroom.at_risk, headroom.least_db) == (4, 1, 3.0)
 
 
+def test_compressed_weights_stand_apart_from_the_rounding_of_their_operation(run: Run) -> None:
+    rows = [
+        {"operation": "op_0", "type": "conv", "error": error, "mean": {"stems": share}}
+        for error, share in (("fp16", 1e-7), ("int8", 3e-7))
+    ]
+    item = attachment("s", {**SENSITIVITY, "operations": rows})
+    (shares,) = build_page(with_attachments(run, [item])).lab.sensitivities
+    assert [(row.type, row.percent) for row in shares.top] == [
+        ("conv, int8 weights", pytest.approx(75)),
+        ("conv", pytest.approx(25)),
+    ]
+    assert [row.name for row in shares.types] == ["conv, int8 weights", "conv"]
+
+
 def test_what_was_not_recorded_is_said_and_not_left_blank(run: Run) -> None:
     text = Page(render(replace(run, artefacts={}))).text
     for words in (
