@@ -62,7 +62,7 @@ def sensitivity(
     precision: Annotated[
         str, typer.Option(help="Recipe whose FP16 and weights are looked at: a name or TOML file.")
     ] = "fp16",
-    probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 4,
+    probes: Annotated[int, typer.Option(min=1, help="Probes for each measure.")] = 8,
     case: Cases = None,
     fp32_package: Fp32Package = None,
     target: Annotated[

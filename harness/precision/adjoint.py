@@ -1,9 +1,10 @@
 """Gradients of several functions of a program's outputs with respect to every value in it.
 
-One walk forward and one back, operation by operation: what is alive at a few places is kept, and
-the last stretch; the rest is computed again on the way back. A visitor sees each operation once,
-with its inputs, its outputs, and the gradients of all probes; then they are freed. So the memory in
-use is that of the places, of one stretch between two of them, and of the gradients that are alive.
+A recording is one run, operation by operation, that can be walked back any number of times. It
+keeps what is alive at a few places, and the last stretch whole; the rest is computed again on the
+way back. A visitor sees each operation once, with its inputs, its outputs, and the gradients of all
+probes; then those are freed. So the memory in use is that of the places, of the last stretch and of
+one more between two places, and of the gradients that are alive.
 
 A probe is a covector on the outputs: v in v . f(x). Its gradient at a value y is J_y^T v, where J_y
 is the derivative of the outputs with respect to y. Roundings aren't differentiated: run this on a
@@ -13,7 +14,7 @@ program in FP32. Everything is on the device of the inputs, in the carrier types
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -60,54 +61,115 @@ class Visit:
     values: Mapping[int, Any]
 
 
-def walk_back(
-    model: Model,
-    inputs: Mapping[str, Tensor],
-    make_probes: Callable[[Mapping[str, Tensor]], Probes],
-    visit: Callable[[Visit], None],
-    *,
-    stretch_bytes: int = STRETCH_BYTES,
-    advance: Callable[[int, int], None] | None = None,
-) -> dict[str, Tensor]:
-    """Walk through ``model`` and back, and return its outputs.
+class Recording:
+    """One run of a program, to walk back through.
 
     Args:
         model: in FP32.
         inputs: a float32 tensor for each of the model's inputs, on one device.
-        make_probes: gets the outputs, gives the probes.
-        visit: called for each operation that the outputs depend on, in reverse order.
         stretch_bytes: memory for values between two places; more is faster by very little.
-        advance: called as ``advance(done, total)`` with operations.
+
+    Attributes:
+        executable: what was run.
+        inputs: by slot.
+        outputs: by name.
+        slots: of the outputs, by name.
 
     Raises:
         ExecutionError: an operation failed.
     """
-    device = next(iter(inputs.values())).device
-    executable = model.executable(get_numerics("storage"), device)
-    slots = {feature.name: model.plan.slots[feature.name] for feature in model.outputs}
-    schedule = build_schedule(model.plan, frozenset(slots.values()), reuse=False)
-    given = {model.plan.inputs[name]: tensor for name, tensor in inputs.items()}
-    with torch.no_grad():
-        stretches = _stretches(executable, schedule.steps, given, schedule.kept, stretch_bytes)
-    held = stretches[-1].after
-    outputs = {name: held[slot] for name, slot in slots.items()}
-    probes = make_probes(outputs)
-    gradients = {slot: probes[name] for name, slot in slots.items() if name in probes}
-    done, total = 0, len(schedule.steps)
-    while stretches:
-        stretch = stretches.pop()
-        values = stretch.values
-        if not values:
-            values = dict(stretch.before) | dict(executable.constants)
-            with torch.no_grad():
-                for scheduled in stretch.steps:
-                    _execute(executable, scheduled.step, values)
-        for scheduled in reversed(stretch.steps):
-            _back(executable, scheduled.step, values, gradients, visit)
-            done += 1
-            if advance is not None:
-                advance(done, total)
-    return outputs
+
+    def __init__(
+        self, model: Model, inputs: Mapping[str, Tensor], *, stretch_bytes: int = STRETCH_BYTES
+    ) -> None:
+        device = next(iter(inputs.values())).device
+        self.executable = model.executable(get_numerics("storage"), device)
+        self.slots = {feature.name: model.plan.slots[feature.name] for feature in model.outputs}
+        schedule = build_schedule(model.plan, frozenset(self.slots.values()), reuse=False)
+        self.inputs = {model.plan.inputs[name]: tensor for name, tensor in inputs.items()}
+        self._stretches = _stretches(
+            self.executable, schedule.steps, self.inputs, schedule.kept, stretch_bytes
+        )
+        held = self._stretches[-1].after
+        self.outputs = {name: held[slot] for name, slot in self.slots.items()}
+
+    def steps(self) -> Iterator[tuple[ScheduledStep, Mapping[int, Any]]]:
+        """Yield what was executed, in order, with the values by slot of and around it."""
+        for stretch in self._stretches:
+            tape = self._tape(stretch)
+            for scheduled in stretch.steps:
+                yield scheduled, tape.values
+
+    def walk_back(self, probes: Probes, visit: Callable[[Visit], None]) -> None:
+        """Show each operation that the outputs depend on to ``visit``, in reverse order."""
+        gradients = {slot: probes[name] for name, slot in self.slots.items() if name in probes}
+        for stretch in reversed(self._stretches):
+            tape = self._tape(stretch)
+            for scheduled in reversed(stretch.steps):
+                _back(tape, scheduled.step, gradients, visit, keep=stretch.tape is not None)
+
+    def _tape(self, stretch: _Stretch) -> _Tape:
+        if stretch.tape is not None:
+            return stretch.tape
+        tape = _Tape(self.executable, stretch.before)
+        for scheduled in stretch.steps:
+            tape.play(scheduled.step)
+        return tape
+
+
+def joined(probes: Sequence[Probes]) -> dict[str, Tensor]:
+    """Return several batches of probes as one, with zeros for the outputs that one leaves out."""
+    like = {name: tensor[:1] for batch in probes for name, tensor in batch.items()}
+    counts = [len(next(iter(batch.values()))) for batch in probes]
+    return {
+        name: torch.cat(
+            [
+                batch[name] if name in batch else torch.zeros_like(one).repeat_interleave(count, 0)
+                for batch, count in zip(probes, counts, strict=True)
+            ]
+        )
+        for name, one in like.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Played:
+    """What a step read and made, joined by its own derivative alone."""
+
+    leaves: Mapping[int, Tensor]
+    results: tuple[Any, ...]
+
+
+class _Tape:
+    """Values by slot, and each step's own graph, from the first time that it is executed."""
+
+    def __init__(self, executable: Executable, given: Mapping[int, Any]) -> None:
+        self.executable = executable
+        self.values = {**executable.constants, **given}
+        self._played: dict[Step, _Played] = {}
+
+    def play(self, step: Step) -> None:
+        leaves = {
+            slot: self.values[slot].detach().requires_grad_()
+            for slot in dict.fromkeys(step.reads)
+            if slot not in self.executable.constants and self.values[slot].is_floating_point()
+        }
+        with torch.enable_grad():
+            results = self.executable.call(step, ChainMap(leaves, self.values))
+        self._played[step] = _Played(leaves, results)
+        self.values.update(
+            (slot, result.detach()) for slot, result in zip(step.outputs, results, strict=True)
+        )
+
+    def read(self, step: Step, *, keep: bool) -> tuple[_Played, dict[int, Tensor]]:
+        """Return a step and its outputs; they are held here no longer unless ``keep``."""
+        outputs = {slot: self.values[slot] for slot in step.outputs}
+        played = self._played[step]
+        if not keep:
+            del self._played[step]
+            for slot in outputs:
+                del self.values[slot]
+        return played, outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +177,7 @@ class _Stretch:
     steps: tuple[ScheduledStep, ...]
     before: Mapping[int, Tensor]
     after: Mapping[int, Tensor]
-    values: dict[int, Any]  # all that it made, of the last one; empty for those before it
+    tape: _Tape | None  # of the last one; those before it are played again
 
 
 def _stretches(
@@ -127,21 +189,21 @@ def _stretches(
 ) -> list[_Stretch]:
     """Run forward, cut into stretches, and keep what is alive between them, and the last whole."""
     stretches: list[_Stretch] = []
-    values: dict[int, Any] = dict(given) | dict(executable.constants)
+    tape = _Tape(executable, given)
     before, chunk, size = dict(given), [], 0
     dead: set[int] = set()
     for index, scheduled in enumerate(steps):
-        _execute(executable, scheduled.step, values)
+        tape.play(scheduled.step)
         chunk.append(scheduled)
         if scheduled.step.definition.effect is not Effect.VIEW:
-            size += sum(_bytes(values[slot]) for slot in scheduled.step.outputs)
+            size += sum(_bytes(tape.values[slot]) for slot in scheduled.step.outputs)
         dead.update(slot for slot in scheduled.free if slot not in kept)
         last = index == len(steps) - 1
         if size >= limit_bytes or last:
-            alive = {slot: v for slot, v in values.items() if slot not in dead}
-            after = {s: v for s, v in alive.items() if s not in executable.constants}
-            stretches.append(_Stretch(tuple(chunk), before, after, values if last else {}))
-            before, values, chunk, size = after, alive, [], 0
+            gone = dead.union(executable.constants)
+            after = {slot: value for slot, value in tape.values.items() if slot not in gone}
+            stretches.append(_Stretch(tuple(chunk), before, after, tape if last else None))
+            tape, before, chunk, size = _Tape(executable, after), after, [], 0
             dead.clear()
     return stretches
 
@@ -150,71 +212,63 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _execute(executable: Executable, step: Step, values: dict[int, Any]) -> None:
-    results = executable.call(step, values)
-    values.update(zip(step.outputs, results, strict=True))
-
-
 def _back(
-    executable: Executable,
+    tape: _Tape,
     step: Step,
-    values: dict[int, Any],
     gradients: dict[int, Tensor],
     visit: Callable[[Visit], None],
+    *,
+    keep: bool,
 ) -> None:
     """Carry the gradients of a step's outputs to its inputs, show them, and free them."""
-    outputs = {slot: values[slot] for slot in step.outputs}
+    played, outputs = tape.read(step, keep=keep)
     at_outputs = {slot: gradients.pop(slot) for slot in step.outputs if slot in gradients}
-    if at_outputs:
-        leaves = {
-            slot: values[slot].detach().requires_grad_()
-            for slot in dict.fromkeys(step.reads)
-            if slot not in executable.constants and values[slot].is_floating_point()
-        }
-        at_inputs = _pull(executable, step, ChainMap(leaves, values), leaves, at_outputs)
-        inputs = {slot: leaf.detach() for slot, leaf in leaves.items()}
-        with torch.no_grad():
-            visit(Visit(step, inputs, outputs, at_inputs, at_outputs, values))
-        for slot, parts in at_inputs.items():
-            gradients[slot] = gradients[slot] + parts if slot in gradients else parts
-    for slot in step.outputs:
-        values.pop(slot, None)
+    if not at_outputs:
+        return
+    at_inputs = _pull(step, played, at_outputs, keep)
+    inputs = {slot: leaf.detach() for slot, leaf in played.leaves.items()}
+    with torch.no_grad():
+        visit(Visit(step, inputs, outputs, at_inputs, at_outputs, tape.values))
+    for slot, parts in at_inputs.items():
+        gradients[slot] = gradients[slot] + parts if slot in gradients else parts
 
 
-def _pull(
-    executable: Executable,
-    step: Step,
-    values: Mapping[int, Any],
-    leaves: Mapping[int, Tensor],
-    at_outputs: Gradients,
-) -> dict[int, Tensor]:
+def _pull(step: Step, played: _Played, at_outputs: Gradients, keep: bool) -> dict[int, Tensor]:
     """Return the gradients at each leaf that the outputs depend on."""
-    with torch.enable_grad():
-        results = executable.call(step, values)
     made = [
         (result, at_outputs[slot])
-        for slot, result in zip(step.outputs, results, strict=True)
+        for slot, result in zip(step.outputs, played.results, strict=True)
         if slot in at_outputs and result.requires_grad
     ]
     if not made:
         return {}
+    results, gradients = zip(*made, strict=True)
+    leaves = list(played.leaves.values())
     pull = _pull_one_by_one if step.operation.type in _NOT_BATCHED else _pull_together
-    found = pull([r for r, _ in made], list(leaves.values()), [g for _, g in made])
-    return {slot: g for slot, g in zip(leaves, found, strict=True) if g is not None}
+    found = pull(results, leaves, gradients, keep)
+    return {slot: g for slot, g in zip(played.leaves, found, strict=True) if g is not None}
 
 
 def _pull_together(
-    results: list[Tensor], leaves: list[Tensor], gradients: list[Tensor]
+    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor], keep: bool
 ) -> Sequence[Tensor | None]:
-    return torch.autograd.grad(results, leaves, gradients, allow_unused=True, is_grads_batched=True)
+    return torch.autograd.grad(
+        results, leaves, gradients, retain_graph=keep, allow_unused=True, is_grads_batched=True
+    )
 
 
 def _pull_one_by_one(
-    results: list[Tensor], leaves: list[Tensor], gradients: list[Tensor]
+    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor], keep: bool
 ) -> Sequence[Tensor | None]:
     rows = [
-        torch.autograd.grad(results, leaves, row, retain_graph=True, allow_unused=True)
-        for row in zip(*gradients, strict=True)
+        torch.autograd.grad(
+            results,
+            leaves,
+            row,
+            retain_graph=keep or number + 1 < len(gradients[0]),
+            allow_unused=True,
+        )
+        for number, row in enumerate(zip(*gradients, strict=True))
     ]
     columns = zip(*rows, strict=True)
     return [None if column[0] is None else torch.stack(column) for column in columns]

@@ -2,9 +2,9 @@
 
 The error that compressing makes in an operation's result, e = op(x, compressed) - op(x, stored), is
 known: it is no rounding whose sign hangs on chance, and its elements hang together, because one
-weight is used many times. So of the two estimates of `harness.precision.shares` only the unbiased
-one holds here: the mean of (g . e)^2 over probes, whose logarithm is as uncertain as that of a
-chi square with as many degrees of freedom as there are probes.
+weight is used many times. Its share is estimated by the mean of (g . e)^2 over random probes, whose
+logarithm is as uncertain as that of a chi square with as many degrees of freedom as there are
+probes.
 
 Shares of compression stand beside those of FP16, as rows of their own: ``error`` tells them apart.
 """
@@ -25,9 +25,8 @@ from harness.conversion.recipes import PrecisionRecipe
 from harness.mil import DataType, get_numerics
 from harness.mil.plan import Argument, Source, Step
 from harness.mil.types import TensorType
-from harness.precision.adjoint import Visit, walk_back
-from harness.precision.measures import Measure, Outputs, audible
-from harness.precision.parts import stacked
+from harness.precision.adjoint import Recording, Visit, joined
+from harness.precision.measures import Measure, audible, random_probes
 from harness.precision.sensitivity import (
     Advance,
     Array,
@@ -208,10 +207,9 @@ def _squares(
             squares = torch.stack(along).sum(0).double().square()
             found[visit.step.operation.name] = squares.view(-1, probes).mean(1).cpu().numpy()
 
-    def make(outputs: Outputs) -> dict[str, Tensor]:
-        return stacked([m.probe(outputs, generator) for m in measures for _ in range(probes)])
-
-    walk_back(lab.base, given, make, visit)
+    recording = Recording(lab.base, given)
+    random = [random_probes(m, recording.outputs, generator, probes) for m in measures]
+    recording.walk_back(joined(random), visit)
     return found
 
 

@@ -1,9 +1,10 @@
 """What an error is measured by: a quadratic form on the outputs, and random probes of it.
 
 A measure Q gives an error e of the outputs a number: the noise-to-signal ratio of a stem, of a
-branch, or how often over a tolerance it is. ``Q(e) = |A e|^2 / normal``, with a linear A, so a
-random covector v = A^T u / sqrt(normal), with u of independent signs, has E[(v . e)^2] = Q(e): a
-*probe*. Adjoints of a probe give an estimate for every operation at once.
+branch, or how often over a tolerance it is. ``Q(e) = |A e|^2 / weight``, with a linear A;
+``A e`` is the *field* of the error. A covector A^T u has (A^T u) . e = u . A e, so with u of
+independent signs v = A^T u / sqrt(weight) has E[(v . e)^2] = Q(e): a *probe*. Adjoints of a probe
+give an estimate for every operation at once.
 
 Everything is torch, on the device of the outputs. A noise-to-signal ratio N is -10 log10(N) dB SNR.
 """
@@ -38,8 +39,22 @@ class Measure(Protocol):
     def weight(self, expected: Outputs) -> float:
         """Return the energy that the error is divided by; 0 where that can't be done."""
 
-    def probe(self, expected: Outputs, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return a random covector v with E[(v . e)^2] = ``of`` an error e."""
+    def field(self, expected: Outputs, error: Outputs) -> Tensor:
+        """Return A e: a tensor whose sum of squares by ``weight`` is ``of`` the error e."""
+
+    def covectors(self, expected: Outputs, fields: Tensor) -> dict[str, Tensor]:
+        """Return A^T u for each u of ``fields``, [fields, *output] for each output."""
+
+    def signs(self, expected: Outputs, generator: torch.Generator) -> Tensor:
+        """Return a field of independent signs."""
+
+
+def random_probes(
+    measure: Measure, expected: Outputs, generator: torch.Generator, count: int
+) -> dict[str, Tensor]:
+    """Return random covectors v with E[(v . e)^2] = ``measure.of`` an error e, as ``covectors``."""
+    signs = torch.stack([measure.signs(expected, generator) for _ in range(count)])
+    return measure.covectors(expected, signs / math.sqrt(measure.weight(expected)))
 
 
 @dataclass(frozen=True)
@@ -106,19 +121,28 @@ class StemMeasure:
                     worst = ratio, Stretch(channel, start, start + size)
         return worst
 
-    def probe(self, expected: Outputs, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return signs on the samples that are measured, pulled back to both outputs."""
+    def field(self, expected: Outputs, error: Outputs) -> Tensor:
+        """Return what is measured of the error."""
+        return self.waveform(error)
+
+    def covectors(self, expected: Outputs, fields: Tensor) -> dict[str, Tensor]:
+        """Return ``fields`` pulled back to both outputs."""
         freq, time = expected["freq"], expected["time"]
-        signs = _signs(time[:, self.index].shape, generator, time.device)
-        if self.stretch is not None:
-            outside = torch.ones_like(signs, dtype=torch.bool)
-            outside[:, self.stretch.channel, self.stretch.start : self.stretch.stop] = False
-            signs[outside] = 0
-        signs /= math.sqrt(self.weight(expected))
-        at_time, at_freq = torch.zeros_like(time), torch.zeros_like(freq)
-        at_time[:, self.index] = signs
-        at_freq[:, self.index] = _inverse_stft_adjoint(signs[:, None], freq[:, :1])[:, 0]
+        at_time = time.new_zeros(len(fields), *time.shape)
+        at_freq = freq.new_zeros(len(fields), *freq.shape)
+        whole, part = at_time[:, 0, self.index], self.stretch
+        seen = whole if part is None else whole[:, part.channel, None, part.start : part.stop]
+        seen.copy_(fields)
+        pulled = _inverse_stft_adjoint(whole[:, None, None], freq[:, :1])
+        at_freq[:, :, self.index] = pulled[:, :, 0]
         return {"freq": at_freq, "time": at_time}
+
+    def signs(self, expected: Outputs, generator: torch.Generator) -> Tensor:
+        """Return signs on the samples that are measured."""
+        time = expected["time"][0, self.index]
+        signs = _signs(time.shape, generator, time.device)
+        part = self.stretch
+        return signs if part is None else signs[part.channel, None, part.start : part.stop]
 
 
 @dataclass(frozen=True)
@@ -152,11 +176,19 @@ class AllStemsMeasure:
         energy = self.weight(expected)
         return error / energy if energy else math.nan
 
-    def probe(self, expected: Outputs, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return signs on the samples of every stem, pulled back to both outputs."""
-        freq, time = expected["freq"], expected["time"]
-        signs = _signs(time.shape, generator, time.device) / math.sqrt(self.weight(expected))
-        return {"freq": _inverse_stft_adjoint(signs, freq), "time": signs}
+    def field(self, expected: Outputs, error: Outputs) -> Tensor:
+        """Return the waveforms of all stems of the error."""
+        time = error["time"].double()
+        return waveform_from_spectrogram(error["freq"].double(), time.shape[-1]) + time
+
+    def covectors(self, expected: Outputs, fields: Tensor) -> dict[str, Tensor]:
+        """Return ``fields`` pulled back to both outputs."""
+        at_time = fields.to(expected["time"].dtype)
+        return {"freq": _inverse_stft_adjoint(at_time, expected["freq"]), "time": at_time}
+
+    def signs(self, expected: Outputs, generator: torch.Generator) -> Tensor:
+        """Return signs on the samples of every stem."""
+        return _signs(expected["time"].shape, generator, expected["time"].device)
 
 
 @dataclass(frozen=True)
@@ -179,11 +211,18 @@ class OutputMeasure:
         reference = expected[self.output].double()
         return _ratio(reference - actual[self.output].double(), _audible_energy(reference))
 
-    def probe(self, expected: Outputs, generator: torch.Generator) -> dict[str, Tensor]:
+    def field(self, expected: Outputs, error: Outputs) -> Tensor:
+        """Return the error of the output."""
+        return error[self.output].double()
+
+    def covectors(self, expected: Outputs, fields: Tensor) -> dict[str, Tensor]:
+        """Return ``fields`` themselves."""
+        return {self.output: fields.to(expected[self.output].dtype)}
+
+    def signs(self, expected: Outputs, generator: torch.Generator) -> Tensor:
         """Return signs on every element."""
         reference = expected[self.output]
-        scale = 1 / math.sqrt(self.weight(expected))
-        return {self.output: _signs(reference.shape, generator, reference.device) * scale}
+        return _signs(reference.shape, generator, reference.device)
 
 
 @dataclass(frozen=True)
@@ -211,11 +250,19 @@ class ToleranceMeasure:
         """Return the greatest error by its allowance: above 1 the tolerance does not hold."""
         return float(self._excess(expected, actual).max())
 
-    def probe(self, expected: Outputs, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return signs by allowance on every element."""
+    def field(self, expected: Outputs, error: Outputs) -> Tensor:
+        """Return error by allowance."""
+        return error[self.output].double() / self._allowance(expected[self.output])
+
+    def covectors(self, expected: Outputs, fields: Tensor) -> dict[str, Tensor]:
+        """Return ``fields`` by allowance."""
         reference = expected[self.output]
-        signs = _signs(reference.shape, generator, reference.device)
-        return {self.output: signs / (self._allowance(reference) * math.sqrt(reference.numel()))}
+        return {self.output: (fields / self._allowance(reference)).to(reference.dtype)}
+
+    def signs(self, expected: Outputs, generator: torch.Generator) -> Tensor:
+        """Return signs on every element."""
+        reference = expected[self.output]
+        return _signs(reference.shape, generator, reference.device)
 
     def _allowance(self, reference: Tensor) -> Tensor:
         return self.atol + self.rtol * reference.abs()
@@ -250,10 +297,15 @@ def _signs(shape: Sequence[int], generator: torch.Generator, device: torch.devic
     return bits.to(device).float().mul_(2).sub_(1)
 
 
-def _inverse_stft_adjoint(at_waveform: Tensor, like: Tensor) -> Tensor:
-    """Return the transposed inverse STFT of ``at_waveform`` [1, 1, channels, samples]."""
+def _inverse_stft_adjoint(at_waveforms: Tensor, like: Tensor) -> Tensor:
+    """Return the transposed inverse STFT of each of ``at_waveforms`` [:, 1, S, channels, samples].
+
+    Args:
+        at_waveforms: gradients at waveforms.
+        like: what the inverse STFT takes.
+    """
     with torch.enable_grad():
         leaf = torch.zeros_like(like).requires_grad_()
-        waveform = waveform_from_spectrogram(leaf, at_waveform.shape[-1])
-        (pulled,) = torch.autograd.grad(waveform, leaf, at_waveform)
+        waveform = waveform_from_spectrogram(leaf, at_waveforms.shape[-1])
+        (pulled,) = torch.autograd.grad(waveform, leaf, at_waveforms, is_grads_batched=True)
     return pulled

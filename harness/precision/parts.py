@@ -20,10 +20,9 @@ import numpy.typing as npt
 import torch
 
 from harness.mil.plan import Plan
-from harness.precision.adjoint import Visit, walk_back
-from harness.precision.measures import Measure, Outputs
+from harness.precision.adjoint import Recording, Visit, joined
+from harness.precision.measures import Measure, random_probes
 from harness.precision.roundings import Roundings, floating_reads, moves, shared_axes
-from harness.precision.shares import Scratch
 from harness.precision.virtual import VirtualPrecision, operation_name
 
 Array = npt.NDArray[np.float64]
@@ -103,7 +102,7 @@ class _Collector:
 
     def __init__(self, plan: Plan, roundings: Roundings) -> None:
         self._plan, self._roundings = plan, roundings
-        self._scratch = Scratch()
+        self._scratch = _Scratch()
         self.own: dict[str, torch.Tensor] = {}
         self.reads: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -153,25 +152,30 @@ def measure_parts(
     plan = lab.base.plan
     columns: list[tuple[Mapping[str, torch.Tensor], Mapping[tuple[str, int], torch.Tensor]]] = []
     together = max(1, at_once // probes)
+    recording = Recording(lab.base, inputs)
     for first in range(0, len(measures), together):
         chosen = measures[first : first + together]
         collector = _Collector(plan, roundings)
-
-        def make(outputs: Outputs, chosen: Sequence[Measure] = chosen) -> dict[str, torch.Tensor]:
-            return stacked([m.probe(outputs, generator) for m in chosen for _ in range(probes)])
-
-        walk_back(lab.base, inputs, make, collector)
+        random = [random_probes(m, recording.outputs, generator, probes) for m in chosen]
+        recording.walk_back(joined(random), collector)
         columns.append((collector.own, collector.reads))
     return _parts(plan, [measure.name for measure in measures], columns, probes)
 
 
-def stacked(probes: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Return probes as `walk_back` takes them, with zeros for the outputs that one leaves out."""
-    like = {name: tensor for probe in probes for name, tensor in probe.items()}
-    return {
-        name: torch.stack([probe.get(name, torch.zeros_like(tensor)) for probe in probes])
-        for name, tensor in like.items()
-    }
+class _Scratch:
+    """Memory for products that nobody keeps: fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0)
+
+    def squares(self, gradient: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """Return sum((g e)^2) for each row g of ``gradient`` [probes, *error]."""
+        if self._memory.numel() < gradient.numel() or self._memory.device != gradient.device:
+            self._memory = torch.empty(gradient.numel(), device=gradient.device)
+        out = self._memory[: gradient.numel()].view(gradient.shape)
+        torch.mul(gradient, error, out=out)
+        norms: torch.Tensor = torch.linalg.vector_norm(out.view(len(gradient), -1), dim=1)
+        return norms.square()
 
 
 def _rounding(values: torch.Tensor) -> torch.Tensor:

@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.precision.adjoint import walk_back
-from harness.precision.measures import Measure, Outputs, audible
-from harness.precision.parts import stacked
+from harness.precision.measures import Measure, audible
 from harness.precision.roundings import Roundings, floating_reads, unrounded_inputs
-from harness.precision.shares import ShareCollector, combine
+from harness.precision.shares import ShareEstimator, directions_of
 from harness.precision.virtual import Choice, VirtualPrecision, operation_name
 
 KIND: Final = "sensitivity"
@@ -129,7 +127,7 @@ def measure_sensitivity(
     choice: Choice | None = None,
     subject: str = "",
     precision: str = "alone",
-    probes: int = 4,
+    probes: int = 8,
     seed: int = 0,
     at_once: int = 6,
     advance: Advance | None = None,
@@ -150,29 +148,28 @@ def measure_sensitivity(
     """
     device = next(iter(next(iter(cases.values())).values())).device
     roundings = Roundings(lab, device)
-    inputs = _counted_inputs(lab, choice)
+    counted = _counted_inputs(lab, choice)
     narrow = lab.model(choice) if choice is not None else None
     estimates: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
     predicted: dict[str, float] = {}
     measured: dict[str, float] = {}
-    done, walks = 0, len(cases) * math.ceil(len(measures) / max(1, at_once // probes))
+    together = max(1, at_once // (probes - directions_of(probes)))
+    done, walks = 0, len(cases) * math.ceil(len(measures) / together)
+    generator = torch.Generator().manual_seed(seed)
     for case, given in cases.items():
-        expected = lab.base.run(given)
+        estimator = ShareEstimator(lab.base, roundings, counted, given)
+        expected = estimator.outputs
         chosen = audible(measures, expected)
         actual = None if narrow is None else narrow.run(given)
-        generator = torch.Generator().manual_seed(seed)
-        together = max(1, at_once // probes)
         for first in range(0, len(chosen), together):
             some = chosen[first : first + together]
-            names, values, deviations = _shares(
-                lab, roundings, inputs, given, some, probes, generator
-            )
+            shares = estimator.estimate(some, probes, generator)
             for column, measure in enumerate(some):
-                predicted[f"{case}/{measure.name}"] = snr_of(float(values[:, column].sum()))
+                predicted[f"{case}/{measure.name}"] = snr_of(float(shares.values[:, column].sum()))
                 if actual is not None:
                     measured[f"{case}/{measure.name}"] = snr_of(measure.of(expected, actual))
-                for row, name in enumerate(names):
-                    found = float(values[row, column]), float(deviations[row, column])
+                for row, name in enumerate(shares.names):
+                    found = float(shares.values[row, column]), float(shares.deviations[row, column])
                     estimates.setdefault(name, {})[case, measure.name] = found
             done += 1
             if advance is not None:
@@ -201,31 +198,6 @@ def _counted_inputs(lab: VirtualPrecision, choice: Choice | None) -> dict[str, t
         for step in plan.steps
         if operation_name(step.operation) in narrow
     }
-
-
-def _shares(
-    lab: VirtualPrecision,
-    roundings: Roundings,
-    inputs: Mapping[str, tuple[int, ...]],
-    given: Inputs,
-    measures: Sequence[Measure],
-    probes: int,
-    generator: torch.Generator,
-) -> tuple[list[str], Array, Array]:
-    """Return names, and by name and measure the shares and the deviation of their logarithms."""
-    collector = ShareCollector(lab.base.plan, roundings, inputs)
-
-    def make(outputs: Outputs) -> dict[str, torch.Tensor]:
-        return stacked([m.probe(outputs, generator) for m in measures for _ in range(probes)])
-
-    walk_back(lab.base, given, make, collector)
-    names, coherent, independent = collector.table()
-    found = [
-        combine(coherent[:, first : first + probes], independent[:, first : first + probes])
-        for first in range(0, len(measures) * probes, probes)
-    ]
-    values = np.stack([estimate.value for estimate in found], axis=1)
-    return names, values, np.stack([estimate.deviation for estimate in found], axis=1)
 
 
 def _order(lab: VirtualPrecision, names: Mapping[str, object]) -> list[str]:

@@ -22,7 +22,7 @@ from harness.workbench.lab import lab_inputs
 from harness.workbench.separator import subject_sources
 
 FP32: Final = "fp32"
-PROBES: Final = 2
+PROBES: Final = 8
 """For one measure; the error of the ranking's top is then about 1 dB."""
 
 

@@ -2,8 +2,9 @@
 
 The network is ``mini``, trained, on half a second instead of 7.8; the error is that of all stems
 together, as a mean over a few pieces of music. Costs are counted in forward passes of the same
-program, measured in the same process; run with ``nox -s bench``. The ranking has to agree; the
-error of a single share is printed beside the uncertainty that the lab itself reports for it.
+program, measured in the same process; run with ``nox -s bench``. The ranking has to agree, and half
+of the shares have to be within half a decibel; how far off they are is printed beside the
+uncertainty that the lab itself reports for them.
 """
 
 from __future__ import annotations
@@ -21,16 +22,25 @@ from scipy.stats import spearmanr
 from harness import mil
 from harness.audio import SAMPLE_RATE, spectrogram_from_waveform
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
-from harness.precision import AllStemsMeasure, VirtualPrecision, measure_sensitivity
+from harness.precision import (
+    AllStemsMeasure,
+    Sensitivity,
+    VirtualPrecision,
+    measure_sensitivity,
+)
 from harness.subjects import extract_inner_model, load_subject
 from harness.subjects.names import ARCHITECTURES
 from harness.subjects.songs import make_song
 
 LENGTH = SAMPLE_RATE // 2
 SEEDS = (1, 2, 5, 7)
-PROBES = 12
+PROBES = 16
+PROBE_SEEDS = (0, 1)
 SAMPLE = 150
 """Operations that brute force is run for; its whole cost is extrapolated from them."""
+
+MOST_PASSES = 40
+"""Forward passes a case."""
 
 Inputs = dict[str, torch.Tensor]
 
@@ -58,18 +68,38 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
+def compared(found: Sensitivity, truth: dict[str, float]) -> tuple[float, float]:
+    """Print how far shares are from ``truth``; return their rank correlation and median error."""
+    rows = [
+        (s.mean["stems"], truth[s.operation], s.deviation_db["stems"])
+        for s in found.operations
+        if truth.get(s.operation, 0.0) > 0
+    ]
+    shares, single, deviations = np.array(rows).T
+    errors = np.abs(10 * np.log10(shares / single))
+    rank, median = float(spearmanr(shares, single)[0]), float(np.median(errors))
+    print(
+        f"{len(rows)} compared: Spearman {rank:.4f}, error median {median:.2f} dB, "
+        f"90th percentile {np.percentile(errors, 90):.2f} dB, "
+        f"{100 * np.mean(errors < 1.96 * deviations):.0f} % within the interval of 95 % that is "
+        "reported"
+    )
+    return rank, median
+
+
 def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) -> None:
     measure = AllStemsMeasure(ARCHITECTURES["mini"].sources)
     cases = {f"song {seed}": piece(seed) for seed in SEEDS}
     lab.base.run(cases["song 1"])
     forward = np.median([seconds(lambda: lab.base.run(cases["song 1"])) for _ in range(9)])
-    found = []
-    probing = seconds(
-        lambda: found.append(
-            measure_sensitivity(lab, cases, [measure], probes=PROBES, at_once=PROBES)
+    found: list[Sensitivity] = []
+
+    def probe(seed: int) -> None:
+        found.append(
+            measure_sensitivity(lab, cases, [measure], probes=PROBES, at_once=PROBES, seed=seed)
         )
-    )
-    shares = {s.operation: s.mean[measure.name] for s in found[0].operations}
+
+    probing = float(np.mean([seconds(lambda: probe(seed)) for seed in PROBE_SEEDS]))
     moving = {"reshape", "transpose", "split", "slice_by_index", "expand_dims", "squeeze", "pad"}
     computing = [s.operation for s in found[0].operations if s.type not in moving]
     chosen = np.random.default_rng(0).choice(computing, SAMPLE, replace=False)
@@ -86,21 +116,18 @@ def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) ->
             truth[name] = float(np.mean(errors))
 
     each = seconds(brute_force) / SAMPLE * len(computing)
-    common = [name for name in chosen if truth[name] > 0]
-    errors = [abs(10 * np.log10(shares[name] / truth[name])) for name in common]
-    rank = spearmanr([shares[n] for n in common], [truth[n] for n in common])[0]
     print(f"\n{len(computing)} operations, {len(cases)} cases, {PROBES} probes")
-    for name, cost in (("adjoints", probing), ("one run for each", each)):
-        passes = cost / forward / len(cases)
-        print(f"{name:<18} {passes:7.0f} forward passes a case  x{cost / probing:.0f}")
-    deviation = {s.operation: s.deviation_db[measure.name] for s in found[0].operations}
-    covered = np.mean([abs(e) < 1.96 * deviation[n] for n, e in zip(common, errors, strict=True)])
-    print(
-        f"{len(common)} compared: Spearman {rank:.4f}, error median {np.median(errors):.2f} dB, "
-        f"90th percentile {np.percentile(errors, 90):.2f} dB, {100 * covered:.0f} % within the "
-        "interval of 95 % that is reported"
-    )
-    assert rank >= 0.98
+    passes = {
+        name: cost / forward / len(cases)
+        for name, cost in (("adjoints", probing), ("one run for each", each))
+    }
+    for name, cost in passes.items():
+        print(f"{name:<18} {cost:7.0f} forward passes a case  x{cost / passes['adjoints']:.0f}")
+    for sensitivity in found:
+        rank, median = compared(sensitivity, truth)
+        assert rank >= 0.98
+        assert median < 0.5
+    assert passes["adjoints"] <= MOST_PASSES
 
 
 def test_a_virtual_run_beside_a_run(lab: VirtualPrecision) -> None:

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from harness.precision import AllStemsMeasure, OutputMeasure, StemMeasure, VirtualPrecision
-from harness.precision.adjoint import Visit, walk_back
-from harness.precision.measures import Stretch, ToleranceMeasure
-from harness.precision.parts import stacked
+from harness.precision.adjoint import Recording, Visit
+from harness.precision.measures import Stretch, ToleranceMeasure, random_probes
 
 
 @pytest.mark.parametrize("stretch_bytes", [1, 4000, 1 << 30])
@@ -19,10 +18,9 @@ def test_gradients_are_those_of_pytorch_wherever_the_walk_is_cut(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     outputs = small.base.run(signal)
-    probes = [
-        {name: torch.randn(value.shape, generator=generator) for name, value in outputs.items()}
-        for _ in range(3)
-    ]
+    probes = {
+        name: torch.randn((3, *value.shape), generator=generator) for name, value in outputs.items()
+    }
     found: dict[str, torch.Tensor] = {}
 
     def visit(visit: Visit) -> None:
@@ -30,15 +28,17 @@ def test_gradients_are_those_of_pytorch_wherever_the_walk_is_cut(
             if slot in visit.at_outputs:
                 found[name.name] = visit.at_outputs[slot]
 
-    made = walk_back(
-        small.base, signal, lambda _: stacked(probes), visit, stretch_bytes=stretch_bytes
-    )
-    assert all(torch.equal(made[name], outputs[name]) for name in outputs)
+    recording = Recording(small.base, signal, stretch_bytes=stretch_bytes)
+    assert all(torch.equal(recording.outputs[name], outputs[name]) for name in outputs)
+    recording.walk_back(probes, visit)
+    first = dict(found)
+    recording.walk_back(probes, visit)
+    assert all(torch.equal(first[name], found[name]) for name in first)
     leaf = {"x": signal["x"].clone().requires_grad_()}
     taps = ["conv", "centred", "deviation", "scaled", "rows", "mixed", "gate"]
     values = small.base.run(leaf, taps=taps, differentiable=True)
-    for number, probe in enumerate(probes):
-        scalar = sum((values[name] * probe[name]).sum() for name in outputs)
+    for number in range(3):
+        scalar = sum((values[name] * probes[name][number]).sum() for name in outputs)
         expected = torch.autograd.grad(scalar, [values[tap] for tap in taps], retain_graph=True)
         for tap, gradient in zip(taps, expected, strict=True):
             torch.testing.assert_close(found[tap][number], gradient, rtol=1e-5, atol=1e-6)
@@ -59,7 +59,8 @@ def test_each_reader_of_a_value_has_a_gradient_of_its_own(
             whole.append(visit.at_outputs[slot])
 
     measure = OutputMeasure("gated")
-    walk_back(small.base, signal, lambda o: stacked([measure.probe(o, generator)]), visit)
+    recording = Recording(small.base, signal)
+    recording.walk_back(random_probes(measure, recording.outputs, generator, 1), visit)
     assert set(parts) == {"squared", "normal"}
     torch.testing.assert_close(whole[0], parts["squared"] + parts["normal"])
 
@@ -90,11 +91,11 @@ def test_probes_give_the_measured_error_on_average(
     actual = errors_like(expected, 1e-4)
     generator = torch.Generator().manual_seed(0)
     squares = []
-    for _ in range(64):
-        probe = measure.probe(expected, generator)
+    probes = random_probes(measure, expected, generator, 64)
+    for number in range(64):
         dots = [
-            (probe[name].double() * (actual[name] - expected[name]).double()).sum()
-            for name in probe
+            (probe[number].double() * (actual[name] - expected[name]).double()).sum()
+            for name, probe in probes.items()
         ]
         squares.append(float(sum(dots)) ** 2)
     ratio = sum(squares) / len(squares) / measure.of(expected, actual)
