@@ -6,7 +6,7 @@ covector u on the field gives one number of b for every operation, by one walk b
 with the gradient g = J^T u. Over random signs, (u . b)^2 has the mean |b|^2, and as variance twice
 its square: n such probes alone leave a deviation of sqrt(2 / n).
 
-But errors reach the outputs in few directions: a dozen of them carry half of what the errors of all
+But errors reach the outputs in few directions: a dozen carry nearly half of what the errors of all
 operations are made of. So the directions in which most of them lie are found and taken exactly, and
 random probes have to tell only the rest: with orthonormal directions Q
 
@@ -187,7 +187,8 @@ class ShareEstimator:
             exact, rest, numbers = np.split(
                 numbers, [len(direction.basis), len(direction.basis) + random], axis=1
             )
-            found = _shares(direction, first, exact, rest)
+            with np.errstate(invalid="ignore"):  # gradients are infinite at the root of a zero
+                found = _shares(direction, first, exact, rest)
             values[:, column], deviations[:, column] = found
         return Shares(names, values, deviations)
 
@@ -275,7 +276,8 @@ def _weights(numbers: Array) -> Array:
     shares = np.maximum(shares, _LEAST * np.median(shares))
     weights = np.divide(numbers, shares, out=np.zeros_like(numbers), where=shares > 0)
     level = np.sqrt((np.square(weights) * shares).sum(0))
-    return np.divide(_LEVEL * weights, level, out=np.zeros_like(weights), where=level > 0)
+    scaled: Array = np.divide(_LEVEL * weights, level, out=np.zeros_like(weights), where=level > 0)
+    return scaled
 
 
 def _shares(

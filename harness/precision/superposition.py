@@ -44,9 +44,9 @@ def superpose(
     ]
     for scheduled, values in recording.steps():
         step = scheduled.step
-        wanted = weights.get(step.operation.name)
+        wanted = weights.get(step.operation.name, ())
         results = {slot: values[slot] for slot in step.outputs}
-        error = {} if wanted is None else error_of(step, values, results)
+        error = error_of(step, values, results) if wanted else {}
         for number, own in enumerate(moved):
             own.update(zip(step.outputs, executable.call(step, own), strict=True))
             for slot, part in error.items():

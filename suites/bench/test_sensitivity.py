@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) ->
             measure_sensitivity(lab, cases, [measure], probes=PROBES, at_once=PROBES, seed=seed)
         )
 
-    probing = float(np.mean([seconds(lambda: probe(seed)) for seed in PROBE_SEEDS]))
+    probing = float(np.mean([seconds(partial(probe, seed)) for seed in PROBE_SEEDS]))
     moving = {"reshape", "transpose", "split", "slice_by_index", "expand_dims", "squeeze", "pad"}
     computing = [s.operation for s in found[0].operations if s.type not in moving]
     chosen = np.random.default_rng(0).choice(computing, SAMPLE, replace=False)
