@@ -23,7 +23,7 @@ from harness.workbench.separator import subject_sources
 
 FP32: Final = "fp32"
 PROBES: Final = 8
-"""For one measure; the error of the ranking's top is then about 1 dB."""
+"""For one measure: two directions, and four random ones beside them."""
 
 
 def operation_series(
