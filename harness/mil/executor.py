@@ -116,12 +116,7 @@ class Executable:
                 out = values[scheduled.overwrite]
             else:
                 out = None if arena is None else arena.tensor(index)
-            numerics = run.assign(step.operation)
-            bound = self.bound.get(step) if numerics is self.numerics else None
-            if bound is None:
-                bound = self._bind(step, numerics)
-                if numerics is self.numerics:
-                    self.bound[step] = bound
+            bound = self._bind(step, run.assign(step.operation))
             blocks = self._blocks(scheduled, values, run) if step.blocks else ()
             results = bound(values, out, sole=scheduled.sole, blocks=blocks)
             for slot, value in zip(step.outputs, results, strict=True):
@@ -144,7 +139,12 @@ class Executable:
             )
 
     def _bind(self, step: Step, numerics: Numerics) -> BoundStep:
-        return BoundStep(step, numerics, self.numerics, self.device)
+        bound = self.bound.get(step) if numerics is self.numerics else None
+        if bound is None:
+            bound = BoundStep(step, numerics, self.numerics, self.device)
+            if numerics is self.numerics and step in self.plan.own:
+                self.bound[step] = bound
+        return bound
 
     def _blocks(
         self, scheduled: ScheduledStep, values: Values, run: _Run

@@ -124,6 +124,11 @@ class Plan:
     expansions: tuple[Step, ...]
 
     @cached_property
+    def own(self) -> frozenset[Step]:
+        """The steps, to tell them from others."""
+        return frozenset(self.steps)
+
+    @cached_property
     def fixed(self) -> frozenset[int]:
         """Slots whose values are the same in every run: constants, and what is made of them."""
         return frozenset(self.constants).union(*(step.outputs for step in self.expansions))
