@@ -59,6 +59,7 @@ class Executable:
         cls, plan: Plan, numerics: Numerics, device: torch.device, read: ReadArray
     ) -> Executable:
         """Load the constants of ``plan`` and of its blocks; ``read`` returns a constant's array."""
+        keep_float32(device)
         constants = {}
         for slot, constant in plan.constants.items():
             dtype = element_type(plan.types[slot])
@@ -211,3 +212,13 @@ def _cloned(value: Value, memory: Collection[int]) -> Value:
         }
         return dataclasses.replace(value, elements=elements)
     return value
+
+
+def keep_float32(device: torch.device) -> None:
+    """Have this process compute float32 as float32 on ``device``.
+
+    Unless told not to, cuDNN rounds the operands of a convolution to 10 bits (TF32), as FP16 does.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from harness import mil
 from harness.errors import ContractError, ParityError, UnknownNameError
+from harness.mil.executor import keep_float32
 from harness.mil.numerics import (
     FLOAT64,
     STORAGE,
@@ -231,3 +232,13 @@ def test_numerics_of_one_run_carry_values_alike(make_package):
     model = mil.load(make_package(two_sums, np.float16, x=(4,)))
     with pytest.raises(ContractError, match="'native' in a run in 'storage'"):
         model.run({"x": torch.ones(4)}, operation_numerics=lambda _: "native")
+
+
+def test_float32_on_a_gpu_is_not_rounded_to_tf32(monkeypatch):
+    for settings in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        monkeypatch.setattr(settings, "allow_tf32", True)
+    keep_float32(torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    keep_float32(torch.device("cuda"))
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
