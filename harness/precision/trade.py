@@ -129,15 +129,30 @@ def _cut(parts: Parts, costs: Costs, prices: Array, fixed: Mask) -> Mask:
 def prune(parts: Parts, costs: Costs, wide: Mask, fixed: Mask) -> Mask:
     """Take operations but ``fixed`` out of ``wide`` as long as bounds of 1 hold and it pays."""
     wide = wide.copy()
-    order = np.argsort(-costs.operations, kind="stable")
-    cost = costs.total(parts, wide)
-    for operation in order:
+    size = len(parts.operations)
+    reads: list[list[int]] = [[] for _ in range(size)]
+    results: list[list[int]] = [[] for _ in range(size)]
+    for edge, (maker, reader) in enumerate(parts.edges):
+        reads[reader].append(edge)
+        if maker >= 0:
+            results[maker].append(edge)
+    error = parts.error(wide)
+    for operation in np.argsort(-costs.operations, kind="stable"):
         if not wide[operation] or fixed[operation]:
             continue
-        wide[operation] = False
-        fewer = costs.total(parts, wide)
-        if fewer < cost and parts.error(wide).max() <= 1:
-            cost = fewer
-        else:
-            wide[operation] = True
+        saved, more = costs.operations[operation], parts.own[operation].copy()
+        for edge in reads[operation]:
+            maker = parts.edges[edge][0]
+            if maker < 0 or wide[maker]:
+                saved, more = saved - costs.casts[edge], more + parts.at_edges[edge]
+            else:
+                saved += costs.casts[edge]
+        for edge in results[operation]:
+            if wide[parts.edges[edge][1]]:
+                saved -= costs.casts[edge]
+            else:
+                saved, more = saved + costs.casts[edge], more - parts.at_edges[edge]
+        if saved > 0 and (error + more).max() <= 1:
+            wide[operation] = False
+            error = error + more
     return wide
