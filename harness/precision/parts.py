@@ -5,6 +5,12 @@ reads in FP16 what another made in FP32 pays for the *edge* between them: the va
 after all. So FP32 for one operation alone removes little, where its neighbours stay in FP16, and
 which operations to choose is a question about neighbours (`harness.precision.trade`).
 
+With a rounding e and a probe's gradient g, sum((g e)^2) is what it costs if its elements are
+independent, and (g . e)^2, over many probes, what it costs. Where the same signal comes in every
+frame, so does the same rounding, and the second is far above the first. A share is the first times
+how far the second is above it, on all probes of all measures; where it is below, that is not relied
+on.
+
 Operations that only move values are no part of the question: a value that is rounded before them is
 rounded behind them. They run in FP32 where they carry an FP32 value to a reader in FP32, and in
 FP16 everywhere else.
@@ -14,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +33,7 @@ from harness.precision.roundings import Roundings, floating_reads, moves, shared
 from harness.precision.virtual import VirtualPrecision, operation_name
 
 Array = npt.NDArray[np.float64]
+K = TypeVar("K")
 INPUT = ""
 """Stands for the program's inputs among the operations that make values: always in FP32."""
 
@@ -85,6 +93,15 @@ class Parts:
             self.at_edges * factors,
         )
 
+    def corrected(self, operations: npt.NDArray[np.bool_], factors: Array) -> Parts:
+        """Return the same parts with what ``operations`` round times the factor of each measure."""
+        own = np.where(operations[:, None], self.own * factors, self.own)
+        at_edges = self.at_edges
+        if self.edges:
+            readers = np.array(self.edges)[:, 1]
+            at_edges = np.where(operations[readers][:, None], at_edges * factors, at_edges)
+        return replace(self, own=own, at_edges=at_edges)
+
     def joined(self, others: Sequence[Parts]) -> Parts:
         """Return the same parts with the measures of ``others`` beside its own."""
         together = (self, *others)
@@ -98,7 +115,10 @@ class Parts:
 
 
 class _Collector:
-    """A visitor that rounds an operation's inputs, constants and result, one at a time."""
+    """A visitor that rounds an operation's inputs, constants and result, one at a time.
+
+    Of each it keeps, by probe, g . e and sum((g e)^2).
+    """
 
     def __init__(self, plan: Plan, roundings: Roundings) -> None:
         self._plan, self._roundings = plan, roundings
@@ -113,19 +133,20 @@ class _Collector:
         name = step.operation.name
         constants = self._roundings.constants_error(step, visit.values, visit.outputs)
         for slot, gradient in visit.at_outputs.items():
-            own = self._scratch.squares(gradient, _rounding(visit.outputs[slot]))
+            own = self._both(gradient, _rounding(visit.outputs[slot]))
             if slot in constants:
                 axes = [axis + 1 for axis in shared_axes(self._plan, step)]
                 parts = gradient * constants[slot]
-                own = own + (parts.sum(axes) if axes else parts).reshape(
-                    len(parts), -1
-                ).square().sum(1)
+                sums = (parts.sum(axes) if axes else parts).reshape(len(parts), -1)
+                own = own + torch.stack([sums.sum(1), sums.square().sum(1)])
             self.own[name] = self.own.get(name, 0) + own
         for slot, gradient in visit.at_inputs.items():
             if slot in visit.inputs:
-                self.reads[name, slot] = self._scratch.squares(
-                    gradient, _rounding(visit.inputs[slot])
-                )
+                self.reads[name, slot] = self._both(gradient, _rounding(visit.inputs[slot]))
+
+    def _both(self, gradient: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        together = gradient.flatten(1) @ error.flatten()
+        return torch.stack([together, self._scratch.squares(gradient, error)])
 
 
 def measure_parts(
@@ -136,7 +157,7 @@ def measure_parts(
     *,
     probes: int,
     generator: torch.Generator,
-    at_once: int = 6,
+    at_once: int,
 ) -> Parts:
     """Return the parts of the error on one input.
 
@@ -150,7 +171,7 @@ def measure_parts(
         at_once: probes in one walk; more takes memory, fewer take time.
     """
     plan = lab.base.plan
-    columns: list[tuple[Mapping[str, torch.Tensor], Mapping[tuple[str, int], torch.Tensor]]] = []
+    collectors: list[_Collector] = []
     together = max(1, at_once // probes)
     recording = Recording(lab.base, inputs)
     for first in range(0, len(measures), together):
@@ -158,8 +179,8 @@ def measure_parts(
         collector = _Collector(plan, roundings)
         random = [random_probes(m, recording.outputs, generator, probes) for m in chosen]
         recording.walk_back(joined(random), collector)
-        columns.append((collector.own, collector.reads))
-    return _parts(plan, [measure.name for measure in measures], columns, probes)
+        collectors.append(collector)
+    return _parts(plan, [measure.name for measure in measures], collectors, probes)
 
 
 class _Scratch:
@@ -183,35 +204,50 @@ def _rounding(values: torch.Tensor) -> torch.Tensor:
 
 
 def _parts(
-    plan: Plan,
-    measures: Sequence[str],
-    columns: Sequence[tuple[Mapping[str, torch.Tensor], Mapping[tuple[str, int], torch.Tensor]]],
-    probes: int,
+    plan: Plan, measures: Sequence[str], collectors: Sequence[_Collector], probes: int
 ) -> Parts:
-    names = [s.operation.name for s in plan.steps if s.operation.name in columns[0][0]]
+    own = _joined([collector.own for collector in collectors])
+    reads = _joined([collector.reads for collector in collectors])
+    names = [s.operation.name for s in plan.steps if s.operation.name in own]
     index = {name: number for number, name in enumerate(names)}
     makers = _makers(plan, index)
-    edges, places = [], []
-    for name, slot in columns[0][1]:
+    edges, at_edges = [], []
+    for (name, slot), found in reads.items():
         for maker in makers[slot]:
             edges.append((maker, index[name]))
-            places.append(((name, slot), len(makers[slot])))
-
-    def means(row: torch.Tensor) -> list[float]:
-        return row.double().reshape(-1, probes).mean(1).tolist()
-
-    own = [[v for own, _ in columns for v in means(own[name])] for name in names]
-    at_edges = [
-        [v / shared for _, reads in columns for v in means(reads[key])] for key, shared in places
-    ]
-    short = [operation_name(s.operation) for s in plan.steps if s.operation.name in index]
+            at_edges.append(_share(found, probes) / len(makers[slot]))
     return Parts(
-        tuple(short),
+        tuple(operation_name(s.operation) for s in plan.steps if s.operation.name in index),
         tuple(measures),
-        np.array(own).reshape(len(names), len(measures)),
+        np.array([_share(own[name], probes) for name in names]),
         tuple(edges),
         np.array(at_edges).reshape(len(edges), len(measures)),
     )
+
+
+def _joined(tables: Sequence[Mapping[K, torch.Tensor]]) -> dict[K, Array]:
+    """Return tables side by side; where an output isn't measured, what leads to it alone is 0."""
+    widths = [next(iter(table.values())).shape[1] for table in tables]
+    return {
+        key: np.hstack(
+            [
+                table[key].double().cpu().numpy() if key in table else np.zeros((2, width))
+                for table, width in zip(tables, widths, strict=True)
+            ]
+        )
+        for key in dict.fromkeys(key for table in tables for key in table)
+    }
+
+
+def _share(found: Array, probes: int) -> Array:
+    """Return the share by measure, of g . e and sum((g e)^2) by probe."""
+    together, apart = found.reshape(2, -1, probes)
+    independent: Array = apart.mean(1)
+    told = (independent > 0) & np.isfinite(independent)
+    if not told.any():
+        return independent
+    agreement = float((np.square(together[told]).mean(1) / independent[told]).mean())
+    return independent * max(agreement, 1.0)
 
 
 def _makers(plan: Plan, index: Mapping[str, int]) -> dict[int, tuple[int, ...]]:

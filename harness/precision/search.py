@@ -1,20 +1,25 @@
 """The search for the cheapest set of FP32 operations: rounds of predicting, measuring, correcting.
 
 A minimum cut finds the cheapest set that is predicted to reach the goal
-(`harness.precision.trade`), a virtual run measures it, and the prediction is corrected by the ratio
-of the two. Roundings of neighbours may agree or cancel, so what is measured jumps by a few dB from
-set to set. Where no set of these rounds holds, the one that came closest is *grown*: its operations
-stay in FP32, and the cut chooses what joins them for the measures that still fail.
+(`harness.precision.trade`), and a virtual run measures it. Where the run is worse than predicted,
+and too bad, whoever is to blame is looked for (`harness.precision.blame`), and its prediction is
+replaced by what it was measured to do. What nobody in particular is to blame for corrects the
+prediction of the measure as a whole. Roundings of neighbours may agree or cancel, so what is
+measured still jumps by a few dB from set to set. So in the end sets that came close, and are
+cheaper than any that holds, are *grown*: their operations stay in FP32, and the cut chooses what
+joins them for the measures that still fail.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.precision.blame import region_to_blame
 from harness.precision.costs import trade_costs
 from harness.precision.goals import Trial, Tuning, decibels
 from harness.precision.parts import Parts
@@ -30,6 +35,14 @@ _CLOSE_DB = 0.15
 """A measured set this close above the target is not worth another round."""
 _STEP = 0.8
 """A step of growth aims at this part of the error that is allowed, so that few are enough."""
+_STEPS = 4
+_STARTS = 3
+_NEAR_DB = 2.0
+"""A set that misses the goal by less is worth growing."""
+_UNEXPECTED = 10**0.1
+"""An error this far above its prediction (1 dB) has to be explained, where it is too large."""
+_RUNS = 5
+"""Runs of one case that explanations may take for each round, all together."""
 
 
 class Search:
@@ -38,7 +51,7 @@ class Search:
     Args:
         tuner: measures.
         parts: of the error, that predict.
-        rounds: of the cut, and then of growth, at most.
+        rounds: of the cut, at most.
     """
 
     def __init__(self, tuner: Tuner, parts: Parts, rounds: int) -> None:
@@ -47,7 +60,9 @@ class Search:
         self._costs = trade_costs(tuner.lab.base.plan, parts, tuner.goal.cost)
         goal = tuner.goal
         bound = 10 ** (-(goal.min_snr_db + goal.margin_db) / 10)
-        self._bounds = np.array([bound if m in tuner.ratios else 1.0 for m in parts.measures])
+        allowed = goal.tolerance_share**2
+        self._bounds = np.array([bound if m in tuner.ratios else allowed for m in parts.measures])
+        self._runs = _RUNS * rounds
         self._correction = np.ones(len(parts.measures))
         self._trials: list[Trial] = []
         self._sets: list[Mask] = []
@@ -64,16 +79,29 @@ class Search:
             trial = self._measure(chosen)
             if len(self._trials) == known or self._is_close(trial):
                 break
+        starts = sorted(self._near(), key=lambda index: self._trials[index].fp32_share)
+        for start in starts[:_STARTS]:
+            self._grow(self._sets[start], _STEPS)
         if not any(trial.holds for trial in self._trials):
-            self._grow()
+            closest = max(range(len(self._trials)), key=lambda k: self._spare_db(self._trials[k]))
+            self._grow(self._sets[closest], self._rounds)
         return self._result()
 
-    def _grow(self) -> None:
-        """Add operations to the set that came closest until it holds."""
-        best = max(range(len(self._trials)), key=lambda index: self._spare_db(self._trials[index]))
-        wide = self._sets[best] | self._unknown
-        self._measure(wide)  # so that the corrections are those of this set
-        for step in range(1, self._rounds + 1):
+    def _near(self) -> list[int]:
+        """Return the trials that hardly miss the goal and are cheaper than any that reaches it."""
+        limit = min((t.fp32_share for t in self._trials if t.holds), default=math.inf)
+        return [
+            index
+            for index, trial in enumerate(self._trials)
+            if self._spare_db(trial) > -_NEAR_DB and trial.fp32_share < limit and not trial.holds
+        ]
+
+    def _grow(self, start: Mask, steps: int) -> None:
+        """Add operations to a set until it holds."""
+        wide = start | self._unknown
+        found, error = self._found(wide), self._parts.error(wide)
+        self._correction = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
+        for step in range(1, steps + 1):
             corrected = self._parts.scaled(self._correction)
             joined = cheapest(corrected, self._costs, self._bounds * _STEP**step, wide)
             if np.array_equal(joined, wide):
@@ -84,31 +112,64 @@ class Search:
 
     def _measure(self, wide: Mask) -> Trial:
         """Measure a set, and correct the prediction by what was measured."""
-        tuner, parts = self._tuner, self._parts
-        names = [name for name, chosen in zip(parts.operations, wide, strict=True) if chosen]
-        error = parts.error(wide)
+        tuner, names = self._tuner, self._names(wide)
+        corrected = self._parts.scaled(self._correction).error(wide)
         predicted = {
-            measure: decibels(value * factor)
-            for measure, value, factor in zip(parts.measures, error, self._correction, strict=True)
+            measure: decibels(value)
+            for measure, value in zip(self._parts.measures, corrected, strict=True)
             if measure in tuner.ratios
         }
         trial = tuner.trial(names, predicted)
-        measured = tuner.measured(names)
-        found = np.array([measured.errors[measure] for measure in parts.measures])
+        found = self._found(wide)
+        if self._trials:
+            self._explain(wide, found)
+        error = self._parts.error(wide)
         ratio = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
         # A set's roundings may happen to agree or to cancel; half of it is forgotten each round.
         known = bool(self._trials)
         self._correction = np.sqrt(self._correction * ratio) if known else ratio
-        for index, measure in enumerate(parts.measures):
-            worst = measured.worst.get(measure, 0.0)
-            if worst > 0:
-                # How far the worst element stands above the mean square.
-                self._bounds[index] = tuner.goal.tolerance_share**2 * found[index] / worst**2
         if all(trial.fp32 != other.fp32 for other in self._trials):
             self._trials.append(trial)
             self._sets.append(wide)
             tuner.report(trial.describe(tuner.goal))
         return trial
+
+    def _explain(self, wide: Mask, found: Array) -> None:
+        """Correct operations that make a set worse than predicted and too bad to hold."""
+        blamed = np.zeros(len(found), bool)
+        while self._runs > 0:
+            predicted = self._parts.scaled(self._correction)
+            expected = predicted.error(wide)
+            surprise = np.divide(found, expected, out=np.ones(len(found)), where=expected > 0)
+            suspicious = (surprise > _UNEXPECTED) & (found > self._bounds) & ~blamed
+            if not suspicious.any():
+                return
+            worst = int(np.where(suspicious, surprise, 0.0).argmax())
+            case = self._parts.measures[worst].rpartition("/")[0]
+
+            def alone(narrow: Mask, case: str = case) -> Array:
+                self._runs -= 1
+                return self._ordered(self._tuner.measured_on(case, self._names(~narrow)))
+
+            region = region_to_blame(predicted, ~wide, worst, float(found[worst]), alone)
+            if region is None:
+                blamed[worst] = True  # everything in general
+                continue
+            self._parts = self._parts.corrected(region.operations, region.ratios)
+            names = self._names(region.operations)
+            self._tuner.report(
+                f"{self._parts.measures[worst]}: {len(names)} operations from {names[0]} have "
+                f"{10 * math.log10(region.ratios[worst]):.1f} dB more error than predicted"
+            )
+
+    def _names(self, operations: Mask) -> list[str]:
+        return [n for n, chosen in zip(self._parts.operations, operations, strict=True) if chosen]
+
+    def _found(self, wide: Mask) -> Array:
+        return self._ordered(self._tuner.measured(self._names(wide)))
+
+    def _ordered(self, found: Mapping[str, float]) -> Array:
+        return np.array([found.get(measure, math.nan) for measure in self._parts.measures])
 
     def _spare_db(self, trial: Trial) -> float:
         """Return by how much the goal is reached, negative if it isn't."""

@@ -36,19 +36,6 @@ Inputs: TypeAlias = Mapping[str, torch.Tensor]
 Report: TypeAlias = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What a model makes of all cases, by ``CASE/MEASURE``.
-
-    Attributes:
-        errors: each measure.
-        worst: of tolerances, the greatest error by its allowance.
-    """
-
-    errors: Mapping[str, float]
-    worst: Mapping[str, float]
-
-
 @dataclass
 class Tuner:
     """Measures and predicts sets of precisions of one model on a few inputs.
@@ -61,6 +48,7 @@ class Tuner:
         probes: for each measure.
         seed: of the probes.
         report: gets a line for each step of the work.
+        at_once: probes in one walk; more takes memory, fewer take time.
     """
 
     lab: VirtualPrecision
@@ -70,6 +58,7 @@ class Tuner:
     probes: int = 3
     seed: int = 0
     report: Report = field(default=lambda line: None)
+    at_once: int = 6
 
     def __post_init__(self) -> None:
         self._references = {case: self.lab.base.run(inputs) for case, inputs in self.cases.items()}
@@ -87,7 +76,7 @@ class Tuner:
                     tolerance = ToleranceMeasure(output, self.goal.rtol, self.goal.atol)
                     self.tolerances[f"{case}/{tolerance.name}"] = tolerance
         self.costs = operation_costs(self.lab.base.plan, self.goal.cost)
-        self._known: dict[tuple[str, ...], Measurement] = {}
+        self._known: dict[tuple[str, ...], dict[str, float]] = {}
 
     def _snr_measures(self, expected: Outputs) -> Sequence[Measure]:
         if self.stems:
@@ -111,6 +100,7 @@ class Tuner:
                 list(mine.values()),
                 probes=self.probes,
                 generator=generator,
+                at_once=self.at_once,
             )
             found.append(replace(parts, measures=tuple(mine)))
         return found[0].joined(found[1:])
@@ -129,30 +119,46 @@ class Tuner:
             fp32_share=fp32_share(self.costs, choice),
             predicted_db=dict(predicted or {}),
             measured_db=self._levels(found),
-            worst_tolerance=found.worst,
+            worst_tolerance=self._worst(found),
             holds=self._holds(found),
         )
 
-    def measured(self, fp32: Sequence[str]) -> Measurement:
-        """Return what the virtual run behind `trial` gives; each set is run once."""
+    def measured(self, fp32: Sequence[str]) -> Mapping[str, float]:
+        """Return what `measure` makes of the run behind `trial`; each set is run once."""
         choice = complete(self.lab, frozenset(fp32))
         key = tuple(name for name, precision in choice.items() if precision == "fp32")
         if key not in self._known:
             self._known[key] = self.measure(self.lab.model(choice))
         return self._known[key]
 
-    def measure(self, model: Model) -> Measurement:
-        """Measure a model against the lab's in FP32, on every case."""
-        errors: dict[str, float] = {}
-        worst: dict[str, float] = {}
-        for case, inputs in self.cases.items():
-            expected, actual = self._references[case], model.run(inputs)
-            for name, measure in {**self.ratios, **self.tolerances}.items():
-                if name.startswith(f"{case}/"):
-                    errors[name] = self._error(measure, expected, actual)
-                    if isinstance(measure, ToleranceMeasure):
-                        worst[name] = measure.worst(expected, actual)
-        return Measurement(errors, worst)
+    def reaches(self, fp32: Sequence[str]) -> bool:
+        """Whether the trial of ``fp32`` holds; the first case where it doesn't is the last run."""
+        model = self.lab.model(complete(self.lab, frozenset(fp32)))
+        return all(self._holds(self._measure_case(case, model)) for case in self.cases)
+
+    def measured_on(self, case: str, fp32: Sequence[str]) -> Mapping[str, float]:
+        """Return the same of one case alone."""
+        return self._measure_case(case, self.lab.model(complete(self.lab, frozenset(fp32))))
+
+    def measure(self, model: Model) -> dict[str, float]:
+        """Hold a model against the lab's in FP32 on every case.
+
+        Returns:
+            The error by ``CASE/MEASURE``; of a tolerance the square of the greatest error by its
+            allowance, so that it grows as the others do.
+        """
+        found: dict[str, float] = {}
+        for case in self.cases:
+            found.update(self._measure_case(case, model))
+        return found
+
+    def _measure_case(self, case: str, model: Model) -> dict[str, float]:
+        expected, actual = self._references[case], model.run(self.cases[case])
+        return {
+            name: self._error(measure, expected, actual)
+            for name, measure in {**self.ratios, **self.tolerances}.items()
+            if name.startswith(f"{case}/")
+        }
 
     def confirm(self, best: Trial, package: Model, audit: str) -> Confirmation:
         """Hold a trial against the package that was converted by its recipe.
@@ -170,18 +176,23 @@ class Tuner:
         ]
         furthest = max(gaps, default=0.0)
         holds = audit == "pass" and furthest <= AGREEMENT_DB and self._holds(found)
-        return Confirmation(audit, levels, found.worst, furthest, holds)
+        return Confirmation(audit, levels, self._worst(found), furthest, holds)
 
-    def _levels(self, found: Measurement) -> dict[str, float]:
-        return {name: decibels(found.errors[name]) for name in self.ratios}
+    def _levels(self, found: Mapping[str, float]) -> dict[str, float]:
+        return {name: decibels(found[name]) for name in self.ratios if name in found}
 
-    def _holds(self, found: Measurement) -> bool:
+    def _worst(self, found: Mapping[str, float]) -> dict[str, float]:
+        return {name: math.sqrt(found[name]) for name in self.tolerances if name in found}
+
+    def _holds(self, found: Mapping[str, float]) -> bool:
         target = self.goal.min_snr_db + self.goal.margin_db
         loudest = min(self._levels(found).values(), default=math.inf)
         allowed = self.goal.tolerance_share
-        return loudest > target and all(value <= allowed for value in found.worst.values())
+        return loudest > target and all(v <= allowed for v in self._worst(found).values())
 
     def _error(self, measure: Measure, expected: Outputs, actual: Outputs) -> float:
+        if isinstance(measure, ToleranceMeasure):
+            return measure.worst(expected, actual) ** 2
         if self.goal.every_second and isinstance(measure, StemMeasure):
             return measure.worst_stretch(expected, actual)[0]
         return measure.of(expected, actual)
