@@ -157,10 +157,10 @@ class Search:
                 continue
             self._parts = self._parts.corrected(region.operations, region.ratios)
             names = self._names(region.operations)
-            self._tuner.report(
-                f"{self._parts.measures[worst]}: {len(names)} operations from {names[0]} have "
-                f"{10 * math.log10(region.ratios[worst]):.1f} dB more error than predicted"
-            )
+            who = f"{names[0]} has" if len(names) == 1 else f"{len(names)} from {names[0]} have"
+            more_db = 10 * math.log10(region.ratios[worst])
+            measure = self._parts.measures[worst]
+            self._tuner.report(f"{measure}: {who} {more_db:.1f} dB more error than predicted")
 
     def _names(self, operations: Mask) -> list[str]:
         return [n for n, chosen in zip(self._parts.operations, operations, strict=True) if chosen]

@@ -68,33 +68,40 @@ def main() -> None:
 
     for name, goal in _goals(options).items():
         say(f"-- {name}")
-        started = _now(device)
-        tuner = Tuner(lab, cases, goal, stems, options.probes, report=say, at_once=options.at_once)
-        parts = tuner.parts()
-        parts_s = _now(device) - started
-        tuning = tuner.tune(parts, rounds=options.rounds)
-        tune_s = _now(device) - started
-        say(f"tuning on {len(cases)} cases: {tune_s:.1f} s; {tuning.limit or 'reached'}")
-        if options.out is not None and tuning.best is not None:
-            recipe = tuned_recipe(
-                lab, tuning, name=name, subject=options.subject, cases=options.case
-            )
-            write_text(options.out / f"{name}.toml", recipe.to_toml())
-        ways: dict[str, Trial | None] = {"tuned": tuning.best}
-        if options.baselines:
-            lax = Tuner(lab, cases, replace(goal, margin_db=0.0), stems)
-            ways |= baselines(lax, parts)
-        other = Tuner(lab, unseen, replace(goal, margin_db=0.0), stems) if unseen else None
-        document["goals"][name] = {
-            "parts_s": parts_s,
-            "tune_s": tune_s,
-            "ways": {way: _judged(trial, other) for way, trial in ways.items()},
-            "tuning": tuning.to_dict(),
-        }
-        say(_table(document["goals"][name]["ways"]))
+        document["goals"][name] = _tuned(lab, cases, unseen, name, goal, options)
         if options.out is not None:
             text = json.dumps(document, indent=1, default=str) + "\n"
             write_text(options.out / "lab_time.json", text)
+
+
+def _tuned(
+    lab: VirtualPrecision,
+    cases: Mapping[str, Inputs],
+    unseen: Mapping[str, Inputs],
+    name: str,
+    goal: Goal,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Tune for one goal, write the recipe, and return it beside the other ways to choose."""
+    device, stems = torch.device(options.device), ARCHITECTURES[options.subject].sources
+    started = _now(device)
+    tuner = Tuner(lab, cases, goal, stems, options.probes, report=say, at_once=options.at_once)
+    parts = tuner.parts()
+    parts_s = _now(device) - started
+    tuning = tuner.tune(parts, rounds=options.rounds)
+    tune_s = _now(device) - started
+    say(f"tuning on {len(cases)} cases: {tune_s:.1f} s; {tuning.limit or 'reached'}")
+    if options.out is not None and tuning.best is not None:
+        recipe = tuned_recipe(lab, tuning, name=name, subject=options.subject, cases=options.case)
+        write_text(options.out / f"{name}.toml", recipe.to_toml())
+    ways: dict[str, Trial | None] = {"tuned": tuning.best}
+    needs_no_margin = replace(goal, margin_db=0.0)
+    if options.baselines:
+        ways |= baselines(Tuner(lab, cases, needs_no_margin, stems), parts)
+    other = Tuner(lab, unseen, needs_no_margin, stems) if unseen else None
+    judged = {way: _judged(trial, other) for way, trial in ways.items()}
+    say(_table(judged))
+    return {"parts_s": parts_s, "tune_s": tune_s, "ways": judged, "tuning": tuning.to_dict()}
 
 
 def _time_sensitivity(

@@ -234,11 +234,20 @@ def test_numerics_of_one_run_carry_values_alike(make_package):
         model.run({"x": torch.ones(4)}, operation_numerics=lambda _: "native")
 
 
-def test_float32_on_a_gpu_is_not_rounded_to_tf32(monkeypatch):
-    for settings in (torch.backends.cudnn, torch.backends.cuda.matmul):
-        monkeypatch.setattr(settings, "allow_tf32", True)
+@pytest.fixture
+def tf32():
+    """TF32 as cuDNN has it by default, and in the end as it was."""
+    settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [setting.allow_tf32 for setting in settings]
+    for setting in settings:
+        setting.allow_tf32 = True
+    yield settings
+    for setting, allowed in zip(settings, before, strict=True):
+        setting.allow_tf32 = allowed
+
+
+def test_float32_on_a_gpu_is_not_rounded_to_tf32(tf32):
     keep_float32(torch.device("cpu"))
-    assert torch.backends.cudnn.allow_tf32
+    assert all(setting.allow_tf32 for setting in tf32)
     keep_float32(torch.device("cuda"))
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not any(setting.allow_tf32 for setting in tf32)

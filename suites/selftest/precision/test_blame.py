@@ -1,8 +1,7 @@
-"""If these fail, one operation that was misjudged drives tuning to everything in FP32."""
+"""If these fail, tuning doesn't find the one operation that it misjudged."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,24 +62,6 @@ def test_nobody_is_to_blame_where_everything_is_worse() -> None:
     measured = float(runs.truth.error(~everything)[0])
     assert region_to_blame(chain(np.ones(SIZE)), everything, 0, measured, runs) is None
     assert runs.count <= 6
-
-
-def test_a_prediction_that_is_far_too_good_is_found_out_by_tuning(
-    narrow: VirtualPrecision, music
-) -> None:
-    tuner = Tuner(narrow, {"music": music}, Goal(75.0, margin_db=0.5), ("drums", "vocals"))
-    honest = tuner.parts()
-    fair = tuner.tune(honest).best
-    assert fair is not None
-    liar = int(np.where([n in fair.fp32 for n in honest.operations], honest.own.max(1), 0).argmax())
-    chosen = np.arange(len(honest.operations)) == liar
-    lines: list[str] = []
-    deceived = replace(tuner, report=lines.append)
-    best = deceived.tune(honest.corrected(chosen, np.full(len(honest.measures), 1e-4))).best
-    assert best is not None
-    assert honest.operations[liar] in best.fp32
-    assert best.fp32_share < fair.fp32_share + 0.05
-    assert any("more error than predicted" in line for line in lines)
 
 
 @pytest.fixture(scope="module")

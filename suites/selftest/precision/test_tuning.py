@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,8 +28,18 @@ GOAL = Goal(75.0, margin_db=0.5)
 
 
 @pytest.fixture(scope="module")
-def tuned(narrow, music):
-    return Tuner(narrow, {"music": music}, GOAL, STEMS).tune()
+def tuner(narrow, music):
+    return Tuner(narrow, {"music": music}, GOAL, STEMS)
+
+
+@pytest.fixture(scope="module")
+def parts(tuner):
+    return tuner.parts()
+
+
+@pytest.fixture(scope="module")
+def tuned(tuner, parts):
+    return tuner.tune(parts)
 
 
 def test_the_target_is_reached_with_a_part_of_the_operations(tuned) -> None:
@@ -74,13 +85,25 @@ def test_the_selector_needs_nothing_of_ours_and_decides_as_the_recipe_does(
             assert decided is (recipe.decide(operation) == "fp16"), operation.name
 
 
-def test_a_limit_on_fp32_is_kept_and_named(narrow: VirtualPrecision, music) -> None:
-    goal = Goal(75.0, margin_db=0.5, max_fp32_share=0.01)
-    found = Tuner(narrow, {"music": music}, goal, STEMS).tune()
+def test_a_limit_on_fp32_is_kept_and_named(tuner, parts) -> None:
+    found = replace(tuner, goal=replace(GOAL, max_fp32_share=0.01)).tune(parts, rounds=2)
     assert found.best is None
     assert "1.0 % are allowed" in found.limit
     document = json.loads(json.dumps(found.to_dict()))
     assert (document["kind"], document["reached"]) == ("tuning", False)
+
+
+def test_one_operation_that_was_misjudged_costs_little(tuned, tuner, parts) -> None:
+    lines: list[str] = []
+    needed = [name in tuned.best.fp32 for name in parts.operations]
+    misjudged = int(np.where(needed, parts.own.max(1), 0.0).argmax())
+    chosen = np.arange(len(needed)) == misjudged
+    wrong = parts.corrected(chosen, np.full(len(parts.measures), 1e-4))
+    best = replace(tuner, report=lines.append).tune(wrong).best
+    assert best is not None
+    assert parts.operations[misjudged] in best.fp32
+    assert best.fp32_share < tuned.best.fp32_share + 0.05
+    assert any(f": {parts.operations[misjudged]} has" in line for line in lines)
 
 
 def test_a_tolerance_holds_for_every_element(small: VirtualPrecision, signal) -> None:
@@ -111,11 +134,8 @@ def test_costs_are_shares_of_the_whole(kind: str, small: VirtualPrecision) -> No
     assert np.isfinite(list(costs.values())).all()
 
 
-def test_a_tuned_set_is_cheaper_than_any_baseline(narrow: VirtualPrecision, music) -> None:
-    tuner = Tuner(narrow, {"music": music}, GOAL, STEMS)
-    parts = tuner.parts()
-    best = tuner.tune(parts).best
-    assert best is not None
+def test_a_tuned_set_is_cheaper_than_any_baseline(tuned, tuner, parts) -> None:
+    best = tuned.best
     found = baselines(tuner, parts)
     assert set(found) == {"list", "types", "prefix", "suffix"}
     for name, trial in found.items():
