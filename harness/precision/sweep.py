@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from harness.atomic import write_text
+from harness.workers import worker_pool
 
 KIND: Final = "sweep"
 VERSION: Final = 2
@@ -96,8 +96,7 @@ def _measured(
     if workers == 1 or len(missing) < 2:
         yield from map(measure, missing)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with worker_pool(workers) as pool:
         work = [pool.submit(measure, cell) for cell in missing]
         try:
             for future in as_completed(work):

@@ -6,9 +6,8 @@ it only ever moves forward through the program, and keeps its unmutated run wher
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +19,7 @@ from harness.faults.mutation.site import mutants
 from harness.faults.mutation.source import Source
 from harness.faults.mutation.stage import Finding, Stage
 from harness.mil import load
+from harness.workers import worker_pool
 
 Place: TypeAlias = tuple[int, int]
 """An operation, and which of its mutants."""
@@ -77,8 +77,7 @@ def crew(source: Source, jobs: int) -> Iterator[Do]:
         finally:
             torch.set_num_threads(threads)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _hire, (source,)) as pool:
+    with worker_pool(jobs, _hire, source) as pool:
         try:
             yield lambda tasks: _in_pool(pool, tasks)
         except BaseException:
