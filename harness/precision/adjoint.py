@@ -25,15 +25,11 @@ from harness.mil.executor import Executable
 from harness.mil.ops.registry import Effect
 from harness.mil.plan import Step
 from harness.mil.schedule import ScheduledStep, build_schedule
+from harness.precision.pullbacks import Gradients, pull
 
 Tensor: TypeAlias = torch.Tensor
-Gradients: TypeAlias = Mapping[int, Tensor]
-"""For each slot the gradients of all probes, [probes, *shape of the value]."""
 Probes: TypeAlias = Mapping[str, Tensor]
 """For each output [probes, *shape of the output]; those of a missing output are zero."""
-
-# PyTorch's vmap has no rule for the gradient of its fused attention on every device.
-_NOT_BATCHED = frozenset({"scaled_dot_product_attention"})
 
 STRETCH_BYTES = 1 << 30
 """How much one stretch between two kept places may hold."""
@@ -225,50 +221,9 @@ def _back(
     at_outputs = {slot: gradients.pop(slot) for slot in step.outputs if slot in gradients}
     if not at_outputs:
         return
-    at_inputs = _pull(step, played, at_outputs, keep)
+    at_inputs = pull(step, played.leaves, played.results, at_outputs, tape.values, keep=keep)
     inputs = {slot: leaf.detach() for slot, leaf in played.leaves.items()}
     with torch.no_grad():
         visit(Visit(step, inputs, outputs, at_inputs, at_outputs, tape.values))
     for slot, parts in at_inputs.items():
         gradients[slot] = gradients[slot] + parts if slot in gradients else parts
-
-
-def _pull(step: Step, played: _Played, at_outputs: Gradients, keep: bool) -> dict[int, Tensor]:
-    """Return the gradients at each leaf that the outputs depend on."""
-    made = [
-        (result, at_outputs[slot])
-        for slot, result in zip(step.outputs, played.results, strict=True)
-        if slot in at_outputs and result.requires_grad
-    ]
-    if not made:
-        return {}
-    results, gradients = zip(*made, strict=True)
-    leaves = list(played.leaves.values())
-    pull = _pull_one_by_one if step.operation.type in _NOT_BATCHED else _pull_together
-    found = pull(results, leaves, gradients, keep)
-    return {slot: g for slot, g in zip(played.leaves, found, strict=True) if g is not None}
-
-
-def _pull_together(
-    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor], keep: bool
-) -> Sequence[Tensor | None]:
-    return torch.autograd.grad(
-        results, leaves, gradients, retain_graph=keep, allow_unused=True, is_grads_batched=True
-    )
-
-
-def _pull_one_by_one(
-    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor], keep: bool
-) -> Sequence[Tensor | None]:
-    rows = [
-        torch.autograd.grad(
-            results,
-            leaves,
-            row,
-            retain_graph=keep or number + 1 < len(gradients[0]),
-            allow_unused=True,
-        )
-        for number, row in enumerate(zip(*gradients, strict=True))
-    ]
-    columns = zip(*rows, strict=True)
-    return [None if column[0] is None else torch.stack(column) for column in columns]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from harness import mil
 from harness.precision import AllStemsMeasure, OutputMeasure, StemMeasure, VirtualPrecision
 from harness.precision.adjoint import Recording, Visit
 from harness.precision.measures import Stretch, ToleranceMeasure, random_probes
+from suites.ops.packages import write_package
+from suites.selftest.mil.conftest import make_program
 
 
 @pytest.mark.parametrize("stretch_bytes", [1, 4000, 1 << 30])
@@ -113,3 +119,46 @@ def test_a_stretch_is_found_where_the_error_is(
     assert stretch.channel == 1
     assert ratio == pytest.approx(StemMeasure(1, "vocals", stretch).of(expected, actual))
     assert StemMeasure(0, "drums").worst_stretch(expected, actual) == (0.0, None)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 1), (2, 1, 1), (1, 3, 1), (4,), (1,)])
+@pytest.mark.parametrize("kind", ["add", "sub", "mul", "real_div"])
+def test_gradients_of_broadcast_operands_are_those_of_pytorch(
+    kind: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """These derivatives are written out; a wrong one misleads every sensitivity behind it."""
+
+    def body(mb: Any, x: Any, y: Any) -> Any:
+        other = mb.sin(x=y)
+        made = getattr(mb, kind)(x=mb.exp(x=x), y=mb.add(x=other, y=np.float32(2)))
+        turned = getattr(mb, kind)(x=mb.add(x=other, y=np.float32(3)), y=made)
+        means = mb.reduce_mean(x=turned, axes=[0, -1], keep_dims=False)
+        row = mb.reduce_mean(x=mb.transpose(x=made, perm=[2, 0, 1]), axes=[1], keep_dims=True)
+        twice = getattr(mb, kind)(x=turned, y=turned)
+        return mb.mul(x=means, y=2.0), mb.squeeze(x=row, axes=[1]), twice
+
+    shapes = {"x": (2, 3, 4), "y": shape}
+    program = make_program(body, shapes, np.float32)
+    model = mil.load(write_package(program, tmp_path / "p.mlpackage"))
+    generator = torch.Generator().manual_seed(1)
+    inputs = {name: torch.rand(size, generator=generator) for name, size in shapes.items()}
+    recording = Recording(model, inputs)
+    probes = {
+        name: torch.randn((2, *value.shape), generator=generator)
+        for name, value in recording.outputs.items()
+    }
+    found: dict[int, torch.Tensor] = {}
+
+    def visit(visit: Visit) -> None:
+        for slot, gradient in visit.at_inputs.items():
+            found[slot] = found[slot] + gradient if slot in found else gradient
+
+    recording.walk_back(probes, visit)
+    leaves = {name: value.clone().requires_grad_() for name, value in inputs.items()}
+    outputs = model.run(leaves, differentiable=True)
+    for number in range(2):
+        scalar = sum((outputs[name] * probes[name][number]).sum() for name in outputs)
+        expected = torch.autograd.grad(scalar, list(leaves.values()), retain_graph=True)
+        for name, gradient in zip(leaves, expected, strict=True):
+            actual = found[model.plan.inputs[name]][number]
+            torch.testing.assert_close(actual, gradient, rtol=1e-5, atol=1e-5)
