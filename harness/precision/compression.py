@@ -49,7 +49,7 @@ def measure_recipe(
     recipe: PrecisionRecipe,
     *,
     subject: str = "",
-    probes: int = 4,
+    probes: int = 8,
     seed: int = 0,
     at_once: int = 6,
     advance: Advance | None = None,
@@ -121,7 +121,7 @@ def measure_compression(
     choice: Choice,
     weights: Compression,
     *,
-    probes: int = 4,
+    probes: int = 8,
     seed: int = 0,
     at_once: int = 6,
     advance: Advance | None = None,
@@ -150,10 +150,10 @@ def measure_compression(
     measured: dict[str, float] = {}
     together = max(1, at_once // probes)
     done, walks = 0, len(cases) * math.ceil(len(measures) / together)
+    generator = torch.Generator().manual_seed(seed)  # cases have signs of their own
     for case, given in cases.items():
         expected, actual = lab.base.run(given), packed.run(given)
         chosen = audible(measures, expected)
-        generator = torch.Generator().manual_seed(seed)
         for start in range(0, len(chosen), together):
             some = chosen[start : start + together]
             found = _squares(lab, errors, given, some, probes, generator)
