@@ -77,6 +77,7 @@ def sensitivity(
     from harness.precision import (
         AllStemsMeasure,
         OutputMeasure,
+        Probing,
         measure_recipe,
         stem_measures,
     )
@@ -99,8 +100,7 @@ def sensitivity(
             ],
             recipe,
             subject=subject,
-            probes=probes,
-            advance=advance,
+            probing=Probing(probes=probes, advance=advance),
         )
     document = found.to_dict()
     _write(target, document)

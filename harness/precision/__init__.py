@@ -10,6 +10,7 @@ from __future__ import annotations
 from harness.precision.compression import measure_compression, measure_recipe, weight_bytes
 from harness.precision.costs import COST_KINDS, CostKind, fp32_share, operation_costs
 from harness.precision.diagnosis import OperationError, ThreeWay
+from harness.precision.estimates import Probing
 from harness.precision.explain import Explanation, explain, focus_of
 from harness.precision.goals import Confirmation, Goal, Trial, Tuning
 from harness.precision.headroom import HeadroomAudit, OperationHeadroom, Risk, audit_headroom
@@ -41,6 +42,7 @@ __all__ = [
     "OperationError",
     "OperationHeadroom",
     "OutputMeasure",
+    "Probing",
     "Risk",
     "Sensitivity",
     "Share",

@@ -2,9 +2,7 @@
 
 The error that compressing makes in an operation's result, e = op(x, compressed) - op(x, stored), is
 known: it is no rounding whose sign hangs on chance, and its elements hang together, because one
-weight is used many times. Its share is estimated by the mean of (g . e)^2 over random probes, whose
-logarithm is as uncertain as that of a chi square with as many degrees of freedom as there are
-probes.
+weight is used many times. Its share is estimated as that of a rounding is.
 
 Shares of compression stand beside those of FP16, as rows of their own: ``error`` tells them apart.
 """
@@ -18,24 +16,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from scipy.special import polygamma
 
 from harness.conversion.compression import channel_axis, is_compressible, stored_bytes
 from harness.conversion.recipes import PrecisionRecipe
 from harness.mil import DataType, get_numerics
 from harness.mil.plan import Argument, Source, Step
 from harness.mil.types import TensorType
-from harness.precision.adjoint import Recording, Visit, joined
-from harness.precision.measures import Measure, audible, random_probes
-from harness.precision.sensitivity import (
-    Advance,
-    Array,
-    Inputs,
-    Sensitivity,
-    measure_sensitivity,
-    share_of,
-    snr_of,
-)
+from harness.precision.estimates import Inputs, Probing, estimate_cases, snr_of
+from harness.precision.measures import Measure
+from harness.precision.sensitivity import Sensitivity, measure_sensitivity, shares_of
+from harness.precision.superposition import Errors
 from harness.precision.virtual import Choice, Compression, VirtualPrecision, operation_name
 
 Tensor = torch.Tensor
@@ -49,10 +39,7 @@ def measure_recipe(
     recipe: PrecisionRecipe,
     *,
     subject: str = "",
-    probes: int = 8,
-    seed: int = 0,
-    at_once: int = 6,
-    advance: Advance | None = None,
+    probing: Probing | None = None,
 ) -> Sensitivity:
     """Return what each operation adds to the error of a recipe: by FP16, and by its weights.
 
@@ -62,22 +49,11 @@ def measure_recipe(
         measures: of the error; those of which a case is silent are left out for it.
         recipe: whose operations in FP16, and whose compressed weights, have shares.
         subject: name for the document.
-        probes: for each measure and case.
-        seed: of the probes.
-        at_once: probes that are carried together: more takes memory.
-        advance: called as ``advance(done, total)`` with walks.
+        probing: how shares are estimated.
     """
     choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
+    how = probing or Probing()
     parts = 2 if weights else 1
-
-    def first(done: int, total: int) -> None:
-        if advance is not None:
-            advance(done, parts * total)
-
-    def second(done: int, total: int) -> None:
-        if advance is not None:
-            advance(total + done, 2 * total)
-
     found = measure_sensitivity(
         lab,
         cases,
@@ -85,23 +61,12 @@ def measure_recipe(
         choice=choice,
         subject=subject,
         precision=recipe.name,
-        probes=probes,
-        seed=seed,
-        at_once=at_once,
-        advance=first,
+        probing=_part(how, 0, parts),
     )
     if not weights:
         return found
     packed = measure_compression(
-        lab,
-        cases,
-        measures,
-        choice,
-        weights,
-        probes=probes,
-        seed=seed,
-        at_once=at_once,
-        advance=second,
+        lab, cases, measures, choice, weights, probing=_part(how, 1, parts)
     )
     ratios = (found.predicted_db, packed.predicted_db)
     return replace(
@@ -114,6 +79,14 @@ def measure_recipe(
     )
 
 
+def _part(probing: Probing, index: int, parts: int) -> Probing:
+    """Return ``probing`` for one of several parts, all of the same length."""
+    whole = probing.advance
+    if whole is None:
+        return probing
+    return replace(probing, advance=lambda done, total: whole(index * total + done, parts * total))
+
+
 def measure_compression(
     lab: VirtualPrecision,
     cases: Mapping[str, Inputs],
@@ -121,10 +94,7 @@ def measure_compression(
     choice: Choice,
     weights: Compression,
     *,
-    probes: int = 8,
-    seed: int = 0,
-    at_once: int = 6,
-    advance: Advance | None = None,
+    probing: Probing | None = None,
 ) -> Sensitivity:
     """Return what the compression of each operation's weights adds to the output error.
 
@@ -136,81 +106,23 @@ def measure_compression(
         measures: of the error; those of which a case is silent are left out for it.
         choice: the precision that the weights are stored in.
         weights: what is compressed, and how.
-        probes: for each measure and case.
-        seed: of the probes.
-        at_once: probes that are carried together: more takes memory.
-        advance: called as ``advance(done, total)`` with walks.
+        probing: how shares are estimated.
     """
     device = next(iter(next(iter(cases.values())).values())).device
     errors = WeightErrors(lab, choice, weights, device)
+    how = probing or Probing()
     packed = lab.model(choice, weights)
-    deviation = math.sqrt(float(polygamma(1, probes / 2)))
-    estimates: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
-    predicted: dict[str, float] = {}
-    measured: dict[str, float] = {}
-    together = max(1, at_once // probes)
-    done, walks = 0, len(cases) * math.ceil(len(measures) / together)
-    generator = torch.Generator().manual_seed(seed)  # cases have signs of their own
-    for case, given in cases.items():
-        expected, actual = lab.base.run(given), packed.run(given)
-        chosen = audible(measures, expected)
-        for start in range(0, len(chosen), together):
-            some = chosen[start : start + together]
-            found = _squares(lab, errors, given, some, probes, generator)
-            for column, measure in enumerate(some):
-                key = f"{case}/{measure.name}"
-                predicted[key] = snr_of(sum(float(row[column]) for row in found.values()))
-                measured[key] = snr_of(measure.of(expected, actual))
-                for name, row in found.items():
-                    estimate = float(row[column]), deviation
-                    estimates.setdefault(name, {})[case, measure.name] = estimate
-            done += 1
-            if advance is not None:
-                advance(done, walks)
-    order = [s.operation for s in lab.base.plan.steps if s.operation.name in estimates]
+    found = estimate_cases(lab.base, errors.of, cases, measures, how, changed=packed)
     return Sensitivity(
         "",
         "weights",
         tuple(cases),
         tuple(measure.name for measure in measures),
-        probes,
-        tuple(
-            replace(
-                share_of(lab, operation.name, estimates[operation.name], predicted),
-                error=weights[operation_name(operation)],
-            )
-            for operation in order
-        ),
-        predicted,
-        measured,
+        how.probes,
+        shares_of(lab, found, weights),
+        found.predicted_db,
+        found.measured_db,
     )
-
-
-def _squares(
-    lab: VirtualPrecision,
-    errors: WeightErrors,
-    given: Inputs,
-    measures: Sequence[Measure],
-    probes: int,
-    generator: torch.Generator,
-) -> dict[str, Array]:
-    """Return for each operation the mean of (g . e)^2, by measure."""
-    found: dict[str, Array] = {}
-
-    def visit(visit: Visit) -> None:
-        along = [
-            visit.at_outputs[slot].flatten(1) @ error.flatten()
-            for slot, error in errors.of(visit.step, visit.values).items()
-            if slot in visit.at_outputs
-        ]
-        if along:
-            squares = torch.stack(along).sum(0).double().square()
-            found[visit.step.operation.name] = squares.view(-1, probes).mean(1).cpu().numpy()
-
-    recording = Recording(lab.base, given)
-    random = [random_probes(m, recording.outputs, generator, probes) for m in measures]
-    recording.walk_back(joined(random), visit)
-    return found
 
 
 class WeightErrors:
@@ -241,8 +153,11 @@ class WeightErrors:
                 )
                 self._steps[name] = stored, packed
 
-    def of(self, step: Step, values: Mapping[int, Any]) -> dict[int, Tensor]:
-        """Return e of a step on the FP32 ``values`` that it reads, by slot, if it has weights."""
+    def of(self, step: Step, values: Mapping[int, Any], results: Errors) -> Errors:
+        """Return e of a step on the FP32 ``values`` that it reads, by slot, if it has weights.
+
+        ``results`` are the step's in FP32: that makes this an `ErrorOf`.
+        """
         sides = self._steps.get(step.operation.name)
         if sides is None:
             return {}

@@ -2,8 +2,9 @@
 
 PyTorch knows the derivative of every operation, from the graph that was recorded when it was
 executed. Those of the most frequent ones are moves and sums, which are written out here: no graph
-is walked for them, and no memory is made where a view will do. The others are batched, but for
-large values, of which one at a time fits into the cache.
+is walked for them, and no memory is made where a view will do. Where each element of the result
+depends on one element, the derivative is a factor for each, found once for all probes. The others
+are batched, but for large values, of which one at a time fits into the cache.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _Found: TypeAlias = dict[int, Tensor] | None
 
 # PyTorch's vmap has no rule for the gradient of its fused attention on every device.
 _NOT_BATCHED = frozenset({"scaled_dot_product_attention"})
+_POINTWISE = frozenset({"gelu", "sigmoid", "sqrt", "square", "tanh", "exp", "erf", "silu"})
 _LARGE = {"cpu": 1 << 19}  # elements of a value whose gradients are better pulled one by one
 
 
@@ -57,11 +59,16 @@ def pull(
     if not made:
         return {}
     written_out = _WRITTEN_OUT.get(step.operation.type)
+    found = None
     if written_out is not None:
         found = written_out(step, leaves, made[0][1], values)
-        if found is not None:
-            return found
+    elif step.operation.type == "split":
+        found = _put_together(step, leaves, results, at_outputs)
+    if found is not None:
+        return found
     outputs, gradients = zip(*made, strict=True)
+    if step.operation.type in _POINTWISE:
+        return _multiplied_by_factors(leaves, outputs[0], gradients[0], keep)
     largest = max(output.numel() for output in outputs)
     single = step.operation.type in _NOT_BATCHED or largest >= _LARGE.get(
         outputs[0].device.type, math.inf
@@ -94,6 +101,31 @@ def _one_by_one(
     ]
     columns = zip(*rows, strict=True)
     return [None if column[0] is None else torch.stack(column) for column in columns]
+
+
+def _multiplied_by_factors(
+    leaves: Leaves, result: Tensor, gradient: Tensor, keep: bool
+) -> dict[int, Tensor]:
+    ((slot, leaf),) = leaves.items()
+    ones = torch.ones_like(result)
+    (factor,) = torch.autograd.grad(result, leaf, ones, retain_graph=keep)
+    return {slot: gradient * factor}
+
+
+def _put_together(
+    step: Step, leaves: Leaves, results: tuple[Tensor, ...], at_outputs: Gradients
+) -> _Found:
+    """Return the gradient at what a split has cut; parts without one count as zeros."""
+    ((slot, leaf),) = leaves.items()
+    axis = _literal(step, "axis")
+    if axis is None:
+        return None
+    like = next(iter(at_outputs.values()))
+    parts = [
+        at_outputs[part] if part in at_outputs else like.new_zeros(len(like), *result.shape)
+        for part, result in zip(step.outputs, results, strict=True)
+    ]
+    return {slot: torch.cat(parts, axis % leaf.ndim + 1)}
 
 
 def _reshaped(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _Found:

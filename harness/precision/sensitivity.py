@@ -12,24 +12,19 @@ that is FP32 everywhere else; then every input counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from harness.precision.measures import Measure, audible
+from harness.mil.plan import Step
+from harness.precision.estimates import Estimate, Estimates, Inputs, Probing, estimate_cases
+from harness.precision.measures import Measure
 from harness.precision.roundings import Roundings, floating_reads, unrounded_inputs
-from harness.precision.shares import ShareEstimator, directions_of
+from harness.precision.superposition import Errors
 from harness.precision.virtual import Choice, VirtualPrecision, operation_name
 
 KIND: Final = "sensitivity"
 VERSION: Final = 1
-Array = npt.NDArray[np.float64]
-Inputs: TypeAlias = Mapping[str, torch.Tensor]
-Advance: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -127,10 +122,7 @@ def measure_sensitivity(
     choice: Choice | None = None,
     subject: str = "",
     precision: str = "alone",
-    probes: int = 8,
-    seed: int = 0,
-    at_once: int = 6,
-    advance: Advance | None = None,
+    probing: Probing | None = None,
 ) -> Sensitivity:
     """Return each operation's share of the output error.
 
@@ -141,48 +133,27 @@ def measure_sensitivity(
         choice: whose operations in FP16 have shares; None looks at every operation alone.
         subject: name for the document.
         precision: name of ``choice`` for the document.
-        probes: for each measure and case.
-        seed: of the probes.
-        at_once: probes that are carried together: more takes memory.
-        advance: called as ``advance(done, total)`` with walks.
+        probing: how shares are estimated.
     """
     device = next(iter(next(iter(cases.values())).values())).device
-    roundings = Roundings(lab, device)
-    counted = _counted_inputs(lab, choice)
-    narrow = lab.model(choice) if choice is not None else None
-    estimates: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
-    predicted: dict[str, float] = {}
-    measured: dict[str, float] = {}
-    together = max(1, at_once // (probes - directions_of(probes)))
-    done, walks = 0, len(cases) * math.ceil(len(measures) / together)
-    generator = torch.Generator().manual_seed(seed)
-    for case, given in cases.items():
-        estimator = ShareEstimator(lab.base, roundings, counted, given)
-        expected = estimator.outputs
-        chosen = audible(measures, expected)
-        actual = None if narrow is None else narrow.run(given)
-        for first in range(0, len(chosen), together):
-            some = chosen[first : first + together]
-            shares = estimator.estimate(some, probes, generator)
-            for column, measure in enumerate(some):
-                predicted[f"{case}/{measure.name}"] = snr_of(float(shares.values[:, column].sum()))
-                if actual is not None:
-                    measured[f"{case}/{measure.name}"] = snr_of(measure.of(expected, actual))
-                for row, name in enumerate(shares.names):
-                    found = float(shares.values[row, column]), float(shares.deviations[row, column])
-                    estimates.setdefault(name, {})[case, measure.name] = found
-            done += 1
-            if advance is not None:
-                advance(done, walks)
+    roundings, counted = Roundings(lab, device), _counted_inputs(lab, choice)
+
+    def error_of(step: Step, values: Mapping[int, Any], results: Errors) -> Errors:
+        inputs = counted.get(step.operation.name)
+        return {} if inputs is None else roundings.error(step, values, results, inputs)
+
+    how = probing or Probing()
+    narrow = None if choice is None else lab.model(choice)
+    found = estimate_cases(lab.base, error_of, cases, measures, how, changed=narrow)
     return Sensitivity(
         subject,
         precision,
         tuple(cases),
         tuple(measure.name for measure in measures),
-        probes,
-        tuple(share_of(lab, name, estimates[name], predicted) for name in _order(lab, estimates)),
-        predicted,
-        measured,
+        how.probes,
+        shares_of(lab, found),
+        found.predicted_db,
+        found.measured_db,
     )
 
 
@@ -200,38 +171,45 @@ def _counted_inputs(lab: VirtualPrecision, choice: Choice | None) -> dict[str, t
     }
 
 
-def _order(lab: VirtualPrecision, names: Mapping[str, object]) -> list[str]:
-    return [s.operation.name for s in lab.base.plan.steps if s.operation.name in names]
+def shares_of(
+    lab: VirtualPrecision, found: Estimates, errors: Mapping[str, str] | None = None
+) -> tuple[Share, ...]:
+    """Return the shares of all operations that have any, in program order.
+
+    Args:
+        lab: the model.
+        found: estimates of them.
+        errors: what each operation adds, by its name in recipes; None is FP16 everywhere.
+    """
+    names = [s.operation.name for s in lab.base.plan.steps if s.operation.name in found.shares]
+    return tuple(_share_of(lab, name, found, errors) for name in names)
 
 
-def share_of(
-    lab: VirtualPrecision,
-    name: str,
-    estimates: Mapping[tuple[str, str], tuple[float, float]],
-    looked_at: Iterable[str],
+def _share_of(
+    lab: VirtualPrecision, name: str, found: Estimates, errors: Mapping[str, str] | None
 ) -> Share:
-    """Return the share of an operation over what was looked at, ``CASE/MEASURE``."""
-    rows: dict[str, list[tuple[float, float]]] = {}
-    for key in looked_at:
-        case, _, measure = key.partition("/")
+    rows: dict[str, list[Estimate]] = {}
+    for key in found.predicted_db:
         # An operation that a measure doesn't depend on was not on the way back from it.
-        rows.setdefault(measure, []).append(estimates.get((case, measure), (0.0, 0.0)))
-    deviations = {}
-    for measure, found in rows.items():
-        total = sum(value for value, _ in found)
-        error = math.sqrt(sum((value * relative) ** 2 for value, relative in found))
-        deviations[measure] = 10 / math.log(10) * error / total if total else 0.0
+        estimate = found.shares[name].get(key, Estimate(0.0, 0.0, 0.0))
+        rows.setdefault(key.partition("/")[2], []).append(estimate)
     described = lab.described(name)
     return Share(
         described.name,
         described.type,
         described.module,
-        {m: sum(value for value, _ in found) / len(found) for m, found in rows.items()},
-        {m: max(value for value, _ in found) for m, found in rows.items()},
-        deviations,
+        {m: sum(e.value for e in row) / len(row) for m, row in rows.items()},
+        {m: max(e.value for e in row) for m, row in rows.items()},
+        {m: _deviation_db(row) for m, row in rows.items()},
+        "fp16" if errors is None else errors[described.name],
     )
 
 
-def snr_of(ratio: float) -> float:
-    """Return a noise-to-signal ratio as SNR in dB."""
-    return math.inf if ratio == 0 else -10 * math.log10(ratio)
+def _deviation_db(row: Sequence[Estimate]) -> float:
+    """Return the standard deviation of the estimated mean over cases."""
+    total = sum(e.value for e in row)
+    if not total:
+        return 0.0
+    apart = math.sqrt(sum((e.value * e.deviation) ** 2 for e in row))
+    alike = sum(e.value * e.bias for e in row)
+    return 10 / math.log(10) * math.hypot(apart, alike) / total

@@ -14,43 +14,43 @@ random probes have to tell only the rest: with orthonormal directions Q
 
 This is Hutch++ (Meyer, Musco, Musco and Woodruff, "Hutch++: Optimal Stochastic Trace Estimation",
 2021) for the diagonal of B^T B, where the columns of B are the operations' errors, each by its own
-norm. A quarter of the probes is random, z, and says what each operation adds, B^T z; their errors,
-so weighted, are run through the program, B B^T z, and span Q. Another quarter are the directions
-themselves, and half are random and orthogonal to them: they know nothing of Q, so their estimate is
-unbiased whatever Q is.
+norm. A third of the probes is random, z, and says what each operation adds, B^T z; their errors,
+so weighted, are run through the program, B B^T z, and span Q. Another third are the directions
+themselves, and a third are random and orthogonal to them: they know nothing of Q, so their estimate
+is unbiased whatever Q is.
 
 The first random probes have led to Q, and would find too little beside it. But each is as good as
 new beside the directions that the *others* have led to (Epperly, Tropp and Webber, "XTrace: Making
 the Most of Every Sample in Stochastic Trace Estimation", 2024), and what lies between those and Q
 is known. So they count, too, for as much as their own direction leaves of their worth.
+
+What so few probes tell of the rest is pooled with what its single elements do: ``pooling.py``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import polygamma
 
 from harness.mil import Model
 from harness.mil.plan import Step
 from harness.precision.adjoint import STRETCH_BYTES, Recording, Visit, joined
+from harness.precision.directions import Directions
 from harness.precision.measures import Measure
-from harness.precision.roundings import Roundings
-from harness.precision.superposition import Errors, superpose
+from harness.precision.pooling import pooled
+from harness.precision.superposition import ErrorOf, Errors, superpose
 
 Tensor: TypeAlias = torch.Tensor
 Array: TypeAlias = npt.NDArray[np.float64]
 
 _LEVEL = 1e-3
 """Of the superposed errors, by the signal: float32 resolves them, and derivatives still hold."""
-_RESOLUTION = 1e-4
-"""Of superposed errors by their norm: what is smaller is float32's rounding."""
 _LEAST = 1e-2
 """Of the median share: errors that seem smaller, which few probes can't tell, weigh no more."""
 
@@ -62,72 +62,39 @@ class Shares:
     Attributes:
         names: of the operations, as the plan has them.
         values: shares by operation and measure.
-        deviations: of their natural logarithms.
+        deviations: of their natural logarithms, another one for each input.
+        biases: deviations of them that are the same for every input.
     """
 
     names: tuple[str, ...]
     values: Array
     deviations: Array
+    biases: Array
 
 
 @dataclass(frozen=True, eq=False)
-class _Directions:
-    """Directions in which errors lie, and how random fields led to them.
+class _Met:
+    """What operations and fields have in common.
 
     Attributes:
-        basis: orthonormal fields.
-        seen: [basis, random fields]: coordinates of each random field.
-        left_out: [basis, random fields]: coordinates of the direction, orthogonal to those that
-            the other random fields led to, that each alone has added.
+        names: of the operations, as the plan has them.
+        types: theirs.
+        sizes: how many elements their results have.
+        products: for each measure [operations, fields], u . b.
+        elements: for each measure [operations, last fields], the sum of squares of what the single
+            elements of the result add to u . b.
     """
 
-    basis: Sequence[Tensor]
-    seen: Array
-    left_out: Array
-
-    @classmethod
-    def of(cls, found: Sequence[Tensor], seen: Sequence[Tensor]) -> _Directions:
-        """Return the directions that ``found`` spans, one field for each random one of ``seen``."""
-        columns = torch.stack([field.flatten() for field in found], dim=1)
-        columns = columns / torch.linalg.vector_norm(columns, dim=0)
-        if not columns.isfinite().all():
-            none = np.zeros((0, len(seen)))
-            return cls((), none, none)
-        wide, mixed = torch.linalg.qr(columns)
-        # Errors may lie in fewer directions than there are random fields.
-        turned, sizes, _ = np.linalg.svd(mixed.cpu().numpy())
-        turned = turned[:, sizes > _RESOLUTION * sizes[0]]
-        basis = wide @ torch.from_numpy(turned).to(wide)
-        common = basis.T @ torch.stack([field.flatten() for field in seen], dim=1)
-        return cls(
-            [direction.reshape(found[0].shape) for direction in basis.T],
-            common.cpu().numpy(),
-            _apart(turned.T @ mixed.cpu().numpy()),
-        )
-
-    def extended(self, fields: Sequence[Tensor]) -> list[Tensor]:
-        """Return the basis, and what ``fields`` have beside it."""
-        rest = list(fields)
-        for direction in self.basis:
-            rest = [field - (direction * field).sum() * direction for field in rest]
-        return [*self.basis, *rest]
-
-
-def _apart(columns: Array) -> Array:
-    """Return the direction in which each column lies beside the others; zeros if in none."""
-    found = np.zeros_like(columns)
-    for number, column in enumerate(columns.T):
-        others = np.delete(columns, number, axis=1)
-        beside = column - others @ np.linalg.lstsq(others, column, rcond=_RESOLUTION)[0]
-        size = np.linalg.norm(beside)
-        if size > _RESOLUTION:
-            found[:, number] = beside / size
-    return found
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    sizes: Array
+    products: Mapping[Measure, Array]
+    elements: Mapping[Measure, Array]
 
 
 def directions_of(probes: int) -> int:
     """Return how many of ``probes`` are directions; as many are spent on finding them."""
-    return probes // 4
+    return probes // 3
 
 
 class ShareEstimator:
@@ -135,22 +102,15 @@ class ShareEstimator:
 
     Args:
         model: in FP32.
-        roundings: its operations in FP16.
-        counted: for each operation that has a share, the inputs whose rounding is a part of it.
+        error_of: gives e of each operation that has a share.
         inputs: float32, on the device to work on.
 
     Attributes:
         outputs: of the model.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        roundings: Roundings,
-        counted: Mapping[str, Collection[int]],
-        inputs: Mapping[str, Tensor],
-    ) -> None:
-        self._roundings, self._counted = roundings, counted
+    def __init__(self, model: Model, error_of: ErrorOf, inputs: Mapping[str, Tensor]) -> None:
+        self._error_of = error_of
         self._errors: dict[str, Errors] = {}
         self._bytes = 0
         self._recording = Recording(model, inputs)
@@ -168,77 +128,76 @@ class ShareEstimator:
         """
         count = directions_of(probes)
         random = probes - 2 * count
-        if count:
-            seen = {m: self._signs(m, count, generator) for m in measures}
-            names, met = self._numbers(seen)
-            if not names:
-                return Shares((), *np.zeros((2, 0, len(measures))))
-            directions = self._directions(seen, names, met)
-        else:
-            directions = dict.fromkeys(measures, _Directions((), *np.zeros((2, 0, 0))))
-        names, numbers = self._numbers(
-            {m: d.extended(self._signs(m, random, generator)) for m, d in directions.items()}
-        )
-        if not count:
-            met = np.zeros((len(names), 0))
-        values, deviations = np.zeros((2, len(names), len(measures)))
-        for column, direction in enumerate(directions.values()):
-            first = met[:, column * count : (column + 1) * count]
-            exact, rest, numbers = np.split(
-                numbers, [len(direction.basis), len(direction.basis) + random], axis=1
-            )
+        seen = {measure: self._signs(measure, count, generator) for measure in measures}
+        met = self._met(seen) if count else None
+        if met is not None and not met.names:
+            return Shares((), *np.zeros((3, 0, len(measures))))
+        directions = self._directions(seen, met)
+        fields = {m: d.extended(self._signs(m, random, generator)) for m, d in directions.items()}
+        final = self._met(fields, random)
+        found = np.zeros((3, len(final.names), len(measures)))
+        for column, (measure, direction) in enumerate(directions.items()):
+            first = np.zeros((len(final.names), 0)) if met is None else met.products[measure]
             with np.errstate(invalid="ignore"):  # gradients are infinite at the root of a zero
-                found = _shares(direction, first, exact, rest)
-            values[:, column], deviations[:, column] = found
-        return Shares(names, values, deviations)
+                found[:, :, column] = _shares(direction, first, final, measure)
+        return Shares(final.names, *found)
 
     def _signs(self, measure: Measure, count: int, generator: torch.Generator) -> list[Tensor]:
         return [measure.signs(self.outputs, generator).double() for _ in range(count)]
 
     def _directions(
-        self, seen: Mapping[Measure, Sequence[Tensor]], names: Sequence[str], met: Array
-    ) -> dict[Measure, _Directions]:
-        """Return directions for each measure.
-
-        Args:
-            seen: random fields by measure.
-            names: of operations.
-            met: for each operation and each of the fields what they have in common.
-        """
-        parts = np.split(met, len(seen), axis=1)
-        weights = np.hstack([_weights(part) for part in parts])
-        rows = dict(zip(names, weights.tolist(), strict=True))
+        self, seen: Mapping[Measure, Sequence[Tensor]], met: _Met | None
+    ) -> dict[Measure, Directions]:
+        """Return directions for each measure, from random fields and what they met."""
+        if met is None:
+            return dict.fromkeys(seen, Directions((), *np.zeros((2, 0, 0))))
+        weights = np.hstack([_weights(met.products[measure]) for measure in seen])
+        rows = dict(zip(met.names, weights.tolist(), strict=True))
         sums = iter(superpose(self._recording, self._error, rows))
         return {
-            measure: _Directions.of(
+            measure: Directions.of(
                 [measure.field(self.outputs, next(sums)) for _ in fields], fields
             )
             for measure, fields in seen.items()
         }
 
-    def _numbers(self, fields: Mapping[Measure, Sequence[Tensor]]) -> tuple[tuple[str, ...], Array]:
-        """Return the names of operations, and for each and each field u . b."""
+    def _met(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> _Met:
+        """Return what ``fields`` and operations have in common, the ``last`` ones element-wise."""
         probes = [
             measure.covectors(
                 self.outputs, torch.stack(list(own)) / math.sqrt(measure.weight(self.outputs))
             )
             for measure, own in fields.items()
         ]
+        stops = np.cumsum([len(own) for own in fields.values()]).tolist()
+        looked_into = [slice(stop - last, stop) for stop in stops] if last else []
+        steps: dict[str, Step] = {}
+        sizes: dict[str, int] = {}
         rows: dict[str, Tensor] = {}
 
         def visit(visit: Visit) -> None:
             name = visit.step.operation.name
-            if name not in self._counted:
-                return
             error = self._error(visit.step, visit.values, visit.outputs)
-            for slot, gradient in visit.at_outputs.items():
-                if slot in error:
-                    rows[name] = rows.get(name, 0) + _products(gradient, error[slot])
+            for slot in visit.at_outputs.keys() & error.keys():
+                row = _common(visit.at_outputs[slot], error[slot], looked_into)
+                rows[name] = rows.get(name, 0) + row
+                sizes[name] = sizes.get(name, 0) + error[slot].numel()
+                steps[name] = visit.step
 
         self._recording.walk_back(joined(probes), visit)
-        if not rows:
-            return (), np.zeros((0, len(probes)))
-        return tuple(rows), torch.stack(list(rows.values())).double().cpu().numpy()
+        if rows:
+            table = torch.stack(list(rows.values())).double().cpu().numpy()
+        else:
+            table = np.zeros((0, stops[-1] + len(stops) * last))
+        products = np.split(table[:, : stops[-1]], stops[:-1], axis=1)
+        elements = np.split(table[:, stops[-1] :], len(stops), axis=1)
+        return _Met(
+            names=tuple(rows),
+            types=tuple(step.operation.type for step in steps.values()),
+            sizes=np.array(list(sizes.values()), dtype=np.float64),
+            products=dict(zip(fields, products, strict=True)),
+            elements=dict(zip(fields, elements, strict=True)),
+        )
 
     def _error(
         self, step: Step, values: Mapping[int, Any], results: Mapping[int, Tensor]
@@ -247,7 +206,7 @@ class ShareEstimator:
         name = step.operation.name
         if name in self._errors:
             return self._errors[name]
-        error = self._roundings.error(step, values, results, self._counted[name])
+        error = self._error_of(step, values, results)
         size = sum(part.nbytes for part in error.values())
         if self._bytes + size <= STRETCH_BYTES:
             self._errors[name] = error
@@ -255,14 +214,19 @@ class ShareEstimator:
         return error
 
 
-def _products(gradient: Tensor, error: Tensor) -> Tensor:
-    """Return g . e for each g of ``gradient`` [probes, *error], which isn't copied if it is dense.
+def _common(gradient: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Tensor:
+    """Return g . e for each g of ``gradient`` [probes, *error], then sums of squares g_i^2 e_i^2.
 
-    A gradient that was transposed on its way back is laid out otherwise than the error.
+    The squares are of the rows ``looked_into``. A gradient that was transposed on its way back is
+    laid out otherwise than the error; it isn't copied if it is dense.
     """
-    order = sorted(range(error.ndim), key=lambda axis: -gradient.stride(axis + 1))
-    rows = gradient.permute(0, *(axis + 1 for axis in order)).flatten(1)
-    return rows @ error.permute(order).flatten()
+    if not gradient.is_contiguous():
+        order = sorted(range(error.ndim), key=lambda axis: -gradient.stride(axis + 1))
+        gradient = gradient.permute(0, *(axis + 1 for axis in order))
+        error = error.permute(order)
+    rows, flat = gradient.flatten(1), error.flatten()
+    norms = [torch.linalg.vector_norm(rows[some] * flat, dim=1) for some in looked_into]
+    return torch.cat([rows @ flat, *(norm.square() for norm in norms)])
 
 
 def _weights(numbers: Array) -> Array:
@@ -281,30 +245,28 @@ def _weights(numbers: Array) -> Array:
 
 
 def _shares(
-    directions: _Directions, first: Array, exact: Array, rest: Array
-) -> tuple[Array, Array]:
-    """Return shares, and the deviations of their natural logarithms.
+    directions: Directions, first: Array, final: _Met, measure: Measure
+) -> tuple[Array, Array, Array]:
+    """Return shares, and the deviations and biases of their natural logarithms.
 
     Args:
         directions: in which errors lie.
         first: [operations, random fields that led to them].
-        exact: [operations, directions].
-        rest: [operations, random fields orthogonal to them].
+        final: what the directions, and random fields orthogonal to them, met.
+        measure: one of those.
     """
-    known, left = np.square(exact).sum(1), np.square(rest).mean(1)
+    exact, new = np.split(final.products[measure], [len(directions.basis)], axis=1)
+    known, left = np.square(exact).sum(1), np.square(new).mean(1)
     own = exact @ directions.left_out
     beside = first - exact @ directions.seen + own * (directions.left_out * directions.seen).sum(0)
     # Beside the others' directions lie the own one and what is left.
     own = np.square(own)
     total = left[:, np.newaxis] + own
     worth = np.divide(left[:, np.newaxis], total, out=np.zeros_like(total), where=total > 0) ** 2
-    count = rest.shape[1] + worth.sum(1)
-    left = (rest.shape[1] * left + (worth * (np.square(beside) - own)).sum(1)) / count
-    left = np.maximum(left, 0.0)
-    share = known + left
-    # Given as few squares, what they are the mean of is greater on average (inverse chi square).
-    likely = left * count / np.maximum(count - 2, 1.0)
-    whole = known + likely
-    unsure = np.divide(likely, whole, out=np.zeros_like(left), where=whole > 0)
-    # A mean of squares has the logarithm of a chi square.
-    return share, unsure * np.sqrt(polygamma(1, count / 2))
+    more = (worth * (np.square(beside) - own)).sum(1)
+    count = new.shape[1] + worth.sum(1)
+    left = (new.shape[1] * left + np.maximum(more, 0.0)) / count
+    rest = pooled(left, count, final.elements[measure], final.sizes, final.types)
+    whole = known + rest.energies
+    unsure = np.divide(rest.energies, whole, out=np.zeros_like(left), where=whole > 0)
+    return whole, unsure * rest.deviations, unsure * rest.biases

@@ -13,7 +13,13 @@ import torch
 
 from harness import mil
 from harness.conversion import load_recipe
-from harness.precision import AllStemsMeasure, VirtualPrecision, audit_headroom, measure_recipe
+from harness.precision import (
+    AllStemsMeasure,
+    Probing,
+    VirtualPrecision,
+    audit_headroom,
+    measure_recipe,
+)
 from harness.precision.profile import profile_operations
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
@@ -92,7 +98,7 @@ def sensitivity_attachment(
         [AllStemsMeasure(subject_sources(subject))],
         load_recipe(recipe),
         subject=subject,
-        probes=PROBES,
+        probing=Probing(PROBES),
     )
     return attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
 

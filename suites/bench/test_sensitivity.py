@@ -25,6 +25,7 @@ from harness.audio import SAMPLE_RATE, spectrogram_from_waveform
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
 from harness.precision import (
     AllStemsMeasure,
+    Probing,
     Sensitivity,
     VirtualPrecision,
     measure_sensitivity,
@@ -35,7 +36,7 @@ from harness.subjects.songs import make_song
 
 LENGTH = SAMPLE_RATE // 2
 SEEDS = (1, 2, 5, 7)
-PROBES = 16
+PROBES = 12
 PROBE_SEEDS = (0, 1)
 SAMPLE = 150
 """Operations that brute force is run for; its whole cost is extrapolated from them."""
@@ -94,7 +95,9 @@ def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) ->
 
     def probe(seed: int) -> None:
         found.append(
-            measure_sensitivity(lab, cases, [measure], probes=PROBES, at_once=PROBES, seed=seed)
+            measure_sensitivity(
+                lab, cases, [measure], probing=Probing(PROBES, seed, at_once=PROBES)
+            )
         )
 
     probing = float(np.mean([seconds(partial(probe, seed)) for seed in PROBE_SEEDS]))

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from harness.precision import (
     OutputMeasure,
+    Probing,
     VirtualPrecision,
     measure_sensitivity,
     stem_measures,
@@ -37,7 +38,9 @@ def test_shares_are_those_of_one_run_for_each_operation(
     measure: OutputMeasure, small: VirtualPrecision, signal: dict[str, torch.Tensor]
 ) -> None:
     truth = brute_force(small, signal, measure)
-    found = measure_sensitivity(small, {"noise": signal}, [measure], probes=48, at_once=48)
+    found = measure_sensitivity(
+        small, {"noise": signal}, [measure], probing=Probing(48, at_once=48)
+    )
     shares = {share.operation: share.mean[measure.name] for share in found.operations}
     common = [name for name in shares if truth[name] > 0]
     errors = [10 * math.log10(shares[name] / truth[name]) for name in common]
@@ -59,8 +62,7 @@ def test_the_sum_of_the_shares_predicts_a_recipe(
         stem_measures(("drums", "vocals")),
         choice=narrow.fp32_for(()),
         precision="fp16",
-        probes=8,
-        at_once=16,
+        probing=Probing(8, at_once=16),
     )
     assert len(found.measured_db) == 8
     gaps = [found.predicted_db[name] - found.measured_db[name] for name in found.measured_db]
@@ -108,20 +110,22 @@ def test_more_directions_than_errors_tell_all_of_them(
     """Random probes lead to the same direction then, and nothing is left to chance."""
     name = BOTH[0].name
     choice = small.fp32_for({operation.name for operation in small.operations} - {"gelu"})
-    found = measure_sensitivity(small, {"noise": signal}, BOTH[:1], choice=choice, probes=6)
+    found = measure_sensitivity(
+        small, {"noise": signal}, BOTH[:1], choice=choice, probing=Probing(6)
+    )
     (share,) = (share for share in found.operations if share.operation == "gelu")
     truth = brute_force(small, signal, BOTH[0])["gelu"]
     assert share.mean[name] == pytest.approx(truth, rel=0.01)
     assert share.deviation_db[name] < 0.01
 
 
-@pytest.mark.parametrize("probes", [2, 6, 12])
+@pytest.mark.parametrize(("probes", "within"), [(2, 0.8), (9, 0.9), (12, 0.9)])
 def test_the_reported_uncertainty_is_honest_and_directions_make_it_smaller(
-    probes: int, small: VirtualPrecision, signal: dict[str, torch.Tensor]
+    probes: int, within: float, small: VirtualPrecision, signal: dict[str, torch.Tensor]
 ) -> None:
     def shares(probes: int, seed: int) -> dict[str, tuple[float, float]]:
         found = measure_sensitivity(
-            small, {"noise": signal}, BOTH[:1], probes=probes, at_once=probes, seed=seed
+            small, {"noise": signal}, BOTH[:1], probing=Probing(probes, seed, at_once=probes)
         )
         name = BOTH[0].name
         return {s.operation: (s.mean[name], s.deviation_db[name]) for s in found.operations}
@@ -134,16 +138,17 @@ def test_the_reported_uncertainty_is_honest_and_directions_make_it_smaller(
     ]
     ratios, deviations = np.array(rows).T
     errors = 10 * np.log10(ratios)
-    assert np.mean(ratios) == pytest.approx(1.0, abs=0.15)  # unbiased
-    assert np.mean(np.abs(errors) < 1.96 * deviations + 0.01) > 0.85
+    assert np.mean(np.abs(errors) < 1.96 * deviations + 0.01) > within
+    if probes > 2:
+        assert np.mean(ratios) == pytest.approx(1.0, abs=0.15)
     if probes == 12:
-        assert np.std(errors) < 1.2  # twelve random probes alone leave 1.85 dB
+        assert np.std(errors) < 1.0  # twelve random probes alone leave 1.85 dB
 
 
 def test_without_an_operation_in_fp16_there_are_no_shares(
     small: VirtualPrecision, signal: dict[str, torch.Tensor]
 ) -> None:
     choice = small.fp32_for({operation.name for operation in small.operations})
-    found = measure_sensitivity(small, {"noise": signal}, BOTH, choice=choice, probes=6)
+    found = measure_sensitivity(small, {"noise": signal}, BOTH, choice=choice, probing=Probing(6))
     assert found.operations == ()
     assert set(found.predicted_db.values()) == {math.inf}
