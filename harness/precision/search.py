@@ -7,7 +7,8 @@ replaced by what it was measured to do. What nobody in particular is to blame fo
 prediction of the measure as a whole. Roundings of neighbours may agree or cancel, so what is
 measured still jumps by a few dB from set to set. So in the end sets that came close, and are
 cheaper than any that holds, are *grown*: their operations stay in FP32, and the cut chooses what
-joins them for the measures that still fail.
+joins them for the measures that still fail. And the cheapest set that holds is *trimmed*: the cut
+chooses what may leave it, for what it has to spare.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _STEP = 0.8
 """A step of growth aims at this part of the error that is allowed, so that few are enough."""
 _STEPS = 4
 _STARTS = 3
+_TRIMS = 6
 _NEAR_DB = 2.0
 """A set that misses the goal by less is worth growing."""
 _UNEXPECTED = 10**0.1
@@ -85,6 +87,7 @@ class Search:
         if not any(trial.holds for trial in self._trials):
             closest = max(range(len(self._trials)), key=lambda k: self._spare_db(self._trials[k]))
             self._grow(self._sets[closest], self._rounds)
+        self._trim()
         return self._result()
 
     def _near(self) -> list[int]:
@@ -96,11 +99,31 @@ class Search:
             if self._spare_db(trial) > -_NEAR_DB and trial.fp32_share < limit and not trial.holds
         ]
 
+    def _trim(self) -> None:
+        """Take operations out of the cheapest set that holds, as long as what is left holds."""
+        step = 0
+        for _ in range(_TRIMS):
+            holding = [index for index, trial in enumerate(self._trials) if trial.holds]
+            best = min(holding, key=lambda index: self._trials[index].fp32_share, default=None)
+            if best is None or self._is_close(self._trials[best]):
+                return
+            wide = self._sets[best] | self._unknown
+            self._expect(wide)
+            corrected = self._parts.scaled(self._correction)
+            bounds = self._bounds * _STEP**step
+            left = cheapest(corrected, self._costs, bounds, self._unknown, allowed=wide)
+            if np.array_equal(left, wide) or not self._measure(left).holds:
+                step += 1
+
+    def _expect(self, wide: Mask) -> None:
+        """Have each measure of a set predicted as it was measured."""
+        found, error = self._found(wide), self._parts.error(wide)
+        self._correction = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
+
     def _grow(self, start: Mask, steps: int) -> None:
         """Add operations to a set until it holds."""
         wide = start | self._unknown
-        found, error = self._found(wide), self._parts.error(wide)
-        self._correction = np.where(error > 0, found / np.maximum(error, 1e-300), 1.0)
+        self._expect(wide)
         for step in range(1, steps + 1):
             corrected = self._parts.scaled(self._correction)
             joined = cheapest(corrected, self._costs, self._bounds * _STEP**step, wide)

@@ -54,7 +54,13 @@ class Costs:
         return cost + float(self.casts[border].sum())
 
 
-def cheapest(parts: Parts, costs: Costs, bounds: Array, forced: Mask | None = None) -> Mask:
+def cheapest(
+    parts: Parts,
+    costs: Costs,
+    bounds: Array,
+    forced: Mask | None = None,
+    allowed: Mask | None = None,
+) -> Mask:
     """Return which operations to run in FP32, so that the predicted error is within ``bounds``.
 
     Args:
@@ -62,13 +68,16 @@ def cheapest(parts: Parts, costs: Costs, bounds: Array, forced: Mask | None = No
         costs: of FP32.
         bounds: greatest error by measure; positive.
         forced: operations that have to run in FP32.
+        allowed: operations that may run in FP32, ``forced`` among them; all of them are the result
+            if no choice is within ``bounds``.
     """
     fixed = np.zeros(len(parts.operations), bool) if forced is None else forced
+    best = np.ones(len(parts.operations), bool) if allowed is None else allowed
+    limits = _Limits(fixed, best)
     scaled = parts.scaled(1 / bounds)
-    best = np.ones(len(parts.operations), bool)
     shares = np.ones(len(parts.measures)) / len(parts.measures)
     for _ in range(_ROUNDS):
-        found = _at_prices(scaled, costs, shares, fixed)
+        found = _at_prices(scaled, costs, shares, limits)
         error = scaled.error(found)
         pruned = prune(scaled, costs, found, fixed)
         if costs.total(parts, pruned) < costs.total(parts, best):
@@ -81,14 +90,22 @@ def cheapest(parts: Parts, costs: Costs, bounds: Array, forced: Mask | None = No
     return best
 
 
-def _at_prices(parts: Parts, costs: Costs, shares: Array, fixed: Mask) -> Mask:
+@dataclass(frozen=True, eq=False)
+class _Limits:
+    """Operations that have to run in FP32, and those that may."""
+
+    forced: Mask
+    allowed: Mask
+
+
+def _at_prices(parts: Parts, costs: Costs, shares: Array, limits: _Limits) -> Mask:
     """Return the cheapest solution within all bounds (of 1) that a level of prices gives."""
     scale = max(costs.operations.sum() + costs.casts.sum(), 1e-30)
     low, high = 1e-9, 1e9
-    best = np.ones(len(parts.operations), bool)
+    best = limits.allowed
     for _ in range(_BISECTIONS):
         middle = (low * high) ** 0.5
-        wide = _cut(parts, costs, middle * scale * shares, fixed)
+        wide = _cut(parts, costs, middle * scale * shares, limits)
         if parts.error(wide).max() <= 1:
             best, high = wide, middle
         else:
@@ -96,15 +113,18 @@ def _at_prices(parts: Parts, costs: Costs, shares: Array, fixed: Mask) -> Mask:
     return best
 
 
-def _cut(parts: Parts, costs: Costs, prices: Array, fixed: Mask) -> Mask:
-    """Return the exact minimum for ``prices``, by a minimum cut; ``fixed`` stay in FP32."""
+def _cut(parts: Parts, costs: Costs, prices: Array, limits: _Limits) -> Mask:
+    """Return the exact minimum for ``prices`` within ``limits``, by a minimum cut."""
     size = len(parts.operations)
     wide_end, narrow_end = size, size + 1
     operations = np.arange(size)
     ends = np.full(size, wide_end), np.full(size, narrow_end)
     tails = [ends[0], operations]
     heads = [operations, ends[1]]
-    capacities = [np.where(fixed, np.inf, parts.own @ prices), costs.operations * ~fixed]
+    capacities = [
+        np.where(limits.forced, np.inf, parts.own @ prices),
+        np.where(limits.allowed, costs.operations * ~limits.forced, np.inf),
+    ]
     if parts.edges:
         makers, readers = np.array(parts.edges).T
         makers = np.where(makers < 0, wide_end, makers)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.precision.parts import Parts
-from harness.precision.trade import Costs, _cut, cheapest
+from harness.precision.trade import Costs, _cut, _Limits, cheapest
 
 
 def problem(seed: int, size: int = 9, measures: int = 2) -> tuple[Parts, Costs]:
@@ -43,9 +43,8 @@ def test_a_cut_is_the_exact_minimum_for_its_prices(seed: int) -> None:
         return costs.total(parts, wide) + float(parts.error(wide) @ prices)
 
     best = min(value(wide) for wide in every_set(9))
-    assert value(
-        _cut(parts, costs, prices, np.zeros(len(parts.operations), bool))
-    ) == pytest.approx(best, rel=1e-5)
+    limits = _Limits(np.zeros(9, bool), np.ones(9, bool))
+    assert value(_cut(parts, costs, prices, limits)) == pytest.approx(best, rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -56,6 +55,22 @@ def test_the_set_is_within_every_bound_and_near_the_cheapest(seed: int, level: f
     found = cheapest(parts, costs, bounds)
     assert (parts.error(found) <= bounds * (1 + 1e-9)).all()
     best = min(costs.total(parts, w) for w in every_set(9) if (parts.error(w) <= bounds).all())
+    assert costs.total(parts, found) <= 1.5 * best + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_set_is_trimmed_within_itself(seed: int) -> None:
+    parts, costs = problem(seed)
+    generator = np.random.default_rng(seed)
+    forced = generator.random(9) < 0.1
+    allowed = forced | (generator.random(9) < 0.7)
+    bounds = 3 * parts.error(allowed) + 1e-6
+    found = cheapest(parts, costs, bounds, forced, allowed)
+    assert (found & ~allowed).sum() == 0
+    assert (forced & ~found).sum() == 0
+    assert (parts.error(found) <= bounds * (1 + 1e-9)).all()
+    within = [w for w in every_set(9) if not (w & ~allowed).any() and not (forced & ~w).any()]
+    best = min(costs.total(parts, w) for w in within if (parts.error(w) <= bounds).all())
     assert costs.total(parts, found) <= 1.5 * best + 1e-9
 
 
