@@ -1,0 +1,76 @@
+"""The border between pytest and a run: what suites record becomes one document.
+
+A suite marks its module with ``pytestmark = pytest.mark.layer("surgery")`` and asks for the
+fixture ``parity``, a `Recorder`. Every comparison that it makes through the recorder is a check of
+the run, under pytest-xdist too: records travel as report properties to the controlling process,
+where one `Collector` gathers them. With ``--parity-out DIR`` the run is written there (``run.json``
+and the report), and pytest's exit status becomes the run's: 0 pass, 1 fail, 3 not evaluated.
+
+It fails closed: a layered test that records nothing, is skipped, deselected or never finishes
+(a worker died) keeps the run from being green.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from harness.errors import NotEvaluatedError
+from harness.pytest_plugin.gatherer import DESELECTED, Gatherer
+from harness.pytest_plugin.options import add_options, golden_root, profile_of
+from harness.pytest_plugin.recorder import Recorder, put
+
+__all__ = ["Recorder", "golden_root", "profile_of"]
+
+
+@pytest.fixture
+def parity(request: pytest.FixtureRequest) -> Recorder:
+    """Return the recorder of this test; its module must carry a ``layer`` mark."""
+    marker = request.node.get_closest_marker("layer")
+    if marker is None:
+        raise pytest.UsageError(f"{request.node.nodeid} uses 'parity' but has no layer mark")
+    return Recorder(request.node, marker.args[0])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of a parity run."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start gathering, in the controlling process only."""
+    config.stash[DESELECTED] = []
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Gatherer(config), "parity-gatherer")
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Remember layered tests that were left out: they leave a gap."""
+    for item in items:
+        if item.get_closest_marker("layer"):
+            item.config.stash[DESELECTED].append(item.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a worker left out to the controlling process."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["parity_deselected"] = session.config.stash[DESELECTED]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach to a report what only this process knows: that it is layered, and what it raised."""
+    # Before the report is made, because it copies the item's properties.
+    marker = item.get_closest_marker("layer")
+    if marker is not None:
+        put(item, "layered", marker.args[0])
+        if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+            kind = "gap" if call.excinfo.errisinstance(NotEvaluatedError) else "error"
+            text = f"{call.excinfo.typename}: {call.excinfo.value}".partition("\n")[0]
+            put(item, kind, text)
+    report = yield
+    return report

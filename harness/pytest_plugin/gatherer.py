@@ -1,0 +1,207 @@
+"""What gathers the reports of all tests into one run, and lets its verdict be pytest's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from harness.origin import provenance
+from harness.profiles import DEFAULT, engine_states
+from harness.pytest_plugin.options import attachments_of, profile_of, waivers_of
+from harness.pytest_plugin.recorder import PREFIX
+from harness.verdicts import (
+    LAYERS,
+    Check,
+    GoldenState,
+    Record,
+    Run,
+    Snapshot,
+    Verdict,
+    check_from_dict,
+    fault_from_dict,
+    not_evaluated,
+    read_baseline,
+    recall,
+    remember,
+)
+from harness.verdicts.artefacts import KIND_OF
+from harness.verdicts.collector import Collector
+
+DESELECTED: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
+"""Layered tests that were left out in this process."""
+
+
+@dataclass
+class _Progress:
+    """What one test has said so far."""
+
+    checks: int = 0
+    failing: int = 0
+    error: str = ""
+    gap: str = ""
+    skip: str = ""
+    layered: bool = False
+    layer: str = ""
+    finished: bool = False
+    taken: int = 0
+    outcomes: list[str] = field(default_factory=list)
+
+
+class Gatherer:
+    """Turns reports into a run; lives in the controlling process."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.collector = Collector(profile_of(config), engine_states())
+        for item in attachments_of(config):
+            self.collector.add_artefact(KIND_OF[type(item)], asdict(item))
+        self.run: Run | None = None
+        self._waivers = waivers_of(config)
+        self._tests: dict[str, _Progress] = {}
+        self._deselected: set[str] = set()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember which layered tests must report back."""
+        for item in session.items:
+            if item.get_closest_marker("layer"):
+                self._tests.setdefault(item.nodeid, _Progress()).layered = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """Remember the same where workers collect: every id must report back."""
+        for nodeid in ids:
+            self._tests.setdefault(nodeid, _Progress())
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Take over what a worker left out, or that it died."""
+        output = getattr(node, "workeroutput", None) or {}
+        self._deselected.update(output.get("parity_deselected", ()))
+        if error:
+            self.collector.problems.append(f"a test process died ({node.gateway.id}: {error})")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A suite that can't be collected is a problem of the harness."""
+        if report.failed:
+            self.collector.problems.append(f"{report.nodeid} could not be collected")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take over what one phase of one test recorded."""
+        state = self._tests.setdefault(report.nodeid, _Progress())
+        # Properties accumulate over the phases of a test; each is taken once.
+        fresh, state.taken = report.user_properties[state.taken :], len(report.user_properties)
+        for key, value in fresh:
+            if str(key).startswith(PREFIX):
+                self._take(state, str(key)[len(PREFIX) :], json.loads(str(value)))
+        if report.skipped:
+            longrepr = report.longrepr
+            state.skip = longrepr[2] if isinstance(longrepr, tuple) else "expected to fail"
+            state.error = ""  # an expected failure raises, too
+        elif report.failed and not state.error and not state.gap:
+            state.error = str(report.longrepr).strip().splitlines()[-1]
+        state.finished = state.finished or report.when == "teardown"
+
+    def _take(self, state: _Progress, kind: str, value: Any) -> None:
+        if kind == "layered":
+            state.layered, state.layer = True, value
+        elif kind == "error":
+            state.error = state.error or value
+        elif kind == "gap":
+            state.gap = state.gap or value
+        elif kind == "check":
+            check = check_from_dict(value)
+            self.collector.add_check(check)
+            state.checks += 1
+            state.failing += check.gating and check.verdict is not Verdict.PASS
+        elif kind == "fault":
+            fault = fault_from_dict(value)
+            self.collector.add_fault(fault)
+            state.checks += 1
+            state.failing += not fault.caught
+        elif kind == "golden":
+            self.collector.add_golden(GoldenState(**value))
+        elif kind == "executed":
+            self.collector.executed(value)
+        elif kind == "artefact":
+            self.collector.add_artefact(*value)
+
+    def _close(self) -> None:
+        """Say what did not come back as it should."""
+        for nodeid, state in self._tests.items():
+            if not state.layered and state.finished:
+                if state.error:
+                    self.collector.problems.append(f"{nodeid}: {state.error}")
+            elif not state.finished:
+                self.collector.problems.append(f"{nodeid} never finished")
+            elif state.error and not state.failing:
+                self.collector.problems.append(f"{nodeid}: {state.error}")
+            elif state.gap:
+                self._leave_open(nodeid, state, state.gap)
+            elif state.skip:
+                self._leave_open(nodeid, state, f"was skipped: {state.skip}")
+            elif not state.checks:
+                self._leave_open(nodeid, state, "recorded no check")
+        here: list[str] = self.config.stash[DESELECTED]
+        left_out = self._deselected.union(here)
+        if left_out:
+            self.collector.gaps.append(
+                f"{len(left_out)} tests were deselected, the first is {min(left_out)}"
+            )
+
+        self.collector.waivers = self._waivers
+        if self.collector.profile != DEFAULT:  # narrowed: it is not meant to have every check
+            here_now = {check.id for check in self.collector.checks}
+            self.collector.waivers = tuple(w for w in self._waivers if w.check in here_now)
+
+    def _leave_open(self, nodeid: str, state: _Progress, reason: str) -> None:
+        """Keep the test's layer from being green: what it should have looked at, it did not."""
+        if state.layer not in LAYERS:  # the faults, which are no rung of the ladder
+            self.collector.gaps.append(f"{nodeid} {reason}")
+            return
+        outcome = not_evaluated(reason)
+        self.collector.add_check(Check(state.layer, {"what": nodeid}, True, None, outcome))
+
+    def _record(self, run: Run) -> Record:
+        """Return what the report is held against, and remember this run for the next one."""
+        folder: Path | None = self.config.getoption("--parity-history")
+        file: Path | None = self.config.getoption("--parity-baseline")
+        past = recall(folder) if folder else ()
+        if folder:
+            remember(folder, Snapshot.of(run))
+        if file is None or not file.exists():
+            return Record(past=past)
+        baseline = read_baseline(file)
+        return Record(baseline.snapshot, baseline.reason, past)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the run, and let its verdict be the exit status."""
+        out: Path | None = self.config.getoption("--parity-out")
+        if out is None or self.config.getoption("--collect-only"):
+            return
+        from harness.report import write_report
+
+        self._close()
+        self.run = self.collector.finish(
+            provenance(["python", "-m", "pytest", *self.config.invocation_params.args])
+        )
+        write_report(self.run, out, self._record(self.run))
+        session.exitstatus = self.run.exit_code
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say the verdict, why, and where to read on."""
+        if self.run is None:
+            return
+        colour = {Verdict.PASS: "green", Verdict.FAIL: "red"}.get(self.run.verdict, "yellow")
+        terminalreporter.section("parity run", sep="=", bold=True)
+        for layer in self.run.layers:
+            terminalreporter.line(f"{layer.layer:<11} {layer.verdict.value:<14} {layer.reason}")
+        for reason in (self.run.red + self.run.missing)[:20]:
+            terminalreporter.line(f"- {reason}")
+        terminalreporter.line(self.run.sentence(), **{colour: True, "bold": True})
+        out = self.config.getoption("--parity-out")
+        terminalreporter.line(f"report: {out / 'index.html'}")

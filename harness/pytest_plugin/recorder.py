@@ -1,0 +1,120 @@
+"""What a test says about its checks, as properties of its report.
+
+Properties travel as JSON text: pytest-xdist can't carry NumPy scalars, and the JUnit writer wants
+strings.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from harness.verdicts import (
+    Check,
+    GoldenState,
+    InjectedFault,
+    Outcome,
+    Verdict,
+    bound,
+    check_to_dict,
+    compare,
+    fault_to_dict,
+    gate,
+    not_evaluated,
+)
+from harness.verdicts.artefacts import KIND_OF
+
+PREFIX: Final = "parity."
+"""Of the names of properties that a run takes over."""
+
+
+def put(item: pytest.Item, kind: str, value: Any) -> None:
+    """Have the test's reports carry ``value``, which JSON can hold."""
+    item.user_properties.append((PREFIX + kind, json.dumps(value)))
+
+
+class Recorder:
+    """Records what one test finds; the fixture ``parity``.
+
+    Every method that compares returns the outcome after recording it, and raises `AssertionError`
+    when the check is gating and did not pass.
+    """
+
+    def __init__(self, item: pytest.Item, layer: str) -> None:
+        self._item = item
+        self.layer = layer
+        self._clock = time.perf_counter()
+
+    def compare(
+        self,
+        expected: np.ndarray,
+        actual: np.ndarray,
+        gate_name: str,
+        *,
+        gating: bool = True,
+        **labels: str,
+    ) -> Outcome:
+        """Compare two arrays under a gate of the table."""
+        outcome = compare(expected, actual, gate(gate_name))
+        return self.record(outcome, gate_name, gating=gating, **labels)
+
+    def bound(self, value: float, gate_name: str, *, gating: bool = True, **labels: str) -> Outcome:
+        """Judge one number under a gate of the table."""
+        outcome = bound(value, gate(gate_name), what=labels.get("what", "the value"))
+        return self.record(outcome, gate_name, gating=gating, **labels)
+
+    def not_evaluated(self, reason: str, gate_name: str, **labels: str) -> Outcome:
+        """Record that something required could not be looked at."""
+        return self.record(not_evaluated(reason), gate_name, gating=True, **labels)
+
+    def record(
+        self, outcome: Outcome, gate_name: str, *, gating: bool = True, **labels: str
+    ) -> Outcome:
+        """Record an outcome that was computed elsewhere."""
+        now = time.perf_counter()
+        check = Check(
+            layer=self.layer,
+            labels=labels,
+            gating=gating,
+            gate=gate(gate_name),
+            outcome=outcome,
+            duration_s=round(now - self._clock, 4),
+            command=f"python -m pytest {shlex.quote(self._item.nodeid)}",
+        )
+        self._clock = now
+        self._put("check", check_to_dict(check))
+        if gating and outcome.verdict is not Verdict.PASS:
+            raise AssertionError(f"{check.id}: {outcome.reason}")
+        return outcome
+
+    def fault(self, fault: InjectedFault) -> InjectedFault:
+        """Record a known bug that was injected; raises unless it was caught."""
+        self._put("fault", fault_to_dict(fault))
+        if not fault.caught:
+            raise AssertionError(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
+        return fault
+
+    def golden(self, state: GoldenState) -> None:
+        """Record what was found of a golden."""
+        self._put("golden", vars(state))
+
+    def executed(self, engine: str) -> None:
+        """Record that an engine really executed something."""
+        self._put("executed", engine)
+
+    def artefact(self, kind: str, item: Any) -> None:
+        """Record a table row or a series for the report."""
+        self._put("artefact", [kind, item])
+
+    def keep(self, item: Any) -> None:
+        """Record a row of `harness.verdicts.artefacts` for a figure of the report."""
+        self.artefact(KIND_OF[type(item)], asdict(item))
+
+    def _put(self, kind: str, value: Any) -> None:
+        put(self._item, kind, value)
