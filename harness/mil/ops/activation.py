@@ -9,33 +9,34 @@ import torch
 from torch.nn import functional
 
 from harness.mil.ops.registry import Effect, Tensor, operation
+from harness.mil.ops.rows import ELEMENTWISE, along
 
 
-@operation("relu", effect=Effect.MOVE, reuse=("x",))
+@operation("relu", effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)
 def relu(x: Tensor, out: Tensor | None = None) -> Tensor:
     """max(x, 0)."""
     return torch.clamp(x, min=0, out=out)
 
 
-@operation("relu6", effect=Effect.MOVE, reuse=("x",))
+@operation("relu6", effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)
 def relu6(x: Tensor, out: Tensor | None = None) -> Tensor:
     """min(max(x, 0), 6)."""
     return torch.clamp(x, 0, 6, out=out)
 
 
-@operation("leaky_relu")
+@operation("leaky_relu", rows=ELEMENTWISE)
 def leaky_relu(x: Tensor, alpha: float) -> Tensor:
     """``x`` where it is not negative, alpha x elsewhere."""
     return torch.where(x < 0, alpha * x, x)
 
 
-@operation("clamped_relu")
+@operation("clamped_relu", rows=ELEMENTWISE)
 def clamped_relu(x: Tensor, alpha: float, beta: float) -> Tensor:
     """min(beta, x) where x is not negative, min(beta, alpha x) elsewhere."""
     return torch.where(x < 0, alpha * x, x).clamp(max=beta)
 
 
-@operation("thresholded_relu")
+@operation("thresholded_relu", rows=ELEMENTWISE)
 def thresholded_relu(x: Tensor, alpha: float) -> Tensor:
     """``x`` where it reaches alpha, 0 elsewhere."""
     return torch.where(x >= alpha, x, torch.zeros_like(x))
@@ -47,13 +48,13 @@ def prelu(x: Tensor, alpha: Tensor) -> Tensor:
     return torch.where(x > 0, x, _channels(alpha, x) * x)
 
 
-@operation("elu")
+@operation("elu", rows=ELEMENTWISE)
 def elu(x: Tensor, alpha: float) -> Tensor:
     """``x`` where it is positive, alpha (e^x - 1) elsewhere."""
     return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
 
 
-@operation("gelu", reuse=("x",))
+@operation("gelu", reuse=("x",), rows=ELEMENTWISE)
 def gelu(x: Tensor, mode: str = "EXACT", out: Tensor | None = None) -> Tensor:
     """``x`` times the normal distribution's function, or one of two approximations of it."""
     if mode == "SIGMOID_APPROXIMATION":
@@ -68,19 +69,19 @@ def gelu(x: Tensor, mode: str = "EXACT", out: Tensor | None = None) -> Tensor:
 _GELU = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
 
 
-@operation("sigmoid", reuse=("x",))
+@operation("sigmoid", reuse=("x",), rows=ELEMENTWISE)
 def sigmoid(x: Tensor, out: Tensor | None = None) -> Tensor:
     """1 / (1 + e^-x)."""
     return torch.sigmoid(x, out=out)
 
 
-@operation("sigmoid_hard")
+@operation("sigmoid_hard", rows=ELEMENTWISE)
 def sigmoid_hard(x: Tensor, alpha: float, beta: float) -> Tensor:
     """min(max(alpha x + beta, 0), 1)."""
     return (alpha * x + beta).clamp(0, 1)
 
 
-@operation("silu", reuse=("x",))
+@operation("silu", reuse=("x",), rows=ELEMENTWISE)
 def silu(x: Tensor, out: Tensor | None = None) -> Tensor:
     """X sigmoid(x)."""
     if out is None:
@@ -88,7 +89,7 @@ def silu(x: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.ops.aten.silu.out(x, out=out)  # type: ignore[no-any-return]
 
 
-@operation("softplus")
+@operation("softplus", rows=ELEMENTWISE)
 def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x)."""
     return _softplus(x)
@@ -100,25 +101,25 @@ def softplus_parametric(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     return _channels(alpha, x) * _softplus(_channels(beta, x) * x)
 
 
-@operation("softsign")
+@operation("softsign", rows=ELEMENTWISE)
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return x / (1 + x.abs())
 
 
-@operation("scaled_tanh")
+@operation("scaled_tanh", rows=ELEMENTWISE)
 def scaled_tanh(x: Tensor, alpha: float, beta: float) -> Tensor:
     """Alpha tanh(beta x)."""
     return alpha * torch.tanh(beta * x)
 
 
-@operation("linear_activation")
+@operation("linear_activation", rows=ELEMENTWISE)
 def linear_activation(x: Tensor, alpha: float, beta: float) -> Tensor:
     """Alpha x + beta."""
     return alpha * x + beta
 
 
-@operation("softmax")
+@operation("softmax", rows=along("axis"))
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """e^x divided by its sum along ``axis``."""
     return torch.softmax(x, axis)

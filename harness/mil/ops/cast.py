@@ -7,9 +7,10 @@ coremltools. Floating to integer truncates towards zero; to bool is "not zero".
 from __future__ import annotations
 
 from harness.mil.ops.registry import Effect, Tensor, operation
+from harness.mil.ops.rows import ELEMENTWISE
 
 
-@operation("cast", effect=Effect.VIEW)
+@operation("cast", effect=Effect.VIEW, rows=ELEMENTWISE)
 def cast(x: Tensor, dtype: str) -> Tensor:
     """``x`` in the type ``dtype``; the rounding belongs to the numerics, not to this function."""
     if dtype == "bool":

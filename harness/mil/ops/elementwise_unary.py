@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from harness.mil.ops.registry import Effect, Tensor, operation
+from harness.mil.ops.rows import ELEMENTWISE
 
 
 def _unary(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -39,49 +40,49 @@ for _type, _compute in {
     "tan": torch.tan,
     "tanh": torch.tanh,
 }.items():
-    operation(_type, reuse=("x",))(_unary(_compute))
+    operation(_type, reuse=("x",), rows=ELEMENTWISE)(_unary(_compute))
 
 for _type, _compute in {"abs": torch.abs, "sign": torch.sign}.items():
-    operation(_type, effect=Effect.MOVE, reuse=("x",))(_unary(_compute))
+    operation(_type, effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)(_unary(_compute))
 
 
-@operation("exp2", reuse=("x",))
+@operation("exp2", reuse=("x",), rows=ELEMENTWISE)
 def exp2(x: Tensor, out: Tensor | None = None) -> Tensor:
     """2^x; of an integer a power of two, truncated to an integer."""
     return torch.exp2(x, out=out) if x.is_floating_point() else torch.exp2(x.double())
 
 
-@operation("logical_not", effect=Effect.MOVE)
+@operation("logical_not", effect=Effect.MOVE, rows=ELEMENTWISE)
 def logical_not(x: Tensor) -> Tensor:
     """Whether ``x`` is false."""
     return torch.logical_not(x)
 
 
-@operation("inverse", reuse=("x",))
+@operation("inverse", reuse=("x",), rows=ELEMENTWISE)
 def inverse(x: Tensor, epsilon: float = 1e-4, out: Tensor | None = None) -> Tensor:
     """1 / (x + epsilon)."""
     return torch.reciprocal(torch.add(x, epsilon, out=out), out=out)
 
 
-@operation("log", reuse=("x",))
+@operation("log", reuse=("x",), rows=ELEMENTWISE)
 def log(x: Tensor, epsilon: float = 1e-45, out: Tensor | None = None) -> Tensor:
     """The natural logarithm of x + epsilon."""
     return torch.log(torch.add(x, epsilon, out=out), out=out)
 
 
-@operation("rsqrt", reuse=("x",))
+@operation("rsqrt", reuse=("x",), rows=ELEMENTWISE)
 def rsqrt(x: Tensor, epsilon: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(x + epsilon)."""
     return torch.rsqrt(torch.add(x, epsilon, out=out), out=out)
 
 
-@operation("clip", reuse=("x",))
+@operation("clip", reuse=("x",), rows=ELEMENTWISE)
 def clip(x: Tensor, alpha: float, beta: float, out: Tensor | None = None) -> Tensor:
     """``x`` limited to [alpha, beta]."""
     return torch.clamp(x, _like(x, alpha), _like(x, beta), out=out)
 
 
-@operation("threshold", reuse=("x",))
+@operation("threshold", reuse=("x",), rows=ELEMENTWISE)
 def threshold(x: Tensor, alpha: float, out: Tensor | None = None) -> Tensor:
     """The larger of ``x`` and alpha."""
     return torch.clamp(x, min=_like(x, alpha), out=out)

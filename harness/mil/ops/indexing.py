@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from harness.mil.ops.registry import Effect, Tensor, Tensors, operation
+from harness.mil.ops.rows import ELEMENTWISE
 
 
 @operation("gather", effect=Effect.MOVE)
@@ -61,7 +62,7 @@ def gather_nd(
     return x[tuple(batches + coordinates)]
 
 
-@operation("select", effect=Effect.MOVE)
+@operation("select", effect=Effect.MOVE, rows=ELEMENTWISE)
 def select(cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """``a`` where ``cond`` holds, ``b`` elsewhere, with broadcasting."""
     return torch.where(cond.bool(), a, b)

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from harness.mil.ops.registry import Ints, Tensor, operation
+from harness.mil.ops.rows import along
 
 
 @operation("batch_norm")
@@ -40,7 +41,7 @@ def instance_norm(
     return y if beta is None else y + beta.reshape(shape)
 
 
-@operation("layer_norm")
+@operation("layer_norm", rows=along("axes"))
 def layer_norm(
     x: Tensor,
     axes: Ints | None = None,

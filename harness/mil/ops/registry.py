@@ -31,6 +31,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 
 from harness.errors import ParityError, UnsupportedOperationError
+from harness.mil.ops.rows import Rows
 from harness.mil.program import Operation
 from harness.mil.types import DataType
 from harness.mil.values import Cell, Label, TensorList
@@ -141,6 +142,7 @@ class Definition:
         takes_out: whether the function can write its result into memory that it is given.
         takes_context: whether the function asks for a `Context`.
         takes_blocks: whether the function asks for `Blocks`.
+        rows: how it treats rows; ``None``: it needs its operands whole.
     """
 
     type: str
@@ -151,6 +153,7 @@ class Definition:
     takes_out: bool
     takes_context: bool
     takes_blocks: bool
+    rows: Rows | None = None
 
 
 _DEFINITIONS: dict[str, Definition] = {}
@@ -158,7 +161,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def operation(
-    type: str, *, effect: Effect = Effect.COMPUTE, reuse: tuple[str, ...] = ()
+    type: str,
+    *,
+    effect: Effect = Effect.COMPUTE,
+    reuse: tuple[str, ...] = (),
+    rows: Rows | None = None,
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function as MIL operation ``type``.
 
@@ -169,14 +176,18 @@ def operation(
     def register(function: _Function) -> _Function:
         if type in _DEFINITIONS:
             raise ParityError(f"operation {type!r} is registered twice")
-        _DEFINITIONS[type] = _define(type, function, effect, reuse)
+        _DEFINITIONS[type] = _define(type, function, effect, reuse, rows)
         return function
 
     return register
 
 
 def _define(
-    type: str, function: Callable[..., Any], effect: Effect, reuse: tuple[str, ...]
+    type: str,
+    function: Callable[..., Any],
+    effect: Effect,
+    reuse: tuple[str, ...],
+    rows: Rows | None,
 ) -> Definition:
     hints = typing.get_type_hints(function)
     parameters: dict[str, Parameter] = {}
@@ -203,6 +214,7 @@ def _define(
         takes_out="out" in hints,
         takes_context=takes_context,
         takes_blocks=takes_blocks,
+        rows=rows,
     )
 
 
