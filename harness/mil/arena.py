@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -69,14 +70,31 @@ class Layout:
 
 
 class Arena:
-    """Memory for one run at a time."""
+    """Memory for one run at a time.
 
-    def __init__(self, lifetimes: Sequence[Lifetime], dtype: Carrier) -> None:
-        large = [life for life in lifetimes if life.type.count >= _SMALLEST]
-        self._layout = Layout.of(large, dtype)
-        self._types = {life.step: (life.type, dtype(life.type)) for life in large}
-        # NumPy asks for huge pages where the system has them to give.
-        self._memory = np.empty(self._layout.size, dtype=np.uint8)
+    Args:
+        lifetimes: of the results.
+        dtype: in which types values are carried.
+        parts: lifetimes inside steps, of which one at a time is executed: they share memory.
+        memory: where the results lie; memory of its own by default.
+    """
+
+    def __init__(
+        self,
+        lifetimes: Sequence[Lifetime],
+        dtype: Carrier,
+        parts: Mapping[object, Sequence[Lifetime]] = MappingProxyType({}),
+        memory: np.ndarray | None = None,
+    ) -> None:
+        self._layout = Layout.of(_large(lifetimes), dtype)
+        self._types = {life.step: (life.type, dtype(life.type)) for life in _large(lifetimes)}
+        if memory is None:
+            within = (Layout.of(_large(part), dtype).size for part in parts.values())
+            # NumPy asks for huge pages where the system has them to give.
+            memory = np.empty(self._layout.size + max(within, default=0), np.uint8)
+        self._memory = memory
+        rest = memory[self._layout.size :]
+        self.parts = {key: Arena(part, dtype, memory=rest) for key, part in parts.items()}
 
     def tensor(self, step: int) -> torch.Tensor | None:
         """Return memory for the result of a step, ``None`` if it has no place here."""
@@ -105,6 +123,10 @@ class Spare:
     def leave(self, schedule: object, arena: Arena) -> None:
         """Keep ``arena`` instead of any other."""
         self._left = {schedule: arena}
+
+
+def _large(lifetimes: Sequence[Lifetime]) -> list[Lifetime]:
+    return [life for life in lifetimes if life.type.count >= _SMALLEST]
 
 
 def _aligned(size: int) -> int:
