@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias
 import torch
 
 from harness.mil import Model
-from harness.precision.measures import Measure, audible
-from harness.precision.shares import ShareEstimator, directions_of
+from harness.precision.measures import AllStemsMeasure, Measure, audible
+from harness.precision.shares import ShareEstimator, Shares, directions_of
 from harness.precision.superposition import ErrorOf
 
 Inputs: TypeAlias = Mapping[str, torch.Tensor]
@@ -31,7 +31,7 @@ class Probing:
 
     probes: int = 8
     seed: int = 0
-    at_once: int = 6
+    at_once: int = 12
     advance: Advance | None = None
 
 
@@ -85,29 +85,62 @@ def estimate_cases(
     """
     found = Estimates()
     together = max(1, probing.at_once // (probing.probes - directions_of(probing.probes)))
-    done, walks = 0, len(cases) * math.ceil(len(measures) / together)
+    done, walks = 0, len(cases) * math.ceil(len(_probed(measures)) / together)
     generator = torch.Generator().manual_seed(probing.seed)
     for case, given in cases.items():
         estimator = ShareEstimator(model, error_of, given)
         expected = estimator.outputs
         chosen = audible(measures, expected)
         actual = None if changed is None else changed.run(given)
-        for first in range(0, len(chosen), together):
-            some = chosen[first : first + together]
+        probed = _probed(chosen)
+        rows: dict[Measure, dict[str, Estimate]] = {}
+        for first in range(0, len(probed), together):
+            some = probed[first : first + together]
             shares = estimator.estimate(some, probing.probes, generator)
-            for column, measure in enumerate(some):
-                key = f"{case}/{measure.name}"
-                found.predicted_db[key] = snr_of(float(shares.values[:, column].sum()))
-                if actual is not None:
-                    found.measured_db[key] = snr_of(measure.of(expected, actual))
-                table = (shares.values, shares.deviations, shares.biases)
-                for name, *numbers in zip(
-                    shares.names, *(part[:, column].tolist() for part in table), strict=True
-                ):
-                    found.shares.setdefault(name, {})[key] = Estimate(*numbers)
+            rows |= {measure: _column(shares, column) for column, measure in enumerate(some)}
             done += 1
             if probing.advance is not None:
                 probing.advance(done, walks)
+        for measure in chosen:
+            key = f"{case}/{measure.name}"
+            if isinstance(measure, AllStemsMeasure) and measure not in rows:
+                parts = [(part.weight(expected), rows[part]) for part in measure.parts()]
+                rows[measure] = _added(parts)
+            for name, estimate in rows[measure].items():
+                found.shares.setdefault(name, {})[key] = estimate
+            found.predicted_db[key] = snr_of(sum(e.value for e in rows[measure].values()))
+            if actual is not None:
+                found.measured_db[key] = snr_of(measure.of(expected, actual))
+    return found
+
+
+def _probed(measures: Sequence[Measure]) -> list[Measure]:
+    """Return the measures that need probes: that of all stems doesn't, beside each of them."""
+    return [
+        measure
+        for measure in measures
+        if not isinstance(measure, AllStemsMeasure)
+        or any(part not in measures for part in measure.parts())
+    ]
+
+
+def _column(shares: Shares, column: int) -> dict[str, Estimate]:
+    table = (shares.values, shares.deviations, shares.biases)
+    rows = zip(shares.names, *(part[:, column].tolist() for part in table), strict=True)
+    return {name: Estimate(*numbers) for name, *numbers in rows}
+
+
+def _added(parts: Sequence[tuple[float, Mapping[str, Estimate]]]) -> dict[str, Estimate]:
+    """Return shares of a measure whose error is the sum of its parts', each times its weight."""
+    total = sum(weight for weight, _ in parts)
+    found = {}
+    for name in dict.fromkeys(name for _, rows in parts for name in rows):
+        some = [(weight / total, rows[name]) for weight, rows in parts if name in rows]
+        value = sum(weight * e.value for weight, e in some)
+        apart = math.hypot(*(weight * e.value * e.deviation for weight, e in some))
+        alike = sum(weight * e.value * e.bias for weight, e in some)
+        relative = (apart / value, alike / value) if value else (0.0, 0.0)
+        found[name] = Estimate(value, *relative)
     return found
 
 

@@ -160,17 +160,18 @@ class AllStemsMeasure:
         """``stems``."""
         return "stems"
 
-    def _each(self) -> tuple[StemMeasure, ...]:
+    def parts(self) -> tuple[StemMeasure, ...]:
+        """Return the measures whose errors, each times its weight, add up to this one's."""
         return stem_measures(self.stems)
 
     def weight(self, expected: Outputs) -> float:
         """Return the energy of all stems."""
-        return sum(measure.weight(expected) for measure in self._each())
+        return sum(measure.weight(expected) for measure in self.parts())
 
     def of(self, expected: Outputs, actual: Outputs) -> float:
         """Return error energy by signal energy."""
         error = 0.0
-        for measure in self._each():
+        for measure in self.parts():
             difference = measure.waveform(expected) - measure.waveform(actual)
             error += float(difference.square().sum())
         energy = self.weight(expected)

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import spearmanr
 
 from harness.precision import (
+    AllStemsMeasure,
     OutputMeasure,
     Probing,
     VirtualPrecision,
@@ -68,6 +69,28 @@ def test_the_sum_of_the_shares_predicts_a_recipe(
     gaps = [found.predicted_db[name] - found.measured_db[name] for name in found.measured_db]
     assert abs(np.mean(gaps)) < 1.0
     assert max(abs(gap) for gap in gaps) < 4.0
+
+
+def test_all_stems_together_have_the_sum_of_what_each_has(
+    narrow: VirtualPrecision, music: dict[str, torch.Tensor]
+) -> None:
+    stems = ("drums", "vocals")
+    together, each = AllStemsMeasure(stems), stem_measures(stems)
+    steps: list[tuple[int, int]] = []
+    probing = Probing(4, advance=lambda done, total: steps.append((done, total)))
+    found = measure_sensitivity(narrow, {"music": music}, (together, *each), probing=probing)
+    alone = measure_sensitivity(narrow, {"music": music}, each, probing=Probing(4))
+    expected = narrow.base.run(music)
+    weights = {measure.name: measure.weight(expected) for measure in each}
+    assert found.measures == ("stems", "stem:drums", "stem:vocals")
+    assert steps[-1] == (1, 1)  # both stems in one walk, and none for their sum
+    for share, own in zip(found.operations, alone.operations, strict=True):
+        parts = {name: weight * own.mean[name] for name, weight in weights.items()}
+        assert share.mean == pytest.approx({**own.mean, "stems": share.mean["stems"]})
+        whole = sum(parts.values()) / sum(weights.values())
+        assert share.mean["stems"] == pytest.approx(whole)
+        # Signs of several stems are independent, so their sum is known better than the worst.
+        assert share.deviation_db["stems"] <= max(own.deviation_db.values()) + 1e-9
 
 
 def test_movements_and_operations_in_fp32_have_no_share(
