@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.allocation import keep_memory
 from harness.atomic import write_text
 from harness.cli.console import (
     Json,
@@ -84,6 +85,7 @@ def sensitivity(
     from harness.workbench import subject_sources
     from harness.workbench.lab import lab_inputs, open_lab
 
+    keep_memory()
     recipe = load_recipe(precision)
     stems = subject_sources(subject)
     inputs = lab_inputs(subject, case or ["song"], golden_root, device)
@@ -191,6 +193,7 @@ def tune(
     if cost not in kinds:
         raise UnknownNameError("cost", cost, kinds)
     goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
+    keep_memory()
     names = case or ["song", "noise"]
     inputs = lab_inputs(subject, names, golden_root, device)
     log.print(f"opening {subject}")

