@@ -64,6 +64,9 @@ def sensitivity(
         str, typer.Option(help="Recipe whose FP16 and weights are looked at: a name or TOML file.")
     ] = "fp16",
     probes: Annotated[int, typer.Option(min=1, help="Probes for each measure.")] = 8,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="Probes in one walk; more are faster and take memory.")
+    ] = 6,
     case: Cases = None,
     fp32_package: Fp32Package = None,
     target: Annotated[
@@ -102,7 +105,7 @@ def sensitivity(
             ],
             recipe,
             subject=subject,
-            probing=Probing(probes=probes, advance=advance),
+            probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
     _write(target, document)

@@ -31,7 +31,7 @@ class Probing:
 
     probes: int = 8
     seed: int = 0
-    at_once: int = 12
+    at_once: int = 6
     advance: Advance | None = None
 
 
