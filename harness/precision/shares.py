@@ -51,7 +51,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 _LEVEL = 1e-3
 """Of the superposed errors, by the signal: float32 resolves them, and derivatives still hold."""
-_PIECE = 1 << 17
+_PIECE = {"cpu": 1 << 17}
 """Elements of a result that are multiplied with gradients at once, and stay in the cache."""
 _LEAST = 1e-2
 """Of the median share: errors that seem smaller, which few probes can't tell, weigh no more."""
@@ -227,9 +227,10 @@ def _common(gradient: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Te
         gradient = gradient.permute(0, *(axis + 1 for axis in order))
         error = error.permute(order)
     rows, flat = gradient.flatten(1), error.flatten()
-    if flat.numel() <= _PIECE:
+    piece = _PIECE.get(flat.device.type, len(flat))
+    if len(flat) <= piece:
         return _of_piece(rows, flat, looked_into)
-    pieces = zip(rows.split(_PIECE, 1), flat.split(_PIECE), strict=True)
+    pieces = zip(rows.split(piece, 1), flat.split(piece), strict=True)
     return torch.stack([_of_piece(*piece, looked_into) for piece in pieces]).sum(0)
 
 
