@@ -17,7 +17,7 @@ def keep_memory() -> None:
 
     glibc gives memory of 32 MB and more back as soon as it is freed, and each fresh page costs
     1.7 us: walking back through a network of the published size, a third of the time. The process
-    holds more at its peak (a quarter, there). Other C libraries than glibc stay as they are.
+    holds more at its peak. Other C libraries than glibc stay as they are.
     """
     if not sys.platform.startswith("linux"):
         return

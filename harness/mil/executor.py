@@ -179,6 +179,8 @@ class Executable:
     ) -> tuple[torch.Tensor, ...]:
         """Return the results of a region, the first in ``out`` if that is given."""
         assert arena is not None  # regions are for the memory of a CPU
+        if out is not None and not (out.is_contiguous() or region.writes_over):
+            out = None  # an operand's memory, turned
         wholes = [out] if out is not None else list(map(self._empty, region.types))
         if region not in self.parts:
             self.parts[region] = tuple(

@@ -45,6 +45,11 @@ class Region(Step):
     taken: frozenset[int] = frozenset()
     slabs: tuple[tuple[int, int, int], ...] = ()
 
+    @property
+    def writes_over(self) -> bool:
+        """Whether its last step may write over an operand, however that lies in memory."""
+        return bool(self.blocks[0].steps[-1].definition.reuse)
+
 
 def with_regions(plan: Plan, steps: Sequence[Step], kept: Collection[int]) -> list[Step]:
     """Return ``steps`` with regions in place of those that are faster slab by slab.

@@ -85,9 +85,9 @@ def estimate_cases(
     """
     found = Estimates()
     together = max(1, probing.at_once // (probing.probes - directions_of(probing.probes)))
-    done, walks = 0, len(cases) * math.ceil(len(_probed(measures)) / together)
+    walks = math.ceil(len(_probed(measures)) / together)  # fewer where a case is silent
     generator = torch.Generator().manual_seed(probing.seed)
-    for case, given in cases.items():
+    for index, (case, given) in enumerate(cases.items()):
         estimator = ShareEstimator(model, error_of, given)
         expected = estimator.outputs
         chosen = audible(measures, expected)
@@ -98,9 +98,9 @@ def estimate_cases(
             some = probed[first : first + together]
             shares = estimator.estimate(some, probing.probes, generator)
             rows |= {measure: _column(shares, column) for column, measure in enumerate(some)}
-            done += 1
             if probing.advance is not None:
-                probing.advance(done, walks)
+                done = first // together + 1 if first + together < len(probed) else walks
+                probing.advance(index * walks + done, len(cases) * walks)
         for measure in chosen:
             key = f"{case}/{measure.name}"
             if isinstance(measure, AllStemsMeasure) and measure not in rows:

@@ -14,7 +14,8 @@ the two numbers is taken as normal around zero, with a variance that all operati
 in common and that is told by how far theirs are apart; and the two logarithms are averaged with the
 weights that leave the least variance. That is empirical Bayes (Efron and Morris, "Data Analysis
 Using Stein's Estimator and its Generalizations", 1975): a type whose elements interfere keeps what
-its probes say.
+its probes say. An operation may be unlike others of its type, so it is never moved far from its
+probes ("limited translation", by the same authors, 1972).
 
 The estimate is off for two reasons. Probes are random, anew for each input; and elements of one
 operation interfere more or less than those of others, for every input alike.
@@ -29,6 +30,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma, polygamma
+from scipy.stats import chi2
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -36,6 +38,8 @@ _FEW = 8
 """Operations of a type: so many weigh as much as all operations together."""
 _FAR = 3.0
 """Ratios beyond e^3 tell no more about a type than this."""
+_CHANCE = 0.99
+"""An operation is moved from its probes by no more than chance explains in so many cases."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +89,23 @@ def _pooled(
     alone = elements.mean(1)
     spread = np.square(elements - alone[:, np.newaxis]).sum(1) / max(probes - 1, 1)
     whole = polygamma(1, counts / 2)
-    # Where elements are few, both numbers are off alike; of one element, they are the same.
+    # Where elements are few, both numbers are off alike; of one element, they are the same. And
+    # a single probe can't tell how many of them count.
     alike = np.minimum(np.maximum(spread / np.square(alone) / 2, 1 / sizes), 1.0)
+    if probes == 1:
+        alike = np.ones_like(alike)
     common, own = alike * whole, (1 - alike) * whole
     # The logarithm of a mean of few squares is too small on average.
     ratios = np.log(energies / alone) - (1 - alike) * (digamma(counts / 2) - np.log(counts / 2))
     between = _by_type(np.square(np.clip(ratios, -_FAR, _FAR)) - own, types)
     weight = np.divide(own, own + between, out=np.zeros_like(own), where=own + between > 0)
+    moved = weight * ratios
+    limits = np.log(chi2.ppf([[(1 - _CHANCE) / 2], [(1 + _CHANCE) / 2]], counts) / counts)
+    limited = np.clip(moved, *limits)
     return Pooled(
-        alone * np.exp((1 - weight) * ratios),
+        alone * np.exp(ratios - limited),
         np.sqrt(np.square(1 - weight) * own + common),
-        weight * np.sqrt(between),
+        np.hypot(weight * np.sqrt(between), moved - limited),
     )
 
 

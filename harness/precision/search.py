@@ -112,7 +112,9 @@ class Search:
             corrected = self._parts.scaled(self._correction)
             bounds = self._bounds * _STEP**step
             left = cheapest(corrected, self._costs, bounds, self._unknown, allowed=wide)
-            if np.array_equal(left, wide) or not self._measure(left).holds:
+            if np.array_equal(left, wide):
+                return
+            if not self._measure(left).holds:
                 step += 1
 
     def _expect(self, wide: Mask) -> None:

@@ -226,7 +226,7 @@ def _common(gradient: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Te
         order = sorted(range(error.ndim), key=lambda axis: -gradient.stride(axis + 1))
         gradient = gradient.permute(0, *(axis + 1 for axis in order))
         error = error.permute(order)
-    rows, flat = gradient.flatten(1), error.flatten()
+    rows, flat = gradient.reshape(len(gradient), -1), error.flatten()
     piece = _PIECE.get(flat.device.type, len(flat))
     if len(flat) <= piece:
         return _of_piece(rows, flat, looked_into)

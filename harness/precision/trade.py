@@ -117,20 +117,23 @@ def _cut(parts: Parts, costs: Costs, prices: Array, limits: _Limits) -> Mask:
     """Return the exact minimum for ``prices`` within ``limits``, by a minimum cut."""
     size = len(parts.operations)
     wide_end, narrow_end = size, size + 1
-    operations = np.arange(size)
-    ends = np.full(size, wide_end), np.full(size, narrow_end)
-    tails = [ends[0], operations]
-    heads = [operations, ends[1]]
-    capacities = [
-        np.where(limits.forced, np.inf, parts.own @ prices),
-        np.where(limits.allowed, costs.operations * ~limits.forced, np.inf),
-    ]
+    # What is settled is one with its end of the graph, and so is the program's input, place -1.
+    places = np.where(limits.allowed, np.arange(size), narrow_end)
+    places = np.append(np.where(limits.forced, wide_end, places), wide_end)
+    free = np.flatnonzero(places[:size] < size)
+    tails = [np.full(len(free), wide_end), free]
+    heads = [free, np.full(len(free), narrow_end)]
+    capacities = [(parts.own @ prices)[free], costs.operations[free]]
     if parts.edges:
-        makers, readers = np.array(parts.edges).T
-        makers = np.where(makers < 0, wide_end, makers)
+        makers, readers = places[np.array(parts.edges).T]
+        between = (makers != readers) & (np.minimum(makers, readers) < size)
+        makers, readers = makers[between], readers[between]
         tails += [makers, readers]
         heads += [readers, makers]
-        capacities += [parts.at_edges @ prices + costs.casts, costs.casts]
+        capacities += [
+            (parts.at_edges @ prices + costs.casts)[between],
+            costs.casts[between],
+        ]
     capacity = np.concatenate(capacities)
     limit = max(float(costs.operations.sum() + costs.casts.sum()), 1e-30)
     whole = np.ceil(np.minimum(capacity / limit, 1.0) * _LARGEST).astype(np.int32)
@@ -143,7 +146,8 @@ def _cut(parts: Parts, costs: Costs, prices: Array, limits: _Limits) -> Mask:
     reached = breadth_first_order(residual, wide_end, return_predecessors=False)
     wide = np.zeros(size + 2, bool)
     wide[reached] = True
-    return wide[:size]
+    found: Mask = wide[places[:size]]
+    return found
 
 
 def prune(parts: Parts, costs: Costs, wide: Mask, fixed: Mask) -> Mask:

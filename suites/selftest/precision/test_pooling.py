@@ -67,6 +67,16 @@ def test_what_interferes_keeps_what_its_probes_say(seed: int) -> None:
     assert np.mean(np.abs(np.log(found.energies / truth)) < 1.96 * deviations) > 0.85
 
 
+@pytest.mark.parametrize("ratio", [300.0, 1 / 300])
+def test_an_operation_unlike_others_of_its_type_stays_near_its_probes(ratio: float) -> None:
+    energies, elements = drawn(0.0, 2)
+    energies[0] *= ratio
+    found = pool(energies, elements, ELEMENTS, ["add"] * OPERATIONS)
+    error = abs(logarithms(found.energies[0] / ratio))
+    assert error < 16.0  # its elements alone are off by 25 dB
+    assert error < 4 * 4.34 * np.hypot(found.deviations[0], found.biases[0])
+
+
 def test_types_are_told_apart() -> None:
     quiet, elements = drawn(0.0, 1)
     truth = np.exp(2 * np.random.default_rng(1).standard_normal(OPERATIONS))
