@@ -47,10 +47,12 @@ def superpose(
         wanted = weights.get(step.operation.name, ())
         results = {slot: values[slot] for slot in step.outputs}
         error = error_of(step, values, results) if wanted else {}
+        # The memory of a view is an operand's.
+        add = torch.add if step.definition.effect.shares_memory else torch.Tensor.add_
         for number, own in enumerate(moved):
             own.update(zip(step.outputs, executable.call(step, own), strict=True))
             for slot, part in error.items():
-                own[slot] = torch.add(own[slot], part, alpha=wanted[number])
+                own[slot] = add(own[slot], part, alpha=wanted[number])
             for slot in scheduled.free:
                 del own[slot]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,48 @@ def test_gradients_of_broadcast_operands_are_those_of_pytorch(
         twice = getattr(mb, kind)(x=turned, y=turned)
         return mb.mul(x=means, y=2.0), mb.squeeze(x=row, axes=[1]), twice
 
-    shapes = {"x": (2, 3, 4), "y": shape}
+    assert_gradients_of_pytorch(body, {"x": (2, 3, 4), "y": shape}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"begin": [0, 1, 1], "end": [2, 3, 3]},
+        {"begin": [0, -2, 0], "end": [1, -1, 4], "stride": [1, 1, 2]},
+        {"begin": [0, 0, 3], "end": [2, 3, 0], "stride": [1, 2, -1]},
+        {"begin": [1, 0, 1], "end": [0, 0, 0], "begin_mask": [1, 1, 0], "end_mask": [1, 1, 1]},
+        {"begin": [1, 0, 0], "end": [2, 3, 4], "squeeze_mask": [True, False, False]},
+    ],
+    ids=["middle", "negative", "backwards", "open", "squeezed"],
+)
+def test_gradients_of_what_a_slice_leaves_out_are_zero(
+    limits: dict[str, list[int]], tmp_path: Path
+) -> None:
+    """A gradient that is put elsewhere shows the error of another part of the network."""
+
+    def body(mb: Any, x: Any) -> Any:
+        masks = {k: [bool(b) for b in v] if k.endswith("mask") else v for k, v in limits.items()}
+        return mb.slice_by_index(x=mb.exp(x=x), **masks)
+
+    assert_gradients_of_pytorch(body, {"x": (2, 3, 4)}, tmp_path)
+
+
+def test_gradients_of_squares_and_linear_layers_are_those_of_pytorch(tmp_path: Path) -> None:
+    def body(mb: Any, x: Any, w: Any) -> Any:
+        weight = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4)
+        bias = np.ones(5, np.float32)
+        layer = mb.linear(x=mb.square(x=mb.sin(x=x)), weight=weight, bias=bias)
+        return mb.square(x=layer), mb.linear(x=x, weight=weight), mb.square(x=w)
+
+    assert_gradients_of_pytorch(body, {"x": (2, 3, 4), "w": (5, 4)}, tmp_path)
+
+
+def assert_gradients_of_pytorch(
+    body: Callable[..., Any], shapes: dict[str, tuple[int, ...]], folder: Path
+) -> None:
+    """Assert that two probes come to the inputs as through PyTorch's graph of the whole program."""
     program = make_program(body, shapes, np.float32)
-    model = mil.load(write_package(program, tmp_path / "p.mlpackage"))
+    model = mil.load(write_package(program, folder / "p.mlpackage"))
     generator = torch.Generator().manual_seed(1)
     inputs = {name: torch.rand(size, generator=generator) for name, size in shapes.items()}
     recording = Recording(model, inputs)
