@@ -48,6 +48,7 @@ from harness.precision import (
 from harness.precision.baselines import baselines
 from harness.subjects.names import ARCHITECTURES
 
+RECIPES = Path("golden", "recipes.toml")
 CASE_HELP = "a golden case, or one with another seed (song:101); repeatable"
 Inputs = dict[str, torch.Tensor]
 say = partial(print, flush=True)
@@ -207,12 +208,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--baselines", action="store_true", help="tune in other ways, too")
     parser.add_argument("--at-once", type=int, default=6, help="probes in one walk")
     parser.add_argument("--out", type=Path, help="a folder for recipes and the JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    known = load_cases(RECIPES)
+    for case in (*options.case, *options.unseen):
+        if case.partition(":")[0] not in known:
+            parser.error(f"no case is named {case!r}; there are {', '.join(known)}")
+    return options
 
 
 def _inputs(case: str, stems: tuple[str, ...], device: torch.device) -> Inputs:
     name, _, seed = case.partition(":")
-    recipe = load_cases(Path("golden/recipes.toml"))[name]
+    recipe = load_cases(RECIPES)[name]
     if seed:
         recipe = replace(recipe, parameters={**recipe.parameters, "seed": int(seed)})
     audio, _ = make_audio(recipe, stems)
