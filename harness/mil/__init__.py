@@ -2,7 +2,8 @@
 
 ``load(path)`` opens an ``.mlpackage``, or an ``.mlmodelc`` that Xcode made of one, and returns a
 `Model`; ``Model.predict(inputs)`` executes it.
-This room imports nothing of the project but its errors, so it can be taken out and used alone.
+This room imports nothing of the project but its errors and how files are written whole, so it can
+be taken out and used alone.
 """
 
 from harness.mil.features import Feature
