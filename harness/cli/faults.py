@@ -111,7 +111,7 @@ def _prove(
 
 def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Run:
     """Inject the faults and return the run."""
-    profile = Profile("faults", layers=(), engines=(), subjects=(SUBJECT,))
+    profile = Profile("faults", layers=(), engines=(), subjects=(SUBJECT,), faults=True)
     collector = Collector(profile)
     with (
         tempfile.TemporaryDirectory(prefix="parity-faults-") as scratch,

@@ -117,14 +117,14 @@ def sensitivity(
 
 def _print_sensitivity(found: Sensitivity) -> None:
     measure = found.measures[0]
-    total = sum(share.mean[measure] for share in found.operations) or 1.0
+    total = sum(found.totals(measure, lambda share: share.type).values()) or 1.0
     rows = [
         (
             share.operation,
             share.type,
             share.module or "",
             share.error,
-            f"{100 * share.mean[measure] / total:.2f} %",
+            _percent(share.mean[measure], total),
             _level(share.mean[measure]),
             f"{share.deviation_db[measure]:.1f}",
         )
@@ -134,7 +134,7 @@ def _print_sensitivity(found: Sensitivity) -> None:
     print_table(f"{found.subject} in {found.precision}: error of {measure}", columns, rows)
     for title, key in (("type", lambda s: s.type), ("module", lambda s: _stage(s.module))):
         sums = [
-            (name or "-", f"{100 * value / total:.2f} %", _level(value))
+            (name or "-", _percent(value, total), _level(value))
             for name, value in list(found.totals(measure, key).items())[:12]
         ]
         print_table(f"by {title}", (title, "share", "SNR alone"), sums, right=(1, 2))
@@ -149,7 +149,13 @@ def _stage(module: str | None) -> str:
     return ".".join((module or "").split(".")[:2])
 
 
+def _percent(share: float, total: float) -> str:
+    return f"{100 * share / total:.2f} %" if math.isfinite(share) else "unknown"
+
+
 def _level(share: float) -> str:
+    if not math.isfinite(share):
+        return "unknown"
     return decibels(-10 * math.log10(share)) if share > 0 else "exact"
 
 

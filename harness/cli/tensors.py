@@ -68,6 +68,9 @@ def pair_up(expected: Path, actual: Path) -> tuple[dict[str, np.ndarray], dict[s
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
     if not expected.is_dir():
         left, right = read_tensors(expected), read_tensors(actual)
+        for file, side in ((expected, left), (actual, right)):
+            if not side:
+                raise ParityError(f"{file} holds no tensors")
         if len(left) == len(right) == 1:  # one array each: their files' names don't matter
             right = dict(zip(left, right.values(), strict=True))
         return left, right
@@ -86,5 +89,7 @@ def pair_up(expected: Path, actual: Path) -> tuple[dict[str, np.ndarray], dict[s
             tensors = read_tensors(file)
             single = len(tensors) == 1
             side.update({place if single else f"{place}:{k}": v for k, v in tensors.items()})
+        if not side:
+            raise ParityError(f"the files in {folder} hold no tensors")
         sides.append(side)
     return sides[0], sides[1]

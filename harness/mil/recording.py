@@ -23,10 +23,12 @@ class Recording:
 
     def __init__(
         self,
+        model: Model,
         graph: torch.cuda.CUDAGraph,
         inputs: dict[str, torch.Tensor],
         outputs: dict[str, torch.Tensor],
     ) -> None:
+        self._model = model  # the graph reads its constants, and doesn't keep them
         self._graph, self._inputs, self._outputs = graph, inputs, outputs
 
     def replay(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -87,4 +89,4 @@ def record(
             outputs = model.run(held, taps=taps, numerics=numerics)
     except RuntimeError as error:
         raise ExecutionError(f"{model.package.path} can't be recorded: {error}") from error
-    return Recording(graph, held, outputs)
+    return Recording(model, graph, held, outputs)

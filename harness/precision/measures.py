@@ -170,12 +170,8 @@ class AllStemsMeasure:
 
     def of(self, expected: Outputs, actual: Outputs) -> float:
         """Return error energy by signal energy."""
-        error = 0.0
-        for measure in self.parts():
-            difference = measure.waveform(expected) - measure.waveform(actual)
-            error += float(difference.square().sum())
-        energy = self.weight(expected)
-        return error / energy if energy else math.nan
+        differences = [m.waveform(expected) - m.waveform(actual) for m in self.parts()]
+        return _ratio(torch.stack(differences), self.weight(expected))
 
     def field(self, expected: Outputs, error: Outputs) -> Tensor:
         """Return the waveforms of all stems of the error."""
@@ -244,12 +240,12 @@ class ToleranceMeasure:
         return float(expected[self.output].numel())
 
     def of(self, expected: Outputs, actual: Outputs) -> float:
-        """Return the mean square of error by allowance."""
-        return float(self._excess(expected, actual).square().mean())
+        """Return the mean square of error by allowance; infinity where an error is NaN."""
+        return _worst_if_nan(float(self._excess(expected, actual).square().mean()))
 
     def worst(self, expected: Outputs, actual: Outputs) -> float:
         """Return the greatest error by its allowance: above 1 the tolerance does not hold."""
-        return float(self._excess(expected, actual).max())
+        return _worst_if_nan(float(self._excess(expected, actual).max()))
 
     def field(self, expected: Outputs, error: Outputs) -> Tensor:
         """Return error by allowance."""
@@ -289,7 +285,14 @@ def _audible_energy(reference: Tensor) -> float:
 
 
 def _ratio(error: Tensor, energy: float) -> float:
-    return float(error.square().sum()) / energy if energy else math.nan
+    """Return error energy by signal energy: NaN for a silent signal, infinity for a NaN error."""
+    if not energy:
+        return math.nan
+    return _worst_if_nan(float(error.square().sum()) / energy)
+
+
+def _worst_if_nan(error: float) -> float:
+    return math.inf if math.isnan(error) else error
 
 
 def _signs(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:

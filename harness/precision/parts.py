@@ -145,7 +145,7 @@ class _Collector:
                 self.reads[name, slot] = self._both(gradient, _rounding(visit.inputs[slot]))
 
     def _both(self, gradient: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        together = gradient.flatten(1) @ error.flatten()
+        together = gradient.reshape(len(gradient), -1) @ error.flatten()
         return torch.stack([together, self._scratch.squares(gradient, error)])
 
 

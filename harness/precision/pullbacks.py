@@ -203,7 +203,7 @@ def _divided(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _F
     if slots["x"] in leaves:
         found[slots["x"]] = _summed(gradient / below, above.shape)
     if slots["y"] in leaves:
-        found[slots["y"]] = -_contracted(gradient, above / below.square(), below.shape)
+        found[slots["y"]] = -_contracted(gradient, above / below / below, below.shape)
     return found
 
 
@@ -214,7 +214,7 @@ def _squared(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _F
 
 def _projected(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _Found:
     slots = {a.name: a.payload for a in step.arguments if a.source is Source.SLOT}
-    if list(leaves) != [slots.get("x")]:
+    if list(leaves) != [slots.get("x")] or list(step.reads).count(slots["x"]) != 1:
         return None
     weight = values[slots["weight"]]
     return {slots["x"]: gradient @ weight.to(gradient.dtype)}

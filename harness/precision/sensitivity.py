@@ -75,14 +75,14 @@ class Sensitivity:
     measured_db: Mapping[str, float] = field(default_factory=dict)
 
     def ranked(self, measure: str) -> list[Share]:
-        """Return the operations by their mean share of ``measure``, greatest first."""
-        return sorted(self.operations, key=lambda share: -share.mean.get(measure, 0.0))
+        """Return the operations by their mean share of ``measure``, greatest first, unknown last."""
+        return sorted(self.operations, key=lambda share: -_known(share.mean.get(measure, 0.0)))
 
     def totals(self, measure: str, key: Callable[[Share], str]) -> dict[str, float]:
-        """Return the sum of mean shares by ``key``, greatest first."""
+        """Return the sum of mean shares by ``key``, greatest first; unknown ones are left out."""
         sums: dict[str, float] = {}
         for share in self.operations:
-            sums[key(share)] = sums.get(key(share), 0.0) + share.mean.get(measure, 0.0)
+            sums[key(share)] = sums.get(key(share), 0.0) + _known(share.mean.get(measure, 0.0))
         return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,6 +203,11 @@ def _share_of(
         {m: _deviation_db(row) for m, row in rows.items()},
         "fp16" if errors is None else errors[described.name],
     )
+
+
+def _known(share: float) -> float:
+    """Return 0 for a share that isn't known: behind the root of an exact zero no gradient is."""
+    return share if math.isfinite(share) else 0.0
 
 
 def _deviation_db(row: Sequence[Estimate]) -> float:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import torch
 
 from harness.conversion.recipes import Precision
+from harness.errors import ParityError
 from harness.mil import Model
 from harness.precision.costs import fp32_share, operation_costs
 from harness.precision.goals import AGREEMENT_DB, Confirmation, Goal, Trial, Tuning, decibels
@@ -75,6 +76,10 @@ class Tuner:
                 for output in expected:
                     tolerance = ToleranceMeasure(output, self.goal.rtol, self.goal.atol)
                     self.tolerances[f"{case}/{tolerance.name}"] = tolerance
+        if not self.ratios and not self.tolerances:
+            raise ParityError(
+                f"nothing can be measured: the outputs on {', '.join(self.cases)} are silent"
+            )
         self.costs = operation_costs(self.lab.base.plan, self.goal.cost)
         self._known: dict[tuple[str, ...], dict[str, float]] = {}
 
@@ -92,6 +97,8 @@ class Tuner:
             self.report(f"sensitivities on {case}")
             named = {**self.ratios, **self.tolerances}
             mine = {key: m for key, m in named.items() if key.startswith(f"{case}/")}
+            if not mine:  # silent: there is nothing that an error could be small beside
+                continue
             generator = torch.Generator().manual_seed(self.seed)
             parts = measure_parts(
                 self.lab,

@@ -19,7 +19,7 @@ import pytest
 from harness.errors import NotEvaluatedError
 from harness.pytest_plugin.gatherer import DESELECTED, Gatherer
 from harness.pytest_plugin.options import add_options, golden_root, profile_of
-from harness.pytest_plugin.recorder import Recorder, put
+from harness.pytest_plugin.recorder import CheckFailed, Recorder, put, raise_missed
 
 __all__ = ["Recorder", "golden_root", "profile_of"]
 
@@ -60,6 +60,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test at its end if a gating check of it did not pass."""
+    yield
+    raise_missed(item)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -70,6 +77,7 @@ def pytest_runtest_makereport(
         put(item, "layered", marker.args[0])
         if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
             kind = "gap" if call.excinfo.errisinstance(NotEvaluatedError) else "error"
+            kind = "missed" if call.excinfo.errisinstance(CheckFailed) else kind
             text = f"{call.excinfo.typename}: {call.excinfo.value}".partition("\n")[0]
             put(item, kind, text)
     report = yield

@@ -40,7 +40,7 @@ class _Progress:
     """What one test has said so far."""
 
     checks: int = 0
-    failing: int = 0
+    missed: str = ""
     error: str = ""
     gap: str = ""
     skip: str = ""
@@ -101,7 +101,7 @@ class Gatherer:
             longrepr = report.longrepr
             state.skip = longrepr[2] if isinstance(longrepr, tuple) else "expected to fail"
             state.error = ""  # an expected failure raises, too
-        elif report.failed and not state.error and not state.gap:
+        elif report.failed and not (state.error or state.gap or state.missed):
             state.error = str(report.longrepr).strip().splitlines()[-1]
         state.finished = state.finished or report.when == "teardown"
 
@@ -110,18 +110,18 @@ class Gatherer:
             state.layered, state.layer = True, value
         elif kind == "error":
             state.error = state.error or value
+        elif kind == "missed":
+            state.missed = value
         elif kind == "gap":
             state.gap = state.gap or value
         elif kind == "check":
             check = check_from_dict(value)
             self.collector.add_check(check)
             state.checks += 1
-            state.failing += check.gating and check.verdict is not Verdict.PASS
         elif kind == "fault":
             fault = fault_from_dict(value)
             self.collector.add_fault(fault)
             state.checks += 1
-            state.failing += not fault.caught
         elif kind == "golden":
             self.collector.add_golden(GoldenState(**value))
         elif kind == "executed":
@@ -137,7 +137,7 @@ class Gatherer:
                     self.collector.problems.append(f"{nodeid}: {state.error}")
             elif not state.finished:
                 self.collector.problems.append(f"{nodeid} never finished")
-            elif state.error and not state.failing:
+            elif state.error:
                 self.collector.problems.append(f"{nodeid}: {state.error}")
             elif state.gap:
                 self._leave_open(nodeid, state, state.gap)

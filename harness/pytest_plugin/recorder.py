@@ -34,6 +34,21 @@ PREFIX: Final = "parity."
 """Of the names of properties that a run takes over."""
 
 
+_MISSED: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
+"""Gating checks of a test that did not pass."""
+
+
+class CheckFailed(AssertionError):
+    """A gating check did not pass; the run knows it, and how it counts."""
+
+
+def raise_missed(item: pytest.Item) -> None:
+    """Raise `CheckFailed` if a gating check of the test did not pass."""
+    missed = item.stash.get(_MISSED, [])
+    if missed:
+        raise CheckFailed("; ".join(missed))
+
+
 def put(item: pytest.Item, kind: str, value: Any) -> None:
     """Have the test's reports carry ``value``, which JSON can hold."""
     item.user_properties.append((PREFIX + kind, json.dumps(value)))
@@ -42,8 +57,9 @@ def put(item: pytest.Item, kind: str, value: Any) -> None:
 class Recorder:
     """Records what one test finds; the fixture ``parity``.
 
-    Every method that compares returns the outcome after recording it, and raises `AssertionError`
-    when the check is gating and did not pass.
+    Every method that compares returns the outcome after recording it. A gating check that did not
+    pass fails the test once it has come to its end: what it looks at after that is judged, too,
+    even if that check is waived. What could not be evaluated ends it at once.
     """
 
     def __init__(self, item: pytest.Item, layer: str) -> None:
@@ -70,8 +86,10 @@ class Recorder:
         return self.record(outcome, gate_name, gating=gating, **labels)
 
     def not_evaluated(self, reason: str, gate_name: str, **labels: str) -> Outcome:
-        """Record that something required could not be looked at."""
-        return self.record(not_evaluated(reason), gate_name, gating=True, **labels)
+        """Record that something required could not be looked at; raises `CheckFailed`."""
+        outcome = self.record(not_evaluated(reason), gate_name, gating=True, **labels)
+        raise_missed(self._item)
+        return outcome
 
     def record(
         self, outcome: Outcome, gate_name: str, *, gating: bool = True, **labels: str
@@ -90,14 +108,14 @@ class Recorder:
         self._clock = now
         self._put("check", check_to_dict(check))
         if gating and outcome.verdict is not Verdict.PASS:
-            raise AssertionError(f"{check.id}: {outcome.reason}")
+            self._item.stash.setdefault(_MISSED, []).append(f"{check.id}: {outcome.reason}")
         return outcome
 
     def fault(self, fault: InjectedFault) -> InjectedFault:
         """Record a known bug that was injected; raises unless it was caught."""
         self._put("fault", fault_to_dict(fault))
         if not fault.caught:
-            raise AssertionError(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
+            raise CheckFailed(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
         return fault
 
     def golden(self, state: GoldenState) -> None:

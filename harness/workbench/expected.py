@@ -7,6 +7,8 @@ passes 60 dB.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from harness.errors import ParityError
@@ -18,13 +20,18 @@ from harness.workbench.bench import Prediction
 def beside_prediction_db(expected: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
     """Return by how many dB the SNR of ``actual`` is above that of ``predicted``.
 
+    It is -inf where either can't be told, as with a NaN.
+
     Args:
         expected: what PyTorch makes.
         actual: what the package makes.
         predicted: what its recipe makes, run virtually.
     """
     reached, promised = snr_db(expected, actual), snr_db(expected, predicted)
-    return 0.0 if reached == promised else reached - promised
+    if reached == promised:
+        return 0.0
+    gap = reached - promised
+    return -math.inf if math.isnan(gap) else gap
 
 
 def worst_tap_beside_prediction(

@@ -144,5 +144,14 @@ class TestCompare:
         (tmp_path / "b" / "bass.wav").unlink()
         assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
 
+    @pytest.mark.parametrize("whole", [True, False], ids=["folders", "files"])
+    def test_nothing_beside_nothing_is_refused(self, whole: bool, tmp_path: Path) -> None:
+        """Two exports that failed hold the same: nothing. That must not pass."""
+        for side in ("a", "b"):
+            (tmp_path / side).mkdir()
+            np.savez(tmp_path / side / "x.npz")
+        sides = [tmp_path / side if whole else tmp_path / side / "x.npz" for side in ("a", "b")]
+        assert main(["compare", *map(str, sides)]) == 2
+
     def test_a_file_and_a_folder_are_refused(self, pair: tuple[Path, Path]) -> None:
         assert main(["compare", str(pair[0]), str(pair[0].parent)]) == 2

@@ -80,6 +80,12 @@ def test_injecting_writes_a_run_and_a_report(
     assert "goldens.bit-flipped" in page
 
 
+def test_a_choice_without_faults_is_not_green(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["faults", "--level", "stft", "--fault", "weights.*", "--json"]
+    assert main([*words, "--golden-root", str(ROOT / GOLDEN_ROOT)]) == 3
+    assert "no known bug was injected" in capsys.readouterr().out
+
+
 def test_a_name_that_does_not_exist_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["faults", "--fault", "stems.ordre"]) == 2
     assert "did you mean 'stems.order'" in " ".join(capsys.readouterr().err.split())

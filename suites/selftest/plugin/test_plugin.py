@@ -216,6 +216,35 @@ def test_a_waived_failure_is_green_and_said(suite: pytest.Pytester) -> None:
     assert "1 failed and are waived" in document.sentence()
 
 
+def test_behind_a_waived_failure_the_same_test_judges_on(suite: pytest.Pytester) -> None:
+    """Else one accepted failure hides whatever breaks later in the same test, and all is green."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    Path(suite.path / "waivers.toml").write_text(WAIVER.format(today=today), encoding="utf-8")
+    add(
+        suite,
+        "def test_bad(parity):\n"
+        "    parity.compare(ONES, 2 * ONES, 'surgery', case='x')\n"
+        "    parity.compare(ONES, 3 * ONES, 'surgery', case='y')",
+    )
+    document, status = run(suite, "--parity-waivers", "waivers.toml")
+    assert status == 1
+    assert [reason.partition(":")[0] for reason in document.red] == ["surgery/surgery/y"]
+
+
+def test_a_test_that_breaks_behind_a_waived_failure_is_red(suite: pytest.Pytester) -> None:
+    today = datetime.now(timezone.utc).date().isoformat()
+    Path(suite.path / "waivers.toml").write_text(WAIVER.format(today=today), encoding="utf-8")
+    add(
+        suite,
+        "def test_bad(parity):\n"
+        "    parity.compare(ONES, 2 * ONES, 'surgery', case='x')\n"
+        "    raise OSError('gone')",
+    )
+    document, status = run(suite, "--parity-waivers", "waivers.toml")
+    assert status == 1
+    assert any("OSError: gone" in reason for reason in document.red)
+
+
 def test_waivers_that_can_not_be_read_stop_the_session(suite: pytest.Pytester) -> None:
     result = suite.runpytest_subprocess(
         "-p", "harness.pytest_plugin", "--parity-waivers", "nowhere.toml"

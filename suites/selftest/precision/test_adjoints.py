@@ -174,6 +174,29 @@ def test_gradients_of_squares_and_linear_layers_are_those_of_pytorch(tmp_path: P
     assert_gradients_of_pytorch(body, {"x": (2, 3, 4), "w": (5, 4)}, tmp_path)
 
 
+def test_a_nan_is_the_worst_error_of_every_measure() -> None:
+    """Else an overflow in FP16 reads as no error at all, and tuning calls it a success."""
+    expected = {"freq": torch.randn(1, 1, 4, 2048, 22), "time": torch.randn(1, 1, 2, 22050)}
+    broken = {name: torch.full_like(value, math.nan) for name, value in expected.items()}
+    measures = (StemMeasure(0, "bass"), AllStemsMeasure(("bass",)), OutputMeasure("freq"))
+    assert [measure.of(expected, broken) for measure in measures] == [math.inf] * 3
+    tolerance = ToleranceMeasure("time", 1e-3, 1e-4)
+    assert tolerance.of(expected, broken) == tolerance.worst(expected, broken) == math.inf
+    ratio, stretch = StemMeasure(0, "bass").worst_stretch(expected, broken)
+    assert ratio == math.inf
+    assert stretch is not None
+
+
+def test_a_quotient_of_tiny_numbers_keeps_its_derivative(tmp_path: Path) -> None:
+    """The square of 1e-24 is 0 in float32: dividing by it makes NaN of what is finite."""
+
+    def body(mb: Any, x: Any) -> Any:
+        small = mb.mul(x=mb.add(x=mb.square(x=x), y=np.float32(1)), y=np.float32(1e-24))
+        return mb.real_div(x=mb.mul(x=mb.exp(x=x), y=np.float32(1e-24)), y=small)
+
+    assert_gradients_of_pytorch(body, {"x": (2, 3, 4)}, tmp_path)
+
+
 def assert_gradients_of_pytorch(
     body: Callable[..., Any], shapes: dict[str, tuple[int, ...]], folder: Path
 ) -> None:

@@ -12,8 +12,10 @@ import torch
 from harness import mil
 from harness.conversion import convert_to_coreml
 from harness.conversion.recipes import parse_recipe
+from harness.errors import ParityError
 from harness.precision import (
     Goal,
+    OutputMeasure,
     Tuner,
     VirtualPrecision,
     complete,
@@ -22,6 +24,7 @@ from harness.precision import (
     tuned_recipe,
 )
 from harness.precision.baselines import baselines
+from harness.precision.measures import audible
 
 STEMS = ("drums", "vocals")
 GOAL = Goal(75.0, margin_db=0.5)
@@ -114,6 +117,20 @@ def test_a_tolerance_holds_for_every_element(small: VirtualPrecision, signal) ->
     actual = small.model(complete(small, frozenset(found.best.fp32))).run(signal)
     for name, value in expected.items():
         torch.testing.assert_close(actual[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_a_silent_case_is_passed_over_and_silence_alone_is_refused(
+    small: VirtualPrecision, signal
+) -> None:
+    """Nothing can be told of silence, and it must not be taken for success."""
+    silent = {name: torch.zeros_like(value) for name, value in signal.items()}
+    expected = small.base.run(silent)
+    assert not audible([OutputMeasure(name) for name in expected], expected)
+    beside = Tuner(small, {"noise": signal, "silence": silent}, Goal(40.0)).parts()
+    alone = Tuner(small, {"noise": signal}, Goal(40.0)).parts()
+    assert beside.measures == alone.measures
+    with pytest.raises(ParityError, match="the outputs on silence are silent"):
+        Tuner(small, {"silence": silent}, Goal(40.0))
 
 
 def test_a_movement_is_in_fp32_only_between_neighbours_in_fp32(small: VirtualPrecision) -> None:
