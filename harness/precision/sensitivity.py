@@ -75,7 +75,7 @@ class Sensitivity:
     measured_db: Mapping[str, float] = field(default_factory=dict)
 
     def ranked(self, measure: str) -> list[Share]:
-        """Return the operations by their mean share of ``measure``, greatest first, unknown last."""
+        """Return the operations by their mean share of ``measure``, greatest first."""
         return sorted(self.operations, key=lambda share: -_known(share.mean.get(measure, 0.0)))
 
     def totals(self, measure: str, key: Callable[[Share], str]) -> dict[str, float]:

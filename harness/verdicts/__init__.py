@@ -11,6 +11,7 @@ from harness.verdicts.checks import (
     Verdict,
     bound,
     compare,
+    compare_worst_second,
     failed,
     not_evaluated,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "check_from_dict",
     "check_to_dict",
     "compare",
+    "compare_worst_second",
     "failed",
     "fault_from_dict",
     "fault_to_dict",

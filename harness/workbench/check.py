@@ -21,11 +21,20 @@ from harness.conversion import (
     compare_weights,
     read_sidecar,
 )
-from harness.metrics import segmental_snr_db
 from harness.mil import Model
 from harness.profiles import DEFAULT, engine_states
 from harness.subjects import Subject, separate_segment
-from harness.verdicts import Check, Outcome, Profile, bound, compare, failed, gate, not_evaluated
+from harness.verdicts import (
+    Check,
+    Outcome,
+    Profile,
+    bound,
+    compare,
+    compare_worst_second,
+    failed,
+    gate,
+    not_evaluated,
+)
 from harness.verdicts.collector import Collector
 from harness.workbench.bench import Workbench
 from harness.workbench.separator import subject_sources
@@ -186,13 +195,8 @@ def stem_checks(
         for channel, name in enumerate(("left", "right")):
             outcome = compare(expected[index, channel], actual[index, channel], bounds)
             yield _check("end_to_end", "end_to_end", outcome, labels | {"channel": name})
-        found = segmental_snr_db(expected[index], actual[index])
-        worst = found.worst or found.worst_silent
-        if worst is not None:
-            span = slice(worst.start, worst.stop)
-            one, other = expected[index][worst.index], actual[index][worst.index]
-            outcome = compare(one[span], other[span], bounds)
-            yield _check("end_to_end", "end_to_end", outcome, labels | {"what": "worst second"})
+        outcome = compare_worst_second(expected[index], actual[index], bounds)
+        yield _check("end_to_end", "end_to_end", outcome, labels | {"what": "worst second"})
 
 
 def _against_demucs(

@@ -24,7 +24,7 @@ from harness.metrics import (
     snr_db,
 )
 from harness.pytest_plugin import Recorder
-from harness.verdicts import compare, gate, not_evaluated
+from harness.verdicts import compare_worst_second, gate
 from harness.workbench import subject_sources
 
 pytestmark = pytest.mark.layer("end_to_end")
@@ -70,15 +70,8 @@ def test_channel(
 def test_worst_second(
     parity: Recorder, pair: tuple[np.ndarray, np.ndarray], labels: dict[str, str], stem: str
 ) -> None:
-    """The second with the lowest SNR: a click drowns in the SNR of the whole."""
-    expected, actual = pair
-    found = segmental_snr_db(expected, actual)
-    place = found.worst or found.worst_silent
-    if place is None:
-        outcome = not_evaluated("the stem has no second to judge")
-    else:
-        second = (*place.index, slice(place.start, place.stop))
-        outcome = compare(expected[second], actual[second], gate("end_to_end"))
+    """The second with the lowest SNR: a click drowns in the SNR of the whole, as a leak does."""
+    outcome = compare_worst_second(*pair, gate("end_to_end"))
     gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
     parity.record(outcome, "end_to_end", gating=gating, stem=stem, what="worst second", **labels)
 

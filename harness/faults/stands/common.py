@@ -8,8 +8,7 @@ import numpy as np
 
 from harness.errors import ParityError
 from harness.faults.judging import Finding, digest
-from harness.metrics import segmental_snr_db
-from harness.verdicts import compare, failed, gate
+from harness.verdicts import compare, compare_worst_second, failed, gate
 
 CHANNELS = ("left", "right")
 
@@ -49,9 +48,6 @@ def stem_findings(
         for channel, name in enumerate(CHANNELS):
             what = f"{stem} {name}"
             yield compared("end_to_end", "end_to_end", what, one[channel], other[channel])
-        found = segmental_snr_db(one, other)
-        worst = found.worst or found.worst_silent
-        if worst is not None:
-            second = (*worst.index, slice(worst.start, worst.stop))
-            what = f"{stem} worst second"
-            yield compared("end_to_end", "end_to_end", what, one[second], other[second])
+        outcome = compare_worst_second(one, other, gate("end_to_end"))
+        what = f"{stem} worst second"
+        yield Finding("end_to_end", "end_to_end", what, outcome, digest(other))

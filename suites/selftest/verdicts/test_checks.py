@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import ParityError, UnknownNameError
-from harness.verdicts import GATES, LAYERS, Check, Gate, Outcome, Verdict, bound, compare, gate
+from harness.verdicts import (
+    GATES,
+    LAYERS,
+    Check,
+    Gate,
+    Outcome,
+    Verdict,
+    bound,
+    compare,
+    compare_worst_second,
+    gate,
+)
 
 CONVERSION = gate("conversion")
 LOOSE = Gate("loose", "test", rtol=1e-3, atol=1e-4)
@@ -74,6 +85,25 @@ def test_nan_in_both_is_not_agreement(noise: np.ndarray) -> None:
     broken = noise.copy()
     broken[0, 0] = np.nan
     assert compare(broken, broken.copy(), CONVERSION).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("broken", ["loud second", "pause", "all of a pause"])
+def test_a_pause_is_judged_beside_the_second_with_the_lowest_snr(broken: str) -> None:
+    """What leaks into a pause is far below the whole, and is all that is heard there."""
+    stem = np.random.default_rng(3).standard_normal((2, 3 * 44_100)).astype(np.float32) * 0.3
+    stem[:, 44_100:88_200] = 0
+    bounds = gate("end_to_end")
+    assert compare_worst_second(stem, stem, bounds).verdict is Verdict.PASS
+    wrong = stem.copy()
+    if broken == "loud second":
+        wrong[1, 100:200] += 0.1
+    elif broken == "pause":
+        wrong[1, 60_000:60_100] += 0.002
+    else:
+        stem, wrong = stem[:, 44_100:88_200], wrong[:, 44_100:88_200] + np.float32(1e-4)
+    assert compare_worst_second(stem, wrong, bounds).verdict is Verdict.FAIL
+    if broken == "pause":
+        assert compare(stem, wrong, bounds).verdict is Verdict.PASS
 
 
 def test_a_quiet_stem_replaced_by_silence_fails(noise: np.ndarray) -> None:
