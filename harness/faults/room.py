@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -62,13 +62,6 @@ class FaultsRoom:
         if isinstance(control, ParityError):
             return broken(fault, control)
         return judge(fault, self._stand(fault.on), control, thorough=thorough)
-
-    def inject_all(
-        self, faults: Iterable[Fault], *, thorough: bool = True
-    ) -> Iterator[InjectedFault]:
-        """Inject each fault and yield its row as soon as it is there."""
-        for fault in faults:
-            yield self.inject(fault, thorough=thorough)
 
     def _control(self, fault: Fault) -> dict[str, str] | ParityError:
         """Return the sound digests for a stand and a case, or why the control isn't sound."""

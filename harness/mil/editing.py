@@ -176,15 +176,6 @@ def with_dtype(operation: Operation, dtype: DataType) -> Operation:
     return replace(operation, outputs=outputs)
 
 
-def with_shape(operation: Operation, shape: Sequence[int | None]) -> Operation:
-    """Return ``operation`` with another shape declared for its first result."""
-    first = operation.outputs[0]
-    if not isinstance(first.type, TensorType):
-        raise PackageError(f"operation {operation} returns no tensor, so it has no shape")
-    changed = Variable(first.name, replace(first.type, shape=tuple(shape)))
-    return replace(operation, outputs=(changed, *operation.outputs[1:]))
-
-
 def skipped(operation: Operation, parameter: str = "x") -> Operation:
     """Return what stands in the place of ``operation`` when it is left out: its input, unchanged.
 

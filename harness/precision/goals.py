@@ -142,8 +142,3 @@ class Tuning:
             if not curve or trial.worst_db > curve[-1].worst_db:
                 curve.append(trial)
         return tuple(curve)
-
-
-def decibels(ratio: float) -> float:
-    """Return a noise-to-signal ratio as SNR in dB."""
-    return math.inf if ratio == 0 else -10 * math.log10(ratio)

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from harness.precision.blame import region_to_blame
 from harness.precision.costs import trade_costs
-from harness.precision.goals import Trial, Tuning, decibels
+from harness.precision.estimates import snr_of
+from harness.precision.goals import Trial, Tuning
 from harness.precision.parts import Parts
 from harness.precision.trade import cheapest
 
@@ -140,7 +141,7 @@ class Search:
         tuner, names = self._tuner, self._names(wide)
         corrected = self._parts.scaled(self._correction).error(wide)
         predicted = {
-            measure: decibels(value)
+            measure: snr_of(value)
             for measure, value in zip(self._parts.measures, corrected, strict=True)
             if measure in tuner.ratios
         }

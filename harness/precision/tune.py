@@ -18,7 +18,8 @@ from harness.conversion.recipes import Precision
 from harness.errors import ParityError
 from harness.mil import Model
 from harness.precision.costs import fp32_share, operation_costs
-from harness.precision.goals import AGREEMENT_DB, Confirmation, Goal, Trial, Tuning, decibels
+from harness.precision.estimates import snr_of
+from harness.precision.goals import AGREEMENT_DB, Confirmation, Goal, Trial, Tuning
 from harness.precision.measures import (
     Measure,
     OutputMeasure,
@@ -186,7 +187,7 @@ class Tuner:
         return Confirmation(audit, levels, self._worst(found), furthest, holds)
 
     def _levels(self, found: Mapping[str, float]) -> dict[str, float]:
-        return {name: decibels(found[name]) for name in self.ratios if name in found}
+        return {name: snr_of(found[name]) for name in self.ratios if name in found}
 
     def _worst(self, found: Mapping[str, float]) -> dict[str, float]:
         return {name: math.sqrt(found[name]) for name in self.tolerances if name in found}

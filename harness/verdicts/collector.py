@@ -46,10 +46,6 @@ class Collector:
         """Add a known bug that was injected."""
         self.faults.append(fault)
 
-    def add_engine(self, engine: EngineState) -> None:
-        """Add or update what is known of an engine."""
-        self._engines[engine.name] = engine
-
     def executed(self, engine: str) -> None:
         """Note that an engine really executed something."""
         self._executed.add(engine)
