@@ -207,9 +207,14 @@ lowest_headroom_db = -inf
 """
 
 
-def test_a_waived_failure_is_green_and_said(suite: pytest.Pytester) -> None:
+def waive(suite: pytest.Pytester) -> None:
+    """Accept the failure of surgery's case x."""
     today = datetime.now(timezone.utc).date().isoformat()
     Path(suite.path / "waivers.toml").write_text(WAIVER.format(today=today), encoding="utf-8")
+
+
+def test_a_waived_failure_is_green_and_said(suite: pytest.Pytester) -> None:
+    waive(suite)
     add(suite, "def test_bad(parity):\n    parity.compare(ONES, 2 * ONES, 'surgery', case='x')")
     document, status = run(suite, "--parity-waivers", "waivers.toml")
     assert status == 0
@@ -218,8 +223,7 @@ def test_a_waived_failure_is_green_and_said(suite: pytest.Pytester) -> None:
 
 def test_behind_a_waived_failure_the_same_test_judges_on(suite: pytest.Pytester) -> None:
     """Else one accepted failure hides whatever breaks later in the same test, and all is green."""
-    today = datetime.now(timezone.utc).date().isoformat()
-    Path(suite.path / "waivers.toml").write_text(WAIVER.format(today=today), encoding="utf-8")
+    waive(suite)
     add(
         suite,
         "def test_bad(parity):\n"
@@ -232,8 +236,7 @@ def test_behind_a_waived_failure_the_same_test_judges_on(suite: pytest.Pytester)
 
 
 def test_a_test_that_breaks_behind_a_waived_failure_is_red(suite: pytest.Pytester) -> None:
-    today = datetime.now(timezone.utc).date().isoformat()
-    Path(suite.path / "waivers.toml").write_text(WAIVER.format(today=today), encoding="utf-8")
+    waive(suite)
     add(
         suite,
         "def test_bad(parity):\n"
