@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from harness.atomic import write_text
+from harness.origin import versions
 from harness.workers import worker_pool
 
 KIND: Final = "sweep"
@@ -46,8 +47,9 @@ class Cell:
 
 
 def content_key(*parts: str) -> str:
-    """Return a hash of texts, each told apart from its neighbours."""
-    return hashlib.sha256(json.dumps([VERSION, *parts]).encode()).hexdigest()
+    """Return a hash of texts, each told apart from its neighbours, and of what works with them."""
+    made_by = sorted(versions().items())
+    return hashlib.sha256(json.dumps([VERSION, made_by, *parts]).encode()).hexdigest()
 
 
 def folder_hash(folder: Path) -> str:

@@ -10,7 +10,7 @@ import json
 import shlex
 import time
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import pytest
@@ -85,11 +85,10 @@ class Recorder:
         outcome = bound(value, gate(gate_name), what=labels.get("what", "the value"))
         return self.record(outcome, gate_name, gating=gating, **labels)
 
-    def not_evaluated(self, reason: str, gate_name: str, **labels: str) -> Outcome:
+    def not_evaluated(self, reason: str, gate_name: str, **labels: str) -> NoReturn:
         """Record that something required could not be looked at; raises `CheckFailed`."""
-        outcome = self.record(not_evaluated(reason), gate_name, gating=True, **labels)
-        raise_missed(self._item)
-        return outcome
+        self.record(not_evaluated(reason), gate_name, gating=True, **labels)
+        raise CheckFailed(f"{gate_name}: {reason}")
 
     def record(
         self, outcome: Outcome, gate_name: str, *, gating: bool = True, **labels: str

@@ -6,7 +6,6 @@ with is the FP32 program itself.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,6 @@ from harness.conversion import (
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import make_audio
-from harness.origin import versions
 from harness.precision import (
     Confirmation,
     Measure,
@@ -73,8 +71,7 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
 def fp32_package(subject: str, folder: Path) -> Path:
     """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
     loaded = load_subject(subject)
-    made_by = content_key(json.dumps(versions(), sort_keys=True))
-    out = folder / f"{loaded.fingerprint[:16]}-{made_by[:16]}-fp32.mlpackage"
+    out = folder / f"{content_key(loaded.fingerprint)[:16]}-fp32.mlpackage"
     if not out.exists():
         convert_to_coreml(
             trace_inner_model(extract_inner_model(loaded.model)),
@@ -165,14 +162,13 @@ def sweep_cells(
     """
     known = load_cases(golden_root / "recipes.toml")
     recipes = {name: load_recipe(name) for name in precisions}
-    made_by = json.dumps(versions(), sort_keys=True)
     return [
         Cell(
             subject,
             name,
             case,
             numerics,
-            content_key(package, recipe.to_toml(), _case(case, known).hash, numerics, made_by),
+            content_key(package, recipe.to_toml(), _case(case, known).hash, numerics),
         )
         for subject, package in ((s, folder_hash(p)) for s, p in packages.items())
         for name, recipe in recipes.items()

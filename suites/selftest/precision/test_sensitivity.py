@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,3 +176,16 @@ def test_without_an_operation_in_fp16_there_are_no_shares(
     found = measure_sensitivity(small, {"noise": signal}, BOTH, choice=choice, probing=Probing(6))
     assert found.operations == ()
     assert set(found.predicted_db.values()) == {math.inf}
+
+
+def test_a_share_that_is_not_known_spoils_no_other(
+    small: VirtualPrecision, signal: dict[str, torch.Tensor]
+) -> None:
+    """Behind the root of an exact zero a share is NaN; sums and ranks must not be."""
+    found = measure_sensitivity(small, {"a": signal}, BOTH[:1], probing=Probing(3))
+    name = BOTH[0].name
+    first, *others = found.ranked(name)
+    broken = replace(found, operations=(replace(first, mean={name: math.nan}), *others))
+    assert broken.ranked(name)[0] == others[0]
+    expected = replace(found, operations=tuple(others)).totals(name, lambda share: "all")
+    assert broken.totals(name, lambda share: "all") == pytest.approx(expected)
