@@ -1,0 +1,17 @@
+"""If these fail, a package that computes NaN passes as one that is as exact as its recipe."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from harness.workbench import beside_prediction_db
+
+
+def test_what_is_not_a_number_is_furthest_under_its_prediction() -> None:
+    expected = np.ones(8, np.float32)
+    near, broken = expected + np.float32(1e-3), expected * np.float32(math.nan)
+    assert beside_prediction_db(expected, near, near) == 0.0
+    assert beside_prediction_db(expected, broken, near) == -math.inf
+    assert beside_prediction_db(expected, near, broken) == -math.inf
