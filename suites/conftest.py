@@ -1,12 +1,12 @@
 """What the layered suites share: their parameters, and the workbench that they take things from.
 
-A test function names what it is about in its arguments (``subject``, ``case``, ``recipe``, ``tap``,
-``branch``, ``stem``, ``channel``), and is generated once for each combination. A mark says which
-cases it is for: ``cases("segment")`` those of one segment, ``cases("taps")`` those whose goldens
-hold taps, ``cases("song")`` those with music, ``cases("figures")`` the music that figures show,
-``cases("all")``; ``recipes(...)`` narrows the recipes (``but=NAME`` leaves one out), and
-``subjects("trained")`` leaves out those with seeded weights, ``subjects("seeded")`` all others;
-``subjects("small")`` takes those that run in half a second, ``"published"`` the others.
+A test function names what it is about in its arguments (``subject``, ``case``, ``recipe``), and is
+generated once for each combination. A mark says which cases it is for: ``cases("segment")`` those
+of one segment, ``cases("taps")`` those whose goldens hold taps, ``cases("song")`` those with music,
+``cases("figures")`` the music that figures show, ``cases("all")``; ``recipes(...)`` narrows the
+recipes (``but=NAME`` leaves one out), and ``subjects("trained")`` leaves out those with seeded
+weights, ``subjects("seeded")`` all others; ``subjects("small")`` takes those that run in half a
+second, ``"published"`` the others.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from harness.profiles import DEFAULT, work_of
 from harness.pytest_plugin import Recorder, golden_root, profile_of
 from harness.subjects.names import parse_subject_name
 from harness.verdicts import Profile
-from harness.workbench import Workbench, inner_taps, subject_sources
+from harness.workbench import Workbench
 
-PARAMETERS = ("subject", "case", "recipe", "tap", "branch", "stem", "channel")
+PARAMETERS = ("subject", "case", "recipe")
 EXPLORATORY_KINDS = ("song", "noise", "quiet", "hot")
 """Recipes that nobody has to trust are measured on the signals that tell most."""
 BELONGS: dict[str, Callable[[Case], bool]] = {
@@ -80,10 +80,6 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
             "subject": (subject,),
             "case": [name for owner, name in work if owner == subject and belongs(known[name])],
             "recipe": [name for name in recipes if load_recipe(name).is_for(subject)],
-            "tap": inner_taps(subject) if "tap" in names else (),
-            "branch": ("freq", "time"),
-            "stem": subject_sources(subject),
-            "channel": ("left", "right"),
         }
         for row in itertools.product(*(values[name] for name in names)):
             if _is_wanted(dict(zip(names, row, strict=True)), known):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +21,27 @@ from harness.cli.console import (
     verdict_text,
 )
 from harness.cli.tensors import pair_up
-from harness.errors import ParityError
+from harness.conversion import load_recipe
+from harness.errors import ParityError, UnknownNameError
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
-from harness.verdicts import Check, Gate, Outcome, Run, Verdict, compare, failed, gate
+from harness.verdicts import (
+    Check,
+    Gate,
+    Outcome,
+    Run,
+    Verdict,
+    applicable,
+    compare,
+    failed,
+    gate,
+    read_waivers,
+    record_of,
+)
 from harness.workbench import Workbench, check_package
+from harness.workbench.check import DEFAULT_CASES, LAYERS, Inquiry
+
+CASES = ", ".join(DEFAULT_CASES)
 
 
 def register(app: typer.Typer) -> None:
@@ -44,12 +61,37 @@ def register(app: typer.Typer) -> None:
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[str, typer.Option(help="The model that it was converted from.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="The recipe (name or TOML file) that it was made by, if it doesn't say."),
+    ] = None,
     case: Annotated[
-        list[str] | None, typer.Option(help="A golden case (repeatable; default: song).")
+        list[str] | None,
+        typer.Option(help=f"A golden case; repeat for several. Default: {CASES}."),
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option(help="An audio file instead of a golden case.")
+        Path | None, typer.Option(help="An audio file instead of golden cases.")
     ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Only this layer: conversion or end_to_end.")
+    ] = None,
+    min_snr: Annotated[
+        float | None, typer.Option(help="SNR in dB instead of 60, of branches and stems.")
+    ] = None,
+    rtol: Annotated[float | None, typer.Option(help="Of branches; needs --atol.")] = None,
+    atol: Annotated[float | None, typer.Option(help="Of branches; needs --rtol.")] = None,
+    waivers: Annotated[
+        Path | None, typer.Option(help="Failures that are accepted for a while (TOML).")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="An accepted run that this one is held against.")
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="A folder that remembers runs, and gets this one.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
+    ] = False,
     numerics: Annotated[
         str, typer.Option(help="How the executor computes; see docs/numerics.md.")
     ] = "storage",
@@ -59,36 +101,68 @@ def check(
     golden_root: Annotated[Path, typer.Option(help="The golden folder.")] = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
-    """Judge a package against its model: both branches of each case, and every stem."""
+    """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
+    known = () if waivers is None else read_waivers(waivers)
+    inquiry = Inquiry(
+        package=package,
+        subject=subject,
+        recipe=None if recipe is None else load_recipe(recipe),
+        cases=tuple(case or DEFAULT_CASES),
+        audio=audio,
+        layers=_layers(layer or []),
+        bounds=_bounds(min_snr, rtol, atol),
+    )
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
         bench = Workbench(golden_root, Path(scratch), numerics=numerics)
-        collector = check_package(
-            bench,
-            package,
-            subject,
-            cases=() if audio else tuple(case or ("song",)),
-            audio=audio,
-            advance=advance,
-        )
+        collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
+    collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance())
+    record = record_of(run, baseline, history)
     if report is not None:
         from harness.report import write_report
 
-        write_report(run, report)
-        log.print(f"report: {report / 'index.html'}")
+        write_report(run, report, record)
+        log.print(f"report: {report / 'index.html'}", markup=False)
     if json:
         print_json(
             {
                 "verdict": run.verdict.value,
                 "sentence": run.sentence(),
+                "missing": list(run.missing),
                 "checks": [_row(check) for check in run.checks],
             }
         )
     else:
         _print_run(run)
     raise typer.Exit(run.exit_code)
+
+
+def _layers(names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in LAYERS:
+            raise UnknownNameError("layer of a package", name, LAYERS)
+    return tuple(name for name in LAYERS if name in names) or LAYERS
+
+
+def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> dict[str, Gate]:
+    """Return the gates that the command line replaces; what it leaves open stays as it is."""
+    found = {}
+    given = (rtol, atol) != (None, None)
+    if given or min_snr is not None:
+        table = gate("conversion")
+        found["conversion"] = replace(
+            table,
+            reason="given on the command line",
+            rtol=rtol if given else table.rtol,
+            atol=atol if given else table.atol,
+            min_snr_db=table.min_snr_db if min_snr is None else min_snr,
+        )
+    if min_snr is not None:
+        table = gate("end_to_end")
+        found["end_to_end"] = replace(table, reason="given on the command line", min_snr_db=min_snr)
+    return found
 
 
 def compare_files(

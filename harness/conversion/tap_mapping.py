@@ -13,7 +13,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 
 class Source(Protocol):
@@ -56,6 +59,12 @@ class TapLocation:
 
     output: str
     permutation: tuple[int, ...] | None = None
+
+    def in_torch_layout(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the tap, contiguous, of the value that the program makes."""
+        if self.permutation is None:
+            return value
+        return np.ascontiguousarray(np.transpose(value, self.permutation))
 
 
 @dataclass(frozen=True)

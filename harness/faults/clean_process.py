@@ -34,16 +34,24 @@ from harness.audio import (
     reference_spectrogram,
     spectrogram_from_waveform,
 )
-from harness.conversion import tap_operations
+from harness.conversion import TapLocation, load_recipe, tap_operations
 from harness.engines import Candidate, open_engine
 from harness.golden.builder import observe_segment
+from harness.layers import (
+    branch_checks,
+    golden_checks,
+    precision_checks,
+    stem_checks,
+    surgery_checks,
+    transform_check,
+)
 from harness.subjects import Subject, load_subject
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import make_song
-from harness.verdicts import Check, Verdict, compare, gate
-from harness.workbench import inner_taps, stem_checks, stems_of, tensor_label
-from harness.workbench.bench import BRANCHES
+from harness.verdicts import Check, Verdict
+from harness.workbench import Prediction, inner_taps, predict_segment
 
+_FP32: Final = load_recipe("fp32")
 _SIGNALS: Final = ("noise", "quiet", "hot", "antiphase")
 
 
@@ -99,8 +107,9 @@ class Evaluator:
         stored: Mapping[int, Mapping[str, np.ndarray]],
     ) -> None:
         self._subject, self._environment, self._stored = subject, environment, stored
-        self._taps = inner_taps(subject.name)
-        self._located = tap_operations(package)
+        found = tap_operations(package)
+        self._located = {tap: found[tap] for tap in inner_taps(subject.name)}
+        self._inner = {tap: TapLocation(tap) for tap in self._located}
         self._extracted = open_engine("torch", Candidate(subject=subject), numerics="storage")
         self._package = open_engine("mil", Candidate(package=package), numerics="storage")
 
@@ -108,79 +117,38 @@ class Evaluator:
         """Evaluate every check on the input of a seed."""
         name, audio = make_input(seed)
         here = observe_segment(self._subject, audio, taps=True)
-        made = self._execute(here, audio)
+        inputs = {"spectrogram": here["spectrogram"], "audio": audio}
+        extracted = predict_segment(self._extracted.predict, inputs, self._inner)
+        made = predict_segment(self._package.predict, inputs, self._located)
+        taps = tuple(self._located)
         checks = [
             *_stft(audio, here["spectrogram"]),
-            *self._surgery(here, audio),
-            *self._package_checks(made, here, {}),
+            *surgery_checks(here, extracted.tensors, taps, {}),
+            *self._package_checks(here, made, {}),
         ]
         if seed in self._stored:
             golden, labels = self._stored[seed], {"case": "golden of another process"}
-            checks += [
-                _check("surgery", "golden_here", tensor, golden[tensor], actual, labels)
-                for tensor, actual in here.items()
-            ]
-            checks += self._package_checks(self._execute(golden, audio), golden, labels)
-        return _summary(self._environment, name, checks, _digest(made))
-
-    def _execute(
-        self, golden: Mapping[str, np.ndarray], audio: np.ndarray
-    ) -> Mapping[str, np.ndarray]:
-        """Execute the package, and return every tap in PyTorch's layout."""
-        inputs = {"spectrogram": golden["spectrogram"], "audio": audio}
-        wanted = tuple(dict.fromkeys(self._located[tap].output for tap in self._taps))
-        made = self._package.predict(inputs, taps=wanted)
-        values = {branch: made[branch] for branch in BRANCHES}
-        for tap in self._taps:
-            location = self._located[tap]
-            value = made[location.output]
-            if location.permutation is not None:
-                value = np.ascontiguousarray(np.transpose(value, location.permutation))
-            values[f"tap.{tap}"] = value
-        return values
-
-    def _surgery(self, here: Mapping[str, np.ndarray], audio: np.ndarray) -> Iterator[Check]:
-        inputs = {"spectrogram": here["spectrogram"], "audio": audio}
-        values = self._extracted.predict(inputs, taps=self._taps)
-        for name in BRANCHES:
-            yield _check("surgery", "surgery", name, here[name], values[name], {})
-        for tap in self._taps:
-            expected = here[f"tap.{tap}"]
-            yield _check("surgery", "surgery", f"tap.{tap}", expected, values[tap], {})
-        yield _check("surgery", "surgery", "stems", here["stems"], stems_of(values), {})
+            inputs = {"spectrogram": golden["spectrogram"], "audio": audio}
+            again = predict_segment(self._package.predict, inputs, self._located)
+            checks += golden_checks(golden, here, labels)
+            checks += self._package_checks(golden, again, labels)
+        return _summary(self._environment, name, checks, _digest(made.outputs))
 
     def _package_checks(
-        self,
-        made: Mapping[str, np.ndarray],
-        golden: Mapping[str, np.ndarray],
-        labels: Mapping[str, str],
+        self, golden: Mapping[str, np.ndarray], made: Prediction, labels: Mapping[str, str]
     ) -> Iterator[Check]:
-        """Judge what the package made by a golden: the layers conversion and end_to_end."""
-        for name, actual in made.items():
-            if name in BRANCHES:
-                yield _check("conversion", "conversion", name, golden[name], actual, labels)
-            yield _check(
-                "conversion", "expected_precision_fp32", name, golden[name], actual, labels
-            )
-        yield from stem_checks(golden["stems"], stems_of(made), self._subject.name, dict(labels))
+        """Judge what the package made: the layers conversion and end_to_end."""
+        taps = tuple(self._located)
+        yield from branch_checks(golden, made.tensors, _FP32, labels)
+        yield from precision_checks(golden, made.tensors, None, _FP32, taps, labels)
+        yield from stem_checks(golden["stems"], made.stems, self._subject.sources, labels)
 
 
 def _stft(audio: np.ndarray, spectrogram: np.ndarray) -> Iterator[Check]:
     ours = spectrogram_from_waveform(torch.from_numpy(audio)).numpy()
-    yield _check("stft", "stft", "spectrogram", spectrogram, ours, {})
-    yield _check("stft", "stft", "packed spectrogram", ours, reference_spectrogram(audio), {})
-
-
-def _check(
-    layer: str,
-    bounds: str,
-    tensor: str,
-    expected: np.ndarray,
-    actual: np.ndarray,
-    labels: Mapping[str, str],
-) -> Check:
-    outcome = compare(expected, actual, gate(bounds))
-    return Check(layer, {"tensor": tensor_label(tensor), **labels}, True, gate(bounds), outcome)
+    yield transform_check(spectrogram, ours, {"tensor": "spectrogram"})
+    packed = reference_spectrogram(audio)
+    yield transform_check(ours, packed, {"tensor": "packed spectrogram"})
 
 
 def _summary(environment: str, input: str, checks: list[Check], digest: str) -> CleanRun:

@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.errors import ParityError
 from harness.faults.registry import Fault
-from harness.verdicts import FaultOutcome, InjectedFault, Outcome, Verdict
+from harness.verdicts import LABELS, Check, FaultOutcome, InjectedFault, Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,18 @@ class Finding:
     def place(self) -> str:
         """Where it was looked at: unique among the findings on one candidate."""
         return f"{self.layer}/{self.gate}/{self.what}"
+
+
+def found(check: Check) -> Finding:
+    """Return a check of a layer as a finding.
+
+    Its evidence is all that the comparison measured: float64 sums over every element, so a
+    candidate that differs in one bit of what is judged differs there, too.
+    """
+    outcome = check.outcome
+    said = f"{outcome.verdict.value} {outcome.reason} {sorted(outcome.metrics.items())}"
+    where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
+    return Finding(check.layer, check.gate.name if check.gate else "", where, outcome, digest(said))
 
 
 class Stand(Protocol):

@@ -19,14 +19,12 @@ from harness.verdicts import (
     GoldenState,
     Record,
     Run,
-    Snapshot,
     Verdict,
+    applicable,
     check_from_dict,
     fault_from_dict,
     not_evaluated,
-    read_baseline,
-    recall,
-    remember,
+    record_of,
 )
 from harness.verdicts.artefacts import KIND_OF
 from harness.verdicts.collector import Collector
@@ -154,8 +152,7 @@ class Gatherer:
 
         self.collector.waivers = self._waivers
         if self.collector.profile != DEFAULT:  # narrowed: it is not meant to have every check
-            here_now = {check.id for check in self.collector.checks}
-            self.collector.waivers = tuple(w for w in self._waivers if w.check in here_now)
+            self.collector.waivers = applicable(self._waivers, self.collector.checks)
 
     def _leave_open(self, nodeid: str, state: _Progress, reason: str) -> None:
         """Keep the test's layer from being green: what it should have looked at, it did not."""
@@ -167,15 +164,9 @@ class Gatherer:
 
     def _record(self, run: Run) -> Record:
         """Return what the report is held against, and remember this run for the next one."""
-        folder: Path | None = self.config.getoption("--parity-history")
         file: Path | None = self.config.getoption("--parity-baseline")
-        past = recall(folder) if folder else ()
-        if folder:
-            remember(folder, Snapshot.of(run))
-        if file is None or not file.exists():
-            return Record(past=past)
-        baseline = read_baseline(file)
-        return Record(baseline.snapshot, baseline.reason, past)
+        accepted = file if file and file.exists() else None  # none was accepted yet
+        return record_of(run, accepted, self.config.getoption("--parity-history"))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -94,21 +95,24 @@ class Recorder:
         self, outcome: Outcome, gate_name: str, *, gating: bool = True, **labels: str
     ) -> Outcome:
         """Record an outcome that was computed elsewhere."""
-        now = time.perf_counter()
-        check = Check(
-            layer=self.layer,
-            labels=labels,
-            gating=gating,
-            gate=gate(gate_name),
-            outcome=outcome,
-            duration_s=round(now - self._clock, 4),
-            command=f"python -m pytest {shlex.quote(self._item.nodeid)}",
-        )
-        self._clock = now
-        self._put("check", check_to_dict(check))
-        if gating and outcome.verdict is not Verdict.PASS:
-            self._item.stash.setdefault(_MISSED, []).append(f"{check.id}: {outcome.reason}")
+        check = Check(self.layer, labels, gating, gate(gate_name), outcome)
+        self.add([check])
         return outcome
+
+    def add(self, checks: Iterable[Check]) -> None:
+        """Record checks as they are made; each is timed from the one before it."""
+        for check in checks:
+            now = time.perf_counter()
+            timed = replace(
+                check,
+                duration_s=round(now - self._clock, 4),
+                command=f"python -m pytest {shlex.quote(self._item.nodeid)}",
+            )
+            self._clock = now
+            self._put("check", check_to_dict(timed))
+            if check.gating and check.verdict is not Verdict.PASS:
+                missed = self._item.stash.setdefault(_MISSED, [])
+                missed.append(f"{check.id}: {check.outcome.reason}")
 
     def fault(self, fault: InjectedFault) -> InjectedFault:
         """Record a known bug that was injected; raises unless it was caught."""

@@ -28,6 +28,7 @@ from harness.verdicts.history import (
     read_baseline,
     read_snapshot,
     recall,
+    record_of,
     remember,
 )
 from harness.verdicts.runs import (
@@ -53,7 +54,7 @@ from harness.verdicts.tolerances import (
     Gate,
     gate,
 )
-from harness.verdicts.waivers import Waiver, read_waivers
+from harness.verdicts.waivers import Waiver, applicable, read_waivers
 
 __all__ = [
     "EXIT_CODES",
@@ -84,6 +85,7 @@ __all__ = [
     "Snapshot",
     "Verdict",
     "Waiver",
+    "applicable",
     "bound",
     "changes",
     "check_from_dict",
@@ -99,5 +101,6 @@ __all__ = [
     "read_snapshot",
     "read_waivers",
     "recall",
+    "record_of",
     "remember",
 ]

@@ -254,6 +254,27 @@ def remember(folder: Path, snapshot: Snapshot, *, keep: int = 60) -> Path:
     return folder / name
 
 
+def record_of(run: Run, baseline: Path | None, history: Path | None) -> Record:
+    """Return what the report of ``run`` is held against, and remember the run for the next one.
+
+    Args:
+        run: the new one.
+        baseline: file of the accepted run; None for none.
+        history: folder of earlier runs, which gets this one; None for none.
+
+    Raises:
+        RunError: the baseline or an earlier run can't be read.
+        OSError: the folder can't be written.
+    """
+    accepted = None if baseline is None else read_baseline(baseline)
+    past = () if history is None else recall(history)
+    if history is not None:
+        remember(history, Snapshot.of(run))
+    if accepted is None:
+        return Record(past=past)
+    return Record(accepted.snapshot, accepted.reason, past)
+
+
 def recall(folder: Path) -> tuple[Snapshot, ...]:
     """Return the snapshots of a history ``folder``, the oldest first; none if it isn't there.
 

@@ -186,6 +186,13 @@ _ROWS = (
         unit="operations",
     ),
     Gate(
+        "repeat",
+        "The executor is deterministic to the bit, so a program that makes something else the "
+        "second time draws random numbers, or reads what it has not written.",
+        at_most=0.0,
+        unit="elements",
+    ),
+    Gate(
         "ops_fp32",
         "One operation, float32 arithmetic against float64: a few roundings of 6e-8, with room "
         "for the order of long sums.",

@@ -142,6 +142,12 @@ def covered(
     return found, tuple(complaints)
 
 
+def applicable(waivers: Sequence[Waiver], checks: Sequence[Check]) -> tuple[Waiver, ...]:
+    """Return the waivers of checks that are there: a narrowed run is not meant to have them all."""
+    here = {check.id for check in checks}
+    return tuple(waiver for waiver in waivers if waiver.check in here)
+
+
 def read_waivers(path: Path) -> tuple[Waiver, ...]:
     """Return the waivers in the file at ``path``.
 

@@ -9,10 +9,10 @@ from harness.workbench.bench import (
     Workbench,
     describe_package,
     inner_taps,
-    tensor_label,
+    predict_segment,
 )
-from harness.workbench.check import check_package, judge_weights, paperwork_checks, stem_checks
-from harness.workbench.expected import beside_prediction_db, worst_tap_beside_prediction
+from harness.workbench.check import check_package
+from harness.workbench.papers import paper_checks
 from harness.workbench.quality import StemQuality, stem_qualities
 from harness.workbench.separator import (
     Separator,
@@ -27,18 +27,14 @@ __all__ = [
     "Separator",
     "StemQuality",
     "Workbench",
-    "beside_prediction_db",
     "check_package",
     "describe_package",
     "inner_taps",
-    "judge_weights",
     "open_separator",
-    "paperwork_checks",
+    "paper_checks",
+    "predict_segment",
     "separate_file",
-    "stem_checks",
     "stem_qualities",
     "stems_of",
     "subject_sources",
-    "tensor_label",
-    "worst_tap_beside_prediction",
 ]

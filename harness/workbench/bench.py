@@ -7,11 +7,12 @@ are shared by parallel test processes, each made by the first that asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from demucs.htdemucs import HTDemucs
 
 from harness.conversion import (
     Audit,
+    PrecisionRecipe,
     TapLocation,
     TracedModel,
     convert_to_coreml,
@@ -29,8 +31,9 @@ from harness.conversion import (
 from harness.engines import Candidate, Session, open_engine
 from harness.golden import Fetched, GoldenStatus, GoldenStore
 from harness.golden.builder import observe_segment
+from harness.layers import BRANCHES
 from harness.locks import file_lock
-from harness.mil import load
+from harness.mil import Model, load
 from harness.precision import VirtualPrecision
 from harness.profiles import DEFAULT
 from harness.subjects import (
@@ -42,14 +45,6 @@ from harness.subjects import (
 from harness.subjects.names import ARCHITECTURES, parse_subject_name
 from harness.verdicts import LOCAL_GOLDEN, GoldenState
 from harness.workbench.separator import Separator, separate_file, stems_of, subject_sources
-
-BRANCHES: Final = ("freq", "time")
-
-
-@lru_cache
-def tensor_label(name: str) -> str:
-    """Return how checks call a golden's tensor: ``tap.encoder.0`` is the tap ``encoder.0``."""
-    return name.replace("tap.", "tap ", 1)
 
 
 def inner_taps(subject: str) -> tuple[str, ...]:
@@ -75,6 +70,33 @@ class Prediction:
     stems: np.ndarray
     taps: Mapping[str, np.ndarray] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """All of it by the names that goldens have."""
+        taps = {f"tap.{name}": value for name, value in self.taps.items()}
+        return {**self.outputs, **taps, "stems": self.stems}
+
+
+def predict_segment(
+    run: Callable[..., Mapping[str, np.ndarray]],
+    inputs: Mapping[str, np.ndarray],
+    located: Mapping[str, TapLocation],
+) -> Prediction:
+    """Let a program work on one segment, and return its taps in PyTorch's layout.
+
+    Args:
+        run: called as ``run(inputs, taps=names)``, as a `Model` or a session predicts.
+        inputs: ``spectrogram`` and ``audio``.
+        located: where each tap that is wanted is in the program.
+    """
+    wanted = tuple(dict.fromkeys(location.output for location in located.values()))
+    values = run(inputs, taps=wanted)
+    outputs = {name: values[name] for name in BRANCHES}
+    made = {name: values[location.output] for name, location in located.items()}
+    precisions = {name: f"fp{8 * value.dtype.itemsize}" for name, value in made.items()}
+    taps = {name: located[name].in_torch_layout(value) for name, value in made.items()}
+    return Prediction(outputs, stems_of(outputs), taps, precisions)
 
 
 class Workbench:
@@ -116,16 +138,18 @@ class Workbench:
         digest = fetched.golden.record.sha256 if fetched.golden else ""
         return GoldenState(subject, case, status, finding.message, digest)
 
-    def _package(self, subject: str, recipe: str) -> Path:
+    def _package(self, subject: str, recipe: str | PrecisionRecipe) -> Path:
         """Return the package of a subject and a recipe, converted by the first that asks."""
-        loaded = self.subject(subject)
-        out = self._scratch / f"{loaded.fingerprint[:16]}-{load_recipe(recipe).name}.mlpackage"
+        loaded, rules = self.subject(subject), _recipe(recipe)
+        rules_hash = hashlib.sha256(rules.to_toml().encode()).hexdigest()[:8]
+        name = f"{loaded.fingerprint[:16]}-{rules.name}-{rules_hash}.mlpackage"
+        out = self._scratch / name
         self._scratch.mkdir(parents=True, exist_ok=True)
         with file_lock(self._scratch / "lock"):
             if not out.exists():
                 convert_to_coreml(
                     self.trace(subject),
-                    recipe=load_recipe(recipe),
+                    recipe=rules,
                     out=out,
                     subject=subject,
                     fingerprint=loaded.fingerprint,
@@ -138,7 +162,8 @@ class Workbench:
     def _session(self, package: Path) -> Session:
         return open_engine("mil", Candidate(package=package), numerics=self.numerics)
 
-    def _inputs(self, subject: str, case: str) -> dict[str, np.ndarray]:
+    def inputs(self, subject: str, case: str) -> dict[str, np.ndarray]:
+        """Return a golden's inputs of the network."""
         golden = self.golden(subject, case).require()
         return {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
 
@@ -157,10 +182,8 @@ class Workbench:
     def _extracted(self, subject: str, case: str) -> Prediction:
         """Execute the extracted network in PyTorch on what the original had in this process."""
         session = open_engine("torch", Candidate(subject=self.subject(subject)))
-        taps = inner_taps(subject) if self.goldens.cases[case].taps else ()
-        values = session.predict(self.inputs_here(subject, case), taps=taps)
-        outputs = {name: values[name] for name in BRANCHES}
-        return Prediction(outputs, stems_of(outputs), {name: values[name] for name in taps})
+        located = {tap: TapLocation(tap) for tap in self.taps_of(subject, case)}
+        return predict_segment(session.predict, self.inputs_here(subject, case), located)
 
     def _prediction(self, subject: str, case: str, package: Path) -> Prediction:
         """Execute a package on a golden's inputs, with taps where the golden has them."""
@@ -169,28 +192,39 @@ class Workbench:
     def _lab(self, subject: str) -> VirtualPrecision:
         return VirtualPrecision(load(self.package(subject, "fp32")))
 
-    def _virtual(self, subject: str, case: str, recipe: str) -> Prediction:
-        """Execute a recipe on a golden's inputs without its package: on the FP32 one, virtually."""
-        model = self.lab(subject).recipe_model(load_recipe(recipe))
+    def virtual_run(
+        self, subject: str, recipe: str | PrecisionRecipe
+    ) -> Callable[..., Mapping[str, np.ndarray]]:
+        """Return what executes a recipe without its package: on the FP32 one, virtually."""
+        model = self.lab(subject).recipe_model(_recipe(recipe))
+        return partial(model.predict, numerics=self.numerics)
 
-        run = partial(model.predict, numerics=self.numerics)
+    def _virtual(self, subject: str, case: str, recipe: str | PrecisionRecipe) -> Prediction:
+        """Execute a recipe virtually on a golden's inputs."""
+        run = self.virtual_run(subject, recipe)
         return self._predict(subject, case, self.package(subject, "fp32"), run)
 
     def _predict(
         self, subject: str, case: str, package: Path, run: Callable[..., Mapping[str, np.ndarray]]
     ) -> Prediction:
         """Let ``run`` work on a golden's inputs, with the taps that ``package`` locates."""
-        located: Mapping[str, TapLocation] = {}
-        if self.goldens.cases[case].taps:
-            sidecar = read_sidecar(package)
-            found = sidecar.taps.found if sidecar else {}
-            located = {name: found[name] for name in inner_taps(subject) if name in found}
-        wanted = tuple(dict.fromkeys(location.output for location in located.values()))
-        values = run(self._inputs(subject, case), taps=wanted)
-        outputs = {name: values[name] for name in BRANCHES}
-        taps = {name: _in_torch_layout(values, located[name]) for name in located}
-        precisions = {name: f"fp{8 * tap.dtype.itemsize}" for name, tap in taps.items()}
-        return Prediction(outputs, stems_of(outputs), taps, precisions)
+        located = self.taps_in(package, subject, case)
+        return predict_segment(run, self.inputs(subject, case), located)
+
+    def taps_of(self, subject: str, case: str) -> tuple[str, ...]:
+        """Return the names of the inner values that the golden of a case holds."""
+        return inner_taps(subject) if self.goldens.cases[case].taps else ()
+
+    def taps_in(self, package: Path | Model, subject: str, case: str) -> Mapping[str, TapLocation]:
+        """Return where a package has them, as far as it says so."""
+        return self.located(package, self.taps_of(subject, case))
+
+    @staticmethod
+    def located(package: Path | Model, taps: Iterable[str]) -> Mapping[str, TapLocation]:
+        """Return where a package has taps, as far as it says so."""
+        sidecar = read_sidecar(package)
+        found = sidecar.taps.found if sidecar else {}
+        return {name: found[name] for name in taps if name in found}
 
     def separator(self, subject: str, package: Path) -> Separator:
         """Return what separates audio through a package of a single-model subject."""
@@ -202,16 +236,12 @@ class Workbench:
         return separate_file(audio, self.separator(subject, package))
 
 
-def _in_torch_layout(values: Mapping[str, np.ndarray], location: TapLocation) -> np.ndarray:
-    value = values[location.output]
-    if location.permutation is None:
-        return value
-    return np.transpose(value, location.permutation)
+def _recipe(recipe: str | PrecisionRecipe) -> PrecisionRecipe:
+    return recipe if isinstance(recipe, PrecisionRecipe) else load_recipe(recipe)
 
 
-def describe_package(subject: str, audit: Audit) -> dict[str, Any]:
+def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> dict[str, Any]:
     """Return the precision map of a package as the report draws it; plain JSON data."""
-    recipe = load_recipe(audit.recipe)
     files = [file for file in audit.package.rglob("*") if file.is_file()]
     counts = {}
     for kind, found in audit.precision_map.items():

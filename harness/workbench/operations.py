@@ -13,6 +13,8 @@ import torch
 
 from harness import mil
 from harness.conversion import load_recipe
+from harness.layers import Tensors
+from harness.metrics import dbfs, rms, snr_db
 from harness.precision import (
     AllStemsMeasure,
     Probing,
@@ -23,7 +25,7 @@ from harness.precision import (
 from harness.precision.profile import profile_operations
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
-from harness.workbench.bench import Workbench
+from harness.workbench.bench import Prediction, Workbench
 from harness.workbench.lab import lab_inputs
 from harness.workbench.separator import subject_sources
 
@@ -78,6 +80,31 @@ def operation_series(
         ulp_p99=tuple(profile.ulp_p99 for profile in found),
         subnormal_share=tuple(round(profile.subnormal_share, 5) for profile in found),
     )
+
+
+def tap_series(
+    expected: Tensors, prediction: Prediction, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the SNR of every tap in program order; plain JSON data.
+
+    Args:
+        expected: what PyTorch makes, taps included.
+        prediction: what the package made.
+        labels: subject, case, recipe, engine and numerics.
+    """
+    points = [
+        {
+            "index": index,
+            "op": tap,
+            "type": "tap",
+            "module": tap,
+            "precision": prediction.precisions[tap],
+            "snr_db": snr_db(expected[f"tap.{tap}"], actual),
+            "rms_dbfs": dbfs(rms(expected[f"tap.{tap}"])),
+        }
+        for index, (tap, actual) in enumerate(prediction.taps.items())
+    ]
+    return {**labels, "points": points, "reference": "taps of the original in PyTorch"}
 
 
 def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> Attachment:

@@ -12,10 +12,11 @@ import pytest
 
 from harness.audio import SAMPLE_RATE
 from harness.golden import Golden
-from harness.metrics import segmental_snr_db, snr_db
+from harness.metrics import segmental_snr_db
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench, subject_sources
-from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
+from harness.workbench.figures import count_rows, picture_row, timeline_rows, worst_stem
+from harness.workbench.pictures import audio_clip
 
 pytestmark = pytest.mark.layer("end_to_end")
 
@@ -25,12 +26,11 @@ def test_every_second(
     parity: Recorder, golden: Golden, actual: np.ndarray, labels: Mapping[str, str]
 ) -> None:
     """The SNR of every stem, second by second."""
-    expected = golden["stems"]
+    sources = subject_sources(labels["subject"])
     lowest = []
-    for index, stem in enumerate(subject_sources(labels["subject"])):
-        line = stem_timeline(expected[index], actual[index], stem, labels)
-        parity.keep(line)
-        lowest += [level for level in line.snr_db if level is not None]
+    for kind, line in timeline_rows(golden["stems"], actual, sources, labels):
+        parity.artefact(kind, line)
+        lowest += [level for level in line["snr_db"] if level is not None]
     what = "lowest SNR of any second"
     parity.bound(min(lowest), "separation", gating=False, what=what, **labels)
 
@@ -46,14 +46,13 @@ def test_what_is_left(
 ) -> None:
     """The worst stem in pictures, and the errors of outputs and stems by size."""
     package = bench.package(labels["subject"], labels["recipe"])
-    outputs = bench.prediction(labels["subject"], labels["case"], package).outputs
-    for tensor, made in (*outputs.items(), ("stems", actual)):
-        parity.keep(error_counts(golden[tensor], made, tensor, labels))
+    made = bench.prediction(labels["subject"], labels["case"], package)
+    for kind, row in count_rows(golden, made.tensors, labels):
+        parity.artefact(kind, row)
     expected, sources = golden["stems"], subject_sources(labels["subject"])
-    levels = [snr_db(one, other) for one, other in zip(expected, actual, strict=True)]
-    worst = int(np.argmin(levels))
+    parity.artefact(*picture_row(expected, actual, sources, labels))
+    worst = worst_stem(expected, actual)
     pair, stem = (expected[worst], actual[worst]), sources[worst]
-    parity.keep(stem_picture(*pair, stem, labels))
     if pytestconfig.getoption("--parity-audio"):
         place = segmental_snr_db(*pair).worst
         start_s = place.start / SAMPLE_RATE if place else 0.0

@@ -9,7 +9,6 @@ Seeded weights separate nothing, so they have no quality to keep.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
@@ -17,9 +16,11 @@ import pytest
 
 from harness.conversion import load_recipe
 from harness.golden import Golden
+from harness.layers import quality_checks
 from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
 from harness.workbench import StemQuality, stem_qualities, subject_sources
+from harness.workbench.figures import quality_rows
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -52,16 +53,7 @@ def test_quality(
 ) -> None:
     truth, before = judge(golden, labels["subject"])
     after = stem_qualities(truth, actual, golden["audio"][0], subject_sources(labels["subject"]))
-    pairs = list(zip(before, after, strict=True))
-    for expected, found in pairs:
-        row = {"stem": expected.stem, "expected": asdict(expected), "actual": asdict(found)}
-        parity.artefact("quality", dict(labels) | row)
-    for side, rows in (("PyTorch", before), ("the package", after)):
-        gain = float(np.mean([row.si_sdr_gain_db for row in rows]))
-        what = f"mean SI-SDR of {side} over the mixture's"
-        parity.bound(gain, "quality_gain", gating=False, what=what, **labels)
+    for kind, item in quality_rows(before, after, labels):
+        parity.artefact(kind, item)
     gating = load_recipe(labels["recipe"]).gating
-    for expected, found in pairs:
-        moved = expected.moved_db(found)
-        what = "change of SI-SDR or SDR"
-        parity.bound(moved, "quality", gating=gating, stem=expected.stem, what=what, **labels)
+    parity.add(quality_checks(before, after, labels, gating=gating))

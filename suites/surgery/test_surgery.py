@@ -3,7 +3,7 @@
 Both run in this process, one after the other: a gate of 1e-5 and 1e-7 is narrower than the order of
 a sum, which depends on the threads and the processor. The expected tensors are the original's,
 observed while it runs; the actual ones `FullHybridHTDemucs`' on the same spectrogram and audio.
-That the original computes here what the golden holds is a check of its own.
+That the original computes here what the golden holds is asked apart.
 """
 
 from __future__ import annotations
@@ -11,46 +11,38 @@ from __future__ import annotations
 import pytest
 
 from harness.golden import Golden
+from harness.layers import golden_checks, surgery_checks
 from harness.pytest_plugin import Recorder
-from harness.workbench import Workbench, tensor_label
+from harness.workbench import Workbench
 
-pytestmark = pytest.mark.layer("surgery")
+pytestmark = [pytest.mark.layer("surgery"), pytest.mark.cases("segment")]
 
 
-@pytest.mark.cases("segment")
-def test_branch(
-    parity: Recorder, bench: Workbench, golden: Golden, subject: str, case: str, branch: str
+@pytest.fixture
+def labels(subject: str, case: str) -> dict[str, str]:
+    return {"subject": subject, "case": case, "engine": "torch"}
+
+
+def test_extracted_network_is_the_original(
+    parity: Recorder,
+    bench: Workbench,
+    golden: Golden,
+    subject: str,
+    case: str,
+    labels: dict[str, str],
 ) -> None:
-    expected = bench.original(subject, case)[branch]
-    actual = bench.extracted(subject, case).outputs[branch]
+    original, extracted = bench.original(subject, case), bench.extracted(subject, case)
     parity.executed("torch")
-    labels = {"subject": subject, "case": case, "engine": "torch", "tensor": branch}
-    parity.compare(expected, actual, "surgery", **labels)
+    taps = bench.taps_of(subject, case)
+    parity.add(surgery_checks(original, extracted.tensors, taps, labels))
 
 
-@pytest.mark.cases("segment")
-def test_stems(parity: Recorder, bench: Workbench, golden: Golden, subject: str, case: str) -> None:
-    expected = bench.original(subject, case)["stems"]
-    actual = bench.extracted(subject, case).stems
-    labels = {"subject": subject, "case": case, "engine": "torch", "tensor": "stems"}
-    parity.compare(expected, actual, "surgery", **labels)
-
-
-@pytest.mark.cases("taps")
-def test_tap(
-    parity: Recorder, bench: Workbench, golden: Golden, subject: str, case: str, tap: str
-) -> None:
-    expected = bench.original(subject, case)[f"tap.{tap}"]
-    actual = bench.extracted(subject, case).taps[tap]
-    labels = {"subject": subject, "case": case, "engine": "torch", "tensor": f"tap {tap}"}
-    parity.compare(expected, actual, "surgery", **labels)
-
-
-@pytest.mark.cases("segment")
 def test_golden_is_what_the_original_computes_here(
-    parity: Recorder, bench: Workbench, golden: Golden, subject: str, case: str
+    parity: Recorder,
+    bench: Workbench,
+    golden: Golden,
+    subject: str,
+    case: str,
+    labels: dict[str, str],
 ) -> None:
-    for tensor, actual in bench.original(subject, case).items():
-        label = tensor_label(tensor)
-        labels = {"subject": subject, "case": case, "engine": "torch", "tensor": label}
-        parity.compare(golden[tensor], actual, "golden_here", **labels)
+    parity.add(golden_checks(golden, bench.original(subject, case), labels))

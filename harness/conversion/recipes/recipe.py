@@ -203,6 +203,11 @@ class PrecisionRecipe:
         return all(rule.precision in (None, self.default) for rule in self.rules)
 
     @property
+    def is_fp32(self) -> bool:
+        """Whether it leaves every operation and every weight in FP32."""
+        return self.default == "fp32" and self.is_uniform and not self.compresses
+
+    @property
     def compresses(self) -> bool:
         """Whether a rule stores weights as anything but floats."""
         return any(rule.weights not in (None, "float") for rule in self.rules)

@@ -9,19 +9,30 @@ are made: tap by tap, then the outputs, then the stems.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import torch
 
-from harness.conversion import TapLocation
-from harness.verdicts import LABELS, Outcome, Verdict, compare, gate
-from harness.workbench import stem_checks, stems_of
+from harness.conversion import TapLocation, load_recipe
+from harness.layers import (
+    BRANCHES,
+    Tensors,
+    branch_checks,
+    first_failing,
+    precision_checks,
+    reaches_fp32_check,
+    stem_checks,
+)
+from harness.verdicts import LABELS, Check
+from harness.workbench import stems_of
 
-TAP_GATE = "expected_precision_fp32"
-OUTPUT_GATES = ("expected_precision_fp32", "conversion")
+_FP32: Final = load_recipe("fp32")
+"""What the mutated programs are made by: the sharpest gates there are."""
 
 
 @dataclass(frozen=True)
@@ -44,49 +55,47 @@ class Judge:
     """The expected tensors of one case.
 
     Args:
-        outputs: what the program should return, by name.
-        taps: what inner values should be, by tap name, in PyTorch's layout.
-        located: where each of these taps is in the program.
-        stems: [S, 2, n], what ``freq`` and ``time`` should come to; None where there are none.
-        subject: names the stems.
+        expected: by the names of a golden: outputs, taps, stems.
+        taps: where inner values are in the program, each with an expected one.
+        outputs: of the program.
+        sources: names of the stems; none where ``expected`` has no stems.
     """
 
     def __init__(
         self,
-        outputs: Mapping[str, np.ndarray],
-        taps: Mapping[str, np.ndarray] | None = None,
-        located: Mapping[str, TapLocation] | None = None,
-        stems: np.ndarray | None = None,
-        subject: str = "",
+        expected: Tensors,
+        taps: Mapping[str, TapLocation] = MappingProxyType({}),
+        outputs: Sequence[str] = BRANCHES,
+        sources: Sequence[str] = (),
     ) -> None:
-        self._outputs, self._taps, self._stems = outputs, taps or {}, stems
-        self._subject = subject
+        self._expected, self._outputs, self._sources = expected, tuple(outputs), sources
         self._at: dict[str, list[tuple[str, TapLocation]]] = {}
-        for tap in self._taps:
-            location = (located or {})[tap]
+        for tap, location in taps.items():
             self._at.setdefault(location.output, []).append((tap, location))
 
     def at(self, name: str, value: torch.Tensor) -> Sighting | None:
         """Return what is wrong with a value of the program, if it is a tap."""
-        for tap, location in self._at.get(name, ()):
-            array = value.numpy()
-            if location.permutation is not None:
-                array = np.transpose(array, location.permutation)
-            outcome = compare(self._taps[tap], np.ascontiguousarray(array), gate(TAP_GATE))
-            if outcome.verdict is not Verdict.PASS:
-                return Sighting("conversion", TAP_GATE, f"tap {tap}", excess_db(outcome))
-        return None
+        return _sighting(
+            reaches_fp32_check(
+                self._expected,
+                {f"tap.{tap}": location.in_torch_layout(value.numpy())},
+                f"tap.{tap}",
+                {},
+            )
+            for tap, location in self._at.get(name, ())
+        )
 
     def end(self, outputs: Mapping[str, np.ndarray]) -> Sighting | None:
         """Return what is wrong with what the program returned."""
-        for name in OUTPUT_GATES:
-            for tensor, expected in self._outputs.items():
-                outcome = compare(expected, outputs[tensor], gate(name))
-                if outcome.verdict is not Verdict.PASS:
-                    return Sighting("conversion", name, tensor, excess_db(outcome))
-        if self._stems is None:
-            return None
-        return first_failing_stem(self._stems, stems_of(outputs), self._subject)
+        return _sighting(self._end(outputs))
+
+    def _end(self, outputs: Mapping[str, np.ndarray]) -> Iterator[Check]:
+        expected, names = self._expected, self._outputs
+        yield from precision_checks(expected, outputs, None, _FP32, (), {}, outputs=names)
+        yield from branch_checks(expected, outputs, _FP32, {}, outputs=names)
+        if self._sources:
+            stems = stems_of(outputs)
+            yield from stem_checks(expected["stems"], stems, self._sources, {})
 
 
 @dataclass(frozen=True)
@@ -112,11 +121,13 @@ class Original:
     Args:
         input: which one.
         outputs: by name.
-        subject: whose stems ``freq`` and ``time`` come to; "" where there are none.
+        sources: names of the stems that ``freq`` and ``time`` come to; none where there are none.
     """
 
-    def __init__(self, input: str, outputs: Mapping[str, np.ndarray], subject: str) -> None:
-        self._input, self._outputs, self._subject = input, outputs, subject
+    def __init__(
+        self, input: str, outputs: Mapping[str, np.ndarray], sources: Sequence[str] = ()
+    ) -> None:
+        self._input, self._outputs, self._sources = input, outputs, sources
 
     @cached_property
     def _stems(self) -> np.ndarray:
@@ -127,27 +138,24 @@ class Original:
         pairs = [(expected, outputs[name]) for name, expected in self._outputs.items()]
         if all(np.array_equal(expected, actual) for expected, actual in pairs):
             return Change(self._input, math.inf, False)
-        outcomes = [compare(expected, actual, gate("conversion")) for expected, actual in pairs]
-        matters = any(outcome.verdict is not Verdict.PASS for outcome in outcomes)
-        if not matters and self._subject:
-            stems = stems_of(outputs)
-            matters = first_failing_stem(self._stems, stems, self._subject) is not None
-        ratios = [outcome.metrics["snr_db"] for outcome in outcomes]
+        names = tuple(self._outputs)
+        checks = list(branch_checks(self._outputs, outputs, _FP32, {}, outputs=names))
+        matters = first_failing(checks) is not None
+        if not matters and self._sources:
+            stems = stem_checks(self._stems, stems_of(outputs), self._sources, {})
+            matters = first_failing(stems) is not None
+        ratios = [check.outcome.metrics["snr_db"] for check in checks]
         return Change(self._input, min(ratios), matters)
 
 
-def first_failing_stem(expected: np.ndarray, actual: np.ndarray, subject: str) -> Sighting | None:
-    """Return the first check of the end-to-end layer that fails."""
-    for check in stem_checks(expected, actual, subject, {}):
-        if check.verdict is not Verdict.PASS:
-            where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
-            return Sighting("end_to_end", "end_to_end", where, excess_db(check.outcome))
-    return None
-
-
-def excess_db(outcome: Outcome) -> float | None:
-    """Return how far beyond its bound a check is."""
-    return None if outcome.headroom_db is None else -outcome.headroom_db
+def _sighting(checks: Iterable[Check]) -> Sighting | None:
+    """Return the first check that fails; those after it are not made."""
+    check = first_failing(checks)
+    if check is None or check.gate is None:
+        return None
+    where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
+    headroom = check.outcome.headroom_db
+    return Sighting(check.layer, check.gate.name, where, None if headroom is None else -headroom)
 
 
 def arrays(values: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:

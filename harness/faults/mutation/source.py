@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH, spectrogram_from_waveform
-from harness.conversion import compare_weights, read_sidecar
+from harness.conversion import compare_weights
 from harness.errors import ParityError
 from harness.faults.mutation.judge import Judge, Sighting
 from harness.faults.mutation.stage import Stage
 from harness.mil import Model
 from harness.subjects.songs import make_song
 from harness.verdicts import Verdict
-from harness.workbench import Workbench, inner_taps
+from harness.workbench import Workbench, subject_sources
 
 HELD_OUT: Final = "held-out song"
 HELD_OUT_SEED: Final = 9001
@@ -51,22 +51,17 @@ class Source:
                 fails a check unmutated.
         """
         if name == HELD_OUT:
-            return Stage(model, name, held_out_inputs(), None, self.subject)
+            return Stage(model, name, held_out_inputs(), None, subject_sources(self.subject))
         bench = self._bench()
         golden = bench.golden(self.subject, name).require()
         inputs = {key: np.array(golden[key]) for key in ("spectrogram", "audio")}
-        outputs = {key: golden[key] for key in ("freq", "time")}
-        located = {}
-        if bench.goldens.cases[name].taps:
-            sidecar = read_sidecar(self.package)
-            found = sidecar.taps.found if sidecar else {}
-            missing = [tap for tap in inner_taps(self.subject) if tap not in found]
-            if missing:
-                raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
-            located = {tap: found[tap] for tap in inner_taps(self.subject)}
-        taps = {tap: golden[f"tap.{tap}"] for tap in located}
-        judge = Judge(outputs, taps, located, golden["stems"], self.subject)
-        return Stage(model, name, inputs, judge, self.subject)
+        located = bench.taps_in(self.package, self.subject, name)
+        missing = [tap for tap in bench.taps_of(self.subject, name) if tap not in located]
+        if missing:
+            raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
+        expected = {key: golden[key] for key in golden.names if key not in inputs}
+        sources = subject_sources(self.subject)
+        return Stage(model, name, inputs, Judge(expected, located, sources=sources), sources)
 
     def read(self, model: Model) -> Sighting | None:
         """Compare a program's constants with the tensors of the subject."""

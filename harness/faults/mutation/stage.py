@@ -65,7 +65,7 @@ class Stage:
         name: of the input.
         inputs: arrays by name.
         judge: the expected tensors; None where the outputs are only compared with the unmutated.
-        subject: whose stems ``freq`` and ``time`` come to; "" where there are none.
+        sources: names of the stems that ``freq`` and ``time`` come to; none where there are none.
 
     Raises:
         ParityError: the unmutated program fails a check itself.
@@ -77,7 +77,7 @@ class Stage:
         name: str,
         inputs: Mapping[str, np.ndarray],
         judge: Judge | None,
-        subject: str = "",
+        sources: Sequence[str] = (),
     ) -> None:
         self._model, self._judge = model, judge
         self._fragments = Fragments(model)
@@ -89,7 +89,7 @@ class Stage:
                 f"the unmutated program fails {sighting.gate} at {sighting.tensor} on {name}; "
                 "mutations of it would prove nothing: see 'parity check'"
             )
-        self._original = Original(name, outputs, subject)
+        self._original = Original(name, outputs, sources)
 
     def find(self, mutants: Sequence[Mutant], *, judged: bool = True) -> list[Finding]:
         """Return what becomes of mutants of one operation.

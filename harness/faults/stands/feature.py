@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.faults.judging import Finding
+from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared
+from harness.layers.tensors import compared
 from harness.mil import DataType, Model
 from harness.mil.editing import new_operation
 from harness.mil.opened import ConstantReader, Package
@@ -87,8 +87,9 @@ class FeatureStand:
             expected = np.log(x.astype(np.float64) ** 2 + EPSILON).astype(np.float32)
             what = f"log power at {level_db} dBFS"
             actual = model.predict({"x": x})["y"]
-            yield compared("conversion", "conversion", what, expected, actual)
+            yield found(compared("conversion", "conversion", expected, actual, {"what": what}))
         silence = np.zeros(SHAPE, np.float32)
         expected = np.full(SHAPE, np.log(EPSILON), np.float32)
         actual = model.predict({"x": silence})["y"]
-        yield compared("conversion", "conversion", "log power of silence", expected, actual)
+        where = {"what": "log power of silence"}
+        yield found(compared("conversion", "conversion", expected, actual, where))

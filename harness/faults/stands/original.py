@@ -10,9 +10,11 @@ from demucs.htdemucs import HTDemucs
 
 from harness.faults.judging import Finding
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared, judged
+from harness.faults.stands.common import judged
 from harness.golden.builder import observe_segment
-from harness.workbench import Workbench, tensor_label
+from harness.layers import golden_checks
+from harness.verdicts import Check
+from harness.workbench import Workbench
 
 
 class OriginalStand:
@@ -27,18 +29,18 @@ class OriginalStand:
 
     def control(self, fault: Fault) -> Iterator[Finding]:
         """Judge the sound original."""
-        return self._judge(fault, self._model())
+        return judged("surgery", self._judge(fault.case, self._model()))
 
     def trial(self, fault: Fault) -> Iterator[Finding]:
         """Judge the changed original."""
-        return judged("surgery", self._judge(fault, fault.inject(self._model())))
+        return judged("surgery", self._judge(fault.case, fault.inject(self._model())))
 
     def _model(self) -> HTDemucs:
         return copy.deepcopy(self._bench.subject(self._subject).model)
 
-    def _judge(self, fault: Fault, model: HTDemucs) -> Iterator[Finding]:
-        golden = self._bench.golden(self._subject, fault.case).require()
+    def _judge(self, case: str, model: HTDemucs) -> Iterator[Check]:
+        golden = self._bench.golden(self._subject, case).require()
         subject = replace(self._bench.subject(self._subject), models=(model,))
-        taps = self._bench.goldens.cases[fault.case].taps
-        for name, actual in observe_segment(subject, golden["audio"], taps=taps).items():
-            yield compared("surgery", "golden_here", tensor_label(name), golden[name], actual)
+        taps = self._bench.goldens.cases[case].taps
+        here = observe_segment(subject, golden["audio"], taps=taps)
+        yield from golden_checks(golden, here, {})

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from harness.conversion import read_sidecar
 from harness.errors import PackageError
-from harness.faults.judging import Finding
+from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
-from harness.faults.stands.program import RECIPE, contract_finding, paper_findings
+from harness.faults.stands.program import RECIPE
 from harness.mil import Model, load
-from harness.workbench import Workbench
+from harness.workbench import Workbench, paper_checks
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class PackageStand:
         return load(self._bench.package(self._subject, recipe))
 
     def _judge(self, shipment: Shipment) -> Iterator[Finding]:
-        model = shipment.model
-        yield contract_finding(model, self._subject)
-        yield from paper_findings(model, self._bench.subject(self._subject))
+        sidecar = read_sidecar(shipment.model)
+        assert sidecar is not None  # no injection takes the papers away
+        subject = self._bench.subject(self._subject)
+        return map(found, paper_checks(shipment.model, subject, sidecar.recipe, {}))

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-
-from harness.conversion import (
-    TapLocation,
-    check_contract,
-    load_recipe,
-    module_paths,
-    tap_operations,
-)
-from harness.errors import ContractError, ParityError
-from harness.faults.judging import Finding, digest
+from harness.conversion import load_recipe, module_paths
+from harness.errors import ParityError
+from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared, refused, stem_findings
+from harness.faults.stands.common import refused
+from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
 from harness.mil.editing import find
 from harness.mil.program import Operation
-from harness.subjects import Subject
-from harness.verdicts import Verdict, bound, failed, gate
-from harness.workbench import (
-    Workbench,
-    beside_prediction_db,
-    inner_taps,
-    paperwork_checks,
-    stems_of,
-    subject_sources,
-)
-from harness.workbench.bench import BRANCHES
+from harness.verdicts import Check
+from harness.workbench import Workbench, paper_checks, predict_segment
 
 RECIPE = "fp32"
 """The recipe that must pass, and with the sharpest gates."""
@@ -82,75 +67,23 @@ class ProgramStand:
 
     def _judge(self, case: str, model: Model) -> Iterator[Finding]:
         try:
-            values = self._execute(case, model)
+            yield from map(found, self._checks(case, model))
         except ParityError as error:
             yield refused("conversion", "execution", error)
-            return
-        yield from self._tensors(case, values)
-        yield contract_finding(model, self._subject)
-        yield from paper_findings(model, self._bench.subject(self._subject))
-        golden = self._bench.golden(self._subject, case).require()
-        sources = subject_sources(self._subject)
-        yield from stem_findings(golden["stems"], stems_of(values), sources)
 
-    def _execute(self, case: str, model: Model) -> dict[str, np.ndarray]:
+    def _checks(self, case: str, model: Model) -> Iterator[Check]:
+        subject, recipe = self._bench.subject(self._subject), load_recipe(self._recipe)
         golden = self._bench.golden(self._subject, case).require()
-        taps = self._taps(case, model)
+        taps = self._bench.taps_of(self._subject, case)
+        located = self._bench.taps_in(model, self._subject, case)
         inputs = {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
-        names = tuple(dict.fromkeys(location.output for location in taps.values()))
-        values = model.predict(inputs, taps=names, numerics=self._bench.numerics)
-        found = {name: values[name] for name in BRANCHES}
-        for tap, location in taps.items():
-            value = values[location.output]
-            if location.permutation is not None:
-                value = np.ascontiguousarray(np.transpose(value, location.permutation))
-            found[f"tap {tap}"] = value
-        return found
-
-    def _taps(self, case: str, model: Model) -> dict[str, TapLocation]:
-        if not self._bench.goldens.cases[case].taps:
-            return {}
-        located = tap_operations(model)
-        return {name: located[name] for name in inner_taps(self._subject)}
-
-    def _tensors(self, case: str, values: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-        golden = self._bench.golden(self._subject, case).require()
-        if self._recipe == RECIPE:
-            for name in values:
-                expected = golden[name.replace(" ", ".", 1)]
-                yield compared(
-                    "conversion", "expected_precision_fp32", name, expected, values[name]
-                )
-        else:
-            yield from self._beside_prediction(case, values)
-        if load_recipe(self._recipe).must_pass("conversion"):
-            for branch in BRANCHES:
-                yield compared("conversion", "conversion", branch, golden[branch], values[branch])
-
-    def _beside_prediction(self, case: str, values: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-        golden = self._bench.golden(self._subject, case).require()
-        predicted = self._bench.virtual(self._subject, case, self._recipe)
-        others = {**predicted.outputs, **{f"tap {t}": v for t, v in predicted.taps.items()}}
-        bounds = gate("expected_precision")
-        for name, actual in values.items():
-            gap = beside_prediction_db(golden[name.replace(" ", ".", 1)], actual, others[name])
-            outcome = bound(gap, bounds, what=f"SNR of {name} beside its prediction")
-            yield Finding("conversion", bounds.name, name, outcome, digest(actual))
-
-
-def contract_finding(model: Model, subject: str) -> Finding:
-    """Judge the names, shapes and types that a package promises."""
-    outcome, said = bound(0, gate("contract"), what="contract"), "as promised"
-    try:
-        check_contract(model, len(subject_sources(subject)))
-    except ContractError as error:
-        outcome, said = failed(str(error)), str(error)
-    return Finding("conversion", "contract", "contract", outcome, digest(said))
-
-
-def paper_findings(model: Model, subject: Subject) -> Iterator[Finding]:
-    """Judge what a package holds and declares: its constants, and every operation's precision."""
-    for check in paperwork_checks(model, subject, {}):
-        said = check.outcome.reason if check.verdict is not Verdict.PASS else "sound"
-        gate_name = check.gate.name if check.gate else ""
-        yield Finding(check.layer, gate_name, check.labels["what"], check.outcome, digest(said))
+        run = partial(model.predict, numerics=self._bench.numerics)
+        made = predict_segment(run, inputs, located)
+        predicted = None
+        if not recipe.is_fp32:
+            predicted = self._bench.virtual(self._subject, case, self._recipe).tensors
+        yield from precision_checks(golden, made.tensors, predicted, recipe, taps, {})
+        if recipe.must_pass("conversion"):
+            yield from branch_checks(golden, made.tensors, recipe, {})
+        yield from paper_checks(model, subject, recipe, {})
+        yield from stem_checks(golden["stems"], made.stems, subject.sources, {})

@@ -11,10 +11,10 @@ import numpy as np
 
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
 from harness.audio.segments import crossfade
-from harness.faults.judging import Finding, digest
+from harness.faults.judging import Finding, digest, found
 from harness.faults.registry import Fault
-from harness.faults.stands.common import stem_findings
 from harness.faults.stands.program import RECIPE
+from harness.layers import stem_checks
 from harness.workbench import Workbench, subject_sources
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -38,7 +38,8 @@ class StemStand:
 
     def _judge(self, case: str, stems: np.ndarray) -> Iterator[Finding]:
         golden = self._bench.golden(self._subject, case).require()
-        return stem_findings(golden["stems"], stems, subject_sources(self._subject))
+        sources = subject_sources(self._subject)
+        return map(found, stem_checks(golden["stems"], stems, sources, {}))
 
     def _predicted(self, case: str) -> np.ndarray:
         package = self._bench.package(self._subject, RECIPE)
@@ -114,7 +115,8 @@ class JoinerStand:
     def _judge(self, joiner: Joiner) -> Iterator[Finding]:
         golden = self._bench.golden(self._subject, FILE_CASE).require()
         stems = joiner(golden["audio"][0], self._predict)
-        return stem_findings(golden["stems"], stems, subject_sources(self._subject))
+        sources = subject_sources(self._subject)
+        return map(found, stem_checks(golden["stems"], stems, sources, {}))
 
     def _predict(self, audio: np.ndarray) -> np.ndarray:
         key = digest(audio)

@@ -16,9 +16,9 @@ import torch
 
 from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio.windows import hann
-from harness.faults.judging import Finding
+from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared
+from harness.layers import transform_check
 from harness.subjects import make_signal
 from harness.workbench import Workbench
 
@@ -113,8 +113,10 @@ class TransformStand:
     def _judge(self, port: Port) -> Iterator[Finding]:
         pairs, freq, waveform = self._expected()
         for name, (signal, spectrogram) in pairs.items():
-            yield compared("stft", "stft", f"forward, {name}", spectrogram, port.forward(signal))
-        yield compared("stft", "stft", "inverse", waveform, port.inverse(freq, SEGMENT_LENGTH))
+            what = {"what": f"forward, {name}"}
+            yield found(transform_check(spectrogram, port.forward(signal), what))
+        made = port.inverse(freq, SEGMENT_LENGTH)
+        yield found(transform_check(waveform, made, {"what": "inverse"}))
 
     def _pairs(self):  # type: ignore[no-untyped-def]
         """Return signals with the spectrograms of Demucs' own methods, and an inverse pair."""

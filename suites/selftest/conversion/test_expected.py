@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from harness.workbench import beside_prediction_db
+from harness.layers import beside_prediction_db
 
 
 def test_what_is_not_a_number_is_furthest_under_its_prediction() -> None:

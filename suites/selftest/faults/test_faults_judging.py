@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from harness.errors import ParityError
-from harness.faults.judging import Finding, InjectionError, digest, judge, sound_digests
+from harness.faults.judging import Finding, InjectionError, digest, found, judge, sound_digests
 from harness.faults.registry import Fault
-from harness.faults.stands.common import compared
+from harness.layers.tensors import compared
 from harness.verdicts import FaultOutcome, Profile, Run, Verdict
 
 NOISE = np.random.default_rng(0).standard_normal((2, 1000)).astype(np.float32)
@@ -27,8 +27,9 @@ class Pipeline:
         return self._judge(fault.inject(NOISE.copy()))
 
     def _judge(self, actual: np.ndarray) -> Iterator[Finding]:
-        yield compared("conversion", "expected_precision_fp32", "freq", NOISE, actual)
-        yield compared("end_to_end", "end_to_end", "drums", NOISE, actual)
+        where = {"tensor": "freq"}
+        yield found(compared("conversion", "expected_precision_fp32", NOISE, actual, where))
+        yield found(compared("end_to_end", "end_to_end", NOISE, actual, {"stem": "drums"}))
 
 
 def fault(inject: Callable[..., Any], caught_by: str = "conversion") -> Fault:

@@ -49,7 +49,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
         for case in ("song", "noise", "held-out song"):
             spectrogram, audio = 0.1 * torch.randn(1, 4, 2048, 11), 0.1 * torch.randn(1, 2, 11025)
             taps = capture_taps(inner, spectrogram, audio)
-            goldens[case] = {name: tensor.numpy() for name, tensor in taps.items()}
+            goldens[case] = {
+                name if name in ("freq", "time") else f"tap.{name}": tensor.numpy()
+                for name, tensor in taps.items()
+            }
             goldens[case] |= {"spectrogram": spectrogram.numpy(), "audio": audio.numpy()}
     np.savez(
         folder / "goldens.npz", **{f"{c}/{n}": a for c, g in goldens.items() for n, a in g.items()}

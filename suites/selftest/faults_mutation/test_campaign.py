@@ -89,9 +89,9 @@ def test_the_tap_behind_the_mutation_sees_it_first(program, x):
         if operation.type in ("gelu", "layer_norm")
     }
     clean = program.predict({"x": x}, taps=list(taps.values()))
-    expected = {tap: clean[name] for tap, name in taps.items()}
+    expected = {"y": clean["y"]} | {f"tap.{tap}": clean[name] for tap, name in taps.items()}
     located = {tap: TapLocation(name) for tap, name in taps.items()}
-    judge = Judge({"y": clean["y"]}, expected, located)
+    judge = Judge(expected, located, outputs=["y"])
     found = finding(program, x, judge, "gelu", "tanh approximation")
     assert found.sighting is not None
     assert (found.sighting.tensor, found.sighting.gate) == ("tap gelu", "expected_precision_fp32")
@@ -105,16 +105,25 @@ def test_the_tap_behind_the_mutation_sees_it_first(program, x):
 def test_a_tap_in_another_layout_is_compared_in_pytorchs(program, x):
     name = next(o.outputs[0].name for o in program.operations if o.type == "layer_norm")
     clean = program.predict({"x": x}, taps=[name])
-    moved = {"norm": np.ascontiguousarray(np.transpose(clean[name], (0, 2, 1)))}
-    judge = Judge({"y": clean["y"]}, moved, {"norm": TapLocation(name, (0, 2, 1))})
+    moved = {
+        "y": clean["y"],
+        "tap.norm": np.ascontiguousarray(np.transpose(clean[name], (0, 2, 1))),
+    }
+    judge = Judge(moved, {"norm": TapLocation(name, (0, 2, 1))}, outputs=["y"])
     found = finding(program, x, judge, "layer_norm", "one element of the offset dropped")
     assert found.sighting is not None
     assert found.sighting.tensor == "tap norm"
 
 
 def test_what_is_not_a_number_is_caught_without_a_distance(program, x):
-    judge = Judge(outputs(program, x))
-    found = finding(program, np.zeros_like(x), Judge(outputs(program, x * 0)), "linear", "left out")
+    judge = Judge(outputs(program, x), outputs=["y"])
+    found = finding(
+        program,
+        np.zeros_like(x),
+        Judge(outputs(program, x * 0), outputs=["y"]),
+        "linear",
+        "left out",
+    )
     assert found.sighting is not None
     stage = Stage(program, "song", {"x": x}, judge)
     index = next(i for i, o in enumerate(program.operations) if o.type == "sqrt")
@@ -129,7 +138,7 @@ def test_what_is_not_a_number_is_caught_without_a_distance(program, x):
 
 
 def test_a_shape_that_the_program_does_not_declare_is_refused(program, x):
-    judge = Judge(outputs(program, x))
+    judge = Judge(outputs(program, x), outputs=["y"])
     found = finding(program, x, judge, "real_div", "operands exchanged")
     assert found.noticed
     index = next(i for i, o in enumerate(program.operations) if o.type == "transpose")
@@ -143,7 +152,7 @@ def test_a_shape_that_the_program_does_not_declare_is_refused(program, x):
 
 
 def test_a_mutation_of_nothing_is_identical(program, x):
-    stage = Stage(program, "song", {"x": x}, Judge(outputs(program, x)))
+    stage = Stage(program, "song", {"x": x}, Judge(outputs(program, x), outputs=["y"]))
     mutant = next(iter(mutants(program, 3)))
     (found,) = stage.find([replace(mutant, operations=(program.operations[3],))])
     assert found == Finding(identical=True)
@@ -152,7 +161,7 @@ def test_a_mutation_of_nothing_is_identical(program, x):
 def test_a_program_that_fails_unmutated_proves_nothing(program, x):
     wrong = {"y": outputs(program, x)["y"] * np.float32(1.001)}
     with pytest.raises(ParityError, match="the unmutated program fails expected_precision_fp32"):
-        Stage(program, "song", {"x": x}, Judge(wrong))
+        Stage(program, "song", {"x": x}, Judge(wrong, outputs=["y"]))
 
 
 def test_a_stage_moves_forward_only(program, x):
@@ -177,7 +186,7 @@ def test_mutants_leave_the_unmutated_run_alone(program, x):
 def test_a_change_is_measured_against_the_unmutated_outputs():
     rng = np.random.default_rng(0)
     y = rng.standard_normal((2, 50)).astype(np.float32)
-    original = Original("song", {"y": y}, "")
+    original = Original("song", {"y": y})
     assert original.change({"y": y.copy()}) == Change("song", math.inf, False)
     small, large = (original.change({"y": y * np.float32(f)}) for f in (1 + 1e-6, 1.01))
     assert not small.matters

@@ -1,0 +1,62 @@
+"""What each layer checks: pure functions from what was expected and what was made to checks.
+
+Everybody who judges asks here: the suites, ``parity check`` and ``parity compare``, the judges of
+injected faults and of mutations, and clean runs. So one candidate gets one verdict, whoever asks.
+
+In: tensors by the names that goldens have (``freq`` [1, S, 4, bins, frames], ``time`` [1, S, C, n],
+``stems`` [S, C, n], ``tap.NAME`` in PyTorch's layout), the precision recipe of the candidate where
+it is a package, what a virtual run of that recipe made, and labels. Out: `Check` values, lazily and
+in the order of the network, so that who only asks whether anything fails can stop at the first.
+
+==============  ============================================================================
+`stft`          a transform, forward or back, with PyTorch's
+`surgery`       the extracted network with the original; the original with its golden
+`conversion`    both branches, and what the precision allows on branches and taps
+`papers`        what a package declares and holds: contract, precision, constants
+`end_to_end`    stems, channels and worst seconds; quality beside the true stems
+==============  ============================================================================
+
+Nothing here executes a model, reads a file or knows a test runner.
+"""
+
+from harness.layers.conversion import (
+    beside_prediction_db,
+    branch_checks,
+    precision_checks,
+    reaches_fp32_check,
+    repeat_check,
+)
+from harness.layers.end_to_end import (
+    Quality,
+    audible_check,
+    channel_names,
+    quality_checks,
+    stem_checks,
+)
+from harness.layers.papers import audit_check, contract_check, weights_check
+from harness.layers.stft import transform_check
+from harness.layers.surgery import golden_checks, surgery_checks
+from harness.layers.tensors import BRANCHES, Tensors, first_failing, tensor_label
+
+__all__ = [
+    "BRANCHES",
+    "Quality",
+    "Tensors",
+    "audible_check",
+    "audit_check",
+    "beside_prediction_db",
+    "branch_checks",
+    "channel_names",
+    "contract_check",
+    "first_failing",
+    "golden_checks",
+    "precision_checks",
+    "quality_checks",
+    "reaches_fp32_check",
+    "repeat_check",
+    "stem_checks",
+    "surgery_checks",
+    "tensor_label",
+    "transform_check",
+    "weights_check",
+]

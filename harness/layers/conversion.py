@@ -1,0 +1,149 @@
+"""The layer ``conversion``: a package makes what PyTorch makes, as exactly as its precision allows.
+
+Ratios forgive single defects, so a package is held to two things: the published gate on its
+branches, and what its precision can reach. In FP32 that is one bound, on branches and behind every
+block; for any other recipe it is a virtual run of it: the FP32 program with the recipe's roundings,
+executed by the same executor. A package that is worse by more than the gate's margin computes
+something else than it declares, even where it passes 60 dB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.conversion import PrecisionRecipe
+from harness.layers.tensors import BRANCHES, Tensors, compared, tensor_label
+from harness.metrics import snr_db
+from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
+
+_NOT_FOUND = "the value that is this tap was not found in the program"
+
+
+def branch_checks(
+    expected: Tensors,
+    actual: Tensors,
+    recipe: PrecisionRecipe,
+    labels: Mapping[str, str],
+    *,
+    outputs: Sequence[str] = BRANCHES,
+    bounds: Gate | None = None,
+) -> Iterator[Check]:
+    """Compare the outputs of the program, elementwise and by SNR; ``bounds`` for other ones."""
+    gating = recipe.must_pass("conversion")
+    for name in outputs:
+        where = {**labels, "tensor": name}
+        pair = expected[name], actual[name]
+        yield compared("conversion", "conversion", *pair, where, gating=gating, bounds=bounds)
+
+
+def precision_checks(
+    expected: Tensors,
+    actual: Tensors,
+    predicted: Tensors | None,
+    recipe: PrecisionRecipe,
+    taps: Sequence[str],
+    labels: Mapping[str, str],
+    *,
+    outputs: Sequence[str] = BRANCHES,
+) -> Iterator[Check]:
+    """Hold a package to what its recipe can reach, on its branches and behind every block.
+
+    Args:
+        expected: what PyTorch makes.
+        actual: what the package makes; a tap that it lacks is not evaluated.
+        predicted: what a virtual run of the recipe makes; not looked at for FP32, and None for
+            another recipe leaves everything not evaluated.
+        recipe: of the package.
+        taps: names of the inner values that are asked for; of all but FP32 the worst is told.
+        labels: of every check.
+        outputs: of the program.
+    """
+    if recipe.is_fp32:
+        for name in (*outputs, *(f"tap.{tap}" for tap in taps)):
+            yield reaches_fp32_check(expected, actual, name, labels)
+        return
+    for name in outputs:
+        where = {**labels, "tensor": name, "what": "SNR beside its prediction"}
+        outcome = _no_prediction()
+        if predicted is not None:
+            gap = beside_prediction_db(expected[name], actual[name], predicted[name])
+            outcome = bound(gap, gate("expected_precision"), what=where["what"])
+        yield _expected(outcome, where)
+    if taps:
+        outcome = _worst_tap(expected, actual, predicted, taps)
+        yield _expected(outcome, {**labels, "tensor": "worst tap"})
+
+
+def reaches_fp32_check(
+    expected: Tensors, actual: Tensors, name: str, labels: Mapping[str, str]
+) -> Check:
+    """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows."""
+    gate_name, where = "expected_precision_fp32", {**labels, "tensor": tensor_label(name)}
+    if name not in actual:
+        return Check("conversion", where, True, gate(gate_name), not_evaluated(_NOT_FOUND))
+    value = np.ascontiguousarray(actual[name])
+    return compared("conversion", gate_name, expected[name], value, where)
+
+
+def repeat_check(
+    first: Mapping[str, npt.NDArray[Any]],
+    second: Mapping[str, npt.NDArray[Any]],
+    labels: Mapping[str, str],
+) -> Check:
+    """Judge that two runs of a package on one input make the same bits."""
+    apart = sum(
+        int(np.count_nonzero(_bits(one) != _bits(second[name]))) for name, one in first.items()
+    )
+    what = "elements that differ in a second run"
+    outcome = bound(apart, gate("repeat"), what=what)
+    return Check("conversion", {**labels, "what": what}, True, gate("repeat"), outcome)
+
+
+def _bits(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array as integers, so that a NaN equals itself."""
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+
+
+def beside_prediction_db(
+    expected: npt.NDArray[Any], actual: npt.NDArray[Any], predicted: npt.NDArray[Any]
+) -> float:
+    """Return by how many dB the SNR of ``actual`` is above that of ``predicted``.
+
+    It is -inf where either can't be told, as with a NaN, or where the shapes differ.
+    """
+    if expected.shape != actual.shape:
+        return -math.inf
+    reached, promised = snr_db(expected, actual), snr_db(expected, predicted)
+    if reached == promised:
+        return 0.0
+    gap = reached - promised
+    return -math.inf if math.isnan(gap) else gap
+
+
+def _worst_tap(
+    expected: Tensors, actual: Tensors, predicted: Tensors | None, taps: Sequence[str]
+) -> Outcome:
+    """Judge the tap that is furthest under its prediction."""
+    if predicted is None:
+        return _no_prediction()
+    names = [f"tap.{tap}" for tap in taps]
+    lacking = [tensor_label(n) for n in names if n not in actual or n not in predicted]
+    if lacking:
+        return not_evaluated(f"{_NOT_FOUND}: {', '.join(lacking)}")
+    gaps = {n: beside_prediction_db(expected[n], actual[n], predicted[n]) for n in names}
+    worst = min(names, key=lambda name: gaps[name])
+    what = f"SNR of {tensor_label(worst)} beside its prediction"
+    return bound(gaps[worst], gate("expected_precision"), what=what)
+
+
+def _no_prediction() -> Outcome:
+    return not_evaluated("what its precision allows is not known without a recipe")
+
+
+def _expected(outcome: Outcome, labels: Mapping[str, str]) -> Check:
+    return Check("conversion", dict(labels), True, gate("expected_precision"), outcome)

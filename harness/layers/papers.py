@@ -1,0 +1,90 @@
+"""What a package declares and holds, judged before anything is executed: the layer ``conversion``.
+
+Its inputs and outputs against the model contract, the precision of every operation against its
+recipe, and its constants against the tensors of the subject, number by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from harness.conversion import Audit, Sidecar, WeightComparison
+from harness.errors import ContractError
+from harness.verdicts import Check, Outcome, bound, failed, gate, not_evaluated
+
+
+def contract_check(error: ContractError | None, labels: Mapping[str, str]) -> Check:
+    """Judge the names, shapes and types that a package promises.
+
+    Args:
+        error: what `harness.conversion.check_contract` raised; None if it found nothing.
+        labels: of the check.
+    """
+    outcome = bound(0, gate("contract"), what="contract")
+    if error is not None:
+        outcome = failed(str(error), expected="the model contract", observed="another")
+    return _check("contract", outcome, {**labels, "what": "contract"})
+
+
+def audit_check(audit: Audit | None, labels: Mapping[str, str]) -> Check:
+    """Judge the precision of every operation, and how its weights are stored.
+
+    Args:
+        audit: of the package by its recipe; None where nobody says by which.
+        labels: of the check.
+    """
+    what = "operations of another precision"
+    if audit is None:
+        outcome = not_evaluated(
+            "the package records no recipe: say by which it was made (--recipe)"
+        )
+    elif audit.verdict == "not_evaluated":
+        outcome = not_evaluated(audit.reason)
+    else:
+        outcome = bound(len(audit.differences), gate("audit"), what=what)
+        if audit.differences:
+            outcome = replace(outcome, reason=audit.reason)
+    return _check("audit", outcome, {**labels, "what": what})
+
+
+def weights_check(
+    found: WeightComparison,
+    sidecar: Sidecar | None,
+    subject: str,
+    fingerprint: str,
+    labels: Mapping[str, str],
+) -> Check:
+    """Judge the constants of a package.
+
+    Args:
+        found: the constants beside the tensors of the subject.
+        sidecar: of the package: it may say that it was made from other weights.
+        subject, fingerprint: name of the subject, and SHA-256 of its weights.
+        labels: of the check.
+    """
+    if found.verdict == "not_evaluated":
+        outcome = not_evaluated(found.reason)
+    elif found.verdict == "pass":
+        outcome = bound(0, gate("weights"), what="tensors that differ")
+    else:
+        outcome = failed(
+            _other_weights(sidecar, fingerprint) + found.reason,
+            expected=f"{found.compared} tensors of {subject}",
+            observed=f"{len(found.differences)} others",
+        )
+    return _check("weights", outcome, {**labels, "what": "constants"})
+
+
+def _other_weights(sidecar: Sidecar | None, fingerprint: str) -> str:
+    recorded = sidecar.facts.get("fingerprint", "") if sidecar else ""
+    if recorded in ("", fingerprint):
+        return ""
+    return (
+        f"the package was converted from other weights ({recorded[:12]}) than the subject has "
+        f"({fingerprint[:12]}): convert it again; "
+    )
+
+
+def _check(gate_name: str, outcome: Outcome, labels: Mapping[str, str]) -> Check:
+    return Check("conversion", dict(labels), True, gate(gate_name), outcome)
