@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +22,7 @@ from harness.cli.console import (
     progress,
     verdict_text,
 )
+from harness.cli.inspect import print_explanation
 from harness.cli.tensors import pair_up
 from harness.conversion import load_recipe
 from harness.errors import ParityError, UnknownNameError
@@ -40,6 +43,7 @@ from harness.verdicts import (
 )
 from harness.workbench import Workbench, check_package
 from harness.workbench.check import DEFAULT_CASES, LAYERS, Inquiry
+from harness.workbench.explaining import explain_package, with_explanation
 
 CASES = ", ".join(DEFAULT_CASES)
 
@@ -119,6 +123,10 @@ def check(
         collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance())
+    if explain:
+        with progress("explaining") as bar:
+            found = explain_package(run, package, golden_root, advance=bar)
+        run = with_explanation(run, found)
     record = record_of(run, baseline, history)
     if report is not None:
         from harness.report import write_report
@@ -136,6 +144,8 @@ def check(
         )
     else:
         _print_run(run)
+        if explain:
+            print_explanation(found)
     raise typer.Exit(run.exit_code)
 
 
@@ -225,19 +235,38 @@ def _row(check: Check) -> dict[str, Any]:
 
 
 def _print_run(run: Run) -> None:
-    rows = [
-        (
-            check.layer,
-            " ".join(
-                check.labels[name]
-                for name in ("case", "tensor", "stem", "channel", "what")
-                if name in check.labels
-            ),
-            verdict_text(check.verdict) if check.gating else "measured",
-            check.outcome.observed,
-            decibels(check.outcome.headroom_db),
-        )
-        for check in run.checks
-    ]
-    print_table("Checks", ("layer", "what", "verdict", "observed", "headroom"), rows, right=(4,))
-    out.print(run.sentence())
+    """Print a row for each gate and case with its closest check, and every check that failed."""
+    groups: dict[tuple[str, str, str], list[Check]] = {}
+    for check in run.checks:
+        if check.gating:
+            gate_name = check.gate.name if check.gate else ""
+            case = check.labels.get("case", "")
+            groups.setdefault((check.layer, gate_name, case), []).append(check)
+    rows = []
+    for key, checks in groups.items():
+        counts = Counter(check.verdict for check in checks)
+        closest = min(checks, key=_headroom)
+        said = ", ".join(f"{number} {verdict_text(name)}" for name, number in counts.items())
+        rows.append((*key, said, _place(closest), decibels(closest.outcome.headroom_db)))
+    titles = ("layer", "gate", "case", "checks", "closest", "headroom")
+    print_table("Checks", titles, rows, right=(5,))
+    for check in run.checks:
+        if check.gating and check.verdict is not Verdict.PASS:
+            waived = " (waived)" if check.id in run.waived else ""
+            word = check.verdict.value.replace("_", " ")
+            said = f"{word}{waived}: {check.id}: {check.outcome.reason}"
+            out.print(said, markup=False, soft_wrap=True)
+    out.print(run.sentence(), markup=False, soft_wrap=True)
+
+
+def _headroom(check: Check) -> float:
+    """Return what sorts a check: those that failed without a distance come first."""
+    found = check.outcome.headroom_db
+    if found is None:
+        return -math.inf if check.verdict is not Verdict.PASS else math.inf
+    return found
+
+
+def _place(check: Check) -> str:
+    names = ("tensor", "stem", "channel", "what")
+    return " ".join(check.labels[name] for name in names if name in check.labels)

@@ -9,12 +9,13 @@ import typer
 
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
 from harness.cli.tensors import read_tensors
-from harness.errors import ParityError, RunError
+from harness.errors import RunError
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import EXIT_CODES, Run, Verdict
 
 if TYPE_CHECKING:
     from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
+    from harness.precision.explain import Explanation
 
 EXTREMES = ("song", "hot", "quiet", "silence")
 """What an audit listens to by default: music, and the ends of what a signal can be."""
@@ -135,7 +136,26 @@ def diagnose(
     The target is the package in --numerics, or a --capture of it. A capture is made of the inputs
     of the same case; its names are those that 'parity predict --taps all' writes.
     """
-    found = _diagnosis(package, subject, case, numerics, capture, reference, golden_root)
+    import torch
+
+    from harness.workbench.explaining import diagnose_package
+
+    recorded = None
+    if capture is not None:
+        arrays = read_tensors(capture)
+        recorded = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    log.print(f"opening {subject}")
+    with progress("comparing") as advance:
+        found = diagnose_package(
+            package,
+            subject,
+            case,
+            golden_root,
+            numerics=numerics,
+            recorded=recorded,
+            reference=reference,
+            advance=advance,
+        )
     if json:
         print_json(found.to_dict())
     else:
@@ -144,34 +164,6 @@ def diagnose(
 
 
 _VERDICTS = {"as good as it has to be": Verdict.PASS, "not evaluated": Verdict.NOT_EVALUATED}
-
-
-def _diagnosis(
-    package: Path,
-    subject: str,
-    case: str,
-    numerics: str,
-    capture: Path | None,
-    reference: Path | None,
-    golden_root: Path,
-) -> ThreeWay:
-    import torch
-
-    from harness import mil
-    from harness.precision import three_way
-    from harness.workbench.lab import lab_inputs, open_lab
-
-    recorded = None
-    if capture is not None:
-        arrays = read_tensors(capture)
-        recorded = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    inputs = lab_inputs(subject, [case], golden_root)[case]
-    model = mil.load(package)
-    log.print(f"opening {subject}")
-    with open_lab(subject, reference) as lab, progress("comparing") as advance:
-        return three_way(
-            lab.base, model, inputs, numerics=numerics, capture=recorded, advance=advance
-        )
 
 
 def _print_diagnosis(found: ThreeWay) -> None:
@@ -221,30 +213,25 @@ def explain(
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
     from harness.precision import explain as explain_run
-    from harness.precision import focus_of
+    from harness.workbench.explaining import explain_package
 
     try:
         run = Run.from_json(document.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise RunError(f"{document} is no run document: it is not UTF-8 text") from error
-    diagnosis, audit = None, None
-    if package is not None:
-        from harness import mil
-        from harness.precision import audit_headroom
-        from harness.workbench.lab import lab_inputs
-
-        focus = focus_of(run)
-        if focus is None or not focus.subject:
-            raise ParityError(f"{document} names no subject, so {package} has no reference")
-        case = focus.case or "song"
-        diagnosis = _diagnosis(
-            package, focus.subject, case, "storage", None, reference, golden_root
-        )
-        audit = audit_headroom(mil.load(package), lab_inputs(focus.subject, [case], golden_root))
-    found = explain_run(run, package=str(package or ""), diagnosis=diagnosis, headroom=audit)
+    if package is None:
+        found = explain_run(run)
+    else:
+        with progress("comparing") as advance:
+            found = explain_package(run, package, golden_root, reference=reference, advance=advance)
     if json:
         print_json(found.to_dict())
-        return
+    else:
+        print_explanation(found)
+
+
+def print_explanation(found: Explanation) -> None:
+    """Print each step with its evidence, and the commands to go on with."""
     for number, step in enumerate(found.steps, 1):
         out.print(f"{number}. {step.question}", style="bold", markup=False)
         out.print(f"   {step.answer}", markup=False)

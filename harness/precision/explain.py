@@ -37,6 +37,10 @@ _MEANINGS: Final = {
     "end_to_end": "the stems differ though the network does not: look at the transform, the "
     "segments and the overlap",
 }
+_ALONE: Final = (
+    "the stems differ; the network alone was not compared, so it is not known where that begins"
+)
+"""What a failure end to end means where nothing below it was looked at."""
 _CONCLUSIONS: Final[dict[Conclusion, str]] = {
     "as good as it has to be": "No: it reaches what its precision allows, and that is over 60 dB.",
     "fp16 is not enough": "No, but its precision is not enough: what it allows is below 60 dB.",
@@ -158,7 +162,9 @@ def _layer(run: Run) -> _Step:
     kind = "" if first.gating else " (only exploratory checks fail: the run is not red for them)"
     below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if has_layer(run, layer)]
     sound = f"; {', '.join(below)} below it hold" if below else ""
-    words = f"{first.layer}{sound}. That means: {_MEANINGS[first.layer]}.{kind}"
+    alone = first.layer == "end_to_end" and not _has_branches(run)
+    meaning = _ALONE if alone else _MEANINGS[first.layer]
+    words = f"{first.layer}{sound}. That means: {meaning}.{kind}"
     counts = tuple(
         f"{layer}: {sum(c.layer == layer for c in failed)} checks failed"
         for layer in LAYERS
@@ -167,13 +173,18 @@ def _layer(run: Run) -> _Step:
     return Answer(question, words, counts), [], False
 
 
+def _has_branches(run: Run) -> bool:
+    """Return whether the outputs of the network were compared by themselves."""
+    return any(check.gate is not None and check.gate.name == "conversion" for check in run.checks)
+
+
 def _place(package: str, run: Run) -> _Step:
     """Return where in its layer the first failure is."""
     question = "Where does it begin, and were the inputs right there?"
     first = failed_checks(run)[0]
     labels = first.labels
     commands = [first.command] if first.command else []
-    commands += next_commands(first, package)
+    commands += next_commands(run, first, package)
     reason = f"{first.id}: {first.outcome.reason}"
     if first.gate is not None and first.gate.name in BEFORE_VALUES:
         words = f"Before any value: {BEFORE_VALUES[first.gate.name]}."

@@ -15,15 +15,20 @@ BEFORE_VALUES: Final = {
     "contract": "its inputs or outputs are not those of the contract",
     "weights": "its constants are not the subject's",
     "audit": "its operations don't have the precision that its recipe gives them",
+    "program": "it is another program than a fresh conversion of the subject",
+    "lint": "Core ML refuses it, or computes something else than it says",
+    "repeat": "it makes something else the second time",
 }
 """Gates of the conversion that are about what a package holds, by name; they come before values."""
 _DROP_DB: Final = 6.0
 
 
-def next_commands(check: Check, package: str) -> list[str]:
-    """Return what to run next, about the layer of a check."""
+def next_commands(run: Run, check: Check, package: str) -> list[str]:
+    """Return what to run next, about the layer of a check; on music if it was about no golden."""
     labels = check.labels
     subject, case = labels.get("subject", "S"), labels.get("case", "song")
+    if case not in {golden.case for golden in run.goldens}:
+        case = "song"
     recipe = labels.get("recipe", "")
     if check.layer in ("conversion", "end_to_end"):
         path = package or "x.mlpackage"

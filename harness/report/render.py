@@ -32,25 +32,6 @@ from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
 from harness.verdicts import GATES, Record, Run
 
-SECTIONS = (
-    ("verdict", "Verdict"),
-    ("ladder", "Ladder"),
-    ("recipes", "Recipes"),
-    ("checks", "Checks"),
-    ("stems", "Stems"),
-    ("sound", "Stems, case by case"),
-    ("quality", "Quality"),
-    ("network", "Precision along the network"),
-    ("precision", "Precision map"),
-    ("transform", "Transform"),
-    ("faults", "Faults"),
-    ("history", "History"),
-    ("proofs", "Benchmarks and conformance"),
-    ("goldens", "Goldens"),
-    ("provenance", "Provenance"),
-    ("terms", "Terms"),
-)
-
 
 def render(run: Run, record: Record | None = None) -> str:
     """Return the page of ``run``: one HTML document that needs no other file and no network.
@@ -70,7 +51,6 @@ def render_page(page: Page) -> str:
         .get_template("page.html.j2")
         .render(
             page=page,
-            sections=SECTIONS,
             headroom_figure=_headroom(page),
             undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
             networks=_networks(page.networks),

@@ -20,6 +20,7 @@ from harness.report.view_checks import (
 )
 from harness.report.view_diff import RecipeDiff, recipe_diffs
 from harness.report.view_errors import ErrorView, error_views
+from harness.report.view_explanation import ExplanationView, explanation_views
 from harness.report.view_faults import FaultMatrix, fault_matrix
 from harness.report.view_history import HistoryView, history_view
 from harness.report.view_lab import LabView, lab_view
@@ -53,6 +54,30 @@ LAYER_MEANINGS = {
     "conversion": "The package against PyTorch, outputs and taps.",
     "end_to_end": "Audio in; every stem, channel, segment out.",
 }
+
+
+SECTIONS = {
+    "verdict": "Verdict",
+    "ladder": "Ladder",
+    "explanation": "Which operation, and why",
+    "recipes": "Recipes",
+    "checks": "Checks",
+    "stems": "Stems",
+    "sound": "Stems, case by case",
+    "quality": "Quality",
+    "network": "Precision along the network",
+    "precision": "Precision map",
+    "transform": "Transform",
+    "faults": "Faults",
+    "history": "History",
+    "proofs": "Benchmarks and conformance",
+    "goldens": "Goldens",
+    "provenance": "Provenance",
+    "terms": "Terms",
+}
+"""Anchor and title of each section, in the order of the page; a template for each."""
+MAIN_JOB = "parity"
+"""The profile that covers everything: there a section without content says so instead of going."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +115,7 @@ class Page:
     ladder: tuple[Rung, ...]
     advice: str
     checks: tuple[LayerChecks, ...]
+    explanations: tuple[ExplanationView, ...]
     recipes: tuple[RecipeView, ...]
     stems: tuple[SubjectStems, ...]
     quality: tuple[QualityTable, ...]
@@ -111,6 +137,31 @@ class Page:
     gates: tuple[Gate, ...]
     provenance: tuple[Facts, ...]
     undrawn: tuple[str, ...]
+    covers_all: bool
+
+    @property
+    def sections(self) -> tuple[tuple[str, str], ...]:
+        """Anchor and title of the sections that this page has."""
+        empty = {anchor for anchor, content in self._optional.items() if not content}
+        if self.covers_all:
+            empty &= {"explanation"}
+        return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
+
+    @property
+    def _optional(self) -> dict[str, object]:
+        return {
+            "explanation": self.explanations,
+            "recipes": self.recipes,
+            "stems": self.stems,
+            "sound": self.sounds,
+            "quality": self.quality,
+            "network": self.networks or self.operations or self.lab != LabView((), (), (), ()),
+            "precision": self.precision,
+            "transform": self.transforms or self.windows,
+            "faults": self.faults.levels or self.faults.required,
+            "history": self.history.since or self.history.sparks,
+            "proofs": self.conformance or self.bench,
+        }
 
 
 def build_page(run: Run, record: Record | None = None) -> Page:
@@ -125,6 +176,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         ladder=ladder,
         advice=_advice(ladder),
         checks=layer_checks(rows),
+        explanations=explanation_views(run),
         recipes=recipes,
         stems=stem_views(run),
         quality=quality_tables(run),
@@ -146,6 +198,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
         undrawn=undrawn(run),
+        covers_all=run.profile.name == MAIN_JOB,
     )
 
 

@@ -255,6 +255,23 @@ class WindowSums:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Why a run is as it is: the path of somebody who debugs it, with an answer at each step.
+
+    Attributes:
+        questions, answers: in words, in the order in which they are asked.
+        evidence: lines for each answer.
+        commands: to go on with.
+    """
+
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    evidence: tuple[tuple[str, ...], ...]
+    commands: tuple[str, ...]
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
 class Attachment:
     """A document that was made apart from the run and given to it.
 
@@ -278,6 +295,7 @@ ARTEFACTS: Final[Mapping[str, Any]] = {
     "audio_clip": AudioClip,
     "transform_error": TransformError,
     "window_sums": WindowSums,
+    "explanation": Explanation,
     "attachment": Attachment,
 }
 """Kind of artefact -> class of its rows."""

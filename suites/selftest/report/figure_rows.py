@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.verdicts.artefacts import (
     KIND_OF,
+    Explanation,
     OperationSeries,
     TransformError,
     WindowSums,
@@ -162,6 +163,8 @@ def every_row() -> dict[str, tuple[Any, ...]]:
     items += [transform_row(), window_row()]
     items += [attachment(name, doc) for name, doc in (("s", SENSITIVITY), ("t", TUNING))]
     items += [attachment("h", HEADROOM)]
+    steps = ("Which operation, and why?",), ("gelu 'y' in encoder.0.",), (("79.9 dB alone",),)
+    items += [Explanation(*steps, commands=("parity check X.mlpackage --subject mini",))]
     items += [audio_clip(expected, actual, STEM, 1.2, labels("fp16"))]
     for item in items:
         found.setdefault(KIND_OF[type(item)], []).append(asdict(item))

@@ -57,6 +57,8 @@ def numbers_of(rows: dict[str, Any]) -> Run:
 def test_every_kind_of_row_is_drawn_and_the_same_bytes_come_again(drawn: Run, html: str) -> None:
     assert set(every_row()) == set(ARTEFACTS)
     assert render(Run.from_json(drawn.to_json())) == html
+    assert "gelu &#39;y&#39; in encoder.0." in html
+    assert "parity check X.mlpackage --subject mini" in html
 
 
 def test_every_figure_has_a_name_and_says_how_to_read_it(html: str) -> None:

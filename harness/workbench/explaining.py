@@ -1,0 +1,92 @@
+"""Which operation of a package is wrong, and why: a run explained by executing it once more.
+
+In: a run, and the package that it judged. Out: the decision path of `harness.precision.explain`,
+with a three-way diagnosis and a headroom audit of that package, and the run with it for its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from harness import mil
+from harness.errors import ParityError
+from harness.precision import ThreeWay, audit_headroom, explain, focus_of, three_way
+from harness.precision.explain import Explanation
+from harness.verdicts import Run
+from harness.verdicts.artefacts import KIND_OF
+from harness.verdicts.artefacts import Explanation as Row
+from harness.workbench.lab import lab_inputs, open_lab
+
+Advance = Callable[[int, int], None]
+ANY_CASE = "song"
+"""Where the run failed on an audio file, or on none: music shows most."""
+
+
+def diagnose_package(
+    package: Path,
+    subject: str,
+    case: str,
+    golden_root: Path,
+    *,
+    numerics: str = "storage",
+    recorded: dict[str, torch.Tensor] | None = None,
+    reference: Path | None = None,
+    advance: Advance = lambda done, total: None,
+) -> ThreeWay:
+    """Return what `harness.precision.three_way` says of a package on one case.
+
+    Args:
+        package: the ``.mlpackage``.
+        subject: the single model that it was converted from.
+        case: a golden case, or ``song:SEED``.
+        golden_root: the golden folder.
+        numerics: how the executor computes.
+        recorded: values that were recorded elsewhere, judged instead of the executor's.
+        reference: the subject's FP32 package; None converts one.
+        advance: called as ``advance(done, total)``.
+    """
+    inputs = lab_inputs(subject, [case], golden_root)[case]
+    model = mil.load(package)
+    with open_lab(subject, reference) as lab:
+        return three_way(
+            lab.base, model, inputs, numerics=numerics, capture=recorded, advance=advance
+        )
+
+
+def explain_package(
+    run: Run,
+    package: Path,
+    golden_root: Path,
+    *,
+    reference: Path | None = None,
+    advance: Advance = lambda done, total: None,
+) -> Explanation:
+    """Return the decision path of a run, with the operation of ``package`` that is at fault.
+
+    Raises:
+        ParityError: the run names no subject, so the package has no reference.
+    """
+    focus = focus_of(run)
+    if focus is None or not focus.subject:
+        raise ParityError(f"the run names no subject, so {package} has no reference")
+    case = focus.case if focus.case in {golden.case for golden in run.goldens} else ANY_CASE
+    diagnosis = diagnose_package(
+        package, focus.subject, case, golden_root, reference=reference, advance=advance
+    )
+    headroom = audit_headroom(mil.load(package), lab_inputs(focus.subject, [case], golden_root))
+    return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)
+
+
+def with_explanation(run: Run, found: Explanation) -> Run:
+    """Return ``run`` with an explanation for its page."""
+    row = Row(
+        questions=tuple(step.question for step in found.steps),
+        answers=tuple(step.answer for step in found.steps),
+        evidence=tuple(step.evidence for step in found.steps),
+        commands=found.commands,
+    )
+    return replace(run, artefacts={**run.artefacts, KIND_OF[Row]: (asdict(row),)})
