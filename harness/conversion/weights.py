@@ -11,8 +11,9 @@ multiplies) or its bias (it is added). Layout may differ, the order of the numbe
 conversion stores the three projections of an attention as one constant or as two, and the scale of
 a GroupNorm as [1, C, 1] for [C]. Where a module's numbers are in several constants, they are taken
 in program order, or in any other in which they fit: independent operations have no order. Constants
-of one size never change places, so that two exchanged ones are seen. Two modules add what is no checkpoint's tensor as it stands: the frequency
-embedding its scaled table, and the transformer its positions, which are computed.
+of one size never change places, so that two exchanged ones are seen. Two modules add what is no
+checkpoint's tensor as it stands: the frequency embedding its scaled table, and the transformer its
+positions, which are computed.
 
 Constants of one number (the epsilon of a norm) are not looked at: no checkpoint has them. A tensor
 that changes nothing (a scale of ones, a bias of zeros) may be absent, because conversion takes such
