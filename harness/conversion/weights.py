@@ -10,8 +10,10 @@ What an operation reads belongs to the PyTorch module that it was made from, and
 multiplies) or its bias (it is added). Layout may differ, the order of the numbers may not:
 conversion stores the three projections of an attention as one constant or as two, and the scale of
 a GroupNorm as [1, C, 1] for [C]. Where a module's numbers are in several constants, they are taken
-in program order. Two modules add what is no checkpoint's tensor as it stands: the frequency
-embedding its scaled table, and the transformer its positions, which are computed.
+in program order, or in any other in which they fit: independent operations have no order. Constants
+of one size never change places, so that two exchanged ones are seen. Two modules add what is no
+checkpoint's tensor as it stands: the frequency embedding its scaled table, and the transformer its
+positions, which are computed.
 
 Constants of one number (the epsilon of a norm) are not looked at: no checkpoint has them. A tensor
 that changes nothing (a scale of ones, a bias of zeros) may be absent, because conversion takes such
@@ -20,6 +22,7 @@ operations out.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +62,7 @@ _ROLES: Final[Mapping[tuple[str, str], Role]] = {
 }
 _NEUTRAL: Final[Mapping[Role, float]] = {"weight": 1.0, "bias": 0.0}
 _EMBEDDING: Final = "freq_emb.embedding.weight"
+_MOST_ORDERED: Final = 4  # constants of one place; HTDemucs has at most two
 _SMALLEST: Final = np.finfo(np.float16).smallest_subnormal
 
 
@@ -121,7 +125,7 @@ def compare_weights(package: str | Path | Package | Model, model: HTDemucs) -> W
     differences = [
         difference
         for place, tensors in expected.items()
-        for difference in _differences(place, tensors, found.pop(place, []))
+        for difference in _in_any_order(place, tensors, found.pop(place, []))
     ]
     differences += [
         WeightDifference(f"{role} of {module or 'the network'}", "the model has no such tensor")
@@ -208,6 +212,28 @@ def _constants(package: Package) -> Iterator[tuple[Operation, str, Constant | Pa
 def _is_tensor_of_floats(constant: Constant) -> bool:
     found = constant.type
     return isinstance(found, TensorType) and found.dtype.is_floating and bool(found.shape)
+
+
+def _in_any_order(
+    place: Place, tensors: Sequence[tuple[str, Numbers]], held: Sequence[_Held]
+) -> list[WeightDifference]:
+    """Return the differences of a place in the order of its constants that has none, if one has."""
+    found = list(_differences(place, tensors, held))
+    if not found or len(held) > _MOST_ORDERED:
+        return found
+    for order in itertools.permutations(range(len(held))):
+        arranged = [held[index] for index in order]
+        if _keeps_equals(order, held) and not any(_differences(place, tensors, arranged)):
+            return []
+    return found
+
+
+def _keeps_equals(order: Sequence[int], held: Sequence[_Held]) -> bool:
+    """Whether an order leaves constants of one size one after the other as they were."""
+    return all(
+        one < other or held[one].array.size != held[other].array.size
+        for one, other in itertools.combinations(order, 2)
+    )
 
 
 def _differences(

@@ -12,7 +12,7 @@ in the order of the network, so that who only asks whether anything fails can st
 `stft`          a transform, forward or back, with PyTorch's
 `surgery`       the extracted network with the original; the original with its golden
 `conversion`    both branches, and what the precision allows on branches and taps
-`papers`        what a package declares and holds: contract, precision, constants
+`papers`        what a package declares and holds: contract, program, precision, constants
 `end_to_end`    stems, channels and worst seconds; quality beside the true stems
 ==============  ============================================================================
 
@@ -33,7 +33,7 @@ from harness.layers.end_to_end import (
     quality_checks,
     stem_checks,
 )
-from harness.layers.papers import audit_check, contract_check, weights_check
+from harness.layers.papers import audit_check, contract_check, program_check, weights_check
 from harness.layers.stft import transform_check
 from harness.layers.surgery import golden_checks, surgery_checks
 from harness.layers.tensors import BRANCHES, Tensors, first_failing, tensor_label
@@ -51,6 +51,7 @@ __all__ = [
     "first_failing",
     "golden_checks",
     "precision_checks",
+    "program_check",
     "quality_checks",
     "reaches_fp32_check",
     "repeat_check",

@@ -1,7 +1,8 @@
 """What a package declares and holds, judged before anything is executed: the layer ``conversion``.
 
-Its inputs and outputs against the model contract, the precision of every operation against its
-recipe, and its constants against the tensors of the subject, number by number.
+Its inputs and outputs against the model contract, its program against a fresh conversion, the
+precision of every operation against its recipe, and its constants against the tensors of the
+subject, number by number.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from dataclasses import replace
 
 from harness.conversion import Audit, Sidecar, WeightComparison
 from harness.errors import ContractError
+from harness.structure import ProgramComparison
 from harness.verdicts import Check, Outcome, bound, failed, gate, not_evaluated
+
+_NO_RECIPE = "the package records no recipe: say by which it was made (--recipe)"
 
 
 def contract_check(error: ContractError | None, labels: Mapping[str, str]) -> Check:
@@ -46,6 +50,27 @@ def audit_check(audit: Audit | None, labels: Mapping[str, str]) -> Check:
         if audit.differences:
             outcome = replace(outcome, reason=audit.reason)
     return _check("audit", outcome, {**labels, "what": what})
+
+
+def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) -> Check:
+    """Judge operations, settings, constants and wiring beside a fresh conversion of the subject.
+
+    Args:
+        found: the program beside that conversion's; None where nobody says by which recipe.
+        labels: of the check.
+    """
+    what = "operations of another program"
+    if found is None:
+        outcome = not_evaluated(_NO_RECIPE)
+    elif found.verdict == "pass":
+        outcome = bound(0, gate("program"), what=what)
+    elif found.verdict == "not_evaluated":
+        outcome = not_evaluated(found.reason)
+    else:
+        expected = f"the {found.expected_operations} operations of a fresh conversion"
+        observed = f"{len(found.differences)} differences"
+        outcome = failed(found.reason, expected=expected, observed=observed)
+    return _check("program", outcome, {**labels, "what": what})
 
 
 def weights_check(

@@ -8,7 +8,7 @@ program, its metadata and access to its constants.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from harness._coremltools import import_coremltools
 from harness.errors import PackageError
@@ -18,6 +18,14 @@ from harness.mil.description import describe
 from harness.mil.opened import ConstantReader, Package, inside, read_json
 
 __all__ = ["Package", "open_package"]
+
+METADATA_FIELDS: Final = {
+    "author": "author",
+    "license": "license",
+    "version": "versionString",
+    "description": "shortDescription",
+}
+"""Standard metadata, and the fields of Core ML's message that hold it."""
 
 _MODEL_LIMIT_BYTES = (1 << 31) - 1  # of a protocol buffer message
 
@@ -104,10 +112,5 @@ def _parse(model_file: Path) -> Any:
 
 
 def _metadata(message: Any) -> dict[str, str]:
-    fields = {
-        "author": message.author,
-        "license": message.license,
-        "version": message.versionString,
-        "description": message.shortDescription,
-    }
-    return {key: value for key, value in fields.items() if value} | dict(message.userDefined)
+    fields = {name: getattr(message, field) for name, field in METADATA_FIELDS.items()}
+    return {name: text for name, text in fields.items() if text} | dict(message.userDefined)

@@ -7,6 +7,7 @@ shapes, images and class labels are part of a description that programs do not h
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from harness.errors import PackageError
 from harness.mil.blob_writer import BlobWriter
 from harness.mil.constants import ReadArray
 from harness.mil.encode import encode_program
+from harness.mil.package import METADATA_FIELDS
 from harness.mil.program import Function, Variable
 from harness.mil.types import DataType, StateType, TensorType
 
@@ -31,7 +33,12 @@ _SPECIFICATIONS = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9, "Core
 _SPECIFICATION_OF_FP16 = 7  # iOS 16, the first in which inputs and outputs may be FP16
 
 
-def save_package(path: Path, function: Function, read: ReadArray) -> None:
+def save_package(
+    path: Path,
+    function: Function,
+    read: ReadArray,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write ``function`` as the only one of the ``.mlpackage`` at ``path``, atomically.
 
     Args:
@@ -39,6 +46,7 @@ def save_package(path: Path, function: Function, read: ReadArray) -> None:
         function: a verified one. Its inputs are tensors of fixed shape in an exchanged type, or
             states; its outputs tensors in an exchanged type.
         read: returns the array of a constant in ``function``.
+        metadata: texts to be kept with it, as `harness.mil.package.Package` has them.
 
     Raises:
         PackageError: an input, an output or a constant can't be written.
@@ -46,6 +54,7 @@ def save_package(path: Path, function: Function, read: ReadArray) -> None:
     """
     outputs = _outputs(function)
     specification = _description(function, outputs)
+    _set_metadata(specification.description.metadata, metadata or {})
     with atomic_folder(path) as folder:
         (folder / "Data" / _WEIGHTS).mkdir(parents=True)
         with BlobWriter(folder / "Data" / _WEIGHTS / "weight.bin") as weights:
@@ -53,6 +62,14 @@ def save_package(path: Path, function: Function, read: ReadArray) -> None:
         specification.mlProgram.CopyFrom(program)
         (folder / "Data" / _MODEL).write_bytes(specification.SerializeToString(deterministic=True))
         (folder / "Manifest.json").write_text(json.dumps(_manifest(), indent=1), "utf-8")
+
+
+def _set_metadata(message: Any, metadata: Mapping[str, str]) -> None:
+    for name, text in metadata.items():
+        if name in METADATA_FIELDS:
+            setattr(message, METADATA_FIELDS[name], text)
+        else:
+            message.userDefined[name] = text
 
 
 def _outputs(function: Function) -> list[Variable]:

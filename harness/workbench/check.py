@@ -8,7 +8,7 @@ to all of them, because whoever asks for a verdict on a package wants one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import torch
 from demucs.apply import BagOfModels, apply_model
 
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP, AudioReader, read_audio, separate_stream
-from harness.conversion import PrecisionRecipe, audit_package, read_sidecar
+from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
 from harness.golden.builder import observe_segment
 from harness.layers import (
     Tensors,
@@ -26,15 +26,20 @@ from harness.layers import (
     branch_checks,
     first_failing,
     precision_checks,
+    program_check,
     quality_checks,
     repeat_check,
     stem_checks,
 )
 from harness.metrics import ReferenceProjection, rms, separation_metrics
+from harness.mil import load
+from harness.mil.package import open_package
 from harness.profiles import engine_states
+from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
 from harness.subjects.names import parse_subject_name
 from harness.verdicts import Check, Gate, Profile, compare, gate
+from harness.verdicts.artefacts import Explanation
 from harness.verdicts.collector import Collector
 from harness.workbench import figures
 from harness.workbench.bench import (
@@ -45,8 +50,9 @@ from harness.workbench.bench import (
     predict_segment,
 )
 from harness.workbench.operations import tap_series
-from harness.workbench.papers import paper_checks
+from harness.workbench.papers import paper_checks, with_papers
 from harness.workbench.quality import stem_qualities
+from harness.workbench.separator import Separator, separate_file
 
 DEFAULT_CASES: Final = ("song", "hot", "quiet", "silence")
 """Music; noise driven into clipping and noise at -60 dBFS, where what overflows and what vanishes
@@ -54,6 +60,8 @@ shows; and silence, out of which nothing may come."""
 LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
 """Of a package that says nothing of itself: it is held to every gate, and nothing is predicted."""
+
+MOST_DIFFERENCES: Final = 50
 
 Advance = Callable[[str, int, int], None]
 """Called with what comes next, the number of steps done, and of all steps."""
@@ -107,11 +115,11 @@ class _Examination:
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
         self._subject: Subject = bench.subject(inquiry.subject)
-        sidecar = read_sidecar(inquiry.package)
+        self._model = load(inquiry.package)
+        sidecar = read_sidecar(self._model)
         self._recipe = inquiry.recipe or (sidecar.recipe if sidecar else None)
         recipe = self._recipe or UNKNOWN
-        gates = recipe.gates if recipe.gating else ()
-        self._claims = replace(recipe, gating=True, gates=gates)
+        self._claims = replace(recipe, gating=True, gates=recipe.gates if recipe.gating else ())
         self._labels = {
             "subject": inquiry.subject,
             "recipe": recipe.name,
@@ -134,15 +142,32 @@ class _Examination:
 
     def papers(self) -> bool:
         """Judge what the package declares and holds; False if it can't be executed as it is."""
-        self._step("reading the package")
-        if self._recipe is not None:
-            audit = audit_package(self._inquiry.package, self._recipe)
-            row = describe_package(self._inquiry.subject, audit, self._recipe)
-            self.collector.add_artefact("precision_map", row)
+        self._step("the program")
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
-        checks = list(paper_checks(self._inquiry.package, self._subject, self._recipe, labels))
-        self._add(checks)
+        program, audit = None, None
+        if self._recipe is not None:
+            fresh = self._bench.package(self._inquiry.subject, self._recipe)
+            program = compare_programs(open_package(fresh), self._model)
+            audit = self._audit(fresh, program, self._recipe)
+        checks = list(paper_checks(self._model, self._subject, audit, labels))
+        self._add([*checks, program_check(program, labels)])
         return first_failing(c for c in checks if c.gate and c.gate.name == "contract") is None
+
+    def _audit(self, fresh: Path, program: ProgramComparison, recipe: PrecisionRecipe) -> Audit:
+        """Return the precision of the package, and take over what a fresh conversion knows."""
+        same = program.verdict == "pass"
+        if same or read_sidecar(self._model) is None:
+            papers = read_sidecar(fresh)
+            assert papers is not None  # our own conversion writes them
+            self._model = with_papers(self._model, papers, program.names)
+        # The same program has the same precision, whatever its values are called: a recipe that
+        # names operations can only be held against those that still have their names.
+        audit = audit_package(fresh if same else self._model, recipe).at(self._inquiry.package)
+        row = describe_package(self._inquiry.subject, audit, recipe)
+        self.collector.add_artefact("precision_map", row)
+        if program.differences:
+            self.collector.add_artefact(*figures.drawn(_in_words(program)))
+        return audit
 
     def cases(self) -> None:
         """Judge the package on every golden case."""
@@ -154,45 +179,48 @@ class _Examination:
             self._case(case, self._labels | {"case": case})
 
     def _case(self, case: str, labels: dict[str, str]) -> None:
-        bench, subject, package = self._bench, self._inquiry.subject, self._inquiry.package
+        bench, subject = self._bench, self._inquiry.subject
         golden = bench.golden(subject, case).require()
         if bench.goldens.cases[case].is_file:
-            separate = bench.separator(subject, package)
             blocks = iter([golden["audio"][0]])
-            stems = np.concatenate(list(separate_stream(blocks, separate)), axis=-1)
+            stems = np.concatenate(list(separate_stream(blocks, self._separator())), axis=-1)
         else:
-            made = bench.prediction(subject, case, package)
-            predicted = None
-            if self._recipe is not None and not self._recipe.is_fp32:
-                predicted = bench.virtual(subject, case, self._recipe)
-            self._segment(golden, made, predicted, bench.taps_of(subject, case), labels)
-            if case == self._inquiry.cases[0]:
-                again = bench.session(package).predict(bench.inputs(subject, case))
-                self._add([repeat_check(made.outputs, again, labels)])
-            stems = made.stems
+            predicted = bench.virtual(subject, case, self._claims) if self._predicted else None
+            taps = bench.taps_of(subject, case)
+            stems = self._segment(golden, bench.inputs(subject, case), predicted, taps, labels)
         self.collector.executed("mil")
         self._stems(golden["stems"], stems, labels)
         if bench.goldens.cases[case].kind == "song":
             self._music(golden, stems, labels)
 
+    @property
+    def _predicted(self) -> bool:
+        """Whether a virtual run says what the precision allows."""
+        return self._recipe is not None and not self._recipe.is_fp32
+
     def _segment(
         self,
         expected: Tensors,
-        made: Prediction,
+        inputs: Mapping[str, np.ndarray],
         predicted: Prediction | None,
         taps: tuple[str, ...],
         labels: dict[str, str],
-    ) -> None:
-        """Judge the network on one segment: the layer conversion."""
+    ) -> np.ndarray:
+        """Judge the network on one segment, the layer conversion, and return its stems."""
+        located = self._bench.located(self._model, taps)
+        made = predict_segment(self.predict, inputs, located)
         bounds = self._inquiry.bounds.get("conversion")
         self._add(branch_checks(expected, made.tensors, self._claims, labels, bounds=bounds))
         promised = predicted.tensors if predicted else None
         self._add(precision_checks(expected, made.tensors, promised, self._claims, taps, labels))
-        if made.taps:
-            row = tap_series(expected, made, labels)
-            self.collector.add_artefact("error_along_network", row)
-        for kind, row in figures.count_rows(expected, made.tensors, labels):
-            self.collector.add_artefact(kind, row)
+        if taps:  # once for each signal that shows much
+            self._add([repeat_check(made.outputs, self.predict(inputs), labels)])
+            if made.taps:
+                row = tap_series(expected, made, labels)
+                self.collector.add_artefact("error_along_network", row)
+            for kind, item in figures.count_rows(expected, made.tensors, labels):
+                self.collector.add_artefact(kind, item)
+        return made.stems
 
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge stems [S, C, n]: the layer end_to_end."""
@@ -211,7 +239,8 @@ class _Examination:
         ]
         found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
         rows += figures.separation_rows(expected, actual, found, labels)
-        if parse_subject_name(self._inquiry.subject).seed is None and "true_stems" in golden:
+        trained = parse_subject_name(self._inquiry.subject).seed is None
+        if trained and "true_stems" in golden:
             truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
             before, after = (
                 stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
@@ -231,7 +260,7 @@ class _Examination:
         loudest, expected = self._original(audio)
         self.collector.executed("torch")
         self._step("the package")
-        actual = self._bench.file_stems(self._inquiry.subject, audio, self._inquiry.package)
+        actual = separate_file(audio, self._separator())
         self.collector.executed("mil")
         self._loudest(loudest, labels)
         self._stems(expected, actual, labels)
@@ -254,20 +283,26 @@ class _Examination:
 
     def _loudest(self, audio: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the network on a segment of the file, with all its taps."""
-        bench, subject, package = self._bench, self._inquiry.subject, self._inquiry.package
+        bench, subject = self._bench, self._inquiry.subject
         expected = observe_segment(self._subject, audio, taps=True)
         inputs = {"spectrogram": expected["spectrogram"], "audio": audio}
         taps = inner_taps(subject)
-        located = bench.located(package, taps)
-        made = predict_segment(bench.session(package).predict, inputs, located)
         predicted = None
-        if self._recipe is not None and not self._recipe.is_fp32:
-            run = bench.virtual_run(subject, self._recipe)
-            wide = bench.located(bench.package(subject, "fp32"), taps)
-            predicted = predict_segment(run, inputs, wide)
-        self._segment(expected, made, predicted, taps, labels)
-        again = bench.session(package).predict(inputs)
-        self._add([repeat_check(made.outputs, again, labels)])
+        if self._predicted:
+            located = bench.located(bench.package(subject, "fp32"), taps)
+            run = bench.virtual_run(subject, self._claims)
+            predicted = predict_segment(run, inputs, located)
+        self._segment(expected, inputs, predicted, taps, labels)
+
+    def _separator(self) -> Separator:
+        ones = [1.0] * len(self._subject.sources)
+        return Separator([self], [ones])
+
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Execute the package once, as a session does."""
+        return self._model.predict(inputs, taps=taps, numerics=self._bench.numerics)
 
     def audible(self) -> None:
         """Keep the verdict from being green where there was nothing to be heard."""
@@ -282,6 +317,19 @@ class _Examination:
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)
         self._done += 1
+
+
+def _in_words(program: ProgramComparison) -> Explanation:
+    """Return what differs in a program, for the page."""
+    shown = tuple(str(difference) for difference in program.differences[:MOST_DIFFERENCES])
+    left = len(program.differences) - len(shown)
+    more = (f"and {left} more",) if left else ()
+    return Explanation(
+        questions=("What is another in the program than in a fresh conversion?",),
+        answers=(f"{program.reason}.",),
+        evidence=((*shown, *more),),
+        commands=(),
+    )
 
 
 def printable(path: Path) -> str:

@@ -82,11 +82,12 @@ def explain_package(
 
 
 def with_explanation(run: Run, found: Explanation) -> Run:
-    """Return ``run`` with an explanation for its page."""
+    """Return ``run`` with one more explanation for its page."""
     row = Row(
         questions=tuple(step.question for step in found.steps),
         answers=tuple(step.answer for step in found.steps),
         evidence=tuple(step.evidence for step in found.steps),
         commands=found.commands,
     )
-    return replace(run, artefacts={**run.artefacts, KIND_OF[Row]: (asdict(row),)})
+    rows = (*run.artefacts.get(KIND_OF[Row], ()), asdict(row))
+    return replace(run, artefacts={**run.artefacts, KIND_OF[Row]: rows})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.conversion import (
-    PrecisionRecipe,
-    audit_package,
+    Audit,
+    Sidecar,
     check_contract,
     compare_weights,
     read_sidecar,
@@ -20,23 +21,40 @@ from harness.verdicts import Check
 
 
 def paper_checks(
-    package: Path | Model,
-    subject: Subject,
-    recipe: PrecisionRecipe | None,
-    labels: Mapping[str, str],
+    package: Path | Model, subject: Subject, audit: Audit | None, labels: Mapping[str, str]
 ) -> Iterator[Check]:
     """Judge the contract of a package, the precision of its operations, and its constants.
 
     Args:
         package: its path, or the opened model.
         subject: the single model that it should equal.
-        recipe: the precision that it should have; None where nobody says.
+        audit: its precision by its recipe; None where nobody says by which it was made.
         labels: of every check.
     """
     yield contract_check(_contract_error(package, len(subject.sources)), labels)
-    yield audit_check(audit_package(package, recipe) if recipe else None, labels)
+    yield audit_check(audit, labels)
     found = compare_weights(package, subject.model)
     yield weights_check(found, read_sidecar(package), subject.name, subject.fingerprint, labels)
+
+
+def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Model:
+    """Return a model under the papers of another one, of which it has the operations.
+
+    Args:
+        model: the one, which may have papers of its own.
+        papers: the other's.
+        names: for values of the other, what they are called in ``model``; what is not in it is
+            left out of the papers.
+    """
+    modules = {names[name]: path for name, path in papers.modules.items() if name in names}
+    found = {
+        tap: replace(location, output=names[location.output])
+        for tap, location in papers.taps.found.items()
+        if location.output in names
+    }
+    adopted = replace(papers, modules=modules, taps=replace(papers.taps, found=found))
+    metadata = {**model.package.metadata, **adopted.to_metadata()}
+    return Model(replace(model.package, metadata=metadata), model.plan)
 
 
 def _contract_error(package: Path | Model, sources: int) -> ContractError | None:

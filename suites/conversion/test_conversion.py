@@ -42,7 +42,7 @@ def test_papers(parity: Recorder, bench: Workbench, subject: str, recipe: str) -
     audit = audit_package(package, rules)
     parity.artefact("precision_map", describe_package(subject, audit, rules))
     labels = {"subject": subject, "recipe": recipe}
-    parity.add(paper_checks(package, bench.subject(subject), rules, labels))
+    parity.add(paper_checks(package, bench.subject(subject), audit, labels))
 
 
 @pytest.mark.cases("segment")

@@ -12,6 +12,7 @@ from harness.faults.catalogue import (
     stft,
     surgery,
     weights,
+    wiring,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "stft",
     "surgery",
     "weights",
+    "wiring",
 ]

@@ -16,9 +16,19 @@ from harness.faults.stands.feature import Feature
 from harness.faults.stands.package import Shipment
 from harness.faults.stands.program import Converted
 from harness.mil import DataType, Model
-from harness.mil.editing import computing, constant, edited, key, with_dtype, with_inputs
+from harness.mil.editing import (
+    computing,
+    constant,
+    edited,
+    key,
+    new_operation,
+    with_dtype,
+    with_inputs,
+)
 from harness.mil.numerics import round_to_float16
 from harness.mil.numerics.accumulation import half_product, half_sum
+from harness.mil.program import Operation
+from harness.mil.types import TensorType
 
 _program = partial(fault, on="program", caught_by="conversion")
 _package = partial(fault, on="package", caught_by="conversion")
@@ -155,6 +165,37 @@ def _mean_overflows(converted: Converted) -> Model:
         return total / x.numel()
 
     return computing(converted.model, {key(mean): overflowing})
+
+
+def _round_trip(converted: Converted, operation: Operation, parameter: str) -> Model:
+    """Return the program with what an operation reads cast to FP16 and back."""
+    source = str(operation.inputs[parameter][0])
+    shape = next(
+        variable.type.shape or ()
+        for other in converted.model.operations
+        for variable in other.outputs
+        if variable.name == source and isinstance(variable.type, TensorType)
+    )
+    narrow, wide = f"{key(operation)}_narrow", f"{key(operation)}_wide"
+    casts = (
+        new_operation("cast", narrow, shape, DataType.FLOAT16, x=source),
+        new_operation("cast", wide, shape, DataType.FLOAT32, x=narrow),
+    )
+    declared = [with_inputs(cast, dtype=constant(str(cast.dtype))) for cast in casts]
+    reader = with_inputs(operation, **{parameter: wide})
+    return edited(converted.model, reader, before={key(operation): declared})
+
+
+@_program("precision.squares-overflow", source=CONVERSIONS, case="hot")
+def _squares_overflow(converted: Converted) -> Model:
+    """The squares of the spectrogram are stored in FP16 in front of their mean: some are Inf."""
+    return _round_trip(converted, converted.all("reduce_mean", "norm_freq")[-1], "x")
+
+
+@_program("precision.stray-rounding", source=CLASSIC)
+def _stray_rounding(converted: Converted) -> Model:
+    """One value is cast to FP16 and back, which a pass for casts left behind."""
+    return _round_trip(converted, converted.first("gelu", "crosstransformer.layers.0"), "x")
 
 
 @_program("precision.nan-in-one-sample", source=CONVERSIONS, sample=True)

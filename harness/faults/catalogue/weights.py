@@ -11,11 +11,12 @@ from demucs.demucs import LayerScale
 from demucs.transformer import LayerScale as TransformerScale
 from torch import nn
 
+from harness.faults.mutation.rows_layers import flip_exponent
 from harness.faults.registry import CLASSIC, CONVERSIONS, MEASURED, fault
 from harness.faults.stands.package import Shipment
 from harness.faults.stands.program import Converted
 from harness.mil import Model
-from harness.mil.editing import edited, find, with_constant, with_inputs
+from harness.mil.editing import edited, find, known_value, with_constant, with_inputs
 from harness.subjects import FullHybridHTDemucs, extract_inner_model, load_subject
 
 _network = partial(fault, on="network", caught_by="surgery")
@@ -146,9 +147,8 @@ def _exponent_bit(converted: Converted) -> Model:
     conv = converted.first("conv", "decoder.1.rewrite")
 
     def flip(weight: np.ndarray) -> np.ndarray:
-        place = np.argsort(np.abs(weight).reshape(-1))[weight.size // 2]
-        weight.reshape(-1).view(np.uint32)[place] ^= np.uint32(1 << 23)
-        return weight
+        place = int(np.argsort(np.abs(weight).reshape(-1))[weight.size // 2])
+        return flip_exponent(place)(weight)
 
     return edited(converted.model, with_constant(converted.model, conv, "weight", flip))
 
@@ -159,7 +159,7 @@ def _bfloat16(converted: Converted) -> Model:
     linear = converted.first("linear", "crosstransformer.layers.2.linear1")
 
     def narrow(weight: np.ndarray) -> np.ndarray:
-        bits = weight.view(np.uint32)
+        bits = weight.astype(np.float32).view(np.uint32)
         narrowed: np.ndarray = (bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
         widened: np.ndarray = narrowed.view(np.float32)
         return widened
@@ -178,6 +178,48 @@ def _eight_bits(converted: Converted) -> Model:
         return coarse.astype(np.float32)
 
     return edited(converted.model, with_constant(converted.model, conv, "weight", quantise))
+
+
+@_program("weights.input-channels-exchanged", source=CONVERSIONS)
+def _input_channels_exchanged(converted: Converted) -> Model:
+    """The first convolution over audio takes its input channels in the order right, left."""
+    conv = converted.first("conv", "tencoder.0.conv")
+    changed = with_constant(converted.model, conv, "weight", lambda weight: weight[:, ::-1])
+    return edited(converted.model, changed)
+
+
+@_program("weights.transposed-kernel-mirrored", source=CLASSIC)
+def _transposed_kernel_mirrored(converted: Converted) -> Model:
+    """The kernel of one transposed convolution is mirrored."""
+    conv = converted.first("conv_transpose", "tdecoder.2.conv_tr")
+    changed = with_constant(converted.model, conv, "weight", lambda weight: np.flip(weight, -1))
+    return edited(converted.model, changed)
+
+
+@_program("weights.bias-of-other-branch", source=CLASSIC)
+def _bias_of_other_branch(converted: Converted) -> Model:
+    """A convolution of one branch has the bias of its counterpart in the other."""
+    conv = converted.first("conv", "encoder.2.conv")
+    other = converted.first("conv", "tencoder.2.conv")
+    bias = known_value(converted.model, other, "bias")
+    changed = with_constant(converted.model, conv, "bias", lambda _: np.asarray(bias))
+    return edited(converted.model, changed)
+
+
+@_program("weights.norm-gain-rolled", source=CLASSIC)
+def _norm_gain_rolled(converted: Converted) -> Model:
+    """The gain of one group normalisation is off by one channel."""
+    product = converted.first("mul", "encoder.2.dconv.layers.0.1")
+    changed = with_constant(converted.model, product, "y", lambda gain: np.roll(gain, 1, 1))
+    return edited(converted.model, changed)
+
+
+@_program("weights.layer-scale-squared", source=CLASSIC)
+def _layer_scale_squared(converted: Converted) -> Model:
+    """One LayerScale was folded into its constant twice."""
+    product = converted.first("mul", "crosstransformer.layers_t.3.gamma_2")
+    changed = with_constant(converted.model, product, "x", np.square)
+    return edited(converted.model, changed)
 
 
 @fault("weights.stale-package", on="package", caught_by="conversion", source=CONVERSIONS)

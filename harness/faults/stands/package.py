@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from harness.conversion import read_sidecar
+from harness.conversion import audit_package, read_sidecar
 from harness.errors import PackageError
 from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
@@ -66,4 +66,5 @@ class PackageStand:
         sidecar = read_sidecar(shipment.model)
         assert sidecar is not None  # no injection takes the papers away
         subject = self._bench.subject(self._subject)
-        return map(found, paper_checks(shipment.model, subject, sidecar.recipe, {}))
+        audit = audit_package(shipment.model, sidecar.recipe)
+        return map(found, paper_checks(shipment.model, subject, audit, {}))

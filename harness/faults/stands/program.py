@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from harness.conversion import load_recipe, module_paths
+from harness.conversion import audit_package, load_recipe, module_paths
 from harness.errors import ParityError
 from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
@@ -85,5 +85,5 @@ class ProgramStand:
         yield from precision_checks(golden, made.tensors, predicted, recipe, taps, {})
         if recipe.must_pass("conversion"):
             yield from branch_checks(golden, made.tensors, recipe, {})
-        yield from paper_checks(model, subject, recipe, {})
+        yield from paper_checks(model, subject, audit_package(model, recipe), {})
         yield from stem_checks(golden["stems"], made.stems, subject.sources, {})

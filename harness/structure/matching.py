@@ -1,0 +1,96 @@
+"""Which operation of one graph is which of another, where the two are not the same throughout.
+
+Equal digests match at once: those operations, and all that they depend on, are the same. The rest
+is matched from there outwards by `harness.structure.search`. A match is no judgement: matched
+operations may differ, and what differs is read off them afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, TypeVar
+
+from harness.structure.graph import COMMUTATIVE, Fixed, Node, Operand, Scope, Source
+
+Pairing: TypeAlias = list[tuple[Operand | None, Operand | None]]
+_Thing = TypeVar("_Thing")
+
+
+class Matching:
+    """The matched operations and inputs of two graphs; grows scope by scope, outer ones first."""
+
+    def __init__(self) -> None:
+        self._forth: dict[Node, Node] = {}
+        self._back: dict[Node, Node] = {}
+
+    def actual(self, expected: Node) -> Node | None:
+        """Return what an expected node is matched to."""
+        return self._forth.get(expected)
+
+    def expected(self, actual: Node) -> Node | None:
+        """Return what an actual node is matched to."""
+        return self._back.get(actual)
+
+    def agree(self, expected: Source, actual: Source) -> bool:
+        """Whether two sources are equal constants, or the same result of matched nodes."""
+        if isinstance(expected, Fixed) or isinstance(actual, Fixed):
+            both = isinstance(expected, Fixed) and isinstance(actual, Fixed)
+            return both and expected.digest == actual.digest
+        return expected.number == actual.number and self.actual(expected.node) is actual.node
+
+    def add(self, expected: Node, actual: Node) -> None:
+        """Match two nodes."""
+        self._forth[expected], self._back[actual] = actual, expected
+
+    def is_free(self, expected: Node, actual: Node) -> bool:
+        """Whether neither of two nodes is matched."""
+        return expected not in self._forth and actual not in self._back
+
+    def add_equal(self, expected: Scope, actual: Scope) -> None:
+        """Match the inputs of two scopes, and their operations that have one digest."""
+        for _, one, other in shared(expected.inputs, actual.inputs):
+            self.add(one, other)
+        known = {node.digest: node for node in actual.nodes}
+        for node in expected.nodes:
+            other_node = known.get(node.digest)
+            if other_node is not None and self.is_free(node, other_node):
+                self.add(node, other_node)
+
+
+def paired(expected: Node, actual: Node, matching: Matching) -> Pairing:
+    """Return the operands of two nodes side by side; None where one has no counterpart.
+
+    Operands that commute are paired by what they are, all others by their place.
+    """
+    if expected.type in COMMUTATIVE and actual.type in COMMUTATIVE:
+        return _paired_commuting(list(expected.operands), list(actual.operands), matching)
+    others = {operand.place: operand for operand in actual.operands}
+    pairs: Pairing = [(o, others.pop(o.place, None)) for o in expected.operands]
+    return [*pairs, *((None, operand) for operand in others.values())]
+
+
+def _paired_commuting(
+    expected: list[Operand], actual: list[Operand], matching: Matching
+) -> Pairing:
+    pairs: Pairing = []
+    rules: tuple[Callable[[Source, Source], bool], ...] = (matching.agree, _are_alike)
+    for fits in rules:
+        for one in list(expected):
+            other = next((o for o in actual if fits(one.source, o.source)), None)
+            if other is not None:
+                pairs.append((one, other))
+                expected.remove(one)
+                actual.remove(other)
+    return [*pairs, *itertools.zip_longest(expected, actual)]
+
+
+def _are_alike(expected: Source, actual: Source) -> bool:
+    return isinstance(expected, Fixed) == isinstance(actual, Fixed)
+
+
+def shared(
+    expected: Mapping[str, _Thing], actual: Mapping[str, _Thing]
+) -> list[tuple[str, _Thing, _Thing]]:
+    """Return the inputs or outputs that two scopes have in common, with what they are known by."""
+    return [(key, thing, actual[key]) for key, thing in expected.items() if key in actual]
