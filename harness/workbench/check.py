@@ -190,7 +190,7 @@ class _Examination:
             stems = self._segment(golden, bench.inputs(subject, case), predicted, taps, labels)
         self.collector.executed("mil")
         self._stems(golden["stems"], stems, labels)
-        if bench.goldens.cases[case].kind == "song":
+        if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._inquiry.layers:
             self._music(golden, stems, labels)
 
     @property
