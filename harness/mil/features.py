@@ -144,6 +144,32 @@ def check_names(given: Mapping[str, object], features: Sequence[Feature], owner:
         )
 
 
+def check_combination(
+    features: Sequence[Feature], given: Mapping[str, torch.Tensor], owner: object
+) -> None:
+    """Check that inputs which list their shapes have those of one place in their lists.
+
+    Core ML takes no other combination: https://github.com/apple/coremltools/issues/2271.
+
+    Raises:
+        ContractError: the given shapes are at different places.
+    """
+    places: set[int] | None = None
+    chosen: dict[str, list[int]] = {}
+    for feature in features:
+        if len(set(feature.rule.enumerated)) > 1 and feature.name in given:
+            shape = tuple(given[feature.name].shape)
+            chosen[feature.name] = list(shape)
+            at = {n for n, listed in enumerate(feature.rule.enumerated) if listed == shape}
+            places = at if places is None else places & at
+    if places is not None and not places:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in chosen.items())
+        raise ContractError(
+            f"{owner} lists the shapes of several inputs, and Core ML takes together only those at "
+            f"one place in the lists; {shapes} are at different ones"
+        )
+
+
 def listed(names: Iterable[str]) -> str:
     """Return ``names`` for a message."""
     return ", ".join(map(repr, sorted(names))) or "none"
