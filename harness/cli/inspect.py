@@ -158,15 +158,18 @@ def _diagnosis(
     import torch
 
     from harness import mil
+    from harness.conversion import check_contract
     from harness.precision import three_way
     from harness.workbench.lab import lab_inputs, open_lab
+    from harness.workbench.separator import subject_sources
 
+    model = mil.load(package)
+    check_contract(model, len(subject_sources(subject)))
     recorded = None
     if capture is not None:
         arrays = read_tensors(capture)
         recorded = {name: torch.from_numpy(array) for name, array in arrays.items()}
     inputs = lab_inputs(subject, [case], golden_root)[case]
-    model = mil.load(package)
     log.print(f"opening {subject}")
     with open_lab(subject, reference) as lab, progress("comparing") as advance:
         return three_way(

@@ -22,6 +22,7 @@ from harness.audio import spectrogram_from_waveform
 from harness.audio.contract import SEGMENT_LENGTH
 from harness.conversion import (
     PrecisionRecipe,
+    check_contract,
     convert_to_coreml,
     load_recipe,
     trace_inner_model,
@@ -58,10 +59,12 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         package: its FP32 package, as ``parity convert`` makes it.
 
     Raises:
+        ContractError: the package has other inputs or outputs than the subject's.
         PackageError: the package is not all FP32.
         ParityError: the subject is a bag, or can't be converted.
     """
     if package is not None:
+        check_contract(package, len(subject_sources(subject)))
         yield VirtualPrecision(mil.load(package))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
