@@ -20,14 +20,16 @@ from suites.ops.cases import Case
 ROOT_ID, WEIGHTS_ID = "root", "weights"
 
 
-def write_package(program: Any, path: Path) -> Path:
-    """Write a MIL program of coremltools as an ``.mlpackage`` folder."""
+def write_package(program: Any, path: Path, specification_version: int = 9) -> Path:
+    """Write a MIL program of coremltools as an ``.mlpackage`` folder; version 9 is iOS 18."""
     import_coremltools()
     from coremltools.converters.mil.backend.mil.load import load
 
     folder = path / "Data" / "com.apple.CoreML"
     (folder / "weights").mkdir(parents=True)
-    specification = load(program, str(folder / "weights"), specification_version=9)
+    specification = load(
+        program, str(folder / "weights"), specification_version=specification_version
+    )
     (folder / "model.mlmodel").write_bytes(specification.SerializeToString())
     entries = {
         ROOT_ID: {"path": "com.apple.CoreML/model.mlmodel"},
