@@ -19,7 +19,9 @@ def test_a_rule_finds_what_it_is_about(tmp_path, name):
     (rule,) = select_rules([name])
     for finding in (finding for finding in found if finding.rule == name):
         assert (finding.severity, finding.source) == (rule.severity, rule.source)
-        assert finding.where and finding.what and finding.next_step
+        assert finding.where
+        assert finding.what
+        assert finding.next_step
         assert len(f"{finding}; {finding.next_step}") < 500
 
 
