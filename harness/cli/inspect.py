@@ -158,13 +158,11 @@ def _diagnosis(
     import torch
 
     from harness import mil
-    from harness.conversion import check_contract
     from harness.precision import three_way
-    from harness.workbench.lab import lab_inputs, open_lab
-    from harness.workbench.separator import subject_sources
+    from harness.workbench.lab import check_package_of, lab_inputs, open_lab
 
     model = mil.load(package)
-    check_contract(model, len(subject_sources(subject)))
+    check_package_of(model, subject)
     recorded = None
     if capture is not None:
         arrays = read_tensors(capture)

@@ -64,11 +64,20 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         ParityError: the subject is a bag, or can't be converted.
     """
     if package is not None:
-        check_contract(package, len(subject_sources(subject)))
+        check_package_of(package, subject)
         yield VirtualPrecision(mil.load(package))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
         yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+
+
+def check_package_of(package: Path | mil.Model, subject: str) -> None:
+    """Check that ``package`` takes and returns what a package of ``subject`` does.
+
+    Raises:
+        ContractError: it is one of another model; says what it has and what was expected.
+    """
+    check_contract(package, len(subject_sources(subject)))
 
 
 def fp32_package(subject: str, folder: Path) -> Path:
