@@ -52,8 +52,8 @@ class View:
         return OPSETS.get(self.opset, 0)
 
     def of(self, *types: str) -> Iterator[Node]:
-        """Yield the operations of some types."""
-        return (node for node in self.graph.nodes if node.operation.type in types)
+        """Yield the operations of some types that make something."""
+        return (n for n in self.graph.nodes if n.operation.type in types and n.results)
 
     def array(self, value: Value | None) -> np.ndarray | None:
         """Return the numbers of a constant; ``None`` if ``value`` is none, or holds no numbers."""

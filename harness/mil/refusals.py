@@ -33,7 +33,8 @@ def pads_of_other_axes(graph: Graph, read: ReadArray) -> Refused:
             continue
         if mode.constant.value not in ("reflect", "replicate") or x.type.shape is None:
             continue
-        pairs = read(amounts.constant).reshape(-1, 2)
+        sizes = read(amounts.constant).reshape(-1)
+        pairs = sizes[: len(sizes) // 2 * 2].reshape(-1, 2)
         first = len(x.type.shape) - len(pairs)
         axes = [first + place for place, pair in enumerate(pairs[:-2]) if pair.any()]
         if axes:

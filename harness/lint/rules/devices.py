@@ -114,7 +114,8 @@ def _natural(view: View, node: Node) -> list[int]:
     strides = view.numbers(node.read("strides")) or (1,) * count
     dilations = view.numbers(node.read("dilations")) or (1,) * count
     pads = view.numbers(node.read("pad")) if pad_type == "custom" else (0,) * (2 * count)
-    if len(pads) != 2 * count or None in (*shape[2:], *kernel[2:]):
+    lengths = (len(pads) / 2, len(strides), len(dilations), len(kernel) - 2)
+    if any(length != count for length in lengths) or None in (*shape[2:], *kernel[2:]):
         return []
     return [
         int(((shape[2 + i] or 0) - 1) * strides[i])

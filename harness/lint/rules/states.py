@@ -45,7 +45,9 @@ def state_of_flexible_shape(view: View) -> Iterator[Hit]:
 )
 def output_written_to_state(view: View) -> Iterator[Hit]:
     """A value is returned and written to a state: loading such a model crashes Core ML."""
-    for node in view.of("write_state", "coreml_update_state"):
+    for node in view.graph.nodes:
+        if node.operation.type not in ("write_state", "coreml_update_state"):
+            continue
         written = node.read("data") or node.read("value")
         if written is not None and None in written.leaves:
             yield Hit(f"writes {written.name!r}, which the function returns", node)
