@@ -21,6 +21,7 @@ from harness.cli import (
     golden,
     inspect,
     lab,
+    lint,
     predict,
     reduce,
     report,
@@ -50,6 +51,7 @@ app = typer.Typer(
 for module in (
     doctor,
     convert,
+    lint,
     predict,
     check,
     separate,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from harness.cli.console import Json, out, print_json, print_table
+from harness.cli.console import Json, log, out, print_json, print_table
 from harness.cli.tensors import read_tensors, write_tensors
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
-    from harness.mil import Inspection, ValueStatistics
+    from harness.mil import Inspection, Model, ValueStatistics
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +53,12 @@ def predict(
 ) -> None:
     """Execute a package, operation by operation, at the precision that it declares.
 
-    States start from zero. A classifier's label and probabilities are printed, not written.
+    Inputs of another element type are converted as Core ML does, with a note where that changed a
+    value. States start from zero. A classifier's label and probabilities are printed, not written.
     """
     from harness import mil
+    from harness.mil.features import converted
+    from harness.mil.program import walk
 
     if target is None and not stats:
         raise ParityError("nothing to do: give --out to write the outputs, --stats to look inside")
@@ -63,7 +66,9 @@ def predict(
     wanted = "all" if taps == ["all"] else tuple(taps or ())
     kept = wanted if target is not None else ()
     state = model.new_state() if model.states else None
-    given = read_tensors(inputs)
+    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
+    for note in notes:
+        log.print(f"note: {note}", markup=False, soft_wrap=True)
     watch = mil.Watch(model, numerics, taps=kept) if stats else None
     made = model.predict(
         given,
@@ -77,8 +82,8 @@ def predict(
     labels = {name: value for name, value in made.items() if name not in outputs}
     if target is not None:
         write_tensors(target, outputs)
-    shown = set(model.tap_names(wanted or "all"))
     found = watch.result() if watch else None
+    shown = _shown(model, wanted, found)
     if json:
         print_json(_document(target, outputs, labels, found, shown))
         return
@@ -89,7 +94,16 @@ def predict(
         _print_statistics(found, shown)
     for name, value in labels.items():
         out.print(f"{name}: {value}")
-    out.print(f"{len(model.operations)} operations, numerics {numerics}")
+    everything = sum(operation.type != "const" for operation in walk(model.plan.function.block))
+    out.print(f"{everything} operations, numerics {numerics}")
+
+
+def _shown(model: Model, wanted: Sequence[str] | str, found: Inspection | None) -> set[str]:
+    """Return the names of the values to show: those inside branches and loops if all are wanted."""
+    shown = set(model.tap_names(wanted or "all"))
+    if found is not None and wanted in ("all", ()):
+        shown.update(value.name for value in found.values)
+    return shown
 
 
 def _document(

@@ -86,6 +86,7 @@ def reduce(
     What is left is loaded from disk again, and must fail again, before it is called a reduction.
     """
     from harness import mil
+    from harness.mil.features import converted
     from harness.reduction import Attempt, Command, check_expected, check_target, parse_condition
 
     if (fails_when is None) == (command is None):
@@ -95,7 +96,10 @@ def reduce(
     if target is not None:
         check_target(target)
     model = mil.load(package, function=function)
-    attempt = Attempt(model, read_tensors(inputs), package)
+    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
+    for note in notes:
+        log.print(f"note: {note}", markup=False, soft_wrap=True)
+    attempt = Attempt(model, given, package)
     right = _reference(reference, expected, against, attempt)
     if not isinstance(right, str):
         check_expected(right, attempt, expected or against)

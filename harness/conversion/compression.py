@@ -25,6 +25,7 @@ import numpy as np
 
 from harness._coremltools import import_coremltools
 from harness.conversion.recipes import Weights
+from harness.conversion.survey import every_operation
 from harness.errors import NotEvaluatedError, RecipeError
 from harness.mil import DataType
 from harness.mil.constants import ReadArray
@@ -227,7 +228,7 @@ def _chosen(program: Any, decide: Callable[[Any], Weights]) -> dict[str, Weights
     """Return how the constants of a program are to be stored, by name; floats are left out."""
     chosen: dict[str, tuple[Weights, str]] = {}
     for function in program.functions.values():
-        for operation in function.operations:
+        for operation in every_operation(function):
             weights = [value for value in _values(operation) if _is_weight(value)]
             decision = decide(operation) if weights else "float"
             for value in weights:

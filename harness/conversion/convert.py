@@ -28,7 +28,7 @@ from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
 from harness.conversion.selector import PrecisionSelector, create_precision_selector
 from harness.conversion.sidecar import Sidecar, VanishedOperation
-from harness.conversion.survey import base_name, surveyed_pipeline
+from harness.conversion.survey import base_name, every_operation, surveyed_pipeline
 from harness.conversion.tap_mapping import Node, TapMapping, find_taps
 from harness.conversion.trace import TracedModel
 from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
@@ -232,7 +232,7 @@ def _nodes(model: Any, tree: ModuleTree) -> tuple[list[Node], list[str]]:
             inputs=_reads(operation),
             outputs=tuple((value.name, tuple(value.shape)) for value in operation.outputs),
         )
-        for operation in function.operations
+        for operation in every_operation(function)
         if operation.op_type != "const" and not operation.op_type.startswith("constexpr_")
     ]
     return nodes, [value.name for value in function.outputs]
@@ -244,7 +244,7 @@ def _vanished(
     """Return the operations that were surveyed and are not in the converted program."""
     present = {
         base_name(operation.name, [value.name for value in operation.outputs])
-        for operation in model._mil_program.functions["main"].operations
+        for operation in every_operation(model._mil_program.functions["main"])
     }
     vanished: dict[str, VanishedOperation] = {}
     for operation in selector.operations:

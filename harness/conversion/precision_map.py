@@ -1,8 +1,11 @@
-"""Which element types the operations of a package declare: what an audit looks at."""
+"""Which element types the operations of a package declare: what an audit looks at.
+
+Operations inside branches and loops are among them: they compute at their declared precision, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +14,9 @@ from harness.conversion.selector import UNDECIDED_TYPES
 from harness.conversion.sidecar import opened
 from harness.mil import DataType, Model
 from harness.mil.constants import ReadArray
+from harness.mil.graph import Node, Value, graph_of
 from harness.mil.package import Package
-from harness.mil.program import Binding, Function, Operation, walk
-from harness.mil.types import TensorType, ValueType
+from harness.mil.program import Function, Operation
 
 
 def precision_map(package: str | Path | Package | Model) -> dict[str, dict[str, int]]:
@@ -62,26 +65,14 @@ class FunctionView:
         read: returns the array of a constant.
 
     Attributes:
-        operations: all but constants, in program order.
+        operations: all but constants, those of inner blocks included, in program order.
     """
 
     def __init__(self, function: Function, read: ReadArray) -> None:
-        everything = list(walk(function.block))
-        self.operations = tuple(op for op in everything if op.type != "const")
-        self._types = {variable.name: variable.type for variable in function.inputs} | {
-            variable.name: variable.type for op in everything for variable in op.outputs
-        }
-        self._constants = {v.name for op in everything if op.type == "const" for v in op.outputs}
-        self._compressed = {
-            op.outputs[0].name: storage_of(op, read)
-            for op in everything
-            if op.type.startswith("constexpr_") and op.outputs
-        }
-        self._returned = set(function.block.outputs)
-        self._readers: dict[str, list[Operation]] = {}
-        for operation in self.operations:
-            for name in operation.input_names:
-                self._readers.setdefault(name, []).append(operation)
+        graph = graph_of(function)
+        self._nodes = {node.operation: node for node in graph.nodes}
+        self._read = read
+        self.operations = tuple(self._nodes)
 
     def has_precision(self, operation: Operation) -> bool:
         """Whether a recipe has a say in ``operation``: it makes floats, and is no cast."""
@@ -93,45 +84,33 @@ class FunctionView:
 
     def floating_outputs(self, operation: Operation) -> tuple[DataType, ...]:
         """Return the different floating element types of the values that ``operation`` makes."""
-        return _floating(_dtype(variable.type) for variable in operation.outputs)
+        return _floating(value.dtype for value in self._nodes[operation].results)
 
     def floating_inputs(self, operation: Operation) -> tuple[tuple[str, DataType], ...]:
         """Return the floating element types of what ``operation`` reads, with the parameter."""
         return tuple(
             (parameter, dtype)
-            for parameter, bindings in operation.inputs.items()
-            for dtype in _floating(self._read(binding) for binding in bindings)
+            for parameter, values in self._nodes[operation].reads.items()
+            for dtype in _floating(value.dtype for value in values)
         )
 
     def weights(self, operation: Operation) -> tuple[StoredWeight, ...]:
         """Return the weights that ``operation`` reads, and other constants that are compressed."""
-        found = (
-            self._stored(parameter, binding)
-            for parameter, bindings in operation.inputs.items()
-            for binding in bindings
-        )
+        found = (self._stored(name, value) for name, value in self._nodes[operation].inputs)
         return tuple(weight for weight in found if weight is not None)
 
     def only_feeds_operations(self, operation: Operation) -> bool:
         """Whether all that reads the value of ``operation`` is operations with a precision."""
-        name = operation.outputs[0].name
-        readers = self._readers.get(name, [])
-        return (
-            name not in self._returned and bool(readers) and all(map(self.has_precision, readers))
-        )
+        readers = self._readers(operation)
+        return bool(readers) and all(self.has_precision(node.operation) for node in readers)
 
     def is_round_trip(self, operation: Operation) -> bool:
         """Whether ``operation`` is a cast to FP16 of which only the same value in FP32 is read."""
         if operation.type != "cast" or operation.dtype is not DataType.FLOAT16:
             return False
-        name = operation.outputs[0].name
-        readers = self._readers.get(name, [])
-        return (
-            name not in self._returned
-            and bool(readers)
-            and all(
-                reader.type == "cast" and reader.dtype is DataType.FLOAT32 for reader in readers
-            )
+        readers = [node.operation for node in self._readers(operation)]
+        return bool(readers) and all(
+            reader.type == "cast" and reader.dtype is DataType.FLOAT32 for reader in readers
         )
 
     def widens_constant(self, operation: Operation) -> bool:
@@ -140,26 +119,25 @@ class FunctionView:
             operation.type == "cast"
             and operation.dtype is DataType.FLOAT32
             and any(
-                name in self._constants and _dtype(self._types[name]) is DataType.FLOAT16
-                for name in operation.input_names
+                value.name and value.constant is not None and value.dtype is DataType.FLOAT16
+                for _, value in self._nodes[operation].inputs
             )
         )
 
-    def _stored(self, parameter: str, binding: Binding) -> StoredWeight | None:
-        held = self._types[binding] if isinstance(binding, str) else binding.type
-        if isinstance(binding, str) and binding in self._compressed:
-            return StoredWeight(parameter, self._compressed[binding], is_compressible(held))
-        if isinstance(binding, str) and binding not in self._constants:
+    def _readers(self, operation: Operation) -> list[Node]:
+        """Return what reads the first value of ``operation``; nothing if it leaves its block."""
+        value = self._nodes[operation].results[0]
+        return [] if value.leaves else [node for node, _ in value.readers]
+
+    def _stored(self, parameter: str, value: Value) -> StoredWeight | None:
+        compressible = is_compressible(value.type)
+        made_by = value.producer.operation if value.producer is not None else None
+        if made_by is not None and made_by.type.startswith("constexpr_"):
+            return StoredWeight(parameter, storage_of(made_by, self._read), compressible)
+        if value.constant is None or not compressible:
             return None
-        return StoredWeight(parameter, "float", True) if is_compressible(held) else None
-
-    def _read(self, binding: Binding) -> DataType | None:
-        return _dtype(self._types[binding] if isinstance(binding, str) else binding.type)
+        return StoredWeight(parameter, "float", True)
 
 
-def _floating(dtypes: Iterator[DataType | None]) -> tuple[DataType, ...]:
+def _floating(dtypes: Iterable[DataType | None]) -> tuple[DataType, ...]:
     return tuple(dict.fromkeys(d for d in dtypes if d is not None and d.is_floating))
-
-
-def _dtype(type_: ValueType) -> DataType | None:
-    return type_.dtype if isinstance(type_, TensorType) else None

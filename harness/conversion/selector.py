@@ -5,9 +5,10 @@
 >>> selector.check()
 
 coremltools asks about every operation, constants included, right before it puts casts around those
-that shall run in FP16. Three kinds are not the selector's to decide: a ``const`` (its consumers
-decide, by casting it), a ``cast``, and an operation with a constant over 65504, which coremltools
-keeps in FP32 unasked. `harness.conversion.audit` sees the latter as a difference from the recipe.
+that shall run in FP16. Four kinds are not the selector's to decide: a ``const`` (its consumers
+decide, by casting it), a ``cast``, what passes values on to blocks, lists and states (coremltools
+never casts there), and an operation with a constant over 65504, which coremltools keeps in FP32
+unasked. `harness.conversion.audit` sees the latter as a difference from the recipe.
 """
 
 from __future__ import annotations
@@ -28,8 +29,18 @@ from harness.conversion.scopes import module_scopes
 from harness.conversion.survey import base_name
 from harness.errors import RecipeError
 
-UNDECIDED_TYPES = frozenset({"const", "cast"})
-"""Operation types that have no precision of their own."""
+UNDECIDED_TYPES = frozenset(
+    {
+        "const", "cast", "cond", "while_loop", "make_list", "list_gather", "list_scatter",
+        "list_read", "list_write", "list_length", "read_state", "write_state",
+        "coreml_update_state",
+    }
+)  # fmt: skip
+"""Operation types that have no precision of their own.
+
+Source: ``_UNSUPPORTED_FP16_OPS`` of ``converters/mil/mil/passes/defs/quantization.py`` in
+coremltools.
+"""
 
 
 class PrecisionSelector:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from harness._coremltools import import_coremltools
@@ -57,6 +57,14 @@ def surveyed_pipeline(visit: Callable[[list[Any]], object]) -> Any:
     return pipeline
 
 
+def every_operation(block: Any) -> Iterator[Any]:
+    """Yield each operation of a coremltools ``Block``, those of its inner blocks first."""
+    for operation in block.operations:
+        for inner in operation.blocks:
+            yield from every_operation(inner)
+        yield operation
+
+
 @functools.cache
 def _register_pass() -> None:
     import_coremltools()
@@ -72,7 +80,7 @@ def _register_pass() -> None:
             operations = [
                 operation
                 for function in program.functions.values()
-                for operation in function.operations
+                for operation in every_operation(function)
             ]
             _name_after_values(operations)
             self.visit([operation for operation in operations if operation.op_type != "const"])

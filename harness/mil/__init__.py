@@ -10,6 +10,7 @@ from harness.mil.features import Feature
 from harness.mil.inspection import Inspection, Watch, inspect
 from harness.mil.model import Model, load
 from harness.mil.numerics import Numerics, get_numerics, numerics_names
+from harness.mil.refusals import RefusedByCoreMLWarning
 from harness.mil.state import State
 from harness.mil.statistics import ValueStatistics
 from harness.mil.types import DataType
@@ -20,6 +21,7 @@ __all__ = [
     "Inspection",
     "Model",
     "Numerics",
+    "RefusedByCoreMLWarning",
     "State",
     "ValueStatistics",
     "Watch",

@@ -127,7 +127,7 @@ def _rules(function: Function) -> dict[str, ShapeRule]:
         for combination in found.pop("EnumeratedShapes", {}).values():
             for name, shape in combination.items():
                 shapes = (*rules.get(name, ShapeRule()).enumerated, tuple(shape))
-                rules[name] = ShapeRule(defaults.get(name), enumerated=tuple(dict.fromkeys(shapes)))
+                rules[name] = ShapeRule(defaults.get(name), enumerated=shapes)
     except (TypeError, ValueError, AttributeError) as error:
         raise PackageError(f"the attribute {_FLEXIBLE} has an unknown form: {error}") from error
     if found:

@@ -23,7 +23,8 @@ class ShapeRule:
 
     Attributes:
         default: the shape of an input that is left out; ``None`` if there is none.
-        enumerated: the allowed shapes, if they are listed.
+        enumerated: the allowed shapes, if they are listed; those of several inputs at one place
+            belong together.
         ranges: lower and upper bound of each dimension (``None``: no upper bound), if they are
             given.
     """
@@ -45,7 +46,7 @@ class ShapeRule:
 
     def __str__(self) -> str:
         if self.enumerated:
-            return " or ".join(str(list(shape)) for shape in self.enumerated)
+            return " or ".join(str(list(shape)) for shape in dict.fromkeys(self.enumerated))
         bounds = (
             str(low) if low == high else f"{low}..{'' if high is None else high}"
             for low, high in self.ranges

@@ -15,6 +15,7 @@ from harness.mil.types import DataType, StateType, TensorType, ValueType, elemen
 from harness.mil.values import allocating
 
 _NO_RULE = ShapeRule()
+_CONVERTIBLE = tuple(map(np.dtype, (np.int8, np.int32, np.float16, np.float32, np.float64)))
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,74 @@ def check_names(given: Mapping[str, object], features: Sequence[Feature], owner:
         rest = f" (optional: {optional})" if known != required else ""
         raise ContractError(
             f"{owner} was given the inputs {listed(given)}, but takes {takes}{rest}"
+        )
+
+
+def converted(
+    given: Mapping[str, np.ndarray], features: Sequence[Feature], numerics: Numerics
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return arrays in the element types that ``features`` declare, and what that changed.
+
+    Core ML converts what it is given: between floating-point types by rounding, to integers by
+    truncation. What it doesn't take (64-bit integers, booleans) stays as it is, to be refused.
+
+    Args:
+        given: arrays by name; names that are no feature's stay as they are.
+        features: inputs of a model.
+        numerics: one that carries float64 takes float64 as it is.
+
+    Returns:
+        The arrays, and a sentence for each of which a value changed.
+
+    Source: ``coremlpython/CoreMLPythonUtils.mm`` of coremltools.
+    """
+    arrays, notes = dict(given), []
+    for feature in features:
+        array = given.get(feature.name)
+        dtype = element_type(feature.type)
+        if array is None or dtype is None or array.dtype not in _CONVERTIBLE:
+            continue
+        wide = numerics.format(dtype).carrier is torch.float64 and array.dtype == np.float64
+        if array.dtype == dtype.numpy or wide or dtype is DataType.BOOL:
+            continue
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            made = arrays[feature.name] = array.astype(dtype.numpy)
+        held = made.astype(np.float64)
+        changed = (held != array) & ~(np.isnan(held) & np.isnan(array))
+        if changed.any():
+            infinite = int(np.isinf(made).sum() - np.isinf(array).sum())
+            overflow = f", {infinite} of them became infinite" if infinite else ""
+            notes.append(
+                f"input {feature.name!r} was converted from {array.dtype} to the {made.dtype} that "
+                f"the package takes, as Core ML does: {np.count_nonzero(changed)} of {array.size} "
+                f"values changed{overflow}"
+            )
+    return arrays, tuple(notes)
+
+
+def check_combination(
+    features: Sequence[Feature], given: Mapping[str, torch.Tensor], owner: object
+) -> None:
+    """Check that inputs which list their shapes have those of one place in their lists.
+
+    Core ML takes no other combination: https://github.com/apple/coremltools/issues/2271.
+
+    Raises:
+        ContractError: the given shapes are at different places.
+    """
+    places: set[int] | None = None
+    chosen: dict[str, list[int]] = {}
+    for feature in features:
+        if len(set(feature.rule.enumerated)) > 1 and feature.name in given:
+            shape = tuple(given[feature.name].shape)
+            chosen[feature.name] = list(shape)
+            at = {n for n, listed in enumerate(feature.rule.enumerated) if listed == shape}
+            places = at if places is None else places & at
+    if places is not None and not places:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in chosen.items())
+        raise ContractError(
+            f"{owner} lists the shapes of several inputs, and Core ML takes together only those at "
+            f"one place in the lists; {shapes} are at different ones"
         )
 
 

@@ -43,6 +43,8 @@ class Inspection:
             carries them; what shares memory counts once.
         peak_at: the operation after which that was so.
         constants_bytes: memory of the constants, which are there all the time.
+        first_bad: name of the value that was the first to have a NaN or Inf; "" if none had. In a
+            loop that is not the first of `values`: what is made first may fail in a later round.
     """
 
     numerics: str
@@ -50,11 +52,12 @@ class Inspection:
     peak_bytes: int
     peak_at: str
     constants_bytes: int
+    first_bad: str = ""
 
     @property
     def first_not_finite(self) -> ValueStatistics | None:
         """The first value with a NaN or Inf: its operation made it of finite inputs."""
-        return next((value for value in self.values if value.not_finite), None)
+        return next((value for value in self.values if value.name == self.first_bad), None)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, and what follows from them, as plain Python values."""
@@ -104,6 +107,7 @@ class Watch:
         self._watched: dict[Numerics, Numerics] = {}
         self._unrounded: deque[Measured] = deque()
         self._values: dict[str, ValueStatistics] = {}
+        self._first_bad = ""
         self._memory = _Memory(model, taps)
         executable = model.executable(self._default, torch.device("cpu"))
         tensors = {address(t): t.untyped_storage().nbytes() for t in executable.constants.values()}
@@ -138,6 +142,8 @@ class Watch:
             rounded = declared.dtype is DataType.FLOAT16 and self._unrounded
             measured = self._unrounded.popleft() if rounded else measure(tensor)
             found = measured.named(variable.name, operation, declared.dtype)
+            if found.not_finite and not self._first_bad:
+                self._first_bad = variable.name
             known = self._values.get(variable.name)
             self._values[variable.name] = found if known is None else known.joined(found)
         self._memory.made(operation, results)
@@ -150,6 +156,7 @@ class Watch:
             self._memory.peak_bytes,
             self._memory.peak_at,
             self._constants_bytes,
+            self._first_bad,
         )
 
 

@@ -20,11 +20,12 @@ from harness.mil.assignment import OperationNumerics, assignment
 from harness.mil.bound import address
 from harness.mil.description import Described, Description
 from harness.mil.executor import Executable, Observer
-from harness.mil.features import Feature, check_names
+from harness.mil.features import Feature, check_combination, check_names
 from harness.mil.numerics import Numerics, get_numerics
 from harness.mil.package import Package, open_package
 from harness.mil.plan import Plan, build_plan
 from harness.mil.program import Operation, walk
+from harness.mil.refusals import warn_of_refusals
 from harness.mil.schedule import Schedule, build_schedule, build_stretch
 from harness.mil.state import State
 from harness.mil.types import StateType, TensorType
@@ -43,12 +44,16 @@ def load(path: str | Path, *, function: str | None = None) -> Model:
     Raises:
         PackageError: no package, a broken one, or not an ML Program.
         UnsupportedOperationError: it uses an operation that the executor does not know.
+
+    Warns:
+        RefusedByCoreMLWarning: the executor runs it, but Core ML does not.
     """
     try:
         package = open_package(path)
         names = list(package.program.functions)
         chosen = function or (names[0] if len(names) == 1 else package.default_function)
         planned = build_plan(package.program.function(chosen), package.constants.array)
+        warn_of_refusals(planned.function, package.constants.array)
     except MemoryError as error:
         raise PackageError(f"{path} does not fit into memory") from error
     return Model(package, planned)
@@ -292,6 +297,7 @@ class Model:
             else:
                 tensor = feature.filled(numerics, device, owner)
             values[self.plan.inputs[feature.name]] = tensor
+        check_combination(self.inputs, inputs, owner)
         return values
 
     def _cells(

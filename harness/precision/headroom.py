@@ -23,6 +23,7 @@ import torch
 
 from harness.conversion.sidecar import read_sidecar
 from harness.conversion.survey import base_value
+from harness.errors import PackageError
 from harness.mil import DataType, Model, Numerics, ValueStatistics, get_numerics, inspect
 from harness.mil.assignment import OperationNumerics
 from harness.mil.plan import Step
@@ -138,8 +139,15 @@ def audit_headroom(
         advance: called as ``advance(done, total)``.
 
     Raises:
+        PackageError: an operation has blocks, whose operations would be left out.
         As `Model.run`.
     """
+    blocks = next((operation for operation in model.operations if operation.blocks), None)
+    if blocks is not None:
+        raise PackageError(
+            f"{blocks} has blocks, and headroom is told of operations that run exactly once; "
+            "parity predict --stats sees every one"
+        )
     as_fp16 = not any(o.dtype is DataType.FLOAT16 for o in model.operations)
     seen: dict[str, dict[str, ValueStatistics]] = {}
     lost: dict[str, dict[str, float]] = {}

@@ -27,7 +27,7 @@ import torch
 
 from harness.conversion.sidecar import read_sidecar
 from harness.conversion.survey import base_value
-from harness.errors import ParityError
+from harness.errors import ContractError, ParityError
 from harness.mil import Model, Numerics
 from harness.mil.assignment import OperationNumerics
 from harness.mil.plan import Step
@@ -68,10 +68,12 @@ def three_way(
         advance: called as ``advance(done, total)``.
 
     Raises:
-        ContractError: the capture holds nothing that the candidate knows, or other shapes.
+        ContractError: the candidate has other inputs or outputs than the reference, or the capture
+            holds nothing that the candidate knows, or other shapes.
         PackageError: a program has blocks or states.
         ParityError: both a capture and numerics are given.
     """
+    _check_interfaces(reference, candidate)
     target: Computed | Captured
     if capture is not None:
         if operation_numerics is not None or numerics != "storage":
@@ -86,6 +88,22 @@ def three_way(
         comparison.look_at(played)
     advance(total, total)
     return comparison.result()
+
+
+def _check_interfaces(reference: Model, candidate: Model) -> None:
+    for kind in ("inputs", "outputs"):
+        wanted, found = (
+            {f.name: f.shape for f in getattr(m, kind)} for m in (reference, candidate)
+        )
+        if wanted != found:
+            raise ContractError(
+                f"{candidate.package.path} has the {kind} {_shapes(found)}; the reference has "
+                f"{_shapes(wanted)}"
+            )
+
+
+def _shapes(shapes: Mapping[str, tuple[int | None, ...] | None]) -> str:
+    return ", ".join(f"{name} {list(shape or ())}" for name, shape in sorted(shapes.items()))
 
 
 class _Comparison:

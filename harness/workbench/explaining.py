@@ -19,7 +19,7 @@ from harness.precision.explain import Explanation
 from harness.verdicts import Run
 from harness.verdicts.artefacts import KIND_OF
 from harness.verdicts.artefacts import Explanation as Row
-from harness.workbench.lab import lab_inputs, open_lab
+from harness.workbench.lab import check_package_of, lab_inputs, open_lab
 
 Advance = Callable[[int, int], None]
 ANY_CASE = "song"
@@ -48,9 +48,13 @@ def diagnose_package(
         recorded: values that were recorded elsewhere, judged instead of the executor's.
         reference: the subject's FP32 package; None converts one.
         advance: called as ``advance(done, total)``.
+
+    Raises:
+        ParityError: the package is not one of the subject.
     """
-    inputs = lab_inputs(subject, [case], golden_root)[case]
     model = mil.load(package)
+    check_package_of(model, subject)
+    inputs = lab_inputs(subject, [case], golden_root)[case]
     with open_lab(subject, reference) as lab:
         return three_way(
             lab.base, model, inputs, numerics=numerics, capture=recorded, advance=advance

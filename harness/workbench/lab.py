@@ -22,6 +22,7 @@ from harness.audio import spectrogram_from_waveform
 from harness.audio.contract import SEGMENT_LENGTH
 from harness.conversion import (
     PrecisionRecipe,
+    check_contract,
     convert_to_coreml,
     load_recipe,
     trace_inner_model,
@@ -58,14 +59,25 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         package: its FP32 package, as ``parity convert`` makes it.
 
     Raises:
+        ContractError: the package has other inputs or outputs than the subject's.
         PackageError: the package is not all FP32.
         ParityError: the subject is a bag, or can't be converted.
     """
     if package is not None:
+        check_package_of(package, subject)
         yield VirtualPrecision(mil.load(package))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
         yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+
+
+def check_package_of(package: Path | mil.Model, subject: str) -> None:
+    """Check that ``package`` takes and returns what a package of ``subject`` does.
+
+    Raises:
+        ContractError: it is one of another model; says what it has and what was expected.
+    """
+    check_contract(package, len(subject_sources(subject)))
 
 
 def fp32_package(subject: str, folder: Path) -> Path:

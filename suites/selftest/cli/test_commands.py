@@ -16,6 +16,7 @@ COMMANDS = (
     "doctor",
     "convert",
     "audit",
+    "lint",
     "predict",
     "check",
     "compare",

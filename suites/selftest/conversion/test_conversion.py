@@ -25,6 +25,7 @@ from harness.conversion import (
 from harness.conversion.recipes import PrecisionRecipe, Rule
 from harness.conversion.survey import base_name
 from harness.errors import PackageError, RecipeError, UnknownNameError
+from harness.lint import Severity, lint_package
 from harness.mil.package import open_package
 from harness.subjects.surgery import FullHybridHTDemucs
 from harness.subjects.taps import capture_taps
@@ -237,3 +238,8 @@ def test_a_copy_of_a_package_keeps_what_it_records(
 ) -> None:
     shutil.copytree(mixed.path, target_path)
     assert module_paths(target_path) == module_paths(mixed.path)
+
+
+def test_a_shipped_recipe_gives_a_package_without_lint_errors(shipped):
+    found = lint_package(shipped.path)
+    assert not [str(finding) for finding in found if finding.severity is Severity.ERROR]

@@ -20,9 +20,11 @@ from harness.conversion import (
     module_paths,
     precision_map,
 )
+from harness.conversion.compression import compressed_pipeline
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, Rule
 from harness.conversion.sidecar import PREFIX
+from harness.conversion.survey import surveyed_pipeline
 from harness.errors import ContractError, PackageError
 
 Converter = Callable[[PrecisionRecipe], ConvertedPackage]
@@ -214,3 +216,97 @@ def test_a_package_with_other_outputs_breaks_the_contract(
 def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="does not exist"):
         audit_package(tmp_path / "absent.mlpackage", FP32)
+
+
+def branch_in_a_loop(mb: Any, x: Any, *, narrow: bool) -> Any:
+    """A loop whose branches multiply; with a multiplication in FP16 in one of them."""
+
+    def halved(value: Any) -> Any:
+        if not narrow:
+            return mb.mul(x=value, y=np.float32(0.5))
+        half = mb.cast(x=value, dtype="fp16")
+        return mb.cast(x=mb.mul(x=half, y=np.float16(0.5), name="inner"), dtype="fp32")
+
+    def one_round(count: Any, value: Any) -> Any:
+        positive = mb.greater(x=mb.reduce_sum(x=value, keep_dims=False), y=np.float32(0))
+        changed = mb.cond(
+            pred=positive,
+            _true_fn=lambda: halved(value),
+            _false_fn=lambda: mb.mul(x=value, y=np.float32(-1)),
+        )
+        return mb.add(x=count, y=np.int32(1)), changed
+
+    return mb.while_loop(
+        _cond=lambda count, value: mb.less(x=count, y=np.int32(3)),
+        _body=one_round,
+        loop_vars=(np.int32(0), x),
+    )[1]
+
+
+def test_operations_of_branches_and_loops_count(tmp_path: Path) -> None:
+    """They compute at their declared precision; a loop and a branch only pass values on."""
+    package = build(
+        tmp_path / "flow.mlpackage", lambda mb, x: branch_in_a_loop(mb, x, narrow=False)
+    )
+    audit = audit_package(package, FP32)
+    assert (audit.verdict, audit.compared) == ("pass", 3)  # reduce_sum and two mul
+    assert audit.precision_map["mul"] == {"fp32": 2}
+    assert set(audit.precision_map) >= {"while_loop", "cond", "less"}
+
+
+def test_an_fp16_operation_inside_a_branch_is_found(tmp_path: Path) -> None:
+    package = build(tmp_path / "flow.mlpackage", lambda mb, x: branch_in_a_loop(mb, x, narrow=True))
+    audit = audit_package(package, FP32)
+    assert audit.verdict == "fail"
+    assert ("inner", "fp32", "fp16") in {
+        (d.operation, d.expected, d.found) for d in audit.differences
+    }
+
+
+def test_a_rounding_inside_a_branch_is_found(tmp_path: Path) -> None:
+    """What is rounded to FP16 and back in a block is no block's result of its own."""
+
+    def body(mb: Any, x: Any) -> Any:
+        return mb.cond(
+            pred=mb.greater(x=mb.reduce_sum(x=x, keep_dims=False), y=np.float32(0)),
+            _true_fn=lambda: mb.cast(x=mb.cast(x=x, dtype="fp16", name="rounded"), dtype="fp32"),
+            _false_fn=lambda: mb.mul(x=x, y=np.float32(2)),
+        )
+
+    audit = audit_package(build(tmp_path / "round.mlpackage", body), FP32)
+    assert [difference.operation for difference in audit.differences] == ["rounded"]
+
+
+def test_a_conversion_surveys_and_compresses_inside_branches(tmp_path: Path) -> None:
+    """A recipe's rules and its storage of weights reach the operations of inner blocks."""
+    ct = import_coremltools()
+    from coremltools.converters.mil import Builder as mb
+
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    seen: list[str] = []
+
+    with quiet_coremltools():
+
+        @mb.program(input_specs=[mb.TensorSpec(shape=(1, 64))], opset_version=ct.target.iOS18)  # type: ignore[untyped-decorator]
+        def program(x: Any) -> Any:
+            return mb.cond(
+                pred=mb.greater(x=mb.reduce_sum(x=x, keep_dims=False), y=np.float32(0)),
+                _true_fn=lambda: mb.linear(x=x, weight=weight),
+                _false_fn=lambda: mb.mul(x=x, y=np.float32(2)),
+            )
+
+        pipeline = surveyed_pipeline(lambda found: seen.extend(o.op_type for o in found))
+        ct.convert(
+            program,
+            convert_to="mlprogram",
+            pass_pipeline=compressed_pipeline(pipeline, lambda operation: "int8"),
+            compute_precision=ct.precision.FLOAT32,
+            minimum_deployment_target=ct.target.iOS18,
+            skip_model_load=True,
+        ).save(str(tmp_path / "int8.mlpackage"))
+    assert {"linear", "mul", "cond"} <= set(seen)
+    recipe = PrecisionRecipe(
+        "int8-linear", "fp32", (Rule("fp32", types=("linear",), weights="int8"),)
+    )
+    audit = audit_package(tmp_path / "int8.mlpackage", recipe)
+    assert (audit.verdict, audit.compressed) == ("pass", 1)

@@ -22,7 +22,7 @@ from harness.conversion import (
     weights,
 )
 from harness.mil.editing import edited, find, known_value, with_constant, with_inputs
-from harness.mil.program import Operation
+from harness.mil.program import Operation, Program
 from suites.selftest.conversion.conftest import Converter
 
 Place: TypeAlias = tuple[str, str, str]
@@ -241,3 +241,19 @@ def test_a_package_without_module_paths_is_not_evaluated(
 ) -> None:
     stranger = replace(model.package, metadata={})
     assert compare_weights(stranger, network).verdict == "not_evaluated"
+
+
+def test_a_package_with_branches_is_not_evaluated(
+    fp32: ConvertedPackage, network: HTDemucs
+) -> None:
+    """Constants inside blocks may run any number of times; the comparison doesn't guess."""
+    model = mil.load(fp32.path)
+    operations = model.plan.function.block.operations
+    last = operations[-1]
+    inside = replace(last, blocks=(replace(model.plan.function.block, operations=()),))
+    block = replace(model.plan.function.block, operations=(*operations[:-1], inside))
+    program = Program({"main": replace(model.plan.function, block=block)})
+    package = replace(model.package, program=program)
+    comparison = compare_weights(package, network)
+    assert comparison.verdict == "not_evaluated"
+    assert "any number of times" in comparison.reason

@@ -32,6 +32,7 @@ def small_lab(small: VirtualPrecision, signal: Signal, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(lab, "open_lab", open_small)
     monkeypatch.setattr(lab, "lab_inputs", small_inputs)
+    monkeypatch.setattr(lab, "check_package_of", lambda package, subject: None)
     return Path(small.base.package.path)
 
 

@@ -1,0 +1,127 @@
+"""A function as rules look at it: its graph, the numbers of its constants, and its declarations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.mil import DataType
+from harness.mil.constants import ReadArray
+from harness.mil.description import Description
+from harness.mil.graph import Graph, Node, Value
+from harness.mil.types import TensorType
+
+OPSETS = {"CoreML5": 15, "CoreML6": 16, "CoreML7": 17, "CoreML8": 18, "CoreML9": 26}
+"""The release of iOS that each set of operations came with."""
+SPECIFICATIONS = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9, "CoreML9": 10}
+"""The lowest specification version of a model that uses it."""
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A function of a program.
+
+    Attributes:
+        graph: its operations and values.
+        read: returns the array of a numeric constant.
+        description: what the model says about the function's inputs and outputs.
+        specification_version: of the model; 0 where it isn't known.
+        functions: how many functions the program has.
+    """
+
+    graph: Graph
+    read: ReadArray
+    description: Description = field(default_factory=Description)
+    specification_version: int = 0
+    functions: int = 1
+    _arrays: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def opset(self) -> str:
+        """Name of the declared operation set."""
+        return self.graph.function.opset
+
+    @property
+    def release(self) -> int:
+        """The release of iOS that the declared operation set came with."""
+        return OPSETS.get(self.opset, 0)
+
+    def of(self, *types: str) -> Iterator[Node]:
+        """Yield the operations of some types that make something."""
+        return (n for n in self.graph.nodes if n.operation.type in types and n.results)
+
+    def array(self, value: Value | None) -> np.ndarray | None:
+        """Return the numbers of a constant; ``None`` if ``value`` is none, or holds no numbers."""
+        if value is None or value.constant is None or value.dtype in (None, DataType.STRING):
+            return None
+        key = id(value.constant)
+        if key not in self._arrays:
+            self._arrays[key] = self.read(value.constant)
+        return self._arrays[key]
+
+    def numbers(self, value: Value | None) -> tuple[float, ...]:
+        """Return the numbers of a small constant; () where ``value`` is none."""
+        array = self.array(value)
+        return () if array is None or array.size > 64 else tuple(array.reshape(-1).tolist())
+
+    def number(self, value: Value | None) -> float | None:
+        """Return the number that a constant of one element holds."""
+        numbers = self.numbers(value)
+        return float(numbers[0]) if len(numbers) == 1 else None
+
+    def text(self, value: Value | None) -> str | None:
+        """Return the string that a constant holds."""
+        held = value.constant.value if value is not None and value.constant is not None else None
+        return held if isinstance(held, str) else None
+
+    def floating_constants(self) -> Iterator[tuple[Value, np.ndarray]]:
+        """Yield every constant of floating-point numbers that is read, with its numbers."""
+        for value in self.graph.values:
+            if value.constant is None or value.dtype is None or not value.dtype.is_floating:
+                continue
+            if value.is_read:
+                array = self.array(value)
+                if array is not None and array.size:
+                    yield value, array
+
+
+def shape_of(value: Value | None) -> Shape | None:
+    """Return the declared shape of a tensor; ``None`` where there is none."""
+    return value.type.shape if value is not None and isinstance(value.type, TensorType) else None
+
+
+def elements(value: Value | None) -> int | None:
+    """Return the number of elements of a tensor of fixed shape."""
+    sizes = [size for size in shape_of(value) or () if size is not None]
+    shape = shape_of(value)
+    return None if shape is None or len(sizes) != len(shape) else math.prod(sizes)
+
+
+def result_of(node: Node) -> Value | None:
+    """Return what an operation of one result makes."""
+    return node.results[0] if len(node.results) == 1 else None
+
+
+def in_fp16(node: Node) -> bool:
+    """Whether an operation makes FP16."""
+    return bool(node.results) and node.results[0].dtype is DataType.FLOAT16
+
+
+MOVES = frozenset(
+    {"reshape", "transpose", "expand_dims", "squeeze", "identity", "cast", "slice_by_index"}
+)
+"""Operations that pass values on as they are, or rounded."""
+
+
+def origin(value: Value | None) -> Node | None:
+    """Return the operation that computed ``value``, through those that only move it."""
+    node = value.producer if value is not None else None
+    while node is not None and node.operation.type in MOVES:
+        moved = node.read("x")
+        node = moved.producer if moved is not None else None
+    return node

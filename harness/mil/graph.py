@@ -1,0 +1,173 @@
+"""A function with every name resolved where it is read, inner blocks included.
+
+A name is bound once within what sees it, but two blocks that don't see each other may use the same
+one: a table from names to values would mix them up. Here each binding is a `Value` of its own, and
+each operation's inputs are the values that it really reads.
+
+::
+
+    for node in graph_of(program.function("main")).nodes:
+        node.operation, node.read("x"), node.results
+
+Nothing is executed, and nothing needs to be known to the executor.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from harness.mil.program import Binding, Block, Constant, Function, Operation
+from harness.mil.types import DataType, TensorType, ValueType
+
+
+@dataclass(eq=False)
+class Value:
+    """What a name stands for, or a constant that is written where it is read.
+
+    Attributes:
+        name: as the program spells it; "" for a constant in place.
+        type: as declared.
+        producer: the operation that makes it; ``None`` for an input of the function or of a block,
+            and for a constant in place.
+        constant: what it is, if that is written in the program.
+        readers: the operations that read it, with the parameter, in program order.
+        leaves: what returns it: the enclosing operation of a block, or ``None`` for the function.
+    """
+
+    name: str
+    type: ValueType
+    producer: Node | None = None
+    constant: Constant | None = None
+    readers: list[tuple[Node, str]] = field(default_factory=list)
+    leaves: list[Node | None] = field(default_factory=list)
+
+    @property
+    def dtype(self) -> DataType | None:
+        """Declared element type; ``None`` if it is no tensor."""
+        return self.type.dtype if isinstance(self.type, TensorType) else None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether an operation reads it, or a block or the function returns it."""
+        return bool(self.readers or self.leaves)
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation among its neighbours.
+
+    Attributes:
+        operation: as it stands in the program.
+        reads: the values of each input.
+        results: the values that it makes.
+        blocks: what its blocks take and return.
+    """
+
+    operation: Operation
+    reads: Mapping[str, tuple[Value, ...]]
+    results: tuple[Value, ...] = ()
+    blocks: tuple[InnerBlock, ...] = ()
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Value]]:
+        """Every value that it reads, with the parameter."""
+        return ((name, value) for name, values in self.reads.items() for value in values)
+
+    def read(self, parameter: str) -> Value | None:
+        """Return the value of an input that has exactly one."""
+        values = self.reads.get(parameter, ())
+        return values[0] if len(values) == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class InnerBlock:
+    """What a block inside an operation takes and returns."""
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A function's operations and values.
+
+    Attributes:
+        function: what was resolved.
+        inputs: values that the function takes.
+        outputs: values that it returns.
+        nodes: every operation but constants, in program order, those of nested blocks before the
+            operation that they belong to.
+        values: every value, those that no operation reads included.
+    """
+
+    function: Function
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    values: tuple[Value, ...]
+
+
+def graph_of(function: Function) -> Graph:
+    """Resolve every name of a verified ``function``."""
+    builder = _Builder()
+    names: ChainMap[str, Value] = ChainMap()
+    inputs = tuple(builder.bind(v.name, v.type, names) for v in function.inputs)
+    builder.block(function.block, names)
+    outputs = tuple(names[name] for name in function.block.outputs)
+    for value in outputs:
+        value.leaves.append(None)
+    return Graph(function, inputs, outputs, tuple(builder.nodes), tuple(builder.values))
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.values: list[Value] = []
+
+    def bind(self, name: str, type: ValueType, names: ChainMap[str, Value]) -> Value:
+        value = Value(name, type)
+        self.values.append(value)
+        names[name] = value
+        return value
+
+    def block(self, block: Block, names: ChainMap[str, Value]) -> None:
+        """Resolve ``block``, which sees ``names`` and adds its own to them."""
+        for operation in block.operations:
+            node = Node(operation, self._reads(operation, names))
+            node.blocks = tuple(self._inner(inner, node, names) for inner in operation.blocks)
+            node.results = tuple(self.bind(v.name, v.type, names) for v in operation.outputs)
+            if operation.type == "const":
+                node.results[0].constant = operation.attributes["val"]
+                node.results[0].producer = node
+                continue
+            for value in node.results:
+                value.producer = node
+            for parameter, value in node.inputs:
+                value.readers.append((node, parameter))
+            self.nodes.append(node)
+
+    def _inner(self, block: Block, node: Node, names: ChainMap[str, Value]) -> InnerBlock:
+        seen = names.new_child()
+        inputs = tuple(self.bind(v.name, v.type, seen) for v in block.inputs)
+        self.block(block, seen)
+        outputs = tuple(seen[name] for name in block.outputs)
+        for value in outputs:
+            value.leaves.append(node)
+        return InnerBlock(inputs, outputs)
+
+    def _reads(
+        self, operation: Operation, names: Mapping[str, Value]
+    ) -> dict[str, tuple[Value, ...]]:
+        return {
+            parameter: tuple(self._value(binding, names) for binding in bindings)
+            for parameter, bindings in operation.inputs.items()
+        }
+
+    def _value(self, binding: Binding, names: Mapping[str, Value]) -> Value:
+        if isinstance(binding, str):
+            return names[binding]
+        value = Value("", binding.type, constant=binding)
+        self.values.append(value)
+        return value
