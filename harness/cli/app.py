@@ -14,6 +14,7 @@ from rich.text import Text
 import harness
 from harness.cli import (
     check,
+    compare,
     conformance,
     convert,
     doctor,
@@ -52,6 +53,7 @@ for module in (
     convert,
     predict,
     check,
+    compare,
     separate,
     lab,
     inspect,

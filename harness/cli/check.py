@@ -1,4 +1,4 @@
-"""``parity check`` and ``parity compare``: verdicts on a package, or on two sets of tensors."""
+"""``parity check``: a verdict on a package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from harness.cli.console import (
@@ -19,11 +18,10 @@ from harness.cli.console import (
     progress,
     verdict_text,
 )
-from harness.cli.tensors import pair_up
 from harness.errors import ParityError
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
-from harness.verdicts import Check, Gate, Outcome, Run, Verdict, compare, failed, gate
+from harness.verdicts import Check, Outcome, Run
 from harness.workbench import Workbench, check_package
 
 
@@ -34,11 +32,6 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded --case song | "
         "parity check X.mlpackage --subject htdemucs@model.th --audio song.flac",
     )(check)
-    app.command(
-        "compare",
-        epilog="Examples: parity compare golden.safetensors mine.safetensors | "
-        "parity compare stems_pytorch/ stems_swift/ --min-snr 60",
-    )(compare_files)
 
 
 def check(
@@ -91,50 +84,8 @@ def check(
     raise typer.Exit(run.exit_code)
 
 
-def compare_files(
-    expected: Annotated[Path, typer.Argument(help="The reference: file or folder.")],
-    actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
-    rtol: Annotated[float | None, typer.Option(help="Relative tolerance; needs --atol.")] = None,
-    atol: Annotated[float | None, typer.Option(help="Absolute tolerance; needs --rtol.")] = None,
-    min_snr: Annotated[float | None, typer.Option(help="SNR in dB that must be exceeded.")] = None,
-    json: Json = False,
-) -> None:
-    """Compare tensors, audio files, or folders of them, under the conversion gate by default."""
-    bounds = gate("conversion")
-    if (rtol, atol, min_snr) != (None, None, None):
-        bounds = Gate("command line", "given by the user", rtol, atol, min_snr)
-    left, right = pair_up(expected, actual)
-    outcomes = {name: _compare_one(name, left, right, bounds) for name in sorted({*left, *right})}
-    bad = any(outcome.verdict is not Verdict.PASS for outcome in outcomes.values())
-    if json:
-        rows = [{"tensor": name} | _outcome(outcome) for name, outcome in outcomes.items()]
-        print_json({"verdict": "fail" if bad else "pass", "gate": vars(bounds), "checks": rows})
-    else:
-        table = [
-            (
-                name,
-                verdict_text(outcome.verdict),
-                outcome.observed,
-                decibels(outcome.headroom_db),
-                "" if outcome.verdict is Verdict.PASS else outcome.reason,
-            )
-            for name, outcome in outcomes.items()
-        ]
-        print_table(bounds.describe(), ("tensor", "verdict", "observed", "headroom", "why"), table)
-    raise typer.Exit(1 if bad else 0)
-
-
-def _compare_one(
-    name: str, left: dict[str, np.ndarray], right: dict[str, np.ndarray], bounds: Gate
-) -> Outcome:
-    if name not in right:
-        return failed("the candidate has no such tensor", expected=name, observed="nothing")
-    if name not in left:
-        return failed("the reference has no such tensor", expected="nothing", observed=name)
-    return compare(left[name], right[name], bounds)
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as a JSON document has it."""
     return {
         "verdict": outcome.verdict.value,
         "reason": outcome.reason,
@@ -147,7 +98,9 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _row(check: Check) -> dict[str, Any]:
-    return {"id": check.id, "layer": check.layer} | dict(check.labels) | _outcome(check.outcome)
+    return (
+        {"id": check.id, "layer": check.layer} | dict(check.labels) | outcome_fields(check.outcome)
+    )
 
 
 def _print_run(run: Run) -> None:
