@@ -162,10 +162,17 @@ def _print(findings: Sequence[Finding], ignored: Sequence[str]) -> None:
     for note in dict.fromkeys((row.name, text) for row in findings for text in row.notes):
         out.print(escape(f"note: {note[0]}: {note[1]}"))
     bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS]
-    for row in bad:
+    for row in _telling(bad):
         where = " ".join(text for text in (row.name, row.stem, row.what) if text)
         out.print(f"[red]fail[/]: {escape(where)}: {escape(row.outcome.reason)}")
     if ignored:
         out.print(escape(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})"))
     held = len(findings) - len(bad)
     out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
+
+
+def _telling(bad: Sequence[Finding]) -> list[Finding]:
+    """Return the rows whose reason says more than the table: the first of a stem, and the second
+    in which it is worst."""
+    firsts = {(row.name, row.stem): row for row in reversed(bad)}
+    return [row for row in bad if row is firsts[row.name, row.stem] or row.what == "worst second"]

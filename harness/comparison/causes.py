@@ -6,9 +6,10 @@ cause were undone (of a gain, a shift or a permutation it is the very ratio that
 give; what loses something has no inverse, but has a prediction).
 
 It *explains* the error if that SNR passes the gate and is at least `NOTABLE_DB` better than before,
-or if it is at least `DECISIVE_DB` better. Among those that explain, each step of complexity must
-buy `STEP_DB`, and above `EXACT_DB` all are equal: so a whole number of samples wins against a
-fraction, a fraction against a filter. If none explains, there is no cause: nothing is guessed.
+or if it is at least `DECISIVE_DB` better (and `STEP_DB` more for each number fitted beyond two).
+Among those that explain, each step of complexity must buy `STEP_DB`, and above `EXACT_DB` all are
+equal: so a whole number of samples wins against a fraction, a fraction against a filter. If none
+explains, there is no cause: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def select(
         before = snr_db(expected[guess.region], candidate)
         after = snr_db(guess.predicted, candidate)
         score = min(after, EXACT_DB) - STEP_DB * guess.complexity
-        if score > best_score and _explains(guess.predicted, candidate, before, after, gate):
+        if score > best_score and _explains(guess, candidate, before, after, gate):
             best, best_score = Cause(guess.name, guess.words, after), score
     return best
 
@@ -138,10 +139,10 @@ def located(cause: Cause, where: str) -> Cause:
 
 
 def _explains(
-    predicted: FloatArray, candidate: FloatArray, before: float, after: float, gate: Gate
+    guess: Hypothesis, candidate: FloatArray, before: float, after: float, gate: Gate
 ) -> bool:
     if not after > before + NOTABLE_DB:
         return False
-    if after >= before + DECISIVE_DB:
+    if after >= before + DECISIVE_DB + STEP_DB * max(0.0, guess.complexity - 2):
         return True
-    return compare(predicted, candidate, gate).verdict is Verdict.PASS
+    return compare(guess.predicted, candidate, gate).verdict is Verdict.PASS

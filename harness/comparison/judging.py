@@ -19,6 +19,7 @@ from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import UNEXPLAINED, Cause
 from harness.comparison.inputs import Audio, Item, Tensor
 from harness.comparison.kinds import AUDIO_FILE, Kind, kind_of
+from harness.comparison.losses import missing_band
 from harness.comparison.pairing import Pair
 from harness.comparison.signals import channel_names
 from harness.comparison.spectra import explain_spectrum
@@ -250,7 +251,9 @@ def _stem(
             else _cut_cause(expected, actual, row.gate)
         )
         unequal = expected.shape != actual.shape
-        yield _explained(replace(row, what=what), outcome, cause, searched or unequal)
+        found = _explained(replace(row, what=what), outcome, cause, searched or unequal)
+        trace = missing_band(expected, actual, rate) if searched and cause is None else ""
+        yield _noted(found, trace) if trace else found
 
 
 def _cut_cause(expected: Array, actual: Array, gate: Gate) -> Cause | None:

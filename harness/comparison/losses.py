@@ -21,6 +21,9 @@ _SHORTEST_GAP_S: Final = 0.002
 _NOTHING: Final = 1e-5
 """A sample under -100 dBFS is none."""
 _FILTER_TAPS: Final = 4096
+_AUDIBLE: Final = 1e-9
+_LEFT: Final = 1e-2
+"""Shares of power: what counts as part of the reference, and what as left of it."""
 
 
 def losses(problem: Problem) -> Iterator[Hypothesis]:
@@ -86,6 +89,28 @@ def _bands(problem: Problem) -> Iterator[Hypothesis]:
         spectrum[:, :bin_] *= side == "above"
         words = f"nothing is left {side} {_hertz(bin_ * problem.rate / length)}"
         yield Hypothesis("band loss", words, 1.5, irfft(spectrum, length), problem.region)
+
+
+def missing_band(expected: npt.NDArray[Any], actual: npt.NDArray[Any], rate: int) -> str:
+    """Return from where on nothing is left of a signal, in words; "" if something is everywhere.
+
+    That is no cause where what remains is wrong, too, but a trace: lossy codecs leave it.
+
+    Args:
+        expected, actual: [channels, n] of one shape; finite.
+        rate: samples per second.
+    """
+    if expected.shape[1] < 4 * _FILTER_TAPS:
+        return ""
+    frequency, reference = welch(expected, rate, nperseg=_FILTER_TAPS, axis=1)
+    candidate = welch(actual, rate, nperseg=_FILTER_TAPS, axis=1)[1]
+    one, other = reference.sum(axis=0), candidate.sum(axis=0)
+    heard = one > _AUDIBLE * one.max()
+    kept = np.flatnonzero(heard & (other > _LEFT * one))
+    heard_above = heard[kept[-1] + 1 :].sum() if kept.size else 0
+    if heard_above < _FILTER_TAPS // 64:
+        return ""
+    return f"nothing is left above {_hertz(frequency[kept[-1]])}, as after a lossy codec"
 
 
 def _filters(problem: Problem) -> Iterator[Hypothesis]:

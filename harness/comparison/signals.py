@@ -97,15 +97,15 @@ def routings(problem: Problem) -> Iterator[Hypothesis]:
     e, a, region = problem.expected[:, span], problem.a, problem.region
     norms = np.linalg.norm(e, axis=1) * np.linalg.norm(a, axis=1)[:, None]
     alike = np.divide(a @ e.T, norms, out=np.zeros(norms.shape), where=norms > 0)
-    sources = [int(source) for source in np.argmax(alike, axis=1)]
+    sources = [int(source) for source in np.argmax(np.abs(alike), axis=1)]
     if sources != list(problem.channels):
         moved = [
-            f"{names[channel]} is {names[source]}"
+            f"{names[channel]} holds {names[source]}"
             for channel, source in zip(problem.channels, sources, strict=True)
             if channel != source
         ]
         exchanged = sources == [1, 0] and problem.channels == (0, 1)
-        words = "left and right are exchanged" if exchanged else "channels: " + ", ".join(moved)
+        words = "left and right are exchanged" if exchanged else ", ".join(moved)
         predicted = e[sources]
         yield Hypothesis("channels", words, 0, predicted, region)
         yield from with_gain(predicted, a, words, region)

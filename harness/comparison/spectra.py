@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from harness.comparison.causes import Cause, FloatArray, Hypothesis, located, select
 from harness.comparison.signals import fitted_gain, lost, roundings, with_gain
-from harness.comparison.transforms import transforms
+from harness.comparison.transforms import left_padding, transforms
 from harness.verdicts import Gate, Verdict, compare
 
 MOST_VALUES: Final = 1 << 22
@@ -231,8 +231,6 @@ def _padding(
     gate: Gate,
 ) -> Iterator[Hypothesis]:
     """Yield that only the frames at the ends are wrong."""
-    from harness.comparison.transforms import left_padding
-
     total = frame_error.size
     wanted = _DEFAULT_SNR_DB if gate.min_snr_db is None else gate.min_snr_db
     floor = np.maximum(frame_level, frame_level.mean() / 100)

@@ -65,14 +65,11 @@ def left_padding(e: FloatArray, a: FloatArray) -> str:
         ("zeros", "constant"),
         ("the first sample, repeated", "edge"),
         ("a reflection that repeats the first sample", "symmetric"),
-        ("the other end of the signal", "wrap"),
     ):
-        if mode == "wrap":
-            continue
         padded = np.pad(signal, ((0, 0), (edge, 0)), mode=mode)  # type: ignore[call-overload]
         made = _analysed(padded, hann(2 * e.shape[2]))[:, used, :2]
         seen = candidate[:, used]
-        if snr_db(made.view(np.float64), seen.view(np.float64)) > _RECOGNISED_DB:
+        if snr_db(_flat(seen), _flat(made)) > _RECOGNISED_DB:
             return f" ({words}, at the start)"
     return ""
 
@@ -131,6 +128,10 @@ def _complex(planes: FloatArray) -> ComplexArray:
     """Return [sources, 2 C, bins, frames] as complex [sources x C, bins, frames]."""
     pairs = planes.reshape(-1, 2, *planes.shape[2:])
     return np.asarray(pairs[:, 0] + 1j * pairs[:, 1])
+
+
+def _flat(spectra: ComplexArray) -> FloatArray:
+    return np.stack([spectra.real, spectra.imag])
 
 
 def _planes(spectra: ComplexArray, shape: tuple[int, ...]) -> FloatArray:

@@ -156,7 +156,7 @@ def _block(rate: int) -> int:
 
 def _where(place: _Place, shape: tuple[int, ...], first: int, rate: int, name: str) -> str:
     words = []
-    if len(place.channels) < shape[0]:
+    if len(place.channels) < shape[0] and name != "channels":
         names = channel_names(shape[0])
         words.append(" and ".join(names[c] for c in place.channels))
     if place.stop - place.start < 0.9 * shape[1] and name not in ("dropout", "clipping"):
