@@ -19,6 +19,7 @@ The names are those of a golden (golden/README.md). A folder prefix (``song/spec
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -47,12 +48,14 @@ class Kind:
 
 _KINDS: Final = {
     "audio": Kind("audio", "ops", "ops_exact", "wave"),
-    "true_stems": Kind("true_stems", "ops", "ops_exact", "stems"),
+    "true_stems": Kind("true_stems", "ops", "ops_exact", "wave"),
     "spectrogram": Kind("spectrogram", "stft", "stft", "spectrum"),
     "freq": Kind("freq", "conversion", "conversion", "spectrum"),
     "time": Kind("time", "conversion", "conversion", "wave"),
     "stems": Kind("stems", "end_to_end", "end_to_end", "stems"),
 }
+_MEMBER: Final = re.compile(r"^model\.\d+\.")
+"""What the tensors of one model of a bag are called by."""
 _INNER: Final = Kind("tensor", "conversion", "conversion", "array")
 AUDIO_FILE: Final = Kind("audio file", "end_to_end", "end_to_end", "stems")
 
@@ -62,10 +65,7 @@ def kind_of(name: str) -> Kind:
     last = name.rpartition(":")[2]
     if PurePosixPath(last).suffix == ".npy":
         last = PurePosixPath(last).stem
-    last = PurePosixPath(last).name
-    if last.startswith("tap."):
-        return _INNER
-    return _KINDS.get(last.rpartition(".")[2] if last.startswith("model.") else last, _INNER)
+    return _KINDS.get(_MEMBER.sub("", PurePosixPath(last).name), _INNER)
 
 
 def chosen_gate(

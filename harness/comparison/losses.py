@@ -28,11 +28,11 @@ _LEFT: Final = 1e-2
 
 def losses(problem: Problem) -> Iterator[Hypothesis]:
     """Yield silence, gaps, missing bands, and a filter."""
-    e, a = problem.e, problem.a
-    if lost(a, e):
+    everywhere = problem.part(0, problem.expected.shape[1])
+    if lost(problem.actual[everywhere], problem.expected[everywhere]):
         # What hiss remains of it is no error of its own.
         words = "silent: the signal is lost"
-        yield Hypothesis("silence", words, 0, a.copy(), problem.region)
+        yield Hypothesis("silence", words, 0, problem.a.copy(), problem.region)
         return
     yield from _gaps(problem)
     yield from _bands(problem)
@@ -54,7 +54,8 @@ def _gaps(problem: Problem) -> Iterator[Hypothesis]:
         (problem.first + problem.start + place) / problem.rate for place in (runs[0][0], runs[0][1])
     )
     to_the_end = problem.start + runs[0][1] == problem.expected.shape[1]
-    words = f"lost from {begin:.3f} s {'on' if to_the_end else f'to {end:.3f} s'}"
+    until = f"to {'at least ' if to_the_end else ''}{end:.3f} s"
+    words = f"lost from {begin:.3f} s {'on' if to_the_end and problem.ends else until}"
     if len(runs) > 1:
         words += f", and in {len(runs) - 1} more places"
     yield Hypothesis("dropout", words, 1, predicted, problem.region)

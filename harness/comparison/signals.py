@@ -30,6 +30,7 @@ class Problem:
         start, stop: the samples between which they are.
         rate: samples per second.
         first: where sample 0 is in the whole signal.
+        ends: whether the last sample is the last of the whole signal.
     """
 
     expected: FloatArray
@@ -39,6 +40,7 @@ class Problem:
     stop: int
     rate: int
     first: int = 0
+    ends: bool = True
 
     @property
     def region(self) -> Region:

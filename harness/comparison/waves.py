@@ -19,20 +19,35 @@ from harness.comparison.causes import Cause, FloatArray, located, select
 from harness.comparison.delays import delays
 from harness.comparison.losses import losses
 from harness.comparison.signals import Problem, channel_names, levels, others_instead, routings
-from harness.metrics import SILENT_ERROR_DBFS, segmental_snr_db
+from harness.metrics import SILENT_ERROR_DBFS, StretchSnr, segmental_snr_db, stretch_snr_db
 from harness.verdicts import Gate
 
 LONGEST_S: Final = 30.0
 """How much of a signal is searched for a cause, around its worst second."""
 _BLOCKS_PER_S: Final = 50
 _DEFAULT_SNR_DB: Final = 110.0
+_WHOLE: Final = 0.9
+"""A place that is longer than this share of the signal is not mentioned."""
 
 Others = Callable[[int, int], Iterable[tuple[str, npt.NDArray[Any]]]]
 """The other expected stems from one sample to another, [channels, n], by name."""
 
 
 @dataclass(frozen=True)
+class _Part:
+    """What is searched of two signals: [channels, n] in float64, from sample ``first`` on."""
+
+    e: FloatArray
+    a: FloatArray
+    rate: int
+    first: int
+    ends: bool
+
+
+@dataclass(frozen=True)
 class _Place:
+    """Channels, and a span of samples in a `_Part`."""
+
     channels: tuple[int, ...]
     start: int
     stop: int
@@ -59,26 +74,23 @@ def explain_wave(
     a = actual[:, start:stop].astype(np.float64)
     if not (np.isfinite(e).all() and np.isfinite(a).all()):
         return None
-    place = _place(e, a, gate, rate)
+    part = _Part(e, a, rate, start, stop == expected.shape[1])
     instead = list(others(start, stop))
-    cause = _explained(e, a, place, gate, rate, start, instead)
-    if cause is None and len(place.channels) > 1:
-        cause = _channel_by_channel(e, a, place, gate, rate, start)
-    if cause is None:
-        return None
-    return located(cause, _where(place, e.shape, start, rate, cause.name))
+    for place in _places(e, a, gate, rate):
+        cause = _explained(part, place, gate, instead)
+        if cause is None and len(place.channels) > 1:
+            cause = _channel_by_channel(part, place, gate)
+        if cause is not None:
+            return located(cause, _where(part, place, cause.name))
+    return None
 
 
 def _explained(
-    e: FloatArray,
-    a: FloatArray,
-    place: _Place,
-    gate: Gate,
-    rate: int,
-    first: int,
-    others: list[tuple[str, npt.NDArray[Any]]],
+    part: _Part, place: _Place, gate: Gate, others: list[tuple[str, npt.NDArray[Any]]]
 ) -> Cause | None:
-    problem = Problem(e, a, place.channels, place.start, place.stop, rate, first)
+    problem = Problem(
+        part.e, part.a, place.channels, place.start, place.stop, part.rate, part.first, part.ends
+    )
     guesses = itertools.chain(
         routings(problem),
         levels(problem),
@@ -86,18 +98,15 @@ def _explained(
         losses(problem),
         delays(problem),
     )
-    return select(guesses, e, a, gate)
+    return select(guesses, part.e, part.a, gate)
 
 
-def _channel_by_channel(
-    e: FloatArray, a: FloatArray, place: _Place, gate: Gate, rate: int, first: int
-) -> Cause | None:
+def _channel_by_channel(part: _Part, place: _Place, gate: Gate) -> Cause | None:
     """Return one cause for each channel as one, if each has one."""
-    names = channel_names(e.shape[0])
+    names = channel_names(part.e.shape[0])
     causes = []
     for channel in place.channels:
-        alone = _Place((channel,), place.start, place.stop)
-        cause = _explained(e, a, alone, gate, rate, first, [])
+        cause = _explained(part, _Place((channel,), place.start, place.stop), gate, [])
         if cause is None:
             return None
         causes.append(located(cause, names[channel]))
@@ -119,47 +128,67 @@ def _excerpt(expected: npt.NDArray[Any], actual: npt.NDArray[Any], rate: int) ->
     return start, start + longest
 
 
-def _place(e: FloatArray, a: FloatArray, gate: Gate, rate: int) -> _Place:
-    """Return the channels that break the gate, and the span of their bad blocks."""
-    bad = np.array([_bad_blocks(one, other, gate, rate) for one, other in zip(e, a, strict=True)])
-    channels = tuple(int(c) for c in np.flatnonzero(bad.any(axis=1)))
-    if not channels:
-        return _Place(tuple(range(e.shape[0])), 0, e.shape[1])
-    # A channel with an error far under the others' is not what the search is about.
-    blocks = np.flatnonzero(bad[list(channels)].any(axis=0))
-    size, length = _block(rate), e.shape[1]
-    first, last = int(blocks[0]), int(blocks[-1]) + 1
-    whole = bad.shape[1]
-    if last - first > 0.9 * whole or last - first < 3:
-        margin = 0 if last - first > 0.9 * whole else 1
-        first, last = (max(0, first - margin), min(whole, last + margin)) if margin else (0, whole)
-    return _Place(channels, first * size, length if last == whole else last * size)
+def _places(e: FloatArray, a: FloatArray, gate: Gate, rate: int) -> list[_Place]:
+    """Return where the cause is sought, one place after the other.
+
+    The channels are those with a second that breaks the gate. The span is from the first to the
+    last block of 20 ms in such a second; if nothing explains it, without the blocks at its ends,
+    which may be right in part; and at last the whole.
+    """
+    stretches = stretch_snr_db(e, a, rate)
+    bad = [stretch for stretch in stretches if _breaks(stretch, gate)]
+    channels = tuple(sorted({stretch.index[0] for stretch in bad})) or tuple(range(e.shape[0]))
+    length, size = e.shape[1], _block(rate)
+    whole = _Place(channels, 0, length)
+    if not bad:
+        return [whole]
+    start, stop = min(it.start for it in bad), max(it.stop for it in bad)
+    rows = list(channels)
+    blocks = np.flatnonzero(_bad_blocks(e[rows, start:stop], a[rows, start:stop], gate, size))
+    if blocks.size:
+        start, stop = start + int(blocks[0]) * size, start + (int(blocks[-1]) + 1) * size
+    if length - stop < size:
+        stop = length
+    if stop - start > _WHOLE * length:
+        return [whole]
+    inner = _Place(channels, start + size, stop - size)
+    narrow = [inner] if inner.stop - inner.start > 4 * size else []
+    return [_Place(channels, start, stop), *narrow, whole]
 
 
-def _bad_blocks(e: FloatArray, a: FloatArray, gate: Gate, rate: int) -> npt.NDArray[np.bool_]:
-    """Return for each block whether its error is above what the gate allows."""
-    size = min(_block(rate), e.size)
-    usable = e.size // size * size
-    blocks = (-1, size)
-    error = np.sqrt(np.mean((a - e)[:usable].reshape(blocks) ** 2, axis=1))
-    level = np.sqrt(np.mean(e[:usable].reshape(blocks) ** 2, axis=1))
-    wanted = _DEFAULT_SNR_DB if gate.min_snr_db is None else gate.min_snr_db
-    # Soft blocks of a loud signal may be worse than the gate and matter to no one.
-    floor = max(float(np.sqrt(np.mean(e**2))) / 10, 10 ** (SILENT_ERROR_DBFS / 20))
-    allowed = np.maximum(level, floor) * 10 ** (-wanted / 20)
-    return np.asarray(error > allowed)
+def _breaks(stretch: StretchSnr, gate: Gate) -> bool:
+    if stretch.snr_db is None:
+        return stretch.error_rms_dbfs > SILENT_ERROR_DBFS
+    return not stretch.snr_db > _wanted_db(gate)
+
+
+def _wanted_db(gate: Gate) -> float:
+    return _DEFAULT_SNR_DB if gate.min_snr_db is None else gate.min_snr_db
+
+
+def _bad_blocks(e: FloatArray, a: FloatArray, gate: Gate, size: int) -> npt.NDArray[np.bool_]:
+    """Return for each block whether its error is above what the gate allows in any channel."""
+    count = max(1, e.shape[1] // size)
+    pieces = [slice(k * size, (k + 1) * size if k < count - 1 else None) for k in range(count)]
+    error = np.array([np.sqrt(np.mean((a - e)[:, piece] ** 2, axis=1)) for piece in pieces])
+    level = np.array([np.sqrt(np.mean(e[:, piece] ** 2, axis=1)) for piece in pieces])
+    # Soft blocks of a louder second may be worse than the gate and matter to no one.
+    floor = np.maximum(np.sqrt(np.mean(e**2, axis=1)) / 10, 10 ** (SILENT_ERROR_DBFS / 20))
+    allowed = np.maximum(level, floor) * 10 ** (-_wanted_db(gate) / 20)
+    return np.asarray((error > allowed).any(axis=1))
 
 
 def _block(rate: int) -> int:
     return max(1, rate // _BLOCKS_PER_S)
 
 
-def _where(place: _Place, shape: tuple[int, ...], first: int, rate: int, name: str) -> str:
+def _where(part: _Part, place: _Place, name: str) -> str:
     words = []
-    if len(place.channels) < shape[0] and name != "channels":
-        names = channel_names(shape[0])
-        words.append(" and ".join(names[c] for c in place.channels))
-    if place.stop - place.start < 0.9 * shape[1] and name not in ("dropout", "clipping"):
-        start, stop = (first + place.start) / rate, (first + place.stop) / rate
+    count, length = part.e.shape
+    if len(place.channels) < count and name != "channels":
+        names = channel_names(count)
+        words.append(" and ".join(names[channel] for channel in place.channels))
+    if place.stop - place.start < _WHOLE * length and name not in ("dropout", "clipping"):
+        start, stop = ((part.first + sample) / part.rate for sample in (place.start, place.stop))
         words.append(f"from {start:.2f} to {stop:.2f} s")
     return ", ".join(words)

@@ -248,8 +248,7 @@ def _reversed(rng: np.random.Generator) -> tuple[Array, Array]:
 @plant(UNEXPLAINED, "stems", 5)
 def _distorted(rng: np.random.Generator) -> tuple[Array, Array]:
     stems = _stem(rng)
-    peak = np.abs(stems[0]).max()
-    return _with(stems, np.sin(2.5 * stems[0] / peak) * peak)
+    return _with(stems, stems[0] * np.abs(stems[0]) / np.abs(stems[0]).max())
 
 
 @plant(UNEXPLAINED, "stems", 5)
