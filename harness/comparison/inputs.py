@@ -9,7 +9,7 @@ exact in float32, and everything wider is read as float64.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ AUDIO_SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 
 _WIDE: Final = ("DOUBLE", "PCM_32")
 _BLOCK: Final = 1 << 16
-_MOST_IN_MEMORY_BYTES: Final = 256 << 20
+_MOST_IN_MEMORY_BYTES: Final = 128 << 20
 """A longer signal is decoded to a temporary file, and mapped."""
 _UNKNOWN_LENGTH: Final = 2**62
 
@@ -69,38 +69,42 @@ class Audio:
             AudioError: the file is damaged, or ends before its announced length.
         """
         stop = self.frames if stop is None else min(stop, self.frames)
-        dtype = "float64" if self.encoding in _WIDE else "float32"
+        dtype = np.dtype("float64" if self.encoding in _WIDE else "float32")
         wanted = max(0, stop - start)
-        held = wanted * self.channels * np.dtype(dtype).itemsize
-        parts: list[npt.NDArray[Any]] = []
-        done = 0
         with tempfile.TemporaryFile() as spool:
-            try:
-                with soundfile.SoundFile(str(self.path)) as file:
-                    if start:
-                        file.seek(start)
-                    while done < wanted:
-                        size = min(_BLOCK, wanted - done)
-                        block = file.read(size, dtype, always_2d=True)
-                        if not block.shape[0]:
-                            break
-                        done += block.shape[0]
-                        if held > _MOST_IN_MEMORY_BYTES:
-                            spool.write(block.tobytes())
-                        else:
-                            parts.append(block)
-            except soundfile.SoundFileError as error:
-                raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
-            if done != wanted:
-                raise AudioError(
-                    f"{self.path} ends after {(start + done) / self.rate:.3f} s, but announces "
-                    f"{self.frames / self.rate:.3f} s; it is truncated or damaged: export it again"
-                )
-            if not parts and held > _MOST_IN_MEMORY_BYTES:
+            if wanted * self.channels * dtype.itemsize > _MOST_IN_MEMORY_BYTES:
+                for block in self._blocks(start, wanted, dtype):
+                    spool.write(block.tobytes())
                 spool.flush()
-                return np.memmap(spool, dtype, "r", shape=(done, self.channels)).T
-        whole = np.concatenate(parts) if parts else np.zeros((0, self.channels), dtype)
-        return np.ascontiguousarray(whole.T)
+                return np.memmap(spool, dtype, "r", shape=(wanted, self.channels)).T
+            whole = np.empty((self.channels, wanted), dtype)
+            done = 0
+            for block in self._blocks(start, wanted, dtype):
+                whole[:, done : done + block.shape[0]] = block.T
+                done += block.shape[0]
+        return whole
+
+    def _blocks(self, start: int, wanted: int, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
+        """Yield ``wanted`` samples from ``start`` on, [n, channels] at a time."""
+        done = 0
+        try:
+            with soundfile.SoundFile(str(self.path)) as file:
+                if start:
+                    file.seek(start)
+                while done < wanted:
+                    size = min(_BLOCK, wanted - done)
+                    block = file.read(size, dtype.name, always_2d=True)
+                    if not block.shape[0]:
+                        break
+                    done += block.shape[0]
+                    yield block
+        except soundfile.SoundFileError as error:
+            raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
+        if done != wanted:
+            raise AudioError(
+                f"{self.path} ends after {(start + done) / self.rate:.3f} s, but announces "
+                f"{self.frames / self.rate:.3f} s; it is truncated or damaged: export it again"
+            )
 
 
 Item = Tensor | Audio

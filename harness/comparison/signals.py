@@ -30,7 +30,7 @@ class Problem:
         start, stop: the samples between which they are.
         rate: samples per second.
         first: where sample 0 is in the whole signal.
-        ends: whether the last sample is the last of the whole signal.
+        ends: whether the candidate has nothing after the last sample.
     """
 
     expected: FloatArray

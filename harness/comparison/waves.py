@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from harness.comparison.causes import Cause, FloatArray, located, select
 from harness.comparison.delays import delays
-from harness.comparison.losses import losses
+from harness.comparison.losses import is_nothing, losses
 from harness.comparison.signals import Problem, channel_names, levels, others_instead, routings
 from harness.metrics import SILENT_ERROR_DBFS, StretchSnr, segmental_snr_db, stretch_snr_db
 from harness.verdicts import Gate
 
-LONGEST_S: Final = 30.0
+LONGEST_S: Final = 20.0
 """How much of a signal is searched for a cause, around its worst second."""
 _BLOCKS_PER_S: Final = 50
 _DEFAULT_SNR_DB: Final = 110.0
@@ -74,7 +74,7 @@ def explain_wave(
     a = actual[:, start:stop].astype(np.float64)
     if not (np.isfinite(e).all() and np.isfinite(a).all()):
         return None
-    part = _Part(e, a, rate, start, stop == expected.shape[1])
+    part = _Part(e, a, rate, start, stop == expected.shape[1] or is_nothing(actual[:, stop:]))
     instead = list(others(start, stop))
     for place in _places(e, a, gate, rate):
         cause = _explained(part, place, gate, instead)

@@ -134,6 +134,12 @@ def test_of_a_long_signal_the_worst_part_is_searched() -> None:
     cause = explain_wave(e, a, STEMS, rate=8000)
     assert cause is not None
     assert cause.words.startswith("from 60.00 to 62.00 s: the polarity is inverted")
+    for stop, words in ((None, "lost from 20.000 s on"), (-8000, "20.000 s to at least 30.000 s")):
+        a = e.copy()
+        a[:, 20 * 8000 : stop] = 0
+        cause = explain_wave(e, a, STEMS, rate=8000)
+        assert cause is not None
+        assert words in cause.words
 
 
 def test_a_fit_that_takes_a_little_noise_with_it_is_no_cause() -> None:
