@@ -8,15 +8,21 @@ exact in float32, and everything wider is read as float64.
 
 from __future__ import annotations
 
+import os
+import struct
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from numpy.lib.npyio import NpzFile
 from safetensors import SafetensorError, safe_open
 
 from harness.errors import AudioError, ParityError
@@ -29,6 +35,7 @@ _BLOCK: Final = 1 << 16
 _MOST_IN_MEMORY_BYTES: Final = 128 << 20
 """A longer signal is decoded to a temporary file, and mapped."""
 _UNKNOWN_LENGTH: Final = 2**62
+_RATES: Final = (1000, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Audio:
         """Yield ``wanted`` samples from ``start`` on, [n, channels] at a time."""
         done = 0
         try:
-            with soundfile.SoundFile(str(self.path)) as file:
+            with soundfile.SoundFile(_system_name(self.path)) as file:
                 if start:
                     file.seek(start)
                 while done < wanted:
@@ -120,9 +127,9 @@ def read_file(path: Path) -> dict[str, Item]:
         raise ParityError(f"{path} is not a file")
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
-        return {path.stem: _audio(path)}
+        return {_shown(path.stem): _audio(path)}
     if suffix == ".npy":
-        return {path.stem: Tensor(path, lambda: _from_npy(path))}
+        return {_shown(path.stem): Tensor(path, lambda: _from_npy(path))}
     if suffix in TENSOR_SUFFIXES:
         return {name: _member(path, suffix, name) for name in _names(path, suffix)}
     known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
@@ -149,7 +156,7 @@ def read_side(path: Path) -> dict[str, Item]:
         raise ParityError(f"{path} holds no tensors and no audio files")
     side = {}
     for file in files:
-        place = file.relative_to(path).as_posix()
+        place = _shown(file.relative_to(path).as_posix())
         found = read_file(file)
         single = len(found) == 1
         side.update({place if single else f"{place}:{name}": it for name, it in found.items()})
@@ -163,10 +170,20 @@ def load_all(items: Mapping[str, Item]) -> dict[str, npt.NDArray[Any]]:
     return {name: item.load() for name, item in items.items() if isinstance(item, Tensor)}
 
 
+def _system_name(path: Path) -> str | bytes:
+    """Return a name that libsndfile opens, also where it is no UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as text that can be printed anywhere."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _names(path: Path, suffix: str) -> list[str]:
     try:
         if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as opened, _archive(opened) as archive:
                 return list(archive.files)
         with safe_open(path, framework="numpy") as file:
             return list(file.keys())
@@ -178,7 +195,7 @@ def _member(path: Path, suffix: str, name: str) -> Tensor:
     def load() -> npt.NDArray[Any]:
         try:
             if suffix == ".npz":
-                with np.load(path, allow_pickle=False) as archive:
+                with path.open("rb") as opened, _archive(opened) as archive:
                     return np.asarray(archive[name])
             with safe_open(path, framework="numpy") as file:
                 return np.asarray(file.get_tensor(name))
@@ -188,16 +205,44 @@ def _member(path: Path, suffix: str, name: str) -> Tensor:
     return Tensor(path, load)
 
 
+def _archive(opened: BinaryIO) -> NpzFile:
+    """Open an archive; given a path, NumPy would leave a broken one open."""
+    found = np.load(opened, allow_pickle=False)
+    if not isinstance(found, NpzFile):
+        raise ValueError("it is one array and no archive; call it .npy")
+    return found
+
+
 def _from_npy(path: Path) -> npt.NDArray[Any]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        with path.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, NpzFile):
+                raise ValueError("it is an archive and no array; call it .npz")
+            return np.asarray(found)
     except _BROKEN as error:
         raise _unreadable(path, error) from error
 
 
-# Zlib, zip files and NumPy's header reader each have errors of their own; TypeError is what
-# safetensors raises for a type that NumPy lacks, such as BF16.
-_BROKEN: Final = (OSError, ValueError, EOFError, SafetensorError, TypeError, KeyError, SyntaxError)
+# What NumPy, zipfile, zlib and safetensors raise for bytes that are not what they should be;
+# TypeError is safetensors' answer to a type that NumPy lacks, such as BF16.
+_BROKEN: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    SafetensorError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
 
 
 def _unreadable(path: Path, error: Exception, name: str = "") -> ParityError:
@@ -207,7 +252,7 @@ def _unreadable(path: Path, error: Exception, name: str = "") -> ParityError:
 
 def _audio(path: Path) -> Audio:
     try:
-        found = soundfile.info(str(path))
+        found = soundfile.info(_system_name(path))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "
@@ -215,6 +260,11 @@ def _audio(path: Path) -> Audio:
         ) from error
     if found.frames == 0:
         raise AudioError(f"{path} is empty: it holds no samples")
+    if not _RATES[0] <= found.samplerate <= _RATES[1]:
+        raise AudioError(
+            f"{path} announces a sample rate of {found.samplerate} Hz; expected {_RATES[0]} to "
+            f"{_RATES[1]} Hz: its header is damaged, export it again"
+        )
     if found.frames > _UNKNOWN_LENGTH:
         raise AudioError(
             f"{path} doesn't say how long it is; encode it again, to a file and not to a pipe"

@@ -32,7 +32,6 @@ Array = npt.NDArray[Any]
 
 _TENSOR_RATE: Final = 44_100
 _MOST_INTEGER: Final = 1 << 53
-_RATES: Final = (1000, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -302,12 +301,6 @@ def _finite(*tensors: Array) -> bool:
 
 
 def _resampled(samples: Array, audio: Audio, rate: int) -> Array:
-    for value in (audio.rate, rate):
-        if not _RATES[0] <= value <= _RATES[1]:
-            raise ParityError(
-                f"{audio.path}: can't resample {audio.rate} to {rate} Hz; expected "
-                f"{_RATES[0]} to {_RATES[1]} Hz"
-            )
     return np.asarray(soxr.resample(samples.T, audio.rate, rate, quality="HQ")).T
 
 

@@ -27,7 +27,6 @@ _RATE: Final = 11_025
 """Enough to tell one stem from another, and a quarter of the work."""
 _ALIKE: Final = 0.25
 """Stems of one song reach 0.1 with each other; a stem through a codec 0.9 with itself."""
-_LOWEST_RATE: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _words(name: str) -> str:
 
 def _fingerprint(item: Item) -> npt.NDArray[np.float64]:
     """Return the middle of a signal at a low rate, [channels, n]."""
-    if not isinstance(item, Audio) or item.rate < _LOWEST_RATE:
+    if not isinstance(item, Audio):
         return np.zeros((1, 1))
     longest = int(_LONGEST_S * item.rate)
     start = max(0, (item.frames - longest) // 2)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from harness.comparison import (
     Audio,
@@ -26,7 +29,7 @@ from harness.comparison import (
     read_file,
     read_side,
 )
-from harness.errors import ParityError
+from harness.errors import AudioError, ParityError
 from harness.verdicts import Gate, Verdict, compare, gate
 
 RATE = 44_100
@@ -234,13 +237,23 @@ class TestFiles:
         assert failing(rows) == []
         assert "resampled from 88200 to 44100 Hz" in rows[0].notes[0]
 
-    def test_a_header_with_an_absurd_rate_is_refused_before_it_is_resampled(
-        self, tmp_path: Path
-    ) -> None:
-        write(tmp_path / "e", x=noise(11, (1, 5000)))
-        write(tmp_path / "a", 1, x=noise(11, (1, 5000)))
-        with pytest.raises(ParityError, match="expected 1000 to 1000000 Hz"):
-            compared(tmp_path / "e", tmp_path / "a", resample=True)
+    @pytest.mark.parametrize("rate", [1, 999, 1_000_001])
+    def test_a_header_with_an_absurd_rate_is_refused(self, rate: int, tmp_path: Path) -> None:
+        """At 1 Hz there would be as many seconds to judge as samples."""
+        write(tmp_path, rate, x=noise(11, (1, 5000)))
+        with pytest.raises(AudioError, match=f"sample rate of {rate} Hz"):
+            read_file(tmp_path / "x.wav")
+
+    @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+    def test_a_name_that_is_no_utf8_is_opened_and_shown(self, tmp_path: Path) -> None:
+        wave = noise(11, (1, 5000))
+        write(tmp_path, x=wave)
+        odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"))
+        (tmp_path / "x.wav").rename(odd)
+        ((name, item),) = read_side(tmp_path).items()
+        assert name == "\\xff.wav"
+        assert isinstance(item, Audio)
+        np.testing.assert_array_equal(item.read(), wave)
 
     def test_a_shorter_file_fails_and_says_what_the_rest_is(self, tmp_path: Path) -> None:
         e = noise(12, (2, RATE))
@@ -286,6 +299,49 @@ class TestFiles:
         self, name: str, content: bytes, words: str, tmp_path: Path
     ) -> None:
         (tmp_path / name).write_bytes(content)
+        with pytest.raises(ParityError, match=words):
+            load_all(read_file(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".wav", ".flac"])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_one_error_of_ours(
+    suffix: str, data: st.DataObject, tmp_path: Path
+) -> None:
+    """Downloads break off, and disks flip bits: that is bad input, and never a traceback."""
+    path = tmp_path / f"x{suffix}"
+    wave = noise(15, (300, 2))
+    if suffix == ".npz":
+        np.savez_compressed(path, x=wave)
+    elif suffix == ".npy":
+        np.save(path, wave)
+    elif suffix == ".safetensors":
+        save_file({"x": wave}, path)
+    else:
+        soundfile.write(path, wave, RATE)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, min(len(content) - 1, 400)))
+    content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), place, place + 1]))])
+    message = ""
+    try:
+        for item in read_file(path).values():
+            if isinstance(item, Audio):
+                item.read()
+            else:
+                item.load()
+    except ParityError as error:
+        message = str(error)
+    assert len(message) < 500 + len(str(path))
+
+
+def test_an_archive_by_the_wrong_name_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", noise(16, (3,)))
+    np.savez(tmp_path / "y.npz", x=noise(16, (3,)))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    (tmp_path / "y.npz").rename(tmp_path / "y.npy")
+    for name, words in (("x.npz", "call it .npy"), ("y.npy", "call it .npz")):
         with pytest.raises(ParityError, match=words):
             load_all(read_file(tmp_path / name))
 
