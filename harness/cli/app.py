@@ -14,6 +14,7 @@ from rich.text import Text
 import harness
 from harness.cli import (
     check,
+    compare,
     conformance,
     convert,
     doctor,
@@ -54,6 +55,7 @@ for module in (
     lint,
     predict,
     check,
+    compare,
     separate,
     lab,
     inspect,

@@ -1,4 +1,4 @@
-"""``parity check`` and ``parity compare``: verdicts on a package, or on two sets of tensors."""
+"""``parity check``: a verdict on a package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from harness.cli.console import (
@@ -23,7 +22,6 @@ from harness.cli.console import (
     verdict_text,
 )
 from harness.cli.inspect import print_explanation
-from harness.cli.tensors import pair_up
 from harness.conversion import load_recipe
 from harness.errors import ParityError, UnknownNameError
 from harness.origin import provenance
@@ -35,8 +33,6 @@ from harness.verdicts import (
     Run,
     Verdict,
     applicable,
-    compare,
-    failed,
     gate,
     read_waivers,
     record_of,
@@ -52,14 +48,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(
         "check",
-        epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded --case song | "
-        "parity check X.mlpackage --subject htdemucs@model.th --audio song.flac",
+        epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
+        "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
+        "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
     )(check)
-    app.command(
-        "compare",
-        epilog="Examples: parity compare golden.safetensors mine.safetensors | "
-        "parity compare stems_pytorch/ stems_swift/ --min-snr 60",
-    )(compare_files)
 
 
 def check(
@@ -173,49 +165,6 @@ def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> di
         table = gate("end_to_end")
         found["end_to_end"] = replace(table, reason="given on the command line", min_snr_db=min_snr)
     return found
-
-
-def compare_files(
-    expected: Annotated[Path, typer.Argument(help="The reference: file or folder.")],
-    actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
-    rtol: Annotated[float | None, typer.Option(help="Relative tolerance; needs --atol.")] = None,
-    atol: Annotated[float | None, typer.Option(help="Absolute tolerance; needs --rtol.")] = None,
-    min_snr: Annotated[float | None, typer.Option(help="SNR in dB that must be exceeded.")] = None,
-    json: Json = False,
-) -> None:
-    """Compare tensors, audio files, or folders of them, under the conversion gate by default."""
-    bounds = gate("conversion")
-    if (rtol, atol, min_snr) != (None, None, None):
-        bounds = Gate("command line", "given by the user", rtol, atol, min_snr)
-    left, right = pair_up(expected, actual)
-    outcomes = {name: _compare_one(name, left, right, bounds) for name in sorted({*left, *right})}
-    bad = any(outcome.verdict is not Verdict.PASS for outcome in outcomes.values())
-    if json:
-        rows = [{"tensor": name} | _outcome(outcome) for name, outcome in outcomes.items()]
-        print_json({"verdict": "fail" if bad else "pass", "gate": vars(bounds), "checks": rows})
-    else:
-        table = [
-            (
-                name,
-                verdict_text(outcome.verdict),
-                outcome.observed,
-                decibels(outcome.headroom_db),
-                "" if outcome.verdict is Verdict.PASS else outcome.reason,
-            )
-            for name, outcome in outcomes.items()
-        ]
-        print_table(bounds.describe(), ("tensor", "verdict", "observed", "headroom", "why"), table)
-    raise typer.Exit(1 if bad else 0)
-
-
-def _compare_one(
-    name: str, left: dict[str, np.ndarray], right: dict[str, np.ndarray], bounds: Gate
-) -> Outcome:
-    if name not in right:
-        return failed("the candidate has no such tensor", expected=name, observed="nothing")
-    if name not in left:
-        return failed("the reference has no such tensor", expected="nothing", observed=name)
-    return compare(left[name], right[name], bounds)
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

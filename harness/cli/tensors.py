@@ -1,7 +1,7 @@
-"""Named arrays in files: what ``parity predict`` and ``parity compare`` read and write.
+"""Named arrays in files: what commands read as inputs, and what ``parity predict`` writes.
 
 ``.safetensors`` and ``.npz`` hold names; ``.npy`` and audio files hold one array, named after the
-file. A folder holds whatever its files hold.
+file.
 """
 
 from __future__ import annotations
@@ -10,40 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from harness.atomic import atomic_file
 from harness.audio import read_audio
+from harness.comparison import load_all, read_file
+from harness.comparison.inputs import AUDIO_SUFFIXES
 from harness.errors import ParityError
-
-TENSOR_SUFFIXES = (".safetensors", ".npz", ".npy")
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Read every array of a file.
+    """Read every array of a file; audio as the network takes it, [2, n] at 44.1 kHz.
 
     Raises:
         ParityError: the file is missing, of another kind, or broken.
     """
-    if not path.is_file():
-        raise ParityError(f"{path} is not a file")
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            return dict(load_file(path))
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        if suffix == ".npy":
-            return {path.stem: np.load(path, allow_pickle=False)}
-    except (OSError, ValueError, EOFError, SafetensorError) as error:
-        raise ParityError(f"{path} can't be read as {suffix} ({error})") from error
-    if suffix in AUDIO_SUFFIXES:
+    if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES:
         return {path.stem: read_audio(path)}
-    known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
-    raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")
+    return load_all(read_file(path))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -56,40 +40,3 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         else:
             dense = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
             save_file(dense, temporary)
-
-
-def pair_up(expected: Path, actual: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Read both sides of a comparison: two files, or two folders with files of the same names.
-
-    Raises:
-        ParityError: one is a folder and the other is not, or a side holds nothing.
-    """
-    if expected.is_dir() != actual.is_dir():
-        raise ParityError(f"{expected} and {actual} must both be files or both be folders")
-    if not expected.is_dir():
-        left, right = read_tensors(expected), read_tensors(actual)
-        for file, side in ((expected, left), (actual, right)):
-            if not side:
-                raise ParityError(f"{file} holds no tensors")
-        if len(left) == len(right) == 1:  # one array each: their files' names don't matter
-            right = dict(zip(left, right.values(), strict=True))
-        return left, right
-    sides = []
-    for folder in (expected, actual):
-        files = sorted(
-            file
-            for file in folder.rglob("*")
-            if file.is_file() and file.suffix.lower() in TENSOR_SUFFIXES + AUDIO_SUFFIXES
-        )
-        if not files:
-            raise ParityError(f"{folder} holds no tensors and no audio files")
-        side = {}
-        for file in files:
-            place = file.relative_to(folder).as_posix()
-            tensors = read_tensors(file)
-            single = len(tensors) == 1
-            side.update({place if single else f"{place}:{k}": v for k, v in tensors.items()})
-        if not side:
-            raise ParityError(f"the files in {folder} hold no tensors")
-        sides.append(side)
-    return sides[0], sides[1]

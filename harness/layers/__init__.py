@@ -33,7 +33,13 @@ from harness.layers.end_to_end import (
     quality_checks,
     stem_checks,
 )
-from harness.layers.papers import audit_check, contract_check, program_check, weights_check
+from harness.layers.papers import (
+    audit_check,
+    contract_check,
+    lint_check,
+    program_check,
+    weights_check,
+)
 from harness.layers.stft import transform_check
 from harness.layers.surgery import golden_checks, surgery_checks
 from harness.layers.tensors import BRANCHES, Tensors, first_failing, tensor_label
@@ -50,6 +56,7 @@ __all__ = [
     "contract_check",
     "first_failing",
     "golden_checks",
+    "lint_check",
     "precision_checks",
     "program_check",
     "quality_checks",

@@ -7,11 +7,12 @@ subject, number by number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.conversion import Audit, Sidecar, WeightComparison
 from harness.errors import ContractError
+from harness.lint import Finding, Severity
 from harness.structure import ProgramComparison
 from harness.verdicts import Check, Outcome, bound, failed, gate, not_evaluated
 
@@ -71,6 +72,16 @@ def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) ->
         observed = f"{len(found.differences)} differences"
         outcome = failed(found.reason, expected=expected, observed=observed)
     return _check("program", outcome, {**labels, "what": what})
+
+
+def lint_check(findings: Sequence[Finding], labels: Mapping[str, str]) -> Check:
+    """Judge what Core ML would refuse or compute otherwise; warnings are told and gate nothing."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    what = "errors of the program"
+    outcome = bound(len(errors), gate("lint"), what=what)
+    if errors:
+        outcome = replace(outcome, reason=f"{errors[0].rule}: {errors[0]}")
+    return _check("lint", outcome, {**labels, "what": what})
 
 
 def weights_check(

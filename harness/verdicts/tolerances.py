@@ -193,6 +193,13 @@ _ROWS = (
         unit="differences",
     ),
     Gate(
+        "lint",
+        "A program with an operation that its opset lacks, or a constant that became infinite, is "
+        "refused by Core ML or computes something else there, however well it runs here.",
+        at_most=0.0,
+        unit="errors",
+    ),
+    Gate(
         "repeat",
         "The executor is deterministic to the bit, so a program that makes something else the "
         "second time draws random numbers, or reads what it has not written.",

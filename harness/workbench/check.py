@@ -25,12 +25,14 @@ from harness.layers import (
     audible_check,
     branch_checks,
     first_failing,
+    lint_check,
     precision_checks,
     program_check,
     quality_checks,
     repeat_check,
     stem_checks,
 )
+from harness.lint import lint_package
 from harness.metrics import ReferenceProjection, rms, separation_metrics
 from harness.mil import load
 from harness.mil.package import open_package
@@ -150,7 +152,9 @@ class _Examination:
             program = compare_programs(open_package(fresh), self._model)
             audit = self._audit(fresh, program, self._recipe)
         checks = list(paper_checks(self._model, self._subject, audit, labels))
-        self._add([*checks, program_check(program, labels)])
+        sidecar = read_sidecar(self._model)
+        findings = lint_package(self._model, modules=sidecar.modules if sidecar else None)
+        self._add([*checks, program_check(program, labels), lint_check(findings, labels)])
         return first_failing(c for c in checks if c.gate and c.gate.name == "contract") is None
 
     def _audit(self, fresh: Path, program: ProgramComparison, recipe: PrecisionRecipe) -> Audit:

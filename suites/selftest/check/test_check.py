@@ -46,6 +46,7 @@ def test_a_sound_package_passes_every_gate_that_a_run_has(package: Path, judged:
         "audit",
         "weights",
         "program",
+        "lint",
         "conversion",
         "expected_precision_fp32",
         "repeat",

@@ -1,0 +1,178 @@
+"""``parity compare``: a verdict on two sets of tensors or stems, with the cause of what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from harness.cli.check import outcome_fields
+from harness.cli.console import (
+    Json,
+    decibels,
+    log,
+    out,
+    print_json,
+    print_table,
+    progress,
+    verdict_text,
+)
+from harness.comparison import Finding, Request, chosen_gate, judge, pair_up, read_side
+from harness.errors import NotEvaluatedError, ParityError
+from harness.origin import provenance
+from harness.subjects.names import FOUR_SOURCES, SIX_SOURCES
+from harness.verdicts import Check, Profile, Run, Verdict
+from harness.verdicts.collector import Collector
+
+_EXAMPLES = (
+    "Examples: parity compare golden/tensors/mini/song.safetensors mine.safetensors | "
+    "parity compare stems_pytorch/ stems_swift/ --min-snr 60 | "
+    "parity compare golden.npz mine.npz --only 'tap.*' --gate surgery | "
+    "parity compare reference.wav mine.flac --resample --downmix --report out/. "
+    "What judges what, and the causes that are told: docs/comparing.md."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("compare", epilog=_EXAMPLES)(compare_files)
+
+
+def compare_files(
+    expected: Annotated[Path, typer.Argument(help="The reference: file or folder.")],
+    actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
+    rtol: Annotated[float | None, typer.Option(help="Relative tolerance; needs --atol.")] = None,
+    atol: Annotated[float | None, typer.Option(help="Absolute tolerance; needs --rtol.")] = None,
+    min_snr: Annotated[float | None, typer.Option(help="SNR in dB that must be exceeded.")] = None,
+    gate: Annotated[
+        str | None, typer.Option(help="A gate of the table judges everything, e.g. surgery.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Names to compare (repeatable).")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Names to leave out (repeatable).")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample a candidate of another sample rate.")
+    ] = False,
+    downmix: Annotated[
+        bool, typer.Option("--downmix", help="Average channels where their numbers differ.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write run.json and the report to this folder.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare tensors, audio files, or folders of them, each by the gate of its kind."""
+    request = Request(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
+    if expected.is_dir() != actual.is_dir():
+        raise ParityError(f"{expected} and {actual} must both be files or both be folders")
+    pairs = pair_up(read_side(expected), read_side(actual))
+    kept = [pair for pair in pairs if _wanted(pair.name, only, ignore)]
+    ignored = [pair.name for pair in pairs if pair not in kept]
+    if not kept:
+        raise NotEvaluatedError(
+            f"nothing is left to compare: --only and --ignore leave out all {len(pairs)} "
+            f"({', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''})"
+        )
+    findings: list[Finding] = []
+    with progress("comparing") as advance:
+        for done, pair in enumerate(kept):
+            advance(done, len(kept))
+            findings += judge(pair, pairs, request)
+    run = _run(findings, ignored)
+    if report is not None:
+        from harness.report import write_report
+
+        write_report(run, report)
+        log.print(f"report: {report / 'index.html'}")
+    if json:
+        print_json(_document(run, findings, ignored))
+    else:
+        _print(findings, ignored)
+    raise typer.Exit(run.exit_code)
+
+
+def _sources(count: int) -> Sequence[str]:
+    return {len(FOUR_SOURCES): FOUR_SOURCES, len(SIX_SOURCES): SIX_SOURCES}.get(count, ())
+
+
+def _wanted(name: str, only: list[str] | None, ignore: list[str] | None) -> bool:
+    if only and not any(_matches(name, glob) for glob in only):
+        return False
+    return not any(_matches(name, glob) for glob in ignore or ())
+
+
+def _matches(name: str, glob: str) -> bool:
+    """Whether a glob fits a whole name, or the tensor's own name within a file or folder."""
+    short = name.rpartition(":")[2].rpartition("/")[2]
+    return fnmatchcase(name, glob) or fnmatchcase(short, glob)
+
+
+def _run(findings: Sequence[Finding], ignored: Sequence[str]) -> Run:
+    collector = Collector(Profile("compare", (), ()))
+    for finding in findings:
+        labels = {"tensor": finding.name, "stem": finding.stem}
+        place = "what" if finding.what == "worst second" else "channel"
+        labels[place] = finding.what
+        given = {name: text for name, text in labels.items() if text}
+        collector.add_check(Check(finding.layer, given, True, finding.gate, finding.outcome))
+    return collector.finish(provenance(ignored=list(ignored)))
+
+
+def _document(run: Run, findings: Sequence[Finding], ignored: Sequence[str]) -> dict[str, Any]:
+    return {
+        "verdict": run.verdict.value,
+        "checks": [_row(finding) for finding in findings],
+        "ignored": list(ignored),
+    }
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    cause = finding.cause
+    return {
+        "tensor": finding.name,
+        "stem": finding.stem,
+        "what": finding.what,
+        "gate": {"name": finding.gate.name, "bounds": finding.gate.describe()},
+        "cause": None if cause is None else vars(cause),
+        "notes": list(finding.notes),
+    } | outcome_fields(finding.outcome)
+
+
+def _print(findings: Sequence[Finding], ignored: Sequence[str]) -> None:
+    table = [
+        (
+            escape(finding.name),
+            escape(" ".join(text for text in (finding.stem, finding.what) if text)),
+            verdict_text(finding.outcome.verdict),
+            f"{finding.gate.name}: {finding.gate.describe()}",
+            escape(finding.outcome.observed),
+            decibels(finding.outcome.headroom_db),
+        )
+        for finding in findings
+    ]
+    columns = ("tensor", "part", "verdict", "gate", "observed", "headroom")
+    print_table("Compared", columns, table, right=(5,))
+    for note in dict.fromkeys((row.name, text) for row in findings for text in row.notes):
+        out.print(escape(f"note: {note[0]}: {note[1]}"))
+    bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS]
+    for row in _telling(bad):
+        where = " ".join(text for text in (row.name, row.stem, row.what) if text)
+        out.print(f"[red]fail[/]: {escape(where)}: {escape(row.outcome.reason)}")
+    if ignored:
+        out.print(escape(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})"))
+    held = len(findings) - len(bad)
+    out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
+
+
+def _telling(bad: Sequence[Finding]) -> list[Finding]:
+    """Return the rows whose reason says more than the table: the first of a stem, and the second
+    in which it is worst."""
+    firsts = {(row.name, row.stem): row for row in reversed(bad)}
+    return [row for row in bad if row is firsts[row.name, row.stem] or row.what == "worst second"]

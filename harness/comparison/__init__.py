@@ -1,0 +1,44 @@
+"""What ``parity compare`` knows: what a tensor is, which gate judges it, and why it fails.
+
+In: two files or folders. Out: `Finding` values, one for each tensor, stem, channel and worst
+second, each with the gate that judged it and, where one thing explains a failure, its `Cause`.
+
+- `inputs` reads, `pairing` brings together, `kinds` knows names and gates, `judging` compares;
+- `causes` has the rule by which a hypothesis is a cause; `waves` (with `signals`, `delays`,
+  `losses`), `spectra` (with `transforms`) and `arrays` have the hypotheses.
+"""
+
+from harness.comparison.arrays import explain_array, explain_shape
+from harness.comparison.causes import CAUSES, UNEXPLAINED, Cause
+from harness.comparison.inputs import Audio, Item, Tensor, load_all, read_file, read_side
+from harness.comparison.judging import Finding, Request, by_value, judge, judge_stem
+from harness.comparison.kinds import Kind, chosen_gate, kind_of
+from harness.comparison.pairing import Pair, pair_up
+from harness.comparison.spectra import explain_spectrum
+from harness.comparison.waves import explain_wave
+
+__all__ = [
+    "CAUSES",
+    "UNEXPLAINED",
+    "Audio",
+    "Cause",
+    "Finding",
+    "Item",
+    "Kind",
+    "Pair",
+    "Request",
+    "Tensor",
+    "by_value",
+    "chosen_gate",
+    "explain_array",
+    "explain_shape",
+    "explain_spectrum",
+    "explain_wave",
+    "judge",
+    "judge_stem",
+    "kind_of",
+    "load_all",
+    "pair_up",
+    "read_file",
+    "read_side",
+]

@@ -1,0 +1,272 @@
+"""The two sides of a comparison: what the files hold, read when it is asked for.
+
+``.safetensors`` and ``.npz`` hold named tensors, ``.npy`` one that is named after its file, audio
+files one signal at their own rate, with all of their channels. A folder holds whatever its files
+hold. Nothing is resampled, mixed down or rounded here: PCM of up to 24 bits and float files are
+exact in float32, and everything wider is read as float64.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from numpy.lib.npyio import NpzFile
+from safetensors import SafetensorError, safe_open
+
+from harness.errors import AudioError, ParityError
+
+TENSOR_SUFFIXES: Final = (".safetensors", ".npz", ".npy")
+AUDIO_SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
+
+_WIDE: Final = ("DOUBLE", "PCM_32")
+_BLOCK: Final = 1 << 16
+_MOST_IN_MEMORY_BYTES: Final = 128 << 20
+"""A longer signal is decoded to a temporary file, and mapped."""
+_UNKNOWN_LENGTH: Final = 2**62
+_RATES: Final = (1000, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named array of a file.
+
+    Attributes:
+        path: the file.
+        load: reads it; raises `ParityError` where the file is broken.
+    """
+
+    path: Path
+    load: Callable[[], npt.NDArray[Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """The signal of an audio file.
+
+    Attributes:
+        path: the file.
+        rate: samples per second.
+        channels: of the file.
+        frames: samples in each channel.
+        encoding: libsndfile's name of it.
+    """
+
+    path: Path
+    rate: int
+    channels: int
+    frames: int
+    encoding: str
+
+    def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
+        """Return the samples from ``start`` to ``stop``, [channels, n], float32 or float64.
+
+        Raises:
+            AudioError: the file is damaged, or ends before its announced length.
+        """
+        stop = self.frames if stop is None else min(stop, self.frames)
+        dtype = np.dtype("float64" if self.encoding in _WIDE else "float32")
+        wanted = max(0, stop - start)
+        with tempfile.TemporaryFile() as spool:
+            if wanted * self.channels * dtype.itemsize > _MOST_IN_MEMORY_BYTES:
+                for block in self._blocks(start, wanted, dtype):
+                    spool.write(block.tobytes())
+                spool.flush()
+                return np.memmap(spool, dtype, "r", shape=(wanted, self.channels)).T
+            whole = np.empty((self.channels, wanted), dtype)
+            done = 0
+            for block in self._blocks(start, wanted, dtype):
+                whole[:, done : done + block.shape[0]] = block.T
+                done += block.shape[0]
+        return whole
+
+    def _blocks(self, start: int, wanted: int, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
+        """Yield ``wanted`` samples from ``start`` on, [n, channels] at a time."""
+        done = 0
+        try:
+            with soundfile.SoundFile(_system_name(self.path)) as file:
+                if start:
+                    file.seek(start)
+                while done < wanted:
+                    size = min(_BLOCK, wanted - done)
+                    block = file.read(size, dtype.name, always_2d=True)
+                    if not block.shape[0]:
+                        break
+                    done += block.shape[0]
+                    yield block
+        except soundfile.SoundFileError as error:
+            raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
+        if done != wanted:
+            raise AudioError(
+                f"{self.path} ends after {(start + done) / self.rate:.3f} s, but announces "
+                f"{self.frames / self.rate:.3f} s; it is truncated or damaged: export it again"
+            )
+
+
+Item = Tensor | Audio
+
+
+def read_file(path: Path) -> dict[str, Item]:
+    """Return what a file holds, by name; the arrays themselves are not read yet.
+
+    Raises:
+        ParityError: the file is missing, of an unknown kind, or broken.
+    """
+    if not path.is_file():
+        raise ParityError(f"{path} is not a file")
+    suffix = path.suffix.lower()
+    if suffix in AUDIO_SUFFIXES:
+        return {_shown(path.stem): _audio(path)}
+    if suffix == ".npy":
+        return {_shown(path.stem): Tensor(path, lambda: _from_npy(path))}
+    if suffix in TENSOR_SUFFIXES:
+        return {name: _member(path, suffix, name) for name in _names(path, suffix)}
+    known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
+    raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")
+
+
+def read_side(path: Path) -> dict[str, Item]:
+    """Return what a file or a folder holds; in a folder, names start with the file's.
+
+    Raises:
+        ParityError: as `read_file`, or there is nothing.
+    """
+    if not path.is_dir():
+        side = read_file(path)
+        if not side:
+            raise ParityError(f"{path} holds no tensors")
+        return side
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in TENSOR_SUFFIXES + AUDIO_SUFFIXES and file.is_file()
+    )
+    if not files:
+        raise ParityError(f"{path} holds no tensors and no audio files")
+    side = {}
+    for file in files:
+        place = _shown(file.relative_to(path).as_posix())
+        found = read_file(file)
+        single = len(found) == 1
+        side.update({place if single else f"{place}:{name}": it for name, it in found.items()})
+    if not side:
+        raise ParityError(f"the files in {path} hold no tensors")
+    return side
+
+
+def load_all(items: Mapping[str, Item]) -> dict[str, npt.NDArray[Any]]:
+    """Return every tensor of a file, read; none of the items is audio."""
+    return {name: item.load() for name, item in items.items() if isinstance(item, Tensor)}
+
+
+def _system_name(path: Path) -> str | bytes:
+    """Return a name that libsndfile opens, also where it is no UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as text that can be printed anywhere."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _names(path: Path, suffix: str) -> list[str]:
+    try:
+        if suffix == ".npz":
+            with path.open("rb") as opened, _archive(opened) as archive:
+                return list(archive.files)
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def _member(path: Path, suffix: str, name: str) -> Tensor:
+    def load() -> npt.NDArray[Any]:
+        try:
+            if suffix == ".npz":
+                with path.open("rb") as opened, _archive(opened) as archive:
+                    return np.asarray(archive[name])
+            with safe_open(path, framework="numpy") as file:
+                return np.asarray(file.get_tensor(name))
+        except _BROKEN as error:
+            raise _unreadable(path, error, name) from error
+
+    return Tensor(path, load)
+
+
+def _archive(opened: BinaryIO) -> NpzFile:
+    """Open an archive; given a path, NumPy would leave a broken one open."""
+    found = np.load(opened, allow_pickle=False)
+    if not isinstance(found, NpzFile):
+        raise ValueError("it is one array and no archive; call it .npy")
+    return found
+
+
+def _from_npy(path: Path) -> npt.NDArray[Any]:
+    try:
+        with path.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, NpzFile):
+                raise ValueError("it is an archive and no array; call it .npz")
+            return np.asarray(found)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+# What NumPy, zipfile, zlib and safetensors raise for bytes that are not what they should be;
+# TypeError is safetensors' answer to a type that NumPy lacks, such as BF16.
+_BROKEN: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    SafetensorError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
+
+
+def _unreadable(path: Path, error: Exception, name: str = "") -> ParityError:
+    what = f"tensor {name!r} of {path}" if name else f"{path}"
+    return ParityError(f"{what} can't be read as {path.suffix.lower()} ({str(error)[:200]})")
+
+
+def _audio(path: Path) -> Audio:
+    try:
+        found = soundfile.info(_system_name(path))
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "
+            f"(WAV, FLAC, OGG, MP3, AIFF); convert it to WAV or FLAC"
+        ) from error
+    if found.frames == 0:
+        raise AudioError(f"{path} is empty: it holds no samples")
+    if not _RATES[0] <= found.samplerate <= _RATES[1]:
+        raise AudioError(
+            f"{path} announces a sample rate of {found.samplerate} Hz; expected {_RATES[0]} to "
+            f"{_RATES[1]} Hz: its header is damaged, export it again"
+        )
+    if found.frames > _UNKNOWN_LENGTH:
+        raise AudioError(
+            f"{path} doesn't say how long it is; encode it again, to a file and not to a pipe"
+        )
+    return Audio(path, found.samplerate, found.channels, found.frames, found.subtype)

@@ -1,0 +1,344 @@
+"""Verdicts on pairs: by the gate of their kind, part by part, with the cause of what fails.
+
+Tensors of different types are held by value: FP16 and integers are exact in a wider float. A signal
+is judged as a whole, in each channel and in its worst second, and never converted unless that was
+asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from harness.comparison.arrays import explain_array, explain_shape
+from harness.comparison.causes import UNEXPLAINED, Cause
+from harness.comparison.inputs import Audio, Item, Tensor
+from harness.comparison.kinds import AUDIO_FILE, Kind, kind_of
+from harness.comparison.losses import missing_band
+from harness.comparison.pairing import Pair
+from harness.comparison.signals import channel_names
+from harness.comparison.spectra import explain_spectrum
+from harness.comparison.waves import Others, explain_wave
+from harness.errors import ParityError
+from harness.metrics import StretchSnr, segmental_snr_db
+from harness.verdicts import Gate, Outcome, Verdict, compare, failed, gate
+
+Array = npt.NDArray[Any]
+
+_TENSOR_RATE: Final = 44_100
+_MOST_INTEGER: Final = 1 << 53
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a comparison is to be made.
+
+    Attributes:
+        gate: judges everything; None leaves it to the kind of each tensor.
+        resample: whether a candidate of another rate is resampled.
+        downmix: whether both sides are averaged to one channel where their channels differ.
+        sources: names of the stems by their number.
+    """
+
+    gate: Gate | None = None
+    resample: bool = False
+    downmix: bool = False
+    sources: Callable[[int], Sequence[str]] = lambda count: ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of a comparison.
+
+    Attributes:
+        name: of the tensor or file.
+        stem: which of its stems, if it has several.
+        what: which channel, or "worst second"; empty for the whole.
+        layer: the rung of the ladder that its gate belongs to.
+        gate: what judged it.
+        outcome: the verdict; its reason also has the words of the cause.
+        cause: what explains the failure.
+        notes: what else was done or seen: another type, how the pair was found.
+    """
+
+    name: str
+    stem: str
+    what: str
+    layer: str
+    gate: Gate
+    outcome: Outcome
+    cause: Cause | None = None
+    notes: tuple[str, ...] = ()
+
+
+def judge_stem(
+    expected: Array, actual: Array, gate: Gate, rate: int = _TENSOR_RATE
+) -> tuple[tuple[str, Outcome], ...]:
+    """Compare one stem: as a whole, each channel, and its worst second.
+
+    Args:
+        expected, actual: [channels, n] of one type.
+        gate: of each comparison.
+        rate: samples per second.
+
+    Returns:
+        what was compared ("" for the whole), and its outcome; the reason of the worst second says
+        when it is. Only the whole if the shapes differ.
+    """
+    rows = [("", compare(expected, actual, gate))]
+    if expected.shape != actual.shape or expected.size == 0:
+        return tuple(rows)
+    if expected.shape[0] > 1:
+        for index, name in enumerate(channel_names(expected.shape[0])):
+            rows.append((name, compare(expected[index], actual[index], gate)))
+    rows.append(("worst second", _worst_second(expected, actual, gate, rate)))
+    return tuple(rows)
+
+
+def _worst_second(expected: Array, actual: Array, gate: Gate, rate: int) -> Outcome:
+    found = segmental_snr_db(expected, actual, rate)
+    outcomes = [
+        _at(place, compare(_cut(expected, place), _cut(actual, place), gate), expected, rate)
+        for place in (found.worst, found.worst_silent)
+        if place is not None
+    ]
+    return next((o for o in outcomes if o.verdict is not Verdict.PASS), outcomes[0])
+
+
+def _cut(signal: Array, place: StretchSnr) -> Array:
+    return np.asarray(signal[place.index][place.start : place.stop])
+
+
+def _at(place: StretchSnr, outcome: Outcome, signal: Array, rate: int) -> Outcome:
+    channel = channel_names(signal.shape[0])[place.index[0]]
+    where = f"from {place.start / rate:.2f} s" + (f", {channel}" if signal.shape[0] > 1 else "")
+    return replace(outcome, reason=f"{where}: {outcome.reason}")
+
+
+def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Finding, ...]:
+    """Compare a pair.
+
+    Args:
+        pair: what is compared.
+        rivals: the other pairs, whose references may stand in the place of this one.
+        request: how.
+    """
+    item = pair.expected or pair.actual
+    kind = AUDIO_FILE if isinstance(item, Audio) else kind_of(pair.name)
+    bounds = request.gate or gate(kind.gate)
+    notes = (pair.note,) if pair.note else ()
+    if pair.expected is None:
+        outcome = failed("the reference has no such tensor", observed=pair.name)
+        return (Finding(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
+    if pair.actual is None:
+        outcome = failed("the candidate has no such tensor", expected=pair.name)
+        return (Finding(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
+    template = Finding(pair.name, "", "", kind.layer, bounds, failed("not judged"), None, notes)
+    if isinstance(pair.expected, Audio) and isinstance(pair.actual, Audio):
+        return tuple(_audio(template, pair.expected, pair.actual, rivals, request))
+    if isinstance(pair.expected, Tensor) and isinstance(pair.actual, Tensor):
+        return tuple(_tensor(template, kind, pair.expected.load(), pair.actual.load(), request))
+    outcome = failed("one is an audio file and the other a tensor: convert one of them")
+    return (replace(template, outcome=outcome),)
+
+
+def _audio(
+    row: Finding, expected: Audio, actual: Audio, rivals: Sequence[Pair], request: Request
+) -> Iterator[Finding]:
+    one, other = expected.read(), actual.read()
+    if expected.encoding != actual.encoding:
+        row = _noted(row, f"encodings differ: {expected.encoding} against {actual.encoding}")
+    if expected.rate != actual.rate:
+        if not request.resample:
+            reason = (
+                f"sample rate: expected {expected.rate} Hz, got {actual.rate} Hz; "
+                "--resample compares it after a conversion"
+            )
+            yield _failed(row, reason, f"{expected.rate} Hz", f"{actual.rate} Hz")
+            return
+        other = _resampled(other, actual, expected.rate)
+        row = _noted(row, f"resampled from {actual.rate} to {expected.rate} Hz (soxr HQ)")
+    if one.shape[0] != other.shape[0]:
+        counts = f"{one.shape[0]}", f"{other.shape[0]}"
+        if not request.downmix:
+            reason = (
+                f"channels: expected {counts[0]}, got {counts[1]}; --downmix compares the means "
+                "of the channels"
+            )
+            yield _failed(row, reason, f"{counts[0]} channels", f"{counts[1]} channels")
+            return
+        one, other = one.mean(axis=0, keepdims=True), other.mean(axis=0, keepdims=True)
+        row = _noted(row, f"mixed down to mono: {counts[0]} against {counts[1]} channels")
+    yield from _stem(row, one, other, expected.rate, _other_files(expected, rivals, one.shape[0]))
+
+
+def _tensor(
+    row: Finding, kind: Kind, expected: Array, actual: Array, request: Request
+) -> Iterator[Finding]:
+    try:
+        (expected, actual), note = by_value(expected, actual)
+    except ParityError as error:
+        yield replace(row, outcome=failed(str(error)))
+        return
+    if note:
+        row = _noted(row, note)
+    if expected.shape != actual.shape or expected.size == 0:
+        outcome = compare(expected, actual, row.gate)
+        yield _explained(row, outcome, explain_shape(expected, actual, row.gate))
+        return
+    if kind.form == "stems" and expected.ndim == 3:
+        names = request.sources(expected.shape[0])
+        for index in range(expected.shape[0]):
+            stem = names[index] if index < len(names) else f"stem {index + 1}"
+            others = _other_rows(expected, index, names)
+            yield from _stem(
+                replace(row, stem=stem), expected[index], actual[index], _TENSOR_RATE, others
+            )
+        return
+    outcome = compare(expected, actual, row.gate)
+    cause = None
+    if outcome.verdict is Verdict.FAIL and _finite(expected, actual):
+        cause = _tensor_cause(kind, expected, actual, row.gate, request)
+    yield _explained(row, outcome, cause, searched=_finite(expected, actual))
+
+
+def _tensor_cause(
+    kind: Kind, expected: Array, actual: Array, gate: Gate, request: Request
+) -> Cause | None:
+    if kind.form == "spectrum" and expected.ndim >= 3 and expected.shape[-3] % 2 == 0:
+        count = expected.shape[-4] if expected.ndim > 3 else 1
+        return explain_spectrum(expected, actual, gate, sources=request.sources(count))
+    if kind.form == "wave" and expected.ndim >= 2:
+        return _wave_cause(expected, actual, gate, request)
+    return explain_array(expected, actual, gate)
+
+
+def _wave_cause(expected: Array, actual: Array, gate: Gate, request: Request) -> Cause | None:
+    """Return the cause in the first of the signals [..., channels, n] that fails."""
+    shape = expected.shape[-2:]
+    ones, others = expected.reshape(-1, *shape), actual.reshape(-1, *shape)
+    names = request.sources(len(ones))
+    for index, (one, other) in enumerate(zip(ones, others, strict=True)):
+        if compare(one, other, gate).verdict is Verdict.FAIL:
+            rows = _other_rows(ones, index, names)
+            cause = explain_wave(one, other, gate, rate=_TENSOR_RATE, others=rows)
+            if cause is not None and index < len(names):
+                return replace(cause, words=f"{names[index]}: {cause.words}")
+            return cause
+    return None
+
+
+def _stem(
+    row: Finding, expected: Array, actual: Array, rate: int, others: Others
+) -> Iterator[Finding]:
+    """Judge one stem and explain the first of its rows that fails."""
+    searched = expected.shape == actual.shape and _finite(expected, actual)
+    rows = judge_stem(expected, actual, row.gate, rate)
+    broken = next((what for what, found in rows if found.verdict is Verdict.FAIL), None)
+    for what, outcome in rows:
+        if what != broken:
+            yield replace(row, what=what, outcome=outcome)
+            continue
+        cause = (
+            explain_wave(expected, actual, row.gate, rate=rate, others=others)
+            if searched
+            else _cut_cause(expected, actual, row.gate)
+        )
+        unequal = expected.shape != actual.shape
+        found = _explained(replace(row, what=what), outcome, cause, searched or unequal)
+        trace = missing_band(expected, actual, rate) if searched and cause is None else ""
+        yield _noted(found, trace) if trace else found
+
+
+def _cut_cause(expected: Array, actual: Array, gate: Gate) -> Cause | None:
+    return None if expected.shape == actual.shape else explain_shape(expected, actual, gate)
+
+
+def by_value(expected: Array, actual: Array) -> tuple[tuple[Array, Array], str]:
+    """Return both tensors in one type that holds each of their numbers, and a note if they differ.
+
+    Complex tensors become pairs of real and imaginary parts on a new last axis.
+
+    Raises:
+        ParityError: one of them holds no numbers, or integers beyond 2^53 against another type.
+    """
+    for side, tensor in (("reference", expected), ("candidate", actual)):
+        if tensor.dtype.kind not in "fiubc":
+            raise ParityError(f"the {side} has dtype {tensor.dtype}, which holds no numbers")
+    if expected.dtype.kind == "c" or actual.dtype.kind == "c":
+        if expected.dtype.kind != actual.dtype.kind:
+            raise ParityError(
+                f"dtype: expected {expected.dtype}, got {actual.dtype}; give the real and "
+                "imaginary parts of the complex one"
+            )
+        expected, actual = _parts(expected), _parts(actual)
+    if expected.dtype == actual.dtype:
+        return (expected, actual), ""
+    note = f"types differ, held by value: {expected.dtype} against {actual.dtype}"
+    common = np.result_type(expected.dtype, actual.dtype)
+    if common.kind == "f":
+        for tensor in (expected, actual):
+            wide = tensor.dtype.kind in "iu" and tensor.dtype.itemsize == 8 and tensor.size
+            if wide and max(abs(int(tensor.min())), abs(int(tensor.max()))) > _MOST_INTEGER:
+                raise ParityError(
+                    f"dtype: {tensor.dtype} beyond 2^53 has no equal in {common}; give both "
+                    "tensors one integer type"
+                )
+    return (expected.astype(common), actual.astype(common)), note
+
+
+def _parts(tensor: Array) -> Array:
+    return np.stack([tensor.real, tensor.imag], axis=-1)
+
+
+def _finite(*tensors: Array) -> bool:
+    return all(bool(np.isfinite(tensor).all()) for tensor in tensors)
+
+
+def _resampled(samples: Array, audio: Audio, rate: int) -> Array:
+    return np.asarray(soxr.resample(samples.T, audio.rate, rate, quality="HQ")).T
+
+
+def _other_rows(stems: Array, own: int, names: Sequence[str]) -> Others:
+    def rows(start: int, stop: int) -> Iterator[tuple[str, Array]]:
+        for index, stem in enumerate(stems):
+            if index != own:
+                name = names[index] if index < len(names) else f"stem {index + 1}"
+                yield name, stem[:, start:stop]
+
+    return rows
+
+
+def _other_files(own: Item, rivals: Sequence[Pair], channels: int) -> Others:
+    def rows(start: int, stop: int) -> Iterator[tuple[str, Array]]:
+        for pair in rivals:
+            item = pair.expected
+            if not isinstance(item, Audio) or item is own or not isinstance(own, Audio):
+                continue
+            if item.rate == own.rate and item.channels == channels and item.frames >= stop:
+                yield pair.name, item.read(start, stop)
+
+    return rows
+
+
+def _noted(row: Finding, note: str) -> Finding:
+    return replace(row, notes=(*row.notes, note))
+
+
+def _failed(row: Finding, reason: str, expected: str, observed: str) -> Finding:
+    return replace(row, outcome=failed(reason, expected=expected, observed=observed))
+
+
+def _explained(
+    row: Finding, outcome: Outcome, cause: Cause | None, searched: bool = True
+) -> Finding:
+    if outcome.verdict is not Verdict.FAIL or not (searched or cause):
+        return replace(row, outcome=outcome)
+    words = f"cause: {cause.sentence()}" if cause else UNEXPLAINED
+    reason = f"{outcome.reason}; {words}"
+    return replace(row, outcome=replace(outcome, reason=reason), cause=cause)

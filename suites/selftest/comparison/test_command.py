@@ -1,0 +1,288 @@
+"""``parity compare`` as a user calls it: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+
+from harness.cli import main
+from harness.verdicts import Run
+
+RATE = 44_100
+Stems = dict[str, np.ndarray]
+
+
+def noise(seed: int, shape: tuple[int, ...], scale: float = 0.1) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+
+
+def folder(path: Path, stems: Stems) -> str:
+    path.mkdir(exist_ok=True)
+    for name, wave in stems.items():
+        soundfile.write(path / f"{name}.wav", wave, RATE, subtype="FLOAT")
+    return str(path)
+
+
+def npz(path: Path, **tensors: np.ndarray) -> str:
+    np.savez(path, **tensors)  # type: ignore[arg-type]
+    return str(path)
+
+
+def late(wave: np.ndarray, samples: int) -> np.ndarray:
+    moved = np.zeros_like(wave)
+    moved[samples:] = wave[:-samples]
+    return moved
+
+
+class TestTheCauseIsPrinted:
+    """The usual mistakes of a port, each in all stems of a folder."""
+
+    STEMS: ClassVar[Stems] = {
+        "drums": noise(1, (RATE, 2)),
+        "bass": np.cumsum(noise(2, (RATE, 2), 0.005), axis=0).astype(np.float32),
+        "vocals": noise(3, (RATE, 2), 0.02),
+    }
+
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            (lambda s: s | {"bass": s["drums"], "drums": s["bass"]}, "another stem stands here"),
+            (lambda s: {n: late(w, 1) for n, w in s.items()}, "late by 1 sample"),
+            (lambda s: {n: late(w[::-1], 1)[::-1] for n, w in s.items()}, "early by 1 sample"),
+            (lambda s: {n: w * np.float32(1.0116) for n, w in s.items()}, "0.1 dB too loud"),
+            (lambda s: {n: -w for n, w in s.items()}, "the polarity is inverted"),
+            (lambda s: {n: w[:, ::-1] for n, w in s.items()}, "left and right are exchanged"),
+            (lambda s: {n: np.clip(w, -0.05, 0.05) for n, w in s.items()}, "clipped at 0.05"),
+            (lambda s: s | {"bass": 0 * s["bass"]}, "silent: the signal is lost"),
+        ],
+    )
+    def test_in_words(
+        self,
+        wrong: Callable[[Stems], Stems],
+        words: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        expected = folder(tmp_path / "e", self.STEMS)
+        actual = folder(tmp_path / "a", wrong(self.STEMS))
+        assert main(["compare", expected, actual, "--min-snr", "60"]) == 1
+        assert words in capsys.readouterr().out
+
+    def test_nothing_is_guessed(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        hiss = {n: w + noise(9, w.shape, 0.01) for n, w in self.STEMS.items()}
+        sides = folder(tmp_path / "e", self.STEMS), folder(tmp_path / "a", hiss)
+        assert main(["compare", *sides]) == 1
+        shown = capsys.readouterr().out
+        assert shown.count("no single cause explains it") == 3
+        assert "cause:" not in shown
+
+
+class TestEveryChannelAndSecond:
+    """A whole stem's SNR forgives what one can hear."""
+
+    @pytest.mark.parametrize(
+        ("wrong", "code", "words"),
+        [
+            (lambda w: w, 0, "PASS: 4 of 4"),
+            (lambda w: w * [1, 0], 1, "right, from 0.00 to 3.00 s: silent: the signal is lost"),
+            (
+                lambda w: np.concatenate([w[: 3 * RATE], 0.97 * w[3 * RATE :]]),
+                1,
+                "from 3.00 to 4.00 s: 0.265 dB too soft",
+            ),
+        ],
+    )
+    def test_is_judged(
+        self,
+        wrong: Callable[[np.ndarray], np.ndarray],
+        code: int,
+        words: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        level = np.where(np.arange(4 * RATE) < 3 * RATE, 0.2, 0.004)[:, None]
+        wave = (noise(4, (4 * RATE, 2), 1.0) * level * [1, 9e-4]).astype(np.float32)
+        sides = folder(tmp_path / "e", {"x": wave}), folder(tmp_path / "a", {"x": wrong(wave)})
+        assert main(["compare", *sides, "--min-snr", "60"]) == code
+        assert words in capsys.readouterr().out
+
+
+class TestNothingIsConvertedInSilence:
+    @pytest.mark.parametrize(
+        ("one", "other", "rate", "words"),
+        [
+            ((RATE, 1), (RATE, 2), RATE, "--downmix"),
+            ((RATE, 2), (RATE, 2), 48_000, "--resample"),
+            ((RATE, 6), (RATE, 2), RATE, "channels: expected 6, got 2"),
+        ],
+    )
+    def test_it_fails(
+        self,
+        one: tuple[int, int],
+        other: tuple[int, int],
+        rate: int,
+        words: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        soundfile.write(tmp_path / "e.wav", noise(5, one), RATE)
+        soundfile.write(tmp_path / "a.wav", noise(5, other), rate)
+        assert main(["compare", str(tmp_path / "e.wav"), str(tmp_path / "a.wav")]) == 1
+        assert words in capsys.readouterr().out
+
+    def test_both_conversions_on_request(self, tmp_path: Path) -> None:
+        time = np.arange(RATE) / RATE
+        tone = np.sin(2 * np.pi * 300 * time) * np.hanning(RATE) * 0.1
+        slow = np.sin(2 * np.pi * 300 * time[::2]) * np.hanning(RATE)[::2] * 0.1
+        soundfile.write(tmp_path / "e.wav", tone, RATE, subtype="FLOAT")
+        soundfile.write(tmp_path / "a.wav", np.stack([slow, slow], 1), RATE // 2, subtype="FLOAT")
+        files = [str(tmp_path / "e.wav"), str(tmp_path / "a.wav")]
+        assert main(["compare", *files, "--resample"]) == 1
+        assert main(["compare", *files, "--resample", "--downmix"]) == 0
+
+
+class TestTheGateOfTheKind:
+    def test_a_spectrogram_is_held_to_the_gate_of_the_stft(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A symmetric Hann window passes the conversion's gate on soft music."""
+        wave = noise(6, (2, 40 * 1024), 0.03).astype(np.float64)
+
+        def port(window: np.ndarray) -> np.ndarray:
+            frames = np.lib.stride_tricks.sliding_window_view(wave, 4096, axis=1)[:, ::1024]
+            bins = np.fft.rfft(window * frames)[..., :-1].swapaxes(1, 2) / 64
+            parts = np.stack([bins.real, bins.imag], 1)
+            return parts.reshape(1, 4, 2048, -1).astype(np.float32)
+
+        golden = npz(tmp_path / "g.npz", spectrogram=port(np.hanning(4097)[:-1]), freq=wave)
+        mine = npz(tmp_path / "m.npz", spectrogram=port(np.hanning(4096)), freq=wave)
+        assert main(["compare", golden, golden]) == 0
+        assert main(["compare", golden, mine]) == 1
+        assert "the Hann window is symmetric" in capsys.readouterr().out
+        assert main(["compare", golden, mine, "--gate", "conversion"]) == 0
+        assert main(["compare", golden, mine, "--min-snr", "60"]) == 0
+
+    def test_every_row_names_its_gate(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        tensors = {
+            "audio": noise(7, (1, 2, 5000)),
+            "spectrogram": noise(7, (1, 4, 16, 5)),
+            "tap.encoder.0": noise(7, (3, 4)),
+            "stems": noise(7, (1, 2, 5000)),
+        }
+        golden = npz(tmp_path / "g.npz", **tensors)
+        assert main(["compare", golden, golden, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        gates = {row["tensor"]: row["gate"]["name"] for row in document["checks"]}
+        assert gates == {
+            "audio": "ops_exact",
+            "spectrogram": "stft",
+            "tap.encoder.0": "conversion",
+            "stems": "end_to_end",
+        }
+
+
+def test_fp16_is_held_against_fp32_by_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y = noise(8, (1, 300))
+    sides = npz(tmp_path / "e.npz", y=y), npz(tmp_path / "a.npz", y=y.astype(np.float16))
+    assert main(["compare", *sides, "--min-snr", "60"]) == 0
+    assert "types differ, held by value: float32 against float16" in capsys.readouterr().out
+
+
+class TestOnlyAndIgnore:
+    @pytest.fixture
+    def sides(self, tmp_path: Path) -> tuple[str, str]:
+        right = {"tap.a": noise(9, (4,)), "tap.b": noise(10, (4,)), "freq[0]": noise(11, (4,))}
+        wrong = right | {"tap.b": right["tap.b"] * 2}
+        return npz(tmp_path / "e.npz", **right), npz(tmp_path / "a.npz", **wrong)
+
+    @pytest.mark.parametrize(
+        ("options", "code", "ignored"),
+        [
+            ([], 1, []),
+            (["--ignore", "tap.b"], 0, ["tap.b"]),
+            (["--only", "tap.a"], 0, ["freq[0]", "tap.b"]),
+            (["--only", "tap.*"], 1, ["freq[0]"]),
+            (["--only", "tap.*", "--ignore", "*b"], 0, ["freq[0]", "tap.b"]),
+        ],
+    )
+    def test_what_is_left_out_is_listed(
+        self,
+        options: list[str],
+        code: int,
+        ignored: list[str],
+        sides: tuple[str, str],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert main(["compare", *sides, *options, "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["ignored"] == ignored
+        assert main(["compare", *sides, *options]) == code
+        assert (f"ignored: {len(ignored)}" in capsys.readouterr().out) == bool(ignored)
+
+    @pytest.mark.parametrize("options", [["--only", "typo*"], ["--ignore", "*"]])
+    def test_nothing_left_is_not_evaluated(
+        self, options: list[str], sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["compare", *sides, *options, "--json"]) == 3
+        assert "nothing is left to compare" in json.loads(capsys.readouterr().out)["error"]
+
+    def test_names_with_brackets_are_printed_as_they_are(
+        self, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["compare", *sides, "--only", "freq*"]) == 0
+        assert "freq[0]" in capsys.readouterr().out
+
+
+def test_the_report_is_a_run_with_every_check_and_its_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave = noise(12, (RATE, 2))
+    sides = folder(tmp_path / "e", {"x": wave, "y": wave[::-1]}), tmp_path / "a"
+    arguments = [sides[0], folder(sides[1], {"x": -wave, "y": wave[::-1]})]
+    options = ["--report", str(tmp_path / "out"), "--json"]
+    assert main(["compare", *arguments, *options]) == 1
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    run = Run.from_json((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert run.exit_code == 1
+    assert len(run.checks) == len(document["checks"]) == 8
+    assert "the polarity is inverted" in run.checks[0].outcome.reason
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "the polarity is inverted" in page
+    assert document["checks"][0]["cause"] == {
+        "name": "polarity",
+        "words": "the polarity is inverted",
+        "snr_db": "inf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--gate", "stft", "--min-snr", "3"], "not both"),
+        (["--gate", "nope"], "unknown gate"),
+        (["--gate", "audit"], "bounds a number"),
+        (["--atol", "1"], "rtol and atol"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = npz(tmp_path / "e.npz", x=np.ones(3))
+    assert main(["compare", file, file, *options]) == 2
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert len(shown) < 500
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--help"]) == 0
+    assert "parity compare stems_pytorch/ stems_swift/" in " ".join(capsys.readouterr().out.split())

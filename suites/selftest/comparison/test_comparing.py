@@ -1,0 +1,405 @@
+"""What is compared with what, by which gate, and what a file's channels, rate and type do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from harness.comparison import (
+    Audio,
+    Finding,
+    Pair,
+    Request,
+    Tensor,
+    by_value,
+    chosen_gate,
+    judge,
+    judge_stem,
+    kind_of,
+    load_all,
+    pair_up,
+    read_file,
+    read_side,
+)
+from harness.errors import AudioError, ParityError
+from harness.verdicts import Gate, Verdict, compare, gate
+
+RATE = 44_100
+
+
+def noise(seed: int, shape: tuple[int, ...], scale: float = 0.1) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
+
+
+def tensors(**arrays: np.ndarray) -> dict[str, Tensor]:
+    def of(array: np.ndarray) -> Tensor:
+        return Tensor(Path("memory"), lambda: array)
+
+    return {name.replace("__", "."): of(array) for name, array in arrays.items()}
+
+
+def findings(
+    expected: np.ndarray, actual: np.ndarray, name: str = "x", **more: object
+) -> tuple[Finding, ...]:
+    pair = Pair(name, *tensors(a=expected).values(), *tensors(a=actual).values())
+    return judge(pair, (), Request(**more))  # type: ignore[arg-type]
+
+
+def write(folder: Path, rate: int = RATE, subtype: str = "FLOAT", **stems: np.ndarray) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, wave in stems.items():
+        soundfile.write(folder / f"{name}.wav", wave.T, rate, subtype=subtype)
+    return folder
+
+
+def compared(one: Path, other: Path, **more: object) -> tuple[Finding, ...]:
+    pairs = pair_up(read_side(one), read_side(other))
+    request = Request(**more)  # type: ignore[arg-type]
+    return tuple(row for pair in pairs for row in judge(pair, pairs, request))
+
+
+def failing(rows: tuple[Finding, ...]) -> list[str]:
+    return [row.what for row in rows if row.outcome.verdict is not Verdict.PASS]
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("name", "gate_name"),
+        [
+            ("audio", "ops_exact"),
+            ("true_stems", "ops_exact"),
+            ("spectrogram", "stft"),
+            ("song.npz:spectrogram", "stft"),
+            ("song/spectrogram.npy", "stft"),
+            ("freq", "conversion"),
+            ("time", "conversion"),
+            ("model.2.freq", "conversion"),
+            ("tap.encoder.0", "conversion"),
+            ("tap.norm.time", "conversion"),
+            ("model.0.tap.spectrogram", "conversion"),
+            ("stems", "end_to_end"),
+            ("logits", "conversion"),
+        ],
+    )
+    def test_a_name_has_a_gate(self, name: str, gate_name: str) -> None:
+        assert kind_of(name).gate == gate_name
+
+    def test_bounds_of_the_user_come_before_those_of_the_kind(self) -> None:
+        assert chosen_gate(None, None, None, None) is None
+        given_ = chosen_gate(1e-3, 1e-4, 50.0, None)
+        assert given_ is not None
+        assert (given_.rtol, given_.atol, given_.min_snr_db) == (1e-3, 1e-4, 50.0)
+        assert chosen_gate(None, None, None, "surgery") == gate("surgery")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (1e-3, None, None, None),
+            (None, None, 60.0, "stft"),
+            (None, None, None, "audit"),
+            (None, None, None, "sfft"),
+        ],
+    )
+    def test_what_makes_no_gate_is_refused(self, arguments: tuple[object, ...]) -> None:
+        with pytest.raises(ParityError):
+            chosen_gate(*arguments)  # type: ignore[arg-type]
+
+
+class TestByValue:
+    @given(
+        st.sampled_from(["float16", "float32", "int8", "uint8", "int16"]),
+        st.sampled_from(["float32", "float64"]),
+        st.lists(st.integers(0, 120), min_size=1, max_size=20),
+    )
+    def test_equal_numbers_of_two_types_are_equal(
+        self, one: str, other: str, values: list[int]
+    ) -> None:
+        (e, a), note = by_value(np.array(values, one), np.array(values, other))
+        assert e.dtype == a.dtype
+        assert compare(e, a, gate("ops_exact")).verdict is Verdict.PASS
+        assert ("types differ" in note) == (one != other)
+
+    def test_half_a_rounding_is_seen(self) -> None:
+        """A cast of the reference to FP16 would make it equal to what was rounded."""
+        e = noise(0, (50,))
+        (row,) = findings(e, e.astype(np.float16), gate=gate("ops_exact"))
+        assert row.outcome.verdict is Verdict.FAIL
+        assert row.cause is not None
+        assert row.cause.words == "rounded to FP16"
+        assert row.notes == ("types differ, held by value: float32 against float16",)
+
+    @pytest.mark.parametrize("bad", [np.array(["a"]), np.array([None])])
+    def test_what_holds_no_numbers_fails_and_says_so(self, bad: np.ndarray) -> None:
+        (row,) = findings(np.ones(1), bad)
+        assert row.outcome.verdict is Verdict.FAIL
+        assert "holds no numbers" in row.outcome.reason
+
+    def test_integers_that_no_float_holds_are_not_rounded_to_fit(self) -> None:
+        (row,) = findings(np.array([2**53 + 1]), np.array([float(2**53)]))
+        assert row.outcome.verdict is Verdict.FAIL
+        assert "2^53" in row.outcome.reason
+
+    def test_complex_is_compared_by_its_parts(self) -> None:
+        z = noise(1, (2, 30)) + 1j * noise(2, (2, 30))
+        assert failing(findings(z, z.copy())) == []
+        assert failing(findings(z, z.conj())) == [""]
+        assert failing(findings(z, z.real)) == [""]
+
+    def test_nothing_against_nothing_fails(self) -> None:
+        assert failing(findings(np.zeros((0, 3)), np.zeros((0, 3)))) == [""]
+
+
+class TestStems:
+    def test_rows(self) -> None:
+        wave = noise(3, (6, 2 * RATE))
+        rows = judge_stem(wave, wave.copy(), gate("end_to_end"))
+        assert [what for what, _ in rows] == [
+            "",
+            *(f"channel {n}" for n in range(1, 7)),
+            "worst second",
+        ]
+        assert all(outcome.observed == "exact" for _, outcome in rows)
+
+    def test_the_worst_second_says_when_and_where_it_is(self) -> None:
+        e = noise(4, (2, 4 * RATE))
+        a = e.copy()
+        a[1, 2 * RATE + 5] += 1.0
+        outcome = dict(judge_stem(e, a, gate("end_to_end")))["worst second"]
+        assert outcome.reason.startswith("from 2.00 s, right: SNR")
+
+    def test_a_second_is_a_second_at_the_rate_of_the_file(self) -> None:
+        e = noise(5, (1, 40_000))
+        a = e.copy()
+        a[0, 25_000] += 1.0
+        outcome = dict(judge_stem(e, a, gate("end_to_end"), 8000))["worst second"]
+        assert outcome.reason.startswith("from 3.00 s: SNR")
+
+    def test_stems_of_a_golden_are_judged_one_by_one_and_named(self) -> None:
+        e = noise(6, (4, 2, RATE))
+        a = e.copy()
+        a[[1, 2]] = a[[2, 1]]
+        rows = findings(e, a, "stems", sources=lambda _: ("drums", "bass", "other", "vocals"))
+        assert len(rows) == 16
+        causes = {row.stem: row.cause.words for row in rows if row.cause}
+        assert causes == {
+            "bass": "another stem stands here: other",
+            "other": "another stem stands here: bass",
+        }
+
+    def test_a_nan_fails_its_tensor_and_leaves_the_others_judged(self, tmp_path: Path) -> None:
+        e, other = noise(7, (2, RATE)), noise(8, (2, RATE))
+        broken = e.copy()
+        broken[0, 100] = np.nan
+        write(tmp_path / "e", drums=e, bass=other)
+        write(tmp_path / "a", drums=broken, bass=other)
+        rows = compared(tmp_path / "e", tmp_path / "a")
+        assert {row.name for row in rows if row.outcome.verdict is Verdict.FAIL} == {"drums.wav"}
+        assert {row.name for row in rows if row.outcome.verdict is Verdict.PASS} >= {"bass.wav"}
+        assert "NaN" in rows[4].outcome.reason
+
+
+class TestFiles:
+    def test_channels_beyond_stereo_are_compared(self, tmp_path: Path) -> None:
+        e = noise(9, (6, RATE))
+        a = e.copy()
+        a[2:] = 0
+        rows = compared(write(tmp_path / "e", x=e), write(tmp_path / "a", x=a))
+        assert failing(rows)[1:5] == ["channel 3", "channel 4", "channel 5", "channel 6"]
+
+    def test_mono_is_stereo_only_on_request(self, tmp_path: Path) -> None:
+        mono = noise(10, (1, RATE))
+        write(tmp_path / "e", x=mono)
+        write(tmp_path / "a", x=mono[[0, 0]])
+        (row,) = compared(tmp_path / "e", tmp_path / "a")
+        assert "channels: expected 1, got 2; --downmix" in row.outcome.reason
+        rows = compared(tmp_path / "e", tmp_path / "a", downmix=True)
+        assert failing(rows) == []
+        assert rows[0].notes == ("mixed down to mono: 1 against 2 channels",)
+
+    def test_another_rate_is_compared_only_on_request(self, tmp_path: Path) -> None:
+        time = np.arange(2 * RATE) / RATE
+        tone = (0.1 * np.sin(2 * np.pi * 440 * time) * np.hanning(2 * RATE)).astype(np.float32)
+        other = np.interp(np.arange(4 * RATE) / (2 * RATE), time, tone).astype(np.float32)
+        write(tmp_path / "e", x=tone[None])
+        write(tmp_path / "a", 2 * RATE, x=other[None])
+        (row,) = compared(tmp_path / "e", tmp_path / "a")
+        assert "sample rate: expected 44100 Hz, got 88200 Hz" in row.outcome.reason
+        loose = Gate("loose", "interpolated", min_snr_db=40.0)
+        rows = compared(tmp_path / "e", tmp_path / "a", resample=True, gate=loose)
+        assert failing(rows) == []
+        assert "resampled from 88200 to 44100 Hz" in rows[0].notes[0]
+
+    @pytest.mark.parametrize("rate", [1, 999, 1_000_001])
+    def test_a_header_with_an_absurd_rate_is_refused(self, rate: int, tmp_path: Path) -> None:
+        """At 1 Hz there would be as many seconds to judge as samples."""
+        write(tmp_path, rate, x=noise(11, (1, 5000)))
+        with pytest.raises(AudioError, match=f"sample rate of {rate} Hz"):
+            read_file(tmp_path / "x.wav")
+
+    @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+    def test_a_name_that_is_no_utf8_is_opened_and_shown(self, tmp_path: Path) -> None:
+        wave = noise(11, (1, 5000))
+        write(tmp_path, x=wave)
+        odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"))
+        (tmp_path / "x.wav").rename(odd)
+        ((name, item),) = read_side(tmp_path).items()
+        assert name == "\\xff.wav"
+        assert isinstance(item, Audio)
+        np.testing.assert_array_equal(item.read(), wave)
+
+    def test_a_shorter_file_fails_and_says_what_the_rest_is(self, tmp_path: Path) -> None:
+        e = noise(12, (2, RATE))
+        rows = compared(write(tmp_path / "e", x=e), write(tmp_path / "a", x=e[:, :-7]))
+        (row,) = rows
+        assert row.outcome.verdict is Verdict.FAIL
+        assert "lacks the last 7, the rest is right" in row.outcome.reason
+
+    @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+    def test_every_encoding_is_read_without_rounding(self, subtype: str, tmp_path: Path) -> None:
+        codes = np.random.default_rng(13).integers(-(2**31), 2**31, (2000, 2), dtype=np.int64)
+        bits = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 32}[subtype]
+        exact = (codes >> (32 - bits)) / 2.0 ** (bits - 1)
+        soundfile.write(tmp_path / "x.wav", exact, RATE, subtype=subtype)
+        item = read_file(tmp_path / "x.wav")["x"]
+        assert isinstance(item, Audio)
+        np.testing.assert_array_equal(item.read(), exact.T)
+        np.testing.assert_array_equal(item.read(100, 107), exact.T[:, 100:107])
+
+    def test_a_long_file_is_mapped_and_is_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wave = noise(14, (2, 300_000))
+        item = read_side(write(tmp_path / "e", x=wave))["x.wav"]
+        assert isinstance(item, Audio)
+        monkeypatch.setattr("harness.comparison.inputs._MOST_IN_MEMORY_BYTES", 1 << 16)
+        mapped = item.read()
+        assert isinstance(mapped.base, np.memmap)
+        np.testing.assert_array_equal(mapped, wave)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [
+            ("x.wav", b"", "not an audio file"),
+            ("x.wav", b"RIFF" + 40 * b"\0", "not an audio file"),
+            ("x.npz", b"PK", "can't be read as .npz"),
+            ("x.npy", b"\x93NUMPY", "can't be read as .npy"),
+            ("x.safetensors", b"\xff" * 9, "can't be read as .safetensors"),
+            ("x.txt", b"1", "unknown suffix"),
+        ],
+    )
+    def test_a_file_that_is_none_is_refused(
+        self, name: str, content: bytes, words: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ParityError, match=words):
+            load_all(read_file(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors", ".wav", ".flac"])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_one_error_of_ours(
+    suffix: str, data: st.DataObject, tmp_path: Path
+) -> None:
+    """Downloads break off, and disks flip bits: that is bad input, and never a traceback."""
+    path = tmp_path / f"x{suffix}"
+    wave = noise(15, (300, 2))
+    if suffix == ".npz":
+        np.savez_compressed(path, x=wave)
+    elif suffix == ".npy":
+        np.save(path, wave)
+    elif suffix == ".safetensors":
+        save_file({"x": wave}, path)
+    else:
+        soundfile.write(path, wave, RATE)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, min(len(content) - 1, 400)))
+    content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), place, place + 1]))])
+    message = ""
+    try:
+        for item in read_file(path).values():
+            if isinstance(item, Audio):
+                item.read()
+            else:
+                item.load()
+    except ParityError as error:
+        message = str(error)
+    assert len(message) < 500 + len(str(path))
+
+
+def test_an_archive_by_the_wrong_name_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", noise(16, (3,)))
+    np.savez(tmp_path / "y.npz", x=noise(16, (3,)))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    (tmp_path / "y.npz").rename(tmp_path / "y.npy")
+    for name, words in (("x.npz", "call it .npy"), ("y.npy", "call it .npz")):
+        with pytest.raises(ParityError, match=words):
+            load_all(read_file(tmp_path / name))
+
+
+class TestPairing:
+    def test_other_names_are_paired_by_content_and_it_is_said(self, tmp_path: Path) -> None:
+        drums, bass, other = (noise(seed, (2, RATE)) for seed in (20, 21, 22))
+        write(tmp_path / "e", drums=drums, bass=bass, other=other)
+        write(tmp_path / "a", track1=other, track2=drums, track3=bass)
+        pairs = pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))
+        assert [pair.note.partition(",")[0] for pair in pairs] == [
+            "with track3.wav",
+            "with track2.wav",
+            "with track1.wav",
+        ]
+        assert all("by content (correlation 1.00)" in pair.note for pair in pairs)
+        assert failing(compared(tmp_path / "e", tmp_path / "a")) == []
+
+    def test_content_is_found_although_it_is_late_and_inverted(self, tmp_path: Path) -> None:
+        drums, bass = (noise(seed, (2, RATE)) for seed in (23, 24))
+        write(tmp_path / "e", drums=drums, bass=bass)
+        write(tmp_path / "a", one=-np.roll(bass, 5000, 1), two=np.roll(drums, 99, 1))
+        notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
+        assert [note.split(",")[0] for note in notes] == ["with one.wav", "with two.wav"]
+
+    def test_a_silent_stem_is_found_by_what_its_name_has_in_common(self, tmp_path: Path) -> None:
+        drums = noise(25, (2, RATE))
+        write(tmp_path / "e", drums=drums, piano=0 * drums)
+        write(tmp_path / "a", **{"01_drums": drums, "02-piano": 0 * drums})
+        notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
+        assert notes[1] == "with 02-piano.wav, by name alone"
+
+    def test_names_that_both_sides_have_are_believed(self, tmp_path: Path) -> None:
+        """Exchanged stems must fail, and not be paired until they pass."""
+        vocals, bass = noise(26, (2, RATE)), noise(27, (2, RATE))
+        write(tmp_path / "e", vocals=vocals, bass=bass)
+        write(tmp_path / "a", vocals=bass, bass=vocals)
+        causes = [row.cause.words for row in compared(tmp_path / "e", tmp_path / "a") if row.cause]
+        assert causes == [
+            "another stem stands here: vocals.wav",
+            "another stem stands here: bass.wav",
+        ]
+
+    def test_other_music_is_no_partner(self, tmp_path: Path) -> None:
+        write(tmp_path / "e", drums=noise(28, (2, RATE)), bass=noise(29, (2, RATE)))
+        write(tmp_path / "a", x=noise(30, (2, RATE)), y=noise(31, (2, RATE)))
+        rows = compared(tmp_path / "e", tmp_path / "a")
+        assert len(rows) == 4
+        assert {row.outcome.reason for row in rows} == {
+            "the candidate has no such tensor",
+            "the reference has no such tensor",
+        }
+
+    def test_tensors_are_never_paired_by_content(self) -> None:
+        one = noise(32, (3, 4))
+        pairs = pair_up(tensors(a=one, b=one), tensors(a=one, c=one))
+        assert [(pair.name, pair.expected is None, pair.actual is None) for pair in pairs] == [
+            ("a", False, False),
+            ("b", False, True),
+            ("c", True, False),
+        ]
