@@ -167,7 +167,8 @@ def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> di
     return found
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as the JSON documents of commands have it."""
     return {
         "verdict": outcome.verdict.value,
         "reason": outcome.reason,
@@ -180,7 +181,9 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _row(check: Check) -> dict[str, Any]:
-    return {"id": check.id, "layer": check.layer} | dict(check.labels) | _outcome(check.outcome)
+    return (
+        {"id": check.id, "layer": check.layer} | dict(check.labels) | outcome_fields(check.outcome)
+    )
 
 
 def _print_run(run: Run) -> None:

@@ -11,7 +11,7 @@ second, each with the gate that judged it and, where one thing explains a failur
 from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import CAUSES, UNEXPLAINED, Cause
 from harness.comparison.inputs import Audio, Item, Tensor, load_all, read_file, read_side
-from harness.comparison.judging import Finding, Request, by_value, judge, judge_stem
+from harness.comparison.judging import Finding, Request, by_value, judge
 from harness.comparison.kinds import Kind, chosen_gate, kind_of
 from harness.comparison.pairing import Pair, pair_up
 from harness.comparison.spectra import explain_spectrum
@@ -35,7 +35,6 @@ __all__ = [
     "explain_spectrum",
     "explain_wave",
     "judge",
-    "judge_stem",
     "kind_of",
     "load_all",
     "pair_up",

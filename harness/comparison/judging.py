@@ -21,16 +21,14 @@ from harness.comparison.inputs import Audio, Item, Tensor
 from harness.comparison.kinds import AUDIO_FILE, Kind, kind_of
 from harness.comparison.losses import missing_band
 from harness.comparison.pairing import Pair
-from harness.comparison.signals import channel_names
 from harness.comparison.spectra import explain_spectrum
 from harness.comparison.waves import Others, explain_wave
 from harness.errors import ParityError
-from harness.metrics import StretchSnr, segmental_snr_db
+from harness.layers import SAMPLE_RATE, stem_outcomes
 from harness.verdicts import Gate, Outcome, Verdict, compare, failed, gate
 
 Array = npt.NDArray[Any]
 
-_TENSOR_RATE: Final = 44_100
 _MOST_INTEGER: Final = 1 << 53
 
 
@@ -74,50 +72,6 @@ class Finding:
     outcome: Outcome
     cause: Cause | None = None
     notes: tuple[str, ...] = ()
-
-
-def judge_stem(
-    expected: Array, actual: Array, gate: Gate, rate: int = _TENSOR_RATE
-) -> tuple[tuple[str, Outcome], ...]:
-    """Compare one stem: as a whole, each channel, and its worst second.
-
-    Args:
-        expected, actual: [channels, n] of one type.
-        gate: of each comparison.
-        rate: samples per second.
-
-    Returns:
-        what was compared ("" for the whole), and its outcome; the reason of the worst second says
-        when it is. Only the whole if the shapes differ.
-    """
-    rows = [("", compare(expected, actual, gate))]
-    if expected.shape != actual.shape or expected.size == 0:
-        return tuple(rows)
-    if expected.shape[0] > 1:
-        for index, name in enumerate(channel_names(expected.shape[0])):
-            rows.append((name, compare(expected[index], actual[index], gate)))
-    rows.append(("worst second", _worst_second(expected, actual, gate, rate)))
-    return tuple(rows)
-
-
-def _worst_second(expected: Array, actual: Array, gate: Gate, rate: int) -> Outcome:
-    found = segmental_snr_db(expected, actual, rate)
-    outcomes = [
-        _at(place, compare(_cut(expected, place), _cut(actual, place), gate), expected, rate)
-        for place in (found.worst, found.worst_silent)
-        if place is not None
-    ]
-    return next((o for o in outcomes if o.verdict is not Verdict.PASS), outcomes[0])
-
-
-def _cut(signal: Array, place: StretchSnr) -> Array:
-    return np.asarray(signal[place.index][place.start : place.stop])
-
-
-def _at(place: StretchSnr, outcome: Outcome, signal: Array, rate: int) -> Outcome:
-    channel = channel_names(signal.shape[0])[place.index[0]]
-    where = f"from {place.start / rate:.2f} s" + (f", {channel}" if signal.shape[0] > 1 else "")
-    return replace(outcome, reason=f"{where}: {outcome.reason}")
 
 
 def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Finding, ...]:
@@ -197,7 +151,7 @@ def _tensor(
             stem = names[index] if index < len(names) else f"stem {index + 1}"
             others = _other_rows(expected, index, names)
             yield from _stem(
-                replace(row, stem=stem), expected[index], actual[index], _TENSOR_RATE, others
+                replace(row, stem=stem), expected[index], actual[index], SAMPLE_RATE, others
             )
         return
     outcome = compare(expected, actual, row.gate)
@@ -226,7 +180,7 @@ def _wave_cause(expected: Array, actual: Array, gate: Gate, request: Request) ->
     for index, (one, other) in enumerate(zip(ones, others, strict=True)):
         if compare(one, other, gate).verdict is Verdict.FAIL:
             rows = _other_rows(ones, index, names)
-            cause = explain_wave(one, other, gate, rate=_TENSOR_RATE, others=rows)
+            cause = explain_wave(one, other, gate, rate=SAMPLE_RATE, others=rows)
             if cause is not None and index < len(names):
                 return replace(cause, words=f"{names[index]}: {cause.words}")
             return cause
@@ -238,7 +192,10 @@ def _stem(
 ) -> Iterator[Finding]:
     """Judge one stem and explain the first of its rows that fails."""
     searched = expected.shape == actual.shape and _finite(expected, actual)
-    rows = judge_stem(expected, actual, row.gate, rate)
+    rows = [
+        (" ".join(part.values()), outcome)
+        for part, outcome in stem_outcomes(expected, actual, row.gate, rate)
+    ]
     broken = next((what for what, found in rows if found.verdict is Verdict.FAIL), None)
     for what, outcome in rows:
         if what != broken:

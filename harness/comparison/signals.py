@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.comparison.causes import FloatArray, Hypothesis, Region
+from harness.layers import channel_names
 from harness.metrics import dbfs, is_silent, rms
 
 _GRIDS: Final = (8, 12, 16, 20, 24)
@@ -60,13 +61,6 @@ class Problem:
     def part(self, start: int, stop: int) -> Region:
         """Return the index of the wrong channels between two samples."""
         return (np.array(self.channels, dtype=np.intp), slice(start, stop))
-
-
-def channel_names(count: int) -> tuple[str, ...]:
-    """Return how ``count`` channels are called."""
-    if count == 2:
-        return ("left", "right")
-    return tuple(f"channel {index + 1}" for index in range(count))
 
 
 def levels(problem: Problem) -> Iterator[Hypothesis]:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from harness.comparison.causes import Cause, FloatArray, located, select
 from harness.comparison.delays import delays
 from harness.comparison.losses import is_nothing, losses
-from harness.comparison.signals import Problem, channel_names, levels, others_instead, routings
+from harness.comparison.signals import Problem, levels, others_instead, routings
+from harness.layers import channel_names
 from harness.metrics import SILENT_ERROR_DBFS, StretchSnr, segmental_snr_db, stretch_snr_db
 from harness.verdicts import Gate
 

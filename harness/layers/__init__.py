@@ -27,11 +27,14 @@ from harness.layers.conversion import (
     repeat_check,
 )
 from harness.layers.end_to_end import (
+    SAMPLE_RATE,
     Quality,
     audible_check,
     channel_names,
     quality_checks,
     stem_checks,
+    stem_outcomes,
+    worst_second,
 )
 from harness.layers.papers import (
     audit_check,
@@ -46,6 +49,7 @@ from harness.layers.tensors import BRANCHES, Tensors, first_failing, tensor_labe
 
 __all__ = [
     "BRANCHES",
+    "SAMPLE_RATE",
     "Quality",
     "Tensors",
     "audible_check",
@@ -63,8 +67,10 @@ __all__ = [
     "reaches_fp32_check",
     "repeat_check",
     "stem_checks",
+    "stem_outcomes",
     "surgery_checks",
     "tensor_label",
     "transform_check",
     "weights_check",
+    "worst_second",
 ]

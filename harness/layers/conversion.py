@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.conversion import PrecisionRecipe
 from harness.layers.tensors import BRANCHES, Tensors, compared, tensor_label
 from harness.metrics import snr_db
 from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
+
+if TYPE_CHECKING:
+    from harness.conversion import PrecisionRecipe
 
 _NOT_FOUND = "the value that is this tap was not found in the program"
 

@@ -7,22 +7,86 @@ the loud one carries the SNR, a click drowns in a whole song, and a leak in a pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.layers.tensors import compared
-from harness.metrics import SILENCE_DBFS, dbfs, rms
-from harness.verdicts import Check, Gate, bound, compare_worst_second, gate, not_evaluated
+from harness.metrics import SILENCE_DBFS, dbfs, rms, segmental_snr_db
+from harness.verdicts import (
+    Check,
+    Gate,
+    Outcome,
+    Verdict,
+    bound,
+    compare,
+    gate,
+    not_evaluated,
+)
 
 Stems = npt.NDArray[np.floating[Any]]
-_NAMES: Final = {1: (), 2: ("left", "right")}
+SAMPLE_RATE: Final = 44_100
+"""Of a tensor, which has no rate of its own."""
+WORST_SECOND: Final = {"what": "worst second"}
 
 
 def channel_names(count: int) -> tuple[str, ...]:
-    """Return the names of the channels that are judged apart: none of a mono signal."""
-    return _NAMES.get(count, tuple(str(number) for number in range(1, count + 1)))
+    """Return what the channels of a signal are called."""
+    if count == 2:
+        return "left", "right"
+    return tuple(f"channel {number}" for number in range(1, count + 1))
+
+
+def stem_outcomes(
+    expected: Stems, actual: Stems, bounds: Gate, rate: int = SAMPLE_RATE
+) -> Iterator[tuple[Mapping[str, str], Outcome]]:
+    """Compare one stem: as a whole, each channel if it has several, and its worst second.
+
+    Args:
+        expected, actual: [C, n]; of different shapes, or empty, only the whole is compared.
+        bounds: the gate of each comparison.
+        rate: samples per second.
+
+    Yields:
+        the labels of a part, none for the whole, and its outcome.
+    """
+    yield {}, compare(expected, actual, bounds)
+    if expected.shape != actual.shape or expected.size == 0:
+        return
+    if expected.shape[0] > 1:
+        for number, channel in enumerate(channel_names(expected.shape[0])):
+            yield {"channel": channel}, compare(expected[number], actual[number], bounds)
+    yield WORST_SECOND, worst_second(expected, actual, bounds, rate)
+
+
+def worst_second(expected: Stems, actual: Stems, bounds: Gate, rate: int = SAMPLE_RATE) -> Outcome:
+    """Compare the second with the lowest SNR, and the silent second with the greatest error.
+
+    Whole signals hide both: a click, and what leaks into a pause.
+
+    Args:
+        expected, actual: [C, n], of one shape and type, not empty.
+        bounds: the gate.
+        rate: samples per second.
+
+    Returns:
+        the outcome of the silent second if that alone breaks the gate, or if there is no other; its
+        reason says when, and in which channel.
+    """
+    found = segmental_snr_db(expected, actual, rate)
+    outcomes = []
+    for place in (found.worst, found.worst_silent):
+        if place is not None:
+            span = slice(place.start, place.stop)
+            one, other = expected[place.index], actual[place.index]
+            outcome = compare(one[span], other[span], bounds)
+            channel = channel_names(expected.shape[0])[place.index[0]]
+            where = f"from {place.start / rate:.2f} s"
+            where += f", {channel}" if expected.shape[0] > 1 else ""
+            outcomes.append(replace(outcome, reason=f"{where}: {outcome.reason}"))
+    return next((o for o in outcomes if o.verdict is not Verdict.PASS), outcomes[0])
 
 
 def stem_checks(
@@ -33,6 +97,7 @@ def stem_checks(
     *,
     gating: bool = True,
     bounds: Gate | None = None,
+    rate: int = SAMPLE_RATE,
 ) -> Iterator[Check]:
     """Compare every stem: as a whole, each channel, and its worst second.
 
@@ -42,6 +107,7 @@ def stem_checks(
         labels: of every check.
         gating: whether a run rests on them.
         bounds: in the place of the table's gate.
+        rate: samples per second.
     """
     layer, bounds = "end_to_end", bounds or gate("end_to_end")
     if expected.shape != actual.shape:
@@ -49,15 +115,9 @@ def stem_checks(
         yield compared(layer, layer, expected, actual, where, gating=gating, bounds=bounds)
         return
     for index, stem in enumerate(sources):
-        one, other, where = expected[index], actual[index], {**labels, "stem": stem}
-        yield compared(layer, layer, one, other, where, gating=gating, bounds=bounds)
-        for number, channel in enumerate(channel_names(one.shape[0])):
-            here = {**where, "channel": channel}
-            yield compared(
-                layer, layer, one[number], other[number], here, gating=gating, bounds=bounds
-            )
-        outcome = compare_worst_second(one, other, bounds)
-        yield Check(layer, {**where, "what": "worst second"}, gating, bounds, outcome)
+        where = {**labels, "stem": stem}
+        for part, outcome in stem_outcomes(expected[index], actual[index], bounds, rate):
+            yield Check(layer, {**where, **part}, gating, bounds, outcome)
 
 
 def audible_check(stems: Iterable[Stems], labels: Mapping[str, str]) -> Check | None:

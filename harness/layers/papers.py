@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from harness.conversion import Audit, Sidecar, WeightComparison
 from harness.errors import ContractError
-from harness.lint import Finding, Severity
-from harness.structure import ProgramComparison
 from harness.verdicts import Check, Outcome, bound, failed, gate, not_evaluated
+
+if TYPE_CHECKING:  # what judges needs nothing of what executes and converts
+    from harness.conversion import Audit, Sidecar, WeightComparison
+    from harness.lint import Finding
+    from harness.structure import ProgramComparison
 
 _NO_RECIPE = "the package records no recipe: say by which it was made (--recipe)"
 
@@ -76,7 +79,7 @@ def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) ->
 
 def lint_check(findings: Sequence[Finding], labels: Mapping[str, str]) -> Check:
     """Judge what Core ML would refuse or compute otherwise; warnings are told and gate nothing."""
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    errors = [finding for finding in findings if finding.severity.value == "error"]
     what = "errors of the program"
     outcome = bound(len(errors), gate("lint"), what=what)
     if errors:

@@ -68,9 +68,7 @@ class Reader:
     def _unmatched(
         self, kind: Kind, node: Node, module: str | None, disturbance: Disturbance
     ) -> None:
-        said = {"expected": "it", "actual": _NOTHING}
-        if kind is Kind.INSERTED:
-            said = {"expected": _NOTHING, "actual": "it"}
+        said = (_NOTHING, "it") if kind is Kind.INSERTED else ("it", _NOTHING)
         self.differences.append(
             Difference(
                 kind,
@@ -78,7 +76,7 @@ class Reader:
                 node.type,
                 module,
                 "",
-                **said,
+                *said,
                 severity=disturbance.of_node(node),
             )
         )

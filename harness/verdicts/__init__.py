@@ -11,7 +11,6 @@ from harness.verdicts.checks import (
     Verdict,
     bound,
     compare,
-    compare_worst_second,
     failed,
     not_evaluated,
 )
@@ -91,7 +90,6 @@ __all__ = [
     "check_from_dict",
     "check_to_dict",
     "compare",
-    "compare_worst_second",
     "failed",
     "fault_from_dict",
     "fault_to_dict",

@@ -21,7 +21,6 @@ from harness.metrics import (
     SILENT_ERROR_DBFS,
     ValidationMetrics,
     compute_numerical_diff,
-    segmental_snr_db,
 )
 from harness.verdicts.tolerances import LAYERS, Gate
 
@@ -125,31 +124,6 @@ def compare(expected: np.ndarray, actual: np.ndarray, gate: Gate) -> Outcome:
     if not_finite:
         return _misfit(gate, "values", "finite", not_finite, metrics.to_dict())
     return _judge(gate, metrics)
-
-
-def compare_worst_second(expected: np.ndarray, actual: np.ndarray, gate: Gate) -> Outcome:
-    """Compare the second with the lowest SNR, and the silent second with the greatest error.
-
-    Whole signals hide both: a click, and what leaks into a pause.
-
-    Args:
-        expected: the reference, [..., n] at 44.1 kHz.
-        actual: the candidate; must have the same shape and dtype.
-        gate: as `compare` takes it.
-
-    Returns:
-        the outcome of the silent second if that alone breaks the gate, or if there is no other.
-    """
-    if expected.shape != actual.shape or expected.size == 0:
-        return compare(expected, actual, gate)
-    found = segmental_snr_db(expected, actual)
-    outcomes = []
-    for place in (found.worst, found.worst_silent):
-        if place is not None:
-            span = slice(place.start, place.stop)
-            one, other = expected[place.index], actual[place.index]
-            outcomes.append(compare(one[span], other[span], gate))
-    return next((o for o in outcomes if o.verdict is not Verdict.PASS), outcomes[0])
 
 
 def bound(value: float, gate: Gate, *, what: str) -> Outcome:

@@ -22,7 +22,6 @@ from harness.comparison import (
     by_value,
     chosen_gate,
     judge,
-    judge_stem,
     kind_of,
     load_all,
     pair_up,
@@ -30,6 +29,7 @@ from harness.comparison import (
     read_side,
 )
 from harness.errors import AudioError, ParityError
+from harness.layers import stem_outcomes, worst_second
 from harness.verdicts import Gate, Verdict, compare, gate
 
 RATE = 44_100
@@ -160,8 +160,8 @@ class TestByValue:
 class TestStems:
     def test_rows(self) -> None:
         wave = noise(3, (6, 2 * RATE))
-        rows = judge_stem(wave, wave.copy(), gate("end_to_end"))
-        assert [what for what, _ in rows] == [
+        rows = list(stem_outcomes(wave, wave.copy(), gate("end_to_end")))
+        assert [" ".join(part.values()) for part, _ in rows] == [
             "",
             *(f"channel {n}" for n in range(1, 7)),
             "worst second",
@@ -172,14 +172,14 @@ class TestStems:
         e = noise(4, (2, 4 * RATE))
         a = e.copy()
         a[1, 2 * RATE + 5] += 1.0
-        outcome = dict(judge_stem(e, a, gate("end_to_end")))["worst second"]
+        outcome = worst_second(e, a, gate("end_to_end"))
         assert outcome.reason.startswith("from 2.00 s, right: SNR")
 
     def test_a_second_is_a_second_at_the_rate_of_the_file(self) -> None:
         e = noise(5, (1, 40_000))
         a = e.copy()
         a[0, 25_000] += 1.0
-        outcome = dict(judge_stem(e, a, gate("end_to_end"), 8000))["worst second"]
+        outcome = worst_second(e, a, gate("end_to_end"), 8000)
         assert outcome.reason.startswith("from 3.00 s: SNR")
 
     def test_stems_of_a_golden_are_judged_one_by_one_and_named(self) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import ParityError, UnknownNameError
+from harness.layers import worst_second
 from harness.verdicts import (
     GATES,
     LAYERS,
@@ -21,7 +22,6 @@ from harness.verdicts import (
     Verdict,
     bound,
     compare,
-    compare_worst_second,
     gate,
 )
 
@@ -93,7 +93,7 @@ def test_a_pause_is_judged_beside_the_second_with_the_lowest_snr(broken: str) ->
     stem = np.random.default_rng(3).standard_normal((2, 3 * 44_100)).astype(np.float32) * 0.3
     stem[:, 44_100:88_200] = 0
     bounds = gate("end_to_end")
-    assert compare_worst_second(stem, stem, bounds).verdict is Verdict.PASS
+    assert worst_second(stem, stem, bounds).verdict is Verdict.PASS
     wrong = stem.copy()
     if broken == "loud second":
         wrong[1, 100:200] += 0.1
@@ -101,7 +101,7 @@ def test_a_pause_is_judged_beside_the_second_with_the_lowest_snr(broken: str) ->
         wrong[1, 60_000:60_100] += 0.002
     else:
         stem, wrong = stem[:, 44_100:88_200], wrong[:, 44_100:88_200] + np.float32(1e-4)
-    assert compare_worst_second(stem, wrong, bounds).verdict is Verdict.FAIL
+    assert worst_second(stem, wrong, bounds).verdict is Verdict.FAIL
     if broken == "pause":
         assert compare(stem, wrong, bounds).verdict is Verdict.PASS
 
