@@ -20,6 +20,7 @@ from harness.cli import (
     faults,
     golden,
     inspect,
+    inventory,
     lab,
     predict,
     reduce,
@@ -57,6 +58,7 @@ for module in (
     inspect,
     faults,
     report,
+    inventory,
     conformance,
     reduce,
 ):

@@ -108,7 +108,8 @@ class Gatherer:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A suite that can't be collected is a problem of the harness."""
         if report.failed:
-            self.collector.problems.append(f"{report.nodeid} could not be collected")
+            why = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
+            self.collector.problems.append(f"{report.nodeid} could not be collected: {why}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take over what one phase of one test recorded."""

@@ -21,7 +21,7 @@ _NAMED: Final = 4
 
 
 class Place(NamedTuple):
-    """Where checks are counted; ``subject``, ``case`` and ``recipe`` are empty where they have none."""
+    """Where checks are counted; a check that has no such label has an empty word there."""
 
     layer: str
     subject: str

@@ -2,9 +2,9 @@
 
 A fault is *caught* only if the layer or mechanism that it belongs to turns red. *Missed* means that
 the layer stayed green although the bug changed what it looks at; *not effective*, that the bug
-changed nothing at all, so nothing was proven; *error*, that the injection itself broke; *not tried*,
-that something which it takes is not on this machine (a golden, the suites, a package), so that
-nothing was injected: that is not evaluated. Only caught is green.
+changed nothing at all, so nothing was proven; *error*, that the injection itself broke. *Not tried*
+means that something which it takes is not on this machine (a golden, the suites, a package), so
+that nothing was injected: that is not evaluated. Only caught is green.
 """
 
 from __future__ import annotations

@@ -110,6 +110,12 @@ class Inventory:
         ]
         return cls(shapes, tuple(cells), tuple(sorted(fault.name for fault in faults)))
 
+    def rows(self) -> tuple[Expected, ...]:
+        """Return what a complete run of the default profile must have."""
+        return tuple(
+            row for cell in self.cells for row in expected_of(cell, self.subjects.get(cell.subject))
+        )
+
     def to_json(self) -> str:
         """Return the document, a cell on each line: a reviewer sees what grows and what goes."""
         head = {"schema_version": SCHEMA_VERSION, "subjects": plain(self.subjects)}
@@ -170,7 +176,7 @@ def expected_of(cell: Cell, shape: Shape | None) -> tuple[Expected, ...]:
 def differences(before: Inventory, after: Inventory) -> tuple[str, ...]:
     """Return what two inventories count differently, a line for each place and kind."""
     old, new = (
-        {(*row.place, row.kind): (row.gating, row.exploratory) for row in _rows(inventory)}
+        {(*row.place, row.kind): (row.gating, row.exploratory) for row in inventory.rows()}
         for inventory in (before, after)
     )
     nothing = (0, 0)
@@ -181,22 +187,19 @@ def differences(before: Inventory, after: Inventory) -> tuple[str, ...]:
         ):
             if was != now:
                 lines.append(f"{'/'.join(filter(None, key))}: {was} {noun}, now {now}")
-    lines += [f"fault {name}: no longer injected" for name in before.faults if name not in after.faults]
+    lines += [
+        f"fault {name}: no longer injected" for name in before.faults if name not in after.faults
+    ]
     lines += [f"fault {name}: new" for name in after.faults if name not in before.faults]
     return tuple(lines)
 
 
-def _rows(inventory: Inventory) -> list[Expected]:
-    return [
-        row
-        for cell in inventory.cells
-        for row in expected_of(cell, inventory.subjects.get(cell.subject))
-    ]
-
-
 def _shape(name: str, by_place: Mapping[Place, Collection[Check]], *, trained: bool) -> Shape:
     labels = [
-        check.labels for place, found in by_place.items() if place.subject == name for check in found
+        check.labels
+        for place, found in by_place.items()
+        if place.subject == name
+        for check in found
     ]
     stems = {row["stem"] for row in labels if "stem" in row}
     taps = {row["tensor"] for row in labels if row.get("tensor", "").startswith(_TAP)}

@@ -242,7 +242,7 @@ class Run:
         gating = [check for check in self.checks if check.gating]
         subjects = " and ".join(self.profile.subjects) or "no subject"
         subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
-        injected = len(self.faults)
+        injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
         if self.verdict is Verdict.PASS:
             parts = [self._holding(len(gating), subjects)] if gating else []
             parts += [f"{injected} of {injected} injected faults were caught"] if injected else []

@@ -55,11 +55,7 @@ def expectation(
         NotEvaluatedError: a case or a recipe is like none of the inventory.
         ParityError: a subject or a recipe that doesn't exist.
     """
-    everything = [
-        row
-        for cell in inventory.cells
-        for row in expected_of(cell, inventory.subjects.get(cell.subject))
-    ]
+    everything = inventory.rows()
     found = [row for row in everything if not row.subject]
     model = _Model(inventory, known)
     for subject in dict.fromkeys(subjects or inventory.subjects):

@@ -34,7 +34,8 @@ def run(
     monkeypatch.setenv("PYTEST_ADDOPTS", options)
     # Each session would import the plugins of others anew.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "" if autoload else "1")
-    # The page has tests of its own, and takes longer than the session.
+    # The page and the origin of a run have tests of their own, and take longer than the session.
+    monkeypatch.setattr("harness.pytest_plugin.gatherer.provenance", lambda command: {})
     monkeypatch.setattr("harness.report.write_report", write_document)
     out = suite.path / "out"
     result = suite.runpytest_inprocess("--parity-out", str(out))
@@ -213,9 +214,7 @@ def test_one_subject_that_a_test_leaves_out_is_named(
     document, status = run(suite, monkeypatch)
     assert status == NOT_EVALUATED
     assert document is not None
-    assert document.missing == (
-        "layer surgery: 0 of 1 expected gating checks of mini were made",
-    )
+    assert document.missing == ("layer surgery: 0 of 1 expected gating checks of mini were made",)
 
 
 def test_a_gating_check_that_became_exploratory_is_missed(

@@ -13,6 +13,7 @@ import pytest
 from harness.verdicts import Run
 from suites.selftest.plugin.sessions import FAULTS, GREEN
 
+
 def run(suite: pytest.Pytester, *arguments: str) -> tuple[Run, int]:
     """Run the session; return its run document and its exit status."""
     out = suite.path / "out"
