@@ -50,11 +50,19 @@ class Shape:
 
 @dataclass(frozen=True)
 class Count:
-    """A number of checks, by what it grows with."""
+    """A number of checks, by what it grows with.
+
+    Raises:
+        RunError: it is negative, and so would make up for others.
+    """
 
     once: int = 0
     per_stem: int = 0
     per_tap: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.once, self.per_stem, self.per_tap) < 0:
+            raise RunError(f"the inventory has a negative count ({self}); expected 0 or more")
 
     def of(self, shape: Shape) -> int:
         """Return the number for a subject."""
