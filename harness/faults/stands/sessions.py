@@ -35,6 +35,9 @@ def test_sound(parity):
     parity.executed("torch")
     parity.executed("mil")
     parity.compare(ONES, ONES, "conversion", case="{layer}", subject="mini")
+
+def test_sound_again(parity):
+    parity.compare(ONES, ONES, "conversion", case="again", subject="mini")
 """
 
 _FAULTS = """
@@ -66,8 +69,8 @@ def root() -> Path:
 def _inventory() -> Inventory:
     """Return what the sound session looks at."""
     one = {"conversion": Count(once=1)}
-    cells = tuple(Cell(layer, "mini", layer, "", one) for layer in LAYERS)
-    return Inventory({"mini": Shape(6, 35, trained=True)}, cells, ("stems.order",))
+    cells = (Cell(layer, "mini", case, "", one) for layer in LAYERS for case in (layer, "again"))
+    return Inventory({"mini": Shape(6, 35, trained=True)}, tuple(cells), ("stems.order",))
 
 
 @dataclass(frozen=True)
