@@ -108,7 +108,7 @@ class _Model:
         own = self._listed(subject, 2)
         chosen = recipes or (own if subject in self._inventory.subjects else DEFAULT.recipes)
         fitting = [name for name in chosen if name in own or load_recipe(name).is_for(subject)]
-        found = []
+        found: list[Expected] = []
         for case in ("", *cases):
             for recipe in ("", *dict.fromkeys(fitting)):
                 figures = with_figures or bool(case)
