@@ -69,7 +69,7 @@ def expectation(
             whole = set(wanted) == set(own)
             found += model.rows(subject, wanted, recipes, with_figures=whole)
     given = {"subject": subjects, "case": cases, "recipe": recipes}
-    words = [f"{noun} {name}" for noun, names in given.items() for name in dict.fromkeys(names)]
+    words = [f"{noun} {' and '.join(dict.fromkeys(n))}" for noun, n in given.items() if n]
     narrowed = tuple(words) if set(found) != set(everything) else ()
     return Expectation(tuple(found), inventory.faults, narrowed)
 

@@ -14,6 +14,7 @@ from harness.errors import NotEvaluatedError
 from harness.faults import select_faults
 from harness.golden import load_cases
 from harness.profiles import DEFAULT, GOLDEN_ROOT, work_of
+from harness.report import write_report
 from harness.verdicts import (
     LAYERS,
     SUBJECT_LAYERS,
@@ -212,6 +213,15 @@ def test_the_verdict_of_a_run_is_the_exit_code_and_says_what_is_missing(
     assert answer["verdict"] == "not_evaluated"
     assert answer["coverage"].startswith("incomplete: 0 of ")
     assert any(line.startswith("layer stft: 0 of ") for line in answer["reasons"])
+
+
+def test_the_page_and_the_summary_say_how_complete_a_run_is(tmp_path: Path) -> None:
+    expected = Expectation(LISTED.rows(), LISTED.faults)
+    total = sum(row.gating for row in LISTED.rows())
+    page = write_report(sound_run(expected=expected), tmp_path).read_text("utf-8")
+    for text in (page, (tmp_path / "summary.md").read_text("utf-8")):
+        assert f"ncomplete: 0 of {total} expected gating checks" in text
+        assert "layer stft: 0 of " in text
 
 
 def test_accepting_a_run_lists_what_it_looked_at_and_says_what_changes(
