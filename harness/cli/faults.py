@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from harness.cli import proofs
 from harness.cli.console import COLOURS as VERDICT_COLOURS
@@ -163,4 +164,4 @@ def _print(run: Run) -> None:
 
 
 def _where(row: InjectedFault) -> str:
-    return row.caught_by.partition("/")[2] if row.caught else row.reason
+    return escape(row.caught_by.partition("/")[2] if row.caught else row.reason)
