@@ -21,6 +21,7 @@ from harness.cli import (
     faults,
     golden,
     inspect,
+    inventory,
     lab,
     lint,
     predict,
@@ -61,6 +62,7 @@ for module in (
     inspect,
     faults,
     report,
+    inventory,
     conformance,
     reduce,
 ):

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from harness.cli import proofs
+from harness.cli.console import COLOURS as VERDICT_COLOURS
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
-from harness.errors import ParityError
+from harness.errors import NotEvaluatedError, ParityError
 from harness.faults import SUBJECT, Fault, FaultsRoom, select_faults
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
-from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict
+from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run
 from harness.verdicts.collector import Collector
 from harness.verdicts.runs import fault_to_dict
 from harness.workbench import Workbench
 
-COLOURS = {FaultOutcome.CAUGHT: "green"}
+COLOURS = {FaultOutcome.CAUGHT: "green", FaultOutcome.NOT_TRIED: "yellow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -110,7 +112,17 @@ def _prove(
 
 
 def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Run:
-    """Inject the faults and return the run."""
+    """Inject the faults and return the run.
+
+    Raises:
+        NotEvaluatedError: there is nothing to inject them into.
+    """
+    recipes = golden_root / "recipes.toml"
+    if not recipes.is_file():
+        raise NotEvaluatedError(
+            f"nothing was injected: {recipes} is not there, and faults are injected into {SUBJECT} "
+            "on golden cases; run this in a clone of the project, or give its --golden-root"
+        )
     profile = Profile("faults", layers=(), engines=(), subjects=(SUBJECT,), faults=True)
     collector = Collector(profile)
     with (
@@ -148,9 +160,8 @@ def _print(run: Run) -> None:
     ]
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
-    colour = "green" if run.verdict is Verdict.PASS else "red"
-    out.print(f"[{colour}]{run.sentence()}[/]")
+    out.print(run.sentence(), style=VERDICT_COLOURS[run.verdict], markup=False)
 
 
 def _where(row: InjectedFault) -> str:
-    return row.caught_by.partition("/")[2] if row.caught else row.reason
+    return escape(row.caught_by.partition("/")[2] if row.caught else row.reason)

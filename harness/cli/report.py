@@ -76,10 +76,10 @@ def report(
     """
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
-    run = with_attachments(_run(run_files[-1]), map(read_attachment, attach or ()))
+    run = with_attachments(read_run(run_files[-1]), map(read_attachment, attach or ()))
     past = recall(history)
     if len(run_files) == 2:
-        record = Record(Snapshot.of(_run(run_files[0])), past=past)
+        record = Record(Snapshot.of(read_run(run_files[0])), past=past)
     elif baseline.exists():
         accepted = read_baseline(baseline)
         record = Record(accepted.snapshot, accepted.reason, past)
@@ -100,7 +100,7 @@ def accept(
     json: Json = False,
 ) -> None:
     """Accept a run as the baseline; it must have passed."""
-    run = _run(run_file)
+    run = read_run(run_file)
     if not reason.strip():
         raise ParityError("--reason is empty; say why this run is what to expect from now on")
     if run.verdict is not Verdict.PASS:
@@ -122,7 +122,7 @@ def diff(
     json: Json = False,
 ) -> None:
     """Say what moved since the baseline; exit code 1 if a gating check got worse."""
-    run, accepted = _run(run_file), read_baseline(baseline)
+    run, accepted = read_run(run_file), read_baseline(baseline)
     found = changes(accepted.snapshot, Snapshot.of(run))
     counts = _counts(Record(accepted.snapshot, accepted.reason), run)
     worse = [m for m in (*found.flipped, *found.moved, *found.removed) if m.worse]
@@ -155,7 +155,8 @@ def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
     }
 
 
-def _run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """Return the run in the file at ``path``; raises `RunError` if there is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

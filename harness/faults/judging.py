@@ -5,6 +5,7 @@ outcome of the project's own comparison under its own gate, and a digest of what
 does so twice: for the sound candidate (the *control*) and for the one with the bug. Then
 
 - the control must pass everything, or nothing that the layer says of the bug means anything;
+  where it could not be looked at, the bug is not tried;
 - a finding whose digest is not the control's proves that the bug reached what is judged;
 - the bug is caught if a finding of the layer it belongs to doesn't pass.
 """
@@ -19,7 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.errors import ParityError
+from harness.errors import NotEvaluatedError, ParityError
 from harness.faults.registry import Fault
 from harness.verdicts import LABELS, Check, FaultOutcome, InjectedFault, Outcome, Verdict
 
@@ -103,13 +104,15 @@ def sound_digests(stand: Stand, fault: Fault) -> dict[str, str]:
 
     Raises:
         InjectionError: the control doesn't pass.
+        NotEvaluatedError: the control could not be judged.
     """
     digests = {}
     for finding in stand.control(fault):
-        if finding.outcome.verdict is not Verdict.PASS:
-            raise InjectionError(
-                f"without any bug {finding.place} is {finding.outcome.verdict.value}: "
-                f"{finding.outcome.reason}"
+        verdict = finding.outcome.verdict
+        if verdict is not Verdict.PASS:
+            kind = NotEvaluatedError if verdict is Verdict.NOT_EVALUATED else InjectionError
+            raise kind(
+                f"without any bug {finding.place} is {verdict.value}: {finding.outcome.reason}"
             )
         digests[finding.place] = finding.evidence
     return digests
@@ -138,6 +141,8 @@ def judge(
                 failing.append(finding)
                 if finding.layer == fault.caught_by and not thorough:
                     break
+    except NotEvaluatedError as error:
+        return _row(fault, FaultOutcome.NOT_TRIED, clock, reason=str(error))
     except _BREAKAGE as error:
         reason = f"{type(error).__name__}: {error}"
         return _row(fault, FaultOutcome.ERROR, clock, reason=reason)
@@ -167,8 +172,10 @@ def judge(
 
 
 def broken(fault: Fault, error: ParityError) -> InjectedFault:
-    """Return the row of a fault of which the control is not sound."""
-    return _row(fault, FaultOutcome.ERROR, time.perf_counter(), reason=str(error))
+    """Return the row of a fault of which the control is not sound, or could not be judged."""
+    untried = isinstance(error, NotEvaluatedError)
+    outcome = FaultOutcome.NOT_TRIED if untried else FaultOutcome.ERROR
+    return _row(fault, outcome, time.perf_counter(), reason=str(error))
 
 
 def _row(

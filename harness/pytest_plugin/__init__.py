@@ -7,21 +7,28 @@ where one `Collector` gathers them. With ``--parity-out DIR`` the run is written
 and the report), and pytest's exit status becomes the run's: 0 pass, 1 fail, 3 not evaluated.
 
 It fails closed: a layered test that records nothing, is skipped, deselected or never finishes
-(a worker died) keeps the run from being green.
+(a worker died) keeps the run from being green, and so does whatever the inventory lists and no test
+looked at. Whoever asks for a run gets one, or an exit status that is not 0: options that collect or
+print only, and plugins that are switched off, end with 3.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
+from typing import Final
 
 import pytest
 
 from harness.errors import NotEvaluatedError
-from harness.pytest_plugin.gatherer import DESELECTED, Gatherer
+from harness.pytest_plugin.gatherer import ASSERTS, DESELECTED, Gatherer
 from harness.pytest_plugin.options import add_options, golden_root, profile_of
 from harness.pytest_plugin.recorder import CheckFailed, Recorder, put, raise_missed
+from harness.verdicts import EXIT_CODES, Verdict
 
 __all__ = ["Recorder", "golden_root", "profile_of"]
+
+_GATHERER: Final[pytest.StashKey[Gatherer]] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -42,7 +49,27 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start gathering, in the controlling process only."""
     config.stash[DESELECTED] = []
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Gatherer(config), "parity-gatherer")
+        # Under no name of ours: what has a name can be switched off by "-p no:NAME".
+        config.stash[_GATHERER] = Gatherer(config)
+        config.pluginmanager.register(config.stash[_GATHERER])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """See to it that no call that asks for a run ends with 0 unless a run passed.
+
+    Sessions end in many ways, and some options never begin one.
+    """
+    status = yield
+    out = config.getoption("--parity-out")
+    asks_for_help = config.getoption("help") or config.getoption("version")
+    if status or out is None or asks_for_help or hasattr(config, "workerinput"):
+        return status
+    gatherer = config.stash.get(_GATHERER, None)
+    if gatherer is None or gatherer.run is None:
+        print(f"NOT EVALUATED: pytest wrote no run to {out}", file=sys.stderr)
+        return EXIT_CODES[Verdict.NOT_EVALUATED]
+    return gatherer.run.exit_code
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -57,6 +84,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["parity_deselected"] = session.config.stash[DESELECTED]
+        output["parity_asserts"] = ASSERTS
 
 
 @pytest.hookimpl(wrapper=True)

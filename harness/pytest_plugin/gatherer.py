@@ -11,7 +11,13 @@ import pytest
 
 from harness.origin import provenance
 from harness.profiles import DEFAULT, engine_states
-from harness.pytest_plugin.options import attachments_of, profile_of, waivers_of
+from harness.pytest_plugin.options import (
+    attachments_of,
+    expectation_of,
+    idle_option,
+    profile_of,
+    waivers_of,
+)
 from harness.pytest_plugin.recorder import PREFIX
 from harness.verdicts import (
     LAYERS,
@@ -31,6 +37,17 @@ from harness.verdicts.collector import Collector
 
 DESELECTED: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
 """Layered tests that were left out in this process."""
+
+ASSERTS: Final = __debug__
+"""Whether this process executes assert statements; under ``python -O`` it does not."""
+
+_BROKEN_OFF: Final = {
+    pytest.ExitCode.INTERRUPTED: "was interrupted",
+    pytest.ExitCode.INTERNAL_ERROR: "ended with an internal error",
+    pytest.ExitCode.USAGE_ERROR: "was called in a way that it refuses",
+}
+_NAMED: Final = 3
+"""Of tests that never finished, so many are named."""
 
 
 @dataclass
@@ -58,6 +75,9 @@ class Gatherer:
         for item in attachments_of(config):
             self.collector.add_artefact(KIND_OF[type(item)], asdict(item))
         self.run: Run | None = None
+        self._expected, gaps = expectation_of(config)
+        self.collector.gaps += gaps
+        self._asserts = ASSERTS
         self._waivers = waivers_of(config)
         self._tests: dict[str, _Progress] = {}
         self._deselected: set[str] = set()
@@ -79,13 +99,15 @@ class Gatherer:
         """Take over what a worker left out, or that it died."""
         output = getattr(node, "workeroutput", None) or {}
         self._deselected.update(output.get("parity_deselected", ()))
+        self._asserts = self._asserts and output.get("parity_asserts", True)
         if error:
             self.collector.problems.append(f"a test process died ({node.gateway.id}: {error})")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A suite that can't be collected is a problem of the harness."""
         if report.failed:
-            self.collector.problems.append(f"{report.nodeid} could not be collected")
+            why = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
+            self.collector.problems.append(f"{report.nodeid} could not be collected: {why}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take over what one phase of one test recorded."""
@@ -127,22 +149,20 @@ class Gatherer:
         elif kind == "artefact":
             self.collector.add_artefact(*value)
 
-    def _close(self) -> None:
+    def _close(self, exitstatus: int) -> None:
         """Say what did not come back as it should."""
-        for nodeid, state in self._tests.items():
-            if not state.layered and state.finished:
-                if state.error:
-                    self.collector.problems.append(f"{nodeid}: {state.error}")
-            elif not state.finished:
-                self.collector.problems.append(f"{nodeid} never finished")
-            elif state.error:
-                self.collector.problems.append(f"{nodeid}: {state.error}")
-            elif state.gap:
-                self._leave_open(nodeid, state, state.gap)
-            elif state.skip:
-                self._leave_open(nodeid, state, f"was skipped: {state.skip}")
-            elif not state.checks:
-                self._leave_open(nodeid, state, "recorded no check")
+        idle = idle_option(self.config)
+        if idle:
+            self.collector.gaps.append(f"pytest was called with {idle}, which runs no test")
+        else:
+            self._close_tests()
+        if exitstatus in _BROKEN_OFF:
+            how = _BROKEN_OFF[pytest.ExitCode(exitstatus)]
+            self.collector.problems.append(f"pytest {how}, so it did not come to its end")
+        if not self._asserts:
+            self.collector.gaps.append(
+                "Python ran with -O or PYTHONOPTIMIZE, which leaves out every assert statement"
+            )
         here: list[str] = self.config.stash[DESELECTED]
         left_out = self._deselected.union(here)
         if left_out:
@@ -153,6 +173,29 @@ class Gatherer:
         self.collector.waivers = self._waivers
         if self.collector.profile != DEFAULT:  # narrowed: it is not meant to have every check
             self.collector.waivers = applicable(self._waivers, self.collector.checks)
+
+    def _close_tests(self) -> None:
+        """Say which tests did not come back as they should."""
+        unfinished = []
+        for nodeid, state in self._tests.items():
+            if not state.finished:
+                unfinished.append(nodeid)
+            elif state.error:
+                self.collector.problems.append(f"{nodeid}: {state.error}")
+            elif not state.layered:
+                continue
+            elif state.gap:
+                self._leave_open(nodeid, state, state.gap)
+            elif state.skip:
+                self._leave_open(nodeid, state, f"was skipped: {state.skip}")
+            elif not state.checks:
+                self._leave_open(nodeid, state, "recorded no check")
+        if unfinished:
+            named, rest = ", ".join(unfinished[:_NAMED]), len(unfinished) - _NAMED
+            more = f" and {rest} more" if rest > 0 else ""
+            self.collector.problems.append(
+                f"{len(unfinished)} test(s) never finished: {named}{more}"
+            )
 
     def _leave_open(self, nodeid: str, state: _Progress, reason: str) -> None:
         """Keep the test's layer from being green: what it should have looked at, it did not."""
@@ -169,16 +212,17 @@ class Gatherer:
         return record_of(run, accepted, self.config.getoption("--parity-history"))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the run, and let its verdict be the exit status."""
         out: Path | None = self.config.getoption("--parity-out")
-        if out is None or self.config.getoption("--collect-only"):
+        if out is None:
             return
         from harness.report import write_report
 
-        self._close()
+        self._close(exitstatus)
         self.run = self.collector.finish(
-            provenance(["python", "-m", "pytest", *self.config.invocation_params.args])
+            provenance(["python", "-m", "pytest", *self.config.invocation_params.args]),
+            self._expected,
         )
         write_report(self.run, out, self._record(self.run))
         session.exitstatus = self.run.exit_code

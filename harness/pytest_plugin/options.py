@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from harness.errors import RunError
+from harness.errors import ParityError, RunError
 from harness.profiles import GOLDEN_ROOT, chosen_profile
 from harness.verdicts import Profile, Waiver, read_waivers
 from harness.verdicts.artefacts import Attachment
 from harness.verdicts.attachments import read_attachment
+from harness.verdicts.completeness import Expectation
+from harness.verdicts.inventory import INVENTORY, NO_INVENTORY, read_inventory
+
+_NARROWING: Final = {"subjects": "--subject", "cases": "--case", "recipes": "--recipe"}
+"""The options that choose a part of the default profile, or something else than it."""
+
+_IDLE: Final = {
+    "collectonly": "--collect-only",
+    "setupplan": "--setup-plan",
+    "setuponly": "--setup-only",
+    "showfixtures": "--fixtures",
+    "show_fixtures_per_test": "--fixtures-per-test",
+    "cacheshow": "--cache-show",
+    "markers": "--markers",
+}
+"""The options under which pytest runs no test and ends with 0."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -49,14 +67,46 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
+def chosen(config: pytest.Config) -> dict[str, Sequence[str]]:
+    """Return the subjects, cases and recipes that this invocation names, each empty by default."""
+    return {name: config.getoption(option) or () for name, option in _NARROWING.items()}
+
+
 def profile_of(config: pytest.Config) -> Profile:
     """Return what this invocation sets out to evaluate."""
-    return chosen_profile(
-        subjects=config.getoption("--subject") or (),
-        cases=config.getoption("--case") or (),
-        recipes=config.getoption("--recipe") or (),
-        engines=config.getoption("--require") or (),
-    )
+    return chosen_profile(**chosen(config), engines=config.getoption("--require") or ())
+
+
+def idle_option(config: pytest.Config) -> str:
+    """Return the option for which pytest runs no test, if there is one."""
+    given = (word for name, word in _IDLE.items() if config.getoption(name, default=None))
+    return next(given, "")
+
+
+def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str, ...]]:
+    """Return what this invocation must look at, or why nobody knows.
+
+    Raises:
+        pytest.UsageError: the inventory is there and can't be read.
+    """
+    if config.getoption("--parity-out") is None:
+        return None, ()
+    from harness.golden import load_cases
+    from harness.workbench.expectation import expectation
+
+    file = config.rootpath / INVENTORY
+    if not file.is_file():
+        return None, (f"{NO_INVENTORY}: {INVENTORY} is not in {config.rootpath}",)
+    try:
+        inventory = read_inventory(file)
+    except RunError as error:
+        raise pytest.UsageError(str(error)) from error
+    try:
+        recipes = golden_root(config) / "recipes.toml"
+        known = load_cases(recipes) if recipes.is_file() else {}
+        return expectation(inventory, known, **chosen(config)), ()
+    except ParityError as error:
+        return None, (f"{NO_INVENTORY}: {error}",)
 
 
 def golden_root(config: pytest.Config) -> Path:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 from harness.report.text import printable
 from harness.report.view import Page
 from harness.report.view_banner import Banner
-from harness.verdicts import LAYERS, Check, Run, Verdict, Waiver
+from harness.verdicts import LAYERS, Check, FaultOutcome, Run, Verdict, Waiver
 
 _PROPERTIES = ("headroom_db", "tolerance_ratio")
 
@@ -98,7 +98,9 @@ def _faults(run: Run) -> ET.Element:
             name=printable(fault.name),
             time=f"{fault.duration_s:.3f}",
         )
-        if not fault.caught:
+        if fault.outcome is FaultOutcome.NOT_TRIED:
+            ET.SubElement(case, "skipped", message=printable(fault.reason))
+        elif not fault.caught:
             ET.SubElement(case, "failure", message=printable(fault.complaint), type="parity")
     _count(suite, sum(fault.duration_s for fault in run.faults), run.started)
     return suite

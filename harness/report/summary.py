@@ -62,6 +62,7 @@ def _facts(banner: Banner) -> str:
         f"exploratory {_short_listing(banner.exploratory_recipes)}",
         f"goldens: {markdown(banner.goldens)}",
         f"faults: {markdown(banner.faults)}",
+        *filter(None, [markdown(banner.coverage)]),
         f"took {seconds(banner.duration_s)}",
     ]
     return "; ".join(parts).capitalize() + "."

@@ -40,6 +40,7 @@ class Banner:
         golden_hash: of all goldens together.
         distance: what is known of the distance between the emulation and a device.
         faults: how many bugs were injected and caught, in words.
+        coverage: how much of what was expected is there, in words; empty without an inventory.
         missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
     """
@@ -67,6 +68,7 @@ class Banner:
     broken: tuple[str, ...]
     escaped: tuple[str, ...]
     faults: str
+    coverage: str
     missing: tuple[str, ...]
     started: str
     duration_s: float
@@ -76,7 +78,7 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
     """Return the banner of ``run`` above the views of its checks and recipes."""
     failing = {f"{check.id}: {check.outcome.reason}" for check in run.failing}
     failures = ranked(row for row in rows if row.state == "fail")
-    escaped = tuple(fault.complaint for fault in run.faults if not fault.caught)
+    escaped = tuple(fault.complaint for fault in run.faults if fault.escaped)
     broken = tuple(reason for reason in run.red if reason not in failing.union(escaped))
     evaluated = [view for view in recipes if view.state != "not_evaluated"]
     gating = unique(view.recipe for view in evaluated if view.gating)
@@ -111,6 +113,7 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         broken=broken,
         escaped=escaped,
         faults=_fault_words(run),
+        coverage=run.coverage,
         missing=run.missing,
         started=run.started,
         duration_s=run.duration_s,
@@ -131,7 +134,11 @@ def _fault_words(run: Run) -> str:
     if not run.faults:
         return "none injected"
     caught = sum(fault.caught for fault in run.faults)
-    return f"{plural(len(run.faults), 'known bug')} injected, {caught} caught"
+    tried = caught + sum(fault.escaped for fault in run.faults)
+    untried = len(run.faults) - tried
+    return f"{plural(tried, 'known bug')} injected, {caught} caught" + (
+        f"; {untried} not tried" if untried else ""
+    )
 
 
 def _headline(run: Run, failures: int, broken: int, escaped: int) -> str:

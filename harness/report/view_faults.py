@@ -6,6 +6,7 @@ In: a run. Out: a table of levels by outcome, and the rows of each level, those 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.reading import unique
@@ -17,7 +18,7 @@ OUTCOMES = tuple(outcome.value for outcome in FaultOutcome)
 
 @dataclass(frozen=True)
 class FaultRow:
-    """One injected bug; ``state`` is ``pass`` if it was caught, else ``fail``."""
+    """One known bug; ``state`` is ``pass`` if caught, ``fail`` if not, else ``not_evaluated``."""
 
     name: str
     bug: str
@@ -67,9 +68,8 @@ def fault_matrix(run: Run) -> FaultMatrix:
         for name in unique(fault.level for fault in run.faults)
     )
     caught = sum(fault.caught for fault in run.faults)
-    state = "pass" if caught == len(run.faults) else "fail"
     return FaultMatrix(
-        state=state if run.faults else "not_evaluated",
+        state=_state(run.faults),
         levels=levels,
         total=len(run.faults),
         caught=caught,
@@ -82,11 +82,17 @@ def _level(name: str, faults: list[InjectedFault]) -> FaultLevel:
     rows = sorted((_row(fault) for fault in faults), key=lambda row: row.state == "pass")
     return FaultLevel(
         level=name,
-        state="pass" if all(fault.caught for fault in faults) else "fail",
+        state=_state(faults),
         counts=tuple(counts[outcome] for outcome in OUTCOMES),
         rows=tuple(rows),
         duration_s=sum(fault.duration_s for fault in faults),
     )
+
+
+def _state(faults: Sequence[InjectedFault]) -> str:
+    if any(fault.escaped for fault in faults):
+        return "fail"
+    return "pass" if faults and all(fault.caught for fault in faults) else "not_evaluated"
 
 
 def _row(fault: InjectedFault) -> FaultRow:
@@ -94,7 +100,7 @@ def _row(fault: InjectedFault) -> FaultRow:
         name=fault.name,
         bug=fault.bug,
         source=fault.source,
-        state="pass" if fault.caught else "fail",
+        state=_state((fault,)),
         word=words(fault.outcome.value),
         expected=words(fault.expected),
         caught_by=fault.caught_by,

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from harness.verdicts.checks import Check
+from harness.verdicts.completeness import Expectation
 from harness.verdicts.faults import InjectedFault
 from harness.verdicts.runs import EngineState, GoldenState, Profile, Run
 from harness.verdicts.waivers import Waiver
@@ -60,8 +61,8 @@ class Collector:
         if item not in rows:
             rows.append(item)
 
-    def finish(self, provenance: Mapping[str, Any]) -> Run:
-        """Return the run."""
+    def finish(self, provenance: Mapping[str, Any], expected: Expectation | None = None) -> Run:
+        """Return the run; ``expected`` is what it had to look at by the inventory."""
         engines = []
         for engine in self._engines.values():
             used = engine.executed or engine.name in self._executed
@@ -77,6 +78,7 @@ class Collector:
             gaps=tuple(self.gaps),
             faults=tuple(self.faults),
             waivers=self.waivers,
+            expected=expected,
             artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
             provenance=dict(provenance),
             started=self._started.isoformat(timespec="seconds"),

@@ -2,8 +2,9 @@
 
 A fault is *caught* only if the layer or mechanism that it belongs to turns red. *Missed* means that
 the layer stayed green although the bug changed what it looks at; *not effective*, that the bug
-changed nothing at all, so nothing was proven; *error*, that the injection itself broke. Only
-caught is green.
+changed nothing at all, so nothing was proven; *error*, that the injection itself broke. *Not tried*
+means that something which it takes is not on this machine (a golden, the suites, a package), so
+that nothing was injected: that is not evaluated. Only caught is green.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class FaultOutcome(str, Enum):
     MISSED = "missed"
     NOT_EFFECTIVE = "not_effective"
     ERROR = "error"
+    NOT_TRIED = "not_tried"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class InjectedFault:
         return self.outcome is FaultOutcome.CAUGHT
 
     @property
+    def escaped(self) -> bool:
+        """Whether it was injected, and the one that should have noticed it did not."""
+        return self.outcome not in (FaultOutcome.CAUGHT, FaultOutcome.NOT_TRIED)
+
+    @property
     def complaint(self) -> str:
-        """Why a run with it is red, in one line."""
+        """Why a run with it is not green, in one line."""
         return f"fault {self.name}: {self.outcome.value.replace('_', ' ')}: {self.reason}"

@@ -11,7 +11,8 @@ The verdict fails closed:
 - **not evaluated**: nothing failed, but something required was not looked at: a layer without a
   single gating check, or without one of a subject that it is about, a required engine that did not
   execute, no injected bug where the profile asks for some, a gating check that was not evaluated, a
-  golden that had to be made again, a test that was skipped, deselected or recorded nothing;
+  golden that had to be made again, a test that was skipped, deselected or recorded nothing, a check
+  or an injected bug that the inventory expects (`harness.verdicts.inventory`) and the run has not;
 - **pass**: neither. A failure that a maintainer waived (`harness.verdicts.waivers`) counts as none,
   but the sentence, the ladder and every report count it; a waiver that covers nothing is a failure.
 """
@@ -28,7 +29,8 @@ from typing import Any, Final
 
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
-from harness.verdicts.faults import InjectedFault
+from harness.verdicts.completeness import Completeness, Expectation
+from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.jsondata import parsed, plain, restored
 from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS
 from harness.verdicts.waivers import Waiver, covered
@@ -118,6 +120,8 @@ class Run:
             being green.
         faults: the known bugs that were injected, and what became of them.
         waivers: failures that a maintainer accepted for a while.
+        expected: what it had to look at by the inventory; ``None`` where none applies, as for a
+            single package.
         artefacts: tables that the report draws, by kind; plain JSON data.
         provenance: versions, machine, commit, command, seeds, hashes.
         started: ISO 8601 in UTC.
@@ -131,6 +135,7 @@ class Run:
     gaps: tuple[str, ...] = ()
     faults: tuple[InjectedFault, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    expected: Expectation | None = None
     artefacts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
@@ -140,6 +145,26 @@ class Run:
     def layers(self) -> tuple[LayerSummary, ...]:
         """The ladder, from the bottom to the top."""
         return tuple(_summarise(layer, self) for layer in LAYERS)
+
+    @cached_property
+    def completeness(self) -> Completeness:
+        """What the run has of what it was expected to have."""
+        return Completeness(self.expected or Expectation(()), self.checks, self.faults)
+
+    @property
+    def narrowed(self) -> str:
+        """What it was narrowed to, in words; empty for all of the inventory, or without one."""
+        return ", ".join(self.expected.narrowed) if self.expected else ""
+
+    @property
+    def coverage(self) -> str:
+        """How much of what was expected is there, in words; empty without an inventory."""
+        if self.expected is None:
+            return ""
+        made, total = self.completeness.gating()
+        word = "complete" if made == total else "incomplete"
+        narrowed = f" for {self.narrowed}" if self.narrowed else ""
+        return f"{word}{narrowed}: {made} of {total} expected gating checks"
 
     @cached_property
     def waived(self) -> Mapping[str, Waiver]:
@@ -156,7 +181,7 @@ class Run:
             for golden in self.goldens
             if golden.status in RED_GOLDENS
         ]
-        reasons += [fault.complaint for fault in self.faults if not fault.caught]
+        reasons += [fault.complaint for fault in self.faults if fault.escaped]
         reasons += self._waivers[1]
         reasons += [f"{check.id}: {check.outcome.reason}" for check in self.failing]
         return tuple(reasons)
@@ -178,11 +203,11 @@ class Run:
             for check in self.checks
             if check.gating and check.verdict is Verdict.NOT_EVALUATED
         ]
-        reasons += [
-            f"layer {layer.layer}: {layer.reason}"
-            for layer in self.layers
-            if layer.required and layer.verdict is Verdict.NOT_EVALUATED
-        ]
+        for layer in self.layers:
+            short = self.completeness.shortfalls(layer.layer)
+            if not short and layer.required and layer.verdict is Verdict.NOT_EVALUATED:
+                short = (f"layer {layer.layer}: {layer.reason}",)
+            reasons += short
         reasons += [
             f"engine {name}: {self._engine_gap(name)}"
             for name in self.profile.engines
@@ -195,6 +220,9 @@ class Run:
         ]
         if self.profile.faults and not self.faults:
             reasons.append("faults: no known bug was injected, so nothing shows that one is seen")
+        else:
+            reasons += self.completeness.faults()
+        reasons += [f.complaint for f in self.faults if f.outcome is FaultOutcome.NOT_TRIED]
         return tuple(reasons) + self.gaps
 
     @property
@@ -213,13 +241,14 @@ class Run:
         """Return the verdict in one sentence."""
         gating = [check for check in self.checks if check.gating]
         subjects = " and ".join(self.profile.subjects) or "no subject"
-        injected = len(self.faults)
+        subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
+        injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
         if self.verdict is Verdict.PASS:
             parts = [self._holding(len(gating), subjects)] if gating else []
             parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
             return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
         if self.verdict is Verdict.FAIL:
-            escaped = sum(not fault.caught for fault in self.faults)
+            escaped = sum(fault.escaped for fault in self.faults)
             parts = [f"{len(self.failing)} of {len(gating)} gating checks failed for {subjects}"]
             if self.waived:
                 parts[0] += f" ({len(self.waived)} more are waived)"
@@ -312,6 +341,7 @@ STORED: Final = (
     "checks",
     "faults",
     "waivers",
+    "expected",
     "artefacts",
 )
 
@@ -322,7 +352,8 @@ def _summarise(layer: str, run: Run) -> LayerSummary:
     counts = Counter(
         "waived" if check.id in run.waived else check.verdict.value for check in gating
     )
-    required = layer in run.profile.layers
+    made, total = run.completeness.gating(layer)
+    required = layer in run.profile.layers or total > 0
     if counts["fail"]:
         verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
     elif counts["not_evaluated"]:
@@ -333,6 +364,10 @@ def _summarise(layer: str, run: Run) -> LayerSummary:
     elif absent := _absent_subjects(layer, gating, run.profile):
         verdict = Verdict.NOT_EVALUATED
         reason = f"no gating check was evaluated for {' and '.join(absent)}"
+    elif run.completeness.shortfalls(layer):
+        verdict = Verdict.NOT_EVALUATED
+        reason = f"{made} of {total} expected gating checks were made"
+        reason = reason if made < total else "exploratory checks that were expected are missing"
     else:
         verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
         if counts["waived"]:

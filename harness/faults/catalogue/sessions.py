@@ -10,6 +10,7 @@ from harness.engines import WITHOUT_ENGINES
 from harness.faults.registry import OWN, TOOLS, fault
 from harness.faults.stands.sessions import Session
 from harness.verdicts import Gate
+from harness.verdicts.inventory import INVENTORY
 
 _session = partial(fault, on="session", caught_by="run verdict", case="session")
 _gate = partial(fault, on="gates", caught_by="kill matrix", source=OWN)
@@ -94,6 +95,33 @@ def _waiver_stale(session: Session) -> Session:
 def _suite_empty(session: Session) -> Session:
     """A whole layer has no test."""
     kept = {name: text for name, text in session.files.items() if name != "test_stft.py"}
+    return replace(session, files=kept)
+
+
+@_session("harness.test-deleted", source=OWN)
+def _test_deleted(session: Session) -> Session:
+    """One of a layer's tests is deleted: it can't report that it is missing."""
+    text = session.files["test_surgery.py"].partition("\ndef test_sound_again")[0]
+    return replace(session, files={**session.files, "test_surgery.py": text})
+
+
+@_session("harness.check-demoted", source=OWN)
+def _check_demoted(session: Session) -> Session:
+    """A gating check is only measured any more: it may fail, and nothing turns red."""
+    text = session.files["test_surgery.py"].replace('"again",', '"again", gating=False,')
+    return replace(session, files={**session.files, "test_surgery.py": text})
+
+
+@_session("harness.tests-only-collected", source=OWN)
+def _tests_only_collected(session: Session) -> Session:
+    """The environment makes pytest collect its tests and run none of them; it ends with 0."""
+    return replace(session, environment={"PYTEST_ADDOPTS": "--collect-only"})
+
+
+@_session("harness.inventory-gone", source=OWN)
+def _inventory_gone(session: Session) -> Session:
+    """The list of what a complete run looks at is gone, so that any run is complete."""
+    kept = {name: text for name, text in session.files.items() if name != str(INVENTORY)}
     return replace(session, files=kept)
 
 

@@ -20,6 +20,7 @@ from harness.errors import NotEvaluatedError
 from harness.faults.judging import Finding, digest
 from harness.faults.registry import Fault
 from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed, not_evaluated
+from harness.verdicts.inventory import INVENTORY, Cell, Count, Inventory, Shape
 
 SECONDS = 300
 
@@ -34,6 +35,9 @@ def test_sound(parity):
     parity.executed("torch")
     parity.executed("mil")
     parity.compare(ONES, ONES, "conversion", case="{layer}", subject="mini")
+
+def test_sound_again(parity):
+    parity.compare(ONES, ONES, "conversion", case="again", subject="mini")
 """
 
 _FAULTS = """
@@ -62,6 +66,13 @@ def root() -> Path:
     return found
 
 
+def _inventory() -> Inventory:
+    """Return what the sound session looks at."""
+    one = {"conversion": Count(once=1)}
+    cells = (Cell(layer, "mini", case, "", one) for layer in LAYERS for case in (layer, "again"))
+    return Inventory({"mini": Shape(6, 35, trained=True)}, tuple(cells), ("stems.order",))
+
+
 @dataclass(frozen=True)
 class Session:
     """A test session in which every layer holds.
@@ -76,6 +87,7 @@ class Session:
         default_factory=lambda: {
             **{f"test_{layer}.py": _LAYER.format(layer=layer) for layer in LAYERS},
             "test_faults.py": _FAULTS,
+            str(INVENTORY): _inventory().to_json(),
         }
     )
     arguments: tuple[str, ...] = ()
@@ -97,6 +109,7 @@ class SessionStand:
         with tempfile.TemporaryDirectory(prefix="parity-session-") as name:
             folder = Path(name)
             for file, content in session.files.items():
+                (folder / file).parent.mkdir(exist_ok=True)
                 (folder / file).write_text(content, encoding="utf-8")
             words = ["-m", "pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider"]
             words += [
@@ -127,6 +140,11 @@ class SuiteStand:
         with tempfile.TemporaryDirectory(prefix="parity-suite-") as name:
             words = ["-m", "harness.faults.patched", patch, "-p", "no:cacheprovider", "-x"]
             run = _run([*words, *shlex.split(fault.case)], Path(name), {}, cwd=root())
+        if patch == "none" and run.problems:
+            raise NotEvaluatedError(
+                f"{fault.case} can't be run here, so no bug can be tried on it: {run.problems[0]}; "
+                "the suites need 'python -m pip install -e .[test]'"
+            )
         yield Finding(fault.caught_by, "suite", fault.case, _red(run), digest(" ".join(run.red)))
 
 
@@ -142,15 +160,18 @@ def _run(
         "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
         **environment,
     }
-    done = subprocess.run(
-        [sys.executable, *words, "--parity-out", str(out), "-q", "--no-header"],
-        cwd=cwd or folder,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, *words, "--parity-out", str(out), "-q", "--no-header"],
+            cwd=cwd or folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotEvaluatedError(f"a test session did not end within {SECONDS} s") from error
     document = out / "run.json"
     if not document.is_file():
         lines = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]

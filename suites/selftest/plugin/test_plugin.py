@@ -10,41 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.verdicts import LAYERS, Run
-
-GREEN = """
-import numpy as np
-import pytest
-
-pytestmark = pytest.mark.layer("{layer}")
-ONES = np.ones(10, np.float32)
-
-def test_sound(parity):
-    parity.executed("torch")
-    parity.executed("mil")
-    for subject in ("mini", "htdemucs_6s@seeded"):
-        parity.compare(ONES, ONES, "conversion", case="{layer}", subject=subject)
-"""
-
-FAULTS = """
-import pytest
-from harness.verdicts import FaultOutcome, InjectedFault
-
-pytestmark = pytest.mark.layer("faults")
-
-def test_fault(parity):
-    parity.fault(InjectedFault("stems.order", "stems", "bug", "source", "end_to_end",
-                               FaultOutcome.CAUGHT))
-"""
-
-
-@pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A session in which every layer holds and the injected fault is caught."""
-    pytester.makeini("[pytest]\nmarkers =\n  layer(name): rung\njunit_family = xunit1")
-    pytester.makepyfile(**{f"test_{layer}": GREEN.format(layer=layer) for layer in LAYERS})
-    pytester.makepyfile(test_faults=FAULTS)
-    return pytester
+from harness.verdicts import Run
+from suites.selftest.plugin.sessions import FAULTS, GREEN
 
 
 def run(suite: pytest.Pytester, *arguments: str) -> tuple[Run, int]:

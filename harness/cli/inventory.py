@@ -1,0 +1,154 @@
+"""``parity verdict`` and ``parity inventory``: what a run says, and what it has to look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.atomic import write_text
+from harness.cli.console import COLOURS, Json, out, print_json
+from harness.cli.report import read_run
+from harness.errors import NotEvaluatedError, ParityError, RunError
+from harness.profiles import DEFAULT
+from harness.verdicts import EXIT_CODES, Run, Verdict
+from harness.verdicts.inventory import (
+    INVENTORY,
+    NO_INVENTORY,
+    Inventory,
+    differences,
+    read_inventory,
+)
+
+inventories = typer.Typer(
+    help="What a complete run must look at, listed apart from what pytest collected.",
+    no_args_is_help=True,
+    epilog="Examples: parity inventory accept reports/latest/run.json | "
+    "parity inventory diff reports/latest/run.json",
+)
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")]
+InventoryFile = Annotated[Path, typer.Option("--inventory", help="The file of the inventory.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        "verdict",
+        epilog="Example: parity verdict reports/latest/run.json --since 2026-11-29T12:00:00+00:00",
+    )(verdict)
+    app.add_typer(inventories, name="inventory")
+
+
+def verdict(
+    run_file: RunFile,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="The run must have begun then or later (ISO 8601).")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Say a run's verdict, why, and how complete it is; the exit code is the verdict's.
+
+    Whoever starts a test runner can't trust that it came to its end: with --since a document that
+    an earlier run left is not evaluated.
+    """
+    if not run_file.exists():
+        raise NotEvaluatedError(f"there is no run at {run_file}: whatever was run wrote none")
+    run = read_run(run_file)
+    if since and _time(run.started, "the start of the run") < _time(since, "--since"):
+        raise NotEvaluatedError(
+            f"{run_file} is of {run.started}, which is before {since}: whatever was run since "
+            "wrote no run"
+        )
+    reasons = run.red + run.missing
+    if json:
+        answer = {"verdict": run.verdict.value, "sentence": run.sentence()}
+        print_json({**answer, "coverage": run.coverage, "reasons": list(reasons)})
+    else:
+        for reason in reasons:
+            out.print(f"- {reason}", markup=False)
+        out.print(run.sentence(), style=COLOURS[run.verdict], markup=False)
+        if run.coverage:
+            out.print(run.coverage, markup=False)
+    raise typer.Exit(run.exit_code)
+
+
+@inventories.command()
+def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
+    """List what a run looked at as what complete runs look at; says what changes by it."""
+    listed = _listed(run_file)
+    before = read_inventory(inventory) if inventory.exists() else None
+    changed = differences(before, listed) if before else ()
+    write_text(inventory, listed.to_json())
+    if json:
+        print_json({"inventory": str(inventory), "changed": list(changed), **_totals(listed)})
+        return
+    for line in changed:
+        out.print(line, markup=False)
+    counts = ", ".join(f"{number} {noun}" for noun, number in _totals(listed).items())
+    out.print(f"{inventory}: {counts} of {run_file}", markup=False)
+
+
+@inventories.command()
+def diff(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
+    """Say what a run looked at that the inventory counts differently; exit code 1 if anything."""
+    changed = differences(read_inventory(inventory), _listed(run_file))
+    if json:
+        print_json({"inventory": str(inventory), "changed": list(changed)})
+    else:
+        for line in changed:
+            out.print(line, markup=False)
+        out.print(f"{len(changed)} counts of {inventory} differ from {run_file}", markup=False)
+    if changed:
+        raise typer.Exit(EXIT_CODES[Verdict.FAIL])
+
+
+def _listed(run_file: Path) -> Inventory:
+    """Return the inventory of a run.
+
+    Raises:
+        RunError: it was narrowed, or did not pass for another reason than the inventory.
+    """
+    from harness.workbench.expectation import is_trained
+
+    run = read_run(run_file)
+    if replace(run.profile, engines=DEFAULT.engines) != DEFAULT:
+        raise RunError(
+            f"{run_file} is no run of the default profile: run 'nox -s parity' without --subject, "
+            "--case and --recipe, and give that"
+        )
+    apart = _apart_from_inventory(run)
+    if apart.verdict is not Verdict.PASS:
+        raise RunError(
+            f"{run_file} can't say what a complete run looks at: {apart.sentence()} Only a run in "
+            "which nothing else is missing or red can"
+        )
+    return Inventory.of(run.checks, run.faults, is_trained)
+
+
+def _apart_from_inventory(run: Run) -> Run:
+    gaps = tuple(gap for gap in run.gaps if not gap.startswith(NO_INVENTORY))
+    return replace(run, expected=None, gaps=gaps)
+
+
+def _totals(inventory: Inventory) -> dict[str, int]:
+    rows = inventory.rows()
+    return {
+        "gating checks": sum(row.gating for row in rows),
+        "exploratory checks": sum(row.exploratory for row in rows),
+        "faults": len(inventory.faults),
+    }
+
+
+def _time(text: str, noun: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ParityError(
+            f"{noun} is {text!r}, expected a time like 2026-11-29T12:00:00+00:00"
+        ) from error
+    if found.tzinfo is None:
+        raise ParityError(f"{noun} is {text!r}, expected a time with its zone, such as +00:00")
+    return found

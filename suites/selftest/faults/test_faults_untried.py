@@ -1,0 +1,125 @@
+"""A bug that could not be tried was neither caught nor missed: it is not evaluated, not red."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import harness
+from harness.cli import main
+from harness.errors import NotEvaluatedError, ParityError
+from harness.faults import FaultsRoom, get_fault
+from harness.faults.judging import Finding, broken, judge, sound_digests
+from harness.faults.registry import Fault
+from harness.faults.stands import sessions
+from harness.faults.stands.sessions import SessionStand, SuiteStand
+from harness.report import write_report
+from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict, not_evaluated
+from harness.workbench import Workbench
+
+PROFILE = Profile("faults", layers=(), engines=(), subjects=("mini",), faults=True)
+SESSION, SUITE = get_fault("harness.test-skipped"), get_fault("metrics.epsilon-in-ratio")
+
+
+def room(tmp_path: Path) -> FaultsRoom:
+    return FaultsRoom(Workbench(tmp_path, tmp_path / "packages"))
+
+
+def row(outcome: FaultOutcome, name: str = "stems.order", reason: str = "") -> InjectedFault:
+    return InjectedFault(name, "stems", "bug", "s", "end_to_end", outcome, reason=reason)
+
+
+class Nowhere:
+    """A stand of which something is not on this machine."""
+
+    def __init__(self, control: bool) -> None:
+        self._control = control
+
+    def control(self, fault: Fault) -> Iterator[Finding]:
+        if not self._control:
+            yield Finding("stems", "gate", "x", not_evaluated("no golden"), "")
+
+    def trial(self, fault: Fault) -> Iterator[Finding]:
+        raise NotEvaluatedError("no package")
+        yield
+
+
+def test_without_a_control_that_can_be_judged_nothing_is_tried() -> None:
+    with pytest.raises(NotEvaluatedError, match=r"without any bug .* is not_evaluated: no golden"):
+        sound_digests(Nowhere(control=False), SESSION)
+    assert broken(SESSION, NotEvaluatedError("x")).outcome is FaultOutcome.NOT_TRIED
+    assert broken(SESSION, ParityError("x")).outcome is FaultOutcome.ERROR
+
+
+def test_a_trial_that_lacks_something_is_not_tried() -> None:
+    found = judge(SESSION, Nowhere(control=True), {})
+    assert (found.outcome, found.reason) == (FaultOutcome.NOT_TRIED, "no package")
+
+
+@pytest.mark.parametrize("bug", [SESSION, SUITE], ids=["session", "suite"])
+def test_without_a_clone_the_bugs_of_the_harness_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: Fault
+) -> None:
+    monkeypatch.setattr(harness, "__file__", str(tmp_path / "harness" / "__init__.py"))
+    found = room(tmp_path).inject(bug)
+    assert found.outcome is FaultOutcome.NOT_TRIED
+    assert "has no suites" in found.reason
+    assert "run this in a clone" in found.reason
+
+
+def test_without_what_the_suites_import_their_bugs_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = "suites/x.py could not be collected: ModuleNotFoundError: No module named 'mir_eval'"
+    run = Run(PROFILE, (), problems=(problem,))
+    monkeypatch.setattr(sessions, "_run", lambda *words, **more: run)
+    found = room(tmp_path).inject(SUITE)
+    assert found.outcome is FaultOutcome.NOT_TRIED
+    assert "No module named 'mir_eval'" in found.reason
+    assert "pip install -e .[test]" in found.reason
+    # Behind a sound control the same is the bug's doing.
+    (finding,) = SuiteStand().trial(SUITE)
+    assert finding.outcome.verdict is Verdict.FAIL
+
+
+def test_a_session_that_does_not_end_is_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SECONDS", 0.01)
+    with pytest.raises(NotEvaluatedError, match="did not end within"):
+        list(SessionStand().control(SESSION))
+
+
+def test_a_run_counts_what_was_not_tried_apart() -> None:
+    caught, untried = row(FaultOutcome.CAUGHT), row(FaultOutcome.NOT_TRIED, "stems.x", "no clone")
+    run = Run(PROFILE, (), faults=(caught, untried))
+    assert (run.verdict, run.red) == (Verdict.NOT_EVALUATED, ())
+    assert run.missing == ("fault stems.x: not tried: no clone",)
+    missed = row(FaultOutcome.MISSED, "stems.y", "stayed green")
+    red = Run(PROFILE, (), faults=(caught, untried, missed))
+    assert red.sentence().startswith("FAIL: 1 of 2 injected faults were not caught")
+    assert red.missing == run.missing
+
+
+def test_the_report_says_not_tried_and_not_that_it_went_unnoticed(tmp_path: Path) -> None:
+    faults = row(FaultOutcome.CAUGHT), row(FaultOutcome.NOT_TRIED, "stems.x", "no clone")
+    page = write_report(Run(PROFILE, (), faults=faults), tmp_path).read_text("utf-8")
+    assert "1 known bug injected, 1 caught; 1 not tried" in page
+    assert "Known bugs that went unnoticed" not in page
+    assert "not all tried" in page
+    suite = ElementTree.parse(tmp_path / "junit.xml").find("testsuite[@name='faults']")
+    assert suite is not None
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
+
+
+def test_where_there_are_no_goldens_nothing_is_injected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["faults", "--golden-root", str(tmp_path), "--json"]) == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["error"].startswith("nothing was injected: ")
+    assert len(answer["error"]) < 500

@@ -1,0 +1,20 @@
+"""What the tests of the plugin share."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.verdicts import LAYERS
+from harness.verdicts.inventory import INVENTORY
+from suites.selftest.plugin.sessions import FAULTS, GREEN, inventory_of_green
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A session in which every layer holds and the injected fault is caught."""
+    pytester.makeini("[pytest]\nmarkers =\n  layer(name): rung\njunit_family = xunit1")
+    pytester.makepyfile(**{f"test_{layer}": GREEN.format(layer=layer) for layer in LAYERS})
+    pytester.makepyfile(test_faults=FAULTS)
+    pytester.mkdir(INVENTORY.parent)
+    (pytester.path / INVENTORY).write_text(inventory_of_green().to_json(), encoding="utf-8")
+    return pytester
