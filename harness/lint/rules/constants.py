@@ -123,7 +123,7 @@ def _casts(value: Value) -> Iterator[tuple[Node, str]]:
 
 @rule(
     Severity.WARNING,
-    source=code("docs-guides/source/typed-execution.md"),
+    source=f"{_FP16_CASTS} (fp16_overflow); {issue(2814)}",
     next_step="keep the operation in FP32 in every recipe, or rescale its weights",
 )
 def weight_beyond_fp16(view: View) -> Iterator[Hit]:
