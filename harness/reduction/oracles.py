@@ -1,8 +1,8 @@
 """What failing is: each oracle judges a program with its inputs, and says what it saw.
 
 An oracle answers the same question of the whole program and of any part of it, and raises where it
-can't: a program that nobody could judge does not pass. It also points at the operations that a look at the whole run makes suspect; a wrong suspicion costs tries, never a
-wrong result.
+can't: a program that nobody could judge does not pass. It also points at the operations that a look
+at the whole run makes suspect; a wrong suspicion costs tries, never a wrong result.
 """
 
 from __future__ import annotations
