@@ -167,7 +167,8 @@ class _Result:
                 f"operation {step.operation} gave {self.name!r} the shape "
                 f"{list(value.shape)}, but the program declares {declared}"
             )
-        if self.keeps and value.dtype is form.carrier:
+        wraps = form.holds_integers and form.round is not None  # a carrier that is wider
+        if self.keeps and value.dtype is form.carrier and not wraps:
             return value
         return form.store(value, writable=writable)
 

@@ -63,10 +63,12 @@ def interpolate(x: Tensor, axis: int, positions: Tensor) -> Tensor:
 
 
 def between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """Return (1 - weight) first + weight second; exactly ``first`` if both are equal."""
+    """Return (1 - weight) first + weight second; one of both where that is its weight, or equal."""
     y = torch.lerp(first, second, weight)
     # Its difference is NaN between equal infinities, and overflows between large numbers.
-    return torch.where(y.isfinite(), y, (1 - weight) * first + weight * second)
+    apart = (1 - weight) * first + weight * second
+    y = torch.where(y.isfinite(), y, apart)
+    return torch.where(weight == 0, first, torch.where(weight == 1, second, y))
 
 
 def _bilinear(x: Tensor, sizes: Ints, mode: str) -> Tensor:

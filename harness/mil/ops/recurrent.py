@@ -208,12 +208,17 @@ def _lstm(
     """Return the state of every step, and the last memory."""
     gate, cell, act = activations
     (h, c), (weight_ih, weight_hh, bias) = start, weights
-    peeps = (0.0,) * 3 if peephole is None else peephole.chunk(3)
+    peeps = (None,) * 3 if peephole is None else peephole.chunk(3)
     states = []
     for driven in functional.linear(x, weight_ih, bias):
         i, f, o, z = (driven + functional.linear(h, weight_hh)).chunk(4, -1)
-        c_new = gate(f + peeps[1] * c) * c + gate(i + peeps[0] * c) * cell(z)
+        c_new = gate(_peeped(f, peeps[1], c)) * c + gate(_peeped(i, peeps[0], c)) * cell(z)
         c = c_new if clip is None else c_new.clamp(-clip, clip)
-        h = gate(o + peeps[2] * c) * act(c)
+        h = gate(_peeped(o, peeps[2], c)) * act(c)
         states.append(h)
     return states, c
+
+
+def _peeped(driven: Tensor, peephole: Tensor | None, memory: Tensor) -> Tensor:
+    # Zero would not do for no peephole: zero times an infinite memory is NaN.
+    return driven if peephole is None else driven + peephole * memory
