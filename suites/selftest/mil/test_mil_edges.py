@@ -20,14 +20,15 @@ from harness.mil.numerics.kernels import HalfAccumulation
 from harness.mil.ops import rows
 from harness.mil.ops.registry import Context, definition, known_types
 from suites.ops.cases import Case
+from suites.ops.cases_edges import EDGES
 from suites.ops.edges import (
-    EDGES,
     NARROW,
     NO_EDGES,
     POOLS,
     drawn,
     drawn_cases,
     expected_in,
+    flushed,
     is_compared,
     rounded,
 )
@@ -67,7 +68,8 @@ class Executed:
             declared = self.model.plan.types[self.model.plan.slots[name]].dtype
             flushes = numerics.endswith("+ftz") and declared is mil.DataType.FLOAT16
             if declared.is_floating and not numerics.startswith("float64"):
-                right = rounded(right, declared.numpy, flushes)
+                right = rounded(right, declared.numpy)
+            right = flushed(right) if flushes else right
             told = f"{case.id}, {what}, {self.dtype}, {numerics}"
             compare(right, actual[name].astype(np.float64), *tolerance(declared, numerics), told)
 
