@@ -1,4 +1,4 @@
-"""Cases of edges that no draw of `suites.ops.edges` reaches: limits, masks, epsilons, large numbers."""
+"""Edges that no draw of `suites.ops.edges` reaches: limits, masks, epsilons, large numbers."""
 
 from __future__ import annotations
 
