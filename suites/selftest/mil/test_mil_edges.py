@@ -241,3 +241,33 @@ def test_every_operation_is_looked_at() -> None:
     looked_at = {case.op for case in (*DRAWN, *EDGES)}
     assert looked_at.isdisjoint(NO_EDGES)
     assert looked_at | set(NO_EDGES) == set(known_types())
+
+
+def recurrent(op: str, rows: int) -> tuple[torch.Tensor, ...]:
+    """Run a layer of six units over [10, 3, 4], from a state of equal ``rows``."""
+    generator = torch.Generator().manual_seed(0)
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}[op]
+    x, ih, hh, row = (
+        torch.randn(*shape, generator=generator)
+        for shape in ((10, 3, 4), (gates * 6, 4), (gates * 6, 6), (1, 6))
+    )
+    states = {"initial_h": row.repeat(rows, 1)}
+    states |= {"initial_c": row.repeat(rows, 1)} if op == "lstm" else {}
+    results: tuple[torch.Tensor, ...] = definition(op).function(
+        x, **states, weight_ih=ih, weight_hh=hh, output_sequence=True
+    )
+    return results
+
+
+@pytest.mark.parametrize("rows", [1, 2, 10])
+@pytest.mark.parametrize("op", ["rnn", "gru", "lstm"])
+def test_a_state_whose_rows_are_alike_serves_any_batch(op: str, rows: int) -> None:
+    """coremltools gives a packed sequence of 3 a state of 10 rows of zeros: Core ML takes it."""
+    for expected, actual in zip(recurrent(op, 3), recurrent(op, rows), strict=True):
+        assert torch.equal(actual, expected)
+
+
+def test_a_state_whose_rows_differ_needs_one_for_each_of_the_batch() -> None:
+    x, weight = torch.ones(10, 3, 4), torch.ones(6, 4)
+    with pytest.raises(ValueError, match="2 rows, not all alike, for a batch of 3"):
+        definition("rnn").function(x, torch.arange(12.0).reshape(2, 6), weight, torch.ones(6, 6))
