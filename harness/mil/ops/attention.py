@@ -30,9 +30,10 @@ def scaled_dot_product_attention(
     q, k, v = query.contiguous(), key.contiguous(), value.contiguous()
     y = functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
     finite = known_finite(q, k)
-    if finite and attn_mask is None:
+    # On a GPU a look costs launches, and of finite numbers only a mask makes rows of -inf.
+    if attn_mask is None and (finite or q.device.type != "cpu"):
         return y
-    # PyTorch's kernels return 0 where all scores of a row are -inf (a "safe" softmax).
+    # PyTorch's kernels return 0 there (a "safe" softmax).
     sees = _sees_a_key(q, k, attn_mask, finite)
     return torch.where(sees.unsqueeze(-1), y, torch.nan)
 
