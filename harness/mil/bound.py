@@ -167,8 +167,7 @@ class _Result:
                 f"operation {step.operation} gave {self.name!r} the shape "
                 f"{list(value.shape)}, but the program declares {declared}"
             )
-        wraps = form.holds_integers and form.round is not None  # a carrier that is wider
-        if self.keeps and value.dtype is form.carrier and not wraps:
+        if self.keeps and value.dtype is form.carrier:
             return value
         return form.store(value, writable=writable)
 

@@ -122,7 +122,7 @@ class Watch:
         numerics = self._default if chosen is None else get_numerics(chosen)
         if numerics not in self._watched:
             formats = {
-                dtype: form if dtype is DataType.BOOL else _Watched.of(form, self._look)
+                dtype: form if dtype is DataType.BOOL else _Watched.of(form, dtype, self._look)
                 for dtype, form in numerics.formats.items()
             }
             self._watched[numerics] = Numerics(numerics.name, formats)
@@ -181,16 +181,20 @@ def inspect(
 class _Watched(Format):
     """A format that shows what it is to store, and what it made of that."""
 
+    dtype: DataType = DataType.FLOAT32
     look: Callable[[Measured, torch.Tensor], None] = lambda *_: None
 
     @classmethod
-    def of(cls, form: Format, look: Callable[[Measured, torch.Tensor], None]) -> _Watched:
-        return cls(**{field.name: getattr(form, field.name) for field in fields(form)}, look=look)
+    def of(
+        cls, form: Format, dtype: DataType, look: Callable[[Measured, torch.Tensor], None]
+    ) -> _Watched:
+        known = {field.name: getattr(form, field.name) for field in fields(form)}
+        return cls(**known, dtype=dtype, look=look)
 
     def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
         measured = measure(tensor)  # before the memory is written over
         stored = super().store(tensor, writable=writable)
-        measured.lost = count_lost(tensor, stored)
+        measured.lost = count_lost(tensor, stored, self.dtype)
         self.look(measured, stored)
         return stored
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from harness.mil.numerics.rounding import SMALLEST_NORMAL
@@ -36,9 +37,8 @@ class ValueStatistics:
         overflows: those among them that FP16 makes infinite.
         subnormal: elements other than zero that FP16 holds as subnormals, or as zero.
         vanished: those among them that FP16 makes zero.
-        lost: elements that were stored as another number, where one of both is an integer: wrapped
-            in a narrow type, rounded in a floating-point one, or NaN. A fraction that an integer
-            drops is none.
+        lost: elements that the declared type can't hold, where they or it are integers: beyond its
+            range, rounded in floating point, or NaN. A fraction that an integer drops is none.
     """
 
     name: str
@@ -180,15 +180,15 @@ def measure(tensor: torch.Tensor) -> Measured:
     return measured
 
 
-def count_lost(computed: torch.Tensor, stored: torch.Tensor) -> int:
-    """Return how many numbers became others when they were stored: see `ValueStatistics.lost`."""
-    types = (computed.dtype, stored.dtype)
-    if all(dtype.is_floating_point for dtype in types) or torch.bool in types:
+def count_lost(computed: torch.Tensor, stored: torch.Tensor, dtype: DataType) -> int:
+    """Return how many numbers a declared type can't hold: see `ValueStatistics.lost`."""
+    if computed.dtype is torch.bool:
         return 0
-    whole = computed.trunc() if computed.is_floating_point() else computed
-    if any(dtype.is_floating_point for dtype in types):
-        return _count(whole.double() != stored.double())
-    return _count(whole.long() != stored.long())
+    if dtype.is_floating:
+        return 0 if computed.is_floating_point() else _count(computed.double() != stored.double())
+    limits = np.iinfo(dtype.numpy)
+    whole = computed.trunc() if computed.is_floating_point() else computed.long()
+    return _count(~((whole >= int(limits.min)) & (whole <= int(limits.max))))
 
 
 def _count(mask: torch.Tensor) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness.errors import ParityError
-from harness.mil.numerics.rounding import Rounding, flush_subnormals, truncated, wrapping
+from harness.mil.numerics.rounding import Rounding, flush_subnormals, truncated
 from harness.mil.types import DataType
 
 
@@ -116,8 +116,8 @@ def flushing(numerics: Numerics) -> Numerics:
 
 _UNSIGNED = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64))
 
-# PyTorch has few operations on uint16 and above, so those are carried in the next signed type,
-# which has no limit where they have theirs.
+# PyTorch has few operations on uint16 and above, so those are carried in the next signed type. They
+# don't wrap there: coremltools' tests of negative indices pass them through uint16 and back.
 INTEGERS: Mapping[DataType, Format] = {
     DataType.BOOL: Format(torch.bool),
     DataType.INT4: Format(torch.int8),
@@ -131,6 +131,6 @@ INTEGERS: Mapping[DataType, Format] = {
     DataType.UINT4: Format(torch.uint8),
     DataType.UINT6: Format(torch.uint8),
     DataType.UINT8: Format(torch.uint8),
-    DataType.UINT16: Format(torch.int32, wrapping(16)),
-    DataType.UINT32: Format(torch.int64, wrapping(32)),
+    DataType.UINT16: Format(torch.int32),
+    DataType.UINT32: Format(torch.int64),
 }

@@ -50,15 +50,6 @@ def truncated(tensor: torch.Tensor) -> torch.Tensor:
     return torch.where(held, tensor, 0).long()
 
 
-def wrapping(bits: int) -> Rounding:
-    """Return what keeps the lowest ``bits`` of integers, where a carrier has more than their type.
-
-    PyTorch has few operations on uint16 and above.
-    """
-    mask = (1 << bits) - 1
-    return lambda tensor, _: tensor & mask
-
-
 def _flat(tensor: torch.Tensor) -> torch.Tensor | None:
     """Return the memory of a dense tensor as one dimension; ``None`` if it has gaps or overlaps."""
     if tensor.is_contiguous():

@@ -2,8 +2,8 @@
 
 Source: ``cast`` in ``converters/mil/mil/ops/defs/{iOS15,iOS17}/elementwise_unary.py`` of
 coremltools. Floating to integer truncates towards zero; to bool is "not zero". Integers beyond the
-range of their new type wrap, as NumPy's do; see `harness.mil.numerics.rounding.truncated` for
-floating numbers that no integer holds.
+range of a new signed type, or of uint8, wrap, as NumPy's do. What a floating number is that no
+integer holds, says `harness.mil.numerics.rounding.truncated`.
 """
 
 from __future__ import annotations
