@@ -47,7 +47,9 @@ def predict(
     ] = None,
     stats: Annotated[
         bool,
-        typer.Option(help="Range, NaN, Inf, overflow and subnormals of every value, or of --taps."),
+        typer.Option(
+            help="Range, NaN, Inf, overflow, subnormals and lost integers of all values, or --taps."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -137,6 +139,7 @@ def _print_statistics(found: Inspection, shown: set[str]) -> None:
             _number(value.not_finite),
             _number(value.beyond_fp16),
             f"{100 * value.subnormal_share:.3g} %" if value.subnormal else "",
+            _number(value.lost),
         )
         for value in found.values
         if value.name in shown
@@ -151,9 +154,13 @@ def _print_statistics(found: Inspection, shown: set[str]) -> None:
         "NaN/Inf",
         "> 65,504",
         "subnormal in FP16",
+        "integers lost",
     )
-    print_table("as computed, before rounding", columns, rows, right=range(3, 9))
+    print_table("as computed, before they are stored", columns, rows, right=range(3, 10))
     out.print(_first_words(found.first_not_finite), markup=False)
+    for value in found.values:
+        if value.lost:
+            out.print(lost_words(value), markup=False)
     out.print(
         f"peak memory {found.peak_bytes / 1e6:.1f} MB of values (after {found.peak_at}) and "
         f"{found.constants_bytes / 1e6:.1f} MB of constants",
@@ -167,6 +174,14 @@ def _first_words(first: ValueStatistics | None) -> str:
     return (
         f"first NaN or Inf: {first.not_finite} of {first.count} elements of {first.name!r}, made "
         f"by {first.type} {first.operation!r} (largest magnitude before rounding {first.peak:.4g})"
+    )
+
+
+def lost_words(value: ValueStatistics) -> str:
+    """Say which operation stored integers as other numbers, how many, and of which range."""
+    return (
+        f"{value.lost:,} of {value.count:,} integers lost in {value.name!r}, made by {value.type} "
+        f"{value.operation!r}: {value.minimum:.9g} to {value.maximum:.9g} stored as {value.dtype}"
     )
 
 

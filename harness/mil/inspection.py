@@ -5,18 +5,18 @@ running it. `inspect` runs a model and looks on; a `Watch` looks on in anybody's
 
     found = inspect(model, inputs)
     found.first_not_finite            # the first NaN or Inf, and the operation that made it
+    found.first_lost                  # the first integer that wrapped, or was rounded
     max(found.values, key=lambda value: value.peak)
 
-Magnitudes are those that an operation computed, before they are rounded to its declared type, where
-the numerics rounds (``storage`` and ``fp16_accumulate`` do; ``native`` computes in FP16, and what
-it shows is rounded already). So a value in FP16 that overflowed still says how far.
+Magnitudes are those that an operation computed, before they are stored in its declared type
+(``native`` computes in FP16, and what it shows is rounded already). So a value in FP16 that
+overflowed still says how far, and so does an integer that wrapped.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -24,11 +24,10 @@ import torch
 from harness.mil.assignment import OperationNumerics
 from harness.mil.bound import address
 from harness.mil.model import Model, Taps
-from harness.mil.numerics import Numerics, get_numerics
-from harness.mil.numerics.rounding import Rounding
+from harness.mil.numerics import Format, Numerics, get_numerics
 from harness.mil.program import Operation
 from harness.mil.schedule import build_schedule
-from harness.mil.statistics import Measured, ValueStatistics, measure
+from harness.mil.statistics import Measured, ValueStatistics, count_lost, measure
 from harness.mil.types import DataType, TensorType
 
 
@@ -38,7 +37,8 @@ class Inspection:
 
     Attributes:
         numerics: how it was computed.
-        values: in the order in which they were first made.
+        values: those in floating point, and those integers of which some were lost, in the order
+            in which they were first made.
         peak_bytes: most memory that values made by operations held at once, as this numerics
             carries them; what shares memory counts once.
         peak_at: the operation after which that was so.
@@ -59,9 +59,14 @@ class Inspection:
         """The first value with a NaN or Inf: its operation made it of finite inputs."""
         return next((value for value in self.values if value.name == self.first_bad), None)
 
+    @property
+    def first_lost(self) -> ValueStatistics | None:
+        """The first value with an integer that was stored as another number."""
+        return next((value for value in self.values if value.lost), None)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, and what follows from them, as plain Python values."""
-        first = self.first_not_finite
+        first, lost = self.first_not_finite, self.first_lost
         values = [
             asdict(value)
             | {
@@ -74,6 +79,7 @@ class Inspection:
         return {
             "numerics": self.numerics,
             "first_not_finite": None if first is None else first.name,
+            "first_lost": None if lost is None else lost.name,
             "peak_bytes": self.peak_bytes,
             "peak_at": self.peak_at,
             "constants_bytes": self.constants_bytes,
@@ -105,7 +111,7 @@ class Watch:
         self._default = get_numerics(numerics)
         self._choose = operation_numerics
         self._watched: dict[Numerics, Numerics] = {}
-        self._unrounded: deque[Measured] = deque()
+        self._seen: dict[int, Measured] = {}
         self._values: dict[str, ValueStatistics] = {}
         self._first_bad = ""
         self._memory = _Memory(model, taps)
@@ -114,33 +120,28 @@ class Watch:
         self._constants_bytes = sum(tensors.values())
 
     def numerics_of(self, operation: Operation) -> Numerics:
-        """Return the operation's numerics, in which roundings are seen before they are done."""
-        self._unrounded.clear()
+        """Return the operation's numerics, in which numbers are seen before they are stored."""
+        self._seen.clear()
         chosen = self._choose(operation) if self._choose is not None else None
         numerics = self._default if chosen is None else get_numerics(chosen)
         if numerics not in self._watched:
-            half = numerics.format(DataType.FLOAT16)
-            if half.round is not None:
-                half = replace(half, round=self._looking_at(half.round))
-            formats = {**numerics.formats, DataType.FLOAT16: half}
+            formats = {
+                dtype: form if dtype is DataType.BOOL else _Watched.of(form, dtype, self._look)
+                for dtype, form in numerics.formats.items()
+            }
             self._watched[numerics] = Numerics(numerics.name, formats)
         return self._watched[numerics]
 
-    def _looking_at(self, round_: Rounding) -> Rounding:
-        def look_and_round(tensor: torch.Tensor, writable: bool) -> torch.Tensor:
-            self._unrounded.append(measure(tensor))
-            return round_(tensor, writable)
-
-        return look_and_round
+    def _look(self, measured: Measured, stored: torch.Tensor) -> None:
+        self._seen[id(stored)] = measured  # it lives until it is observed, or forgotten
 
     def observe(self, operation: Operation, results: Sequence[torch.Tensor]) -> None:
         """Take the statistics of what an operation made."""
         for variable, tensor in zip(operation.outputs, results, strict=True):
             declared = variable.type
-            if not isinstance(declared, TensorType) or not declared.dtype.is_floating:
+            if not isinstance(declared, TensorType) or declared.dtype is DataType.BOOL:
                 continue
-            rounded = declared.dtype is DataType.FLOAT16 and self._unrounded
-            measured = self._unrounded.popleft() if rounded else measure(tensor)
+            measured = self._seen.pop(id(tensor), None) or measure(tensor)
             found = measured.named(variable.name, operation, declared.dtype)
             if found.not_finite and not self._first_bad:
                 self._first_bad = variable.name
@@ -152,7 +153,7 @@ class Watch:
         """Return what was seen so far."""
         return Inspection(
             self._default.name,
-            tuple(self._values.values()),
+            tuple(v for v in self._values.values() if v.dtype.is_floating or v.lost),
             self._memory.peak_bytes,
             self._memory.peak_at,
             self._constants_bytes,
@@ -167,7 +168,7 @@ def inspect(
     numerics: str | Numerics = "storage",
     operation_numerics: OperationNumerics | None = None,
 ) -> Inspection:
-    """Run ``model`` and return the statistics of every floating-point value in it.
+    """Run ``model`` and return the statistics of the values in it, as `Inspection.values` says.
 
     Args:
         model: one without states.
@@ -181,6 +182,28 @@ def inspect(
         inputs, numerics=numerics, operation_numerics=watch.numerics_of, observe=watch.observe
     )
     return watch.result()
+
+
+@dataclass(frozen=True)
+class _Watched(Format):
+    """A format that shows what it is to store, and what it made of that."""
+
+    dtype: DataType = DataType.FLOAT32
+    look: Callable[[Measured, torch.Tensor], None] = lambda *_: None
+
+    @classmethod
+    def of(
+        cls, form: Format, dtype: DataType, look: Callable[[Measured, torch.Tensor], None]
+    ) -> _Watched:
+        known = {field.name: getattr(form, field.name) for field in fields(form)}
+        return cls(**known, dtype=dtype, look=look)
+
+    def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
+        measured = measure(tensor)  # before the memory is written over
+        stored = super().store(tensor, writable=writable)
+        measured.lost = count_lost(tensor, stored, self.dtype)
+        self.look(measured, stored)
+        return stored
 
 
 class _Memory:

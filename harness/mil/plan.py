@@ -220,7 +220,7 @@ class _Builder:
     def step(self, operation: Operation) -> Step:
         definition = find(operation)
         arguments = [self._argument(operation, p) for p in definition.parameters.values()]
-        arguments = [self._round_default(operation, a, arguments) for a in arguments]
+        arguments = [self._in_element_type(operation, a, arguments) for a in arguments]
         blocks = tuple(
             _plan_block(
                 _Builder(self.function, block, self.read, self),
@@ -291,15 +291,18 @@ class _Builder:
             raise PackageError(f"operation {operation}: input {name!r} is {held}, not {kind.value}")
         return slot
 
-    def _round_default(
+    def _in_element_type(
         self, operation: Operation, argument: Argument, all_: list[Argument]
     ) -> Argument:
-        """Give an absent ``epsilon`` and the like the element type of the first tensor.
+        """Give an ``epsilon``, and any number that is absent, the first tensor's element type.
 
-        coremltools' definitions do so: in FP16 the default 1e-45 of ``log`` is zero.
+        coremltools' definitions give defaults that type: in FP16 the default 1e-45 of ``log`` is
+        zero. From iOS 17 on a program may hold an ``epsilon`` in FP32 beside a tensor in FP16; a
+        sum in FP16 has no more room for it.
         """
-        given = bool(operation.inputs.get(argument.name))
-        if given or argument.kind is not Kind.FLOAT or argument.payload is None:
+        given = bool(operation.inputs.get(argument.name)) and argument.name != "epsilon"
+        literal = argument.source is Source.LITERAL and argument.kind is Kind.FLOAT
+        if given or not literal or argument.payload is None:
             return argument
         first = next((self.types[slot] for other in all_ for slot in other.slots), None)
         if not isinstance(first, TensorType) or not first.dtype.is_floating:

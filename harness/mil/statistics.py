@@ -1,4 +1,4 @@
-"""Statistics of the elements of one value, and what FP16 would make of them."""
+"""Statistics of the elements of one value: what FP16 would make of them, what integers lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from harness.mil.numerics.rounding import SMALLEST_NORMAL
@@ -36,6 +37,8 @@ class ValueStatistics:
         overflows: those among them that FP16 makes infinite.
         subnormal: elements other than zero that FP16 holds as subnormals, or as zero.
         vanished: those among them that FP16 makes zero.
+        lost: elements that the declared type can't hold, where they or it are integers: beyond its
+            range, rounded in floating point, or NaN. A fraction that an integer drops is none.
     """
 
     name: str
@@ -53,10 +56,13 @@ class ValueStatistics:
     overflows: int
     subnormal: int
     vanished: int
+    lost: int
 
     @property
     def not_finite(self) -> int:
         """Elements that are NaN or Inf once they are stored in the declared type."""
+        if not self.dtype.is_floating:
+            return 0
         return self.nan + (self.overflows if self.dtype is DataType.FLOAT16 else self.inf)
 
     @property
@@ -68,7 +74,16 @@ class ValueStatistics:
         """Return the statistics of both sets of elements together; the names are ours."""
         finite = [s.count - s.nan - s.inf for s in (self, other)]
         squares = self.rms**2 * finite[0] + other.rms**2 * finite[1]
-        counts = ("count", "nan", "inf", "beyond_fp16", "overflows", "subnormal", "vanished")
+        counts = (
+            "count",
+            "nan",
+            "inf",
+            "beyond_fp16",
+            "overflows",
+            "subnormal",
+            "vanished",
+            "lost",
+        )
         return replace(
             self,
             minimum=_either(min, self.minimum, other.minimum),
@@ -99,6 +114,7 @@ class Measured:
     overflows: int = 0
     subnormal: int = 0
     vanished: int = 0
+    lost: int = 0
 
     def add(self, chunk: torch.Tensor) -> None:
         """Take in some elements."""
@@ -148,16 +164,31 @@ class Measured:
             self.overflows,
             self.subnormal,
             self.vanished,
+            self.lost,
         )
 
 
 def measure(tensor: torch.Tensor) -> Measured:
-    """Return the sums over all elements of a floating-point tensor."""
+    """Return the sums over all elements of a tensor of numbers."""
     measured = Measured()
-    wide = tensor.float() if tensor.dtype is torch.float16 else tensor
+    if not tensor.is_floating_point():
+        wide = tensor.double()
+    else:
+        wide = tensor.float() if tensor.dtype is torch.float16 else tensor
     for chunk in wide.reshape(-1).split(_CHUNK) if wide.numel() else ():
         measured.add(chunk)
     return measured
+
+
+def count_lost(computed: torch.Tensor, stored: torch.Tensor, dtype: DataType) -> int:
+    """Return how many numbers a declared type can't hold: see `ValueStatistics.lost`."""
+    if computed.dtype is torch.bool:
+        return 0
+    if dtype.is_floating:
+        return 0 if computed.is_floating_point() else _count(computed.double() != stored.double())
+    limits = np.iinfo(dtype.numpy)
+    whole = computed.trunc() if computed.is_floating_point() else computed.long()
+    return _count(~((whole >= int(limits.min)) & (whole <= int(limits.max))))
 
 
 def _count(mask: torch.Tensor) -> int:

@@ -6,10 +6,11 @@ its values that FP16 holds as subnormals, how many terms it adds up, and in word
     range         it exceeds 65,504, or a signal twice as loud would
     subnormal     its values are so small that FP16's fixed step of 2^-24 alone costs the target
     accumulation  its sum is so long, or so large, that an accumulator in FP16 loses it
+    integer       it stores integers as other numbers: they wrap in a narrow type, or are rounded
 
 A model in FP32 is audited as if all of it ran in FP16: that is the question before a conversion. Of
-one with FP16 in it, only the operations in FP16 are at risk. Loud and quiet signals, and silence,
-say more than ordinary ones: what is found is the worst over all cases.
+one with FP16 in it, only the operations in FP16 are at risk, and those that lose integers. Loud and
+quiet signals, and silence, say more than ordinary ones: what is found is the worst over all cases.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+import numpy as np
 import torch
 
 from harness.conversion.sidecar import read_sidecar
@@ -32,7 +34,7 @@ from harness.precision.contraction import FULL_ACCUMULATOR, accumulated_terms
 from harness.precision.replay import local_snr_db
 from harness.precision.roundings import moves
 
-RiskKind: TypeAlias = Literal["range", "subnormal", "accumulation"]
+RiskKind: TypeAlias = Literal["range", "subnormal", "accumulation", "integer"]
 TARGET_DB: Final = 60.0
 """What one operation alone must not lose: the gate of a whole conversion."""
 MARGIN_DB: Final = 6.02
@@ -65,7 +67,7 @@ class OperationHeadroom:
         terms: of its longest sum.
         accumulated_db: what its accumulation alone leaves, where it was run in another numerics
             than ``storage``.
-        risks: empty if there is none, or if it doesn't run in FP16.
+        risks: empty if there is none.
     """
 
     operation: str
@@ -82,8 +84,10 @@ class OperationHeadroom:
 
     @property
     def headroom_db(self) -> float:
-        """From the largest magnitude up to 65,504; ``inf`` of zeros."""
-        return 20 * math.log10(FP16_MAX / self.peak) if self.peak > 0 else math.inf
+        """From the largest magnitude up to 65,504, or its integer type's end; ``inf`` of zeros."""
+        declared = DataType(self.dtype)
+        limit = FP16_MAX if declared.is_floating else float(np.iinfo(declared.numpy).max)
+        return 20 * math.log10(limit / self.peak) if self.peak > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class HeadroomAudit:
         numerics: in which it was run.
         as_fp16: whether operations in FP32 were judged as if they ran in FP16.
         cases: names of the signals.
-        operations: those that compute floating-point values, in program order.
+        operations: those that compute floating-point values or lose integers, in program order.
     """
 
     numerics: str
@@ -195,12 +199,14 @@ def _judged(
     loudest = max(cases, key=lambda case: cases[case].peak)
     smallest = max(cases, key=lambda case: cases[case].subnormal_share)
     terms = accumulated_terms(model.plan, step)
-    narrow = as_fp16 or operation.dtype is DataType.FLOAT16
-    found = (
-        _range(cases, loudest),
-        _subnormal(cases),
-        _accumulation(operation.type, terms, cases[loudest], loudest, lost),
-    )
+    found: list[Risk | None] = []
+    if operation.dtype is DataType.FLOAT16 or (as_fp16 and cases[loudest].dtype.is_floating):
+        found += [
+            _range(cases, loudest),
+            _subnormal(cases),
+            _accumulation(operation.type, terms, cases[loudest], loudest, lost),
+        ]
+    found.append(_integer(cases))
     name = operation.outputs[0].name
     return OperationHeadroom(
         operation=base_value(name if len(operation.outputs) == 1 else operation.name),
@@ -213,7 +219,7 @@ def _judged(
         subnormal_case=smallest,
         terms=terms,
         accumulated_db=min(lost.values()) if lost else None,
-        risks=tuple(risk for risk in found if risk is not None and narrow),
+        risks=tuple(risk for risk in found if risk is not None),
     )
 
 
@@ -226,6 +232,18 @@ def _range(cases: Mapping[str, ValueStatistics], case: str) -> Risk | None:
         reason = f"reaches {value.peak:.4g}: a signal twice as loud is beyond FP16's 65,504"
         return Risk("range", reason, case)
     return None
+
+
+def _integer(cases: Mapping[str, ValueStatistics]) -> Risk | None:
+    case = max(cases, key=lambda case: cases[case].lost)
+    value = cases[case]
+    if not value.lost:
+        return None
+    reason = (
+        f"stores {value.lost:,} of {value.count:,} integers as other numbers: they reach from "
+        f"{value.minimum:.9g} to {value.maximum:.9g}, its type is {value.dtype}"
+    )
+    return Risk("integer", reason, case)
 
 
 def _subnormal(cases: Mapping[str, ValueStatistics]) -> Risk | None:

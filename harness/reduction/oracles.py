@@ -1,8 +1,8 @@
 """What failing is: each oracle judges a program with its inputs, and says what it saw.
 
-An oracle answers the same question of the whole program and of any part of it. It also points at
-the operations that a look at the whole run makes suspect; a wrong suspicion costs tries, never a
-wrong result.
+An oracle answers the same question of the whole program and of any part of it, and raises where it
+can't: a program that nobody could judge does not pass. It also points at the operations that a look
+at the whole run makes suspect; a wrong suspicion costs tries, never a wrong result.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ _KINDS: Final = {
 }
 
 
+_INTEGERS: Final = "iub"
+_NUMBERS: Final = "f" + _INTEGERS
+"""Kinds of NumPy's element types."""
+
+
 class Oracle(Protocol):
     """Says whether a program fails."""
 
@@ -45,7 +50,12 @@ class Oracle(Protocol):
         """The options of ``parity reduce`` that make this oracle, beside a reduced package."""
 
     def judge(self, attempt: Attempt) -> str | None:
-        """Return what was seen if ``attempt`` fails, ``None`` if it does not."""
+        """Return what was seen if ``attempt`` fails, ``None`` if it does not.
+
+        Raises:
+            ExecutionError: it can't be executed, and that is not what failing is.
+            ContractError: there is nothing in it to be judged.
+        """
 
     def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
         """Return names of values whose operations are suspect in the whole run.
@@ -96,10 +106,7 @@ class NotFinite:
                     count = f"{bad} of {tensor.numel()} elements of {variable.name!r}"
                     seen.append(f"{count}, made by {operation.type}, are {word}")
 
-        try:
-            attempt.predict(self.numerics, observe)
-        except ExecutionError:
-            return None
+        attempt.predict(self.numerics, observe)
         return seen[0] if seen else None
 
     def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
@@ -157,10 +164,10 @@ _FEW = 8  # operations whose results are no tensors may hide which one failed
 
 @dataclass(frozen=True, eq=False)
 class Differs:
-    """An output is not what a reference says, by SNR.
+    """An output is not what a reference says: numbers by SNR, integers and truth values exactly.
 
     Attributes:
-        min_snr_db: what an output must exceed.
+        min_snr_db: what an output of floating-point numbers must exceed.
         reference: name of the numerics in which the same program is the reference; or the expected
             tensors, by the names of outputs and, as far as they are known, of inner values.
         numerics: how the program is executed.
@@ -175,7 +182,10 @@ class Differs:
         """What failing is."""
         named = isinstance(self.reference, str)
         right = f"{self.reference} numerics" if named else "what is expected"
-        return f"the SNR of an output against {right} is at most {self.min_snr_db:g} dB"
+        return (
+            f"the SNR of an output against {right} is at most {self.min_snr_db:g} dB, "
+            "or an integer in one is another"
+        )
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -187,11 +197,14 @@ class Differs:
 
     def judge(self, attempt: Attempt) -> str | None:
         """Return which output is how far off."""
-        try:
-            actual = attempt.predict(self.numerics)
-            expected = self.expected(attempt)
-        except ExecutionError:
-            return None
+        actual = attempt.predict(self.numerics)
+        expected = self.expected(attempt)
+        if not expected:
+            names = ", ".join(feature.name for feature in attempt.model.outputs)
+            raise ContractError(
+                f"none of the outputs ({names}) is a tensor of numbers with an expected value, so "
+                "nothing can be compared; judge by --command"
+            )
         for name, tensor in expected.items():
             reason = self._difference(tensor, actual[name])
             if reason is not None:
@@ -199,7 +212,7 @@ class Differs:
         return None
 
     def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
-        """Return the reference's outputs, those that are floating-point tensors."""
+        """Return the reference's outputs, those that are tensors of numbers."""
         names = [feature.name for feature in attempt.model.outputs]
         reference = self.reference
         if isinstance(reference, str):
@@ -208,10 +221,12 @@ class Differs:
         return {
             name: value
             for name, value in found.items()
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+            if isinstance(value, np.ndarray) and value.dtype.kind in _NUMBERS
         }
 
     def _difference(self, expected: np.ndarray, actual: np.ndarray) -> str | None:
+        if actual.dtype.kind in _INTEGERS and expected.shape == actual.shape:
+            return _other_integers(expected, actual)
         gate = Gate("reduce", "given by the user", None, None, self.min_snr_db)
         outcome = compare(expected.astype(np.float64), actual.astype(np.float64), gate)
         return None if outcome.verdict is Verdict.PASS else outcome.reason
@@ -223,10 +238,22 @@ class Differs:
         known = Recording(attempt, reference, scratch) if isinstance(reference, str) else reference
         for name in recording:
             actual = recording[name]
-            comparable = name in known and actual.dtype.kind == "f" and actual.size
+            comparable = name in known and actual.dtype.kind in _NUMBERS and actual.size
             if comparable and self._difference(known[name], actual) is not None:
                 return (name,)
         return ()
+
+
+def _other_integers(expected: np.ndarray, actual: np.ndarray) -> str | None:
+    """Say how many integers of ``actual`` are others than in ``expected``, of the same shape."""
+    wrong = np.argwhere(np.not_equal(expected, actual))
+    if not len(wrong):
+        return None
+    place = tuple(int(index) for index in wrong[0])
+    return (
+        f"{len(wrong)} of {actual.size} integers are wrong, the first at {place}: "
+        f"{actual[place]} instead of {expected[place]}"
+    )
 
 
 def parse_condition(

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import PackageError, ParityError, UnsupportedOperationError
+from harness.errors import (
+    ContractError,
+    ExecutionError,
+    PackageError,
+    ParityError,
+    UnsupportedOperationError,
+)
 from harness.mil.types import TensorType
 from harness.reduction.attempt import Attempt
 from harness.reduction.cutting import Cutter
@@ -61,7 +67,7 @@ def reduce(
         advance: told after each try how many were made, and of how many at most.
 
     Raises:
-        ParityError: it does not fail, or not once it is cut.
+        ParityError: it does not fail, or not once it is cut, or nobody can say.
     """
     whole = oracle.judge(attempt)
     if whole is None:
@@ -109,10 +115,10 @@ def _known(
 
 
 def _judge(oracle: Oracle, cutter: Cutter, keep: frozenset[int]) -> str | None:
-    """Return what the oracle saw; parts that make no program don't fail."""
+    """Return what the oracle saw; parts that make no program that it can judge don't fail."""
     try:
         return oracle.judge(cutter.cut(keep))
-    except (PackageError, UnsupportedOperationError):
+    except (ContractError, ExecutionError, PackageError, UnsupportedOperationError):
         return None
 
 

@@ -47,9 +47,10 @@ def resize_bilinear(x, target_size_height, target_size_width, sampling_mode):
 
 def upsample_bilinear(x, scale_factor_height, scale_factor_width, align_corners):
     scales = (scale_factor_height, scale_factor_width)
-    size = [int(n * s) for n, s in zip(x.shape[-2:], scales, strict=True)]
-    y = functional.interpolate(torch.tensor(x), size, mode="bilinear", align_corners=align_corners)
-    return y.numpy()
+    height, width = (int(n * s) for n, s in zip(x.shape[-2:], scales, strict=True))
+    return bilinear(
+        x, height, width, "STRICT_ALIGN_CORNERS" if align_corners else "UNALIGN_CORNERS"
+    )
 
 
 def nearest(x, height, width):

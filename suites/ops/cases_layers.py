@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from scipy import special
 
 from suites.ops.cases import Case, integers, normal, positive
 
@@ -177,10 +176,11 @@ def matmul(x, y, transpose_x=False, transpose_y=False):
 def attention(query, key, value, attn_mask=None):
     scores = query @ np.swapaxes(key, -1, -2) / np.sqrt(query.shape[-1])
     if attn_mask is not None and attn_mask.dtype == bool:
-        scores = np.where(attn_mask, scores, -np.inf)
-    elif attn_mask is not None:
+        attn_mask = np.where(attn_mask, 0.0, -np.inf)
+    if attn_mask is not None:
         scores = scores + attn_mask
-    return special.softmax(scores, -1) @ value
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ value
 
 
 QKV = {

@@ -218,7 +218,7 @@ ACTIVATIONS = [
     Case(
         "thresholded_relu",
         "thresholded_relu",
-        lambda x, alpha: np.where(x >= alpha, x, 0),
+        lambda x, alpha: np.where(x < alpha, 0, x),
         X,
         params={"alpha": 0.375},
         exact=True,
@@ -360,7 +360,9 @@ MADE = [
     Case(
         "cumsum_exclusive_reverse",
         "cumsum",
-        lambda x, axis, exclusive, reverse: np.flip(np.cumsum(np.flip(x, axis), axis), axis) - x,
+        lambda x, axis, exclusive, reverse: np.stack(
+            [x[..., i + 1 :].sum(axis) for i in range(x.shape[axis])], axis
+        ),
         X,
         params={"axis": 2, "exclusive": True, "reverse": True},
     ),

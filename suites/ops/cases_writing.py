@@ -14,8 +14,8 @@ COMBINE = {
     "sub": lambda old, new: old - new,
     "mul": lambda old, new: old * new,
     "div": lambda old, new: old / new,
-    "max": max,
-    "min": min,
+    "max": np.maximum,
+    "min": np.minimum,
 }
 
 

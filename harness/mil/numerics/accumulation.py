@@ -49,7 +49,8 @@ def half_sum(x: Tensor, axes: Sequence[int] | None = None, keepdim: bool = False
     chosen = sorted({axis % rank for axis in axes}) if axes else list(range(rank))
     kept = [axis for axis in range(rank) if axis not in chosen]
     shape = [x.shape[axis] for axis in kept]
-    terms = x.permute(*kept, *chosen).reshape(math.prod(shape), -1)
+    length = math.prod(x.shape[axis] for axis in chosen)
+    terms = x.permute(*kept, *chosen).reshape(math.prod(shape), length)
     total = _sum_rows(terms).reshape(shape)
     return (
         total.reshape([1 if a in chosen else x.shape[a] for a in range(rank)]) if keepdim else total
@@ -57,10 +58,10 @@ def half_sum(x: Tensor, axes: Sequence[int] | None = None, keepdim: bool = False
 
 
 def _sum_rows(terms: Tensor) -> Tensor:
-    count = terms.shape[1]
+    rows, count = terms.shape
     padded = torch.constant_pad_nd(terms, [0, -count % BLOCK])
-    blocks = padded.reshape(terms.shape[0], -1, BLOCK).sum(-1).t().contiguous()
-    accumulator = blocks.new_zeros(terms.shape[0], dtype=torch.float16)
+    blocks = padded.reshape(rows, padded.shape[1] // BLOCK, BLOCK).sum(-1).t().contiguous()
+    accumulator = blocks.new_zeros(rows, dtype=torch.float16)
     for block in blocks.unbind():
         accumulator.add_(block)  # added in the wider type of the two, then rounded
     return accumulator.to(terms.dtype)
@@ -68,6 +69,8 @@ def _sum_rows(terms: Tensor) -> Tensor:
 
 def half_running_sum(x: Tensor, axis: int, **_: object) -> Tensor:
     """Return the running sum of ``x`` along ``axis``, rounded to FP16 after every element."""
+    if not x.shape[axis]:
+        return x.clone()
     accumulator = torch.zeros_like(x.select(axis, 0), dtype=torch.float16)
     sums = [accumulator.add_(term).to(x.dtype) for term in x.unbind(axis)]
     return torch.stack(sums, axis)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness.errors import ParityError
-from harness.mil.numerics.rounding import Rounding, flush_subnormals
+from harness.mil.numerics.rounding import Rounding, flush_subnormals, truncated
 from harness.mil.types import DataType
 
 
@@ -36,6 +36,11 @@ class Format:
     within: Callable[[], AbstractContextManager[object]] | None = None
     flush: bool = False
 
+    @property
+    def holds_integers(self) -> bool:
+        """Whether values are integers, and no truth values."""
+        return not self.carrier.is_floating_point and self.carrier is not torch.bool
+
     def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
         """Return ``tensor`` as a value of this element type: carried and rounded.
 
@@ -44,6 +49,8 @@ class Format:
             writable: whether the memory of ``tensor`` may be written.
         """
         if tensor.dtype is not self.carrier:
+            if tensor.is_floating_point() and self.holds_integers:
+                tensor = truncated(tensor)
             tensor, writable = tensor.to(self.carrier), True
         if self.round is not None:
             tensor, writable = self.round(tensor, writable), True
@@ -109,7 +116,8 @@ def flushing(numerics: Numerics) -> Numerics:
 
 _UNSIGNED = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64))
 
-# PyTorch has few operations on uint16 and above, so those are carried in the next signed type.
+# PyTorch has few operations on uint16 and above, so those are carried in the next signed type. They
+# don't wrap there: coremltools' tests of negative indices pass them through uint16 and back.
 INTEGERS: Mapping[DataType, Format] = {
     DataType.BOOL: Format(torch.bool),
     DataType.INT4: Format(torch.int8),

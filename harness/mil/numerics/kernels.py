@@ -11,6 +11,7 @@ Interpolations and scatters add a handful of terms and stay wide.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,7 +88,12 @@ def _sum(x: Tensor, axes: Sequence[int] | None = None, keepdim: bool = False, **
 
 def _mean(x: Tensor, axes: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> Tensor:
     total = half_sum(x, axes, keepdim)
-    return total * (max(1, total.numel()) / max(1, x.numel()))
+    return total / _terms(x, axes)
+
+
+def _terms(x: Tensor, axes: Sequence[int] | None) -> int:
+    """Return how many elements each sum over ``axes`` has."""
+    return math.prod(x.shape[axis] for axis in axes) if axes else x.numel()
 
 
 def _var_mean(
@@ -98,7 +104,7 @@ def _var_mean(
     keepdim: bool = False,
 ) -> tuple[Tensor, Tensor]:
     mean = _mean(x, axes, True)
-    count = x.numel() / max(1, mean.numel())
+    count = _terms(x, axes)
     squares = half_sum((x - mean).square(), axes, keepdim)
     divisor = count - (1 if correction is None else correction)
     return squares / divisor, mean.reshape(squares.shape)
@@ -113,19 +119,14 @@ def _softmax(x: Tensor, axis: int, *_: Any) -> Tensor:
     return exponentials / half_sum(exponentials, [axis], True)
 
 
-def _safe_softmax(x: Tensor, axis: int, *_: Any, **__: Any) -> Tensor:
-    # A row in which nothing may be attended to is zero, not NaN.
-    empty = x.amax(axis, keepdim=True) == -torch.inf
-    return torch.where(empty, torch.zeros_like(x), _softmax(x, axis))
-
-
 def _log_softmax(x: Tensor, axis: int, *_: Any) -> Tensor:
     return x - _log_sum_exp(x, [axis], True)
 
 
 def _log_sum_exp(x: Tensor, axes: Sequence[int], keepdim: bool = False) -> Tensor:
     largest = x.amax(tuple(axes), keepdim=True)
-    total = half_sum(torch.exp(x - largest), axes, True).log() + largest
+    offset = torch.where(largest.isinf(), 0, largest)  # inf - inf is NaN
+    total = half_sum(torch.exp(x - offset), axes, True).log() + offset
     return total if keepdim else total.squeeze(tuple(axes))
 
 
@@ -183,7 +184,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     _aten.linalg_vector_norm: _norm,
     _aten.logsumexp: _log_sum_exp,
     _aten._softmax: _softmax,
-    _aten._safe_softmax: _safe_softmax,
+    _aten._safe_softmax: _softmax,
     _aten._log_softmax: _log_softmax,
     _aten.native_layer_norm: _layer_norm,
     _aten.convolution: _convolution,

@@ -40,6 +40,16 @@ def round_to_float16(tensor: torch.Tensor, writable: bool) -> torch.Tensor:
     return tensor
 
 
+def truncated(tensor: torch.Tensor) -> torch.Tensor:
+    """Return floating-point numbers without their fractions, as int64.
+
+    NaN, and what no int64 holds, becomes 0: what a processor makes of these differs (x86 gives the
+    least integer, ARM 0 and the limits), and so would what narrower types make of that.
+    """
+    held = tensor.abs() < 2.0**63
+    return torch.where(held, tensor, 0).long()
+
+
 def _flat(tensor: torch.Tensor) -> torch.Tensor | None:
     """Return the memory of a dense tensor as one dimension; ``None`` if it has gaps or overlaps."""
     if tensor.is_contiguous():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from harness.mil.ops.finite import known_finite
 from harness.mil.ops.registry import Effect, Tensor, operation
 from harness.mil.ops.rows import ELEMENTWISE, along
 
@@ -38,8 +39,8 @@ def clamped_relu(x: Tensor, alpha: float, beta: float) -> Tensor:
 
 @operation("thresholded_relu", rows=ELEMENTWISE)
 def thresholded_relu(x: Tensor, alpha: float) -> Tensor:
-    """``x`` where it reaches alpha, 0 elsewhere."""
-    return torch.where(x >= alpha, x, torch.zeros_like(x))
+    """``x`` where it reaches alpha, 0 where it is less; NaN is neither, and stays."""
+    return torch.where(x < alpha, torch.zeros_like(x), x)
 
 
 @operation("prelu")
@@ -61,12 +62,16 @@ def gelu(x: Tensor, mode: str = "EXACT", out: Tensor | None = None) -> Tensor:
         return x * torch.sigmoid(1.702 * x)
     if mode not in _GELU:
         raise ValueError(f"mode {mode!r} is none of {', '.join(_GELU)}, SIGMOID_APPROXIMATION")
+    if x.device.type == "cpu" and mode == "EXACT" and not known_finite(x):
+        # PyTorch's kernel for CPUs makes NaN of infinity.
+        return torch.where(x > _GELU_IS_X, x, functional.gelu(x))
     if out is None:
         return functional.gelu(x, approximate=_GELU[mode])
     return torch.ops.aten.gelu.out(x, approximate=_GELU[mode], out=out)  # type: ignore[no-any-return]
 
 
 _GELU = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
+_GELU_IS_X = 10.0  # from here on to the last bit, in float64 too
 
 
 @operation("sigmoid", reuse=("x",), rows=ELEMENTWISE)

@@ -1,7 +1,9 @@
 """Conversion between element types.
 
 Source: ``cast`` in ``converters/mil/mil/ops/defs/{iOS15,iOS17}/elementwise_unary.py`` of
-coremltools. Floating to integer truncates towards zero; to bool is "not zero".
+coremltools. Floating to integer truncates towards zero; to bool is "not zero". Integers beyond the
+range of a new signed type, or of uint8, wrap, as NumPy's do. What a floating number is that no
+integer holds, says `harness.mil.numerics.rounding.truncated`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,4 @@ from harness.mil.ops.rows import ELEMENTWISE
 @operation("cast", effect=Effect.VIEW, rows=ELEMENTWISE)
 def cast(x: Tensor, dtype: str) -> Tensor:
     """``x`` in the type ``dtype``; the rounding belongs to the numerics, not to this function."""
-    if dtype == "bool":
-        return x != 0
-    if x.is_floating_point() and not dtype.startswith(("fp", "bf")):
-        return x.long()  # a narrow integer type wraps from here, as NumPy's does
-    return x
+    return x != 0 if dtype == "bool" else x

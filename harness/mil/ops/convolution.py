@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch.nn import functional
 
+from harness.mil.ops.finite import known_finite
 from harness.mil.ops.registry import Context, Ints, Tensor, operation
 from harness.mil.ops.rows import Call, Rows
 
@@ -227,6 +228,7 @@ def conv_transpose(
         groups == 1
         and set(dilations) == {1}
         and all(before >= 0 <= after for before, after in crop)
+        and (_fills_phases(weight, strides) or known_finite(x))
     ):
         return _by_phases(x, weight, bias, strides, crop, out)
     function = _CONV_TRANSPOSE[rank]
@@ -236,6 +238,14 @@ def conv_transpose(
     y = function(x, weight, None, strides, 0, 0, groups, dilations)
     y = pad_spatial(y, [(-before, -after) for before, after in crop])
     return y if bias is None else y + bias.reshape([-1] + [1] * rank)
+
+
+def _fills_phases(weight: Tensor, strides: Ints) -> bool:
+    """Whether each phase has as many taps: else those that are lacking are zeros, times an input.
+
+    Of an infinite input that is NaN, where the definition has no term.
+    """
+    return not any(k % s for k, s in zip(weight.shape[2:], strides, strict=True))
 
 
 def _by_phases(

@@ -44,7 +44,19 @@ def real_div(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     """True division; integers are divided towards zero, as their declared type demands."""
     if x.is_floating_point() or y.is_floating_point():
         return torch.div(x, y, out=out)
-    return torch.div(x, y, rounding_mode="trunc", out=out)
+    return divided_towards_zero(x, y)
+
+
+def divided_towards_zero(x: Tensor, y: Tensor) -> Tensor:
+    """Return x / y of integers, as integers; the quotient of -2^31 and -1 wraps, as in NumPy.
+
+    Raises:
+        RuntimeError: an element of ``y`` is zero.
+    """
+    # Rounding down and correcting: torch.div(rounding_mode="trunc") leaves that quotient to the
+    # processor, and on x86 the whole process dies of it.
+    quotient = torch.div(x, y, rounding_mode="floor")
+    return quotient + ((quotient < 0) & (torch.remainder(x, y) != 0))
 
 
 def _comparison(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -42,8 +42,13 @@ for _type, _compute in {
 }.items():
     operation(_type, reuse=("x",), rows=ELEMENTWISE)(_unary(_compute))
 
-for _type, _compute in {"abs": torch.abs, "sign": torch.sign}.items():
-    operation(_type, effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)(_unary(_compute))
+operation("abs", effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)(_unary(torch.abs))
+
+
+@operation("sign", effect=Effect.MOVE, rows=ELEMENTWISE)
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1, and NaN of NaN."""
+    return torch.where(x.isnan(), x, torch.sign(x))  # torch.sign makes 0 of NaN
 
 
 @operation("exp2", reuse=("x",), rows=ELEMENTWISE)

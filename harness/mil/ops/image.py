@@ -48,14 +48,27 @@ def sampling_grid(before: Tensor | float, after: int, mode: str) -> Tensor:
 
 
 def interpolate(x: Tensor, axis: int, positions: Tensor) -> Tensor:
-    """Sample ``x`` linearly along ``axis`` at ``positions`` [n], limited to its elements."""
+    """Sample ``x`` linearly along ``axis`` at ``positions`` [n], limited to its elements.
+
+    A sample that lies on an element is that element, whatever its neighbours are.
+    """
     last = x.shape[axis] - 1
     places = positions.clamp(0, last)
-    lower = places.floor().long().clamp(max=max(last - 1, 0))
+    lower = places.floor().long()
+    upper = places.ceil().long()
     shape = [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]
     weight = (places - lower).to(x.dtype if x.is_floating_point() else torch.float64)
-    first, second = (x.index_select(axis, i) for i in (lower, (lower + 1).clamp(max=last)))
-    return torch.lerp(first.to(weight.dtype), second.to(weight.dtype), weight.reshape(shape))
+    first, second = (x.index_select(axis, i).to(weight.dtype) for i in (lower, upper))
+    return between(first, second, weight.reshape(shape))
+
+
+def between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """Return (1 - weight) first + weight second; one of both where that is its weight, or equal."""
+    y = torch.lerp(first, second, weight)
+    # Its difference is NaN between equal infinities, and overflows between large numbers.
+    apart = (1 - weight) * first + weight * second
+    y = torch.where(y.isfinite(), y, apart)
+    return torch.where(weight == 0, first, torch.where(weight == 1, second, y))
 
 
 def _bilinear(x: Tensor, sizes: Ints, mode: str) -> Tensor:

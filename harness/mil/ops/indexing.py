@@ -73,7 +73,7 @@ def argsort(
     x: Tensor, axis: int = -1, ascending: bool = False, output_dtype: str = "int32"
 ) -> Tensor:
     """Indices that sort ``x`` along ``axis``."""
-    return torch.argsort(x, dim=axis, descending=not ascending, stable=True)
+    return _sorting(x, axis, ascending)
 
 
 @operation("topk", effect=Effect.MOVE)
@@ -89,10 +89,17 @@ def topk(
     """The ``k`` largest (or, ``ascending``, smallest) elements along ``axis``, and where."""
     if k == -1:
         k = x.shape[axis]
-    indices = torch.argsort(x, dim=axis, descending=not ascending, stable=True)
-    indices = indices.narrow(axis, 0, k)
+    indices = _sorting(x, axis, ascending).narrow(axis, 0, k)
     values = torch.take_along_dim(x, indices, axis)
     return (values, indices) if return_indices else (values,)
+
+
+def _sorting(x: Tensor, axis: int, ascending: bool) -> Tensor:
+    """Return the indices that sort ``x``; NaN comes last in either order, as in NumPy."""
+    if not ascending:
+        # PyTorch's descending order would put NaN first. Of integers ~x has no overflow.
+        x = -x if x.is_floating_point() else ~x
+    return torch.argsort(x, dim=axis, stable=True)
 
 
 @operation("non_zero", effect=Effect.MOVE)

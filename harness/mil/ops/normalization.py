@@ -25,7 +25,13 @@ def batch_norm(
     epsilon: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) gamma + beta, each [C] along axis 1."""
-    return functional.batch_norm(x, mean, variance, gamma, beta, eps=epsilon)
+    # Not PyTorch's: it makes scale x + (beta - scale mean) of it, which cancels where the mean is
+    # large beside the deviation.
+    scale = torch.rsqrt(variance + epsilon)
+    scale = scale if gamma is None else scale * gamma
+    shape = [-1] + [1] * (x.ndim - 2)
+    centred, scale = x - mean.reshape(shape), scale.reshape(shape)
+    return centred * scale if beta is None else torch.addcmul(beta.reshape(shape), centred, scale)
 
 
 @operation("instance_norm")

@@ -4,6 +4,10 @@ Source: ``converters/mil/mil/ops/defs/{iOS15,iOS17,iOS18}/recurrent.py`` and, fo
 ``reverse`` returns its states (as computed, the last first), the numerical tests beside it in
 coremltools. A sequence is [steps, batch, features]. A layer is one operation: its states are not
 rounded between steps, only its results are.
+
+The definitions ask for one row of the initial state for each of the batch. Core ML takes another
+number of rows, too: coremltools gives a packed sequence zeros with as many rows as there are steps,
+and its test passes on a Mac. So a state whose rows are all alike serves any batch.
 """
 
 from __future__ import annotations
@@ -42,6 +46,22 @@ def _in_order(x: Tensor, direction: str) -> Tensor:
     return x.flip(0) if direction == "reverse" else x
 
 
+def _start(state: Tensor, x: Tensor) -> Tensor:
+    """Return the initial state [B, H] of a sequence ``x`` [S, B, I].
+
+    Raises:
+        ValueError: there is not one row for each of the batch, and they are not alike.
+    """
+    rows, batch = state.shape[0], x.shape[1]
+    if rows == batch:
+        return state
+    if rows == 0 or not bool((state == state[:1]).all()):
+        raise ValueError(
+            f"an initial state of {rows} rows, not all alike, for a batch of {batch}: give one each"
+        )
+    return state[:1].expand(batch, -1)
+
+
 def _returned(states: list[Tensor], output_sequence: bool) -> Tensor:
     return torch.stack(states if output_sequence else states[-1:])
 
@@ -69,7 +89,7 @@ def rnn(
         output_sequence: whether to return every step.
         activation: name of a function.
     """
-    act, h = _activation(activation), initial_h
+    act, h = _activation(activation), _start(initial_h, x)
     states = []
     for driven in functional.linear(_in_order(x, direction), weight_ih, bias):
         h = act(driven + functional.linear(h, weight_hh))
@@ -109,7 +129,7 @@ def gru(
         reset_after: see above.
         input_bias: [3 H], of the products with the input.
     """
-    gate, act, h = _activation(recurrent_activation), _activation(activation), initial_h
+    gate, act, h = _activation(recurrent_activation), _activation(activation), _start(initial_h, x)
     hidden = weight_hh.shape[1]
     recurrent = weight_hh.split(hidden)
     biases = [None] * 3 if bias is None else list(bias.split(hidden))
@@ -171,6 +191,7 @@ def lstm(
         activation: of the memory, for the state.
         clip: largest magnitude of the memory.
     """
+    initial_h, initial_c = _start(initial_h, x), _start(initial_c, x)
     acts = tuple(map(_activation, (recurrent_activation, cell_activation, activation)))
     if direction != "bidirectional":
         states, c = _lstm(
@@ -208,12 +229,17 @@ def _lstm(
     """Return the state of every step, and the last memory."""
     gate, cell, act = activations
     (h, c), (weight_ih, weight_hh, bias) = start, weights
-    peeps = (0.0,) * 3 if peephole is None else peephole.chunk(3)
+    peeps = (None,) * 3 if peephole is None else peephole.chunk(3)
     states = []
     for driven in functional.linear(x, weight_ih, bias):
         i, f, o, z = (driven + functional.linear(h, weight_hh)).chunk(4, -1)
-        c_new = gate(f + peeps[1] * c) * c + gate(i + peeps[0] * c) * cell(z)
+        c_new = gate(_peeped(f, peeps[1], c)) * c + gate(_peeped(i, peeps[0], c)) * cell(z)
         c = c_new if clip is None else c_new.clamp(-clip, clip)
-        h = gate(o + peeps[2] * c) * act(c)
+        h = gate(_peeped(o, peeps[2], c)) * act(c)
         states.append(h)
     return states, c
+
+
+def _peeped(driven: Tensor, peephole: Tensor | None, memory: Tensor) -> Tensor:
+    # Zero would not do for no peephole: zero times an infinite memory is NaN.
+    return driven if peephole is None else driven + peephole * memory

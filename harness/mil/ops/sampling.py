@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from harness.mil.ops.image import sampling_grid
+from harness.mil.ops.image import between, sampling_grid
 from harness.mil.ops.indexing import from_start
 from harness.mil.ops.registry import Tensor, operation
 
@@ -37,7 +37,8 @@ _FOLDS: dict[str, _Fold] = {
 def _sample(image: Tensor, y: Tensor, x: Tensor, mode: str, outside: float) -> Tensor:
     """Sample ``image`` [B, C, H, W] at pixel coordinates [B, ...]: [B, C, ...].
 
-    Pixels outside the image are worth ``outside``.
+    Pixels outside the image are worth ``outside``. A sample on a pixel is that pixel, whatever its
+    neighbours are.
     """
     batch, channels, height, width = image.shape
     pixels = image.reshape(batch, channels, height * width)
@@ -45,7 +46,7 @@ def _sample(image: Tensor, y: Tensor, x: Tensor, mode: str, outside: float) -> T
     def at(row: Tensor, column: Tensor) -> Tensor:
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-        flat = place.long().reshape(batch, 1, -1).expand(-1, channels, -1)
+        flat = place.nan_to_num(0).long().reshape(batch, 1, -1).expand(-1, channels, -1)
         values = pixels.gather(2, flat).reshape(batch, channels, *place.shape[1:])
         return torch.where(inside.unsqueeze(1), values, outside)
 
@@ -53,11 +54,11 @@ def _sample(image: Tensor, y: Tensor, x: Tensor, mode: str, outside: float) -> T
         return at(y.round(), x.round())
     if mode != "bilinear":
         raise ValueError(f"sampling_mode {mode!r} is none of bilinear, nearest")
-    top, left = y.floor(), x.floor()
+    top, left, bottom, far = y.floor(), x.floor(), y.ceil(), x.ceil()
     down, right = ((p - q).to(image.dtype).unsqueeze(1) for p, q in ((y, top), (x, left)))
-    above = torch.lerp(at(top, left), at(top, left + 1), right)
-    below = torch.lerp(at(top + 1, left), at(top + 1, left + 1), right)
-    return torch.lerp(above, below, down)
+    above = between(at(top, left), at(top, far), right)
+    below = between(at(bottom, left), at(bottom, far), right)
+    return between(above, below, down)
 
 
 def _to_pixels(places: Tensor, size: int, mode: str, align_corners: bool) -> Tensor:

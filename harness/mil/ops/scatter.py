@@ -78,8 +78,15 @@ def _combine(data: Tensor, axis: int, index: Tensor, updates: Tensor, mode: str)
         raise ValueError(f"mode {mode!r} is none of update, add, sub, {', '.join(_REDUCTIONS)}")
     if mode != "div":
         return data.scatter_reduce(axis, index, updates, _REDUCTIONS[mode])
-    divisor = torch.ones_like(data).scatter_reduce(axis, index, updates, "prod")
-    return torch.div(data, divisor, rounding_mode=None if data.is_floating_point() else "trunc")
+    # In float64: a product of a few divisors may not fit the type that holds each of them. One that
+    # float64 has to round is larger than any 32-bit dividend.
+    ones = torch.ones_like(data, dtype=torch.float64)
+    divisor = ones.scatter_reduce(axis, index, updates.double(), "prod")
+    if data.is_floating_point():
+        return (data.double() / divisor).to(data.dtype)
+    if bool((divisor == 0).any()):
+        raise ValueError("an integer can't be divided by zero")
+    return (data.double() / divisor).trunc()
 
 
 @operation("slice_update", effect=Effect.MOVE)

@@ -30,7 +30,9 @@ def fill_like(context: Context, ref_tensor: Tensor, value: float = 0.0) -> Tenso
 
 @operation("range_1d")
 def range_1d(context: Context, start: float, end: float, step: float) -> Tensor:
-    """start, start + step, ... as long as it is before ``end``."""
+    """start, start + step, ... as long as it is before ``end``; nothing if that is behind."""
+    if step and (end - start) / step <= 0:
+        return torch.empty(0, dtype=context.carrier, device=context.device)
     # Computed wide: arange in float32 accumulates, and its length can be off by one.
     values = torch.arange(start, end, step, dtype=torch.float64, device=context.device)
     return values.to(context.carrier)

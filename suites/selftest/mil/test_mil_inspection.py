@@ -138,3 +138,69 @@ def test_the_command_prints_statistics_without_writing(
     assert "no NaN and no Inf anywhere" in capsys.readouterr().out
     assert main(["predict", str(network_path), "--inputs", str(inputs)]) == 2
     assert "--stats" in capsys.readouterr().err
+
+
+def narrowing(mb, x, h):
+    """Casts in which an integer can become another number, and one in which a fraction is lost."""
+    return (
+        mb.cast(x=mb.cast(x=x, dtype="int16", name="int16"), dtype="int32", name="from_int16"),
+        mb.cast(x=mb.cast(x=x, dtype="uint16", name="uint16"), dtype="int32", name="from_uint16"),
+        mb.cast(x=x, dtype="fp16", name="half"),
+        mb.cast(x=x, dtype="fp32", name="single"),
+        mb.cast(x=mb.cast(x=h, dtype="fp32"), dtype="int32", name="whole"),
+        mb.mul(x=x, y=np.int32(1), name="same"),
+    )
+
+
+def stored_as(type_: str, x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return x.astype({"int16": "i2", "uint16": "u2", "half": "f2", "single": "f4"}[type_])
+
+
+@pytest.fixture(scope="module")
+def narrowing_model(make_module_package: MakePackage) -> mil.Model:
+    return mil.load(make_module_package(narrowing, np.int32, x=(4,), h=(1,)))
+
+
+@given(arrays.arrays(np.int32, 4, elements=st.integers(-(2**31), 2**31 - 1)))
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("numerics", ["storage", "native"])
+def test_integers_that_are_lost_are_counted_where_it_happens(
+    narrowing_model: mil.Model, numerics: str, x: np.ndarray
+) -> None:
+    """Else a wrapped index is looked for everywhere but at its cast (apple/coremltools#2222)."""
+    inputs = {"x": torch.from_numpy(x), "h": torch.zeros(1, dtype=torch.int32)}
+    found = by_name(mil.inspect(narrowing_model, inputs, numerics=numerics))
+    for name in ("int16", "uint16", "half", "single"):
+        lost = int((stored_as(name, x).astype(np.float64) != x).sum())
+        assert (found[name].lost if name in found else 0) == lost, name
+        if lost:
+            assert (found[name].minimum, found[name].maximum) == (x.min(), x.max())
+    assert not {"from_int16", "from_uint16", "same"} & set(found)
+
+
+def test_a_fraction_is_dropped_and_no_integer_is_lost(make_package: MakePackage) -> None:
+    model = mil.load(make_package(lambda mb, x: mb.cast(x=x, dtype="int32", name="y"), x=(3,)))
+    assert mil.inspect(model, {"x": torch.tensor([1.5, -2.5, 7.0])}).values == ()
+    found = mil.inspect(model, {"x": torch.tensor([1.5, math.nan, 3e9])})
+    assert found.first_lost is not None
+    assert (found.first_lost.name, found.first_lost.lost) == ("y", 2)
+    assert found.first_not_finite is None  # an integer holds none
+
+
+def test_the_command_names_the_cast_in_which_an_integer_wraps(
+    make_package: MakePackage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_package(narrowing, np.int32, x=(4,), h=(1,))
+    inputs = tmp_path / "in.npz"
+    np.savez(inputs, x=np.array([1, 70_000, -100_000, 3], np.int32), h=np.zeros(1, np.int32))
+    command = ["predict", str(path), "--inputs", str(inputs), "--stats"]
+    assert main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "2 of 4 integers lost in 'int16', made by cast 'int16': -100000 to 70000 stored as int16"
+    ) in said
+    assert main([*command, "--json"]) == 0
+    stats = json.loads(capsys.readouterr().out)["stats"]
+    assert stats["first_lost"] == "int16"
+    assert {row["name"]: row["lost"] for row in stats["values"]}["uint16"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,3 +136,24 @@ def test_terms_are_what_an_operation_adds_up_for_one_element(
 def test_the_document_is_json(small: VirtualPrecision, signal: Signal) -> None:
     document = audit_headroom(small.base, {"noise": signal}).to_dict()
     assert json.loads(json.dumps(document))["operations"][0]["operation"] == "conv"
+
+
+def test_a_cast_in_which_integers_wrap_is_at_risk_in_any_precision(tmp_path: Path) -> None:
+    """The FP16 conversion for iOS 17 narrows what is gathered to int16 (apple/coremltools#2222)."""
+
+    def body(mb, x):
+        narrow = mb.cast(x=x, dtype="int16", name="narrow")
+        return mb.cast(x=narrow, dtype="int32", name="wide")
+
+    program = make_program(body, {"x": (4,)}, np.int32)
+    model = mil.load(write_package(program, tmp_path / "narrow.mlpackage"))
+    small, large = (torch.tensor(v, dtype=torch.int32) for v in ([1, 2, 3, 4], [1, 70_000, -1, 3]))
+    audit = audit_headroom(model, {"small": {"x": small}, "large": {"x": large}})
+    (found,) = audit.at_risk
+    assert (found.operation, found.dtype, found.peak) == ("narrow", "int16", 70_000)
+    assert found.headroom_db < 0
+    assert [(risk.kind, risk.case) for risk in found.risks] == [("integer", "large")]
+    assert found.risks[0].reason == (
+        "stores 1 of 4 integers as other numbers: they reach from -1 to 70000, its type is int16"
+    )
+    assert not audit_headroom(model, {"small": {"x": small}}).at_risk

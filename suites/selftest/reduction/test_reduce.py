@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness import mil
 from harness._coremltools import import_coremltools
-from harness.errors import ParityError
+from harness.errors import ContractError, ExecutionError, ParityError
 from harness.reduction import Attempt, Command, Differs, NotFinite, Raises, reduce, write_reduction
 from suites.ops.packages import write_package
 from suites.selftest.mil.converting import converted
@@ -277,3 +277,54 @@ def test_flexible_and_optional_inputs_are_fixed_at_what_they_were(tmp_path):
     assert {n: a.shape for n, a in found.attempt.inputs.items()} == {"x": (4, 3), "scale": (1, 3)}
     record = write_reduction(found, tmp_path / "bug")
     assert record["inputs"] == {"x": "float32[4, 3]", "scale": "float32[1, 3]"}
+
+
+def gathered(mb, x, indices):
+    """What the FP16 conversion for iOS 17 makes of a gathered int32: it is narrowed to int16."""
+    narrow = mb.cast(x=x, dtype="int16", name="narrow")
+    taken = mb.gather(x=narrow, indices=indices, axis=0, name="taken")
+    return mb.cast(x=mb.cast(x=taken, dtype="int32", name="wide"), dtype="int32", name="last")
+
+
+INDICES = np.array([1, 2, 0], np.int32)
+
+
+def test_a_wrapped_integer_is_no_pass_and_its_cast_is_found(make_attempt):
+    x = np.array([1, 70_000, -100_000, 3], np.int32)
+    attempt = make_attempt(gathered, np.int32, x=x, indices=INDICES)
+    oracle = Differs(60.0, {"last": x[INDICES]})
+    assert oracle.judge(attempt) == (
+        "output 'last': 2 of 3 integers are wrong, the first at (0,): 4464 instead of 70000"
+    )
+    assert "narrow" in [o.name for o in reduce(attempt, oracle).attempt.model.operations]
+    within = make_attempt(gathered, np.int32, x=np.arange(4, dtype=np.int32), indices=INDICES)
+    assert Differs(60.0, {"last": INDICES.astype(np.int64)}).judge(within) is None
+    assert "shape" in str(Differs(60.0, {"last": INDICES[:2]}).judge(within))
+
+
+def test_an_integer_that_a_precision_changes_is_a_difference(make_attempt):
+    """Its SNR may be high: 1000 against 1001 are 60 dB."""
+
+    def body(mb, x):
+        return mb.cast(x=mb.mul(x=x, y=np.float16(3.0), name="tripled"), dtype="int32", name="last")
+
+    found = reduce(make_attempt(body, x=half(1001, 2, 3)), Differs(40.0))
+    assert kept(found.attempt.model) == ["mul", "cast"]
+    assert "1 of 3 integers are wrong, the first at (0,): 3004 instead of 3003" in found.evidence
+
+
+@pytest.mark.parametrize("oracle", [Differs(60.0), NotFinite("nan")])
+def test_what_cannot_be_executed_is_no_pass(make_attempt, oracle):
+    def body(mb, x, indices):
+        return mb.gather(x=x, indices=indices, axis=0, name="last")
+
+    beyond = np.array([7], np.int32)
+    attempt = make_attempt(body, np.int32, x=INDICES, indices=beyond)
+    with pytest.raises(ExecutionError, match="out of range"):
+        oracle.judge(attempt)
+
+
+def test_outputs_that_nothing_is_expected_of_are_no_pass(make_attempt):
+    attempt = make_attempt(lambda mb, x: mb.exp(x=x, name="last"), x=NUMBERS)
+    with pytest.raises(ContractError, match=r"none of the outputs \(last\) is a tensor of numbers"):
+        Differs(60.0, {"other": NUMBERS}).judge(attempt)

@@ -1,0 +1,68 @@
+"""The table of docs/operations.md that says, of each operation, which edges were looked at.
+
+``python -m suites.ops.edge_table`` writes it there; a test holds the page to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.atomic import atomic_file
+from harness.mil.ops.registry import known_types
+from suites.ops.cases_edges import EDGES
+from suites.ops.edges import NO_EDGES, TO_INTEGERS, drawn_cases
+from suites.ops.inference import inferring_types
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+_BEGIN = "| operation | NaN, infinities, zeros, subnormals | rows of its own | value inference |\n"
+
+# Where coremltools folds constants otherwise than its own text says, each with the reason.
+FOLDED_OTHERWISE = {
+    "band_part": "multiplies by zero: infinity outside the band is NaN, and is to be set to zero",
+    "reduce_log_sum_exp": "subtracts an infinite maximum: its reference, TensorFlow's, does not",
+}
+
+
+# It raises NotImplementedError for the one, and has no integer for what the others are drawn with.
+NOT_FOLDED = {"reverse_sequence", *TO_INTEGERS}
+
+
+def folded() -> set[str]:
+    """Return the types whose draws coremltools' value inference is compared on."""
+    return {case.op for case in drawn_cases()} & inferring_types() - NOT_FOLDED
+
+
+def rows() -> Iterator[str]:
+    """Yield the lines of the table, in alphabetical order of the operations."""
+    drawn = {case.op for case in drawn_cases()}
+    inferring = folded()
+    yield _BEGIN
+    yield "|---|---|---|---|\n"
+    for op in known_types():
+        own = [case.id for case in EDGES if case.op == op]
+        numbers = "drawn" if op in drawn else NO_EDGES.get(op, "")
+        if op in TO_INTEGERS:
+            numbers = "zeros, subnormals"
+        second = FOLDED_OTHERWISE.get(op, "agrees") if op in inferring else ""
+        yield f"| `{op}` | {numbers} | {', '.join(own)} | {second} |\n"
+
+
+def written(page: str) -> str:
+    """Return ``page`` with the table of today."""
+    before, _, after = page.partition(_BEGIN)
+    rest = after.splitlines(keepends=True)
+    while rest and rest[0].startswith("|"):
+        rest.pop(0)
+    return before + "".join(rows()) + "".join(rest)
+
+
+def main() -> None:
+    """Write the table to the page."""
+    page = PAGE.read_text("utf-8")
+    with atomic_file(PAGE) as temporary:
+        temporary.write_text(written(page), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
