@@ -18,7 +18,7 @@ from harness.conversion.sidecar import PREFIX
 from harness.faults import get_fault
 from harness.faults.packaged import FaultPackager
 from harness.mil import load
-from harness.mil.editing import new_operation
+from harness.mil.editing import new_operation, with_inputs
 from harness.mil.saving import save_package
 from harness.verdicts import Run, Verdict, gate
 from harness.workbench import Workbench
@@ -101,17 +101,11 @@ def test_a_program_that_draws_random_numbers_is_not_repeatable(
     model = load(package)
     function = model.plan.function
     target = next(o for o in function.block.operations if "time" in [v.name for v in o.outputs])
-    shape = [int(size) for size in target.outputs[0].type.shape]
-    noise = new_operation(
-        "random_normal",
-        "noise",
-        shape,
-        target.dtype,
-        shape=np.array(shape, np.int32),
-        mean=0.0,
-        stddev=1e-9,
-    )
-    total = new_operation("add", "time", shape, target.dtype, x="clean_time", y="noise")
+    made = [int(size) for size in target.outputs[0].type.shape]
+    settings = {"mean": 0.0, "stddev": 1e-9}
+    noise = new_operation("random_normal", "noise", made, target.dtype, **settings)
+    noise = with_inputs(noise, shape=np.array(made, np.int32))
+    total = new_operation("add", "time", made, target.dtype, x="clean_time", y="noise")
     operations = []
     for operation in function.block.operations:
         if operation is target:
