@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import pytest
 
 from harness import mil
 from harness._coremltools import import_coremltools
-from harness.mil import Model
+from harness.mil import DataType, Model
+from harness.mil.program import Operation, Variable
+from harness.mil.types import StateType, TensorType
 from harness.structure import Kind, compare_programs
+from harness.structure.lowering import lower_pair
 from suites.ops.packages import write_package
+from suites.selftest.structure.programs import SHAPE, op, program
 
 Make = Callable[..., Model]
 
@@ -78,25 +83,21 @@ def test_a_change_outside_is_no_change_inside(make: Make) -> None:
     assert (only.kind, only.type, only.parameter) == (Kind.CONSTANT, "add", "y")
 
 
+def _digest(*operations: Operation) -> bytes:
+    """Return the digest of a function of ``x`` and a state ``s`` that returns ``y``."""
+    base = program([op("relu", "y", x="x")])
+    state = Variable("s", StateType(TensorType(DataType.FLOAT32, SHAPE)))
+    function = base.plan.function
+    block = replace(function.block, operations=operations)
+    function = replace(function, inputs=(*function.inputs, state), block=block)
+    constants = base.package.constants
+    return lower_pair(function, constants, function, constants)[0].scope.digest
+
+
 def test_states_keep_their_order() -> None:
     """A read before a write is another program than a read after it."""
-    from harness.mil.program import Function, Variable
-    from harness.mil.types import DataType, StateType, TensorType
-    from harness.structure.lowering import lower_pair
-    from suites.selftest.structure.programs import SHAPE, op, program
-
-    kept = StateType(TensorType(DataType.FLOAT32, SHAPE))
     read = op("read_state", "r", input="s")
-    write = op("write_state", "w", input="s", data="x")
-    write = type(write)(write.type, "w", write.inputs, (), {}, write.location)
+    write = replace(op("write_state", "w", input="s", data="x"), outputs=())
     last = op("add", "y", x="r", y="x")
-    base = program([op("relu", "y", x="x")]).plan.function
-
-    def digest(*operations: Any) -> bytes:
-        block = type(base.block)((), ("y",), operations)
-        function = Function("main", (*base.inputs, Variable("s", kept)), base.opset, block)
-        constants = program([op("relu", "y", x="x")]).package.constants
-        return lower_pair(function, constants, function, constants)[0].scope.digest
-
-    assert digest(read, write, last) != digest(write, read, last)
-    assert digest(read, write, last) == digest(read, last, write)
+    assert _digest(read, write, last) != _digest(write, read, last)
+    assert _digest(read, write, last) == _digest(read, last, write)
