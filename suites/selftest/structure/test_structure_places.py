@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from harness import mil
-from harness.conversion import module_paths
+from harness.conversion import TracedModel, convert_to_coreml, load_recipe, module_paths
 from harness.mil import Model
 from harness.mil.editing import constant, edited, find, skipped, with_constant, with_inputs
 from harness.mil.saving import save_package
-from harness.structure import Kind, compare_programs
+from harness.structure import Kind, Severity, compare_programs
 from suites.selftest.structure.rewrites import Draft, values_renamed
 
 
@@ -74,3 +74,24 @@ def test_a_package_that_was_only_opened_is_compared_as_well(
     assert found.verdict == "pass"
     assert found.matched == found.expected_operations == len(narrow.operations)
     assert found.reason == f"all {found.matched} operations are those of the model"
+
+
+def test_an_honest_conversion_for_an_older_system_is_written_otherwise(
+    narrow: Model, narrow_trace: TracedModel, tmp_path: Path
+) -> None:
+    """Before iOS 18 there is no operation for attention: that is no error, and no proof either."""
+    out = tmp_path / "older.mlpackage"
+    recipe = load_recipe("fp32")
+    convert_to_coreml(narrow_trace, recipe=recipe, out=out, subject="narrow", target="iOS17")
+    older = mil.load(out)
+    found = compare_programs(narrow, older)
+    assert found.verdict == "not_evaluated"
+    missing = [d.type for d in found.differences if d.kind is Kind.MISSING]
+    assert {*missing} == {"scaled_dot_product_attention"}
+    inserted = {d.type for d in found.differences if d.kind is Kind.INSERTED}
+    assert inserted == {"mul", "matmul", "softmax"}
+    assert len(missing) + found.inserted == len(found.differences)
+    # A bug elsewhere in such a package is seen all the same.
+    wrong = compare_programs(narrow, _tanh(older))
+    (only,) = (d for d in wrong.differences if d.severity is Severity.COMPUTES)
+    assert (wrong.verdict, only.module, only.parameter) == ("fail", "encoder.0", "mode")

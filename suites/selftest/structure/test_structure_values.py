@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from harness.mil import DataType
 from harness.mil.editing import constant, with_dtype
-from harness.mil.program import Operation
+from harness.mil.program import Operation, Program
+from harness.mil.types import TensorType
 from harness.structure import Kind, Severity, compare_programs
 from suites.selftest.structure.programs import (
     SHAPE,
@@ -250,3 +252,15 @@ def test_another_program_altogether_is_not_evaluated() -> None:
     found = compare_programs(program(own), program(other))
     assert found.verdict == "not_evaluated"
     assert found.missing + found.inserted > 0
+
+
+def test_inputs_of_another_type_are_certain_whatever_else_is() -> None:
+    """Nothing that is aligned is needed to see that a program takes another input."""
+    own, other = (program([op(type, "y", x="x")]) for type in ("tanh", "square"))
+    taken = replace(other.plan.function.inputs[0], type=TensorType(DataType.FLOAT16, SHAPE))
+    function = replace(other.plan.function, inputs=(taken,))
+    package = replace(other.package, program=Program({"main": function}))
+    found = compare_programs(own, package)
+    certain = [d for d in found.differences if d.severity is Severity.COMPUTES]
+    assert found.verdict == "fail"
+    assert Kind.INTERFACE in {d.kind for d in certain}
