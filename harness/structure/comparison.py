@@ -119,7 +119,10 @@ def compare_programs(expected: Model | Package, actual: Model | Package) -> Prog
     reader.read(one.scope, other.scope, owner)
     found = tuple(reader.differences) or (_unplaced(owner),)
     if reader.counts["matched"] < ALIGNED_SHARE * counts["expected_operations"]:
-        found = tuple(replace(item, severity=Severity.WRITTEN) for item in found)
+        found = tuple(
+            item if item.kind is Kind.INTERFACE else replace(item, severity=Severity.WRITTEN)
+            for item in found
+        )
     names = _names(one.scope, other.scope, reader.matching)
     return ProgramComparison(**counts, **reader.counts, differences=found, names=names)
 

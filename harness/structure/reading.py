@@ -15,7 +15,7 @@ from harness.structure.differences import (
     described,
     setting_text,
 )
-from harness.structure.graph import INPUT, Fixed, Node, Operand, Scope, Source, Value
+from harness.structure.graph import INPUT, Fixed, Node, Operand, Scope, Source, Value, every
 from harness.structure.matching import Matching, paired, shared
 from harness.structure.search import match_operations
 from harness.structure.severity import Disturbance
@@ -56,30 +56,27 @@ class Reader:
             found = [*self._pair(node, other)] if node in live else []
             severity = disturbance.of_pair(node, other, found)
             self.differences += [replace(item, severity=severity) for item in found]
-            if node in live and node.digest != other.digest:
-                for number, (one, two) in enumerate(zip(node.scopes, other.scopes, strict=False)):
-                    self.read(one, two, f"block {number} of {node.type} {node.name!r}")
+            self._blocks(node, other)
         for node in missing:
             self._unmatched(Kind.MISSING, node, self._places.of(node), disturbance)
         for node in inserted:
             self._unmatched(Kind.INSERTED, node, self._beside(node, actual), disturbance)
         self._outputs(expected, actual, owner)
 
+    def _blocks(self, node: Node, other: Node) -> None:
+        """Compare the blocks of two matched operations, unless they are the same throughout."""
+        if node.digest == other.digest:
+            self.counts["matched"] += sum(1 for scope in node.scopes for _ in every(scope))
+            return
+        for number, (one, two) in enumerate(zip(node.scopes, other.scopes, strict=False)):
+            self.read(one, two, f"block {number} of {node.type} {node.name!r}")
+
     def _unmatched(
         self, kind: Kind, node: Node, module: str | None, disturbance: Disturbance
     ) -> None:
-        said = (_NOTHING, "it") if kind is Kind.INSERTED else ("it", _NOTHING)
-        self.differences.append(
-            Difference(
-                kind,
-                node.name,
-                node.type,
-                module,
-                "",
-                *said,
-                severity=disturbance.of_node(node),
-            )
-        )
+        expected, actual = ("it", _NOTHING) if kind is Kind.MISSING else (_NOTHING, "it")
+        say = _Saying(node, module)
+        self.differences.append(say(kind, "", expected, actual, severity=disturbance.of_node(node)))
 
     def _beside(self, node: Node, actual: Scope) -> str | None:
         """Return the module of the nearest matched operation that an inserted one reads."""

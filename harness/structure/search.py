@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from harness.mil.types import TensorType, ValueType
@@ -183,7 +183,7 @@ class _Search:
         )
 
     def _agrees_across(self, pairs: Pairing) -> bool:
-        """Whether an operand agrees with what an unmatched operation in front of the other reads"""
+        """Whether an operand agrees with what an unmatched operation before the other reads."""
         for left, right in pairs:
             if left is None or right is None:
                 continue
@@ -228,8 +228,8 @@ def _agrees(pair: tuple[Operand | None, Operand | None], matching: Matching) -> 
     return left is not None and right is not None and matching.agree(left.source, right.source)
 
 
-def _is_unmatched(source: Source, counterpart: object) -> bool:
-    return isinstance(source, Value) and callable(counterpart) and counterpart(source.node) is None
+def _is_unmatched(source: Source, counterpart: Callable[[Node], Node | None]) -> bool:
+    return isinstance(source, Value) and counterpart(source.node) is None
 
 
 def _before(source: Source) -> tuple[Source, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import mil
-from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
+from harness.conversion import TracedModel, convert_to_coreml, load_recipe, trace_inner_model
 from harness.mil import Model
 from harness.subjects import extract_inner_model
 from harness.workbench import Workbench
@@ -17,11 +17,15 @@ GOLDEN_ROOT = Path(__file__).parents[3] / "golden"
 
 
 @pytest.fixture(scope="session")
-def narrow_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def narrow_trace() -> TracedModel:
     """The whole architecture, but shallow, narrow and a quarter of a second long."""
+    return trace_inner_model(extract_inner_model(narrow_network(["drums", "vocals"], t_layers=1)))
+
+
+@pytest.fixture(scope="session")
+def narrow_path(narrow_trace: TracedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("structure") / "narrow.mlpackage"
-    traced = trace_inner_model(extract_inner_model(narrow_network(["drums", "vocals"], t_layers=1)))
-    convert_to_coreml(traced, recipe=load_recipe("fp32"), out=out, subject="narrow")
+    convert_to_coreml(narrow_trace, recipe=load_recipe("fp32"), out=out, subject="narrow")
     return out
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from harness import mil
-from harness.conversion import audit_package, read_sidecar
 from harness.mil import Model
 from harness.structure import compare_programs
 from harness.subjects import load_subject
@@ -47,9 +46,6 @@ def test_a_harmless_rewrite_is_no_difference(
     assert (found.verdict, found.differences) == ("pass", ())
     for output, array in rewritten.predict(_inputs(narrow)).items():
         np.testing.assert_allclose(array, predicted[output], rtol=1e-5, atol=1e-7)
-    sidecar = read_sidecar(rewritten)
-    assert sidecar is not None
-    assert audit_package(rewritten, sidecar.recipe).verdict == "pass"
 
 
 def test_there_are_many_rewrites() -> None:
