@@ -91,7 +91,9 @@ def resolve(architecture: Architecture, checkpoint: Checkpoint, name: SubjectNam
     options = options_of(name)
     if checkpoint.klass is not None and checkpoint.kwargs is not None:
         return _stated(architecture, checkpoint, options)
-    return _inferred(architecture, checkpoint, options)
+    found = _inferred(architecture, checkpoint, options)
+    # The published name says what its own files don't.
+    return found if name.path is not None else replace(found, warnings=())
 
 
 def complete_arguments(architecture: Architecture) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def check_arguments(where: str, arguments: Mapping[str, Any]) -> None:
 def _is_sensible(key: str, value: Any) -> bool:
     default = DEFAULTS[key]
     if isinstance(value, list | tuple):
-        return len(value) <= _LONGEST_LIST and all(_is_number(item) for item in value)
+        may_be = isinstance(default, list) or key == "multi_freqs"
+        return may_be and len(value) <= _LONGEST_LIST and all(map(_is_number, value))
     if value is None:
         return default is None
     if isinstance(default, str) or isinstance(value, str):
