@@ -7,6 +7,7 @@ and finite. What is merely odd (a huge weight, a matrix of zeros) is reported as
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -21,6 +22,9 @@ from harness.subjects.names import Architecture
 
 LARGE_MAGNITUDE: Final = 1e3
 """Trained weights stay far below; one flipped exponent bit leaps above."""
+
+LARGEST_COUNT: Final = 10**9
+"""Parameters; the published networks have 42 million. Seeded ones are made at any size."""
 
 _UNBUILDABLE: Final = (
     AssertionError, ArithmeticError, AttributeError, ImportError, LookupError, RuntimeError,
@@ -41,18 +45,34 @@ def empty_model(architecture: Architecture) -> HTDemucs:
         ParityError: HTDemucs can't be constructed with these arguments.
     """
     try:
-        with torch.device("meta"):
-            return HTDemucs(list(architecture.sources), **architecture.arguments)
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's about what is refused below
+            model = HTDemucs(list(architecture.sources), **architecture.arguments)
     except _UNBUILDABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ParityError(
-            f"no HTDemucs has the constructor arguments of this {architecture.name}: {reason[:160]}"
-        ) from error
+        raise ParityError(_no_such(architecture, str(error) or type(error).__name__)) from error
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count > LARGEST_COUNT:
+        raise ParityError(_no_such(architecture, f"it has {count:,} parameters"))
+    for name, parameter in model.named_parameters():
+        if parameter.numel() == 0:
+            reason = f"{name!r} has shape {list(parameter.shape)}, too few channels are left for it"
+            raise ParityError(_no_such(architecture, reason))
+    return model
+
+
+def _no_such(architecture: Architecture, reason: str) -> str:
+    return (
+        f"no HTDemucs has the constructor arguments of this {architecture.name}: "
+        f"{reason.splitlines()[0][:160]}"
+    )
 
 
 def model_from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> HTDemucs:
     """Return a model in eval mode, without gradients, that uses the tensors of ``state``."""
-    model = empty_model(architecture)
+    return _filled(empty_model(architecture), state)
+
+
+def _filled(model: HTDemucs, state: Mapping[str, Tensor]) -> HTDemucs:
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -70,11 +90,12 @@ def model_from_checkpoint(
         CheckpointError: other names, shapes or kinds of tensors than those of ``architecture``, or
             values that are not finite; the message names the culprit.
     """
-    expected = empty_model(architecture).state_dict()
+    model = empty_model(architecture)
+    expected = model.state_dict()
     _check_tensors(checkpoint, expected)
     state = {name: checkpoint.state[name].to(torch.float32).contiguous() for name in expected}
     oddities = _check_values(checkpoint, state)
-    return model_from_state(architecture, state), tuple(oddities), _casts(checkpoint)
+    return _filled(model, state), tuple(oddities), _casts(checkpoint)
 
 
 def _casts(checkpoint: Checkpoint) -> tuple[str, ...]:
