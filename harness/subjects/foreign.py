@@ -14,10 +14,13 @@ _BY_CLASS: Final = {
     "demucs.tasnet_v2.ConvTasNet": "Conv-TasNet",
 }
 _BY_TENSORS: Final = (
-    # Read from the top: what all of the names begin with decides.
-    (("tencoder.0.conv.", "encoder.0.conv."), "demucs.hdemucs.HDemucs"),
-    (("encoder.0.0.", "decoder.0.0."), "demucs.demucs.Demucs"),
-    (("separator.network.", "encoder.conv1d_U."), "demucs.tasnet.ConvTasNet"),
+    # The first whose beginnings all occur among the names.
+    (
+        ("tencoder.0.conv.", "encoder.0.conv."),
+        "Hybrid Demucs (v3, as mdx_extra and hdemucs_mmi), or an HTDemucs without a transformer",
+    ),
+    (("encoder.0.0.", "decoder.0.0."), _BY_CLASS["demucs.demucs.Demucs"]),
+    (("separator.network.", "encoder.conv1d_U."), _BY_CLASS["demucs.tasnet.ConvTasNet"]),
     (("band_split.", "mask_estimators."), "a band-split Roformer"),
     (("fc1.", "bn1.", "lstm."), "Open-Unmix"),
     (("first_conv.", "encoder_blocks."), "MDX23C (TFC-TDF)"),
@@ -31,14 +34,14 @@ def other_network(klass: str | None, names: Iterable[str]) -> str | None:
         klass: dotted name of its class, if it says one.
         names: of its tensors.
     """
-    if klass in _BY_CLASS:
-        return _BY_CLASS[klass]
+    if klass is not None:
+        return _BY_CLASS.get(klass)
     known = tuple(names)
     if any(name.startswith("crosstransformer.") for name in known):
         return None
     for beginnings, what in _BY_TENSORS:
         if all(any(name.startswith(start) for name in known) for start in beginnings):
-            return _BY_CLASS.get(what, what)
+            return what
     return None
 
 

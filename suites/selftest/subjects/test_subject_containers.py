@@ -17,8 +17,9 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 from variants import BASE, live_model, saved
 
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, ParityError
 from harness.subjects import Subject, load_subject
+from harness.workbench import open_separator
 
 State = dict[str, torch.Tensor]
 ARGUMENTS = BASE | {"sources": ["vocals", "other"], "samplerate": 48_000, "segment": 0.5}
@@ -148,7 +149,9 @@ def omegaconf(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
         kind = {dict: "DictConfig", list: "ListConfig"}.get(type(value), "AnyNode")
         made = classes[kind]()
         made._metadata = classes["ContainerMetadata"]()
-        made._metadata.ref_type, made._metadata.object_type = Any, type(value)
+        made._metadata.ref_type = Any
+        if kind != "AnyNode":
+            made._metadata.object_type = type(value)
         made._parent = parent
         if kind == "AnyNode":
             made._val = value
@@ -253,15 +256,22 @@ def test_what_nobody_knows_is_told_by_what_it_lacks(tmp_path: Path) -> None:
         load_subject(f"htdemucs@{written(tmp_path / 'odd.pt', odd)}")
 
 
-def test_an_htdemucs_that_can_not_be_taken_apart_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"t_emb": "scaled"}, "t_emb='scaled'; only 'sin' and 'cape'"),
+        ({"t_layers": 0}, "it has no cross-transformer"),
+        ({"cac": False}, "cac=False predicts masks"),
+    ],
+)
+def test_an_htdemucs_that_can_not_be_taken_apart_says_why(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
     """It loads, because nothing is wrong with it; its surgery is what is missing."""
-    from harness.errors import ParityError
-    from harness.workbench import open_separator
-
-    arguments = BASE | {"t_emb": "scaled"}
+    arguments = BASE | change
     with torch.device("meta"):
         empty = HTDemucs(**arguments)
     state = {name: torch.full(value.shape, 0.01) for name, value in empty.state_dict().items()}
-    path = saved(tmp_path / "scaled.th", arguments, state)
-    with pytest.raises(ParityError, match="t_emb='scaled'; only 'sin' and 'cape'"):
+    path = saved(tmp_path / "net.th", arguments, state)
+    with pytest.raises(ParityError, match=reason):
         open_separator(f"htdemucs@{path}")
