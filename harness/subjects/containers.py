@@ -111,13 +111,13 @@ def without_prefix(path: Path, state: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def _exported(path: Path, content: Mapping[str, Any]) -> Contents:
-    klass, args, kwargs = (content.get(key) for key in ("klass", "args", "kwargs"))
+    klass: Any = content.get("klass")
+    args, kwargs = content.get("args"), content.get("kwargs")
     if not isinstance(args, tuple | list) or not isinstance(kwargs, dict):
         raise CheckpointError(f"checkpoint {path} has no readable constructor arguments")
     named = isinstance(klass, type) and issubclass(klass, ModelClass)
-    return Contents(
-        content["state"], klass.dotted if named else str(klass), tuple(args), dict(kwargs)
-    )
+    dotted = klass.dotted if named else str(klass)
+    return Contents(content["state"], dotted, tuple(args), dict(kwargs))
 
 
 def _stated(content: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any] | None]:
