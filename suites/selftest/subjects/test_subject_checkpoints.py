@@ -212,8 +212,11 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
 def test_a_tensor_larger_than_its_file_is_refused(tmp_path: Path, state: State) -> None:
     name = "encoder.0.conv.weight"
     huge = torch.zeros(1).expand(10**6, 10**6)
-    path = save(tmp_path / "expanded.th", state | {name: huge})
+    path = save(tmp_path / "expanded.th", demucs_package(state | {name: huge}))
     with pytest.raises(CheckpointError, match=f"tensor '{name}'.*has shape"):
+        load(path)
+    path = save(tmp_path / "bare.th", state | {name: huge})
+    with pytest.raises(ParityError, match=r"it has .* parameters"):
         load(path)
 
 
