@@ -17,10 +17,12 @@ from harness.audio.contract import (
     FREQUENCY_BINS,
     HOP_LENGTH,
     N_FFT,
+    PUBLISHED,
     SAMPLE_RATE,
     SEGMENT_LENGTH,
     SEGMENT_OVERLAP,
     SPECTROGRAM_SHAPE,
+    Geometry,
 )
 
 if TYPE_CHECKING:
@@ -66,12 +68,14 @@ __all__ = [
     "FREQUENCY_BINS",
     "HOP_LENGTH",
     "N_FFT",
+    "PUBLISHED",
     "SAMPLE_RATE",
     "SEGMENT_LENGTH",
     "SEGMENT_OVERLAP",
     "SPECTROGRAM_SHAPE",
     "AudioReader",
     "AudioWriter",
+    "Geometry",
     "OverlapSum",
     "Predict",
     "Segment",

@@ -1,8 +1,8 @@
 """One WAV or FLAC file under a temporary name: what :mod:`harness.audio.writers` builds on.
 
-Blocks in are float32 [2, n]; the file is 44.1 kHz stereo. PCM codes are ``round(sample * 2^(bits -
-1))``, ties to even, clipped and counted; they are made here because libsndfile's own conversion
-rounds down. Equal samples give equal bytes.
+Blocks in are float32 [channels, n], at the sample rate of a `Geometry`. PCM codes are
+``round(sample * 2^(bits - 1))``, ties to even, clipped and counted; they are made here because
+libsndfile's own conversion rounds down. Equal samples give equal bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from harness.audio.contract import CHANNELS, SAMPLE_RATE
+from harness.audio.contract import Geometry
 from harness.errors import AudioError
 
 Array = NDArray[np.float32]
@@ -52,26 +52,35 @@ class Encoder:
         name: what messages call it.
         encoding: as :func:`checked_encoding` returned it.
         announced: samples in each channel to come, if known; decides between WAV and RF64.
+        geometry: its sample rate and channels are those of the file.
 
     Attributes:
         frames: samples in each channel so far.
         clipped_samples: values so far that were beyond full scale and have been clipped.
     """
 
-    def __init__(self, path: Path, name: str, encoding: str, announced: int | None) -> None:
+    def __init__(
+        self, path: Path, name: str, encoding: str, announced: int | None, geometry: Geometry
+    ) -> None:
         self.frames = 0
+        self._rate, self._channels = geometry.sample_rate, geometry.channels
         self.clipped_samples = 0
         self._path, self._name, self._encoding = path, name, encoding
-        self._frame_bytes = CHANNELS * _BITS[encoding] // 8
+        self._frame_bytes = self._channels * _BITS[encoding] // 8
         self._container = path.suffix.lower()[1:].upper()
         if self._container == "WAV" and (announced or 0) * self._frame_bytes > _WAV_LIMIT_BYTES:
             self._container = "RF64"
         self._file = soundfile.SoundFile(
-            str(path), "w", SAMPLE_RATE, CHANNELS, _SUBTYPES[encoding], format=self._container
+            str(path),
+            "w",
+            self._rate,
+            self._channels,
+            _SUBTYPES[encoding],
+            format=self._container,
         )
 
     def write(self, block: Array) -> None:
-        """Append ``block``, float32 [2, n].
+        """Append ``block``, float32 [channels, n].
 
         Raises:
             AudioError: another shape or dtype, NaN or infinity, or too long for WAV.
@@ -115,16 +124,16 @@ class Encoder:
         return fitting.astype(np.int32) << 8  # libsndfile takes the upper 24 of 32 bits
 
     def _check(self, block: Array) -> None:
-        if block.dtype != np.float32 or block.ndim != 2 or block.shape[0] != CHANNELS:
+        if block.dtype != np.float32 or block.ndim != 2 or block.shape[0] != self._channels:
             raise AudioError(
                 f"a block for {self._name} is {block.dtype} {list(block.shape)}; "
-                f"expected float32 [{CHANNELS}, samples]"
+                f"expected float32 [{self._channels}, samples]"
             )
         finite = np.isfinite(block)
         if not finite.all():
             channel, column = np.argwhere(~finite)[0]
             what = "NaN" if np.isnan(block[channel, column]) else "infinity"
-            second = (self.frames + column) / SAMPLE_RATE
+            second = (self.frames + column) / self._rate
             raise AudioError(
                 f"{self._name} would contain {what} at {second:.3f} s in channel {channel + 1}; "
                 f"nothing was written"

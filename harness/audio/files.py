@@ -1,8 +1,11 @@
 """Audio files in: any file that libsndfile reads, as float32 [2, n] at 44.1 kHz.
 
+A `Geometry` of other channels or another sample rate gives those instead.
+
 A file is read, resampled and handed out in blocks, so memory doesn't grow with its length. Samples
 keep the file's scale: full scale is 1, float files may exceed it. Channels follow Demucs'
-``convert_audio_channels``: mono is duplicated, of more than two channels the first two are taken.
+``convert_audio_channels``: mono is duplicated, of more than two channels the first two are taken,
+and for a mono network all are averaged.
 Other sample rates are resampled by soxr (quality HQ, 20 bit), as a stream that gives exactly
 round(samples * 44100 / rate) samples, the same ones for any size of block.
 
@@ -23,7 +26,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from harness.audio.contract import CHANNELS, HOP_LENGTH, SAMPLE_RATE
+from harness.audio.contract import PUBLISHED, Geometry
 from harness.errors import AudioError
 
 Array = NDArray[np.float32]
@@ -38,28 +41,32 @@ class AudioReader:
 
     Args:
         path: the file.
+        geometry: of the network that it is read for: its sample rate, channels and hop.
 
     Attributes:
         path: as given.
         samplerate, channels: of the file itself.
         source_frames: samples in each channel of the file itself.
-        frames: samples that :meth:`blocks` yields in all, at 44.1 kHz.
+        frames: samples that :meth:`blocks` yields in all, at the network's sample rate.
         duration_s: length in seconds.
 
     Raises:
-        AudioError: the file is missing, unreadable, no audio, empty or too short.
+        AudioError: the file is missing, unreadable, no audio, empty or too short, or has fewer
+            channels than the network, and more than one.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, geometry: Geometry = PUBLISHED) -> None:
         self.path = Path(path)
+        self._geometry = geometry
         self._file = _opened(self.path)
         self.samplerate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.source_frames: int = self._file.frames
         self.duration_s = self.source_frames / self.samplerate
-        self.frames = _resampled_length(self.source_frames, self.samplerate)
+        self.frames = _resampled_length(self.source_frames, self.samplerate, geometry.sample_rate)
         try:
             self._check_length()
+            self._check_channels()
         except BaseException:
             self._file.close()
             raise
@@ -80,7 +87,7 @@ class AudioReader:
         self._file.close()
 
     def blocks(self, block_length: int = BLOCK_LENGTH) -> Iterator[Array]:
-        """Yield the whole file from its start, float32 [2, n] at 44.1 kHz.
+        """Yield the whole file from its start, float32 [channels, n] at the network's sample rate.
 
         It may be called again, but only the latest iterator is valid.
 
@@ -96,33 +103,38 @@ class AudioReader:
             wanted = samples[: self.frames - done]
             done += wanted.shape[0]
             if wanted.shape[0]:
-                stereo = np.broadcast_to(wanted, (wanted.shape[0], CHANNELS))
-                yield np.ascontiguousarray(stereo.T)
+                every = np.broadcast_to(wanted, (wanted.shape[0], self._geometry.channels))
+                yield np.ascontiguousarray(every.T)
 
     def _used_channels(self, block_length: int) -> Iterator[Array]:
         done = 0
         for samples in self._source_blocks(block_length):
-            wanted = np.ascontiguousarray(samples[:, :CHANNELS])
+            mono = self._geometry.channels == 1
+            wanted = samples if mono else np.ascontiguousarray(samples[:, : self._used])
             self._check_finite(wanted, done)
             done += wanted.shape[0]
-            yield wanted
+            yield wanted.mean(axis=1, keepdims=True) if mono else wanted
         if done != self.source_frames:
             raise AudioError(
                 f"{self.path} ends after {done / self.samplerate:.3f} s, but announces "
                 f"{self.duration_s:.3f} s; it is truncated or damaged: export it again"
             )
 
+    @property
+    def _used(self) -> int:
+        return min(self.channels, self._geometry.channels)
+
     def _resampled(self, blocks: Iterator[Array]) -> Iterator[Array]:
-        if self.samplerate == SAMPLE_RATE:
+        rate = self._geometry.sample_rate
+        if self.samplerate == rate:
             yield from blocks
             return
-        used = min(self.channels, CHANNELS)
-        resampler = soxr.ResampleStream(self.samplerate, SAMPLE_RATE, used, quality="HQ")
+        resampler = soxr.ResampleStream(self.samplerate, rate, self._used, quality="HQ")
         for samples in blocks:
             yield resampler.resample_chunk(samples)
         # Where the length comes to half a sample, soxr rounds up for some files, down for others.
         # Silence for two more samples, then a cut: the announced length, and the same samples.
-        silence = np.zeros((2 * self.samplerate // SAMPLE_RATE + 2, used), np.float32)
+        silence = np.zeros((2 * self.samplerate // rate + 2, self._used), np.float32)
         yield resampler.resample_chunk(silence, last=True)
 
     def _source_blocks(self, block_length: int) -> Iterator[Array]:
@@ -141,10 +153,18 @@ class AudioReader:
             )
         if self.source_frames == 0:
             raise AudioError(f"{self.path} is empty: it holds no samples")
-        if self.frames < HOP_LENGTH:
+        hop = self._geometry.hop_length
+        if self.frames < hop:
             raise AudioError(
-                f"{self.path} is too short: {self.frames} samples at {SAMPLE_RATE} Hz; "
-                f"expected at least {HOP_LENGTH}, one hop of the STFT"
+                f"{self.path} is too short: {self.frames} samples at "
+                f"{self._geometry.sample_rate} Hz; expected at least {hop}, one hop of the STFT"
+            )
+
+    def _check_channels(self) -> None:
+        if 1 < self.channels < self._geometry.channels:
+            raise AudioError(
+                f"{self.path} has {self.channels} channels, but the network separates "
+                f"{self._geometry.channels}; give a file with those, or a mono one"
             )
 
     def _check_finite(self, samples: Array, start: int) -> None:
@@ -159,13 +179,13 @@ class AudioReader:
         )
 
 
-def read_audio(path: str | Path) -> Array:
-    """Return a whole file as float32 [2, samples] at 44.1 kHz.
+def read_audio(path: str | Path, geometry: Geometry = PUBLISHED) -> Array:
+    """Return a whole file as float32 [channels, samples] at the network's sample rate.
 
     Raises:
         AudioError: as :class:`AudioReader` and :meth:`AudioReader.blocks`.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(path, geometry) as reader:
         return np.concatenate(list(reader.blocks()), axis=1)
 
 
@@ -195,6 +215,6 @@ def _opened(path: Path) -> soundfile.SoundFile:
         ) from error
 
 
-def _resampled_length(samples: int, rate: int) -> int:
-    """Return round(samples * 44100 / rate), halves up, in whole numbers."""
-    return (2 * samples * SAMPLE_RATE + rate) // (2 * rate)
+def _resampled_length(samples: int, rate: int, wanted: int) -> int:
+    """Return round(samples * wanted / rate), halves up, in whole numbers."""
+    return (2 * samples * wanted + rate) // (2 * rate)

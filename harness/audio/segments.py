@@ -8,8 +8,9 @@ sample (``numpy.pad(..., mode="reflect")``: to and fro, if it is shorter than th
 network makes of the reflection is cut off. Output and input have the same number of samples.
 
 Signals are float32 [2, samples], what the network sees is float32 [1, 2, segment_length], and what
-it returns float32 [S, 2, segment_length]. Demucs' own ``apply_model`` differs: it fades by 1/4 of a
-segment with a triangle over the whole segment, and pads with zeros.
+it returns float32 [S, 2, segment_length]; a network of other channels has those instead of 2.
+Demucs' own ``apply_model`` differs: it fades by 1/4 of a segment with a triangle over the whole
+segment, and pads with zeros.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def separate_stream(
     *,
     segment_length: int = SEGMENT_LENGTH,
     overlap: int = SEGMENT_OVERLAP,
+    channels: int = CHANNELS,
 ) -> Iterator[Array]:
     """Separate a signal that arrives in blocks; yield stems in blocks.
 
@@ -116,6 +118,7 @@ def separate_stream(
             its input.
         segment_length: samples in a segment.
         overlap: samples that neighbouring segments share, at most half a segment.
+        channels: of the signal and of the stems.
 
     Yields:
         float32 [S, 2, m], in order, as soon as they are final; together as long as the signal.
@@ -125,11 +128,11 @@ def separate_stream(
             shape or dtype, or ``overlap`` is out of range.
     """
     stride = _checked_stride(segment_length, overlap)
-    stems = _StemJoiner(predict, segment_length, overlap)
-    history = np.zeros((CHANNELS, 0), np.float32)  # one stride, kept for the reflection at the end
+    stems = _StemJoiner(predict, (channels, segment_length), overlap)
+    history = np.zeros((channels, 0), np.float32)  # one stride, kept for the reflection at the end
     parts, waiting = [history], 0  # the signal from the start of the next segment on
     for block in blocks:
-        _check_block(block)
+        _check_block(block, channels)
         parts.append(block)
         waiting += block.shape[1]
         if waiting < segment_length:
@@ -155,13 +158,13 @@ def separate_stream(
 class _StemJoiner:
     """Predict segments in order and join their stems, one stride at a time."""
 
-    def __init__(self, predict: Predict, segment_length: int, overlap: int) -> None:
+    def __init__(self, predict: Predict, shape: tuple[int, int], overlap: int) -> None:
+        channels, segment_length = self._shape = shape
         self._predict = predict
-        self._shape = (CHANNELS, segment_length)
         self._stride = segment_length - overlap
         self._fade_out, self._fade_in = crossfade(overlap)
         self._sources: int | None = None
-        self.tail: Array = np.zeros((0, CHANNELS, overlap), np.float32)
+        self.tail: Array = np.zeros((0, channels, overlap), np.float32)
         """Stems of the last segment that are not final before the next one is known."""
 
     @property
@@ -205,8 +208,8 @@ def _checked_stride(segment_length: int, overlap: int) -> int:
     return segment_length - overlap
 
 
-def _check_block(block: Array) -> None:
-    if block.dtype != np.float32 or block.ndim != 2 or block.shape[0] != CHANNELS:
+def _check_block(block: Array, channels: int) -> None:
+    if block.dtype != np.float32 or block.ndim != 2 or block.shape[0] != channels:
         raise AudioError(
-            f"a block is {block.dtype} {list(block.shape)}; expected float32 [{CHANNELS}, samples]"
+            f"a block is {block.dtype} {list(block.shape)}; expected float32 [{channels}, samples]"
         )

@@ -1,4 +1,4 @@
-"""Audio files out: 44.1 kHz stereo WAV or FLAC, written in blocks, whole or not at all.
+"""Audio files out: WAV or FLAC, 44.1 kHz stereo by default, written in blocks, whole or not at all.
 
 A file appears under its name when it is complete: an error, Ctrl-C or a full disk leaves what was
 there before. The stems of one song appear together. Equal samples give equal bytes.
@@ -32,7 +32,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from harness.atomic import atomic_file, atomic_folder
-from harness.audio.contract import CHANNELS
+from harness.audio.contract import PUBLISHED, Geometry
 from harness.audio.encoder import Encoder, checked_encoding
 from harness.errors import AudioError
 
@@ -48,6 +48,7 @@ class AudioWriter:
         path: ends in .wav or .flac.
         encoding: ``float32``, ``pcm24`` or ``pcm16``; by default the best that the container has.
         frames: samples in each channel that will be written, if known: needed beyond 4 GiB.
+        geometry: its sample rate and channels are those of the file.
 
     Attributes:
         path: as given.
@@ -59,9 +60,15 @@ class AudioWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, encoding: str | None = None, frames: int | None = None
+        self,
+        path: str | Path,
+        *,
+        encoding: str | None = None,
+        frames: int | None = None,
+        geometry: Geometry = PUBLISHED,
     ) -> None:
         self.path = Path(path)
+        self._geometry = geometry
         self._encoding = checked_encoding(self.path.suffix, encoding)
         self._announced = frames
         self._stack = ExitStack()
@@ -69,7 +76,9 @@ class AudioWriter:
     def __enter__(self) -> AudioWriter:
         with _explained(self.path), ExitStack() as stack:
             temporary = stack.enter_context(atomic_file(self.path))
-            encoder = Encoder(temporary, self.path.name, self._encoding, self._announced)
+            encoder = Encoder(
+                temporary, self.path.name, self._encoding, self._announced, self._geometry
+            )
             self._encoder = stack.enter_context(encoder)
             self._stack = stack.pop_all()
         return self
@@ -113,7 +122,7 @@ class StemWriter:
         folder: where the stems go.
         sources: their names in order, which become file names.
         suffix: ``.wav`` or ``.flac``.
-        encoding, frames: as for :class:`AudioWriter`.
+        encoding, frames, geometry: as for :class:`AudioWriter`.
 
     Attributes:
         paths: source name -> the file that it becomes.
@@ -131,8 +140,10 @@ class StemWriter:
         suffix: str = ".wav",
         encoding: str | None = None,
         frames: int | None = None,
+        geometry: Geometry = PUBLISHED,
     ) -> None:
         self.folder = Path(folder)
+        self._geometry = geometry
         self._encoding = checked_encoding(suffix, encoding)
         self._announced = frames
         self.paths = {source: self.folder / f"{source}{suffix.lower()}" for source in sources}
@@ -145,7 +156,9 @@ class StemWriter:
         with _explained(self.folder), ExitStack() as stack:
             workspace = stack.enter_context(_appearing_together(self.folder, names))
             for name in names:
-                encoder = Encoder(workspace / name, name, self._encoding, self._announced)
+                encoder = Encoder(
+                    workspace / name, name, self._encoding, self._announced, self._geometry
+                )
                 self._encoders.append(stack.enter_context(encoder))
             self._stack = stack.pop_all()
         return self
@@ -166,7 +179,7 @@ class StemWriter:
         return dict(zip(self.paths, counts, strict=True))
 
     def write(self, stems: Array) -> None:
-        """Append ``stems``, float32 [S, 2, n], in the order of ``sources``.
+        """Append ``stems``, float32 [S, channels, n], in the order of ``sources``.
 
         Raises:
             AudioError: another shape, NaN or infinity, too long for WAV, or the disk is full.
@@ -174,7 +187,7 @@ class StemWriter:
         if stems.ndim != 3 or stems.shape[0] != len(self.paths):
             raise AudioError(
                 f"stems have shape {list(stems.shape)}; "
-                f"expected [{len(self.paths)}, {CHANNELS}, samples]"
+                f"expected [{len(self.paths)}, {self._geometry.channels}, samples]"
             )
         with _explained(self.folder):
             for encoder, block in zip(self._encoders, stems, strict=True):

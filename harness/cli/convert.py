@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table
+from harness.cli.settings import SUBJECT_HELP, Settings
 from harness.errors import PackageError, RecipeError
 from harness.verdicts import EXIT_CODES, Verdict
 
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    subject: Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
+    subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
     target: Annotated[Path, typer.Option("--out", help="The .mlpackage to write.")],
     precision: Annotated[str, typer.Option(help="Recipe: a name or a TOML file.")] = "fp32",
     deployment_target: Annotated[
@@ -35,12 +36,15 @@ def convert(
     compute_units: Annotated[
         str, typer.Option(help="What the package is meant for; recorded in its metadata.")
     ] = "ALL",
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Cut a subject out of its STFT, convert it by a precision recipe, and audit the result."""
     from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
     from harness.subjects import extract_inner_model, load_subject
+    from harness.subjects.names import with_settings
 
+    subject = with_settings(subject, settings or ())
     recipe = load_recipe(precision)
     if not recipe.is_for(subject):
         raise RecipeError(
@@ -51,6 +55,8 @@ def convert(
         raise PackageError(f"can't save a package as {target}: the name must end in .mlpackage")
     log.print(f"loading {subject}")
     loaded = load_subject(subject)
+    for note in loaded.notes:
+        log.print(f"note: {note}", markup=False)
     log.print("tracing")
     traced = trace_inner_model(extract_inner_model(loaded.model))
     log.print(f"converting with precision recipe {recipe.name}")
@@ -76,6 +82,10 @@ def convert(
     document = {
         "package": str(package.path),
         "subject": loaded.name,
+        "sources": list(loaded.sources),
+        "sample_rate": loaded.geometry.sample_rate,
+        "warnings": list(loaded.warnings),
+        "notes": list(loaded.notes),
         "recipe": recipe.name,
         "compute_units": compute_units,
         "target": deployment_target,
@@ -93,6 +103,8 @@ def convert(
         print_json(document)
         return
     rows = [
+        ("stems", ", ".join(loaded.sources)),
+        ("sample rate", f"{loaded.geometry.sample_rate} Hz"),
         ("size", f"{package.size_bytes / 1e6:.1f} MB"),
         ("target, compute units", f"{deployment_target}, {compute_units}"),
         *((name, f"float32 {list(shape)}") for name, shape in shapes.items()),

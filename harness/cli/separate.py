@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table, progress
+from harness.cli.settings import SUBJECT_HELP, Settings
 from harness.errors import UnknownNameError
 
 FORMATS = {"wav": (".wav", "float32"), "wav16": (".wav", "pcm16"), "flac": (".flac", "pcm24")}
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def separate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
-    subject: Annotated[str, typer.Option(help="NAME, NAME@seeded or NAME@PATH.")],
+    subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
     target: Annotated[Path, typer.Option("--out", help="Folder for the stems.")],
     package: Annotated[
         list[Path] | None,
@@ -36,24 +37,39 @@ def separate(
     audio_format: Annotated[
         str, typer.Option("--format", help="wav (float32), wav16 or flac (24 bit).")
     ] = "wav",
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Separate a file into stems, segment by segment; memory does not grow with its length."""
-    from harness.audio import AudioReader, StemWriter, plan_segments, separate_stream
-    from harness.workbench import open_separator, subject_sources
+    from harness.audio import AudioReader, StemWriter, plan_segments
+    from harness.subjects import describe_subject
+    from harness.subjects.names import with_settings
+    from harness.workbench import open_separator
 
     if audio_format not in FORMATS:
         raise UnknownNameError("format", audio_format, FORMATS)
-    sources = subject_sources(subject)
+    subject = with_settings(subject, settings or ())
+    outline = describe_subject(subject)
+    geometry = outline.geometry
     suffix, encoding = FORMATS[audio_format]
-    with AudioReader(file) as reader:
-        total = len(plan_segments(reader.frames).segments)
+    with AudioReader(file, geometry) as reader:
+        plan = plan_segments(
+            reader.frames, segment_length=geometry.segment_length, overlap=geometry.overlap
+        )
+        total = len(plan.segments)
         log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
         separator = open_separator(subject, packages=package or (), numerics=numerics)
-        writer = StemWriter(target, sources, suffix=suffix, encoding=encoding, frames=reader.frames)
+        writer = StemWriter(
+            target,
+            outline.sources,
+            suffix=suffix,
+            encoding=encoding,
+            frames=reader.frames,
+            geometry=geometry,
+        )
         with progress(f"separating {file.name}") as advance, writer:
             advance(0, total)
-            for done, stems in enumerate(separate_stream(reader.blocks(), separator), start=1):
+            for done, stems in enumerate(separator.stream(reader.blocks()), start=1):
                 writer.write(stems)
                 advance(min(done, total), total)
         seconds = reader.duration_s

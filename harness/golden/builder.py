@@ -9,8 +9,13 @@ A ``segment`` case takes one forward pass of each model, n = segment length, S =
 ``time``            [1, S, 2, n]           what is added to the result of that
 ``stems``           [S, 2, n]              its result
 ``tap.NAME``        see `subjects.taps`    inner tensors, if the recipe says ``taps``
-``true_stems``      [S, 2, n]              what was mixed, if the signal is a song
+``true_stems``      [S, 2, n]              what was mixed, if the signal is a song and the
+                                           subject separates what songs have
 ==================  =====================  =================================================
+
+A case of one published segment is one segment of the subject, however long its own is, in the
+subject's channels. Signals are made sample by sample: at another sample rate they sound higher or
+lower, and test the same.
 
 The taps ``freq`` and ``time`` are the outputs above and are not stored twice. A bag of several
 models has ``model.I.freq``, ``model.I.time`` and ``model.I.tap.NAME`` for its model I instead, and
@@ -31,8 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.audio import SAMPLE_RATE, separate_stream
-from harness.errors import ParityError
+from harness.audio import PUBLISHED, SAMPLE_RATE, Geometry, separate_stream
 from harness.golden.recipes import SONG, Case
 from harness.subjects import OriginalOutputs, Subject, run_original, separate_segment
 from harness.subjects.signals import make_signal
@@ -42,6 +46,8 @@ Array = npt.NDArray[np.float32]
 
 FLOOR_SEED: Final = 46
 """Of the noise that a recipe puts under its signal."""
+_SHORTEST_SONG_S: Final = 1.0
+"""What can be composed; a shorter segment gets its beginning."""
 _OUTPUT_TAPS: Final = ("freq", "time")
 _REST: Final = "other"
 """The source that holds what a subject has no source of its own for."""
@@ -51,10 +57,9 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
     """Return all tensors of one golden, by name; shapes as in the module's docstring.
 
     Raises:
-        ParityError: the case is no segment of this subject, or its song has stems that the subject
-            doesn't know.
+        ParityError: the case is no segment of this subject.
     """
-    audio, true_stems = make_audio(case, subject.sources)
+    audio, true_stems = make_audio(case, subject.sources, subject.geometry)
     with _deterministic():
         if case.is_file:
             tensors = {"audio": audio, "stems": _separate_file(subject, audio)}
@@ -65,31 +70,35 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
     return tensors
 
 
-def make_audio(case: Case, sources: tuple[str, ...]) -> tuple[Array, Array | None]:
-    """Return the signal of a case, float32 [1, 2, length], and of a song its stems [S, 2, length].
+def make_audio(
+    case: Case, sources: tuple[str, ...], geometry: Geometry = PUBLISHED
+) -> tuple[Array, Array | None]:
+    """Return the signal of a case, float32 [1, C, length], and of a song its stems [S, C, length].
 
-    A stem that is not among ``sources`` is part of ``other``.
+    A stem that is not among ``sources`` is part of ``other``. There are no stems of a song for
+    sources that are no stems of a song, or that lack ``other``.
 
     Raises:
-        ParityError: a parameter is out of range, or ``sources`` have no place for a stem.
+        ParityError: a parameter is out of range.
     """
+    length = case.length
+    if not case.is_file and length == PUBLISHED.segment_length:
+        length = geometry.segment_length
+    channels = [index % PUBLISHED.channels for index in range(geometry.channels)]
     if case.kind != SONG:
-        audio = make_signal(case.kind, case.length, **case.parameters)
+        audio = make_signal(case.kind, length, **case.parameters)
         if case.floor_db is not None:
-            floor = make_signal("noise", case.length, level_db=case.floor_db, seed=FLOOR_SEED)
+            floor = make_signal("noise", length, level_db=case.floor_db, seed=FLOOR_SEED)
             audio = np.clip(audio + floor, -1.0, 1.0)
-        return audio[np.newaxis], None
-    song = make_song(int(case.parameters["seed"]), case.length / SAMPLE_RATE)
-    return song.mixture[np.newaxis], _stems_of(song.stems, sources)
+        return audio[np.newaxis, channels], None
+    song = make_song(int(case.parameters["seed"]), max(length / SAMPLE_RATE, _SHORTEST_SONG_S))
+    mixture, stems = song.mixture[channels, :length], _stems_of(song.stems, sources)
+    return mixture[np.newaxis], None if stems is None else stems[:, channels, :length]
 
 
-def _stems_of(stems: Array, sources: tuple[str, ...]) -> Array:
-    unknown = sorted(set(sources) - set(STEMS))
-    if unknown or _REST not in sources:
-        raise ParityError(
-            f"sources {', '.join(sources)}: a song has stems for {', '.join(STEMS)} alone, and "
-            f"what is no source of its own goes to {_REST!r}; use a subject with such sources"
-        )
+def _stems_of(stems: Array, sources: tuple[str, ...]) -> Array | None:
+    if set(sources) - set(STEMS) or _REST not in sources:
+        return None
     result = np.zeros((len(sources), *stems.shape[1:]), np.float64)
     for stem, samples in zip(STEMS, stems, strict=True):
         result[sources.index(stem if stem in sources else _REST)] += samples
@@ -139,7 +148,14 @@ def _separate_file(subject: Subject, audio: Array) -> Array:
         stems: Array = separate_segment(subject, torch.from_numpy(segment)).numpy()
         return stems
 
-    blocks = separate_stream([audio[0]], predict, segment_length=subject.segment_length)
+    geometry = subject.geometry
+    blocks = separate_stream(
+        [audio[0]],
+        predict,
+        segment_length=geometry.segment_length,
+        overlap=geometry.overlap,
+        channels=geometry.channels,
+    )
     return np.concatenate(list(blocks), axis=-1)
 
 

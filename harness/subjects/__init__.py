@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName, parse_subject_name
+from harness.subjects.outline import Outline, describe_subject
 from harness.subjects.signals import SIGNALS, make_signal
 from harness.subjects.subject import Subject, load_subject, separate_segment
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
@@ -22,11 +23,13 @@ __all__ = [
     "Architecture",
     "FullHybridHTDemucs",
     "OriginalOutputs",
+    "Outline",
     "Subject",
     "SubjectName",
     "UnusualWeightsWarning",
     "capture_stft_output",
     "capture_taps",
+    "describe_subject",
     "extract_inner_model",
     "load_subject",
     "make_signal",

@@ -1,10 +1,12 @@
 """Reading checkpoint files as data: tensors and plain values, never code.
 
-`read_checkpoint` takes Demucs' two formats, and bare state dicts in either container:
+`read_checkpoint` takes Demucs' two formats, bare state dicts in either container, and what other
+trainers make of them (`harness.subjects.containers`):
 
-- ``.th``: a pickle with ``klass``, ``args``, ``kwargs`` and ``state``. It is read by PyTorch's
-  restricted unpickler with a short allow-list. The model class itself is on no list: an inert
-  placeholder that can't be constructed stands for it, so that a file can name it but not run it.
+- ``.th``, ``.pt``, ``.pth``, ``.ckpt``, ``.bin``: a pickle with ``klass``, ``args``, ``kwargs`` and
+  ``state``, or another container. It is read by PyTorch's restricted unpickler with a short
+  allow-list. No model class is on it: an inert placeholder that can't be constructed stands for
+  each, so that a file can name it but not run it (`harness.subjects.placeholders`).
 - ``.safetensors``: the same four as JSON metadata and tensors. Class names stay strings.
 
 Demucs' own loaders unpickle freely (``weights_only=False``) and import any class that the metadata
@@ -23,15 +25,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from harness.errors import CheckpointError
+from harness.subjects.containers import Contents, opened, without_prefix
+from harness.subjects.placeholders import ALLOWED, CodeInCheckpointError
 
-HTDEMUCS_CLASS: Final = "demucs.htdemucs.HTDemucs"
+PICKLED_SUFFIXES: Final = (".th", ".pt", ".pth", ".ckpt", ".bin")
+CHECKPOINT_SUFFIXES: Final = (".safetensors", *PICKLED_SUFFIXES)
 _CHECKSUM_IN_NAME: Final = re.compile(r"^[^-]+-([0-9a-f]{8,64})$")
 _MAX_MEMBERS: Final = 10_000
 _SAFETENSORS_HEADER_LIMIT: Final = 100 * 2**20
@@ -46,7 +51,9 @@ class Checkpoint:
         state: tensors by name, as stored.
         klass: dotted name of the model class, or None in a bare state dict.
         args: positional arguments of its constructor.
-        kwargs: keyword arguments of its constructor.
+        kwargs: keyword arguments of its constructor, or None if the file says none; may be a part
+            of them where ``klass`` is None.
+        notes: what was chosen or taken off while it was read, one sentence each.
     """
 
     path: Path
@@ -54,6 +61,7 @@ class Checkpoint:
     klass: str | None = None
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -66,13 +74,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
             quantised, or asks for code to be run; the message says which.
     """
     readers: dict[str, Callable[[Path], Checkpoint]] = {
-        ".th": _read_pickled,
         ".safetensors": _read_safetensors,
+        **dict.fromkeys(PICKLED_SUFFIXES, _read_pickled),
     }
     reader = readers.get(path.suffix)
     if reader is None:
         raise CheckpointError(
-            f"checkpoint {path} is no {' or '.join(readers)} file; convert it to .safetensors"
+            f"checkpoint {path} is no {', '.join(readers)} file; convert it to .safetensors"
         )
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
@@ -99,47 +107,6 @@ def _verify_checksum(path: Path) -> None:
 # --------------------------------------------------------------------------------------------------
 # .th
 
-
-class _CodeInCheckpoint(Exception):
-    """A pickle asks for more than data."""
-
-
-class _ModelClass:
-    """Stands for the model class in a pickle: it can be named, not constructed."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> NoReturn:
-        raise _CodeInCheckpoint(HTDEMUCS_CLASS)
-
-
-class _Ignored:
-    """Stands for what only training metrics need; takes any arguments and keeps none."""
-
-    def __init__(self, *args: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def _fraction(*args: object) -> Fraction:
-    """Return a small fraction. ``Fraction("1e999999999")`` would take all memory and days."""
-    text = "/".join(map(str, args))
-    if not re.fullmatch(r"-?\d{1,18}(/\d{1,18})?", text):
-        raise ValueError(f"{text[:40]!r} is no plain fraction")
-    return Fraction(text)
-
-
-_ALLOWED: Final[list[Any]] = [
-    (_ModelClass, HTDEMUCS_CLASS),
-    (_fraction, "fractions.Fraction"),
-    # NumPy numbers among the training metrics, in the words of NumPy 1 and 2.
-    (_Ignored, "_codecs.encode"),
-    (_Ignored, "numpy.dtype"),
-    (_Ignored, "numpy.core.multiarray.scalar"),
-    (_Ignored, "numpy._core.multiarray.scalar"),
-]
-"""What the published checkpoints refer to beside what PyTorch allows by itself. All are inert."""
-
 _DAMAGE: Final = (
     pickle.UnpicklingError, struct.error, RuntimeError, ValueError, TypeError, LookupError,
     AttributeError, ArithmeticError, AssertionError, MemoryError, EOFError, OSError,
@@ -150,9 +117,9 @@ _DAMAGE: Final = (
 def _read_pickled(path: Path) -> Checkpoint:
     _refuse_zip_bomb(path)
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
+        with torch.serialization.safe_globals(ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except _CodeInCheckpoint as error:
+    except CodeInCheckpointError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
     except _DAMAGE as error:
         raise CheckpointError(_why_unreadable(path, error)) from error
@@ -160,18 +127,7 @@ def _read_pickled(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors"
         )
-    if "state" not in content:
-        return Checkpoint(path, _only_tensors(path, content))
-    klass, args, kwargs = (content.get(key) for key in ("klass", "args", "kwargs"))
-    if not isinstance(args, tuple | list) or not isinstance(kwargs, dict):
-        raise CheckpointError(f"checkpoint {path} has no readable constructor arguments")
-    return Checkpoint(
-        path,
-        _only_tensors(path, content["state"]),
-        HTDEMUCS_CLASS if klass is _ModelClass else str(klass),
-        tuple(args),
-        kwargs,
-    )
+    return _checkpoint(path, opened(path, content))
 
 
 def _refuse_zip_bomb(path: Path) -> None:
@@ -225,14 +181,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
     if "structure" in metadata:
         raise CheckpointError(_quantised(path))
     if "klass" not in metadata:
-        return Checkpoint(path, _only_tensors(path, state))
-    return Checkpoint(
-        path,
-        _only_tensors(path, state),
-        metadata["klass"],
-        tuple(_decoded(path, metadata.get("args", "[]"))),
-        dict(_decoded(path, metadata.get("kwargs", "{}"))),
-    )
+        return _checkpoint(path, Contents(state))
+    args = tuple(_decoded(path, metadata.get("args", "[]")))
+    kwargs = dict(_decoded(path, metadata.get("kwargs", "{}")))
+    return _checkpoint(path, Contents(state, metadata["klass"], args, kwargs))
 
 
 def _refuse_long_header(path: Path) -> None:
@@ -261,6 +213,13 @@ def _decoded(path: Path, text: str) -> Any:
 
 # --------------------------------------------------------------------------------------------------
 # both
+
+
+def _checkpoint(path: Path, contents: Contents) -> Checkpoint:
+    state, notes = without_prefix(path, _only_tensors(path, contents.state))
+    return Checkpoint(
+        path, state, contents.klass, contents.args, contents.kwargs, (*contents.notes, *notes)
+    )
 
 
 def _only_tensors(path: Path, state: Any) -> dict[str, Tensor]:

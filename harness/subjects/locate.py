@@ -6,12 +6,14 @@ caches are those of Demucs: that of the Hugging Face hub (safetensors) and of ``
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import http.client
 import logging
+import math
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,36 +26,64 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from harness.atomic import atomic_file
 from harness.errors import CheckpointError, WeightsUnavailableError
+from harness.subjects.checkpoints import CHECKPOINT_SUFFIXES, PICKLED_SUFFIXES
 from harness.subjects.names import Architecture
 
 _log = logging.getLogger(__name__)
 
-CHECKPOINT_SUFFIXES: Final = (".safetensors", ".th")
 _REPOSITORY: Final = Path(__file__).parents[2]
 _TIMEOUT_S: Final = 5.0
 
 
-def locate_given(architecture: Architecture, path: Path) -> tuple[Path, ...]:
-    """Return the checkpoint files of all members of ``architecture`` at ``path``.
+@dataclass(frozen=True)
+class Located:
+    """The files of a subject, and what a list of models says of them.
 
-    ``path`` is a file, or a folder: with one checkpoint, with one named after the signature of each
-    member (``SIGNATURE.safetensors``, ``SIGNATURE.th``, ``SIGNATURE-CHECKSUM.th``), with a
-    ``NAME.yaml`` that lists other signatures, or a repository in the Hugging Face cache.
+    Attributes:
+        files: one for each model, in order.
+        weights: for each model, the weight of each of its stems in the result; None if unsaid.
+        segment: seconds that each model is given at most; None if unsaid.
+    """
+
+    files: tuple[Path, ...]
+    weights: tuple[tuple[float, ...], ...] | None = None
+    segment: float | None = None
+
+
+def locate_given(architecture: Architecture, path: Path) -> Located:
+    """Return the checkpoint files of all models at ``path``.
+
+    ``path`` is a checkpoint, a ``.yaml`` that lists models as Demucs' bags do, or a folder: with
+    such a list (``NAME.yaml``, or the only one), with one checkpoint, with one named after the
+    signature of each member (``SIGNATURE.safetensors``, ``SIGNATURE.th``,
+    ``SIGNATURE-CHECKSUM.th``), or a repository in the Hugging Face cache.
 
     Raises:
         CheckpointError: nothing is there, or not what the architecture needs.
     """
     if path.is_file():
+        if path.suffix == ".yaml":
+            return _listed(path)
         if len(architecture.members) > 1:
             raise CheckpointError(
                 f"{architecture.name} is a bag of {len(architecture.members)} models, but {path} "
-                "is one file; give the folder that holds all of them"
+                "is one file; give the folder that holds all of them, or take one model as "
+                f"htdemucs@{path.name}"
             )
-        return (path,)
+        return Located((path,))
     if not path.is_dir():
         raise CheckpointError(f"weights {path} do not exist")
     folder = _snapshot(path)
-    signatures = _signatures(architecture, folder)
+    lists = sorted(folder.glob("*.yaml"))
+    own = folder / f"{architecture.name}.yaml"
+    if own in lists or len(lists) == 1:
+        return _listed(own if own in lists else lists[0])
+    return Located(_members(architecture, folder))
+
+
+def _members(architecture: Architecture, folder: Path) -> tuple[Path, ...]:
+    """Return the only checkpoint of a folder, or those that are named as the architecture's."""
+    signatures = architecture.members
     files = [_find_in_folder(folder, signature) for signature in signatures]
     found = [file for file in files if file is not None]
     if len(found) == len(signatures):
@@ -64,7 +94,8 @@ def locate_given(architecture: Architecture, path: Path) -> tuple[Path, ...]:
     missing = [name for name, file in zip(signatures, files, strict=True) if file is None]
     raise CheckpointError(
         f"folder {folder} has {len(candidates)} checkpoints, and none for {', '.join(missing)} of "
-        f"{architecture.name} (expected {missing[0]}.safetensors or {missing[0]}-CHECKSUM.th)"
+        f"{architecture.name} (expected {missing[0]}.safetensors or {missing[0]}-CHECKSUM.th); "
+        "give one of them, or a .yaml that lists them under 'models'"
     )
 
 
@@ -156,32 +187,60 @@ def _snapshot(folder: Path) -> Path:
     return folder
 
 
-def _signatures(architecture: Architecture, folder: Path) -> Sequence[str]:
-    """Return the signatures in the folder's ``NAME.yaml``, or those of the published weights."""
-    file = folder / f"{architecture.name}.yaml"
-    if not file.is_file():
-        return architecture.members
+def _listed(file: Path) -> Located:
+    """Return what a list of models says, and where they are: beside it."""
     try:
         bag = yaml.safe_load(file.read_text(encoding="utf-8"))
         signatures = [str(signature) for signature in bag["models"]]
-        weights = bag.get("weights")
+        weights, segment = bag.get("weights"), bag.get("segment")
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is no list of models: {error}") from error
-    if len(signatures) != len(architecture.members):
+    if not signatures or "/" in "".join(signatures):
+        raise CheckpointError(f"{file} is no list of models: expected signatures under 'models'")
+    files = [_find_in_folder(file.parent, signature) for signature in signatures]
+    missing = [name for name, found in zip(signatures, files, strict=True) if found is None]
+    if missing:
         raise CheckpointError(
-            f"{file} lists {len(signatures)} models, but {architecture.name} has "
-            f"{len(architecture.members)}"
+            f"{file} lists {missing[0]}, and there is no {missing[0]}.safetensors or "
+            f"{missing[0]}-CHECKSUM.th beside it"
         )
-    expected = [list(row) for row in architecture.bag_weights]
-    if weights is not None and weights != expected:
+    if segment is not None and not _is_positive(segment):
+        raise CheckpointError(f"{file}: segment is {segment!r}, expected seconds")
+    found_files = tuple(found for found in files if found is not None)
+    return Located(found_files, _weights(file, weights, len(signatures)), segment)
+
+
+def _weights(file: Path, weights: Any, models: int) -> tuple[tuple[float, ...], ...] | None:
+    if weights is None:
+        return None
+    rows = weights if isinstance(weights, list) else []
+    numbers = all(isinstance(row, list) and all(map(_is_weight, row)) for row in rows)
+    if len(rows) != models or not numbers or len({len(row) for row in rows}) != 1:
         raise CheckpointError(
-            f"{file} weighs its models by {weights}, but {architecture.name} does by {expected}"
+            f"{file} weighs its {models} models by {str(weights)[:80]}; expected a list for each, "
+            "with a number for each stem"
         )
-    return signatures
+    table = tuple(tuple(float(weight) for weight in row) for row in rows)
+    if not all(sum(column) > 0 for column in zip(*table, strict=True)):
+        raise CheckpointError(f"{file} gives a stem no weight in any model: {str(weights)[:80]}")
+    return table
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_weight(value) and value > 0
 
 
 def _find_in_folder(folder: Path, signature: str) -> Path | None:
-    for pattern in (f"{signature}.safetensors", f"{signature}.th", f"{signature}-*.th"):
+    name = glob.escape(signature)
+    for pattern in (
+        f"{name}.safetensors",
+        *(f"{name}{end}" for end in PICKLED_SUFFIXES),
+        f"{name}-*.th",
+    ):
         matches = sorted(folder.glob(pattern))
         if len(matches) > 1:
             raise CheckpointError(

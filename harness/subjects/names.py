@@ -1,10 +1,15 @@
-"""Names of subjects: ``NAME[@WEIGHTS]``, and the table of what each NAME stands for.
+"""Names of subjects: ``NAME[@WEIGHTS][?OPTIONS]``, and the table of what each NAME stands for.
 
 ``htdemucs_6s``            the published weights
 ``htdemucs_6s@seeded``     the same architecture with seeded, live weights; no download
 ``htdemucs_6s@seeded:7``   the same with another seed
-``htdemucs_6s@PATH``       a ``.th`` or ``.safetensors`` file, or a folder with them
+``htdemucs@PATH``          a checkpoint, a folder with some, or a ``.yaml`` that lists a bag; the
+                           network is the checkpoint's own, and NAME stands for what it leaves open
 ``mini``                   a small trained network, with its weights in the repository
+
+OPTIONS say what a checkpoint leaves open, or change what is seeded: arguments of HTDemucs'
+constructor, ``htdemucs@PATH?segment=10&sources=vocals,other``. What stands behind the last ``?`` is
+taken for options only if it is made of ``key=value``.
 
 A new architecture is one row in `ARCHITECTURES`.
 """
@@ -12,7 +17,7 @@ A new architecture is one row in `ARCHITECTURES`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +28,7 @@ from harness.errors import ParityError, UnknownNameError
 SEEDED: Final = "seeded"
 DEFAULT_SEED: Final = 0
 _SEED_LIMIT: Final = 2**63
+_OPTION: Final = re.compile(r"([a-z][a-z0-9_]*)=([^&=?]*)", re.ASCII)
 
 FOUR_SOURCES: Final = ("drums", "bass", "other", "vocals")
 SIX_SOURCES: Final = (*FOUR_SOURCES, "guitar", "piano")
@@ -102,10 +108,12 @@ class SubjectName:
     Attributes:
         architecture: a key of `ARCHITECTURES`.
         weights: what stands behind the ``@``; None for the trained weights of that name.
+        options: what stands behind the ``?``, by key, in the order of the keys; as text.
     """
 
     architecture: str
     weights: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def seed(self) -> int | None:
@@ -125,21 +133,25 @@ class SubjectName:
         return Path(self.weights).expanduser()
 
     def __str__(self) -> str:
-        return self.architecture if self.weights is None else f"{self.architecture}@{self.weights}"
+        name = self.architecture if self.weights is None else f"{self.architecture}@{self.weights}"
+        options = "&".join(f"{key}={value}" for key, value in self.options)
+        return f"{name}?{options}" if options else name
 
 
 def parse_subject_name(text: str) -> SubjectName:
-    """Return the parts of ``NAME[@WEIGHTS]``; nothing is looked up on disk.
+    """Return the parts of ``NAME[@WEIGHTS][?OPTIONS]``; nothing is looked up on disk.
 
     Raises:
         UnknownNameError: NAME is no architecture; the nearest one is suggested.
-        ParityError: WEIGHTS is empty, or a seed that is no whole number from 0 to 2^63 - 1.
+        ParityError: WEIGHTS is empty, or a seed that is no whole number from 0 to 2^63 - 1, or an
+            option is given twice.
     """
-    name, at, weights = text.partition("@")
+    whole, options = _split_options(text)
+    name, at, weights = whole.partition("@")
     if name not in ARCHITECTURES:
         raise UnknownNameError("subject", name, ARCHITECTURES)
     if not at:
-        return SubjectName(name)
+        return SubjectName(name, None, options)
     if not weights:
         raise ParityError(
             f"subject {text!r} has nothing behind the '@': "
@@ -152,5 +164,35 @@ def parse_subject_name(text: str) -> SubjectName:
                 f"seed {seed!r} in subject {text!r} is no whole number from 0 to 2^63 - 1"
             )
         is_default = int(seed) == DEFAULT_SEED
-        return SubjectName(name, SEEDED if is_default else f"{SEEDED}:{int(seed)}")
-    return SubjectName(name, weights)
+        weights = SEEDED if is_default else f"{SEEDED}:{int(seed)}"
+    return SubjectName(name, weights, options)
+
+
+def with_settings(subject: str, settings: Iterable[str]) -> str:
+    """Return the name of ``subject`` with further options, ``KEY=VALUE`` each.
+
+    Raises:
+        ParityError: one is no ``KEY=VALUE``, or is given twice.
+    """
+    given = tuple(settings)
+    for setting in given:
+        if not _OPTION.fullmatch(setting):
+            raise ParityError(f"setting {setting[:80]!r} is no KEY=VALUE, like segment=10")
+    if not given:
+        return subject
+    whole, options = _split_options(subject)
+    joined = "&".join((*(f"{key}={value}" for key, value in options), *given))
+    return str(parse_subject_name(f"{whole}?{joined}"))
+
+
+def _split_options(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    whole, mark, tail = text.rpartition("?")
+    found = [_OPTION.fullmatch(part) for part in tail.split("&")]
+    options = [(match[1], match[2]) for match in found if match is not None]
+    if not mark or len(options) < len(found):
+        return text, ()
+    keys = [key for key, _ in options]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ParityError(f"subject {text!r} gives the option {key!r} twice")
+    return whole, tuple(sorted(options))

@@ -7,80 +7,118 @@ and finite. What is merely odd (a huge weight, a matrix of zeros) is reported as
 from __future__ import annotations
 
 import hashlib
-import inspect
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import torch
 from demucs.htdemucs import HTDemucs
 from torch import Tensor
 
-from harness.errors import CheckpointError
-from harness.subjects.checkpoints import HTDEMUCS_CLASS, Checkpoint
+from harness.errors import CheckpointError, ParityError
+from harness.subjects.checkpoints import Checkpoint
 from harness.subjects.names import Architecture
 
 LARGE_MAGNITUDE: Final = 1e3
 """Trained weights stay far below; one flipped exponent bit leaps above."""
 
-_NO_EFFECT: Final = frozenset(
-    (
-        # used in training, or for the initial values, alone
-        "t_dropout", "t_weight_decay", "t_lr", "rescale", "dconv_init", "emb_smooth",
-        # belong to options that are off: masks instead of complex spectrograms, other positional
-        # embeddings, sparse attention, split frequency bands
-        "wiener_iters", "end_iters", "wiener_residual", "t_max_positions", "t_cape_mean_normalize",
-        "t_cape_augment", "t_cape_glob_loc_scale", "t_mask_type", "t_mask_random_seed",
-        "t_sparse_attn_window", "t_global_window", "t_sparsity", "t_auto_sparsity",
-        "multi_freqs_depth",
-        # whether a short input is padded; here inputs are whole segments
-        "use_train_segment",
-    )
+LARGEST_COUNT: Final = 10**9
+"""Parameters; the published networks have 42 million. Seeded ones are made at any size."""
+
+_UNBUILDABLE: Final = (
+    AssertionError, ArithmeticError, AttributeError, ImportError, LookupError, RuntimeError,
+    TypeError, ValueError,
 )  # fmt: skip
-"""Constructor arguments that change nothing of what the supported models compute."""
+"""What HTDemucs' constructor raises on numbers that don't go together; its arguments are plain
+values of bounded size by then, and nothing else happens in there."""
 
 
 class UnusualWeightsWarning(UserWarning):
-    """Weights that can be used, but look damaged or unfinished."""
+    """Weights that can be used, but look damaged or unfinished, or leave something open."""
 
 
 def empty_model(architecture: Architecture) -> HTDemucs:
-    """Return a model on the "meta" device: names and shapes, without memory and random numbers."""
-    with torch.device("meta"):
-        return HTDemucs(list(architecture.sources), **architecture.arguments)
+    """Return a model on the "meta" device: names and shapes, without memory and random numbers.
+
+    Raises:
+        ParityError: HTDemucs can't be constructed with these arguments.
+    """
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's about what is refused below
+            model = HTDemucs(list(architecture.sources), **architecture.arguments)
+    except _UNBUILDABLE as error:
+        raise ParityError(_no_such(architecture, str(error) or type(error).__name__)) from error
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count > LARGEST_COUNT:
+        raise ParityError(_no_such(architecture, f"it has {count:,} parameters"))
+    for name, parameter in model.named_parameters():
+        if parameter.numel() == 0:
+            reason = f"{name!r} has shape {list(parameter.shape)}, too few channels are left for it"
+            raise ParityError(_no_such(architecture, reason))
+    return model
+
+
+def _no_such(architecture: Architecture, reason: str) -> str:
+    return (
+        f"no HTDemucs has the constructor arguments of this {architecture.name}: "
+        f"{reason.splitlines()[0][:160]}"
+    )
 
 
 def model_from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> HTDemucs:
     """Return a model in eval mode, without gradients, that uses the tensors of ``state``."""
-    model = empty_model(architecture)
+    return _filled(empty_model(architecture), state)
+
+
+def _filled(model: HTDemucs, state: Mapping[str, Tensor]) -> HTDemucs:
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
 
 def model_from_checkpoint(
     architecture: Architecture, checkpoint: Checkpoint
-) -> tuple[HTDemucs, tuple[str, ...]]:
-    """Return the model with the weights of ``checkpoint``, and what is odd about them.
+) -> tuple[HTDemucs, tuple[str, ...], tuple[str, ...]]:
+    """Return the model with the weights of ``checkpoint``, what is odd about them, and notes.
 
-    Each oddity is also issued as an `UnusualWeightsWarning`.
+    Args:
+        architecture: the checkpoint's own, as `harness.subjects.arguments.resolve` found it.
+        checkpoint: the tensors.
 
     Raises:
-        CheckpointError: other class, arguments, names, shapes or kinds of tensors than those of
-            ``architecture``, or values that are not finite; the message names the culprit.
+        CheckpointError: other names, shapes or kinds of tensors than those of ``architecture``, or
+            values that are not finite; the message names the culprit.
     """
-    oddities = _check_arguments(architecture, checkpoint)
-    expected = empty_model(architecture).state_dict()
+    model = empty_model(architecture)
+    expected = model.state_dict()
     _check_tensors(checkpoint, expected)
     state = {name: checkpoint.state[name].to(torch.float32).contiguous() for name in expected}
-    oddities += _check_values(checkpoint, state)
-    for oddity in oddities:
-        warnings.warn(oddity, UnusualWeightsWarning, stacklevel=3)
-    return model_from_state(architecture, state), tuple(oddities)
+    oddities = _check_values(checkpoint, state)
+    return _filled(model, state), tuple(oddities), _casts(checkpoint)
 
 
-def fingerprint(models: Iterable[torch.nn.Module]) -> str:
-    """Return the SHA-256 (hexadecimal) over names, shapes and bytes of all tensors, by name."""
-    digest = hashlib.sha256()
+def _casts(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Say which tensors were no float32; widening FP16 and BF16 is exact, narrowing is not."""
+    kinds = Counter(
+        str(tensor.dtype).removeprefix("torch.")
+        for tensor in checkpoint.state.values()
+        if tensor.dtype != torch.float32
+    )
+    return tuple(
+        f"{count} tensors are stored as {kind} and were cast to float32"
+        for kind, count in sorted(kinds.items())
+    )
+
+
+def fingerprint(models: Iterable[torch.nn.Module], identity: str = "") -> str:
+    """Return the SHA-256 (hexadecimal) over names, shapes and bytes of all tensors, by name.
+
+    Args:
+        models: all of a subject.
+        identity: what they are beyond their tensors, ahead of them in the hash if not empty.
+    """
+    digest = hashlib.sha256(identity.encode())
     for model in models:
         state: dict[str, Tensor] = model.state_dict()
         for name in sorted(state):
@@ -90,46 +128,6 @@ def fingerprint(models: Iterable[torch.nn.Module]) -> str:
             digest.update(little_endian.tobytes())
         digest.update(b"end of model;")
     return digest.hexdigest()
-
-
-def _check_arguments(architecture: Architecture, checkpoint: Checkpoint) -> list[str]:
-    """Refuse a checkpoint of another network; return what it says that is not understood."""
-    if checkpoint.klass is None or checkpoint.kwargs is None:
-        return []
-    if checkpoint.klass != HTDEMUCS_CLASS:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.path} holds a {checkpoint.klass}, expected {HTDEMUCS_CLASS}"
-        )
-    signature = inspect.signature(HTDemucs)
-    unknown = sorted(set(checkpoint.kwargs) - set(signature.parameters))
-    known = {key: value for key, value in checkpoint.kwargs.items() if key not in unknown}
-    try:
-        actual = signature.bind(*checkpoint.args, **known)
-    except TypeError as error:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.path} has unusable constructor arguments: {error}"
-        ) from error
-    expected = signature.bind(architecture.sources, **architecture.arguments)
-    actual.apply_defaults()
-    expected.apply_defaults()
-    for key, value in expected.arguments.items():
-        if key not in _NO_EFFECT and not _same(key, actual.arguments[key], value):
-            raise CheckpointError(
-                f"checkpoint {checkpoint.path} was made with {key}={actual.arguments[key]}, "
-                f"but {architecture.name} has {key}={value}"
-            )
-    return [
-        f"checkpoint {checkpoint.path} has the argument {key!r}, which this Demucs doesn't know"
-        for key in unknown
-    ]
-
-
-def _same(key: str, actual: Any, expected: Any) -> bool:
-    if isinstance(actual, list | tuple) and isinstance(expected, list | tuple):
-        return list(actual) == list(expected)
-    if key == "segment" and isinstance(actual, int | float):
-        return abs(float(actual) - float(expected)) < 1e-9  # 7.8 and 39/5
-    return bool(actual == expected) or (not actual and not expected)
 
 
 def _check_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> None:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from demucs.htdemucs import HTDemucs
 
 from harness.conversion import (
     Audit,
@@ -38,21 +36,19 @@ from harness.precision import VirtualPrecision
 from harness.profiles import DEFAULT
 from harness.subjects import (
     Subject,
+    describe_subject,
     extract_inner_model,
     load_subject,
     tap_names,
 )
-from harness.subjects.names import ARCHITECTURES, parse_subject_name
 from harness.verdicts import LOCAL_GOLDEN, GoldenState
-from harness.workbench.separator import Separator, separate_file, stems_of, subject_sources
+from harness.workbench.separator import Separator, separate_file, stems_of
 
 
 def inner_taps(subject: str) -> tuple[str, ...]:
     """Return the names of a subject's taps but the outputs, without making any weights."""
-    architecture = ARCHITECTURES[parse_subject_name(subject).architecture]
-    with torch.device("meta"):
-        model = HTDemucs(list(architecture.sources), **architecture.arguments)
-    return tuple(name for name in tap_names(model.eval()) if name not in BRANCHES)
+    model = describe_subject(subject).empty_model()
+    return tuple(name for name in tap_names(model) if name not in BRANCHES)
 
 
 @dataclass(frozen=True)
@@ -228,8 +224,9 @@ class Workbench:
 
     def separator(self, subject: str, package: Path) -> Separator:
         """Return what separates audio through a package of a single-model subject."""
-        ones = [1.0] * len(subject_sources(subject))
-        return Separator([self.session(package)], [ones])
+        outline = describe_subject(subject)
+        ones = [1.0] * len(outline.sources)
+        return Separator([self.session(package)], [ones], outline.geometry)
 
     def _file_stems(self, subject: str, audio: Path, package: Path) -> np.ndarray:
         """Separate an audio file with a package, as ``parity separate`` does; stems [S, 2, n]."""

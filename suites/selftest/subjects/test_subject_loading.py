@@ -21,6 +21,8 @@ from harness.subjects.seeded import seeded_state
 from harness.subjects.weights import empty_model, fingerprint
 
 State = dict[str, torch.Tensor]
+CONFIRMED = "segment=1/2&samplerate=44100&sources=drums,bass,vocals&t_heads=4"
+"""What no tensor of the small architecture shows."""
 
 
 def member_state(seed: int) -> State:
@@ -54,9 +56,14 @@ def test_every_layout_gives_the_same_weights(
     save_th(layouts["bag"], "cccccccc", state)
     save_th(layouts["bag"], "dddddddd", state)
     (layouts["bag"] / "tiny.yaml").write_text("models: [cccccccc]")
-    paths = [*layouts.values(), layouts["single"] / "mine.safetensors"]
+    paths = [
+        *layouts.values(),
+        layouts["single"] / "mine.safetensors",
+        layouts["bag"] / "tiny.yaml",
+    ]
     expected = load_subject("tiny@seeded").fingerprint
-    assert [load_subject(f"tiny@{path}").fingerprint for path in paths] == [expected] * len(paths)
+    found = [load_subject(f"tiny@{path}?{CONFIRMED}").fingerprint for path in paths]
+    assert found == [expected] * len(paths)
 
 
 def test_folders_that_do_not_fit_are_refused(
@@ -71,15 +78,20 @@ def test_folders_that_do_not_fit_are_refused(
         load_subject(f"tiny_bag@{tmp_path}")
     with pytest.raises(CheckpointError, match=r"bag of 2 models.*one file"):
         load_subject(f"tiny_bag@{file}")
-    (tmp_path / "tiny.yaml").write_text("models: [aaaaaaaa, bbbbbbbb]")
-    with pytest.raises(CheckpointError, match="lists 2 models, but tiny has 1"):
-        load_subject(f"tiny@{tmp_path}")
-    (tmp_path / "tiny.yaml").write_text("models: [aaaaaaaa]\nweights: [[1., 1., 0.]]")
-    with pytest.raises(CheckpointError, match="weighs its models by"):
-        load_subject(f"tiny@{tmp_path}")
-    (tmp_path / "tiny.yaml").write_text("- not a bag")
-    with pytest.raises(CheckpointError, match="no list of models"):
-        load_subject(f"tiny@{tmp_path}")
+    for text, reason in (
+        ("models: [aaaaaaaa, bbbbbbbb]", "lists bbbbbbbb, and there is no bbbbbbbb"),
+        ("models: [aaaaaaaa]\nweights: [[1., 1.]]", "weighs 2 stems, but its models separate 3"),
+        ("models: [aaaaaaaa]\nweights: [[1., 1., 0.]]", "gives a stem no weight"),
+        ("models: [aaaaaaaa]\nweights: [[1., x, 0.]]", "weighs its 1 models by"),
+        ("models: [aaaaaaaa]\nweights: []", "weighs its 1 models by"),
+        ("models: [aaaaaaaa]\nsegment: .nan", "segment is nan, expected seconds"),
+        ("models: ['../aaaaaaaa']", "expected signatures"),
+        ("models: []", "expected signatures"),
+        ("- not a bag", "no list of models"),
+    ):
+        (tmp_path / "tiny.yaml").write_text(text)
+        with pytest.raises(CheckpointError, match=reason):
+            load_subject(f"tiny@{tmp_path}?{CONFIRMED}")
     (tmp_path / "tiny.yaml").unlink()
     (tmp_path / "aaaaaaaa-00000000.th").write_bytes(b"")
     with pytest.raises(CheckpointError, match="2 files for aaaaaaaa"):
@@ -213,14 +225,31 @@ def test_a_subject_says_what_it_is(tiny: Architecture) -> None:
 def test_fingerprint_sees_every_bit_and_no_order(tiny: Architecture) -> None:
     subject = load_subject("tiny@seeded")
     same = load_subject("tiny@seeded").model
-    assert fingerprint([same]) == subject.fingerprint
+    weights = fingerprint([subject.model])
+    assert fingerprint([same]) == weights
     same._modules = dict(reversed(list(same._modules.items())))
-    assert fingerprint([same]) == subject.fingerprint
+    assert fingerprint([same]) == weights
 
     weight = next(same.parameters()).view(torch.int32)
     weight.view(-1)[0] ^= 1
-    assert fingerprint([same]) != subject.fingerprint
+    assert fingerprint([same]) != weights
     assert load_subject("tiny@seeded:1").fingerprint != subject.fingerprint
+
+
+def test_fingerprint_sees_what_no_tensor_shows(tiny: Architecture) -> None:
+    """Goldens and packages are kept by it: those of another segment are other ones."""
+    options = ("segment=1", "samplerate=48000", "sources=a,b,c", "t_heads=2", "freq_emb=0.1")
+    names = ["tiny@seeded", *(f"tiny@seeded?{option}" for option in options)]
+    assert len({load_subject(name).fingerprint for name in names}) == len(names)
+    assert (
+        load_subject("tiny@seeded?segment=0.5").fingerprint
+        == load_subject("tiny@seeded").fingerprint
+    )
+
+
+def test_fingerprint_of_a_published_architecture_is_of_its_weights_alone() -> None:
+    subject = load_subject("mini@seeded")
+    assert subject.fingerprint == fingerprint(subject.models)
 
 
 def test_fingerprint_sees_shapes_and_names() -> None:
@@ -265,7 +294,7 @@ def test_a_bag_in_a_folder_with_its_own_list(tiny_bag: Architecture, tmp_path: P
     states = member_state(1), member_state(2)
     for signature, state in zip(content["models"], states, strict=True):
         save_th(tmp_path, signature, state)
-    subject = load_subject(f"tiny_bag@{tmp_path}")
+    subject = load_subject(f"tiny_bag@{tmp_path}?{CONFIRMED}")
     for model, state in zip(subject.models, states, strict=True):
         assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ParityError, UnknownNameError
 from harness.subjects import ARCHITECTURES, SubjectName, parse_subject_name
+from harness.subjects.names import with_settings
 
 
 @pytest.mark.parametrize(
@@ -33,12 +34,42 @@ def test_parts_of_a_name(text: str, seed: int | None, path: Path | None) -> None
     architecture=st.sampled_from(sorted(ARCHITECTURES)),
     weights=st.none()
     | st.integers(0, 2**63 - 1).map(lambda seed: f"seeded:{seed}")
-    | st.text(min_size=1).filter(lambda text: not text.startswith("seeded:")),
+    | st.text(min_size=1).filter(lambda text: text[0] != "?" and not text.startswith("seeded:")),
 )
 def test_a_parsed_name_reads_back_as_itself(architecture: str, weights: str | None) -> None:
     parsed = parse_subject_name(str(SubjectName(architecture, weights)))
     assert parse_subject_name(str(parsed)) == parsed
     assert parsed.architecture == architecture
+
+
+@given(
+    options=st.dictionaries(
+        st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True),
+        st.text(st.characters(exclude_characters="&=?")),
+        min_size=1,
+    ),
+    weights=st.sampled_from([None, "seeded", "seeded:7", "a b/c.th", "what?.th", "a?b=c/d.th"]),
+)
+def test_options_read_back_as_themselves(options: dict[str, str], weights: str | None) -> None:
+    name = SubjectName("htdemucs", weights, tuple(sorted(options.items())))
+    assert parse_subject_name(str(name)) == name
+
+
+@pytest.mark.parametrize("path", ["model?.th", "a?b", "what?x=1/y.th&z", "?", "a?B=1"])
+def test_a_question_mark_in_a_path_stays_in_it(path: str) -> None:
+    assert parse_subject_name(f"htdemucs@{path}") == SubjectName("htdemucs", path)
+
+
+def test_settings_join_the_options_of_a_name() -> None:
+    assert with_settings("mini", []) == "mini"
+    assert with_settings("mini", ["segment=5"]) == "mini?segment=5"
+    joined = with_settings("mini@a.th?segment=5", ["sources=a,b"])
+    assert joined == "mini@a.th?segment=5&sources=a,b"
+    for setting in ("segment", "segment=1&depth=2", "=5", "Segment=5", ""):
+        with pytest.raises(ParityError, match="no KEY=VALUE"):
+            with_settings("mini", [setting])
+    with pytest.raises(ParityError, match="gives the option 'segment' twice"):
+        with_settings("mini?segment=5", ["segment=6"])
 
 
 def test_home_folder_is_found() -> None:
