@@ -22,10 +22,12 @@ from harness.cli.console import (
     verdict_text,
 )
 from harness.cli.inspect import print_explanation
+from harness.cli.settings import SUBJECT_HELP, Settings
 from harness.conversion import load_recipe
 from harness.errors import ParityError, UnknownNameError
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
+from harness.subjects.names import with_settings
 from harness.verdicts import (
     Check,
     Gate,
@@ -56,7 +58,10 @@ def register(app: typer.Typer) -> None:
 
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
-    subject: Annotated[str, typer.Option(help="The model that it was converted from.")],
+    subject: Annotated[
+        str, typer.Option(help=f"The model that it was converted from: {SUBJECT_HELP}")
+    ],
+    settings: Settings = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="The recipe (name or TOML file) that it was made by, if it doesn't say."),
@@ -103,7 +108,7 @@ def check(
     known = () if waivers is None else read_waivers(waivers)
     inquiry = Inquiry(
         package=package,
-        subject=subject,
+        subject=with_settings(subject, settings or []),
         recipe=None if recipe is None else load_recipe(recipe),
         cases=tuple(case or DEFAULT_CASES),
         audio=audio,

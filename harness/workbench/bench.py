@@ -134,11 +134,11 @@ class Workbench:
         digest = fetched.golden.record.sha256 if fetched.golden else ""
         return GoldenState(subject, case, status, finding.message, digest)
 
-    def _package(self, subject: str, recipe: str | PrecisionRecipe) -> Path:
+    def _package(self, subject: str, recipe: str | PrecisionRecipe, target: str = "iOS18") -> Path:
         """Return the package of a subject and a recipe, converted by the first that asks."""
         loaded, rules = self.subject(subject), _recipe(recipe)
         rules_hash = hashlib.sha256(rules.to_toml().encode()).hexdigest()[:8]
-        name = f"{loaded.fingerprint[:16]}-{rules.name}-{rules_hash}.mlpackage"
+        name = f"{loaded.fingerprint[:16]}-{rules.name}-{rules_hash}-{target}.mlpackage"
         out = self._scratch / name
         self._scratch.mkdir(parents=True, exist_ok=True)
         with file_lock(self._scratch / "lock"):
@@ -146,6 +146,7 @@ class Workbench:
                 convert_to_coreml(
                     self.trace(subject),
                     recipe=rules,
+                    target=target,
                     out=out,
                     subject=subject,
                     fingerprint=loaded.fingerprint,

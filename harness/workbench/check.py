@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from demucs.apply import BagOfModels, apply_model
 
-from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP, AudioReader, read_audio, separate_stream
+from harness.audio import AudioReader, read_audio, separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
 from harness.golden.builder import observe_segment
 from harness.layers import (
@@ -63,6 +63,13 @@ LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
 """Of a package that says nothing of itself: it is held to every gate, and nothing is predicted."""
 
+TARGETS: Final = {
+    "CoreML5": "iOS15",
+    "CoreML6": "iOS16",
+    "CoreML7": "iOS17",
+    "CoreML8": "iOS18",
+}
+"""The deployment target of each opset: programs are compared in the words of one."""
 MOST_DIFFERENCES: Final = 50
 
 Advance = Callable[[str, int, int], None]
@@ -148,7 +155,8 @@ class _Examination:
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
         program, audit = None, None
         if self._recipe is not None:
-            fresh = self._bench.package(self._inquiry.subject, self._recipe)
+            target = TARGETS.get(self._model.plan.function.opset, TARGETS["CoreML8"])
+            fresh = self._bench.package(self._inquiry.subject, self._recipe, target)
             program = compare_programs(open_package(fresh), self._model)
             audit = self._audit(fresh, program, self._recipe)
         checks = list(paper_checks(self._model, self._subject, audit, labels))
@@ -187,7 +195,7 @@ class _Examination:
         golden = bench.golden(subject, case).require()
         if bench.goldens.cases[case].is_file:
             blocks = iter([golden["audio"][0]])
-            stems = np.concatenate(list(separate_stream(blocks, self._separator())), axis=-1)
+            stems = np.concatenate(list(self._separator().stream(blocks)), axis=-1)
         else:
             predicted = bench.virtual(subject, case, self._claims) if self._predicted else None
             taps = bench.taps_of(subject, case)
@@ -231,8 +239,10 @@ class _Examination:
         self._expected_stems.append(expected)
         gating = self._claims.must_pass("end_to_end")
         bounds = self._inquiry.bounds.get("end_to_end")
-        sources = self._subject.sources
-        self._add(stem_checks(expected, actual, sources, labels, gating=gating, bounds=bounds))
+        sources, rate = self._subject.sources, self._subject.geometry.sample_rate
+        self._add(
+            stem_checks(expected, actual, sources, labels, gating=gating, bounds=bounds, rate=rate)
+        )
 
     def _music(self, golden: Tensors, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the quality of a song's stems, and keep what the page draws of them."""
@@ -272,7 +282,8 @@ class _Examination:
 
     def _original(self, audio: Path) -> tuple[np.ndarray, np.ndarray]:
         """Return the loudest segment [1, C, n] and PyTorch's stems of the whole file."""
-        loudest, level = np.zeros((1, 2, SEGMENT_LENGTH), np.float32), -1.0
+        geometry = self._subject.geometry
+        loudest, level = np.zeros(geometry.audio_shape, np.float32), -1.0
 
         def original(segment: np.ndarray) -> np.ndarray:
             nonlocal loudest, level
@@ -281,8 +292,15 @@ class _Examination:
             stems: np.ndarray = separate_segment(self._subject, torch.from_numpy(segment)).numpy()
             return stems
 
-        with AudioReader(audio) as reader:
-            stems = np.concatenate(list(separate_stream(reader.blocks(), original)), axis=-1)
+        with AudioReader(audio, geometry) as reader:
+            blocks = separate_stream(
+                reader.blocks(),
+                original,
+                segment_length=geometry.segment_length,
+                overlap=geometry.overlap,
+                channels=geometry.channels,
+            )
+            stems = np.concatenate(list(blocks), axis=-1)
         return loudest, stems
 
     def _loudest(self, audio: np.ndarray, labels: dict[str, str]) -> None:
@@ -300,7 +318,7 @@ class _Examination:
 
     def _separator(self) -> Separator:
         ones = [1.0] * len(self._subject.sources)
-        return Separator([self], [ones])
+        return Separator([self], [ones], self._subject.geometry)
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
@@ -349,8 +367,9 @@ def _against_demucs(
     if len(subject.models) > 1:
         weights = [list(row) for row in subject.bag_weights]
         model = BagOfModels(list(subject.models), weights)
-    mixture = torch.from_numpy(read_audio(audio))[None]
-    overlap = SEGMENT_OVERLAP / SEGMENT_LENGTH
+    geometry = subject.geometry
+    mixture = torch.from_numpy(read_audio(audio, geometry))[None]
+    overlap = geometry.overlap / geometry.segment_length
     with torch.no_grad():
         stems = apply_model(model, mixture, shifts=0, overlap=overlap)[0].numpy()
     bounds = gate("end_to_end")

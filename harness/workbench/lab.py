@@ -44,8 +44,8 @@ from harness.precision import (
 )
 from harness.precision.measures import audible
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
-from harness.subjects import extract_inner_model, load_subject
-from harness.workbench.separator import subject_sources
+from harness.subjects import describe_subject, extract_inner_model, load_subject
+from harness.workbench.separator import shapes_of, subject_sources
 
 SONG_PREFIX = "song:"
 
@@ -77,7 +77,8 @@ def check_package_of(package: Path | mil.Model, subject: str) -> None:
     Raises:
         ContractError: it is one of another model; says what it has and what was expected.
     """
-    check_contract(package, len(subject_sources(subject)))
+    outline = describe_subject(subject)
+    check_contract(package, len(outline.sources), **shapes_of(outline.geometry))
 
 
 def fp32_package(subject: str, folder: Path) -> Path:
@@ -135,12 +136,14 @@ def lab_inputs(
         ParityError: a case is an audio file of several segments.
     """
     cases = load_cases(golden_root / "recipes.toml")
-    sources = subject_sources(subject)
+    outline = describe_subject(subject)
+    geometry = outline.geometry
     inputs = {}
     for name in names:
-        audio, _ = make_audio(_case(name, cases), sources)
+        audio, _ = make_audio(_case(name, cases), outline.sources, geometry)
         tensor = torch.from_numpy(np.ascontiguousarray(audio)).to(device)
-        inputs[name] = {"spectrogram": spectrogram_from_waveform(tensor), "audio": tensor}
+        spectrogram = spectrogram_from_waveform(tensor, geometry)
+        inputs[name] = {"spectrogram": spectrogram, "audio": tensor}
     return inputs
 
 

@@ -18,6 +18,7 @@ from harness.layers import audit_check, contract_check, weights_check
 from harness.mil import Model
 from harness.subjects import Subject
 from harness.verdicts import Check
+from harness.workbench.separator import shapes_of
 
 
 def paper_checks(
@@ -31,7 +32,7 @@ def paper_checks(
         audit: its precision by its recipe; None where nobody says by which it was made.
         labels: of every check.
     """
-    yield contract_check(_contract_error(package, len(subject.sources)), labels)
+    yield contract_check(_contract_error(package, subject), labels)
     yield audit_check(audit, labels)
     found = compare_weights(package, subject.model)
     yield weights_check(found, read_sidecar(package), subject.name, subject.fingerprint, labels)
@@ -57,9 +58,9 @@ def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Mode
     return Model(replace(model.package, metadata=metadata), model.plan)
 
 
-def _contract_error(package: Path | Model, sources: int) -> ContractError | None:
+def _contract_error(package: Path | Model, subject: Subject) -> ContractError | None:
     try:
-        check_contract(package, sources)
+        check_contract(package, len(subject.sources), **shapes_of(subject.geometry))
     except ContractError as error:
         return error
     return None

@@ -65,6 +65,14 @@ class Separator:
         )
 
 
+def shapes_of(geometry: Geometry) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the network's inputs, as `check_contract` takes them."""
+    return {
+        "spectrogram_shape": geometry.spectrogram_shape,
+        "audio_shape": geometry.audio_shape,
+    }
+
+
 def stems_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the stems [S, C, n] of ``freq`` [1, S, 2C, bins, frames] and ``time`` [1, S, C, n]."""
     time, freq = torch.from_numpy(outputs["time"]), torch.from_numpy(outputs["freq"])
@@ -101,12 +109,7 @@ def open_separator(
         )
     opened = []
     for package in packages:
-        check_contract(
-            package,
-            len(outline.sources),
-            spectrogram_shape=outline.geometry.spectrogram_shape,
-            audio_shape=outline.geometry.audio_shape,
-        )
+        check_contract(package, len(outline.sources), **shapes_of(outline.geometry))
         opened.append(open_engine("mil", Candidate(package=package), numerics=numerics))
     return Separator(opened, outline.bag_weights, outline.geometry)
 

@@ -16,6 +16,7 @@ from harness.golden import Golden
 from harness.layers import stem_checks
 from harness.metrics import ReferenceProjection, separation_metrics
 from harness.pytest_plugin import Recorder
+from harness.subjects import describe_subject
 from harness.workbench import subject_sources
 from harness.workbench.figures import separation_rows
 
@@ -28,8 +29,10 @@ def test_stems(
 ) -> None:
     """Every stem as a whole, each of its channels, and its worst second."""
     gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
-    sources = subject_sources(labels["subject"])
-    parity.add(stem_checks(golden["stems"], actual, sources, labels, gating=gating))
+    outline = describe_subject(labels["subject"])
+    rate = outline.geometry.sample_rate
+    pair = golden["stems"], actual
+    parity.add(stem_checks(*pair, outline.sources, labels, gating=gating, rate=rate))
 
 
 @pytest.fixture(scope="session")
