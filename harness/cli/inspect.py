@@ -9,9 +9,10 @@ import typer
 
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
 from harness.cli.tensors import read_tensors
-from harness.errors import ParityError, RunError
+from harness.errors import ParityError
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import EXIT_CODES, Run, Verdict
+from harness.verdicts.jsondata import read_document
 
 if TYPE_CHECKING:
     from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
@@ -223,10 +224,7 @@ def explain(
     from harness.precision import explain as explain_run
     from harness.precision import focus_of
 
-    try:
-        run = Run.from_json(document.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise RunError(f"{document} is no run document: it is not UTF-8 text") from error
+    run = read_document(document, Run.from_json)
     diagnosis, audit = None, None
     if package is not None:
         from harness import mil

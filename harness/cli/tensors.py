@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from harness.arrayfiles import read_arrays
 from harness.atomic import atomic_file
 from harness.audio import read_audio
 from harness.errors import ParityError
@@ -30,16 +30,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ParityError(f"{path} is not a file")
     suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            return dict(load_file(path))
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        if suffix == ".npy":
-            return {path.stem: np.load(path, allow_pickle=False)}
-    except (OSError, ValueError, EOFError, SafetensorError) as error:
-        raise ParityError(f"{path} can't be read as {suffix} ({error})") from error
+    if suffix in TENSOR_SUFFIXES:
+        return read_arrays(path, ParityError)
     if suffix in AUDIO_SUFFIXES:
         return {path.stem: read_audio(path)}
     known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)

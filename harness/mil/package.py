@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from harness._coremltools import import_coremltools
+from harness.bounded import MEBIBYTE, read_json, read_regular
 from harness.errors import PackageError
 from harness.mil.compiled import is_compiled, open_compiled
 from harness.mil.decode import decode_program
 from harness.mil.description import describe
-from harness.mil.opened import ConstantReader, Package, inside, read_json
+from harness.mil.opened import ConstantReader, Package, inside
 
 __all__ = ["Package", "open_package"]
 
-_MODEL_LIMIT_BYTES = (1 << 31) - 1  # of a protocol buffer message
+# The largest known are a few megabytes, because weights are elsewhere; an empty message of two
+# bytes takes a hundred in memory.
+_MODEL_LIMIT_BYTES = 32 * MEBIBYTE
+_MANIFEST_LIMIT_BYTES = MEBIBYTE
 
 
 def open_package(path: str | Path) -> Package:
@@ -77,7 +81,8 @@ def _open_mlpackage(path: Path) -> Package:
 
 def _model_file(package: Path) -> Path:
     manifest = package / "Manifest.json"
-    content = read_json(inside(package.resolve(), package.resolve(), manifest.name, "manifest"))
+    file = inside(package.resolve(), package.resolve(), manifest.name, "manifest")
+    content = read_json(file, _MANIFEST_LIMIT_BYTES, PackageError)
     try:
         relative = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
     except (KeyError, TypeError) as error:
@@ -93,11 +98,10 @@ def _parse(model_file: Path) -> Any:
     from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
-    if model_file.stat().st_size > _MODEL_LIMIT_BYTES:
-        raise PackageError(f"{model_file} is larger than a model file can be")
+    content = read_regular(model_file, _MODEL_LIMIT_BYTES, PackageError)
     model = Model_pb2.Model()
     try:
-        model.ParseFromString(model_file.read_bytes())
+        model.ParseFromString(content)
     except DecodeError as error:
         raise PackageError(f"{model_file} is truncated or no Core ML model: {error}") from error
     return model

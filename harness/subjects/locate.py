@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
 from harness.atomic import atomic_file
-from harness.errors import CheckpointError, WeightsUnavailableError
+from harness.bounded import read_text
+from harness.errors import CheckpointError, WeightsUnavailableError, one_line
 from harness.subjects.names import Architecture
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,20 @@ _log = logging.getLogger(__name__)
 CHECKPOINT_SUFFIXES: Final = (".safetensors", ".th")
 _REPOSITORY: Final = Path(__file__).parents[2]
 _TIMEOUT_S: Final = 5.0
+_REFERENCE_LIMIT_BYTES: Final = 1 << 10
+_BAG_LIMIT_BYTES: Final = 1 << 16
+_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")  # of a signature or snapshot: no path, no pattern
+_NO_BAG: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What YAML raises on values, and Python on what is no bag."""
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without aliases: a few lines of them stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to a value by an alias; write the value there")
+        return super().compose_node(parent, index)
 
 
 def locate_given(architecture: Architecture, path: Path) -> tuple[Path, ...]:
@@ -151,9 +167,15 @@ def _reason(error: Exception) -> str:
 def _snapshot(folder: Path) -> Path:
     """Return the current snapshot of a repository in the Hugging Face cache, or ``folder``."""
     reference = folder / "refs" / "main"
-    if reference.is_file():
-        return folder / "snapshots" / reference.read_text(encoding="utf-8").strip()
-    return folder
+    if not reference.is_file():
+        return folder
+    revision = read_text(reference, _REFERENCE_LIMIT_BYTES, CheckpointError).strip()
+    if not _NAME.fullmatch(revision):
+        raise CheckpointError(
+            f"{reference} holds {one_line(repr(revision), 60)}, expected the name of a snapshot; "
+            "download the repository again"
+        )
+    return folder / "snapshots" / revision
 
 
 def _signatures(architecture: Architecture, folder: Path) -> Sequence[str]:
@@ -162,11 +184,16 @@ def _signatures(architecture: Architecture, folder: Path) -> Sequence[str]:
     if not file.is_file():
         return architecture.members
     try:
-        bag = yaml.safe_load(file.read_text(encoding="utf-8"))
+        bag = yaml.load(read_text(file, _BAG_LIMIT_BYTES, CheckpointError), _PlainLoader)
         signatures = [str(signature) for signature in bag["models"]]
         weights = bag.get("weights")
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, RecursionError, *_NO_BAG) as error:
         raise CheckpointError(f"{file} is no list of models: {error}") from error
+    strange = next((name for name in signatures if not _NAME.fullmatch(name)), None)
+    if strange is not None:
+        raise CheckpointError(
+            f"{file} lists {one_line(repr(strange), 60)}, expected the beginnings of files' names"
+        )
     if len(signatures) != len(architecture.members):
         raise CheckpointError(
             f"{file} lists {len(signatures)} models, but {architecture.name} has "

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any, Final
 
 import torch
@@ -17,7 +18,7 @@ from demucs.htdemucs import HTDemucs
 from torch import Tensor
 
 from harness.errors import CheckpointError
-from harness.subjects.checkpoints import HTDEMUCS_CLASS, Checkpoint
+from harness.subjects.checkpoints import HTDEMUCS_CLASS, Checkpoint, shown
 from harness.subjects.names import Architecture
 
 LARGE_MAGNITUDE: Final = 1e3
@@ -115,11 +116,12 @@ def _check_arguments(architecture: Architecture, checkpoint: Checkpoint) -> list
     for key, value in expected.arguments.items():
         if key not in _NO_EFFECT and not _same(key, actual.arguments[key], value):
             raise CheckpointError(
-                f"checkpoint {checkpoint.path} was made with {key}={actual.arguments[key]}, "
+                f"checkpoint {checkpoint.path} was made with {key}={shown(actual.arguments[key])}, "
                 f"but {architecture.name} has {key}={value}"
             )
     return [
-        f"checkpoint {checkpoint.path} has the argument {key!r}, which this Demucs doesn't know"
+        f"checkpoint {checkpoint.path} has the argument {shown(key)}, which this Demucs doesn't "
+        "know"
         for key in unknown
     ]
 
@@ -128,7 +130,7 @@ def _same(key: str, actual: Any, expected: Any) -> bool:
     if isinstance(actual, list | tuple) and isinstance(expected, list | tuple):
         return list(actual) == list(expected)
     if key == "segment" and isinstance(actual, int | float):
-        return abs(float(actual) - float(expected)) < 1e-9  # 7.8 and 39/5
+        return abs(actual - Fraction(expected)) < 1e-9  # 7.8 and 39/5; exact, of any size
     return bool(actual == expected) or (not actual and not expected)
 
 
@@ -141,7 +143,7 @@ def _check_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> No
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise CheckpointError(
-                f"checkpoint {checkpoint.path} {problem} tensor {min(names)!r}{more}"
+                f"checkpoint {checkpoint.path} {problem} tensor {shown(min(names))}{more}"
             )
     for name, reference in expected.items():
         tensor = state[name]

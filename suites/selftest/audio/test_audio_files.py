@@ -7,6 +7,7 @@ written; or a traceback where one sentence would have said what is wrong with th
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sys
 from collections import namedtuple
@@ -182,7 +183,7 @@ def test_unreadable_file(song, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(AudioError, match=r"can't be read: Permission denied"):
         AudioReader(song)
 
