@@ -32,7 +32,7 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
-MESSAGE_LENGTH: Final = 480
+MESSAGE_LENGTH: Final = 495
 """The most characters of a message; what is longer loses its middle."""
 _TAIL_LENGTH: Final = 160  # the end says what was expected and what to do
 _LISTED_LENGTH: Final = 240

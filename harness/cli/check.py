@@ -18,6 +18,7 @@ from harness.cli.console import (
     print_table,
     progress,
     verdict_text,
+    within_time,
 )
 from harness.cli.tensors import pair_up
 from harness.errors import ParityError
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
         "check",
         epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded --case song | "
         "parity check X.mlpackage --subject htdemucs@model.th --audio song.flac",
-    )(check)
+    )(within_time(check))
     app.command(
         "compare",
         epilog="Examples: parity compare golden.safetensors mine.safetensors | "

@@ -73,5 +73,5 @@ def _print(document: Conformance, folder: Path) -> None:
     print_table("Tests", ("outcome", "tests"), counts, right=(1,))
     for reason in document.red[:20]:
         out.print(reason, markup=False)
-    out.print(f"{verdict_text(document.verdict)}  {document.sentence()}")
+    out.print(verdict_text(document.verdict) + f"  {document.sentence()}")
     log.print(f"written: {folder / 'conformance.json'} and conformance.md")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from harness.cli import proofs
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
@@ -138,7 +139,7 @@ def _print(run: Run) -> None:
     rows = [
         (
             row.name,
-            f"[{COLOURS.get(row.outcome, 'red')}]{row.outcome.value.replace('_', ' ')}[/]",
+            Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome, "red")),
             row.expected,
             _where(row),
             decibels(row.headroom_db),
@@ -149,7 +150,7 @@ def _print(run: Run) -> None:
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
     colour = "green" if run.verdict is Verdict.PASS else "red"
-    out.print(f"[{colour}]{run.sentence()}[/]")
+    out.print(Text(run.sentence(), style=colour))
 
 
 def _where(row: InjectedFault) -> str:

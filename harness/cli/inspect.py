@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.cli.console import (
+    Json,
+    decibels,
+    log,
+    out,
+    print_json,
+    print_table,
+    progress,
+    within_time,
+)
 from harness.cli.tensors import read_tensors
 from harness.errors import ParityError
 from harness.profiles import GOLDEN_ROOT
@@ -41,12 +50,12 @@ def register(app: typer.Typer) -> None:
         "headroom",
         epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
         "--case silence | parity headroom X.mlpackage --numerics fp16_accumulate",
-    )(headroom)
+    )(within_time(headroom))
     app.command(
         "diagnose",
         epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
         "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors",
-    )(diagnose)
+    )(within_time(diagnose))
     app.command(
         "explain",
         epilog="Examples: parity explain reports/latest/run.json | parity explain run.json "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from harness.cli.console import Json, out, print_json, print_table
+from harness.cli.console import Json, out, print_json, print_table, within_time
 from harness.cli.tensors import read_tensors, write_tensors
 from harness.errors import ParityError
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         "predict",
         epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
         "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
-    )(predict)
+    )(within_time(predict))
 
 
 def predict(

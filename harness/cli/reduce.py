@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table, progress
+from harness.cli.console import Json, log, out, print_json, print_table, progress, within_time
 from harness.cli.tensors import read_tensors
 from harness.errors import ParityError
 
@@ -27,7 +27,7 @@ EPILOG = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("reduce", epilog=EPILOG)(reduce)
+    app.command("reduce", epilog=EPILOG)(within_time(reduce))
 
 
 def reduce(

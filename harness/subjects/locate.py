@@ -161,7 +161,7 @@ def _probe(url: str) -> None:
 
 def _reason(error: Exception) -> str:
     reason: Any = getattr(error, "reason", error)
-    return str(reason).splitlines()[0] if str(reason) else type(error).__name__
+    return one_line(str(reason) or type(error).__name__, 60)
 
 
 def _snapshot(folder: Path) -> Path:

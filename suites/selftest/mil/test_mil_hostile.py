@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from harness import mil
 from harness.cli import main
 from harness.errors import PackageError, ParityError
-from harness.mil import executor
+from harness.mil import timing
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import MODEL, make_program, rewrite_model, small_network
 from suites.selftest.mil.mutating import mutate
@@ -66,7 +66,7 @@ def packages(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def short_loops(monkeypatch):
-    monkeypatch.setattr(executor, "MAX_BLOCK_RUNS", 200)
+    monkeypatch.setattr(timing, "MAX_BLOCK_RUNS", 200)
 
 
 def load_and_run(path: Path) -> str:
