@@ -8,6 +8,9 @@ unpickled.
 from __future__ import annotations
 
 import math
+import os
+import tempfile
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -29,11 +32,13 @@ in float32 has 9 GB."""
 _HEADER_LIMIT_BYTES: Final = 16 * MEBIBYTE  # of safetensors; a thousand tensors take 0.1 MB
 _DIRECTORY_LIMIT_BYTES: Final = 16 * MEBIBYTE  # of a zip archive, as many bytes for each part
 _ZIP_END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\5\6", b"PK\6\6", b"PK\6\7"
+_FORMAT: Final[Any] = np.lib.format
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others need much memory
 
 FOREIGN: Final = (
     SafetensorError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
-    MemoryError, RuntimeError, AttributeError, zipfile.BadZipFile, zlib.error,
+    MemoryError, RuntimeError, AttributeError, SyntaxError, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What the libraries raise on containers that are not well-formed."""
 
@@ -76,6 +81,13 @@ def open_safetensors(
             f"{path} is truncated or no safetensors file: it announces a header of {length} bytes "
             f"in a file of {size} bytes"
         )
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # the library takes only names in UTF-8
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "link.safetensors")
+            link.symlink_to(path.absolute())
+            return safe_open(link, framework=framework)
     return safe_open(path, framework=framework)
 
 
@@ -120,10 +132,10 @@ def _read_npz(file: BinaryIO) -> Mapping[str, npt.NDArray[Any]]:
 def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
     """Return the array in ``file``, which has ``size`` bytes."""
     file.seek(0)
-    version = np.lib.format.read_magic(file)
+    version = _FORMAT.read_magic(file)
     readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
+        (1, 0): _FORMAT.read_array_header_1_0,
+        (2, 0): _FORMAT.read_array_header_2_0,
     }
     if version not in readers:
         raise ValueError(f"it is an array file of version {version}")

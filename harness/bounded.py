@@ -33,6 +33,7 @@ TOML_LIMIT_BYTES: Final = 1 << 20
 """Of any TOML file here; the largest that this project wrote has 9 kB."""
 
 _MAX_DEPTH: Final = 64  # of JSON and TOML; what this project writes has less than 12
+_MAX_VALUES: Final = 2_000_000  # of JSON; the document of a complete run has 100,000
 _MAX_DIGITS: Final = 24  # of a whole number: 64 bits are 20
 # tomllib takes time and memory that grow with the square of a key's parts, for each of them.
 _LONG_KEY: Final = re.compile(
@@ -127,9 +128,12 @@ def parse_json(text: str) -> Any:
     """Return JSON data.
 
     Raises:
-        ValueError: ``text`` is malformed, nested more than 64 times, has a key twice, or a number
-            that 64 bits don't hold (NaN and Infinity, which JSON lacks, included).
+        ValueError: ``text`` is malformed, nested more than 64 times, has a key twice, a number
+            that 64 bits don't hold (NaN and Infinity, which JSON lacks, included), or more than two
+            million values.
     """
+    if sum(map(text.count, ",[{")) > _MAX_VALUES:  # three bytes of text may take 70 of memory
+        raise ValueError(f"it has more than {_MAX_VALUES:,} values")
     try:
         data = json.loads(
             text,

@@ -24,7 +24,7 @@ from harness.mil.types import StateType
 _PROGRAM, _METADATA = "model.mil", "metadata.json"
 # The largest known are a few megabytes, because weights are elsewhere; a number takes a hundred
 # times the memory of its text.
-_PROGRAM_LIMIT_BYTES = 16 * MEBIBYTE
+_PROGRAM_LIMIT_BYTES = 8 * MEBIBYTE
 _METADATA_LIMIT_BYTES = 4 * MEBIBYTE
 _FLEXIBLE = "FlexibleShapeInformation"
 

@@ -20,9 +20,9 @@ from harness.mil.opened import ConstantReader, Package, inside
 
 __all__ = ["Package", "open_package"]
 
-# The largest known are a few megabytes, because weights are elsewhere; an empty message of two
-# bytes takes a hundred in memory.
-_MODEL_LIMIT_BYTES = 32 * MEBIBYTE
+# The largest known are a few megabytes, because weights are elsewhere; a small value takes fifty
+# times the memory of its message.
+_MODEL_LIMIT_BYTES = 16 * MEBIBYTE
 _MANIFEST_LIMIT_BYTES = MEBIBYTE
 
 
@@ -85,7 +85,7 @@ def _model_file(package: Path) -> Path:
     content = read_json(file, _MANIFEST_LIMIT_BYTES, PackageError)
     try:
         relative = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise PackageError(f"{manifest} names no root model (missing {error})") from error
     if not isinstance(relative, str):
         raise PackageError(f"{manifest}: the root model's path is no string")

@@ -35,6 +35,7 @@ HTDEMUCS_CLASS: Final = "demucs.htdemucs.HTDemucs"
 _CHECKSUM_IN_NAME: Final = re.compile(r"^[^-]+-([0-9a-f]{8,64})$")
 _MAX_MEMBERS: Final = 10_000
 _LIMIT_BYTES: Final = 4 << 30  # the largest published has 0.35 GB
+_PICKLE_LIMIT_BYTES: Final = 4 << 20  # without the tensors; a byte of it can make an object
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,11 @@ def _refuse_zip_bomb(path: Path, file: BinaryIO) -> None:
             f"checkpoint {path} is truncated, or no file that torch.save wrote ({error})"
         ) from error
     declared, size = sum(member.file_size for member in members), path.stat().st_size
-    if len(members) > _MAX_MEMBERS or declared > size:
+    pickled = sum(member.file_size for member in members if member.filename.endswith(".pkl"))
+    if len(members) > _MAX_MEMBERS or declared > size or pickled > _PICKLE_LIMIT_BYTES:
         raise CheckpointError(
             f"checkpoint {path} is refused: {len(members)} parts of {declared} bytes "
-            f"in a file of {size} bytes"
+            f"({pickled} of them a pickle) in a file of {size} bytes"
         )
 
 

@@ -167,7 +167,7 @@ def _reason(error: Exception) -> str:
 def _snapshot(folder: Path) -> Path:
     """Return the current snapshot of a repository in the Hugging Face cache, or ``folder``."""
     reference = folder / "refs" / "main"
-    if not reference.is_file():
+    if not reference.exists():
         return folder
     revision = read_text(reference, _REFERENCE_LIMIT_BYTES, CheckpointError).strip()
     if not _NAME.fullmatch(revision):
@@ -181,7 +181,7 @@ def _snapshot(folder: Path) -> Path:
 def _signatures(architecture: Architecture, folder: Path) -> Sequence[str]:
     """Return the signatures in the folder's ``NAME.yaml``, or those of the published weights."""
     file = folder / f"{architecture.name}.yaml"
-    if not file.is_file():
+    if not file.exists():
         return architecture.members
     try:
         bag = yaml.load(read_text(file, _BAG_LIMIT_BYTES, CheckpointError), _PlainLoader)

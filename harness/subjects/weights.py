@@ -130,7 +130,8 @@ def _same(key: str, actual: Any, expected: Any) -> bool:
     if isinstance(actual, list | tuple) and isinstance(expected, list | tuple):
         return list(actual) == list(expected)
     if key == "segment" and isinstance(actual, int | float):
-        return abs(actual - Fraction(expected)) < 1e-9  # 7.8 and 39/5; exact, of any size
+        distance: Any = abs(actual - Fraction(expected))  # exact, of any size
+        return bool(distance < 1e-9)  # 7.8 and 39/5
     return bool(actual == expected) or (not actual and not expected)
 
 

@@ -238,7 +238,7 @@ def find(operation: Operation) -> Definition:
         raise UnsupportedOperationError(
             f"operation {operation} has a type that the executor does not know{hint} "
             f"({len(_DEFINITIONS)} are known, docs/operations.md lists them); add a function with "
-            f'@operation("{operation.type}") to a module of harness/mil/ops'
+            f'@operation("{operation.type[:60]}") to a module of harness/mil/ops'
         )
     unknown = sorted(set(operation.inputs) - set(definition.parameters))
     if unknown:
