@@ -95,6 +95,14 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Try every reader with 5,000 damaged files, and with the worst of the largest size."""
+    install(session, "test")
+    words = ["-m", "", "--mutants", "5000", "-q", *session.posargs]
+    session.run("python", "-m", "pytest", "suites/selftest/readers", *words, env=PATIENT_THREADS)
+
+
+@nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Inject every known bug, and fail unless each is caught; writes reports/faults."""
     install(session, "test")

@@ -20,19 +20,49 @@ The tree::
 
 A message names the thing, the value, what was expected, and the next step. The command line prints
 the message as one sentence and exits with ``exit_code``; it never shows a traceback for these.
+
+What a message quotes may come from a stranger's file: a name of a megabyte, half a surrogate pair,
+a sequence that clears the terminal. So every message is made one printable line of at most
+`MESSAGE_LENGTH` characters, here and nowhere else.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MESSAGE_LENGTH: Final = 495
+"""The most characters of a message; what is longer loses its middle."""
+_TAIL_LENGTH: Final = 160  # the end says what was expected and what to do
+_LISTED_LENGTH: Final = 240
+_COMPARED_LENGTH: Final = 100  # comparing takes time that grows with the square of it
 
 
 class ParityError(Exception):
     """The root of the tree: bad usage or bad input."""
 
     exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
+    """Return ``text`` as one printable line: escaped where it must be, and cut in its middle.
+
+    White space becomes single spaces. What can't be printed (control characters, halves of
+    surrogate pairs, as a file name that is no UTF-8 has them) becomes an escape as in Python.
+    """
+    if len(text) > 8 * length:  # whatever is escaped below, this much of it is never shown
+        text = text[: 4 * length] + text[-4 * length :]
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    if len(line) <= length:
+        return line
+    tail = min(_TAIL_LENGTH, length // 3)
+    return f"{line[: length - tail - 6]} [...]{line[-tail:]}"
 
 
 class UnknownNameError(ParityError):
@@ -46,9 +76,14 @@ class UnknownNameError(ParityError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name[:_COMPARED_LENGTH], self.known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(self.known)})")
+        listed = ", ".join(self.known)
+        if len(listed) > _LISTED_LENGTH:
+            listed = listed[:_LISTED_LENGTH].rpartition(", ")[0]
+            listed = f"{len(self.known)} names{': ' if listed else ''}{listed}, ..."
+        shown = one_line(repr(name), _COMPARED_LENGTH)
+        super().__init__(f"unknown {kind} {shown}{hint} (known: {listed})")
 
 
 class AudioError(ParityError):

@@ -10,16 +10,19 @@ Other sample rates are resampled by soxr (quality HQ, 20 bit), as a stream that 
 round(samples * 44100 / rate) samples, the same ones for any size of block.
 
 A file that can't be used raises :class:`~harness.errors.AudioError`: missing, no audio, empty,
-shorter than one hop (1024 samples at 44.1 kHz), NaN or infinity in it, or damaged. A FLAC or MP3
+shorter than one hop (1024 samples at 44.1 kHz), NaN or infinity in it, beyond the limits below (no
+sound has such a rate or length: its header is damaged or a lie), or damaged. A FLAC or MP3
 file that ends before its announced length counts as damaged; a WAV or AIFF file does not, because
 libsndfile takes the length from the file's size (streamed WAV files announce none).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 import soundfile
@@ -27,11 +30,19 @@ import soxr
 from numpy.typing import NDArray
 
 from harness.audio.contract import PUBLISHED, Geometry
+from harness.bounded import open_regular
 from harness.errors import AudioError
 
 Array = NDArray[np.float32]
 
 BLOCK_LENGTH = 65_536
+LOWEST_RATE: Final = 2_000
+HIGHEST_RATE: Final = 768_000
+"""Sample rates in Hz; telephones have 8,000, the fastest converters 768,000."""
+LONGEST_S: Final = 12 * 3600
+LONGEST_WHOLE_S: Final = 2 * 3600
+"""In seconds; as one array, two hours take 2.5 GB."""
+_LIMIT_BYTES: Final = 16 << 30  # 12 hours of stereo in float32
 _UNKNOWN_LENGTH = 2**63 - 1
 """What libsndfile answers for a stream that doesn't announce its length."""
 
@@ -62,9 +73,12 @@ class AudioReader:
         self.samplerate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.source_frames: int = self._file.frames
-        self.duration_s = self.source_frames / self.samplerate
-        self.frames = _resampled_length(self.source_frames, self.samplerate, geometry.sample_rate)
         try:
+            self._check_rate()
+            self.duration_s = self.source_frames / self.samplerate
+            self.frames = _resampled_length(
+                self.source_frames, self.samplerate, geometry.sample_rate
+            )
             self._check_length()
             self._check_channels()
         except BaseException:
@@ -92,7 +106,8 @@ class AudioReader:
         It may be called again, but only the latest iterator is valid.
 
         Args:
-            block_length: samples of the file in a block, before resampling.
+            block_length: samples of the file in a block, before resampling; of a file with more
+                than two channels, as many in all.
 
         Raises:
             AudioError: a sample is NaN or infinite (the message says where), or the file ends
@@ -138,12 +153,21 @@ class AudioReader:
         yield resampler.resample_chunk(silence, last=True)
 
     def _source_blocks(self, block_length: int) -> Iterator[Array]:
+        wanted = self._geometry.channels
+        length = max(1, wanted * block_length // max(wanted, self.channels))
         try:
             self._file.seek(0)
-            while (block := self._file.read(block_length, "float32", always_2d=True)).shape[0]:
+            while (block := self._file.read(length, "float32", always_2d=True)).shape[0]:
                 yield block
         except soundfile.SoundFileError as error:
             raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
+
+    def _check_rate(self) -> None:
+        if not LOWEST_RATE <= self.samplerate <= HIGHEST_RATE:
+            raise AudioError(
+                f"{self.path} says that its sample rate is {self.samplerate} Hz; expected "
+                f"{LOWEST_RATE} to {HIGHEST_RATE}: its header is damaged, export it again"
+            )
 
     def _check_length(self) -> None:
         if self.source_frames == _UNKNOWN_LENGTH:
@@ -151,7 +175,12 @@ class AudioReader:
                 f"{self.path} doesn't say how long it is, and libsndfile can't read it so; "
                 f"encode it again, to a file and not to a pipe"
             )
-        if self.source_frames == 0:
+        if self.duration_s > LONGEST_S:
+            raise AudioError(
+                f"{self.path} says that it lasts {self.duration_s / 3600:.1f} hours; expected at "
+                f"most {LONGEST_S // 3600}: its header is damaged, or it has to be cut"
+            )
+        if self.source_frames <= 0:
             raise AudioError(f"{self.path} is empty: it holds no samples")
         hop = self._geometry.hop_length
         if self.frames < hop:
@@ -183,31 +212,32 @@ def read_audio(path: str | Path, geometry: Geometry = PUBLISHED) -> Array:
     """Return a whole file as float32 [channels, samples] at the network's sample rate.
 
     Raises:
-        AudioError: as :class:`AudioReader` and :meth:`AudioReader.blocks`.
+        AudioError: as :class:`AudioReader` and :meth:`AudioReader.blocks`, or it lasts longer than
+            `LONGEST_WHOLE_S`.
     """
     with AudioReader(path, geometry) as reader:
+        if reader.duration_s > LONGEST_WHOLE_S:
+            raise AudioError(
+                f"{path} lasts {reader.duration_s / 3600:.1f} hours; expected at most "
+                f"{LONGEST_WHOLE_S // 3600}, because it is held in memory whole: cut it"
+            )
         return np.concatenate(list(reader.blocks()), axis=1)
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
     if not path.exists():
         raise AudioError(f"no audio file at {path}; check the path")
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder; expected one audio file")
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise AudioError(f"{path} can't be read: {error.strerror}") from error
-    if empty:
-        raise AudioError(f"{path} is empty: it has no bytes")
+    with open_regular(path, _LIMIT_BYTES, AudioError) as file:
+        if not file.read(1):
+            raise AudioError(f"{path} is empty: it has no bytes")
     if path.suffix.lower() == ".raw":
         raise AudioError(
             f"{path} is raw audio without a header; convert it to WAV or FLAC, "
             f"which say their sample rate and channels"
         )
     try:
-        return soundfile.SoundFile(str(path))
+        # As bytes, because a name need not be UTF-8; on Windows it is always text.
+        return soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "

@@ -29,8 +29,13 @@ from harness.cli import (
     report,
     separate,
 )
-from harness.cli.console import log, print_json, warnings_as_lines
-from harness.errors import ParityError
+from harness.cli.console import (
+    escape_what_cannot_be_printed,
+    log,
+    print_json,
+    warnings_as_lines,
+)
+from harness.errors import ParityError, one_line
 
 # Typer brings its own copy of click or uses the installed one; this leads to the class in both.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -83,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    escape_what_cannot_be_printed()
     try:
         with warnings_as_lines():
             code = app(words, prog_name="parity", standalone_mode=False)
@@ -108,6 +114,7 @@ def _system_error(error: OSError) -> str:
 
 
 def _complain(message: str, code: int, as_json: bool) -> int:
+    message = one_line(message)
     if as_json:
         print_json({"error": message, "exit_code": code})
     log.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)

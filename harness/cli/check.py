@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from harness.cli.console import (
     Json,
@@ -20,6 +21,7 @@ from harness.cli.console import (
     print_table,
     progress,
     verdict_text,
+    within_time,
 )
 from harness.cli.inspect import print_explanation
 from harness.cli.settings import SUBJECT_HELP, Settings
@@ -53,7 +55,7 @@ def register(app: typer.Typer) -> None:
         epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
         "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
         "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
-    )(check)
+    )(within_time(check))
 
 
 def check(
@@ -129,7 +131,7 @@ def check(
         from harness.report import write_report
 
         write_report(run, report, record)
-        log.print(f"report: {report / 'index.html'}", markup=False)
+        log.print(f"report: {report / 'index.html'}")
     if json:
         print_json(
             {
@@ -203,8 +205,10 @@ def _print_run(run: Run) -> None:
     for key, checks in groups.items():
         counts = Counter(check.verdict for check in checks)
         closest = min(checks, key=_headroom)
-        said = ", ".join(f"{number} {verdict_text(name)}" for name, number in counts.items())
-        rows.append((*key, said, _place(closest), decibels(closest.outcome.headroom_db)))
+        counted = Text(", ").join(
+            Text(f"{number} ") + verdict_text(name) for name, number in counts.items()
+        )
+        rows.append((*key, counted, _place(closest), decibels(closest.outcome.headroom_db)))
     titles = ("layer", "gate", "case", "checks", "closest", "headroom")
     print_table("Checks", titles, rows, right=(5,))
     for check in run.checks:
@@ -212,8 +216,8 @@ def _print_run(run: Run) -> None:
             waived = " (waived)" if check.id in run.waived else ""
             word = check.verdict.value.replace("_", " ")
             said = f"{word}{waived}: {check.id}: {check.outcome.reason}"
-            out.print(said, markup=False, soft_wrap=True)
-    out.print(run.sentence(), markup=False, soft_wrap=True)
+            out.print(said, soft_wrap=True)
+    out.print(run.sentence(), soft_wrap=True)
 
 
 def _headroom(check: Check) -> float:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from harness.cli.check import outcome_fields
 from harness.cli.console import (
@@ -148,11 +147,11 @@ def _row(finding: Finding) -> dict[str, Any]:
 def _print(findings: Sequence[Finding], ignored: Sequence[str]) -> None:
     table = [
         (
-            escape(finding.name),
-            escape(" ".join(text for text in (finding.stem, finding.what) if text)),
+            finding.name,
+            " ".join(text for text in (finding.stem, finding.what) if text),
             verdict_text(finding.outcome.verdict),
             f"{finding.gate.name}: {finding.gate.describe()}",
-            escape(finding.outcome.observed),
+            finding.outcome.observed,
             decibels(finding.outcome.headroom_db),
         )
         for finding in findings
@@ -160,13 +159,13 @@ def _print(findings: Sequence[Finding], ignored: Sequence[str]) -> None:
     columns = ("tensor", "part", "verdict", "gate", "observed", "headroom")
     print_table("Compared", columns, table, right=(5,))
     for note in dict.fromkeys((row.name, text) for row in findings for text in row.notes):
-        out.print(escape(f"note: {note[0]}: {note[1]}"))
+        out.print(f"note: {note[0]}: {note[1]}")
     bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS]
     for row in _telling(bad):
         where = " ".join(text for text in (row.name, row.stem, row.what) if text)
-        out.print(f"[red]fail[/]: {escape(where)}: {escape(row.outcome.reason)}")
+        out.print(verdict_text(Verdict.FAIL) + f": {where}: {row.outcome.reason}")
     if ignored:
-        out.print(escape(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})"))
+        out.print(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})")
     held = len(findings) - len(bad)
     out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
 

@@ -72,6 +72,6 @@ def _print(document: Conformance, folder: Path) -> None:
     counts = [(name.replace("_", " "), number) for name, number in document.counts.items()]
     print_table("Tests", ("outcome", "tests"), counts, right=(1,))
     for reason in document.red[:20]:
-        out.print(reason, markup=False)
-    out.print(f"{verdict_text(document.verdict)}  {document.sentence()}")
+        out.print(reason)
+    out.print(verdict_text(document.verdict) + f"  {document.sentence()}")
     log.print(f"written: {folder / 'conformance.json'} and conformance.md")

@@ -2,12 +2,21 @@
 
 Results go to stdout, everything else (progress, warnings, errors) to stderr. With ``--json`` stdout
 carries exactly one JSON document, also when the command fails.
+
+Names come from strangers' files. So no text is read as markup ("[/]" may be a name): what has a
+colour is a `Text`. And every text can be printed, halves of surrogate pairs included, which stand
+for the bytes of a file name that is no UTF-8.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import io
 import json
 import math
+import re
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,24 +29,42 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from harness.errors import one_line
 from harness.verdicts import Verdict
+
+_WARNING_LENGTH = 2000  # PyTorch's have several sentences
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
-out = Console(highlight=False, soft_wrap=True)
-log = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+log = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NOT_EVALUATED: "yellow"}
 
 
+def escape_what_cannot_be_printed() -> None:
+    """Have stdout and stderr write as an escape what their encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one document on stdout, as `json_text` writes it."""
-    typer.echo(json_text(document))
+    text = json_text(document)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if text.encode(encoding, "replace").decode(encoding) != text:  # a terminal without Unicode
+        text = json.dumps(json.loads(text), indent=1)
+    typer.echo(text)
 
 
 def json_text(document: Mapping[str, Any]) -> str:
     """Return one document as JSON; numbers that JSON lacks become strings."""
-    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)  # they have no UTF-8
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def print_table(
@@ -47,18 +74,50 @@ def print_table(
     *,
     right: Sequence[int] = (),
 ) -> None:
-    """Print a table; the columns in ``right`` are aligned to the right."""
+    """Print a table; the columns in ``right`` are aligned to the right.
+
+    A cell that is no `Text` is shown as its ``str``, without control characters.
+    """
     table = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else _printable(cell) for cell in row))
     out.print(table)
 
 
-def verdict_text(verdict: Verdict) -> str:
+def within_time(command: Callable[..., None]) -> Callable[..., None]:
+    """Return ``command`` with one more option, which bounds what it executes of packages."""
+    option = typer.Option(
+        "--time-limit",
+        metavar="SECONDS",
+        help="Stop executing packages after so long: a loop in one may have no end.",
+    )
+
+    @functools.wraps(command)
+    def limited(*arguments: Any, time_limit: float | None = None, **options: Any) -> None:
+        if time_limit is None:
+            command(*arguments, **options)
+            return
+        from harness import mil
+
+        with mil.time_limit(time_limit):
+            command(*arguments, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    annotation = Annotated[float | None, option]
+    added = inspect.Parameter(
+        "time_limit", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+    rows = [*signature.parameters.values(), added]
+    limited.__signature__ = signature.replace(parameters=rows)  # type: ignore[attr-defined]
+    limited.__annotations__ = {row.name: row.annotation for row in rows}
+    return limited
+
+
+def verdict_text(verdict: Verdict) -> Text:
     """Return the verdict with its colour; the word alone says it, too."""
-    return f"[{COLOURS[verdict]}]{verdict.value.replace('_', ' ')}[/]"
+    return Text(verdict.value.replace("_", " "), style=COLOURS[verdict])
 
 
 def decibels(value: float | None) -> str:
@@ -87,7 +146,7 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
         yield line
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
@@ -102,11 +161,19 @@ def warnings_as_lines() -> Iterator[None]:
     """Show Python warnings as one line each on stderr, without the source line."""
 
     def show(message: Warning | str, *_: object) -> None:
-        log.print(Text.assemble(("warning: ", "yellow"), str(message)), soft_wrap=True)
+        said = one_line(str(message), _WARNING_LENGTH)
+        log.print(Text.assemble(("warning: ", "yellow"), said), soft_wrap=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+def _printable(cell: object) -> str:
+    text = str(cell)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _finite(value: Any) -> Any:

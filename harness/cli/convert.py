@@ -56,7 +56,7 @@ def convert(
     log.print(f"loading {subject}")
     loaded = load_subject(subject)
     for note in loaded.notes:
-        log.print(f"note: {note}", markup=False)
+        log.print(f"note: {note}")
     log.print("tracing")
     traced = trace_inner_model(extract_inner_model(loaded.model))
     log.print(f"converting with precision recipe {recipe.name}")
@@ -154,10 +154,10 @@ def audit(
         for count in found.rules:
             out.print(f"rule {count.rule}: {count.matched} operations")
         for difference in found.differences[:20]:
-            out.print(str(difference), markup=False)
+            out.print(str(difference))
         if len(found.differences) > 20:
             out.print(f"... and {len(found.differences) - 20} more (--json shows all)")
-        out.print(f"{found.verdict.replace('_', ' ').upper()}: {found.reason}", markup=False)
+        out.print(f"{found.verdict.replace('_', ' ').upper()}: {found.reason}")
     raise typer.Exit(EXIT_CODES[Verdict(found.verdict)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from harness._coremltools import import_coremltools, import_messages
 from harness.cli.console import Json, out, print_json, print_table
@@ -52,7 +53,7 @@ def _print(document: dict[str, object], required: set[str]) -> None:
         (
             engine.name,
             "yes" if engine.name in required else "no",
-            "[green]can execute[/]" if engine.available else "[yellow]can't[/]",
+            Text("can execute", "green") if engine.available else Text("can't", "yellow"),
             engine.version or "-",
             engine.reason,
         )
@@ -65,8 +66,8 @@ def _print(document: dict[str, object], required: set[str]) -> None:
         print_table(title.capitalize(), ("name", "value"), [(k, v) for k, v in table.items()])
     missing = document["missing"]
     if missing:
-        out.print(f"[yellow]Can't be evaluated here:[/] {missing}")
+        out.print(Text.assemble(("Can't be evaluated here:", "yellow"), f" {missing}"))
     else:
         out.print("Every required engine can execute here; a run judges all five layers.")
     for line in document["coremltools_says"]:  # type: ignore[attr-defined]
-        out.print(f"[dim]coremltools: {line}[/]")
+        out.print(Text(f"coremltools: {line}", "dim"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from harness.cli import proofs
 from harness.cli.console import COLOURS as VERDICT_COLOURS
@@ -150,7 +150,7 @@ def _print(run: Run) -> None:
     rows = [
         (
             row.name,
-            f"[{COLOURS.get(row.outcome, 'red')}]{row.outcome.value.replace('_', ' ')}[/]",
+            Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome, "red")),
             row.expected,
             _where(row),
             decibels(row.headroom_db),
@@ -160,8 +160,8 @@ def _print(run: Run) -> None:
     ]
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
-    out.print(run.sentence(), style=VERDICT_COLOURS[run.verdict], markup=False)
+    out.print(Text(run.sentence(), style=VERDICT_COLOURS[run.verdict]))
 
 
 def _where(row: InjectedFault) -> str:
-    return escape(row.caught_by.partition("/")[2] if row.caught else row.reason)
+    return row.caught_by.partition("/")[2] if row.caught else row.reason

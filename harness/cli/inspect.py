@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.cli.console import (
+    Json,
+    decibels,
+    log,
+    out,
+    print_json,
+    print_table,
+    progress,
+    within_time,
+)
 from harness.cli.tensors import read_tensors
-from harness.errors import RunError
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import EXIT_CODES, Run, Verdict
+from harness.verdicts.jsondata import read_document
 
 if TYPE_CHECKING:
     from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
@@ -41,12 +50,12 @@ def register(app: typer.Typer) -> None:
         "headroom",
         epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
         "--case silence | parity headroom X.mlpackage --numerics fp16_accumulate",
-    )(headroom)
+    )(within_time(headroom))
     app.command(
         "diagnose",
         epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
         "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors",
-    )(diagnose)
+    )(within_time(diagnose))
     app.command(
         "explain",
         epilog="Examples: parity explain reports/latest/run.json | parity explain run.json "
@@ -91,11 +100,11 @@ def headroom(
 
 
 def _print_headroom(model: str, found: HeadroomAudit) -> None:
-    out.print(f"{model}: operations at risk, in program order", style="bold", markup=False)
+    out.print(f"{model}: operations at risk, in program order", style="bold")
     for operation in found.at_risk[:_SHOWN]:
-        out.print(f"{_title(operation)}: {operation.headroom_db:.1f} dB of headroom", markup=False)
+        out.print(f"{_title(operation)}: {operation.headroom_db:.1f} dB of headroom")
         for risk in operation.risks:
-            out.print(f"   {risk.kind} ({risk.case}): {risk.reason}", markup=False)
+            out.print(f"   {risk.kind} ({risk.case}): {risk.reason}")
     if len(found.at_risk) > _SHOWN:
         out.print(f"and {len(found.at_risk) - _SHOWN} more; --json has them all")
     loudest = min(found.operations, key=lambda o: o.headroom_db, default=None)
@@ -103,13 +112,11 @@ def _print_headroom(model: str, found: HeadroomAudit) -> None:
         out.print(
             f"least headroom: {loudest.headroom_db:.1f} dB, {loudest.type} {loudest.operation!r} "
             f"reaches {loudest.peak:.4g} on {loudest.peak_case}",
-            markup=False,
         )
     manner = "all in FP16, supposedly" if found.as_fp16 else "those in FP16 judged"
     out.print(
         f"{len(found.at_risk)} of {len(found.operations)} operations at risk ({manner}; numerics "
         f"{found.numerics}; cases {', '.join(found.cases)})",
-        markup=False,
     )
 
 
@@ -184,21 +191,19 @@ def _print_diagnosis(found: ThreeWay) -> None:
         )
     for operation in found.culprits[:_SHOWN]:
         harmless = "" if operation.matters else " (harmless: what reads it is right)"
-        out.print(f"{_title(operation)}{harmless}", markup=False)
-        out.print(f"   {operation.cause}: {operation.words}", markup=False)
+        out.print(f"{_title(operation)}{harmless}")
+        out.print(f"   {operation.cause}: {operation.words}")
         out.print(
             f"   inputs {decibels(operation.inputs_db)}, local {decibels(operation.local_db)}, "
             f"deviation {decibels(operation.deviation_db)}, result "
             f"{decibels(operation.target_db)}, its readers {decibels(operation.readers_db)}",
-            markup=False,
         )
     inherited = sum(o.cause is None for o in found.operations)
     out.print(
         f"{len(found.culprits)} operations are wrong by themselves, {inherited} are not; "
         f"{len(found.unmatched)} values have no counterpart",
-        markup=False,
     )
-    out.print(f"{found.target}: {found.conclusion}", markup=False)
+    out.print(f"{found.target}: {found.conclusion}")
 
 
 def explain(
@@ -215,10 +220,7 @@ def explain(
     from harness.precision import explain as explain_run
     from harness.workbench.explaining import explain_package
 
-    try:
-        run = Run.from_json(document.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise RunError(f"{document} is no run document: it is not UTF-8 text") from error
+    run = read_document(document, Run.from_json)
     if package is None:
         found = explain_run(run)
     else:
@@ -233,10 +235,10 @@ def explain(
 def print_explanation(found: Explanation) -> None:
     """Print each step with its evidence, and the commands to go on with."""
     for number, step in enumerate(found.steps, 1):
-        out.print(f"{number}. {step.question}", style="bold", markup=False)
-        out.print(f"   {step.answer}", markup=False)
+        out.print(f"{number}. {step.question}", style="bold")
+        out.print(f"   {step.answer}")
         for line in step.evidence:
-            out.print(f"   - {line}", markup=False)
+            out.print(f"   - {line}")
     out.print("Next:", style="bold")
     for command in found.commands:
-        out.print(f"   {command}", markup=False)
+        out.print(f"   {command}")

@@ -68,10 +68,10 @@ def verdict(
         print_json({**answer, "coverage": run.coverage, "reasons": list(reasons)})
     else:
         for reason in reasons:
-            out.print(f"- {reason}", markup=False)
-        out.print(run.sentence(), style=COLOURS[run.verdict], markup=False)
+            out.print(f"- {reason}")
+        out.print(run.sentence(), style=COLOURS[run.verdict])
         if run.coverage:
-            out.print(run.coverage, markup=False)
+            out.print(run.coverage)
     raise typer.Exit(run.exit_code)
 
 
@@ -86,9 +86,9 @@ def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json =
         print_json({"inventory": str(inventory), "changed": list(changed), **_totals(listed)})
         return
     for line in changed:
-        out.print(line, markup=False)
+        out.print(line)
     counts = ", ".join(f"{number} {noun}" for noun, number in _totals(listed).items())
-    out.print(f"{inventory}: {counts} of {run_file}", markup=False)
+    out.print(f"{inventory}: {counts} of {run_file}")
 
 
 @inventories.command()
@@ -99,8 +99,8 @@ def diff(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = F
         print_json({"inventory": str(inventory), "changed": list(changed)})
     else:
         for line in changed:
-            out.print(line, markup=False)
-        out.print(f"{len(changed)} counts of {inventory} differ from {run_file}", markup=False)
+            out.print(line)
+        out.print(f"{len(changed)} counts of {inventory} differ from {run_file}")
     if changed:
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
 

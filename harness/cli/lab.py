@@ -242,16 +242,15 @@ def _print_tuning(found: Tuning, target: Path) -> None:
     columns = ("in FP32", "share", "predicted", "virtual run", "of tolerance", "holds")
     print_table(f"sets that were tried ({found.goal.cost})", columns, rows)
     if found.best is None:
-        out.print(f"not reached: {found.limit}", markup=False)
+        out.print(f"not reached: {found.limit}")
     else:
-        out.print(f"recipe {target}, selector {target.with_suffix('.py')}", markup=False)
+        out.print(f"recipe {target}, selector {target.with_suffix('.py')}")
     made = found.confirmation
     if made is not None:
         worst = min(made.measured_db.values(), default=math.inf)
         out.print(
             f"converted: worst {decibels(worst)}, at most {made.furthest_db:.3f} dB from its "
             f"virtual run, audit {made.audit}: {'holds' if made.holds else 'does not hold'}",
-            markup=False,
         )
 
 

@@ -93,12 +93,12 @@ def _print(package: Path, findings: Sequence[Finding], errors: int, rules: int) 
         by_rule.setdefault(finding.rule, []).append(finding)
     for name, found in by_rule.items():
         first = found[0]
-        out.print(f"{first.severity} {name}: {len(found)} found", style="bold", markup=False)
+        out.print(f"{first.severity} {name}: {len(found)} found", style="bold")
         for finding in found[:_SHOWN]:
-            out.print(f"   {finding}", markup=False)
+            out.print(f"   {finding}")
         if len(found) > _SHOWN:
             out.print(f"   and {len(found) - _SHOWN} more; --json has them all")
-        out.print(f"   next: {first.next_step}", markup=False)
-        out.print(f"   source: {first.source}", markup=False)
+        out.print(f"   next: {first.next_step}")
+        out.print(f"   source: {first.source}")
     warned = len(findings) - errors
-    out.print(f"{package}: {errors} errors, {warned} warnings by {rules} rules", markup=False)
+    out.print(f"{package}: {errors} errors, {warned} warnings by {rules} rules")

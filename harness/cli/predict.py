@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table
+from harness.cli.console import Json, log, out, print_json, print_table, within_time
 from harness.cli.tensors import read_tensors, write_tensors
 from harness.errors import ParityError
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         "predict",
         epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
         "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
-    )(predict)
+    )(within_time(predict))
 
 
 def predict(
@@ -70,7 +70,7 @@ def predict(
     state = model.new_state() if model.states else None
     given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
     for note in notes:
-        log.print(f"note: {note}", markup=False, soft_wrap=True)
+        log.print(f"note: {note}", soft_wrap=True)
     watch = mil.Watch(model, numerics, taps=kept) if stats else None
     made = model.predict(
         given,
@@ -157,14 +157,13 @@ def _print_statistics(found: Inspection, shown: set[str]) -> None:
         "integers lost",
     )
     print_table("as computed, before they are stored", columns, rows, right=range(3, 10))
-    out.print(_first_words(found.first_not_finite), markup=False)
+    out.print(_first_words(found.first_not_finite))
     for value in found.values:
         if value.lost:
-            out.print(lost_words(value), markup=False)
+            out.print(lost_words(value))
     out.print(
         f"peak memory {found.peak_bytes / 1e6:.1f} MB of values (after {found.peak_at}) and "
         f"{found.constants_bytes / 1e6:.1f} MB of constants",
-        markup=False,
     )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from harness.atomic import write_text
 from harness.cli.console import (
     decibels,
@@ -123,10 +125,11 @@ def _print(result: CampaignResult) -> None:
     columns = ("type", "operation", "change", "fate", "outputs unchanged to")
     print_table("What no check saw", columns, left, right=(4,))
     share = "-" if result.caught_share is None else f"{100 * result.caught_share:.2f} %"
-    out.print(
-        f"{verdict_text(result.verdict)}: {share} of the mutations that change an output by more "
-        f"than its tolerance were caught ({result.count('hole')} holes)"
+    sentence = (
+        f": {share} of the mutations that change an output by more than its tolerance were caught "
+        f"({result.count('hole')} holes)"
     )
+    out.print(verdict_text(result.verdict) + sentence)
 
 
 def _print_clean(result: CleanResult) -> None:
@@ -153,5 +156,6 @@ def _print_clean(result: CleanResult) -> None:
     print_table("Smallest headroom", columns, rows, right=tuple(range(3, len(columns))))
     for run in result.runs:
         for alarm in run.alarms:
-            out.print(f"[red]alarm[/] {run.environment}, {run.input}: {alarm}")
-    out.print(f"{verdict_text(result.verdict)}: {result.alarms} alarms in {len(result.runs)} runs")
+            out.print(Text("alarm", "red") + f" {run.environment}, {run.input}: {alarm}")
+    counts = f": {result.alarms} alarms in {len(result.runs)} runs"
+    out.print(verdict_text(result.verdict) + counts)

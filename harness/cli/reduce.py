@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table, progress
+from harness.cli.console import Json, log, out, print_json, print_table, progress, within_time
 from harness.cli.tensors import read_tensors
 from harness.errors import ParityError
 
@@ -27,7 +27,7 @@ EPILOG = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("reduce", epilog=EPILOG)(reduce)
+    app.command("reduce", epilog=EPILOG)(within_time(reduce))
 
 
 def reduce(
@@ -98,7 +98,7 @@ def reduce(
     model = mil.load(package, function=function)
     given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
     for note in notes:
-        log.print(f"note: {note}", markup=False, soft_wrap=True)
+        log.print(f"note: {note}", soft_wrap=True)
     attempt = Attempt(model, given, package)
     right = _reference(reference, expected, against, attempt)
     if not isinstance(right, str):
@@ -137,16 +137,16 @@ def _verify(attempt: Attempt, oracle: Oracle, *, json: bool) -> None:
     if json:
         print_json({"fails": evidence is not None, "evidence": evidence or ""})
     elif evidence is None:
-        out.print(f"does not fail (failing is: {oracle.words})", markup=False)
+        out.print(f"does not fail (failing is: {oracle.words})")
     else:
-        out.print(f"fails: {evidence}", markup=False)
+        out.print(f"fails: {evidence}")
     raise typer.Exit(0 if evidence is None else 1)
 
 
 def _reduce(attempt: Attempt, oracle: Oracle, target: Path, max_tries: int, *, json: bool) -> None:
     from harness.reduction import reduce, write_reduction
 
-    log.print(f"reducing {len(attempt.model.operations)} operations", markup=False)
+    log.print(f"reducing {len(attempt.model.operations)} operations")
     with progress("tries") as advance:
         found = reduce(attempt, oracle, max_tries=max_tries, advance=advance)
     record = write_reduction(found, target)
@@ -160,7 +160,7 @@ def _print(record: Mapping[str, Any], target: Path) -> None:
     rows = [(row["type"], row["name"], row["results"]) for row in record["operations"]]
     kept, total = len(rows), record["operations_in_whole"]
     print_table(f"{kept} of {total} operations", ("type", "name", "results"), rows)
-    out.print(f"fails: {record['evidence']}", markup=False)
+    out.print(f"fails: {record['evidence']}")
     if not record["minimal"]:
         log.print("the tries ran out: --max-tries may make it smaller")
     out.print(f"written to {target}, read back and judged again: {target / 'README.md'}")

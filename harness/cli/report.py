@@ -23,6 +23,7 @@ from harness.verdicts import (
     recall,
 )
 from harness.verdicts.attachments import read_attachment, with_attachments
+from harness.verdicts.jsondata import read_document
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")
@@ -157,11 +158,4 @@ def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
 
 def read_run(path: Path) -> Run:
     """Return the run in the file at ``path``; raises `RunError` if there is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"can't read run {path}: {error}") from error
-    try:
-        return Run.from_json(text)
-    except RunError as error:
-        raise RunError(f"{path}: {error}") from error
+    return read_document(path, Run.from_json)

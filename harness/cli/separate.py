@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from harness.cli.console import Json, log, out, print_json, print_table, progress
+from harness.cli.console import Json, log, out, print_json, print_table, progress, within_time
 from harness.cli.settings import SUBJECT_HELP, Settings
 from harness.errors import UnknownNameError
 
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
         "separate",
         epilog="Example: parity separate song.mp3 --subject htdemucs_6s@seeded "
         "--package 6s.mlpackage --out stems",
-    )(separate)
+    )(within_time(separate))
 
 
 def separate(
@@ -75,7 +76,8 @@ def separate(
         seconds = reader.duration_s
     clipped = {name: count for name, count in writer.clipped_samples.items() if count}
     for name, count in clipped.items():
-        log.print(f"[yellow]warning:[/] {name}: {count} samples were beyond full scale, clipped")
+        said = f" {name}: {count} samples were beyond full scale, clipped"
+        log.print(Text("warning:", "yellow") + said)
     if json:
         stems_written = {name: str(path) for name, path in writer.paths.items()}
         print_json({"stems": stems_written, "duration_s": seconds, "clipped_samples": clipped})

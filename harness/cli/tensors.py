@@ -25,7 +25,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ParityError: the file is missing, of another kind, or broken.
     """
-    if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES:
+    if path.suffix.lower() in AUDIO_SUFFIXES:
         return {path.stem: read_audio(path)}
     return load_all(read_file(path))
 

@@ -9,22 +9,18 @@ exact in float32, and everything wider is read as float64.
 from __future__ import annotations
 
 import os
-import struct
 import tempfile
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from numpy.lib.npyio import NpzFile
-from safetensors import SafetensorError, safe_open
 
+from harness.arrayfiles import array_names, read_array
+from harness.bounded import open_regular
 from harness.errors import AudioError, ParityError
 
 TENSOR_SUFFIXES: Final = (".safetensors", ".npz", ".npy")
@@ -36,6 +32,7 @@ _MOST_IN_MEMORY_BYTES: Final = 128 << 20
 """A longer signal is decoded to a temporary file, and mapped."""
 _UNKNOWN_LENGTH: Final = 2**62
 _RATES: Final = (1000, 1_000_000)
+_AUDIO_LIMIT_BYTES: Final = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -123,15 +120,13 @@ def read_file(path: Path) -> dict[str, Item]:
     Raises:
         ParityError: the file is missing, of an unknown kind, or broken.
     """
-    if not path.is_file():
-        raise ParityError(f"{path} is not a file")
+    if not path.exists():
+        raise ParityError(f"{path} does not exist")
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         return {_shown(path.stem): _audio(path)}
-    if suffix == ".npy":
-        return {_shown(path.stem): Tensor(path, lambda: _from_npy(path))}
     if suffix in TENSOR_SUFFIXES:
-        return {name: _member(path, suffix, name) for name in _names(path, suffix)}
+        return {_shown(name): _member(path, name) for name in array_names(path, ParityError)}
     known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
     raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")
 
@@ -180,79 +175,14 @@ def _shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _names(path: Path, suffix: str) -> list[str]:
-    try:
-        if suffix == ".npz":
-            with path.open("rb") as opened, _archive(opened) as archive:
-                return list(archive.files)
-        with safe_open(path, framework="numpy") as file:
-            return list(file.keys())
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-
-
-def _member(path: Path, suffix: str, name: str) -> Tensor:
-    def load() -> npt.NDArray[Any]:
-        try:
-            if suffix == ".npz":
-                with path.open("rb") as opened, _archive(opened) as archive:
-                    return np.asarray(archive[name])
-            with safe_open(path, framework="numpy") as file:
-                return np.asarray(file.get_tensor(name))
-        except _BROKEN as error:
-            raise _unreadable(path, error, name) from error
-
-    return Tensor(path, load)
-
-
-def _archive(opened: BinaryIO) -> NpzFile:
-    """Open an archive; given a path, NumPy would leave a broken one open."""
-    found = np.load(opened, allow_pickle=False)
-    if not isinstance(found, NpzFile):
-        raise ValueError("it is one array and no archive; call it .npy")
-    return found
-
-
-def _from_npy(path: Path) -> npt.NDArray[Any]:
-    try:
-        with path.open("rb") as opened:
-            found = np.load(opened, allow_pickle=False)
-            if isinstance(found, NpzFile):
-                raise ValueError("it is an archive and no array; call it .npz")
-            return np.asarray(found)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-
-
-# What NumPy, zipfile, zlib and safetensors raise for bytes that are not what they should be;
-# TypeError is safetensors' answer to a type that NumPy lacks, such as BF16.
-_BROKEN: Final = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    MemoryError,
-    OverflowError,
-    NotImplementedError,
-    RuntimeError,
-    SafetensorError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    tokenize.TokenError,
-)
-
-
-def _unreadable(path: Path, error: Exception, name: str = "") -> ParityError:
-    what = f"tensor {name!r} of {path}" if name else f"{path}"
-    return ParityError(f"{what} can't be read as {path.suffix.lower()} ({str(error)[:200]})")
+def _member(path: Path, name: str) -> Tensor:
+    return Tensor(path, lambda: read_array(path, name, ParityError))
 
 
 def _audio(path: Path) -> Audio:
     try:
-        found = soundfile.info(_system_name(path))
+        with open_regular(path, _AUDIO_LIMIT_BYTES, AudioError):
+            found = soundfile.info(_system_name(path))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from harness.bounded import parse_json
 from harness.errors import RunError
 from harness.verdicts import EXIT_CODES, Verdict
 
@@ -176,8 +177,8 @@ class Conformance:
             RunError: the text is no such document, or of another version.
         """
         try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
+            document = parse_json(text)
+        except ValueError as error:
             raise RunError(f"not a conformance document: malformed JSON ({error})") from error
         found = document.get("kind") if isinstance(document, dict) else None
         if found != KIND or document.get("version") != VERSION:

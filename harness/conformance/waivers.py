@@ -6,17 +6,12 @@ patterns. A waiver whose test passes or no longer exists is stale, and a stale w
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.errors import RunError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 WAIVERS: Final = Path(__file__).with_name("waivers.toml")
 
@@ -28,8 +23,8 @@ def read_waivers(path: Path = WAIVERS) -> Mapping[str, str]:
         RunError: the file can't be read, or a line is no id with a reason.
     """
     try:
-        waivers = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        waivers = parse_toml(read_text(path, TOML_LIMIT_BYTES, RunError))
+    except ValueError as error:
         raise RunError(f"waivers {path} can't be read: {error}") from error
     for name, reason in waivers.items():
         if not isinstance(reason, str) or not reason.strip():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.bounded import parse_json
 from harness.conversion.recipes import Operation, PrecisionRecipe, parse_recipe
 from harness.conversion.tap_mapping import TapLocation, TapMapping
 from harness.errors import PackageError, RecipeError
@@ -166,7 +167,7 @@ def _vanished(name: str, type_: str, module: str | None, reads: list[str]) -> Va
 
 
 def _load_table(text: str) -> dict[str, Any]:
-    table = json.loads(text)
+    table = parse_json(text)
     if not isinstance(table, dict):
         raise TypeError(f"expected a JSON object, found {type(table).__name__}")
     return table

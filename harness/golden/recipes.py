@@ -25,19 +25,14 @@ import inspect
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 from harness.audio.contract import SEGMENT_LENGTH
+from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.errors import RecipeError, UnknownNameError
 from harness.golden.records import FORMAT
 
@@ -122,10 +117,10 @@ def load_cases(path: Path) -> dict[str, Case]:
         UnknownNameError: a kind, a parameter or a scope that doesn't exist.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        document = parse_toml(read_text(path, TOML_LIMIT_BYTES, RecipeError))
+    except RecipeError as error:
         raise RecipeError(
-            f"the golden recipes {path} can't be read ({error.strerror}); "
+            f"no golden recipes: {error}; "
             "run in the project's folder, or name the folder that holds recipes.toml"
         ) from error
     except ValueError as error:

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.atomic import write_text
+from harness.bounded import MEBIBYTE, read_json
 from harness.errors import GoldenError
 from harness.golden.fingerprint import Fingerprint
 
 FORMAT: Final = 1
 """Version of the store: of the documents, of the tensors' names and of what they mean."""
 
+
+_LIMIT_BYTES: Final = 64 * MEBIBYTE
 
 Key = tuple[str, str]
 """Subject and case."""
@@ -160,12 +163,12 @@ def write_manifest(path: Path, records: Mapping[Key, Record]) -> None:
 
 
 def _read_goldens(path: Path, what: str, advice: str) -> dict[Key, Mapping[str, Any]]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise GoldenError(f"the golden {what} {path} can't be read ({error}); {advice}") from error
+    try:
+        document = read_json(path, _LIMIT_BYTES, GoldenError)
+    except GoldenError as error:
+        raise GoldenError(f"the golden {what} can't be used: {error}; {advice}") from error
     try:
         version, goldens = document["format"], document["goldens"]
         items: dict[Key, Mapping[str, Any]] = {
@@ -193,7 +196,7 @@ class _Explained:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)):
+        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OverflowError)):
             raise GoldenError(f"{self._where} can't be read ({error!r}); {self._advice}") from error
 
 

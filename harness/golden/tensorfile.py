@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
+from harness.arrayfiles import ARRAYS_LIMIT_BYTES, FOREIGN, open_safetensors
+from harness.bounded import parse_json
 from harness.errors import GoldenError, UnknownNameError
 from harness.golden.records import Record
 
@@ -126,7 +127,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """
     file = _open(path)
     try:
-        document = json.loads((file.metadata() or {})[METADATA_KEY])
+        document = parse_json((file.metadata() or {})[METADATA_KEY])
     except (KeyError, ValueError) as error:
         raise GoldenError(f"{path} carries no golden provenance; build it again") from error
     finally:
@@ -151,6 +152,6 @@ def sha256(path: Path) -> str:
 
 def _open(path: Path) -> Any:
     try:
-        return safe_open(path, framework="numpy")
-    except (OSError, SafetensorError) as error:
+        return open_safetensors(path, ARRAYS_LIMIT_BYTES, GoldenError)
+    except FOREIGN as error:
         raise GoldenError(f"{path} is no safetensors file ({error}); build it again") from error

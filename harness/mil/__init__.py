@@ -2,8 +2,8 @@
 
 ``load(path)`` opens an ``.mlpackage``, or an ``.mlmodelc`` that Xcode made of one, and returns a
 `Model`; ``Model.predict(inputs)`` executes it.
-This room imports nothing of the project but its errors and how files are written whole, so it can
-be taken out and used alone.
+This room imports nothing of the project but its errors and how files are read within bounds and
+written whole, so it can be taken out and used alone.
 """
 
 from harness.mil.features import Feature
@@ -13,6 +13,7 @@ from harness.mil.numerics import Numerics, get_numerics, numerics_names
 from harness.mil.refusals import RefusedByCoreMLWarning
 from harness.mil.state import State
 from harness.mil.statistics import ValueStatistics
+from harness.mil.timing import time_limit
 from harness.mil.types import DataType
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "inspect",
     "load",
     "numerics_names",
+    "time_limit",
 ]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.bounded import open_regular
 from harness.errors import PackageError
 from harness.mil.types import DataType
 
@@ -27,6 +28,8 @@ VERSION = 2
 SENTINEL = 0xDEADBEEF
 HEADER = struct.Struct("<II56x")
 METADATA = struct.Struct("<IIQQQ32x")
+
+_LIMIT_BYTES = 64 << 30  # mapped, so it costs nothing until values are read
 
 # Numbers of the BlobDataType enumeration.
 TYPE_CODES = {
@@ -60,7 +63,7 @@ class BlobFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open_regular(path, _LIMIT_BYTES, PackageError) as file:
                 self._size = file.seek(0, 2)
                 if self._size < HEADER.size:
                     raise PackageError(

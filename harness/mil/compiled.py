@@ -13,15 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from harness.bounded import MEBIBYTE, read_json, read_text
 from harness.errors import PackageError
 from harness.mil.description import Described, Description, ShapeRule
-from harness.mil.opened import ConstantReader, Package, inside, read_json, read_text
+from harness.mil.opened import ConstantReader, Package, inside
 from harness.mil.program import Constant, Function
 from harness.mil.text import parse_program
 from harness.mil.types import StateType
 
 _PROGRAM, _METADATA = "model.mil", "metadata.json"
-_PROGRAM_LIMIT_BYTES = 1 << 28  # the largest known are a few megabytes: weights are elsewhere
+# The largest known are a few megabytes, because weights are elsewhere; a number takes a hundred
+# times the memory of its text.
+_PROGRAM_LIMIT_BYTES = 8 * MEBIBYTE
+_METADATA_LIMIT_BYTES = 4 * MEBIBYTE
 _FLEXIBLE = "FlexibleShapeInformation"
 
 
@@ -37,7 +41,8 @@ def open_compiled(path: Path) -> Package:
         PackageError: it is broken; says what is wrong and where.
     """
     folder = path.resolve()
-    text = read_text(inside(folder, folder, _PROGRAM, "program"), _PROGRAM_LIMIT_BYTES)
+    file = inside(folder, folder, _PROGRAM, "program")
+    text = read_text(file, _PROGRAM_LIMIT_BYTES, PackageError)
     metadata = _metadata(folder)
     try:
         program = parse_program(text)
@@ -62,7 +67,7 @@ def _metadata(folder: Path) -> Mapping[str, Any]:
     if not (folder / _METADATA).exists():
         return {}
     file = inside(folder, folder, _METADATA, "metadata")
-    content = read_json(file)
+    content = read_json(file, _METADATA_LIMIT_BYTES, PackageError)
     entry = content[0] if isinstance(content, list) and content else content
     if not isinstance(entry, dict):
         raise PackageError(f"{file} does not describe a model")

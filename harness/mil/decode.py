@@ -64,6 +64,7 @@ TYPE_CODES = {
     41: DataType.FLOAT8E5M2,
 }
 VERSION = 1  # of MIL itself
+_MAX_OPERATIONS = 50_000  # of a function, constants included; five bytes can spell one
 _OPSETS = ("CoreML5", "CoreML6", "CoreML7", "CoreML8", "CoreML9")
 
 
@@ -96,11 +97,24 @@ def _function(name: str, message: Any) -> Function:
         raise PackageError(
             f"function {name!r} asks for its block {message.opset!r}, but has: {known}"
         )
-    block = _block(message.block_specializations[message.opset], name, "")
+    body = message.block_specializations[message.opset]
+    if _size(body) > _MAX_OPERATIONS:
+        raise PackageError(
+            f"function {name!r} has more than {_MAX_OPERATIONS:,} operations, as no sound program"
+        )
+    block = _block(body, name, "")
     inputs = tuple(_variable(variable) for variable in message.inputs)
     location = Location(name, 0)
     attributes = {key: _constant(value, location) for key, value in message.attributes.items()}
     return Function(name, inputs, message.opset, block, attributes)
+
+
+def _size(block: Any) -> int:
+    """Return the number of operations in a block; of a hostile one, any number above the limit."""
+    found = len(block.operations)
+    if found <= _MAX_OPERATIONS:
+        found += sum(_size(inner) for operation in block.operations for inner in operation.blocks)
+    return found
 
 
 def _block(message: Any, function: str, outer: str) -> Block:

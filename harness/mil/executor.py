@@ -23,12 +23,9 @@ from harness.mil.plan import Plan, Step
 from harness.mil.program import Operation
 from harness.mil.regions import Region
 from harness.mil.schedule import Schedule, ScheduledStep
+from harness.mil.timing import Watchdog
 from harness.mil.types import TensorType, ValueType, element_type
 from harness.mil.values import TensorList, Value, allocating
-
-# A loop that a broken or hostile program never leaves has to end some time; an honest program of
-# this many steps would take minutes here.
-MAX_BLOCK_RUNS = 2_000_000
 
 Observer = Callable[[Operation, tuple[torch.Tensor, ...]], None]
 
@@ -105,7 +102,8 @@ class Executable:
             assign: gives each operation its numerics, where that is not this executable's.
 
         Raises:
-            ExecutionError: an operation failed, or its result is not what the program declares.
+            ExecutionError: an operation failed, its result is not what the program declares, a loop
+                doesn't end, or the time of `harness.mil.time_limit` is over.
         """
         return self._run(schedule, inputs, _Run(observe, assign or assignment(self.numerics, None)))
 
@@ -130,6 +128,7 @@ class Executable:
             values[slot] = value
         for index, scheduled in enumerate(schedule.steps):
             step = scheduled.step
+            run.watchdog.before(step.operation)
             out = outs.get(step.outputs[0]) if outs and len(step.outputs) == 1 else None
             if out is None and scheduled.overwrite is not None:
                 out = values[scheduled.overwrite]
@@ -141,6 +140,7 @@ class Executable:
                 bound = self._bind(step, run.assign(step.operation))
                 blocks = self._blocks(scheduled, values, run) if step.blocks else ()
                 results = bound(values, out, sole=scheduled.sole, blocks=blocks)
+            run.watchdog.after(step.operation)
             for slot, value in zip(step.outputs, results, strict=True):
                 values[slot] = value
             if run.observe is not None and all(isinstance(r, torch.Tensor) for r in results):
@@ -223,7 +223,10 @@ class Executable:
         self, scheduled: ScheduledStep, values: Values, run: _Run
     ) -> tuple[Callable[..., tuple[Value, ...]], ...]:
         pairs = zip(self.blocks[scheduled.step], scheduled.blocks, strict=True)
-        return tuple(partial(block._run_block, schedule, values, run) for block, schedule in pairs)
+        return tuple(
+            partial(block._run_block, number, schedule, values, run)
+            for number, (block, schedule) in enumerate(pairs)
+        )
 
     def call(self, step: Step, values: Values, numerics: Numerics | None = None) -> tuple[Any, ...]:
         """Return what one step without blocks makes of ``values``: in carrier types, rounded.
@@ -243,12 +246,10 @@ class Executable:
         return self._bind(step, chosen(step.operation))(values)
 
     def _run_block(
-        self, schedule: Schedule, outer: Values, run: _Run, *arguments: Value
+        self, number: int, schedule: Schedule, outer: Values, run: _Run, *arguments: Value
     ) -> tuple[Value, ...]:
         """Return the block's results for ``arguments``, with the enclosing values at hand."""
-        run.blocks += 1
-        if run.blocks > MAX_BLOCK_RUNS:
-            raise RuntimeError(f"blocks ran {MAX_BLOCK_RUNS:,} times without coming to an end")
+        run.watchdog.block(number)
         inputs = dict(zip(self.plan.inputs.values(), arguments, strict=True))
         inputs.update((slot, outer[there]) for slot, there in self.plan.captures.items())
         kept = self._run(schedule, inputs, run)
@@ -265,12 +266,12 @@ class _Run:
     Attributes:
         observe: who looks on.
         assign: which numerics each operation has.
-        blocks: how often a block has run so far.
+        watchdog: sees that it comes to an end.
     """
 
     observe: Observer | None
     assign: Assignment
-    blocks: int = 0
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
 
 def _cloned(value: Value, memory: Collection[int]) -> Value:

@@ -147,7 +147,8 @@ class Model:
         Raises:
             ContractError: an input or the state is missing, unknown, or has another shape or type.
             UnknownNameError: a tap or the numerics does not exist.
-            ExecutionError: an operation failed; the state is as it was.
+            ExecutionError: an operation failed, or the time of `harness.mil.time_limit` is over;
+                the state is as it was.
         """
         chosen = get_numerics(numerics)
         names = self.tap_names(taps)

@@ -6,15 +6,13 @@ links included. Nothing is executed and nothing is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from harness.errors import PackageError
+from harness.errors import PackageError, one_line
 from harness.mil.blob import BlobFile
 from harness.mil.description import Description
 from harness.mil.program import BlobReference, Constant, Program
@@ -81,46 +79,17 @@ class ConstantReader:
 
 def inside(package: Path, folder: Path, relative: str, what: str) -> Path:
     """Return ``folder / relative``, checked to be an existing file inside ``package``."""
+    shown = one_line(repr(relative), 100)
     pure = PurePosixPath(relative)
     if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative:
-        raise PackageError(f"{package}: the {what} path {relative!r} leaves the package")
+        raise PackageError(f"{package}: the {what} path {shown} leaves the package")
     try:
         path = (folder / pure).resolve()
         is_file = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:
-        raise PackageError(f"{package}: the {what} path {relative!r} is unusable") from error
+        raise PackageError(f"{package}: the {what} path {shown} is unusable") from error
     if not path.is_relative_to(package):
-        raise PackageError(f"{package}: the {what} path {relative!r} leaves the package by a link")
+        raise PackageError(f"{package}: the {what} path {shown} leaves the package by a link")
     if not is_file:
-        raise PackageError(f"{package}: the {what} {relative!r} is missing")
+        raise PackageError(f"{package}: the {what} {shown} is missing")
     return path
-
-
-def read_text(path: Path, limit_bytes: int) -> str:
-    """Return the content of a text file.
-
-    Raises:
-        PackageError: it can't be read, is longer than ``limit_bytes``, or is no UTF-8.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit_bytes + 1)
-        if len(content) > limit_bytes:
-            raise PackageError(f"{path} is larger than {limit_bytes} bytes")
-        return content.decode("utf-8")
-    except OSError as error:
-        raise PackageError(f"{path} can't be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PackageError(f"{path} is no UTF-8 text: {error}") from error
-
-
-def read_json(path: Path, limit_bytes: int = 1 << 20) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        PackageError: it can't be read, is longer than ``limit_bytes``, or is no JSON.
-    """
-    try:
-        return json.loads(read_text(path, limit_bytes))
-    except (ValueError, RecursionError) as error:
-        raise PackageError(f"{path} is not readable as JSON: {error}") from error

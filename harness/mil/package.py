@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness._coremltools import import_coremltools
+from harness.bounded import MEBIBYTE, read_json, read_regular
 from harness.errors import PackageError
 from harness.mil.compiled import is_compiled, open_compiled
 from harness.mil.decode import decode_program
 from harness.mil.description import describe
-from harness.mil.opened import ConstantReader, Package, inside, read_json
+from harness.mil.opened import ConstantReader, Package, inside
 
 __all__ = ["Package", "open_package"]
 
@@ -27,7 +28,10 @@ METADATA_FIELDS: Final = {
 }
 """Standard metadata, and the fields of Core ML's message that hold it."""
 
-_MODEL_LIMIT_BYTES = (1 << 31) - 1  # of a protocol buffer message
+# The largest known are a few megabytes, because weights are elsewhere; a small value takes fifty
+# times the memory of its message.
+_MODEL_LIMIT_BYTES = 16 * MEBIBYTE
+_MANIFEST_LIMIT_BYTES = MEBIBYTE
 
 
 def open_package(path: str | Path) -> Package:
@@ -85,10 +89,11 @@ def _open_mlpackage(path: Path) -> Package:
 
 def _model_file(package: Path) -> Path:
     manifest = package / "Manifest.json"
-    content = read_json(inside(package.resolve(), package.resolve(), manifest.name, "manifest"))
+    file = inside(package.resolve(), package.resolve(), manifest.name, "manifest")
+    content = read_json(file, _MANIFEST_LIMIT_BYTES, PackageError)
     try:
         relative = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise PackageError(f"{manifest} names no root model (missing {error})") from error
     if not isinstance(relative, str):
         raise PackageError(f"{manifest}: the root model's path is no string")
@@ -101,11 +106,10 @@ def _parse(model_file: Path) -> Any:
     from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
-    if model_file.stat().st_size > _MODEL_LIMIT_BYTES:
-        raise PackageError(f"{model_file} is larger than a model file can be")
+    content = read_regular(model_file, _MODEL_LIMIT_BYTES, PackageError)
     model = Model_pb2.Model()
     try:
-        model.ParseFromString(model_file.read_bytes())
+        model.ParseFromString(content)
     except DecodeError as error:
         raise PackageError(f"{model_file} is truncated or no Core ML model: {error}") from error
     return model

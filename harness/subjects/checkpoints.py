@@ -16,22 +16,22 @@ names, so they are not used.
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import re
+import reprlib
 import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from harness.errors import CheckpointError
+from harness.arrayfiles import FOREIGN, open_archive, open_safetensors
+from harness.bounded import open_regular, parse_json
+from harness.errors import CheckpointError, one_line
 from harness.subjects.containers import Contents, opened, without_prefix
 from harness.subjects.placeholders import ALLOWED, CodeInCheckpointError
 
@@ -39,7 +39,8 @@ PICKLED_SUFFIXES: Final = (".th", ".pt", ".pth", ".ckpt", ".bin")
 CHECKPOINT_SUFFIXES: Final = (".safetensors", *PICKLED_SUFFIXES)
 _CHECKSUM_IN_NAME: Final = re.compile(r"^[^-]+-([0-9a-f]{8,64})$")
 _MAX_MEMBERS: Final = 10_000
-_SAFETENSORS_HEADER_LIMIT: Final = 100 * 2**20
+_LIMIT_BYTES: Final = 4 << 30  # the largest published has 0.35 GB
+_PICKLE_LIMIT_BYTES: Final = 4 << 20  # without the tensors; a byte of it can make an object
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint {path} is no {', '.join(readers)} file; convert it to .safetensors"
         )
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"checkpoint {path} does not exist")
     _verify_checksum(path)
     return reader(path)
@@ -93,7 +94,7 @@ def _verify_checksum(path: Path) -> None:
     if match is None:
         return
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path, _LIMIT_BYTES, CheckpointError) as file:
         while block := file.read(2**20):
             digest.update(block)
     expected, actual = match[1], digest.hexdigest()
@@ -115,14 +116,15 @@ _DAMAGE: Final = (
 
 
 def _read_pickled(path: Path) -> Checkpoint:
-    _refuse_zip_bomb(path)
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except CodeInCheckpointError as error:
-        raise CheckpointError(_refusal(path, str(error))) from error
-    except _DAMAGE as error:
-        raise CheckpointError(_why_unreadable(path, error)) from error
+    with open_regular(path, _LIMIT_BYTES, CheckpointError) as file:
+        _refuse_zip_bomb(path, file)
+        try:
+            with torch.serialization.safe_globals(ALLOWED):
+                content = torch.load(file, map_location="cpu", weights_only=True)
+        except CodeInCheckpointError as error:
+            raise CheckpointError(_refusal(path, str(error))) from error
+        except _DAMAGE as error:
+            raise CheckpointError(_why_unreadable(path, error)) from error
     if not isinstance(content, dict):
         raise CheckpointError(
             f"checkpoint {path} holds a {type(content).__name__}, expected a dict of tensors"
@@ -130,20 +132,21 @@ def _read_pickled(path: Path) -> Checkpoint:
     return _checkpoint(path, opened(path, content))
 
 
-def _refuse_zip_bomb(path: Path) -> None:
+def _refuse_zip_bomb(path: Path, file: BinaryIO) -> None:
     """PyTorch stores without compression, so the parts can't be larger than the file."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        members = open_archive(file).infolist()
+        file.seek(0)
+    except FOREIGN as error:
         raise CheckpointError(
             f"checkpoint {path} is truncated, or no file that torch.save wrote ({error})"
         ) from error
     declared, size = sum(member.file_size for member in members), path.stat().st_size
-    if len(members) > _MAX_MEMBERS or declared > size:
+    pickled = sum(member.file_size for member in members if member.filename.endswith(".pkl"))
+    if len(members) > _MAX_MEMBERS or declared > size or pickled > _PICKLE_LIMIT_BYTES:
         raise CheckpointError(
             f"checkpoint {path} is refused: {len(members)} parts of {declared} bytes "
-            f"in a file of {size} bytes"
+            f"({pickled} of them a pickle) in a file of {size} bytes"
         )
 
 
@@ -169,12 +172,11 @@ def _refusal(path: Path, asked: str) -> str:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    _refuse_long_header(path)
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
+        with open_safetensors(path, _LIMIT_BYTES, CheckpointError, "pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except FOREIGN as error:
         raise CheckpointError(
             f"checkpoint {path} is no readable safetensors file ({error})"
         ) from error
@@ -182,33 +184,33 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError(_quantised(path))
     if "klass" not in metadata:
         return _checkpoint(path, Contents(state))
-    args = tuple(_decoded(path, metadata.get("args", "[]")))
-    kwargs = dict(_decoded(path, metadata.get("kwargs", "{}")))
+    args = tuple(_decoded(path, metadata, "args", list))
+    kwargs = dict(_decoded(path, metadata, "kwargs", dict))
     return _checkpoint(path, Contents(state, metadata["klass"], args, kwargs))
 
 
-def _refuse_long_header(path: Path) -> None:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > min(_SAFETENSORS_HEADER_LIMIT, path.stat().st_size - 8):
-        raise CheckpointError(
-            f"checkpoint {path} is truncated or no safetensors file: it announces a header of "
-            f"{length} bytes in a file of {path.stat().st_size} bytes"
-        )
-
-
-def _decoded(path: Path, text: str) -> Any:
-    """Return JSON in which Demucs writes fractions as objects."""
-
-    def fraction(node: dict[str, Any]) -> Any:
-        if node.get("_type") == "fraction":
-            return Fraction(node["numerator"], node["denominator"])
-        return node
-
+def _decoded(path: Path, metadata: Mapping[str, str], key: str, kind: type) -> Any:
+    """Return JSON of a ``kind``, empty by default, in which Demucs writes fractions as objects."""
     try:
-        return json.loads(text, object_hook=fraction)
+        value = _with_fractions(parse_json(metadata[key])) if key in metadata else kind()
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"checkpoint {path} has unreadable metadata ({error})") from error
+        raise CheckpointError(f"checkpoint {path} has unreadable {key} ({error})") from error
+    if not isinstance(value, kind):
+        raise CheckpointError(
+            f"checkpoint {path} has {key} that are no {kind.__name__} but "
+            f"{one_line(repr(value), 60)}; expected the constructor arguments of a model"
+        )
+    return value
+
+
+def _with_fractions(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_fractions(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("_type") == "fraction":
+        return Fraction(node["numerator"], node["denominator"])
+    return {key: _with_fractions(item) for key, item in node.items()}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -230,9 +232,25 @@ def _only_tensors(path: Path, state: Any) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(
-                f"checkpoint {path} holds {name!r}, a {type(value).__name__}, among its tensors"
+                f"checkpoint {path} holds {shown(name)}, a {type(value).__name__}, among its "
+                "tensors"
+            )
+        if value.is_meta or value.is_quantized or value.layout is not torch.strided:
+            how = "without values" if value.is_meta else f"as {value.dtype}, {value.layout}"
+            raise CheckpointError(
+                f"checkpoint {path} holds the tensor {shown(name)} {how}; expected plain values: "
+                "save the state dict of a model that is in memory"
             )
     return dict(state)
+
+
+def shown(value: object) -> str:
+    """Return a value of a stranger's as short text; a whole ``repr`` may be without end."""
+    return one_line(_SHORT.repr(value), 100)
+
+
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring = 2, 90
 
 
 def _quantised(path: Path) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import logging
 import math
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
 from harness.atomic import atomic_file
-from harness.errors import CheckpointError, WeightsUnavailableError
+from harness.bounded import read_text
+from harness.errors import CheckpointError, WeightsUnavailableError, one_line
 from harness.subjects.checkpoints import CHECKPOINT_SUFFIXES, PICKLED_SUFFIXES
 from harness.subjects.names import Architecture
 
@@ -33,6 +35,20 @@ _log = logging.getLogger(__name__)
 
 _REPOSITORY: Final = Path(__file__).parents[2]
 _TIMEOUT_S: Final = 5.0
+_REFERENCE_LIMIT_BYTES: Final = 1 << 10
+_BAG_LIMIT_BYTES: Final = 1 << 16
+_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")  # of a signature or snapshot: no path, no pattern
+_NO_BAG: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What YAML raises on values, and Python on what is no bag."""
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without aliases: a few lines of them stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to a value by an alias; write the value there")
+        return super().compose_node(parent, index)
 
 
 @dataclass(frozen=True)
@@ -176,26 +192,37 @@ def _probe(url: str) -> None:
 
 def _reason(error: Exception) -> str:
     reason: Any = getattr(error, "reason", error)
-    return str(reason).splitlines()[0] if str(reason) else type(error).__name__
+    return one_line(str(reason) or type(error).__name__, 60)
 
 
 def _snapshot(folder: Path) -> Path:
     """Return the current snapshot of a repository in the Hugging Face cache, or ``folder``."""
     reference = folder / "refs" / "main"
-    if reference.is_file():
-        return folder / "snapshots" / reference.read_text(encoding="utf-8").strip()
-    return folder
+    if not reference.exists():
+        return folder
+    revision = read_text(reference, _REFERENCE_LIMIT_BYTES, CheckpointError).strip()
+    if not _NAME.fullmatch(revision):
+        raise CheckpointError(
+            f"{reference} holds {one_line(repr(revision), 60)}, expected the name of a snapshot; "
+            "download the repository again"
+        )
+    return folder / "snapshots" / revision
 
 
 def _listed(file: Path) -> Located:
     """Return what a list of models says, and where they are: beside it."""
     try:
-        bag = yaml.safe_load(file.read_text(encoding="utf-8"))
+        bag = yaml.load(read_text(file, _BAG_LIMIT_BYTES, CheckpointError), _PlainLoader)
         signatures = [str(signature) for signature in bag["models"]]
         weights, segment = bag.get("weights"), bag.get("segment")
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, RecursionError, *_NO_BAG) as error:
         raise CheckpointError(f"{file} is no list of models: {error}") from error
-    if not signatures or "/" in "".join(signatures):
+    strange = next((name for name in signatures if not _NAME.fullmatch(name)), None)
+    if strange is not None:
+        raise CheckpointError(
+            f"{file} lists {one_line(repr(strange), 60)}, expected the beginnings of files' names"
+        )
+    if not signatures:
         raise CheckpointError(f"{file} is no list of models: expected signatures under 'models'")
     files = [_find_in_folder(file.parent, signature) for signature in signatures]
     missing = [name for name, found in zip(signatures, files, strict=True) if found is None]

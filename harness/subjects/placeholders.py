@@ -57,6 +57,8 @@ class _Dictionary:
 
 def _fraction(*args: object) -> Fraction:
     """Return a small fraction. ``Fraction("1e999999999")`` would take all memory and days."""
+    if not all(isinstance(arg, int | str) for arg in args):
+        raise ValueError("a fraction of something else than numbers")
     text = "/".join(map(str, args))
     if not re.fullmatch(r"-?\d{1,18}(/\d{1,18})?", text):
         raise ValueError(f"{text[:40]!r} is no plain fraction")

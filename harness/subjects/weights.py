@@ -17,7 +17,7 @@ from demucs.htdemucs import HTDemucs
 from torch import Tensor
 
 from harness.errors import CheckpointError, ParityError
-from harness.subjects.checkpoints import Checkpoint
+from harness.subjects.checkpoints import Checkpoint, shown
 from harness.subjects.names import Architecture
 
 LARGE_MAGNITUDE: Final = 1e3
@@ -139,7 +139,7 @@ def _check_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> No
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise CheckpointError(
-                f"checkpoint {checkpoint.path} {problem} tensor {min(names)!r}{more}"
+                f"checkpoint {checkpoint.path} {problem} tensor {shown(min(names))}{more}"
             )
     for name, reference in expected.items():
         tensor = state[name]

@@ -7,12 +7,12 @@ draws: a run stays small whatever is attached.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
+from harness.bounded import read_json
 from harness.errors import RunError
 from harness.verdicts.artefacts import KIND_OF, Attachment
 from harness.verdicts.jsondata import numbers
@@ -31,11 +31,9 @@ def read_attachment(file: Path) -> Attachment:
         RunError: it can't be read, is no JSON, or no document that a report draws.
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise RunError(f"{file} is too large to attach: at most {MOST_BYTES >> 20} MiB")
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise RunError(f"can't attach {file}: {error}") from error
+        document = read_json(file, MOST_BYTES, RunError)
+    except RunError as error:
+        raise RunError(f"can't attach {error}") from error
     return attachment(file.name, document)
 
 

@@ -15,20 +15,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from harness.atomic import write_text
-from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
-from harness.verdicts.jsondata import parsed, plain, restored
+from harness.verdicts.jsondata import parsed, plain, read_document, restored
 from harness.verdicts.runs import Run
 
 SCHEMA_VERSION: Final = 1
 
-_Document = TypeVar("_Document")
 
 NOISE_BAND_DB: Final = 1.0
 """The movement of a headroom that two runs of the same code on two machines may show."""
@@ -290,7 +288,7 @@ def read_snapshot(path: Path) -> Snapshot:
     Raises:
         RunError: it can't be read or is no snapshot.
     """
-    return _read(path, Snapshot.from_json)
+    return read_document(path, Snapshot.from_json)
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -299,16 +297,7 @@ def read_baseline(path: Path) -> Baseline:
     Raises:
         RunError: it can't be read or is no baseline.
     """
-    return _read(path, Baseline.from_json)
-
-
-def _read(path: Path, parse: Callable[[str], _Document]) -> _Document:
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"can't read {path}: {error}") from error
-    except RunError as error:
-        raise RunError(f"{path}: {error}") from error
+    return read_document(path, Baseline.from_json)
 
 
 def _movement(name: str, before: Reading | None, after: Reading | None) -> Movement:

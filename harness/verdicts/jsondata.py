@@ -16,12 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
+from harness.bounded import MEBIBYTE, parse_json, read_text
 from harness.errors import ParityError, RunError
 
 _STAND_INS: Final = ("inf", "-inf", "nan")
 _Reader = Callable[[Any, str], Any]
+_Document = TypeVar("_Document")
+_LIMIT_BYTES: Final = 64 * MEBIBYTE  # the document of a complete run has a few
 
 
 def plain(value: Any) -> Any:
@@ -56,6 +60,19 @@ def restored(hint: Any, value: Any, place: str) -> Any:
     return _reader(hint)(value, place)
 
 
+def read_document(path: Path, parse: Callable[[str], _Document]) -> _Document:
+    """Return what ``parse`` makes of the text in the file at ``path``.
+
+    Raises:
+        RunError: the file can't be read, or is no such document; the message names it.
+    """
+    text = read_text(path, _LIMIT_BYTES, RunError)
+    try:
+        return parse(text)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
 def parsed(text: str, noun: str, version: int) -> dict[str, Any]:
     """Return the object in a JSON document that carries a schema version.
 
@@ -63,9 +80,7 @@ def parsed(text: str, noun: str, version: int) -> dict[str, Any]:
         RunError: it is no JSON, no object, or of another version.
     """
     try:
-        document = json.loads(text, parse_constant=_no_number)
-    except RecursionError as error:
-        raise RunError(f"not a {noun}: the JSON is nested too deep") from error
+        document = parse_json(text)
     except ValueError as error:
         raise RunError(f"not a {noun}: the JSON breaks off or is malformed ({error})") from error
     if not isinstance(document, dict) or "schema_version" not in document:
@@ -86,10 +101,6 @@ def numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [numbers(item) for item in value]
     return float(value) if value in _STAND_INS else value
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f'{name} is no JSON; such a number is written as a string, like "inf"')
 
 
 @cache

@@ -20,20 +20,15 @@ the harness.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 LONGEST_DAYS: Final = 90
 _FIELDS: Final = {
@@ -155,8 +150,8 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
         RunError: it can't be read, or a waiver is not as it has to be; the message names it.
     """
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = parse_toml(read_text(Path(path), TOML_LIMIT_BYTES, RunError))
+    except ValueError as error:
         raise RunError(f"waivers {path} can't be read: {error}") from error
     rows = document.pop("waiver", [])
     if document or not isinstance(rows, list):

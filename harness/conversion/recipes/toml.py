@@ -24,20 +24,15 @@ A file looks like this; only ``name`` and ``default`` are required::
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.conversion.recipes.recipe import PrecisionRecipe, Rule
 from harness.errors import RecipeError, UnknownNameError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _RECIPE_KEYS = {
     "name": str,
@@ -90,11 +85,7 @@ def load_recipe(name_or_path: str | Path) -> PrecisionRecipe:
         if text not in known:
             raise UnknownNameError("precision recipe", text, known)
         return known[text]
-    try:
-        content = Path(name_or_path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"can't read precision recipe {text}: {error}") from error
-    return parse_recipe(content, text)
+    return parse_recipe(read_text(Path(name_or_path), TOML_LIMIT_BYTES, RecipeError), text)
 
 
 def parse_recipe(content: str, where: str) -> PrecisionRecipe:
@@ -108,8 +99,8 @@ def parse_recipe(content: str, where: str) -> PrecisionRecipe:
         RecipeError: the text is no TOML or no recipe; the message has ``where``, rule and key.
     """
     try:
-        table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+        table = parse_toml(content)
+    except ValueError as error:
         raise RecipeError(f"{where}: not valid TOML: {error}") from error
     _check_keys(where, table, _RECIPE_KEYS, required=("name", "default"))
     rules = []

@@ -233,12 +233,12 @@ def find(operation: Operation) -> Definition:
     """
     definition = _DEFINITIONS.get(operation.type)
     if definition is None:
-        near = difflib.get_close_matches(operation.type, _DEFINITIONS, n=3, cutoff=0.6)
+        near = difflib.get_close_matches(operation.type[:100], _DEFINITIONS, n=3, cutoff=0.6)
         hint = f"; similar: {', '.join(near)}" if near else ""
         raise UnsupportedOperationError(
             f"operation {operation} has a type that the executor does not know{hint} "
-            f"({len(_DEFINITIONS)} are known: {', '.join(known_types())}); add a function with "
-            f'@operation("{operation.type}") to a module of harness/mil/ops'
+            f"({len(_DEFINITIONS)} are known, docs/operations.md lists them); add a function with "
+            f'@operation("{operation.type[:60]}") to a module of harness/mil/ops'
         )
     unknown = sorted(set(operation.inputs) - set(definition.parameters))
     if unknown:

@@ -21,12 +21,13 @@ _TOKEN = re.compile(
                 | -?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
                 | -(?:inf|nan)\b )
     | (?P<word> [A-Za-z_@][A-Za-z0-9_.@]* )
-    | (?P<string> "(?:[^"\\]|\\.)*" )
+    | (?P<string> " )
     | (?P<mark> -> | [()\[\]{}<>,;=?] )
     | (?P<end> \Z )
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_STOP = re.compile(r'["\\]')
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\", "0": "\0"}
 
@@ -130,5 +131,18 @@ class Lexer:
         match = _TOKEN.match(self._text, position)
         if match is None or match.lastgroup is None:
             self._refuse(position, f"can't be read: {self._text[position : position + 40]!r}")
-        kind = match.lastgroup
-        return Token(kind, match[kind], match.start(kind))
+        kind, start = match.lastgroup, match.start(match.lastgroup)
+        end = self._end_of_string(start) if kind == "string" else match.end(kind)
+        return Token(kind, self._text[start:end], start)
+
+    def _end_of_string(self, start: int) -> int:
+        """Return where the string that begins at ``start`` ends.
+
+        A pattern for it would remember each of its characters, in case that it has no end.
+        """
+        place = start + 1
+        while (stop := _STOP.search(self._text, place)) is not None:
+            if stop[0] == '"':
+                return stop.end()
+            place = stop.end() + 1
+        self._refuse(start, f"a string without an end: {self._text[start : start + 40]!r}")

@@ -24,6 +24,8 @@ Raw: TypeAlias = "Number | Text | Truth | Items"
 class Number(str):
     """A number as it is written."""
 
+    __slots__ = ()  # there may be millions
+
 
 class Text(str):
     """The content of a string."""

@@ -7,6 +7,7 @@ written; or a traceback where one sentence would have said what is wrong with th
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sys
 from collections import namedtuple
@@ -19,7 +20,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.audio import AudioReader, AudioWriter, StemWriter, encoder, read_audio
+from harness.audio import AudioReader, AudioWriter, StemWriter, encoder, files, read_audio
 from harness.errors import AudioError
 
 SOURCES = ("drums", "bass", "vocals")
@@ -182,7 +183,7 @@ def test_unreadable_file(song, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(AudioError, match=r"can't be read: Permission denied"):
         AudioReader(song)
 
@@ -194,6 +195,39 @@ def test_shorter_than_one_hop(tmp_path, rate, frames):
         AudioReader(tmp_path / "a.wav")
     soundfile.write(tmp_path / "a.wav", noise(frames + 2), rate)
     assert read_audio(tmp_path / "a.wav").shape[1] >= 1024
+
+
+@pytest.mark.parametrize("rate", [1, 1999, 768_001, 10**9])
+def test_rates_that_no_sound_has(tmp_path, rate):
+    """At 1 Hz, a small file would become hours of audio, and the resampler take gigabytes."""
+    soundfile.write(tmp_path / "a.wav", noise(5000), rate)
+    with pytest.raises(AudioError, match=f"says that its sample rate is {rate} Hz; expected 2000"):
+        AudioReader(tmp_path / "a.wav")
+
+
+def test_lengths_that_no_sound_has(tmp_path, monkeypatch):
+    """A header may announce weeks; and what is read whole must fit into memory."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(50_000), 44_100)
+    monkeypatch.setattr(files, "LONGEST_WHOLE_S", 1)
+    with pytest.raises(AudioError, match="is held in memory whole: cut it"):
+        read_audio(path)
+    with AudioReader(path) as reader:
+        assert reader.frames == 50_000
+    data = bytearray(path.read_bytes())
+    data[22:26] = b"\xff" * 4  # STREAMINFO: 27 hours
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=r"says that it lasts 27\.1 hours; expected at most 12"):
+        AudioReader(path)
+
+
+def test_many_channels_are_read_in_small_blocks(tmp_path):
+    samples = noise(3000, 600)
+    soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
+    with AudioReader(tmp_path / "a.wav") as reader:
+        blocks = list(reader.blocks(30_000))
+    assert [block.shape[1] for block in blocks] == [100] * 30
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), samples.T[:2])
 
 
 def test_no_samples(tmp_path):

@@ -281,7 +281,7 @@ def test_broken_text(write_text, text, message):
 def test_bytes_that_are_no_text(write_text):
     folder = write_text("")
     (folder / "model.mil").write_bytes(b"program(1.0)\xff")
-    with pytest.raises(PackageError, match="is no UTF-8 text"):
+    with pytest.raises(PackageError, match="is no text in UTF-8"):
         mil.load(folder)
 
 

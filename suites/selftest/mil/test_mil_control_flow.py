@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import mil
-from harness.errors import ContractError, ExecutionError, PackageError, UnknownNameError
-from harness.mil import executor
+from harness.errors import (
+    ContractError,
+    ExecutionError,
+    PackageError,
+    ParityError,
+    UnknownNameError,
+)
+from harness.mil import timing
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import rewrite_model
 
@@ -128,11 +137,53 @@ def test_a_loop_without_end_is_refused(make_package, monkeypatch):
             loop_vars=(x,),
         )
 
-    monkeypatch.setattr(executor, "MAX_BLOCK_RUNS", 50)
+    monkeypatch.setattr(timing, "MAX_BLOCK_RUNS", 50)
     model = mil.load(make_package(body, x=(2,)))
     assert model.predict({"x": np.zeros(2, np.float32)})
     with pytest.raises(ExecutionError, match="blocks ran 50 times without coming to an end"):
         model.predict({"x": np.ones(2, np.float32)})
+
+
+def test_a_time_limit_ends_a_loop_and_names_it(make_package, monkeypatch):
+    """A clock that goes on by a second whenever it is looked at."""
+
+    def body(mb, x):
+        def inner(v):
+            return mb.while_loop(
+                _cond=lambda n, w: mb.less(x=n, y=np.int32(2)),
+                _body=lambda n, w: (mb.add(x=n, y=np.int32(1)), mb.identity(x=w)),
+                loop_vars=(np.int32(0), v),
+                name="inner",
+            )[1]
+
+        return mb.while_loop(
+            _cond=lambda v: mb.greater(x=mb.reduce_sum(x=v), y=np.float32(0)),
+            _body=inner,
+            loop_vars=(x,),
+            name="outer",
+        )
+
+    model = mil.load(make_package(body, x=(2,)))
+    ones, seconds = {"x": np.ones(2, np.float32)}, itertools.count()
+    monkeypatch.setattr(timing.time, "monotonic", lambda: float(next(seconds)))
+    with (
+        mil.time_limit(1000),
+        mil.time_limit(100),
+        pytest.raises(ExecutionError, match="time limit of 100 s is over") as caught,
+    ):
+        model.predict(ones)
+    place = (
+        r"while_loop 'outer' at main\[\d\] \(round 10\), in it while_loop 'inner' at .* \(round 2\)"
+    )
+    assert re.search(place, str(caught.value))
+    with mil.time_limit(10_000):
+        assert model.predict({"x": np.zeros(2, np.float32)})
+
+
+@pytest.mark.parametrize("seconds", [0, -1, np.nan, np.inf])
+def test_a_time_limit_is_a_positive_number(seconds):
+    with pytest.raises(ParityError, match="expected a positive number"), mil.time_limit(seconds):
+        pass
 
 
 def nested(mb, x):

@@ -201,11 +201,64 @@ def test_a_class_in_metadata_is_a_string_and_never_imported(tmp_path: Path, stat
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"args": "5"}, "args that are no list but 5"),
+        ({"args": "null"}, "args that are no list but None"),
+        ({"kwargs": "[1, 2]"}, r"kwargs that are no dict but \[1, 2\]"),
+        ({"args": "[" * 100_000}, "unreadable args .it is nested"),
+        ({"kwargs": '{"a": {"_type": "fraction"}}'}, "unreadable kwargs .'numerator'"),
+    ],
+)
+def test_metadata_that_demucs_does_not_write(
+    tmp_path: Path, state: State, changes: dict[str, str], reason: str
+) -> None:
+    path = tmp_path / "hostile.safetensors"
+    save_file(state, path, metadata=hub_metadata() | changes)
+    with pytest.raises(CheckpointError, match=reason):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda tensor: tensor.to("meta"), "without values"),
+        (lambda tensor: tensor.to_sparse(), "as torch.float32, torch.sparse_coo"),
+        (
+            lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+            "as torch.qint8, torch.strided",
+        ),
+    ],
+)
+def test_tensors_that_hold_no_plain_values(
+    tmp_path: Path, state: State, change: Any, how: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's quantisation is about to go
+        path = save(tmp_path / "odd.th", state | {NAME: change(state[NAME])})
+        with pytest.raises(CheckpointError, match=f"tensor '{NAME}' {how}; expected plain values"):
+            load(path)
+
+
+def test_arguments_that_refer_to_each_other_are_shown_in_short(
+    tmp_path: Path, state: State
+) -> None:
+    """Written out, these lists have 2^60 elements; and 10^400 is no float."""
+    lists: list[Any] = []
+    for _ in range(60):
+        lists = [lists, lists]
+    for key, value in (("channels", lists), ("segment", lists), ("segment", 10**400)):
+        path = save(tmp_path / "other.th", demucs_package(state, **{key: value}))
+        with pytest.raises(CheckpointError, match=f"was made with {key}="):
+            load(path)
+
+
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.th"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * 10_000_000)
-    with pytest.raises(CheckpointError, match="10000000 bytes in a file of"):
+    with pytest.raises(CheckpointError, match=r"10000000 bytes .* in a file of"):
         load(path)
 
 
@@ -221,30 +274,6 @@ def test_a_tensor_larger_than_its_file_is_refused(tmp_path: Path, state: State) 
 
 
 # --- damaged files --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", [".th", ".safetensors"])
-@pytest.mark.parametrize("kept", [0.0, 0.0001, 0.5, 0.999])
-def test_truncated_files_are_refused(
-    tmp_path: Path, state: State, suffix: str, kept: float
-) -> None:
-    path = tmp_path / f"weights{suffix}"
-    if suffix == ".th":
-        torch.save(demucs_package(state), path)
-    else:
-        save_file(state, path)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(CheckpointError, match=rf"weights{suffix}"):
-        load(path)
-
-
-def test_garbage_pickles_are_refused(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        payload = b"\x80\x02" + generator.bytes(60)
-        with pytest.raises(CheckpointError):
-            load(repickled(tmp_path / "garbage.th", payload))
 
 
 def test_pickles_without_a_zip_are_refused(tmp_path: Path, state: State) -> None:

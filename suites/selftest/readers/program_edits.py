@@ -23,7 +23,7 @@ _DTYPES = [1, 2, 10, 11, 12, 21, 22, 23, 24, 31, 32, 33, 35]
 _INPUTS = ["x", "y", "axis", "axes", "values", "ls", "index", "begin", "end", "shape", "pred"]
 
 
-def mutate(message: Any, chance: random.Random) -> None:
+def edit_program(message: Any, chance: random.Random) -> None:
     """Edit the program in a ``Model`` message in one to three places."""
     function = message.mlProgram.functions["main"]
     blocks = list(_blocks(next(iter(function.block_specializations.values()))))

@@ -1,0 +1,201 @@
+"""Containers of arrays from strangers: safetensors, ``.npz`` and ``.npy``, within bounds.
+
+Sizes in such files are claims. What a header announces is held against the bytes that are there
+before anything is allocated; an archive's directory is measured before it is read. Nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from harness.bounded import MEBIBYTE, open_regular
+from harness.errors import ParityError
+
+ARRAYS_LIMIT_BYTES: Final = 16 << 30
+"""Of one file, and of what an archive unpacks to; every value of a segment of the largest network
+in float32 has 9 GB."""
+
+_HEADER_LIMIT_BYTES: Final = 16 * MEBIBYTE  # of safetensors; a thousand tensors take 0.1 MB
+_DIRECTORY_LIMIT_BYTES: Final = 16 * MEBIBYTE  # of a zip archive, as many bytes for each part
+_ZIP_END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\5\6", b"PK\6\6", b"PK\6\7"
+_FORMAT: Final[Any] = np.lib.format
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others need much memory
+
+FOREIGN: Final = (
+    SafetensorError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError,
+    MemoryError, RuntimeError, AttributeError, SyntaxError, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What the libraries raise on containers that are not well-formed."""
+
+
+def read_arrays(path: Path, error: type[ParityError]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a ``.safetensors``, ``.npz`` or ``.npy`` file by name.
+
+    An ``.npy`` file holds one, which is named after the file.
+
+    Raises:
+        ParityError: of class ``error``: the file is missing, none of these, broken, too large, or
+            holds something else than numbers.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".safetensors":
+            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with open_regular(path, ARRAYS_LIMIT_BYTES, error) as stream:
+            if suffix == ".npy":
+                return {path.stem: _read_npy(stream, stream.seek(0, 2))}
+            return dict(_read_npz(stream))
+    except FOREIGN as problem:
+        raise error(f"{path} can't be read as {suffix} ({problem})") from problem
+
+
+def array_names(path: Path, error: type[ParityError]) -> list[str]:
+    """Return the names of a file's arrays, in their order; none of them is read.
+
+    Raises:
+        ParityError: of class ``error``, as `read_arrays`.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".safetensors":
+            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as file:
+                return list(file.keys())
+        with open_regular(path, ARRAYS_LIMIT_BYTES, error) as stream:
+            return [path.stem] if suffix == ".npy" else list(_members(open_archive(stream)))
+    except FOREIGN as problem:
+        raise error(f"{path} can't be read as {suffix} ({problem})") from problem
+
+
+def read_array(path: Path, name: str, error: type[ParityError]) -> npt.NDArray[Any]:
+    """Return one array of a file by its name.
+
+    Raises:
+        ParityError: of class ``error``, as `read_arrays`.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".safetensors":
+            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as file:
+                return np.asarray(file.get_tensor(name))
+        with open_regular(path, ARRAYS_LIMIT_BYTES, error) as stream:
+            if suffix == ".npy":
+                return _read_npy(stream, stream.seek(0, 2))
+            with open_archive(stream) as archive:
+                return _read_member(archive, _members(archive)[name])
+    except FOREIGN as problem:
+        raise error(f"tensor {name!r} of {path} can't be read ({problem})") from problem
+
+
+def open_safetensors(
+    path: Path, limit_bytes: int, error: type[ParityError], framework: str = "numpy"
+) -> Any:
+    """Open a safetensors file, as `safetensors.safe_open` does.
+
+    Raises:
+        ParityError: of class ``error``: no regular file, or one whose header can't be right.
+        Exception: one of `FOREIGN`, from the library.
+    """
+    with open_regular(path, limit_bytes, error) as file:
+        length, size = int.from_bytes(file.read(8), "little"), file.seek(0, 2)
+    if length > min(_HEADER_LIMIT_BYTES, size - 8):
+        raise error(
+            f"{path} is truncated or no safetensors file: it announces a header of {length} bytes "
+            f"in a file of {size} bytes"
+        )
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # the library takes only names in UTF-8
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "link.safetensors")
+            link.symlink_to(path.absolute())
+            return safe_open(link, framework=framework)
+    return safe_open(path, framework=framework)
+
+
+def open_archive(file: BinaryIO) -> zipfile.ZipFile:
+    """Open a zip archive whose directory is of a sound size.
+
+    Raises:
+        zipfile.BadZipFile, OSError, ValueError: it is none, or its directory is too large.
+    """
+    size = file.seek(0, 2)
+    file.seek(max(0, size - (1 << 16) - 128))
+    tail = file.read()
+    end = tail.rfind(_ZIP_END)
+    directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    if end >= 20 and tail[end - 20 : end - 16] == _ZIP64_LOCATOR:
+        if tail[max(0, end - 76) :][:4] != _ZIP64_END:
+            raise zipfile.BadZipFile("its zip64 record is not where it belongs")
+        directory = int.from_bytes(tail[end - 36 : end - 28], "little")
+    if directory > _DIRECTORY_LIMIT_BYTES:
+        raise zipfile.BadZipFile(f"its directory has {directory:,} bytes")
+    return zipfile.ZipFile(file)
+
+
+def _read_npz(file: BinaryIO) -> Mapping[str, npt.NDArray[Any]]:
+    with open_archive(file) as archive:
+        members = _members(archive)
+        unpacked = sum(member.file_size for member in members.values())
+        if unpacked > ARRAYS_LIMIT_BYTES:
+            raise ValueError(f"it unpacks to {unpacked:,} bytes")
+        return {name: _read_member(archive, member) for name, member in members.items()}
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the parts of an archive by the names of their arrays."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        found[name] = member
+    return found
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    if member.compress_type not in _METHODS:
+        raise ValueError(f"{member.filename!r} is compressed in a way that NumPy doesn't write")
+    if member.file_size > ARRAYS_LIMIT_BYTES:
+        raise ValueError(f"{member.filename!r} unpacks to {member.file_size:,} bytes")
+    with archive.open(member) as part:
+        return _read_npy(part, member.file_size)
+
+
+def _read_npy(file: Any, size: int) -> npt.NDArray[Any]:
+    """Return the array in ``file``, which has ``size`` bytes."""
+    file.seek(0)
+    version = _FORMAT.read_magic(file)
+    readers = {
+        (1, 0): _FORMAT.read_array_header_1_0,
+        (2, 0): _FORMAT.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"it is an array file of version {version}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers as Python 2 wrote them, which can be read
+        shape, in_columns, dtype = readers[version](file)
+    if dtype.kind not in "biufc":
+        raise ValueError(f"it holds {dtype}, expected numbers")
+    needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if min(shape, default=0) < 0 or needed > there:
+        raise ValueError(f"it announces {needed:,} bytes of shape {list(shape)}, and has {there:,}")
+    array = np.empty(math.prod(shape), dtype)
+    if file.readinto(array.view(np.uint8)) != needed:
+        raise EOFError("it breaks off")
+    return array.reshape(shape, order="F" if in_columns else "C")
