@@ -62,6 +62,10 @@ def check(
     """Judge a package against its model: both branches of each case, and every stem."""
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
+    if report is not None:
+        from harness.report import mark_overtaken
+
+        mark_overtaken(report)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
         bench = Workbench(golden_root, Path(scratch), numerics=numerics)
         collector = check_package(

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import RunError
 from harness.profiles import GOLDEN_ROOT, chosen_profile
-from harness.verdicts import Profile, Waiver, read_waivers
+from harness.verdicts import Profile, Record, Waiver, read_baseline, read_waivers, recall
 from harness.verdicts.artefacts import Attachment
 from harness.verdicts.attachments import read_attachment
 
@@ -72,6 +72,20 @@ def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:
         return read_waivers(file) if file else ()
     except RunError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def record_of(config: pytest.Config) -> Record:
+    """Return what the report of this invocation is held against, read before any test runs."""
+    folder: Path | None = config.getoption("--parity-history")
+    file: Path | None = config.getoption("--parity-baseline")
+    try:
+        past = recall(folder) if folder else ()
+        if file is None or not file.exists():
+            return Record(past=past)
+        baseline = read_baseline(file)
+    except RunError as error:
+        raise pytest.UsageError(str(error)) from error
+    return Record(baseline.snapshot, baseline.reason, past)
 
 
 def attachments_of(config: pytest.Config) -> list[Attachment]:

@@ -42,6 +42,7 @@ class Banner:
         faults: how many bugs were injected and caught, in words.
         missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
+        overtaken: when a newer run began that has not ended; empty if there is none.
     """
 
     state: str
@@ -69,6 +70,7 @@ class Banner:
     faults: str
     missing: tuple[str, ...]
     started: str
+    overtaken: str
     duration_s: float
 
 
@@ -113,6 +115,7 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         faults=_fault_words(run),
         missing=run.missing,
         started=run.started,
+        overtaken=run.overtaken,
         duration_s=run.duration_s,
     )
 
@@ -158,6 +161,8 @@ def _headline(run: Run, failures: int, broken: int, escaped: int) -> str:
         return (
             f"All {plural(gating, 'gating check')} hold{f', and {injected}' if run.faults else ''}."
         )
+    if run.overtaken:
+        return "A newer run began and has not ended, so this one is no answer any more."
     if not any(check.verdict is not Verdict.NOT_EVALUATED for check in run.checks):
         return "Nothing was evaluated, so nothing is proven."
     return (

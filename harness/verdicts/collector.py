@@ -38,6 +38,11 @@ class Collector:
         self._started = datetime.now(timezone.utc)
         self._clock = time.perf_counter()
 
+    @property
+    def started(self) -> str:
+        """When it began to gather, ISO 8601 in UTC."""
+        return self._started.isoformat(timespec="seconds")
+
     def add_check(self, check: Check) -> None:
         """Add one check."""
         self.checks.append(check)
@@ -79,6 +84,6 @@ class Collector:
             waivers=self.waivers,
             artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
             provenance=dict(provenance),
-            started=self._started.isoformat(timespec="seconds"),
+            started=self.started,
             duration_s=round(time.perf_counter() - self._clock, 3),
         )
