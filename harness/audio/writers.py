@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,7 +30,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from harness.atomic import atomic_file, atomic_folder
+from harness.atomic import atomic_file, atomic_set
 from harness.audio.contract import PUBLISHED, Geometry
 from harness.audio.encoder import Encoder, checked_encoding
 from harness.errors import AudioError
@@ -115,8 +114,8 @@ class AudioWriter:
 class StemWriter:
     """The stems of one song, one file each, that appear together; a context manager.
 
-    A new folder appears as a whole. In a folder that exists, the stems replace files of the same
-    name when all are complete, back to back, and every other file stays.
+    They replace files of the same names in one step when all are complete, and every other file of
+    the folder stays.
 
     Args:
         folder: where the stems go.
@@ -154,7 +153,7 @@ class StemWriter:
     def __enter__(self) -> StemWriter:
         names = [path.name for path in self.paths.values()]
         with _explained(self.folder), ExitStack() as stack:
-            workspace = stack.enter_context(_appearing_together(self.folder, names))
+            workspace = stack.enter_context(atomic_set(self.folder))
             for name in names:
                 encoder = Encoder(
                     workspace / name, name, self._encoding, self._announced, self._geometry
@@ -192,40 +191,6 @@ class StemWriter:
         with _explained(self.folder):
             for encoder, block in zip(self._encoders, stems, strict=True):
                 encoder.write(block)
-
-
-@contextmanager
-def _appearing_together(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yield a workspace; on success the named files in it appear in ``folder`` together."""
-    if not folder.exists():
-        with atomic_folder(folder) as fresh:
-            yield fresh
-        return
-    workspace = Path(tempfile.mkdtemp(prefix=".stems.", dir=folder))
-    fresh, old = workspace / "new", workspace / "old"
-    fresh.mkdir()
-    old.mkdir()
-    try:
-        yield fresh
-        _replace_all(fresh, folder, old, names)
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
-
-
-def _replace_all(fresh: Path, folder: Path, old: Path, names: Sequence[str]) -> None:
-    """Rename every named file from ``fresh`` into ``folder``, or leave ``folder`` as it was."""
-    try:
-        for name in names:
-            if (folder / name).exists():
-                (folder / name).rename(old / name)
-            (fresh / name).rename(folder / name)
-    except BaseException:
-        for name in names:
-            if (old / name).exists():
-                (old / name).replace(folder / name)
-            elif not (fresh / name).exists():
-                (folder / name).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

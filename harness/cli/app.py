@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -35,10 +36,14 @@ from harness.cli.console import (
     print_json,
     warnings_as_lines,
 )
+from harness.cli.signals import requests_as_interrupts
 from harness.errors import ParityError, one_line
 
 # Typer brings its own copy of click or uses the installed one; this leads to the class in both.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_CLEAN = "nothing was left half-written"
+_INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt; no command ends with it by itself
 
 EPILOG = (
     "Exit codes: 0 pass, 1 a check failed, 2 bad usage or bad input, 3 not evaluated (an engine, "
@@ -89,14 +94,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     escape_what_cannot_be_printed()
+    asked: list[signal.Signals] = []
     try:
-        with warnings_as_lines():
-            code = app(words, prog_name="parity", standalone_mode=False)
-        return int(code or 0)
+        with requests_as_interrupts(asked), warnings_as_lines():
+            code = int(app(words, prog_name="parity", standalone_mode=False) or 0)
+        return _interrupted(asked, as_json) if code == _INTERRUPTED else code
     except ParityError as error:
         return _complain(str(error), error.exit_code, as_json)
     except (typer.Abort, KeyboardInterrupt):
-        return _complain("interrupted; nothing was left half-written", 130, as_json)
+        return _interrupted(asked, as_json)
     except _UsageError as error:
         return _complain(f"{str(error).rstrip('.')}; see 'parity --help'", 2, as_json)
     except BrokenPipeError:
@@ -106,10 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(_system_error(error), 2, as_json)
 
 
+def _interrupted(asked: Sequence[signal.Signals], as_json: bool) -> int:
+    """Say what ended the program, and return what a shell reports then: 128 and the signal."""
+    if asked:
+        return _complain(f"ended by {asked[0].name}; {_CLEAN}", 128 + asked[0], as_json)
+    return _complain(f"interrupted; {_CLEAN}", _INTERRUPTED, as_json)
+
+
 def _system_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" while writing {error.filename}" if error.filename else ""
-        return f"the disk is full{place}; nothing was left half-written, older files are untouched"
+        return f"the disk is full{place}; {_CLEAN}, older files are untouched"
     return f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
 
 

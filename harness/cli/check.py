@@ -35,11 +35,13 @@ from harness.verdicts import (
     Gate,
     Outcome,
     Run,
+    Snapshot,
     Verdict,
     applicable,
     gate,
     read_waivers,
     record_of,
+    remember,
 )
 from harness.workbench import Workbench, check_package
 from harness.workbench.check import DEFAULT_CASES, LAYERS, Inquiry
@@ -108,6 +110,7 @@ def check(
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
     known = () if waivers is None else read_waivers(waivers)
+    record = record_of(baseline, history)
     inquiry = Inquiry(
         package=package,
         subject=with_settings(subject, settings or []),
@@ -117,6 +120,10 @@ def check(
         layers=_layers(layer or []),
         bounds=_bounds(min_snr, rtol, atol),
     )
+    if report is not None:
+        from harness.report import mark_overtaken
+
+        mark_overtaken(report, record)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
         bench = Workbench(golden_root, Path(scratch), numerics=numerics)
         collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
@@ -126,12 +133,13 @@ def check(
         with progress("explaining") as bar:
             found = explain_package(run, package, golden_root, advance=bar)
         run = with_explanation(run, found)
-    record = record_of(run, baseline, history)
     if report is not None:
         from harness.report import write_report
 
         write_report(run, report, record)
         log.print(f"report: {report / 'index.html'}")
+    if history is not None:
+        remember(history, Snapshot.of(run))
     if json:
         print_json(
             {

@@ -81,6 +81,10 @@ def faults(
     if listing:
         _list(chosen, json)
         return
+    if out_dir is not None:
+        from harness.report import mark_overtaken
+
+        mark_overtaken(out_dir)
     run = _inject(chosen, golden_root, thorough=not sample)
     if out_dir is not None:
         from harness.report import write_report

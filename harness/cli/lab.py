@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.allocation import keep_memory
-from harness.atomic import write_text
+from harness.atomic import write_text, write_texts
 from harness.cli.console import (
     Json,
     decibels,
@@ -209,15 +209,16 @@ def tune(
     with open_lab(subject, fp32_package) as lab:
         tuner = Tuner(lab, inputs, goal, subject_sources(subject), probes, report=log.print)
         found = tuner.tune()
+        written = {}
         if found.best is not None:
             recipe = tuned_recipe(lab, found, name=target.stem, subject=subject, cases=names)
             log.print("converting the winner")
             confirmation = confirm(subject, recipe, tuner, found.best, package)
             found = replace(found, confirmation=confirmation)
-            write_text(target, recipe.to_toml())
-            write_text(target.with_suffix(".py"), selector_source(recipe))
+            written = {target.name: recipe.to_toml(), f"{target.stem}.py": selector_source(recipe)}
         document = {"subject": subject, "cases": names, **found.to_dict()}
-        _write(target.with_suffix(".json"), document)
+        written[f"{target.stem}.json"] = json_text(document) + "\n"
+        write_texts(target.parent, written)
     if json:
         print_json(document)
     else:

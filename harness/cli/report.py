@@ -136,6 +136,8 @@ def diff(
             moved = "" if movement.moved_db is None else f" by {-movement.moved_db:.1f} dB"
             verdict = movement.after.verdict.value if movement.after else "no longer checked"
             out.print(f"worse{moved}: {movement.id} ({verdict.replace('_', ' ')})")
+        compared = counts["compared"]
+        out.print(f"compared with {compared['checks']} of {compared['of']} checks of the baseline")
         out.print(", ".join(f"{value} {name}" for name, value in counts["since"].items()))
     if worse:
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
@@ -152,7 +154,8 @@ def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
             "new": len(found.added),
             "gone": len(found.removed),
             "unmoved": found.unmoved,
-        }
+        },
+        "compared": {"checks": found.compared, "of": found.total},
     }
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.atomic import write_text
-from harness.conformance.results import Outcome, Result, StaleWaiver, summarise
+from harness.atomic import write_texts
+from harness.conformance.results import FILES, Outcome, Result, StaleWaiver, summarise
 from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
@@ -158,8 +158,8 @@ class Controller:
             started=self._started,
             duration_s=round(time.monotonic() - self._clock, 1),
         )
-        write_text(self._out / "conformance.json", document.to_json())
-        write_text(self._out / "conformance.md", to_markdown(document))
+        texts = (document.to_json(), to_markdown(document))
+        write_texts(self._out, dict(zip(FILES, texts, strict=True)))
         session.exitstatus = document.exit_code
 
     def _waived(self, result: Result) -> Result:

@@ -28,6 +28,8 @@ from harness.verdicts import EXIT_CODES, Verdict
 
 KIND: Final = "conformance"
 VERSION: Final = 1
+FILES: Final = ("conformance.json", "conformance.md")
+"""What a run writes, together: the document, and a summary of it."""
 
 
 class Outcome(enum.Enum):

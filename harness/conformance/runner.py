@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.conformance.results import Conformance
+from harness.atomic import recover_set
+from harness.conformance.results import FILES, Conformance
 from harness.conformance.waivers import WAIVERS
 from harness.errors import EngineUnavailableError, RunError
 
@@ -80,8 +81,10 @@ def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
     """
     suite = SUITES[selection.suite]
     tests = tests_folder(suite)
-    document = out / "conformance.json"
-    document.unlink(missing_ok=True)
+    document = out / FILES[0]
+    recover_set(out)
+    for name in FILES:  # those of an earlier run would outlive a session that breaks off
+        (out / name).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pytest", str(tests / suite.files), *_options(tests, out)]
     command += ["--conformance-waivers", str(suite.waivers)]

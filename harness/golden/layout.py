@@ -70,12 +70,6 @@ def file_stem(subject: str) -> str:
     return f"{readable}-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
 
 
-def clean_temporaries(target: Path) -> None:
-    """Delete what killed writers of ``target`` left beside it; its lock must be held."""
-    for leftover in target.parent.glob(f".{target.stem}.*{target.suffix}"):
-        leftover.unlink(missing_ok=True)
-
-
 def build_command(subject: str, case: str, *options: str) -> str:
     """Return the command line that builds a golden."""
     return shlex.join(["parity", "golden", "build", "--subject", subject, "--case", case, *options])

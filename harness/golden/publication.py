@@ -20,7 +20,7 @@ import numpy.typing as npt
 from harness.atomic import atomic_file
 from harness.errors import GoldenError
 from harness.golden.fingerprint import fingerprint
-from harness.golden.layout import Layout, build_command, clean_temporaries, file_stem
+from harness.golden.layout import Layout, build_command, file_stem
 from harness.golden.records import (
     FORMAT,
     Entry,
@@ -64,7 +64,6 @@ def publish(
     prints = {name: fingerprint(name, tensors[name]) for name in sorted(tensors)}
     key = (origin.subject, origin.case)
     path = layout.tensors(*key)
-    clean_temporaries(path)
     try:
         with atomic_file(path) as temporary:
             write_tensors(temporary, tensors, {"format": FORMAT, **asdict(origin)})
@@ -123,7 +122,6 @@ def accept(layout: Layout, subject: str, case: str, *, keep: Container[str]) -> 
     if record is None:
         raise GoldenError(f"golden {case!r} of {subject!r} was not built, so it can't be recorded")
     with layout.lock_document(layout.manifest):
-        clean_temporaries(layout.manifest)
         records = {
             key: known for key, known in read_manifest(layout.manifest).items() if key[1] in keep
         }
@@ -138,7 +136,6 @@ def accept(layout: Layout, subject: str, case: str, *, keep: Container[str]) -> 
 
 def _enter(layout: Layout, key: tuple[str, str], entry: Entry) -> None:
     with layout.lock_document(layout.ledger):
-        clean_temporaries(layout.ledger)
         write_ledger(layout.ledger, {**read_ledger(layout.ledger), key: entry})
 
 

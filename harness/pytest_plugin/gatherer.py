@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import pytest
 
+from harness.errors import ParityError
 from harness.origin import provenance
 from harness.profiles import DEFAULT, engine_states
 from harness.pytest_plugin.options import (
     attachments_of,
     expectation_of,
     idle_option,
+    past_of,
     profile_of,
     waivers_of,
 )
@@ -23,14 +25,14 @@ from harness.verdicts import (
     LAYERS,
     Check,
     GoldenState,
-    Record,
     Run,
+    Snapshot,
     Verdict,
     applicable,
     check_from_dict,
     fault_from_dict,
     not_evaluated,
-    record_of,
+    remember,
 )
 from harness.verdicts.artefacts import KIND_OF
 from harness.verdicts.collector import Collector
@@ -79,6 +81,8 @@ class Gatherer:
         self.collector.gaps += gaps
         self._asserts = ASSERTS
         self._waivers = waivers_of(config)
+        self._record = past_of(config)
+        self._unwritten = ""
         self._tests: dict[str, _Progress] = {}
         self._deselected: set[str] = set()
 
@@ -205,11 +209,32 @@ class Gatherer:
         outcome = not_evaluated(reason)
         self.collector.add_check(Check(state.layer, {"what": nodeid}, True, None, outcome))
 
-    def _record(self, run: Run) -> Record:
-        """Return what the report is held against, and remember this run for the next one."""
-        file: Path | None = self.config.getoption("--parity-baseline")
-        accepted = file if file and file.exists() else None  # none was accepted yet
-        return record_of(run, accepted, self.config.getoption("--parity-history"))
+    def _write(self, run: Run, out: Path) -> str:
+        """Write the report and remember the run; return what went wrong, empty if nothing did."""
+        from harness.report import write_report
+
+        folder: Path | None = self.config.getoption("--parity-history")
+        try:
+            write_report(run, out, self._record)
+            if folder:
+                remember(folder, Snapshot.of(run))
+        except OSError as error:
+            return f"the report of this run can't be written ({error}); the one before it is marked"
+        return ""
+
+    def pytest_sessionstart(self) -> None:
+        """Mark the report that this run will replace: a killed run must not leave it green."""
+        out: Path | None = self.config.getoption("--parity-out")
+        if out is None:
+            return
+        from harness.report import mark_overtaken
+
+        try:
+            mark_overtaken(out, self._record, started=self.collector.started)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"the folder of the report can't be written: {error}"
+            ) from error
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -217,15 +242,13 @@ class Gatherer:
         out: Path | None = self.config.getoption("--parity-out")
         if out is None:
             return
-        from harness.report import write_report
-
         self._close(exitstatus)
         self.run = self.collector.finish(
             provenance(["python", "-m", "pytest", *self.config.invocation_params.args]),
             self._expected,
         )
-        write_report(self.run, out, self._record(self.run))
-        session.exitstatus = self.run.exit_code
+        self._unwritten = self._write(self.run, out)
+        session.exitstatus = ParityError.exit_code if self._unwritten else self.run.exit_code
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say the verdict, why, and where to read on."""
@@ -239,4 +262,4 @@ class Gatherer:
             terminalreporter.line(f"- {reason}")
         terminalreporter.line(self.run.sentence(), **{colour: True, "bold": True})
         out = self.config.getoption("--parity-out")
-        terminalreporter.line(f"report: {out / 'index.html'}")
+        terminalreporter.line(self._unwritten or f"report: {out / 'index.html'}")

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import ParityError, RunError
 from harness.profiles import GOLDEN_ROOT, chosen_profile
-from harness.verdicts import Profile, Waiver, read_waivers
+from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
 from harness.verdicts.artefacts import Attachment
 from harness.verdicts.attachments import read_attachment
 from harness.verdicts.completeness import Expectation
@@ -120,6 +120,16 @@ def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:
     file: Path | None = config.getoption("--parity-waivers")
     try:
         return read_waivers(file) if file else ()
+    except RunError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def past_of(config: pytest.Config) -> Record:
+    """Return what the report of this invocation is held against, read before any test runs."""
+    file: Path | None = config.getoption("--parity-baseline")
+    accepted = file if file and file.exists() else None  # none was accepted yet
+    try:
+        return record_of(accepted, config.getoption("--parity-history"))
     except RunError as error:
         raise pytest.UsageError(str(error)) from error
 

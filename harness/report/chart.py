@@ -172,7 +172,8 @@ class Chart:
         for left, right, low, high, strength in cells:
             x, y = self.across(left), self.up(high)
             wide, tall = self.across(right) - x, self.up(low) - y
-            shades.setdefault(max(1, min(10, math.ceil(10 * strength))), []).append(
+            shade = 1 if math.isnan(strength) else math.ceil(min(10.0 * strength, 10.0))
+            shades.setdefault(max(1, shade), []).append(
                 f"M{_n(x)} {_n(y)}h{_n(wide)}v{_n(tall)}h{_n(-wide)}z"
             )
         for shade in sorted(shades):
@@ -220,9 +221,9 @@ def ticks(
     low: float, high: float, most: int = 6, say: Callable[[float], str] | None = None
 ) -> Ticks:
     """Return round numbers between two bounds, each with its label."""
-    if not (math.isfinite(low) and math.isfinite(high)) or not high > low:
-        return ()
     rough = (high - low) / most
+    if not 1e-290 < rough < math.inf:  # no bounds, or so near that their powers of ten underflow
+        return ()
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     first = math.ceil(low / step - 1e-9)
@@ -238,7 +239,9 @@ def number(value: float) -> str:
 
 def _spread(limits: tuple[float, float]) -> tuple[float, float]:
     low, high = limits
-    return (low, high) if high > low else (low, low + 1.0)
+    if 0.0 < high - low < math.inf:
+        return low, high
+    return (low, low + max(1.0, abs(low))) if abs(low) < 1e300 else (0.0, 1.0)
 
 
 def _place(value: float, limits: tuple[float, float], start: float, stop: float) -> float:

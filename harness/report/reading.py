@@ -59,8 +59,13 @@ def as_number(value: Any) -> float | None:
 
 def whole(row: Row, key: str) -> int | None:
     """Return a field as a whole number; ``None`` if it is none."""
-    value = number(row, key)
-    return int(value) if value is not None and value.is_integer() else None
+    return as_whole(row.get(key))
+
+
+def as_whole(value: Any) -> int | None:
+    """Return ``value`` as a whole number; ``None`` if it is none."""
+    found = as_number(value)
+    return int(found) if found is not None and found.is_integer() else None
 
 
 def flag(row: Row, key: str) -> bool | None:

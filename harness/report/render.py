@@ -1,7 +1,7 @@
 """From a run to files: the page, the JUnit document and the Markdown summary.
 
 In: a `Run`. Out: text, or a folder that holds ``index.html``, ``junit.xml``, ``summary.md`` and the
-``run.json`` that they were made from. Each file appears whole or not at all. The bytes depend on
+``run.json`` that they were made from. The four appear together or not at all. The bytes depend on
 the run and on the runs that it is held against: nothing here reads a clock, a path or the
 environment.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.atomic import write_text
+from harness.atomic import write_texts
 from harness.report import text, units
 from harness.report.curve import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.figures import FIGURES
@@ -31,6 +31,9 @@ from harness.report.view_quality import SCORES
 from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
 from harness.verdicts import GATES, Record, Run
+
+FILES = ("run.json", "junit.xml", "summary.md", "index.html")
+"""What a report consists of."""
 
 
 def render(run: Run, record: Record | None = None) -> str:
@@ -81,17 +84,10 @@ def write_report(run: Run, out_dir: Path, record: Record | None = None) -> Path:
         OSError: the folder can't be made or written; files that are there stay as they are.
     """
     out_dir = Path(out_dir)
-    index = out_dir / "index.html"
     page = build_page(run, record)
-    documents = {
-        out_dir / "run.json": run.to_json(),
-        out_dir / "junit.xml": junit_xml(run, page),
-        out_dir / "summary.md": summary_markdown(page),
-        index: render_page(page),
-    }
-    for target, content in documents.items():
-        write_text(target, content)
-    return index
+    contents = (run.to_json(), junit_xml(run, page), summary_markdown(page), render_page(page))
+    write_texts(out_dir, dict(zip(FILES, contents, strict=True)))
+    return out_dir / "index.html"
 
 
 @lru_cache(maxsize=1)

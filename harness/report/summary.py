@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.text import listing, markdown
+from harness.report.text import listing, markdown, utc
 from harness.report.units import count, db, headroom, seconds
 from harness.report.view import Page
 from harness.report.view_banner import Banner
@@ -29,6 +29,7 @@ def summary_markdown(page: Page) -> str:
     banner = page.banner
     blocks = [
         f"## {_SIGNS[banner.state]} {banner.word.upper()}: {markdown(banner.headline)}",
+        _overtaken(banner),
         _facts(banner),
         _ladder(page),
         _recipes(page),
@@ -51,6 +52,15 @@ def _fit(blocks: Sequence[str]) -> str:
             break
         kept.append(block)
     return "\n\n".join([*kept, _LINKS]) + "\n"
+
+
+def _overtaken(banner: Banner) -> str:
+    if not banner.overtaken:
+        return ""
+    return (
+        f"**Outdated:** a newer run began {markdown(utc(banner.overtaken))} and has not ended. "
+        "Everything below is of the run before it."
+    )
 
 
 def _facts(banner: Banner) -> str:

@@ -140,7 +140,8 @@ def _decibels(value: float | None, digits: int, unit: str, *, sign: bool) -> str
     if value == -math.inf:
         return f"{_MINUS}∞{_NBSP}{unit}"
     rounded = round(value, digits) + 0.0  # no "-0.0"
-    text = f"{abs(rounded):.{digits}f}{_NBSP}{unit}"
+    form = f".{digits}f" if abs(rounded) < 1e6 else ".3g"
+    text = f"{abs(rounded):{form}}{_NBSP}{unit}"
     if rounded < 0:
         return _MINUS + text
     return f"+{text}" if sign and rounded > 0 else text

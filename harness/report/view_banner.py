@@ -43,6 +43,7 @@ class Banner:
         coverage: how much of what was expected is there, in words; empty without an inventory.
         missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
+        overtaken: when a newer run began that has not ended; empty if there is none.
     """
 
     state: str
@@ -71,6 +72,7 @@ class Banner:
     coverage: str
     missing: tuple[str, ...]
     started: str
+    overtaken: str
     duration_s: float
 
 
@@ -116,6 +118,7 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         coverage=run.coverage,
         missing=run.missing,
         started=run.started,
+        overtaken=run.overtaken,
         duration_s=run.duration_s,
     )
 
@@ -165,6 +168,8 @@ def _headline(run: Run, failures: int, broken: int, escaped: int) -> str:
         return (
             f"All {plural(gating, 'gating check')} hold{f', and {injected}' if run.faults else ''}."
         )
+    if run.overtaken:
+        return "A newer run began and has not ended, so this one is no answer any more."
     if not any(check.verdict is not Verdict.NOT_EVALUATED for check in run.checks):
         return "Nothing was evaluated, so nothing is proven."
     return (

@@ -277,8 +277,8 @@ def _elementwise(gate: Gate, ratio: float | None) -> str:
 
 def _up(tolerance: float) -> str:
     """Return two digits, rounded up: a tolerance rounded down would not pass."""
-    if tolerance == 0.0:
-        return "0"
+    if not 1e-300 < tolerance < 1e300:
+        return f"{tolerance:.2g}"
     step = 10.0 ** (math.floor(math.log10(tolerance)) - 1)
     return f"{math.ceil(round(tolerance / step, 9)) * step:.2g}"
 
@@ -288,7 +288,8 @@ def _snr(value: object) -> str:
         return ""
     if math.isinf(value):
         return "any SNR" if value > 0 else "no SNR"
-    return f"SNR > {db(math.floor(value * 10.0) / 10.0)}"
+    tenths = value * 10.0
+    return f"SNR > {db(math.floor(tenths) / 10.0 if math.isfinite(tenths) else value)}"
 
 
 def _level(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.report import units
 from harness.report.text import words
@@ -49,6 +49,7 @@ class Since:
         facts: when it was made, from which commit, and why it was accepted.
         environment: name, before, after.
         rows: what moved; verdicts first.
+        compared, total: of the checks of the other run, those that this one set out to make.
     """
 
     title: str
@@ -58,6 +59,8 @@ class Since:
     environment: tuple[tuple[str, str, str], ...]
     rows: tuple[MovementRow, ...]
     unmoved: int
+    compared: int
+    total: int
     band_db: float
 
     @property
@@ -97,7 +100,7 @@ class HistoryView:
 
 def history_view(run: Run, record: Record) -> HistoryView:
     """Return what moved, and the lines over all runs of the same profile."""
-    now = Snapshot.of(run)
+    now = Snapshot.of(replace(run, overtaken=""))  # what its own snapshot in the history says
     alike = [past for past in record.past if past.profile == now.profile and past != now]
     series = (*alike, now)
     return HistoryView(
@@ -122,6 +125,8 @@ def _since(record: Record, now: Snapshot) -> Since:
         environment=found.environment,
         rows=tuple(_rows(found)),
         unmoved=found.unmoved,
+        compared=found.compared,
+        total=found.total,
         band_db=found.band_db,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.curve import LIMIT_DB, Curve, Stage, common_scale, stages, with_ratio
-from harness.report.reading import Row, as_number, rows, sequence, text, unique
+from harness.report.reading import Row, as_number, as_whole, rows, sequence, text, unique
 from harness.verdicts import Run
 from harness.verdicts.artefacts import VERSION
 
@@ -44,7 +44,9 @@ class Point:
         """From the largest magnitude up to 65,504."""
         if self.peak is None or math.isnan(self.peak):
             return None
-        return 20 * math.log10(FP16_MAX / self.peak) if self.peak > 0 else math.inf
+        if self.peak <= 0:
+            return math.inf
+        return 20 * (math.log10(FP16_MAX) - math.log10(self.peak))
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _points(row: Row) -> tuple[Point, ...]:
     return tuple(
         Point(
             place=place,
-            index=int(at("index", place) or 0),
+            index=as_whole(at("index", place)) or 0,
             operation=name,
             type=types[place] if place < len(types) else "",
             module=modules[place] if place < len(modules) else "",

@@ -80,6 +80,7 @@ def window_views(run: Run) -> tuple[WindowView, ...]:
 
 
 def _view(row: Row) -> TransformView:
+    by_time = _pairs(row, "by_time_s", "by_time_db")
     return TransformView(
         direction=text(row, "direction"),
         implementation=text(row, "implementation"),
@@ -89,8 +90,8 @@ def _view(row: Row) -> TransformView:
         picture=picture(row.get("picture")),
         high_hz=number(row, "high_hz") or 0.0,
         by_frequency=_pairs(row, "by_frequency_hz", "by_frequency_db"),
-        by_time=_pairs(row, "by_time_s", "by_time_db"),
-        edge=whole(row, "edge") or 0,
+        by_time=by_time,
+        edge=min(max(whole(row, "edge") or 0, 0), len(by_time)),
     )
 
 

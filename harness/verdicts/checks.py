@@ -59,6 +59,10 @@ class Outcome:
     tolerance_ratio: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.tolerance_ratio is not None and self.tolerance_ratio < 0:
+            raise ParityError(f"tolerance ratio {self.tolerance_ratio:g} is negative; no factor is")
+
 
 @dataclass(frozen=True)
 class Check:

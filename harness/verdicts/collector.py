@@ -39,6 +39,11 @@ class Collector:
         self._started = datetime.now(timezone.utc)
         self._clock = time.perf_counter()
 
+    @property
+    def started(self) -> str:
+        """When it began to gather, ISO 8601 in UTC."""
+        return self._started.isoformat(timespec="seconds")
+
     def add_check(self, check: Check) -> None:
         """Add one check."""
         self.checks.append(check)
@@ -81,6 +86,6 @@ class Collector:
             expected=expected,
             artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
             provenance=dict(provenance),
-            started=self._started.isoformat(timespec="seconds"),
+            started=self.started,
             duration_s=round(time.perf_counter() - self._clock, 3),
         )

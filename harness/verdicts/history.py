@@ -13,7 +13,6 @@ threads or another SIMD width moves the SNR of an FP32 package by some tenths of
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from typing import Any, Final
 
 from harness.atomic import write_text
 from harness.verdicts.checks import Check, Verdict
-from harness.verdicts.jsondata import parsed, plain, read_document, restored
+from harness.verdicts.jsondata import document_text, parsed, plain, read_document, restored
 from harness.verdicts.runs import Run
+from harness.verdicts.scope import Scope
 
 SCHEMA_VERSION: Final = 1
 
@@ -97,7 +97,7 @@ class Snapshot:
     def to_json(self) -> str:
         """Return the document; the same snapshot always gives the same bytes."""
         document = {"schema_version": SCHEMA_VERSION, **plain(self)}
-        return json.dumps(document, indent=0, allow_nan=False, ensure_ascii=False) + "\n"
+        return document_text(document, indent=0)
 
     @classmethod
     def from_json(cls, text: str) -> Snapshot:
@@ -124,7 +124,7 @@ class Baseline:
             "reason": self.reason,
             "snapshot": plain(self.snapshot),
         }
-        return json.dumps(document, indent=0, allow_nan=False, ensure_ascii=False) + "\n"
+        return document_text(document, indent=0)
 
     @classmethod
     def from_json(cls, text: str) -> Baseline:
@@ -179,8 +179,11 @@ class Changes:
     Attributes:
         flipped: checks with another verdict.
         moved: other checks whose headroom moved by more than the band, the worst movement first.
-        added, removed: checks of one of the two runs only.
+        added, removed: checks of one of the two runs only, as far as the later run set out to make
+            them (`harness.verdicts.scope`).
         unmoved: how many checks stayed within the band.
+        compared, total: how many checks of the earlier run the later one set out to make, of how
+            many.
         environment: name, value before, value after, of everything that differs.
         band_db: the noise band.
     """
@@ -190,6 +193,8 @@ class Changes:
     added: tuple[Movement, ...]
     removed: tuple[Movement, ...]
     unmoved: int
+    compared: int
+    total: int
     environment: tuple[tuple[str, str, str], ...]
     band_db: float = NOISE_BAND_DB
 
@@ -217,9 +222,11 @@ def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB
         after: the later run.
         band_db: headrooms that moved by no more are left out; not negative.
     """
+    scope = Scope.between(before.profile, after.profile)
+    earlier = [name for name in before.readings if name in after.readings or scope.covers(name)]
     movements = [
         _movement(name, before.readings.get(name), after.readings.get(name))
-        for name in sorted({*before.readings, *after.readings})
+        for name in sorted({*earlier, *after.readings})
     ]
     both = [m for m in movements if m.before is not None and m.after is not None]
     flipped = [m for m in both if m.flipped]
@@ -230,6 +237,8 @@ def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB
         added=tuple(m for m in movements if m.before is None),
         removed=tuple(m for m in movements if m.after is None),
         unmoved=len(both) - len(flipped) - len(moved),
+        compared=len(earlier),
+        total=len(before.readings),
         environment=_differences(before.environment, after.environment),
         band_db=band_db,
     )
@@ -252,24 +261,20 @@ def remember(folder: Path, snapshot: Snapshot, *, keep: int = 60) -> Path:
     return folder / name
 
 
-def record_of(run: Run, baseline: Path | None, history: Path | None) -> Record:
-    """Return what the report of ``run`` is held against, and remember the run for the next one.
+def record_of(baseline: Path | None, history: Path | None) -> Record:
+    """Return what a report may be held against.
 
     Args:
-        run: the new one.
         baseline: file of the accepted run; None for none.
-        history: folder of earlier runs, which gets this one; None for none.
+        history: folder of earlier runs; None for none.
 
     Raises:
         RunError: the baseline or an earlier run can't be read.
-        OSError: the folder can't be written.
     """
-    accepted = None if baseline is None else read_baseline(baseline)
     past = () if history is None else recall(history)
-    if history is not None:
-        remember(history, Snapshot.of(run))
-    if accepted is None:
+    if baseline is None:
         return Record(past=past)
+    accepted = read_baseline(baseline)
     return Record(accepted.snapshot, accepted.reason, past)
 
 

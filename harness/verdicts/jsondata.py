@@ -3,13 +3,16 @@
 `plain` makes JSON data of dataclasses; `restored` makes them again, and names the place where data
 is not what the type says: whoever edits a document by hand, or cuts it off, is told what is wrong.
 JSON has no infinity and no NaN, so where a number may be either, the strings ``"inf"``, ``"-inf"``
-and ``"nan"`` stand for them.
+and ``"nan"`` stand for them. It can spell half a surrogate pair, which is no character and has no
+bytes in UTF-8: U+FFFD, the replacement character, stands for one, in what is read and in what is
+written.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +25,9 @@ from typing import Any, Final, TypeVar
 from harness.bounded import MEBIBYTE, parse_json, read_text
 from harness.errors import ParityError, RunError
 
+_LONGEST_TEXT: Final = 1 << 20  # of a field for people: a page shows it more than once
 _STAND_INS: Final = ("inf", "-inf", "nan")
+_HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 _Reader = Callable[[Any, str], Any]
 _Document = TypeVar("_Document")
 _LIMIT_BYTES: Final = 64 * MEBIBYTE  # the document of a complete run has a few
@@ -58,6 +63,12 @@ def restored(hint: Any, value: Any, place: str) -> Any:
         RunError: the data is not of this type; the message names the place.
     """
     return _reader(hint)(value, place)
+
+
+def document_text(document: Mapping[str, Any], indent: int) -> str:
+    """Return JSON data as the text of a document, which has bytes in UTF-8."""
+    text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False)
+    return _characters(text) + "\n"
 
 
 def read_document(path: Path, parse: Callable[[str], _Document]) -> _Document:
@@ -97,10 +108,16 @@ def parsed(text: str, noun: str, version: int) -> dict[str, Any]:
 def numbers(value: Any) -> Any:
     """Return JSON data with the strings that stand for infinity and NaN as numbers again."""
     if isinstance(value, dict):
-        return {key: numbers(item) for key, item in value.items()}
+        return {_characters(key): numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [numbers(item) for item in value]
-    return float(value) if value in _STAND_INS else value
+    if isinstance(value, str):
+        return float(value) if value in _STAND_INS else _characters(value)
+    return value
+
+
+def _characters(text: str) -> str:
+    return text if text.isascii() else _HALF_A_PAIR.sub("\ufffd", text)
 
 
 @cache
@@ -141,7 +158,11 @@ def _leaf(kind: type) -> _Reader:
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise _unlike(value, place, noun)
-        return value
+        if not isinstance(value, str):
+            return value
+        if len(value) > _LONGEST_TEXT:
+            raise _unlike(value, place, f"at most {_LONGEST_TEXT:,} characters")
+        return _characters(value)
 
     return read
 
@@ -170,7 +191,7 @@ def _entries(reader: _Reader) -> _Reader:
     def read(value: Any, place: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _unlike(value, place, "an object")
-        return {key: reader(item, f"{place}.{key}") for key, item in value.items()}
+        return {_characters(key): reader(item, f"{place}.{key}") for key, item in value.items()}
 
     return read
 

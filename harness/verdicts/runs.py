@@ -12,14 +12,14 @@ The verdict fails closed:
   single gating check, or without one of a subject that it is about, a required engine that did not
   execute, no injected bug where the profile asks for some, a gating check that was not evaluated, a
   golden that had to be made again, a test that was skipped, deselected or recorded nothing, a check
-  or an injected bug that the inventory expects (`harness.verdicts.inventory`) and the run has not;
+  or an injected bug that the inventory expects (`harness.verdicts.inventory`) and the run has not,
+  or a newer run has begun in its place and has not ended;
 - **pass**: neither. A failure that a maintainer waived (`harness.verdicts.waivers`) counts as none,
   but the sentence, the ladder and every report count it; a waiver that covers nothing is a failure.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.completeness import Completeness, Expectation
 from harness.verdicts.faults import FaultOutcome, InjectedFault
-from harness.verdicts.jsondata import parsed, plain, restored
+from harness.verdicts.jsondata import document_text, parsed, plain, restored
 from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS
 from harness.verdicts.waivers import Waiver, covered
 
@@ -125,6 +125,8 @@ class Run:
         artefacts: tables that the report draws, by kind; plain JSON data.
         provenance: versions, machine, commit, command, seeds, hashes.
         started: ISO 8601 in UTC.
+        overtaken: when a newer run began whose report is to replace this one and has not yet,
+            ISO 8601 in UTC; empty if there is none. Such a run is never green.
     """
 
     profile: Profile
@@ -140,6 +142,7 @@ class Run:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     duration_s: float = 0.0
+    overtaken: str = ""
 
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:
@@ -198,7 +201,10 @@ class Run:
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Every reason why the run can't be green although nothing failed."""
-        reasons = [
+        reasons = [f"a newer run began at {self.overtaken} and has not ended"] * bool(
+            self.overtaken
+        )
+        reasons += [
             f"{check.id}: {check.outcome.reason}"
             for check in self.checks
             if check.gating and check.verdict is Verdict.NOT_EVALUATED
@@ -281,7 +287,7 @@ class Run:
             "missing": list(self.missing),
             "layers": [plain(layer) for layer in self.layers],
         } | {name: plain(getattr(self, name)) for name in STORED}
-        return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return document_text(document, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Run:
@@ -333,6 +339,7 @@ STORED: Final = (
     "profile",
     "started",
     "duration_s",
+    "overtaken",
     "provenance",
     "engines",
     "goldens",

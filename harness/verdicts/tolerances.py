@@ -14,6 +14,7 @@ reference has an RMS of 0.005, and SNR alone does not see one bad sample.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +32,8 @@ class Gate:
     """What one comparison must hold, and why.
 
     Raises:
-        ParityError: only one of ``rtol`` and ``atol`` is given, or nothing at all is.
+        ParityError: only one of ``rtol`` and ``atol`` is given, or nothing at all is, or a
+            tolerance is negative or not finite.
     """
 
     name: str
@@ -46,6 +48,11 @@ class Gate:
     def __post_init__(self) -> None:
         if (self.rtol is None) != (self.atol is None):
             raise ParityError(f"gate {self.name!r} must give both rtol and atol, or neither")
+        for bound in (self.rtol, self.atol):
+            if bound is not None and not 0.0 <= bound < math.inf:
+                raise ParityError(
+                    f"gate {self.name!r} has the tolerance {bound:g}; expected 0 or more"
+                )
         if all(
             bound is None for bound in (self.rtol, self.min_snr_db, self.at_most, self.at_least)
         ):

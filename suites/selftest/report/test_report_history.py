@@ -45,6 +45,21 @@ def test_new_checks_are_named_and_nothing_else(run: Run) -> None:
     assert since.unmoved == len(run.checks) - 4
 
 
+def test_a_narrowed_run_says_with_how_much_it_is_compared(run: Run) -> None:
+    """Without it, a run of one case looks as if it had been held against everything."""
+    full = earlier(run)
+    narrow = replace(
+        run,
+        profile=replace(run.profile, recipes=("fp32",)),
+        checks=tuple(c for c in run.checks if c.labels.get("recipe") in (None, "fp32")),
+    )
+    since = history_view(narrow, Record(full, "r")).since
+    assert since is not None
+    assert (since.compared, since.total) == (len(narrow.checks), len(run.checks))
+    assert [row for row in since.rows if row.kind == "gone"] == []
+    assert "those that its profile covers" in render(narrow, Record(full, "r"))
+
+
 def test_without_a_baseline_the_page_says_how_to_get_one(run: Run) -> None:
     """Silence would read like 'nothing moved'."""
     assert "No baseline has been accepted" in render(run)

@@ -132,3 +132,48 @@ def test_a_baseline_keeps_its_reason(tmp_path: Path) -> None:
     accepted = Baseline(Snapshot.of(run_with(math.inf)), "first run")
     (tmp_path / "b.json").write_text(accepted.to_json())
     assert read_baseline(tmp_path / "b.json") == accepted
+
+
+FULL = {
+    "layers": ["ops", "conversion"],
+    "subjects": ["mini", "a/b@seeded"],
+    "recipes": ["fp32", "fp16"],
+    "engines": ["torch", "mil"],
+    "cases": {"a/b@seeded": ["noise"]},
+}
+BASELINE = {
+    name: reading()
+    for name in (
+        "ops/ops_fp32/conv/mil",
+        "conversion/audit/mini/fp32/audit",
+        "conversion/conversion/mini/song/fp32/mil",
+        "conversion/conversion/mini/noise/fp32/mil",
+        "conversion/conversion/mini/song/fp16/mil",
+        "conversion/conversion/a/b@seeded/noise/fp32/mil",
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "left_out"),
+    [
+        ({}, ()),
+        ({"subjects": ["mini"], "cases": {}}, ("a/b@seeded",)),
+        ({"recipes": ["fp32"]}, ("/fp16/",)),
+        ({"cases": {"mini": ["song"], "a/b@seeded": ["noise"]}}, ("mini/noise",)),
+        ({"layers": ["conversion"]}, ("ops/",)),
+        ({"subjects": ["mini"], "cases": {"mini": ["song"]}}, ("a/b@seeded", "mini/noise")),
+    ],
+)
+def test_what_a_narrowed_run_leaves_out_did_not_vanish(
+    narrowed: dict[str, object], left_out: tuple[str, ...]
+) -> None:
+    """A thousand "no longer checked" after ``--subject mini`` hide the one that really is gone."""
+    before = replace(snapshot(), profile=FULL, readings=BASELINE)
+    kept = {n: r for n, r in BASELINE.items() if not any(word in n for word in left_out)}
+    after = replace(before, profile={**FULL, **narrowed}, readings=kept)
+    found = changes(before, after)
+    assert (found.removed, found.compared, found.total) == ((), len(kept), len(BASELINE))
+    for name in kept:
+        lost = replace(after, readings={n: r for n, r in kept.items() if n != name})
+        assert [m.id for m in changes(before, lost).removed] == [name], "a lost check went unseen"

@@ -1,0 +1,76 @@
+"""Hidden names beside a target, and whether who works under them still lives.
+
+A writer holds a lock on its temporary file or folder as long as it works. The operating system
+frees it however the writer ends, so what nobody holds was left by a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harness.locks import claim, waiting_claim
+
+_RANDOM = "[a-z0-9_]{8}"  # what `tempfile` draws
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Yield an empty file beside ``target`` with its suffix, held by this writer."""
+
+    def make() -> Path:
+        ending = f".part{target.suffix}"
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=ending, dir=target.parent
+        )
+        os.close(descriptor)
+        return Path(name)
+
+    with ExitStack() as stack:
+        while True:
+            path = make()
+            if stack.enter_context(waiting_claim(path)) or path.exists():
+                break  # else a cleaner took it for a leftover, before it was held
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder in ``parent``, held by this writer; who makes it removes it."""
+    with ExitStack() as stack:
+        while True:
+            path = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
+            if stack.enter_context(waiting_claim(path)) or path.exists():
+                break
+        yield path
+
+
+def left_files(target: Path) -> Iterator[Path]:
+    """Yield what killed writers of the file ``target`` left, each held while it is looked at."""
+    pattern = rf"\.{re.escape(target.stem)}\.{_RANDOM}\.part{re.escape(target.suffix)}"
+    yield from _unclaimed(target.parent, pattern, folders=False)
+
+
+def left_folders(parent: Path, name: str) -> Iterator[Path]:
+    """Yield the folders of `new_folder` that killed writers left, each held meanwhile."""
+    yield from _unclaimed(parent, rf"\.{re.escape(name)}\.{_RANDOM}\.part", folders=True)
+
+
+def _unclaimed(parent: Path, pattern: str, *, folders: bool) -> Iterator[Path]:
+    with os.scandir(parent) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if re.fullmatch(pattern, entry.name) and entry.is_dir(follow_symlinks=False) is folders
+        ]
+    for name in sorted(names):
+        with claim(parent / name) as held:
+            if held:
+                yield parent / name
