@@ -99,7 +99,7 @@ def read_array(path: Path, name: str, error: type[ParityError]) -> npt.NDArray[A
             with open_archive(stream) as archive:
                 return _read_member(archive, _members(archive)[name])
     except FOREIGN as problem:
-        raise error(f"tensor {name!r} of {path} can't be read ({problem})") from problem
+        raise error(f"tensor {name!r} of {path} can't be read as {suffix} ({problem})") from problem
 
 
 def open_safetensors(

@@ -281,7 +281,9 @@ class _Builder:
         self, operation: Operation, name: str, index: int, binding: Binding, kind: Kind
     ) -> int:
         if isinstance(binding, Constant):
-            unnamed = f"{operation.location}.{name}.{index}"  # not an identifier: never collides
+            # Not an identifier, so no value has it; and the constant's own, because operations that
+            # were made in memory are all at one place.
+            unnamed = f"{operation.location}.{name}.{index}.{id(binding)}"
             slot = self._constant_slot(binding, unnamed, f"operation {operation}")
         else:
             slot = self.find(binding, f"operation {operation}")

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-import reprlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from harness.bounded import open_regular, parse_json
 from harness.errors import CheckpointError, one_line
 from harness.subjects.containers import Contents, opened, without_prefix
 from harness.subjects.placeholders import ALLOWED, CodeInCheckpointError
+from harness.subjects.values import shown
 
 PICKLED_SUFFIXES: Final = (".th", ".pt", ".pth", ".ckpt", ".bin")
 CHECKPOINT_SUFFIXES: Final = (".safetensors", *PICKLED_SUFFIXES)
@@ -242,15 +242,6 @@ def _only_tensors(path: Path, state: Any) -> dict[str, Tensor]:
                 "save the state dict of a model that is in memory"
             )
     return dict(state)
-
-
-def shown(value: object) -> str:
-    """Return a value of a stranger's as short text; a whole ``repr`` may be without end."""
-    return one_line(_SHORT.repr(value), 100)
-
-
-_SHORT: Final = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring = 2, 90
 
 
 def _quantised(path: Path) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
 from demucs.htdemucs import HTDemucs
 
-from harness.errors import CheckpointError, ParityError, UnknownNameError
+from harness.errors import CheckpointError, ParityError, UnknownNameError, one_line
 from harness.subjects.names import SubjectName
 
 NO_EFFECT: Final = frozenset(
@@ -107,6 +108,25 @@ def spelled(value: Any) -> str:
     return str(value)
 
 
+def shown(value: object) -> str:
+    """Return a value of a stranger's as short text; a whole ``repr`` may be without end."""
+    return one_line(_SHORT.repr(value), 100)
+
+
+class _Short(reprlib.Repr):
+    """Short texts of any value, whatever it refers to and however long its digits are."""
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python refuses to write out numbers of more than 4,300 digits."""
+        bits = value.bit_length()
+        return str(value) if bits <= _MOST_BITS else f"<a whole number of {bits:,} bits>"
+
+
+_MOST_BITS: Final = 256
+_SHORT: Final = _Short()
+_SHORT.maxlevel, _SHORT.maxstring = 2, 90
+
+
 def check_arguments(where: str, arguments: Mapping[str, Any]) -> None:
     """Refuse what is no plain value of a sensible size.
 
@@ -125,14 +145,12 @@ def check_arguments(where: str, arguments: Mapping[str, Any]) -> None:
         or len({*sources}) != len(sources)
     ):
         raise CheckpointError(
-            f"{where}: sources are {str(sources)[:80]!r}, expected 1 to {_LONGEST_LIST} different "
+            f"{where}: sources are {shown(sources)}, expected 1 to {_LONGEST_LIST} different "
             "names of stems"
         )
     for key, value in arguments.items():
         if key != "sources" and not _is_sensible(key, value):
-            raise CheckpointError(
-                f"{where}: {key} is {str(value)[:40]!r}, expected {_expectation(key)}"
-            )
+            raise CheckpointError(f"{where}: {key} is {shown(value)}, expected {_expectation(key)}")
     if not float(arguments["segment"]) * int(arguments["samplerate"]) >= 1:
         raise CheckpointError(f"{where}: segment is {arguments['segment']}, which is no sample")
 

@@ -17,8 +17,9 @@ from demucs.htdemucs import HTDemucs
 from torch import Tensor
 
 from harness.errors import CheckpointError, ParityError
-from harness.subjects.checkpoints import Checkpoint, shown
+from harness.subjects.checkpoints import Checkpoint
 from harness.subjects.names import Architecture
+from harness.subjects.values import shown
 
 LARGE_MAGNITUDE: Final = 1e3
 """Trained weights stay far below; one flipped exponent bit leaps above."""

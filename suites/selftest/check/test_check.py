@@ -167,7 +167,7 @@ def test_a_failure_that_is_waived_is_counted_and_passes(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["check", str(package), "--subject", "mini", "--case", "quiet", "--json"]
-    words += ["--layer", "end_to_end", "--min-snr", "125"]
+    words += ["--layer", "end_to_end", "--min-snr", "140"]
     assert main(words) == 1
     rows = json.loads(capsys.readouterr().out)["checks"]
     since = datetime.now(timezone.utc).date()

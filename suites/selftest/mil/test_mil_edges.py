@@ -36,6 +36,8 @@ from suites.ops.edges import (
 from suites.ops.inference import FOLDED_WRONGLY, inferred_values
 from suites.ops.packages import build_program, package_inputs, write_package
 
+pytestmark = pytest.mark.filterwarnings("ignore::harness.mil.refusals.RefusedByCoreMLWarning")
+
 NUMERICS = tuple(mil.numerics_names())
 PLAIN = tuple(name for name in NUMERICS if not name.endswith("+ftz"))
 # FP32 is the same in all of them but `float64`; flushing is for FP16 subnormals.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from harness import mil
@@ -60,6 +61,7 @@ def slopes(model: mil.Model, inputs: dict[str, Any], seed: int) -> tuple[float, 
     return by_gradients, (ends[0] - ends[1]) / (2 * STEP)
 
 
+@pytest.mark.filterwarnings("ignore::harness.mil.refusals.RefusedByCoreMLWarning")
 def test_gradients_are_the_limits_of_differences(tmp_path):
     """An operation that breaks the chain, or writes over what backward needs, spoils a lab run."""
     wrong, checked = {}, set()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from harness.cli import main
 from harness.errors import NotEvaluatedError
@@ -15,6 +18,7 @@ from harness.faults import select_faults
 from harness.golden import load_cases
 from harness.profiles import DEFAULT, GOLDEN_ROOT, work_of
 from harness.report import write_report
+from harness.subjects import describe_subject
 from harness.verdicts import (
     LAYERS,
     SUBJECT_LAYERS,
@@ -36,6 +40,22 @@ ROOT = Path(__file__).parents[3]
 SMALL, FULL_SIZE = DEFAULT.subjects
 LISTED = read_inventory(ROOT / INVENTORY)
 KNOWN = load_cases(ROOT / GOLDEN_ROOT / "recipes.toml")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Callable[[str], str]:
+    """Somebody's trained weights of a published architecture, by its name: the numbers are nil."""
+
+    def save(architecture: str) -> str:
+        file = tmp_path / f"{architecture}.safetensors"
+        if not file.exists():
+            empty = describe_subject(f"{architecture}@seeded").empty_model()
+            shapes = {name: tensor.shape for name, tensor in empty.state_dict().items()}
+            state = {n: torch.zeros(shape, dtype=torch.float16) for n, shape in shapes.items()}
+            save_file(state, file)
+        return f"{architecture}@{file}?segment=39/5"
+
+    return save
 
 
 def expected(**narrowed: list[str]) -> Expectation:
@@ -105,31 +125,33 @@ def test_figures_that_need_a_case_are_not_asked_for_without_it() -> None:
     assert [row.exploratory for row in rows] == [0]
 
 
-def test_a_stranger_of_a_listed_architecture_must_have_as_much_as_it() -> None:
+def test_a_stranger_of_a_listed_architecture_must_have_as_much_as_it(
+    weights: Callable[[str], str],
+) -> None:
     """The model of what is not listed, against what is: no number of it is known to the model."""
     cases = list(DEFAULT.cases[FULL_SIZE])
     stranger = expected(subjects=[f"{FULL_SIZE}:7"], cases=cases)
     listed = expected(subjects=[FULL_SIZE])
     assert gating(stranger) == gating(listed)
     assert gating(stranger)["surgery"] > 100
-    own = expected(subjects=["mini@weights.safetensors"], recipes=["fp32", "fp16"])
+    own = expected(subjects=[weights("mini")], recipes=["fp32", "fp16"])
     assert gating(own) == gating(expected(subjects=[SMALL], recipes=["fp32", "fp16"]))
 
 
-def test_a_stranger_is_judged_by_its_own_stems_and_blocks() -> None:
+def test_a_stranger_is_judged_by_its_own_stems_and_blocks(weights: Callable[[str], str]) -> None:
     """Four stems in place of six: each is judged whole, by channel and in its worst second."""
-    four = expected(subjects=["htdemucs@weights.th"], cases=["song"], recipes=["fp32"])
-    six = expected(subjects=["htdemucs_6s@weights.th"], cases=["song"], recipes=["fp32"])
+    four = expected(subjects=[weights("htdemucs")], cases=["song"], recipes=["fp32"])
+    six = expected(subjects=[weights("htdemucs_6s")], cases=["song"], recipes=["fp32"])
     stems, taps = (gating(six)[name] - gating(four)[name] for name in ("end_to_end", "surgery"))
     assert stems == 2 * (4 + 1)  # and its quality
     assert taps == 2 * (31 - 35)  # the wider bottleneck of htdemucs has four more blocks
     assert all(not row.exploratory for row in four.checks if row.subject)
 
 
-def test_seeded_weights_have_no_quality_to_keep() -> None:
+def test_seeded_weights_have_no_quality_to_keep(weights: Callable[[str], str]) -> None:
     kinds = {
         seeded: {row.kind for row in expected(subjects=[name], cases=["song"]).checks if row.gating}
-        for seeded, name in ((True, "htdemucs@seeded"), (False, "htdemucs@weights.th"))
+        for seeded, name in ((True, "htdemucs@seeded"), (False, weights("htdemucs")))
     }
     assert kinds[False] - kinds[True] == {"quality"}
 
@@ -143,10 +165,12 @@ def test_a_case_of_ones_own_is_judged_as_the_listed_one_that_is_like_it() -> Non
         expectation(LISTED, {"mine": strange}, subjects=[SMALL], cases=["mine"])
 
 
-def test_a_recipe_is_judged_as_the_listed_one_that_claims_the_same() -> None:
+def test_a_recipe_is_judged_as_the_listed_one_that_claims_the_same(
+    weights: Callable[[str], str],
+) -> None:
     """An exploratory one is as fp16; one that claims the stems alone is as mini_60db."""
     for recipe, like in (("norms_fp32", "fp16"), ("htdemucs_6s_60db", "mini_60db")):
-        words = {"cases": ["song"], "subjects": ["htdemucs_6s@weights.th"]}
+        words = {"cases": ["song"], "subjects": [weights("htdemucs_6s")]}
         found = expected(**words, recipes=[recipe])
         rows = Counter((row.layer, row.kind) for row in found.checks if row.gating and row.recipe)
         listed = expected(subjects=[SMALL], cases=["song"], recipes=[like])

@@ -220,7 +220,7 @@ def test_waivers_that_can_not_be_read_stop_the_session(suite: pytest.Pytester) -
         "-p", "harness.pytest_plugin", "--parity-waivers", "nowhere.toml"
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*waivers nowhere.toml can't be read*"])
+    result.stderr.fnmatch_lines(["*nowhere.toml can't be read*"])
 
 
 def test_documents_of_the_lab_are_taken_along(suite: pytest.Pytester) -> None:

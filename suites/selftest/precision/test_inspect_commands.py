@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from harness.cli.app import main
 from harness.precision import VirtualPrecision
-from harness.workbench import lab
+from harness.workbench import explaining, lab
 
 Signal = dict[str, torch.Tensor]
 
@@ -30,9 +30,10 @@ def small_lab(small: VirtualPrecision, signal: Signal, monkeypatch: pytest.Monke
         levels = {"hot": 1e4, "quiet": 1e-5, "silence": 0.0}
         return {name: {"x": levels.get(name, 1.0) * signal["x"]} for name in names}
 
-    monkeypatch.setattr(lab, "open_lab", open_small)
-    monkeypatch.setattr(lab, "lab_inputs", small_inputs)
-    monkeypatch.setattr(lab, "check_package_of", lambda package, subject: None)
+    for room in (lab, explaining):
+        monkeypatch.setattr(room, "open_lab", open_small)
+        monkeypatch.setattr(room, "lab_inputs", small_inputs)
+        monkeypatch.setattr(room, "check_package_of", lambda package, subject: None)
     return Path(small.base.package.path)
 
 

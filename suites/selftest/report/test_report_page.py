@@ -219,7 +219,7 @@ def test_core_ml_that_ran_is_not_called_an_emulation(run: Run) -> None:
 
 
 def test_an_empty_run_is_not_evaluated_everywhere() -> None:
-    html = render(Run(profile=Profile("default"), checks=()))
+    html = render(Run(profile=Profile("parity"), checks=()))
     assert verdict_of(html) == "not_evaluated"
     text = Page(html).text
     assert "Nothing was evaluated, so nothing is proven." in text
@@ -232,6 +232,14 @@ def test_an_empty_run_is_not_evaluated_everywhere() -> None:
     ):
         assert f"the run holds no {what}" in text
     assert "✓" not in text, "something looks green although nothing was evaluated"
+
+
+def test_a_run_that_is_no_whole_one_has_the_sections_that_it_covers() -> None:
+    """A page about one package that says what was not evaluated of transforms would be noise."""
+    html = render(Run(profile=Profile("check"), checks=()))
+    assert "Not evaluated: the run holds no errors of the transform" not in html
+    assert all(f'id="{name}"' in html for name in ("ladder", "checks", "goldens", "provenance"))
+    assert not any(f'id="{name}"' in html for name in ("transform", "faults", "history"))
 
 
 def test_a_run_of_gaps_is_never_green(make_check: Callable[..., Check]) -> None:

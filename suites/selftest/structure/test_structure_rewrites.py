@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from harness import mil
+from harness.conversion import audit_package, load_recipe
 from harness.mil import Model
 from harness.structure import compare_programs
 from harness.subjects import load_subject
-from harness.workbench import Workbench, paperwork_checks
+from harness.workbench import Workbench, paper_checks
 from suites.selftest.structure.rewrites import REWRITES
 
 MANY = 20
@@ -73,5 +74,6 @@ def test_every_rewrite_of_the_trained_network_is_sound(
         rewrite(source, path)
         rewritten = mil.load(path)
         assert compare_programs(expected, rewritten).differences == (), name
-        for check in paperwork_checks(rewritten, subject, {}):
+        audit = audit_package(rewritten, load_recipe(recipe))
+        for check in paper_checks(rewritten, subject, audit, {}):
             assert check.verdict.value == "pass", f"{name}: {check.outcome.reason}"

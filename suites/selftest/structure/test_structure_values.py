@@ -44,6 +44,14 @@ def test_what_passes_computes_the_same_bits(data: st.DataObject) -> None:
                 np.testing.assert_array_equal(actual.predict({"x": point})[name], array)
 
 
+def test_operations_that_are_made_in_memory_keep_their_own_constants() -> None:
+    """All of them are at one place; the executor once took the first one's number for both."""
+    model = program([op("add", "a", x="x", y=2.0), op("add", "b", x="x", y=0.5)], ("a", "b"))
+    made = model.predict({"x": POINTS[0]})
+    np.testing.assert_array_equal(made["a"], POINTS[0] + np.float32(2))
+    np.testing.assert_array_equal(made["b"], POINTS[0] + np.float32(0.5))
+
+
 @settings(max_examples=30, deadline=None)
 @given(sketches(), st.randoms(use_true_random=False))
 def test_names_and_order_are_no_difference(sketch: Sketch, random: Any) -> None:
