@@ -95,6 +95,16 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def known_bugs(session: nox.Session) -> None:
+    """Ask ``parity check`` about every known bug as a package, and every harmless rewrite."""
+    install(session, "test")
+    suites = ["suites/selftest/check", "suites/selftest/structure"]
+    session.run(
+        "python", "-m", "pytest", *suites, "-m", "exhaustive", *session.posargs, env=PATIENT_THREADS
+    )
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Try every reader with 5,000 damaged files, and with the worst of the largest size."""
     install(session, "test")

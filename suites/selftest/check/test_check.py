@@ -77,6 +77,7 @@ def test_a_bug_that_passes_60_db_is_named(
     assert place in row["evidence"][0][0]
 
 
+@pytest.mark.exhaustive
 def test_other_names_and_no_papers_stay_green_once_the_recipe_is_given(
     package: Path, bench: Workbench, judged: Judge, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_other_names_and_no_papers_stay_green_once_the_recipe_is_given(
     assert len(given.checks) == len(judged(package).checks)
 
 
+@pytest.mark.exhaustive
 def test_a_program_that_draws_random_numbers_is_not_repeatable(
     package: Path, judged: Judge, tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_silence_alone_is_not_evaluated(package: Path, judged: Judge) -> None:
     assert "silent" in run.missing[0]
 
 
+@pytest.mark.exhaustive
 def test_a_file_is_judged_inside_the_network_too(
     package: Path, judged: Judge, tmp_path: Path
 ) -> None:
@@ -147,6 +150,7 @@ def test_gates_of_the_command_line_replace_those_of_the_table(package: Path, jud
     assert {check.layer for check in run.checks} == {"end_to_end"}
 
 
+@pytest.mark.exhaustive
 def test_the_command_reports_and_explains(
     bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -248,12 +248,7 @@ def test_arguments_that_refer_to_each_other_are_shown_in_short(
     lists: list[Any] = []
     for _ in range(60):
         lists = [lists, lists]
-    for key, value in (
-        ("channels", lists),
-        ("segment", lists),
-        ("segment", 10**400),
-        ("depth", 10**5000),
-    ):
+    for key, value in (("channels", lists), ("segment", lists), ("segment", 10**400)):
         path = save(tmp_path / "other.th", demucs_package(state, **{key: value}))
         with pytest.raises(CheckpointError, match=f"{key} is .*, expected"):
             load(path)
