@@ -48,6 +48,8 @@ from harness.workbench.check import DEFAULT_CASES, LAYERS, Inquiry
 from harness.workbench.explaining import explain_package, with_explanation
 
 CASES = ", ".join(DEFAULT_CASES)
+MOST_TOLD = 5
+"""Of the failures by one gate."""
 
 
 def register(app: typer.Typer) -> None:
@@ -219,12 +221,18 @@ def _print_run(run: Run) -> None:
         rows.append((*key, counted, _place(closest), decibels(closest.outcome.headroom_db)))
     titles = ("layer", "gate", "case", "checks", "closest", "headroom")
     print_table("Checks", titles, rows, right=(5,))
+    told: Counter[str] = Counter()
     for check in run.checks:
         if check.gating and check.verdict is not Verdict.PASS:
-            waived = " (waived)" if check.id in run.waived else ""
-            word = check.verdict.value.replace("_", " ")
-            said = f"{word}{waived}: {check.id}: {check.outcome.reason}"
-            out.print(said, soft_wrap=True)
+            name = check.gate.name if check.gate else ""
+            told[name] += 1
+            if told[name] <= MOST_TOLD:
+                waived = " (waived)" if check.id in run.waived else ""
+                word = check.verdict.value.replace("_", " ")
+                out.print(f"{word}{waived}: {check.id}: {check.outcome.reason}", soft_wrap=True)
+    for name, count in told.items():
+        if count > MOST_TOLD:
+            out.print(f"and {count - MOST_TOLD} more by {name}: --json and --report have them")
     out.print(run.sentence(), soft_wrap=True)
 
 

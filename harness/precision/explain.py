@@ -24,6 +24,7 @@ from harness.precision.failures import (
     has_layer,
     largest_drop,
     next_commands,
+    says_it_all,
     tap_before,
 )
 from harness.precision.headroom import HeadroomAudit
@@ -188,6 +189,9 @@ def _place(package: str, run: Run) -> _Step:
     reason = f"{first.id}: {first.outcome.reason}"
     if first.gate is not None and first.gate.name in BEFORE_VALUES:
         words = f"Before any value: {BEFORE_VALUES[first.gate.name]}."
+        if says_it_all(first):
+            again = f"parity convert {labels.get('subject', 'S')} --precision {labels['recipe']}"
+            return Answer(question, words, (reason,)), [f"{again} --out x.mlpackage"], True
         return Answer(question, words, (reason,)), commands, False
     if labels.get("tensor", "").startswith("tap "):
         tap = labels["tensor"].removeprefix("tap ")

@@ -48,6 +48,14 @@ def next_commands(run: Run, check: Check, package: str) -> list[str]:
     }.get(check.layer, [])
 
 
+def says_it_all(check: Check) -> bool:
+    """Return whether a failed check names what is wrong: no value has to be looked at after it.
+
+    Another program, or other outputs, are wrong whatever their precision allows.
+    """
+    return check.gate is not None and check.gate.name in ("contract", "program")
+
+
 def failed_checks(run: Run) -> list[Check]:
     """Return the failed checks, gating ones alone if there are any; what to look at first, first.
 

@@ -16,6 +16,7 @@ from harness import mil
 from harness.errors import ParityError
 from harness.precision import ThreeWay, audit_headroom, explain, focus_of, three_way
 from harness.precision.explain import Explanation
+from harness.precision.failures import failed_checks, says_it_all
 from harness.verdicts import Run
 from harness.verdicts.artefacts import KIND_OF
 from harness.verdicts.artefacts import Explanation as Row
@@ -77,6 +78,9 @@ def explain_package(
     focus = focus_of(run)
     if focus is None or not focus.subject:
         raise ParityError(f"the run names no subject, so {package} has no reference")
+    first = next(iter(failed_checks(run)), None)
+    if first is not None and says_it_all(first):
+        return explain(run, package=str(package))
     case = focus.case if focus.case in {golden.case for golden in run.goldens} else ANY_CASE
     diagnosis = diagnose_package(
         package, focus.subject, case, golden_root, reference=reference, advance=advance
