@@ -82,6 +82,16 @@ def test_what_a_package_holds_comes_before_its_values() -> None:
     assert "its constants are not the subject's" in words(run)
 
 
+def test_another_program_ends_the_path_and_is_not_called_a_matter_of_precision() -> None:
+    run = run_with(
+        check("conversion", "fail", "expected_precision_fp32", tensor="tap encoder.0"),
+        check("conversion", "fail", "program", what="operations of another program"),
+    )
+    found = explain(run)
+    assert "it is another program" in found.steps[-1].answer
+    assert found.commands == ("parity convert mini --precision fp32 --out x.mlpackage",)
+
+
 def test_the_first_tap_that_fails_is_named_with_the_last_one_that_holds() -> None:
     bound = "expected_precision_fp32"
     run = run_with(
