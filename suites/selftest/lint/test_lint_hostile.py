@@ -15,7 +15,7 @@ from suites.selftest.lint.building import Made
 from suites.selftest.lint.examples import EXAMPLES, X
 from suites.selftest.lint.test_lint_places import branch_in_a_loop
 from suites.selftest.mil.conftest import MODEL, rewrite_model
-from suites.selftest.mil.mutating import mutate
+from suites.selftest.readers.program_edits import edit_program
 
 LINTED = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -39,7 +39,7 @@ def test_a_broken_program_gets_findings_or_a_sentence(packages, number, seed):
     sound = (path / MODEL).read_bytes()
     refusal = ""
     try:
-        rewrite_model(path, lambda message: mutate(message, random.Random(seed)))
+        rewrite_model(path, lambda message: edit_program(message, random.Random(seed)))
         found = lint_package(path)
         assert set(opset_violations(open_package(path).program)) <= set(found)
         assert all(isinstance(finding, Finding) for finding in found)

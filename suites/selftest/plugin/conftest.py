@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from harness.verdicts import LAYERS
@@ -10,8 +12,10 @@ from suites.selftest.plugin.sessions import FAULTS, GREEN, inventory_of_green
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A session in which every layer holds and the injected fault is caught."""
+    for name in (*LAYERS, "faults"):  # a module of ours by the same name is not the session's
+        monkeypatch.delitem(sys.modules, f"test_{name}", raising=False)
     pytester.makeini("[pytest]\nmarkers =\n  layer(name): rung\njunit_family = xunit1")
     pytester.makepyfile(**{f"test_{layer}": GREEN.format(layer=layer) for layer in LAYERS})
     pytester.makepyfile(test_faults=FAULTS)

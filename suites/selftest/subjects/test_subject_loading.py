@@ -85,7 +85,7 @@ def test_folders_that_do_not_fit_are_refused(
         ("models: [aaaaaaaa]\nweights: [[1., x, 0.]]", "weighs its 1 models by"),
         ("models: [aaaaaaaa]\nweights: []", "weighs its 1 models by"),
         ("models: [aaaaaaaa]\nsegment: .nan", "segment is nan, expected seconds"),
-        ("models: ['../aaaaaaaa']", "expected signatures"),
+        ("models: ['../aaaaaaaa']", "expected the beginnings of files' names"),
         ("models: []", "expected signatures"),
         ("- not a bag", "no list of models"),
     ):

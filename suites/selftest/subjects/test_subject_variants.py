@@ -256,7 +256,7 @@ def test_a_segment_may_be_shortened_as_demucs_does(tmp_path: Path) -> None:
         ("segment=1e9", "expected a number"),
         ("segment=1/0", "expected a number"),
         ("segment=0", "no sample"),
-        ("samplerate=99999999", "samplerate is '99999999', expected a number up to"),
+        ("samplerate=99999999", "samplerate is 99999999, expected a number up to"),
         ("t_gelu=maybe", "expected true or false"),
         ("sources=a,a", "different names"),
         ("sources=", "different names"),
