@@ -72,8 +72,7 @@ def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) ->
         outcome = not_evaluated(found.reason)
     else:
         expected = f"the {found.expected_operations} operations of a fresh conversion"
-        observed = f"{len(found.differences)} differences"
-        outcome = failed(found.reason, expected=expected, observed=observed)
+        outcome = failed(found.reason, expected=expected, observed=found.reason)
     return _check("program", outcome, {**labels, "what": what})
 
 
