@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import UNEXPLAINED, Cause
 from harness.comparison.inputs import Audio, Item, Tensor
@@ -24,7 +25,7 @@ from harness.comparison.pairing import Pair
 from harness.comparison.spectra import explain_spectrum
 from harness.comparison.waves import Others, explain_wave
 from harness.errors import ParityError
-from harness.layers import SAMPLE_RATE, stem_outcomes
+from harness.layers import stem_outcomes
 from harness.verdicts import Gate, Outcome, Verdict, compare, failed, gate
 
 Array = npt.NDArray[Any]

@@ -27,7 +27,6 @@ from harness.layers.conversion import (
     repeat_check,
 )
 from harness.layers.end_to_end import (
-    SAMPLE_RATE,
     Quality,
     audible_check,
     channel_names,
@@ -49,7 +48,6 @@ from harness.layers.tensors import BRANCHES, Tensors, first_failing, tensor_labe
 
 __all__ = [
     "BRANCHES",
-    "SAMPLE_RATE",
     "Quality",
     "Tensors",
     "audible_check",

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.layers.tensors import compared
 from harness.metrics import SILENCE_DBFS, dbfs, rms, segmental_snr_db
 from harness.verdicts import (
@@ -27,8 +28,6 @@ from harness.verdicts import (
 )
 
 Stems = npt.NDArray[np.floating[Any]]
-SAMPLE_RATE: Final = 44_100
-"""Of a tensor, which has no rate of its own."""
 WORST_SECOND: Final = {"what": "worst second"}
 
 

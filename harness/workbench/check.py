@@ -329,7 +329,8 @@ class _Examination:
     def audible(self) -> None:
         """Keep the verdict from being green where there was nothing to be heard."""
         check = audible_check(self._expected_stems, self._labels)
-        self._add([] if check is None else [check])
+        if check is not None:  # whichever layer was asked for: silence proves none
+            self.collector.add_check(replace(check, layer=self._inquiry.layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:

@@ -126,8 +126,11 @@ def test_a_program_that_draws_random_numbers_is_not_repeatable(
     assert {"repeat", "program"} <= failing(judged(out))
 
 
-def test_silence_alone_is_not_evaluated(package: Path, judged: Judge) -> None:
-    run = judged(package, cases=("silence",))
+@pytest.mark.parametrize("layers", [("conversion", "end_to_end"), ("conversion",)])
+def test_silence_alone_is_not_evaluated(
+    layers: tuple[str, ...], package: Path, judged: Judge
+) -> None:
+    run = judged(package, cases=("silence",), layers=layers)
     assert run.verdict is Verdict.NOT_EVALUATED
     assert "silent" in run.missing[0]
 
