@@ -15,7 +15,7 @@ from suites.ops.edges import NO_EDGES, TO_INTEGERS, drawn_cases
 from suites.ops.inference import inferring_types
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-_BEGIN = "| operation | NaN, infinities, zeros, subnormals | rows of its own | value inference |\n"
+_BEGIN = "| NaN, infinities, zeros, subnormals | value inference | operations |\n"
 
 # Where coremltools folds constants otherwise than its own text says, each with the reason.
 FOLDED_OTHERWISE = {
@@ -34,18 +34,22 @@ def folded() -> set[str]:
 
 
 def rows() -> Iterator[str]:
-    """Yield the lines of the table, in alphabetical order of the operations."""
+    """Yield the lines of the table: what was looked at alike is one row, with all its operations."""
     drawn = {case.op for case in drawn_cases()}
     inferring = folded()
-    yield _BEGIN
-    yield "|---|---|---|---|\n"
+    alike: dict[tuple[str, str], list[str]] = {}
     for op in known_types():
-        own = [case.id for case in EDGES if case.op == op]
-        numbers = "drawn" if op in drawn else NO_EDGES.get(op, "")
+        own = sum(case.op == op for case in EDGES)
+        numbers = "drawn" if op in drawn else NO_EDGES.get(op, "rows of its own alone")
         if op in TO_INTEGERS:
-            numbers = "zeros, subnormals"
+            numbers = "zeros and subnormals drawn"
         second = FOLDED_OTHERWISE.get(op, "agrees") if op in inferring else ""
-        yield f"| `{op}` | {numbers} | {', '.join(own)} | {second} |\n"
+        shown = f"`{op}`" + (f" +{own}" if own else "")
+        alike.setdefault((numbers, second), []).append(shown)
+    yield _BEGIN
+    yield "|---|---|---|\n"
+    for (numbers, second), operations in sorted(alike.items(), key=lambda row: -len(row[1])):
+        yield f"| {numbers} | {second} | {', '.join(operations)} |\n"
 
 
 def written(page: str) -> str:
