@@ -20,6 +20,7 @@ nox.options.error_on_missing_interpreters = False
 # the cores, each of thousands of parallel regions loses a time slice: 60 s instead of 4 s for a
 # segment. A thousand turns cost 3 % on an idle machine and keep a busy one at its fair share.
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
+ONE_THREAD = PATIENT_THREADS | {"OMP_NUM_THREADS": "1"}  # for a worker on each core
 
 LATEST = Path("reports", "latest")
 HISTORY = Path("reports", "history")
@@ -76,12 +77,9 @@ def tests(session: nox.Session) -> None:
     """Run the harness's own tests; arguments go to pytest."""
     install(session, "test")
     workers = ["-n", os.environ.get("PARITY_TEST_WORKERS", "2"), "--dist", "worksteal"]
-    one_thread = PATIENT_THREADS | {"OMP_NUM_THREADS": "1"}  # a worker for each core
     # No options but those on the command line: some of them run no test, and all is green.
-    one_thread |= {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
-    session.run(
-        "python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=one_thread
-    )
+    alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
+    session.run("python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=alone)
     if not session.posargs:  # those narrow the line above
         sample = ["--sample", "1", "--out", str(Path(session.create_tmp(), "conformance"))]
         session.run("parity", "conformance", *sample, *workers[:2])
@@ -98,10 +96,8 @@ def conformance(session: nox.Session) -> None:
 def known_bugs(session: nox.Session) -> None:
     """Ask ``parity check`` about every known bug as a package, and every harmless rewrite."""
     install(session, "test")
-    suites = ["suites/selftest/check", "suites/selftest/structure"]
-    session.run(
-        "python", "-m", "pytest", *suites, "-m", "exhaustive", *session.posargs, env=PATIENT_THREADS
-    )
+    words = ["suites/selftest/check", "suites/selftest/structure", "-m", "exhaustive", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)
