@@ -34,7 +34,7 @@ def folded() -> set[str]:
 
 
 def rows() -> Iterator[str]:
-    """Yield the lines of the table: what was looked at alike is one row, with all its operations."""
+    """Yield the lines of the table; operations that were looked at alike share a row."""
     drawn = {case.op for case in drawn_cases()}
     inferring = folded()
     alike: dict[tuple[str, str], list[str]] = {}
