@@ -125,7 +125,8 @@ def judge(
     from harness.packs import Request, open_pack
 
     pack = open_pack(folder)
-    _finish(pack, results, Request(tuple(only or ()), forward), None, report, json=json)
+    request = Request(tuple(only or ()), forward)
+    raise typer.Exit(_judged(pack, results, request, None, report, json=json).exit_code)
 
 
 @app.command(
@@ -170,10 +171,11 @@ def run(
         else:
             made = stack.enter_context(atomic_folder(results))
         execution = execute(command, pack, given, made, timeout)
-        _finish(pack, made, request, execution, report, json=json)
+        judged = _judged(pack, made, request, execution, report, json=json)
+    raise typer.Exit(judged.exit_code)  # outside: what was written stays, whatever the verdict
 
 
-def _finish(
+def _judged(
     pack: Pack,
     results: Path,
     request: Request,
@@ -181,8 +183,8 @@ def _finish(
     report: Path | None,
     *,
     json: bool,
-) -> None:
-    """Judge, show, and end with the exit code of the verdict."""
+) -> Run:
+    """Judge, show, and return the run."""
     from harness.packs import judge as hold
     from harness.packs import read_results
 
@@ -198,7 +200,7 @@ def _finish(
         print_json(_document(judgement, run, execution))
     else:
         _print(judgement, run, execution)
-    raise typer.Exit(run.exit_code)
+    return run
 
 
 def _document(judgement: Judgement, run: Run, execution: Execution | None) -> dict[str, Any]:

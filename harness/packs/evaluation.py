@@ -85,9 +85,9 @@ def _leaf(array: Array, dtype: torch.dtype) -> torch.Tensor:
 def _cast(tensor: torch.Tensor, name: str) -> Array:
     wide = tensor.detach().numpy()
     if wide.dtype.kind in "iu":
-        return np.asarray(wide, np.int32)
+        return np.array(wide, np.int32, order="C")
     with np.errstate(over="ignore"):
-        cast = np.asarray(wide, np.float32)
+        cast = np.array(wide, np.float32, order="C")  # safetensors writes memory as it lies
     if not np.isfinite(cast).all():
         raise PackError(f"case {name!r} has a value that float32 can't hold; choose other numbers")
     return cast

@@ -68,7 +68,8 @@ def irfft(draw: Draw) -> Iterator[Problem]:
     """
 
     def compute(x: Tensor, n: int, scale: float) -> Tensor:
-        return torch.fft.irfft(torch.view_as_complex(x), n=n) * scale
+        y: Tensor = torch.fft.irfft(torch.view_as_complex(x), n=n) * scale
+        return y
 
     for name, n in (("even", 64), ("odd", 45), ("long", 4096)):
         given = {"x": draw(1, n // 2 + 1, 2)}

@@ -13,9 +13,6 @@ from torch import Tensor
 from harness.packs.ops.book import OPS
 from harness.packs.problems import EXACT, SEVERAL, Array, Bounds, Compute, Draw, Problem
 
-_TAILS = Bounds(2e-4, 5e-6, 100.0)
-"""In the tails 1 + tanh and 1 + erf cancel: an element is small, and right to fewer digits."""
-
 
 def _ramp(draw: Draw) -> Array:
     """Return numbers from -8 to 8, where every activation has its tails, and a few of its own."""
@@ -31,13 +28,13 @@ def _cases(draw: Draw, compute: Compute, **attributes: object) -> Iterator[Probl
     yield Problem("empty", compute, {"x": draw(0)}, attributes=attributes)
 
 
-@OPS.operation("gelu", {"x": "any"}, bounds=_TAILS, approximation="none")
+@OPS.operation("gelu", {"x": "any"}, approximation="none")
 def gelu(draw: Draw) -> Iterator[Problem]:
     """x / 2 * (1 + erf(x / sqrt(2))): the exact one, which HTDemucs uses."""
     yield from _cases(draw, F.gelu)
 
 
-@OPS.operation("gelu_tanh", {"x": "any"}, bounds=_TAILS, approximation="tanh")
+@OPS.operation("gelu_tanh", {"x": "any"}, approximation="tanh")
 def gelu_tanh(draw: Draw) -> Iterator[Problem]:
     """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))): the approximation."""
     yield from _cases(draw, partial(F.gelu, approximate="tanh"))
@@ -56,13 +53,13 @@ def sigmoid(draw: Draw) -> Iterator[Problem]:
     yield Problem("saturated", torch.sigmoid, {"x": np.asarray([-80, -30, 0, 30, 80], np.float32)})
 
 
-@OPS.operation("tanh", {"x": "any"}, gradient_bounds=Bounds(1e-3, 5e-6, 100.0))
+@OPS.operation("tanh", {"x": "any"})
 def tanh(draw: Draw) -> Iterator[Problem]:
     """The hyperbolic tangent; its gradient 1 - y^2 cancels in the tails."""
     yield from _cases(draw, torch.tanh)
 
 
-@OPS.operation("softplus", {"x": "any"}, bounds=_TAILS)
+@OPS.operation("softplus", {"x": "any"})
 def softplus(draw: Draw) -> Iterator[Problem]:
     """log(1 + exp(x)), which must not overflow for a large x."""
     yield from _cases(draw, F.softplus)
@@ -70,9 +67,9 @@ def softplus(draw: Draw) -> Iterator[Problem]:
     yield Problem("large", F.softplus, given)
 
 
-@OPS.operation("elu", {"x": "any"}, bounds=_TAILS)
+@OPS.operation("elu", {"x": "any"})
 def elu(draw: Draw) -> Iterator[Problem]:
-    """x above 0, alpha * (exp(x) - 1) below."""
+    """x above 0, alpha * expm1(x) below; exp(x) - 1 has lost its digits at -96 dBFS."""
     yield from _cases(draw, F.elu, alpha=0.7)
 
 

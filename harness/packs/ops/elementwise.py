@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, Array, Bounds, Draw, Problem
+from harness.packs.problems import EXACT, Array, Draw, Problem
 
 _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -69,7 +69,7 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
 _ROOTS_AND_LOGS = ("sqrt", "rsqrt", "reciprocal", "log")
 
 
-@OPS.operation("unary", {"x": "any"}, gradient_bounds=Bounds(2e-4, 5e-6, 100.0))
+@OPS.operation("unary", {"x": "any"})
 def unary(draw: Draw) -> Iterator[Problem]:
     """One function of each element, in radians where it takes an angle."""
 
