@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,11 +21,12 @@ from harness.cli.console import (
     progress,
     verdict_text,
 )
+from harness.cli.settings import SUBJECT_HELP
 from harness.errors import UnknownNameError
 from harness.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from harness.packs import Execution, Judgement, Pack, Request
+    from harness.packs import Answered, Execution, Judgement, Pack, Request
     from harness.verdicts import Run
 
 app = typer.Typer(
@@ -51,25 +52,26 @@ Report = Annotated[
 @app.command(
     "build",
     epilog="Examples: parity pack build ops --out packs/ops | parity pack build dsp --out "
-    "packs/dsp",
+    "packs/dsp | parity pack build htdemucs --subject mini --out packs/mini",
 )
 def build(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="ops or dsp.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],
     target: Annotated[Path, typer.Option("--out", help="The folder, which is replaced.")],
+    subject: Annotated[
+        str, typer.Option(help=f"The network of the pack htdemucs: {SUBJECT_HELP}")
+    ] = "mini",
     json: Json = False,
 ) -> None:
-    """Make a pack: values in float64, cast once, with gradients and tolerances."""
-    from harness.packs import BOOKS, answered, write_pack
+    """Make a pack: values in float64, cast once, with gradients and tolerances.
 
-    if name not in BOOKS:
-        raise UnknownNameError("pack", name, BOOKS)
-    book = BOOKS[name]
-    operations = {operation.name: operation.summary for operation in book.operations.values()}
-    total = sum(1 for operation in book.operations.values() for _ in operation.cases())
+    ops: single operations, forward and backward. dsp: transforms, convolutions, filters. htdemucs:
+    every block of a network on one segment, weights included.
+    """
+    from harness.packs import write_pack
+
+    cases, operations, total = _contents(name, subject)
     with progress(f"building {name}") as advance:
-        manifest = write_pack(
-            target, name, answered(book), operations, lambda done: advance(done, total)
-        )
+        manifest = write_pack(target, name, cases, operations, lambda done: advance(done, total))
     size = sum(file.bytes for file in manifest.files.values())
     if json:
         print_json({"pack": str(target), "name": name, "cases": manifest.required, "bytes": size})
@@ -78,6 +80,24 @@ def build(
         f"{target}: {manifest.required} cases of {len(operations)} operations, "
         f"{size / 1e6:.1f} MB; look at it with 'parity pack show {target}'"
     )
+
+
+def _contents(name: str, subject: str) -> tuple[Iterator[Answered], dict[str, str], int]:
+    """Return the cases of a pack, what its operations compute, and how many cases there are."""
+    from harness.packs import BOOKS, NETWORK, answered
+
+    if name == NETWORK:
+        from harness.packs.htdemucs import SUMMARY, network_cases
+        from harness.subjects import load_subject
+        from harness.workbench.pack_values import subject_values
+
+        return network_cases(subject_values(load_subject(subject))), {NETWORK: SUMMARY}, 2
+    if name not in BOOKS:
+        raise UnknownNameError("pack", name, [*BOOKS, NETWORK])
+    operations = BOOKS[name].operations
+    total = sum(1 for operation in operations.values() for _ in operation.cases())
+    summaries = {operation.name: operation.summary for operation in operations.values()}
+    return answered(BOOKS[name]), summaries, total
 
 
 @app.command("show", epilog="Example: parity pack show packs/ops")

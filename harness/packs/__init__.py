@@ -10,6 +10,7 @@ command on it.
 """
 
 from harness.packs.building import BOOKS, Answered, answered, write_pack
+from harness.packs.htdemucs import NAME as NETWORK
 from harness.packs.judging import Finding, Judgement, Request, judge
 from harness.packs.manifest import Manifest, PackError, Tolerance
 from harness.packs.process import Execution, ProcessError, execute, question_copy
@@ -17,6 +18,7 @@ from harness.packs.reading import Pack, Results, open_pack, read_results
 
 __all__ = [
     "BOOKS",
+    "NETWORK",
     "Answered",
     "Execution",
     "Finding",
