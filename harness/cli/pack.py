@@ -22,7 +22,7 @@ from harness.cli.console import (
     verdict_text,
 )
 from harness.cli.settings import SUBJECT_HELP
-from harness.errors import UnknownNameError
+from harness.errors import UnknownNameError, one_line
 from harness.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def run(
 ) -> None:
     """Run a command on a pack and judge what it writes."""
     from harness.atomic import atomic_folder
-    from harness.packs import Request, execute, open_pack, question_copy
+    from harness.packs import ProcessError, Request, execute, open_pack, question_copy
 
     pack = open_pack(folder)
     request = Request(tuple(only or ()), forward)
@@ -190,7 +190,11 @@ def run(
             made.mkdir()
         else:
             made = stack.enter_context(atomic_folder(results))
-        execution = execute(command, pack, given, made, timeout)
+        try:
+            execution = execute(command, pack, given, made, timeout)
+        except ProcessError as error:
+            _log_stderr(error.stderr)
+            raise
         judged = _judged(pack, made, request, execution, report, json=json)
     raise typer.Exit(judged.exit_code)  # outside: what was written stays, whatever the verdict
 
@@ -257,14 +261,18 @@ def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
     _list("not evaluated", judgement.missing)
     _list("extra, judged by nobody", judgement.extra)
     if execution is not None:
-        for line in execution.stderr.splitlines()[-_SHOWN:]:
-            log.print(f"stderr: {line}", soft_wrap=True)
+        _log_stderr(execution.stderr)
         if execution.complaint:
             out.print(verdict_text(Verdict.FAIL) + f": {execution.complaint}")
     narrowed = f" of {judgement.narrowed}" if judgement.narrowed else ""
     held = len(judgement.of(Verdict.PASS))
     word = run.verdict.value.replace("_", " ").upper()
     out.print(f"{word}: {held} of {len(judgement.findings)} tensors{narrowed} hold.")
+
+
+def _log_stderr(text: str) -> None:
+    for line in text.splitlines()[-_SHOWN:]:
+        log.print(f"stderr: {one_line(line)}", soft_wrap=True)
 
 
 def _rows(judgement: Judgement) -> list[tuple[object, ...]]:

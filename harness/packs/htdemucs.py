@@ -31,8 +31,8 @@ SUMMARY: Final = (
     "of one segment of music."
 )
 BOUNDS: Final = Bounds(1e-4, 1e-4, 110.0)
-"""FP32 in PyTorch is 127 to 146 dB from float64 on the taps of ``mini``; a tanh GELU, a dropped bias
-or permuted heads reach 82 to 97 dB end to end, and less behind the block where they are."""
+"""FP32 in PyTorch is 127 to 146 dB from float64 on the taps of ``mini``. A tanh GELU, a dropped
+bias or permuted heads reach 82 to 97 dB end to end, and less behind the block where they are."""
 
 _LAYOUTS: Final = {
     "audio": "[1, channel, sample]",

@@ -39,7 +39,16 @@ _RESULTS_FLOOR_BYTES: Final = 64 * MEBIBYTE
 
 
 class ProcessError(ParityError):
-    """A command that can't be started, hangs, or writes without end."""
+    """A command that can't be started, hangs, or writes without end.
+
+    Args:
+        message: what happened.
+        stderr: the last that it wrote there.
+    """
+
+    def __init__(self, message: str, stderr: str = "") -> None:
+        super().__init__(message)
+        self.stderr = stderr
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,8 @@ def execute(command: str, pack: Pack, given: Path, out: Path, timeout_s: float) 
     Raises:
         ProcessError: it lacks a place, can't be started, takes longer, or writes too much.
     """
+    if not timeout_s > 0:  # NaN would never be over
+        raise ProcessError(f"the timeout is {timeout_s} s; expected more than 0")
     words = _words(command, {"{pack}": str(given), "{out}": str(out)})
     mark = secrets.token_hex(16)
     started = time.monotonic()
@@ -115,7 +126,8 @@ def execute(command: str, pack: Pack, given: Path, out: Path, timeout_s: float) 
     if trouble:
         raise ProcessError(
             f"the command {command[:120]!r} {trouble.format(timeout=f'{timeout_s:g}')}; it was "
-            f"ended, with all that it started{_last_words(texts[1])}"
+            "ended, with all that it started",
+            texts[1].kept,
         )
     took = time.monotonic() - started
     return Execution(command, process.returncode, texts[0].kept, texts[1].kept, took)
@@ -187,11 +199,6 @@ def _marked(mark: str) -> list[int]:
             if wanted in (place / "environ").read_bytes().split(b"\0"):
                 found.append(int(place.name))
     return found
-
-
-def _last_words(text: _Text) -> str:
-    lines = text.kept.strip().splitlines()
-    return f"; its last words: {lines[-1][:120]}" if lines else ""
 
 
 class _Text:

@@ -19,9 +19,12 @@ from harness.arrayfiles import (
     open_safetensors,
     read_arrays,
 )
-from harness.bounded import open_regular, parse_json
+from harness.bounded import open_regular, parse_json, read_text
 from harness.packs.manifest import (
     FILES,
+    JSON_NAME,
+    LIMIT_BYTES,
+    TSV_NAME,
     CaseEntry,
     Manifest,
     PackError,
@@ -69,7 +72,8 @@ def open_pack(folder: Path) -> Pack:
 
     Raises:
         PackError: there is no manifest, or one of an unknown version; a file is missing, truncated
-            or changed; a tensor has another dtype, shape or place than the manifest says.
+            or changed; a tensor has another dtype, shape or place than the manifest says; the TSV
+            says something else.
     """
     if not folder.is_dir():
         raise PackError(f"{folder} is no folder; make one with 'parity pack build NAME --out DIR'")
@@ -83,6 +87,11 @@ def open_pack(folder: Path) -> Pack:
                 f"{path} is not what the manifest was written for: its SHA-256 is another; fetch "
                 "or build the pack again"
             )
+    if read_text(folder / TSV_NAME, LIMIT_BYTES, PackError) != manifest.to_tsv():
+        raise PackError(
+            f"{folder / TSV_NAME} does not say what {JSON_NAME} says, and other languages read it; "
+            "build the pack again"
+        )
     return Pack(folder, manifest)
 
 

@@ -11,7 +11,7 @@ from harness.packs.ops.book import OPS
 from harness.packs.problems import EXACT, Draw, Problem
 
 
-@OPS.operation("max_pool1d", {"x": "NCL", "y": "NCL"}, bounds=EXACT, padding_value="-inf")
+@OPS.operation("max_pool1d", {"x": "NCL", "y": "NCL"}, bounds=EXACT, padding_wins=False)
 def max_pool1d(draw: Draw) -> Iterator[Problem]:
     """The greatest of each window; padding never wins. A gradient goes to the winner alone."""
 
@@ -29,7 +29,7 @@ def max_pool1d(draw: Draw) -> Iterator[Problem]:
         yield Problem(name, compute, {"x": draw(*shape, mean=-9.0)}, attributes=attributes)
 
 
-@OPS.operation("max_pool2d", {"x": "NCHW", "y": "NCHW"}, bounds=EXACT, padding_value="-inf")
+@OPS.operation("max_pool2d", {"x": "NCHW", "y": "NCHW"}, bounds=EXACT, padding_wins=False)
 def max_pool2d(draw: Draw) -> Iterator[Problem]:
     """The greatest of each window of height and width."""
 

@@ -295,12 +295,12 @@ def _windows(
 
 
 def max_pool1d(
-    x: Array, kernel: int, stride: int, padding: int, ceil_mode: bool, padding_value: str
+    x: Array, kernel: int, stride: int, padding: int, ceil_mode: bool, padding_wins: bool
 ) -> Array:
     return _windows(x, kernel, stride, padding, -np.inf, ceil_mode).max(-1)
 
 
-def max_pool2d(x: Array, kernel: Any, stride: Any, padding: Any, padding_value: str) -> Array:
+def max_pool2d(x: Array, kernel: Any, stride: Any, padding: Any, padding_wins: bool) -> Array:
     return _windows(x, kernel, stride, padding, -np.inf).max((-2, -1))
 
 

@@ -157,6 +157,14 @@ def test_one_flipped_bit_is_refused(copied: Path) -> None:
         open_pack(copied)
 
 
+def test_a_tsv_that_says_something_else_is_refused(copied: Path) -> None:
+    """It is what other languages read: an edited tolerance or shape there would go unseen."""
+    path = copied / "manifest.tsv"
+    path.write_text(path.read_text("utf-8").replace("\tOIHW\t", "\tIOHW\t", 1), "utf-8")
+    with pytest.raises(PackError, match=r"manifest\.tsv"):
+        open_pack(copied)
+
+
 def test_a_folder_that_is_no_pack_is_refused(tmp_path: Path) -> None:
     assert main(["pack", "show", str(tmp_path)]) == 2
     assert main(["pack", "show", str(tmp_path / "absent")]) == 2

@@ -78,6 +78,7 @@ for new_session in (False, True):
                              start_new_session=new_session)
     with open({pids!r}, "a") as file:
         print(child.pid, file=file)
+print("waiting for the GPU", file=sys.stderr, flush=True)
 {then}
 """
 
@@ -94,7 +95,9 @@ def test_whatever_it_started_ends_with_it(
     words = ["pack", "run", str(dsp.folder), "--command", python(body), "--timeout", "2"]
     assert main(words) == (2 if hangs else 3)
     if hangs:
-        assert "did not end within 2 s" in capsys.readouterr().err
+        shown = capsys.readouterr().err
+        assert "did not end within 2 s" in shown
+        assert "stderr: waiting for the GPU" in shown
     children = [int(line) for line in pids.read_text().split()]
     assert len(children) == 2
     deadline = time.monotonic() + 10
@@ -145,3 +148,9 @@ def test_a_run_that_breaks_off_keeps_earlier_results(dsp: Pack, tmp_path: Path) 
     assert main([*words, honest(dsp)]) == 0
     assert main([*words, python("import time; time.sleep(60)"), "--timeout", "0.5"]) == 2
     assert [path.name for path in kept.iterdir()] == ["all.safetensors"]
+
+
+def test_a_timeout_that_is_no_time_is_bad_input(dsp: Pack) -> None:
+    words = ["pack", "run", str(dsp.folder), "--command", python(""), "--timeout"]
+    for timeout in ("nan", "0", "-1"):
+        assert main([*words, timeout]) == 2
