@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,26 @@ def test_layouts_and_conventions_are_told(ops: Pack) -> None:
     }
     assert orders == {("i,f,g,o", "split"), ("i,f,o,g", "summed"), ("i,o,f,g", "split")}
     assert all(ops.manifest.operations.values())
+
+
+def test_the_rust_of_the_documentation_reads_a_pack(ops: Pack, tmp_path: Path) -> None:
+    """What people copy must compile, and read the numbers that are there."""
+    compiler = shutil.which("rustc")
+    if compiler is None:
+        pytest.skip("not evaluated: no rustc is here to compile the example of docs/packs.md")
+    document = Path("docs", "packs.md").read_text("utf-8")
+    source = document.partition("```rust\n")[2].partition("```")[0]
+    (tmp_path / "read.rs").write_text(source, "utf-8")
+    words = [compiler, "--edition", "2021", "read.rs", "-o", "read"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(
+        [tmp_path / "read", ops.folder], check=True, capture_output=True, text=True
+    )
+    weight = load_file(ops.folder / "given.safetensors")["conv1d.basic/param/weight"]
+    numbers = [
+        float(part) for part in done.stdout.replace("[", " ").replace("]", ",").split(",")[:-1]
+    ]
+    assert numbers == pytest.approx([*weight.shape, *weight.ravel()[:2]], rel=1e-6)
 
 
 # --- what is refused ------------------------------------------------------------------------------
