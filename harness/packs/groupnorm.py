@@ -77,7 +77,8 @@ def welford_lanes(x: Array) -> tuple[np.float32, np.float32]:
     ``n`` is a multiple of 256.
     """
     rows = x.reshape(-1, _LANES)
-    means, squares = np.zeros(_LANES, np.float32), np.zeros(_LANES, np.float32)
+    means: Array = np.zeros(_LANES, np.float32)
+    squares = means
     for count, row in enumerate(rows, 1):
         difference = row - means
         means = means + difference / np.float32(count)

@@ -68,7 +68,7 @@ class NetworkValues:
 def network_cases(values: NetworkValues) -> Iterator[Answered]:
     """Yield the case of each way to run the network."""
     stems = values.waveform + values.taps["time"]
-    yield _case("full", values, values.parameters, values.taps | {"stems": stems})
+    yield _case("full", values, values.parameters, {**values.taps, "stems": stems})
     last = _last_layer(values.taps)
     taps = {name: tap for name, tap in values.taps.items() if _is_of_time(name)}
     parameters = {
