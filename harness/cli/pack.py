@@ -264,10 +264,10 @@ def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
         _log_stderr(execution.stderr)
         if execution.complaint:
             out.print(verdict_text(Verdict.FAIL) + f": {execution.complaint}")
-    narrowed = f" of {judgement.narrowed}" if judgement.narrowed else ""
+    narrowed = f" (narrowed to {judgement.narrowed})" if judgement.narrowed else ""
     held = len(judgement.of(Verdict.PASS))
     word = run.verdict.value.replace("_", " ").upper()
-    out.print(f"{word}: {held} of {len(judgement.findings)} tensors{narrowed} hold.")
+    out.print(f"{word}: {held} of {len(judgement.findings)} tensors hold{narrowed}.")
 
 
 def _log_stderr(text: str) -> None:

@@ -56,7 +56,7 @@ class Request:
     def narrowed(self) -> str:
         """What it leaves, in words; empty for all."""
         parts = [", ".join(self.only)] if self.only else []
-        return " ".join(parts + ["outputs alone"] * self.forward)
+        return "; ".join(parts + ["outputs alone"] * self.forward)
 
     def wants(self, case: CaseEntry) -> bool:
         """Return whether a case is judged."""

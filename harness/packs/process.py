@@ -103,17 +103,7 @@ def execute(command: str, pack: Pack, given: Path, out: Path, timeout_s: float) 
     words = _words(command, {"{pack}": str(given), "{out}": str(out)})
     mark = secrets.token_hex(16)
     started = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, MARK: mark},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ProcessError(f"{words[0]!r} can't be run: {error.strerror}") from error
+    process = _started(words, mark)
     texts = _Text(process.stdout), _Text(process.stderr)
     limit = max(_RESULTS_FLOOR_BYTES, _RESULTS_FACTOR * pack.manifest.files["expected"].bytes)
     try:
@@ -131,6 +121,20 @@ def execute(command: str, pack: Pack, given: Path, out: Path, timeout_s: float) 
         )
     took = time.monotonic() - started
     return Execution(command, process.returncode, texts[0].kept, texts[1].kept, took)
+
+
+def _started(words: list[str], mark: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, MARK: mark},
+            start_new_session=True,  # and so a group of its own
+        )
+    except OSError as error:
+        raise ProcessError(f"{words[0]!r} can't be run: {error.strerror}") from error
 
 
 def _words(command: str, places: dict[str, str]) -> list[str]:

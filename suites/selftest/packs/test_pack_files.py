@@ -187,6 +187,26 @@ def test_a_tsv_that_says_something_else_is_refused(copied: Path) -> None:
         open_pack(copied)
 
 
+@pytest.mark.parametrize("command", ["build", "show", "judge", "run"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--json" in shown
+    assert "Example" in shown
+
+
+def test_building_and_showing_say_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "dsp"
+    assert main(["pack", "build", "dsp", "--out", str(folder), "--json"]) == 0
+    built = json.loads(capsys.readouterr().out)
+    assert main(["pack", "show", str(folder), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert built["cases"] == shown["required"] == sum(row["cases"] for row in shown["operations"])
+    assert {row["operation"] for row in shown["operations"]} >= {"stft", "biquad", "cola"}
+
+
 def test_a_folder_that_is_no_pack_is_refused(tmp_path: Path) -> None:
     assert main(["pack", "show", str(tmp_path)]) == 2
     assert main(["pack", "show", str(tmp_path / "absent")]) == 2

@@ -103,7 +103,7 @@ def test_narrowing_says_so_and_nothing_left_is_no_pass(
     assert main([*words, "--only", "gelu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["narrowed"] == "gelu"
     assert main([*words, "--only", "gelu", "--forward"]) == 0
-    assert "of gelu outputs alone hold" in capsys.readouterr().out
+    assert "hold (narrowed to gelu; outputs alone)." in capsys.readouterr().out
     assert main([*words, "--only", "gelu*"]) == 3
     assert "gelu_tanh.ramp/out/y" in capsys.readouterr().out
     assert main([*words, "--only", "absent"]) == 3
