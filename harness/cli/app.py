@@ -25,6 +25,7 @@ from harness.cli import (
     inventory,
     lab,
     lint,
+    pack,
     predict,
     reduce,
     report,
@@ -78,6 +79,7 @@ for module in (
 ):
     module.register(app)
 app.add_typer(golden.app, name="golden")
+app.add_typer(pack.app, name="pack")
 
 
 @app.callback()

@@ -1,0 +1,151 @@
+"""Group normalisation by three ways to add in FP32, and what error each makes.
+
+Over a long group the result is as good as its mean and variance, and they are as good as the way in
+which they are summed. So an implementation that is 1e-4 off may be right, and its sums simple; or
+its sums may be compensated, and then 1e-4 is a bug. `predicted_errors` says which.
+
+=================  ================================================================================
+standard           two passes, each a running sum
+kahan              two passes, each a running sum with Kahan's compensation
+welford            one pass: mean and sum of squared deviations are updated by each element
+standard_lanes     as standard, by 256 threads, each with every 256th element; then their sums
+welford_lanes      as welford, by 256 threads, whose results are merged
+=================  ================================================================================
+
+Everything is in float32; the first three are loops, as in plain C++, the others what a GPU does.
+Sources: Kahan, "Further remarks on reducing truncation errors", 1965; Welford, "Note on a method
+for calculating corrected sums of squares and products", 1962; Chan, Golub, LeVeque, "Updating
+formulae and a pairwise algorithm for computing sample variances", 1979 (the merging).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Statistics = Callable[[Array], "tuple[np.float32, np.float32]"]
+
+EPS: Final = 1e-5
+_ZERO: Final = np.float32(0)
+_LANES: Final = 256
+
+
+def standard(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by running sums."""
+    count = np.float32(x.size)
+    # accumulate adds one by one; sum would add in pairs.
+    mean = np.float32(np.add.accumulate(x, dtype=np.float32)[-1] / count)
+    squares = np.square(x - mean, dtype=np.float32)
+    return mean, np.float32(np.add.accumulate(squares, dtype=np.float32)[-1] / count)
+
+
+def kahan(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by compensated sums."""
+    count = np.float32(x.size)
+    mean = np.float32(_kahan_sum(x) / count)
+    return mean, np.float32(_kahan_sum(np.square(x - mean, dtype=np.float32)) / count)
+
+
+def welford(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by updates with each element."""
+    mean, squares = _ZERO, _ZERO
+    counts = np.arange(1, x.size + 1, dtype=np.float32)
+    for value, count in zip(x, counts, strict=True):
+        difference = value - mean
+        mean = mean + difference / count
+        squares = squares + difference * (value - mean)
+    return mean, np.float32(squares / np.float32(x.size))
+
+
+def standard_lanes(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by running sums of 256 threads.
+
+    ``n`` is a multiple of 256.
+    """
+    count = np.float32(x.size)
+    mean = np.float32(_lanes_sum(x) / count)
+    return mean, np.float32(_lanes_sum(np.square(x - mean, dtype=np.float32)) / count)
+
+
+def welford_lanes(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by updates in 256 threads, merged.
+
+    ``n`` is a multiple of 256.
+    """
+    rows = x.reshape(-1, _LANES)
+    means: Array = np.zeros(_LANES, np.float32)
+    squares = means
+    for count, row in enumerate(rows, 1):
+        difference = row - means
+        means = means + difference / np.float32(count)
+        squares = squares + difference * (row - means)
+    length = np.float32(len(rows))
+    mean, total = means[0], squares[0]
+    for lane in range(1, _LANES):
+        seen = np.float32(lane) * length
+        difference = means[lane] - mean
+        share = length / (seen + length)
+        mean = mean + difference * share
+        total = total + squares[lane] + difference * difference * seen * share
+    return mean, np.float32(total / np.float32(x.size))
+
+
+ALGORITHMS: Final[dict[str, Statistics]] = {
+    "standard": standard,
+    "kahan": kahan,
+    "welford": welford,
+    "standard_lanes": standard_lanes,
+    "welford_lanes": welford_lanes,
+}
+
+
+def normalised(x: Array, weight: float, bias: float, statistics: Statistics) -> Array:
+    """Return the normalised ``x`` [n], float32 throughout.
+
+    Args:
+        x: one group, float32.
+        weight, bias: of the group's only channel.
+        statistics: one of `ALGORITHMS`.
+    """
+    mean, variance = statistics(x)
+    scale = np.float32(1) / np.sqrt(variance + np.float32(EPS))
+    return np.asarray((x - mean) * scale * np.float32(weight) + np.float32(bias))
+
+
+def predicted_errors(x: Array, weight: float, bias: float) -> dict[str, float]:
+    """Return the greatest error of `normalised` against float64, by algorithm."""
+    wide = x.astype(np.float64)
+    exact = (wide - wide.mean()) / np.sqrt(wide.var() + EPS) * float(weight) + float(bias)
+    return {
+        name: float(f"{np.max(np.abs(normalised(x, weight, bias, way) - exact)):.3e}")
+        for name, way in ALGORITHMS.items()
+    }
+
+
+def _lanes_sum(x: Array) -> np.float32:
+    lanes = np.add.accumulate(x.reshape(-1, _LANES), axis=0, dtype=np.float32)[-1]
+    return np.float32(np.add.accumulate(lanes, dtype=np.float32)[-1])
+
+
+def _kahan_sum(x: Array) -> np.float32:
+    total, lost = _ZERO, _ZERO
+    for value in x:
+        corrected = value - lost
+        longer = total + corrected
+        lost = (longer - total) - corrected
+        total = longer
+    return np.float32(total)
+
+
+def table(lengths: Iterable[int], mean: float) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the errors on normal noise about ``mean``, for each length, as ``docs/packs.md`` has
+    them: ``python -c "from harness.packs.groupnorm import table; print(*table([1 << 18], 4))"``.
+    """
+    generator = np.random.Generator(np.random.PCG64(0))
+    for length in lengths:
+        x = np.asarray(generator.standard_normal(length) + mean, np.float32)
+        yield length, predicted_errors(x, 1.0, 0.0)

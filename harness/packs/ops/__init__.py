@@ -1,0 +1,29 @@
+"""The pack ``ops``; importing it registers its operations."""
+
+from harness.packs.ops import (
+    activation,
+    attention,
+    convolution,
+    elementwise,
+    linear,
+    movement,
+    normalisation,
+    pooling,
+    recurrent,
+    reduction,
+)
+from harness.packs.ops.book import OPS
+
+__all__ = [
+    "OPS",
+    "activation",
+    "attention",
+    "convolution",
+    "elementwise",
+    "linear",
+    "movement",
+    "normalisation",
+    "pooling",
+    "recurrent",
+    "reduction",
+]

@@ -1,0 +1,106 @@
+"""Elementwise arithmetic and functions, with broadcasting and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.packs.ops.book import OPS
+from harness.packs.problems import EXACT, Array, Draw, Problem
+
+_BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "pow": torch.pow,
+}
+_SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "same": ((3, 4), (3, 4)),
+    "row": ((3, 4), (4,)),
+    "column": ((3, 4), (3, 1)),
+    "outer": ((5, 1), (1, 6)),
+    "leading": ((2, 1, 3), (4, 1)),
+    "scalar": ((2, 3), ()),
+    "scalars": ((), ()),
+    "empty": ((0, 3), (3,)),
+}
+
+
+@OPS.operation("binary", {"a": "any", "b": "any, broadcast as in NumPy"})
+def binary(draw: Draw) -> Iterator[Problem]:
+    """y = a + b and so on: axes are aligned at the last one, axes of size 1 are repeated, and the
+    gradient is summed over what was repeated.
+    """
+
+    def compute(a: Tensor, b: Tensor, function: str) -> Tensor:
+        return _BINARY[function](a, b)
+
+    for function in _BINARY:
+        for shape in _SHAPES if function == "add" else ("same", "column"):
+            one, other = _SHAPES[shape]
+            # Quotients and powers are asked where they are tame: away from 0.
+            tame = function in ("div", "pow")
+            numbers = draw.positive if tame else draw
+            given = {"a": numbers(*one), "b": numbers(*other)}
+            bounds = EXACT if function in ("maximum", "minimum") else None
+            chosen = {"function": function}
+            yield Problem(f"{function}_{shape}", compute, given, attributes=chosen, bounds=bounds)
+
+
+_UNARY: dict[str, Callable[[Tensor], Tensor]] = {
+    "neg": torch.neg,
+    "abs": torch.abs,
+    "square": torch.square,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "reciprocal": torch.reciprocal,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "erf": torch.erf,
+}
+_ROOTS_AND_LOGS = ("sqrt", "rsqrt", "reciprocal", "log")
+
+
+@OPS.operation("unary", {"x": "any"})
+def unary(draw: Draw) -> Iterator[Problem]:
+    """One function of each element, in radians where it takes an angle."""
+
+    def compute(x: Tensor, function: str) -> Tensor:
+        return _UNARY[function](x)
+
+    for function in _UNARY:
+        positive = function in _ROOTS_AND_LOGS
+        numbers = draw.positive(4, 8) if positive else draw(4, 8)
+        exact = EXACT if function in ("neg", "abs") else None
+        chosen = {"function": function}
+        yield Problem(function, compute, {"x": numbers}, attributes=chosen, bounds=exact)
+    for function, edges in _EDGES.items():
+        chosen = {"function": function}
+        yield Problem(f"{function}_edges", compute, {"x": edges}, attributes=chosen)
+
+
+_EDGES: dict[str, Array] = {
+    "exp": np.asarray([-80, -1, 0, 1, 80], np.float32),
+    "sqrt": np.asarray([1e-30, 1e-4, 1, 1e4, 1e30], np.float32),
+    "log": np.asarray([1e-30, 1e-4, 0.999, 1.001, 1e30], np.float32),
+    "square": np.asarray([-1e15, -1e-15, 0, 1e-15, 1e15], np.float32),
+}
+
+
+@OPS.operation("clamp", {"x": "any"}, bounds=EXACT)
+def clamp(draw: Draw) -> Iterator[Problem]:
+    """min(max(x, low), high); no gradient outside."""
+
+    def compute(x: Tensor, low: float, high: float) -> Tensor:
+        return torch.clamp(x, low, high)
+
+    limits = {"low": -0.5, "high": 0.75}
+    yield Problem("basic", compute, {"x": draw(4, 9)}, attributes=limits)

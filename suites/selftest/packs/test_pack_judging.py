@@ -1,0 +1,169 @@
+"""The judge of packs: honest results pass, wrong ones are named, missing ones are not green."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from harness.cli import main
+from harness.packs import BOOKS, Pack, Request, Results, judge
+from harness.packs.groupnorm import ALGORITHMS, normalised, predicted_errors
+from harness.packs.judging import Judgement
+from harness.verdicts import Verdict
+from suites.selftest.packs.honest import in_float32
+
+Arrays = dict[str, np.ndarray]
+
+
+def judged(pack: Pack, made: Arrays, *only: str, forward: bool = False) -> Judgement:
+    loaders = {name: (lambda array=array: array) for name, array in made.items()}
+    return judge(pack, Results(loaders), Request(only, forward))
+
+
+@pytest.mark.parametrize("name", list(BOOKS))
+def test_an_honest_implementation_in_fp32_passes(name: str, built: dict[str, Pack]) -> None:
+    """Tolerances that PyTorch itself can't meet would send people after bugs that aren't there."""
+    judgement = judged(built[name], in_float32(name))
+    assert [f"{f.name}: {f.outcome.reason}" for f in judgement.of(Verdict.FAIL)] == []
+    assert judgement.run().exit_code == 0
+    assert len(judgement.findings) == len(in_float32(name))
+
+
+@pytest.mark.parametrize("name", list(BOOKS))
+def test_an_implementation_in_fp16_fails_everywhere(name: str, built: dict[str, Pack]) -> None:
+    """Half precision is 73 dB: a pack that lets it pass would not see a wrong GELU either."""
+    with np.errstate(over="ignore"):
+        made = {k: a.astype(np.float16).astype(a.dtype) for k, a in in_float32(name).items()}
+    judgement = judged(built[name], made)
+    assert set(judgement.operations(Verdict.FAIL)) == set(BOOKS[name].operations)
+
+
+@pytest.mark.parametrize("level", ["", "_minus_60_dbfs", "_minus_96_dbfs"])
+def test_silence_passes_at_no_level(level: str, ops: Pack) -> None:
+    """An absolute tolerance passes a quiet tensor that was replaced by zeros."""
+    name = f"conv1d.padding{level}/out/y"
+    made = in_float32("ops") | {name: np.zeros_like(in_float32("ops")[name])}
+    assert [finding.name for finding in judged(ops, made, "conv1d").of(Verdict.FAIL)] == [name]
+
+
+@pytest.mark.parametrize("error_db", [-100.0, -120.0])
+def test_a_quiet_tensor_is_held_to_its_ratio(error_db: float, ops: Pack) -> None:
+    """An error spread evenly passes each element's bound; the ratio of the whole does not."""
+    name = "linear.basic_minus_96_dbfs/grad/in/x"
+    exact = in_float32("ops")[name]
+    wrong = (exact * (1 + 10 ** (error_db / 20))).astype(np.float32)
+    finding = judged(ops, in_float32("ops") | {name: wrong}, "linear").findings
+    verdict = next(f.outcome.verdict for f in finding if f.name == name)
+    assert verdict is (Verdict.FAIL if error_db == -100.0 else Verdict.PASS)
+
+
+def test_what_is_missing_is_not_evaluated_and_listed(ops: Pack) -> None:
+    made = {k: a for k, a in in_float32("ops").items() if not k.startswith("lstm.reverse/")}
+    judgement = judged(ops, made | {"mine/out/z": np.zeros(1, np.float32)})
+    run = judgement.run()
+    assert run.exit_code == 3
+    assert judgement.operations(Verdict.NOT_EVALUATED) == ["lstm"]
+    assert judgement.missing
+    assert all(name.startswith("lstm.reverse/") for name in judgement.missing)
+    assert judgement.extra == ("mine/out/z",)
+    assert run.provenance["extra"] == ["mine/out/z"]
+
+
+def test_no_results_at_all_are_not_evaluated(ops: Pack) -> None:
+    run = judged(ops, {}).run()
+    assert run.verdict is Verdict.NOT_EVALUATED
+    assert len(run.checks) == len(in_float32("ops"))
+
+
+def test_nothing_is_broadcast_cast_or_reshaped(ops: Pack) -> None:
+    honest = in_float32("ops")
+    for name, wrong in {
+        "permute.matrix/out/y": honest["permute.matrix/out/y"].T.copy(),
+        "linear.basic/out/y": honest["linear.basic/out/y"].astype(np.float64),
+        "gelu.empty/out/y": np.zeros((1,), np.float32),
+        "gelu.scalar/out/y": honest["gelu.scalar/out/y"].reshape(1),
+        "softmax.basic/out/y": np.full_like(honest["softmax.basic/out/y"], np.nan),
+    }.items():
+        case = name.partition("/")[0]
+        failed = judged(ops, honest | {name: wrong}, case).of(Verdict.FAIL)
+        assert [finding.name for finding in failed] == [name]
+
+
+def test_narrowing_says_so_and_nothing_left_is_no_pass(
+    ops: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "mine.safetensors"
+    made = in_float32("ops")
+    save_file({k: a for k, a in made.items() if k.startswith("gelu.")}, results)
+    words = ["pack", "judge", str(ops.folder), str(results)]
+    assert main([*words, "--only", "gelu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["narrowed"] == "gelu"
+    assert main([*words, "--only", "gelu", "--forward"]) == 0
+    assert "hold (narrowed to gelu; outputs alone)." in capsys.readouterr().out
+    assert main([*words, "--only", "gelu*"]) == 3
+    assert "gelu_tanh.ramp/out/y" in capsys.readouterr().out
+    assert main([*words, "--only", "absent"]) == 3
+    assert "absent" in capsys.readouterr().err
+
+
+def test_the_report_shows_what_failed(
+    ops: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = dict(in_float32("ops"))
+    made["glu.channels/grad/in/x"] = -made["glu.channels/grad/in/x"]
+    save_file(made, tmp_path / "mine.safetensors")
+    words = ["pack", "judge", str(ops.folder), str(tmp_path / "mine.safetensors"), "--json"]
+    assert main([*words, "--report", str(tmp_path / "page")]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["failed_operations"] == ["glu"]
+    page = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert "glu.channels" in page
+    run = json.loads((tmp_path / "page" / "run.json").read_text("utf-8"))
+    assert run["verdict"] == "fail"
+
+
+LONG = "group_norm.long_sum"
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_each_algorithm_is_recognised_by_its_error(algorithm: str, ops: Pack) -> None:
+    """An implementer is told whether an error is the algorithm's or a bug."""
+    case = next(case for case in ops.manifest.cases if case.name == LONG)
+    given = {t.name: ops.read(case, t) for t in case.tensors if t.file == "given"}
+    x, weight, bias = given["in/x"], given["param/weight"][0], given["param/bias"][0]
+    y = normalised(x.reshape(-1), weight, bias, ALGORITHMS[algorithm]).reshape(x.shape)
+    finding = judged(ops, {f"{LONG}/out/y": y}, LONG, forward=True).findings[0]
+    assert finding.outcome.verdict is Verdict.PASS
+    error = float(np.max(np.abs(y - _expected(ops, f"{LONG}/out/y").astype(np.float64))))
+    # The prediction is held to float64, the result to its rounding.
+    assert error == pytest.approx(case.algorithms[algorithm], rel=0.2, abs=3e-7)
+    said = next(name for name in case.algorithms if f"the algorithm {name} makes" in finding.note)
+    assert case.algorithms[said] <= case.algorithms[algorithm] <= 4 * case.algorithms[said]
+
+
+def test_an_error_beyond_every_algorithm_is_called_a_bug(ops: Pack) -> None:
+    y = _expected(ops, f"{LONG}/out/y") + np.float32(1e-3)
+    finding = judged(ops, {f"{LONG}/out/y": y}, LONG, forward=True).findings[0]
+    assert finding.outcome.verdict is Verdict.FAIL
+    assert "a bug, no rounding" in finding.note
+
+
+def test_long_running_sums_lose_digits_and_compensated_ones_do_not() -> None:
+    """The table of docs/packs.md: which error is the algorithm's."""
+    x = np.asarray(np.random.Generator(np.random.PCG64(3)).standard_normal(1 << 16) + 4, np.float32)
+    errors = predicted_errors(x, 1.0, 0.0)
+    assert errors["kahan"] < 1e-6
+    assert errors["welford_lanes"] < 5e-6
+    assert errors["standard_lanes"] < 5e-6
+    assert 1e-5 < errors["standard"] < 1e-4
+    assert 1e-5 < errors["welford"] < 1e-4
+
+
+def _expected(pack: Pack, name: str) -> np.ndarray:
+    case_name, _, tensor = name.partition("/")
+    case = next(case for case in pack.manifest.cases if case.name == case_name)
+    return pack.read(case, next(entry for entry in case.tensors if entry.name == tensor))
