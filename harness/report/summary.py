@@ -37,6 +37,7 @@ def summary_markdown(page: Page) -> str:
         _list("What failed and is waived", [f"{row.id}: {row.waiver}" for row in banner.waived]),
         _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
+        _list("What could not be drawn", [f"{row.place}: {row.reason}" for row in page.damaged]),
         _list("What was not evaluated", (*filter(None, [banner.emulation]), *banner.missing)),
     ]
     return _fit([block for block in blocks if block])

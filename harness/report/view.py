@@ -6,9 +6,10 @@ that a page, a Markdown summary and a test can all be written from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.report.order import sortable
 from harness.report.text import listing, words
 from harness.report.view_banner import Banner, banner
 from harness.report.view_checks import (
@@ -16,23 +17,14 @@ from harness.report.view_checks import (
     LayerChecks,
     check_rows,
     layer_checks,
-    sortable,
 )
 from harness.report.view_diff import RecipeDiff, recipe_diffs
 from harness.report.view_errors import ErrorView, error_views
-from harness.report.view_explanation import ExplanationView, explanation_views
 from harness.report.view_faults import FaultMatrix, fault_matrix
 from harness.report.view_history import HistoryView, history_view
-from harness.report.view_lab import LabView, lab_view
-from harness.report.view_network import Envelope, NetworkGroup, envelopes, network_groups
-from harness.report.view_operations import Series, operation_series
-from harness.report.view_origin import (
-    Facts,
-    GoldenView,
-    golden_views,
-    provenance,
-    undrawn,
-)
+from harness.report.view_lab import SensitivityView, TuningView, sensitivity_view, tuning_view
+from harness.report.view_operations import Series, operation_series, tap_series
+from harness.report.view_origin import Facts, GoldenView, golden_views, provenance
 from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_proofs import (
     BenchView,
@@ -44,8 +36,8 @@ from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_sound import SoundView, sound_views
 from harness.report.view_stems import SubjectStems, stem_views
-from harness.report.view_transform import TransformView, WindowView, transform_views, window_views
 from harness.verdicts import Gate, LayerSummary, Record, Run, Verdict
+from harness.verdicts.rows import Artefacts, Damaged
 
 LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
@@ -108,26 +100,23 @@ class Rung:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the report shows."""
+    """Everything that the report shows; ``rows`` are drawn as they are."""
 
     title: str
     banner: Banner
     ladder: tuple[Rung, ...]
     advice: str
     checks: tuple[LayerChecks, ...]
-    explanations: tuple[ExplanationView, ...]
     recipes: tuple[RecipeView, ...]
     stems: tuple[SubjectStems, ...]
     quality: tuple[QualityTable, ...]
     sounds: tuple[SoundView, ...]
-    transforms: tuple[TransformView, ...]
-    windows: tuple[WindowView, ...]
     operations: tuple[Series, ...]
     errors: tuple[ErrorView, ...]
     diffs: tuple[RecipeDiff, ...]
-    lab: LabView
-    networks: tuple[NetworkGroup, ...]
-    envelopes: tuple[Envelope, ...]
+    sensitivities: tuple[SensitivityView, ...]
+    tunings: tuple[TuningView, ...]
+    taps: Mapping[tuple[str, str], Sequence[Series]]
     precision: tuple[PrecisionMap, ...]
     faults: FaultMatrix
     conformance: tuple[ConformanceView, ...]
@@ -136,7 +125,8 @@ class Page:
     history: HistoryView
     gates: tuple[Gate, ...]
     provenance: tuple[Facts, ...]
-    undrawn: tuple[str, ...]
+    damaged: tuple[Damaged, ...]
+    rows: Artefacts
     covers_all: bool
 
     @property
@@ -148,16 +138,21 @@ class Page:
         return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
 
     @property
+    def has_lab(self) -> bool:
+        """Whether a document of the precision lab is in the run."""
+        return bool(self.sensitivities or self.tunings or self.rows.headroom)
+
+    @property
     def _optional(self) -> dict[str, object]:
         return {
-            "explanation": self.explanations,
+            "explanation": self.rows.explanation,
             "recipes": self.recipes,
             "stems": self.stems,
             "sound": self.sounds,
             "quality": self.quality,
-            "network": self.networks or self.operations or self.lab != LabView((), (), (), ()),
+            "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
-            "transform": self.transforms or self.windows,
+            "transform": self.rows.transform_error or self.rows.window_sums,
             "faults": self.faults.levels or self.faults.required,
             "history": self.history.since or self.history.sparks,
             "proofs": self.conformance or self.bench,
@@ -176,19 +171,16 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         ladder=ladder,
         advice=_advice(ladder),
         checks=layer_checks(rows),
-        explanations=explanation_views(run),
         recipes=recipes,
         stems=stem_views(run),
         quality=quality_tables(run),
         sounds=sound_views(run),
-        transforms=transform_views(run),
-        windows=window_views(run),
         operations=operations,
         errors=error_views(run),
         diffs=recipe_diffs(operations),
-        lab=lab_view(run),
-        networks=network_groups(run, {(s.subject, s.recipe) for s in operations if s.points}),
-        envelopes=envelopes(run),
+        sensitivities=tuple(map(sensitivity_view, run.artefacts.sensitivity)),
+        tunings=tuple(map(tuning_view, run.artefacts.tuning)),
+        taps=tap_series(run, operations),
         precision=precision_maps(run),
         faults=fault_matrix(run),
         conformance=conformance_views(run),
@@ -197,7 +189,8 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
-        undrawn=undrawn(run),
+        damaged=run.damaged,
+        rows=run.artefacts,
         covers_all=run.profile.name == MAIN_JOB,
     )
 

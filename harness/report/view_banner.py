@@ -5,15 +5,13 @@ In: a `Run` with the views of its checks and recipes. Out: a frozen `Banner` of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import unique
+from harness.report.order import unique
 from harness.report.text import words
-from harness.report.units import db, plural
+from harness.report.units import plural
 from harness.report.view_checks import MEASURED_WORDS, CheckRow, ranked
-from harness.report.view_network import envelopes
 from harness.report.view_origin import EngineView, device, engine_views, golden_hash, golden_summary
 from harness.report.view_recipes import RecipeView
 from harness.verdicts import Run, Verdict
@@ -196,15 +194,4 @@ def _emulation(run: Run) -> str:
 def _distance(run: Run) -> str:
     if any(engine.name == "coreml" and engine.executed for engine in run.engines):
         return "none: Core ML itself ran"
-    spreads = [
-        row.spread_db
-        for view in envelopes(run)
-        for row in view.rows
-        if row.spread_db is not None and math.isfinite(row.spread_db)
-    ]
-    if not spreads:
-        return "not measured: no device was compared, and one way of computing only was run"
-    return (
-        f"not measured: no device was compared; between the ways of computing that were run, the "
-        f"same package moves by up to {db(max(spreads))}"
-    )
+    return "not measured: no device was compared"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import unique
+from harness.report.order import unique
 from harness.report.text import words
 from harness.verdicts import FaultOutcome, InjectedFault, Run
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from harness.report.text import words
 from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, Run
-from harness.verdicts.artefacts import ARTEFACTS
 
 ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
@@ -32,16 +31,6 @@ _GOLDEN_WORDS = {
     "drift": "differs from the committed fingerprint",
     "corrupt": "stored data is damaged",
 }
-_DRAWN = (
-    "error_along_network",
-    "precision_map",
-    "separation",
-    "quality",
-    "envelope",
-    *ARTEFACTS,
-)
-
-
 _DEVICE_KEYS = ("processor", "device", "architecture", "cores", "cuda", "system")
 
 
@@ -185,11 +174,6 @@ def device(run: Run) -> str:
         elif value:
             return str(value)
     return ""
-
-
-def undrawn(run: Run) -> tuple[str, ...]:
-    """Return the kinds of artefacts that this page has no figure for."""
-    return tuple(kind for kind in run.artefacts if kind not in _DRAWN)
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

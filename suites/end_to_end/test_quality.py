@@ -53,7 +53,7 @@ def test_quality(
 ) -> None:
     truth, before = judge(golden, labels["subject"])
     after = stem_qualities(truth, actual, golden["audio"][0], subject_sources(labels["subject"]))
-    for kind, item in quality_rows(before, after, labels):
-        parity.artefact(kind, item)
+    for item in quality_rows(before, after, labels):
+        parity.keep(item)
     gating = load_recipe(labels["recipe"]).gating
     parity.add(quality_checks(before, after, labels, gating=gating))
