@@ -24,7 +24,7 @@ from harness.verdicts import (
     recall,
 )
 from harness.verdicts.jsondata import read_document
-from harness.verdicts.rows import read_attachment
+from harness.verdicts.rows.documents import read_attachment
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")

@@ -29,7 +29,7 @@ from harness.mil.types import TensorType
 from harness.precision.replay import Played, Replay
 from harness.precision.roundings import moves
 from harness.precision.sides import Names, Reference
-from harness.verdicts.rows import OperationProfile
+from harness.verdicts.rows.operations import OperationProfile
 
 Tensor: TypeAlias = torch.Tensor
 

@@ -35,7 +35,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.collector import Collector
 from harness.verdicts.jsondata import restored
-from harness.verdicts.rows import ROW_CLASSES
+from harness.verdicts.rows.artefacts import ROW_CLASSES
 
 DESELECTED: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
 """Layered tests that were left out in this process."""

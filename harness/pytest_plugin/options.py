@@ -13,7 +13,7 @@ from harness.profiles import GOLDEN_ROOT, chosen_profile
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import INVENTORY, NO_INVENTORY, read_inventory
-from harness.verdicts.rows import Document, read_attachment
+from harness.verdicts.rows.documents import Document, read_attachment
 
 _NARROWING: Final = {"subjects": "--subject", "cases": "--case", "recipes": "--recipe"}
 """The options that choose a part of the default profile, or something else than it."""

@@ -28,7 +28,7 @@ from harness.verdicts import (
     not_evaluated,
 )
 from harness.verdicts.jsondata import plain
-from harness.verdicts.rows import KIND_OF
+from harness.verdicts.rows.artefacts import KIND_OF
 
 PREFIX: Final = "parity."
 """Of the names of properties that a run takes over."""

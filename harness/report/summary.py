@@ -89,16 +89,16 @@ def _ladder(page: Page) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for rung in page.ladder:
-        word = rung.word if rung.required else f"{rung.word} (not required)"
+        word = rung.word if rung.layer.required else f"{rung.word} (not required)"
         cells = [
             rung.name,
             f"{_SIGNS[rung.state]} {word}",
-            count(rung.passed),
-            count(rung.failed),
-            count(rung.not_evaluated),
-            count(rung.exploratory),
-            headroom(rung.worst_headroom_db),
-            seconds(rung.duration_s),
+            count(rung.layer.counts["pass"]),
+            count(rung.layer.counts["fail"]),
+            count(rung.layer.counts["not_evaluated"]),
+            count(rung.layer.exploratory),
+            headroom(rung.layer.worst_headroom_db),
+            seconds(rung.layer.duration_s),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + (f"\n\n{page.advice}" if page.advice else "")

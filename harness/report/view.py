@@ -24,7 +24,7 @@ from harness.report.view_faults import FaultMatrix, fault_matrix
 from harness.report.view_history import HistoryView, history_view
 from harness.report.view_lab import SensitivityView, TuningView, sensitivity_view, tuning_view
 from harness.report.view_operations import Series, operation_series, tap_series
-from harness.report.view_origin import Facts, GoldenView, golden_views, provenance
+from harness.report.view_origin import Facts, goldens_of, provenance
 from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_proofs import (
     BenchView,
@@ -36,8 +36,8 @@ from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_sound import SoundView, sound_views
 from harness.report.view_stems import SubjectStems, stem_views
-from harness.verdicts import Gate, LayerSummary, Record, Run, Verdict
-from harness.verdicts.rows import Artefacts, Damaged
+from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
+from harness.verdicts.rows.artefacts import Artefacts, Damaged
 
 LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
@@ -74,28 +74,36 @@ MAIN_JOB = "parity"
 
 @dataclass(frozen=True)
 class Rung:
-    """One layer of the ladder."""
+    """One layer of the ladder, and the gating check that is closest to its bound."""
 
-    layer: str
-    name: str
-    meaning: str
-    state: str
-    word: str
-    reason: str
-    required: bool
-    passed: int
-    failed: int
-    waived: int
-    not_evaluated: int
-    exploratory: int
-    worst_headroom_db: float | None
+    layer: LayerSummary
     worst: CheckRow | None
-    duration_s: float
 
     @property
-    def total(self) -> int:
-        """The number of gating checks."""
-        return self.passed + self.failed + self.waived + self.not_evaluated
+    def name(self) -> str:
+        """The layer in words."""
+        return words(self.layer.layer)
+
+    @property
+    def meaning(self) -> str:
+        """What it compares."""
+        return LAYER_MEANINGS.get(self.layer.layer, "")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it passes and rests on waivers."""
+        return self.layer.verdict is Verdict.PASS and self.layer.counts["waived"] > 0
+
+    @property
+    def state(self) -> str:
+        """Its verdict, or ``waived``; the page colours by it."""
+        return "waived" if self.accepted else self.layer.verdict.value
+
+    @property
+    def word(self) -> str:
+        """Its verdict in words."""
+        waived = f", {self.layer.counts['waived']} waived" if self.accepted else ""
+        return words(self.layer.verdict.value) + waived
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ class Page:
     faults: FaultMatrix
     conformance: tuple[ConformanceView, ...]
     bench: BenchView | None
-    goldens: tuple[GoldenView, ...]
+    goldens: tuple[GoldenState, ...]
     history: HistoryView
     gates: tuple[Gate, ...]
     provenance: tuple[Facts, ...]
@@ -185,7 +193,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         faults=fault_matrix(run),
         conformance=conformance_views(run),
         bench=bench_view(run),
-        goldens=golden_views(run),
+        goldens=goldens_of(run),
         history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
@@ -201,26 +209,7 @@ def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
         for row in rows
         if row.layer == layer.layer and row.gating and row.headroom_db is not None
     ]
-    worst = min(mine, key=lambda row: sortable(row.headroom_db), default=None)
-    accepted = layer.verdict is Verdict.PASS and layer.counts["waived"] > 0
-    return Rung(
-        layer=layer.layer,
-        name=words(layer.layer),
-        meaning=LAYER_MEANINGS.get(layer.layer, ""),
-        state="waived" if accepted else layer.verdict.value,
-        word=words(layer.verdict.value)
-        + (f", {layer.counts['waived']} waived" if accepted else ""),
-        reason=layer.reason,
-        required=layer.required,
-        passed=layer.counts["pass"],
-        failed=layer.counts["fail"],
-        waived=layer.counts["waived"],
-        not_evaluated=layer.counts["not_evaluated"],
-        exploratory=layer.exploratory,
-        worst_headroom_db=worst.headroom_db if worst else None,
-        worst=worst,
-        duration_s=layer.duration_s,
-    )
+    return Rung(layer, min(mine, key=lambda row: sortable(row.headroom_db), default=None))
 
 
 def _advice(ladder: Sequence[Rung]) -> str:

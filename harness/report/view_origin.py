@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.text import words
-from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, Run
+from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, EngineState, GoldenState, Run
 
 ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
@@ -48,18 +48,6 @@ class EngineView:
 
 
 @dataclass(frozen=True)
-class GoldenView:
-    """One golden; ``state`` is ``pass``, ``fail`` or ``not_evaluated``."""
-
-    subject: str
-    case: str
-    state: str
-    word: str
-    message: str
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Facts:
     """A titled table of names and values."""
 
@@ -69,6 +57,12 @@ class Facts:
 
 def engine_views(run: Run) -> tuple[EngineView, ...]:
     """Return the engines, the executed ones first; required ones that are unknown are absent."""
+    known = {engine.name for engine in run.engines}
+    unknown = [
+        EngineState(name, available=False, reason="this run says nothing about it")
+        for name in run.profile.engines
+        if name not in known
+    ]
     found = [
         EngineView(
             name=engine.name,
@@ -79,21 +73,7 @@ def engine_views(run: Run) -> tuple[EngineView, ...]:
             version=engine.version,
             required=engine.name in run.profile.engines,
         )
-        for engine in run.engines
-    ]
-    known = {engine.name for engine in run.engines}
-    found += [
-        EngineView(
-            name,
-            ENGINE_WORDS.get(name, ""),
-            "absent",
-            "did not run",
-            "this run says nothing about it",
-            "",
-            required=True,
-        )
-        for name in run.profile.engines
-        if name not in known
+        for engine in (*run.engines, *unknown)
     ]
     order = ("executed", "idle", "absent")
     return tuple(sorted(found, key=lambda engine: order.index(engine.state)))
@@ -105,27 +85,22 @@ def _engine_word(executed: bool, available: bool) -> str:
     return "was available, not used" if available else "did not run"
 
 
-def golden_views(run: Run) -> tuple[GoldenView, ...]:
+def goldens_of(run: Run) -> tuple[GoldenState, ...]:
     """Return the goldens: broken ones first, then those that could not be used."""
-    found = []
-    for golden in run.goldens:
-        state = "not_evaluated"
-        if golden.status in GREEN_GOLDENS:
-            state = "pass"
-        elif golden.status in RED_GOLDENS:
-            state = "fail"
-        found.append(
-            GoldenView(
-                subject=golden.subject,
-                case=golden.case,
-                state=state,
-                word=words(golden.status),
-                message=golden.message or _GOLDEN_WORDS.get(golden.status, ""),
-                sha256=golden.sha256,
-            )
-        )
     order = ("fail", "not_evaluated", "pass")
-    return tuple(sorted(found, key=lambda golden: order.index(golden.state)))
+    return tuple(sorted(run.goldens, key=lambda golden: order.index(golden_state(golden))))
+
+
+def golden_state(golden: GoldenState) -> str:
+    """Return what a golden is to the verdict of the run: ``fail``, ``not_evaluated``, ``pass``."""
+    if golden.status in GREEN_GOLDENS:
+        return "pass"
+    return "fail" if golden.status in RED_GOLDENS else "not_evaluated"
+
+
+def golden_words(golden: GoldenState) -> str:
+    """Return what was found of a golden."""
+    return golden.message or _GOLDEN_WORDS.get(golden.status, "")
 
 
 def golden_summary(run: Run) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.verdicts.checks import Check
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.faults import InjectedFault
-from harness.verdicts.rows import Artefacts
+from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.runs import Run
 from harness.verdicts.states import EngineState, GoldenState, Profile
 from harness.verdicts.waivers import Waiver

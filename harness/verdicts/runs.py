@@ -32,7 +32,7 @@ from harness.verdicts.completeness import Completeness, Expectation
 from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.jsondata import document_text, parsed, plain, restored
 from harness.verdicts.ladder import LayerSummary, summarise
-from harness.verdicts.rows import Artefacts, Damaged, read_rows
+from harness.verdicts.rows.artefacts import Artefacts, Damaged, read_rows
 from harness.verdicts.sentences import sentence_of
 from harness.verdicts.states import (
     GREEN_GOLDENS,

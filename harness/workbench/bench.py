@@ -41,7 +41,7 @@ from harness.subjects import (
     tap_names,
 )
 from harness.verdicts import LOCAL_GOLDEN, GoldenState, Verdict
-from harness.verdicts.rows import PackageAudit, PackageDescription, Rule, Split
+from harness.verdicts.rows.packages import PackageAudit, PackageDescription, Rule, Split
 from harness.workbench.separator import Separator, separate_file, stems_of
 
 

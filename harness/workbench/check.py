@@ -42,7 +42,7 @@ from harness.subjects import Subject, separate_segment
 from harness.subjects.names import parse_subject_name
 from harness.verdicts import Check, Gate, Profile, compare, gate
 from harness.verdicts.collector import Collector
-from harness.verdicts.rows import Explanation, Step
+from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import figures
 from harness.workbench.bench import (
     Prediction,

@@ -18,8 +18,8 @@ from harness.precision import ThreeWay, audit_headroom, explain, focus_of, three
 from harness.precision.explain import Explanation
 from harness.precision.failures import failed_checks, says_it_all
 from harness.verdicts import Run
-from harness.verdicts.rows import Explanation as Row
-from harness.verdicts.rows import Step
+from harness.verdicts.rows.packages import Explanation as Row
+from harness.verdicts.rows.packages import Step
 from harness.workbench.lab import check_package_of, lab_inputs, open_lab
 
 Advance = Callable[[int, int], None]

@@ -22,14 +22,14 @@ from harness.metrics import (
     segmental_snr_db,
     snr_db,
 )
-from harness.verdicts.rows import (
+from harness.verdicts.rows.labelled import labels_of
+from harness.verdicts.rows.signals import (
     ErrorCounts,
     Quality,
     Scores,
     Separation,
     StemPicture,
     StemTimeline,
-    labels_of,
 )
 from harness.workbench.pictures import error_counts, stem_picture, stem_timeline
 from harness.workbench.quality import StemQuality

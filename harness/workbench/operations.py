@@ -23,15 +23,9 @@ from harness.precision import (
     measure_recipe,
 )
 from harness.precision.profile import profile_operations
-from harness.verdicts.rows import (
-    HeadroomRow,
-    OperationProfile,
-    OperationSeries,
-    SensitivityRow,
-    TapSeries,
-    attachment,
-    labels_of,
-)
+from harness.verdicts.rows.documents import HeadroomRow, SensitivityRow, attachment
+from harness.verdicts.rows.labelled import labels_of
+from harness.verdicts.rows.operations import OperationProfile, OperationSeries, TapSeries
 from harness.workbench.bench import Prediction, Workbench
 from harness.workbench.lab import lab_inputs
 from harness.workbench.separator import subject_sources

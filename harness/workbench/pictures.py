@@ -18,7 +18,8 @@ import soundfile
 
 from harness.audio import SAMPLE_RATE
 from harness.metrics import error_table, snr_db, stretch_snr_db, ulp_statistics
-from harness.verdicts.rows import AudioClip, ErrorCounts, StemPicture, StemTimeline, labels_of
+from harness.verdicts.rows.labelled import labels_of
+from harness.verdicts.rows.signals import AudioClip, ErrorCounts, StemPicture, StemTimeline
 from harness.workbench.rasters import (
     HIGH_HZ,
     LOW_HZ,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from harness.audio import HOP_LENGTH, N_FFT, SAMPLE_RATE
 from harness.audio.windows import cola, overlap_sum
 from harness.metrics import rms, snr_db
-from harness.verdicts.rows import TransformError, WindowSums
+from harness.verdicts.rows.signals import TransformError, WindowSums
 from harness.workbench.rasters import decibels, raster
 
 Array = npt.NDArray[np.floating[Any]]

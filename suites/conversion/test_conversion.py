@@ -12,7 +12,7 @@ from harness.conversion import audit_package, load_recipe
 from harness.golden import Golden
 from harness.layers import branch_checks, precision_checks
 from harness.pytest_plugin import Recorder
-from harness.verdicts.rows import OperationSeries
+from harness.verdicts.rows.operations import OperationSeries
 from harness.workbench import Prediction, Workbench, describe_package, paper_checks
 from harness.workbench.operations import operation_series, tap_series
 from harness.workbench.outlines import outline_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.verdicts import Run
-from harness.verdicts.rows import Explanation, Step
+from harness.verdicts.rows.packages import Explanation, Step
 from suites.selftest.plugin.sessions import FAULTS, GREEN
 
 
@@ -159,7 +159,7 @@ def test_numpy_numbers_cross_the_border_between_processes(suite: pytest.Pytester
         suite,
         "def test_x(parity):\n"
         "    parity.bound(np.float32(0.5), 'audit', gating=False, what='number')\n"
-        "    from harness.verdicts.rows import Explanation, Step\n"
+        "    from harness.verdicts.rows.packages import Explanation, Step\n"
         "    parity.keep(Explanation((Step('why', 'so', ()),), ()))",
     )
     document, status = run(suite, "-n", "2")

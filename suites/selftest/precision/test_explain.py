@@ -23,7 +23,8 @@ from harness.verdicts import (
     Verdict,
     gate,
 )
-from harness.verdicts.rows import Artefacts, OperationProfile, TapSeries
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
 
 Signal = dict[str, torch.Tensor]
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))

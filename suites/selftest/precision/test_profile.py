@@ -14,8 +14,7 @@ from harness.mil.editing import edited, find, with_constant
 from harness.mil.statistics import FP16_MAX
 from harness.precision import VirtualPrecision, three_way
 from harness.precision.profile import COMPUTED, profile_operations
-from harness.verdicts.rows import OperationProfile
-from harness.verdicts.rows.operations import measured_metrics
+from harness.verdicts.rows.operations import OperationProfile, measured_metrics
 
 Signal = dict[str, torch.Tensor]
 

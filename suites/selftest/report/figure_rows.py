@@ -9,15 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.verdicts.rows import (
-    Explanation,
-    OperationProfile,
-    OperationSeries,
-    Step,
-    TransformError,
-    WindowSums,
-    attachment,
-)
+from harness.verdicts.rows.documents import attachment
+from harness.verdicts.rows.operations import OperationProfile, OperationSeries
+from harness.verdicts.rows.packages import Explanation, Step
+from harness.verdicts.rows.signals import TransformError, WindowSums
 from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
 from harness.workbench.rasters import raster
 

@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from harness.verdicts import FaultOutcome, InjectedFault, Run, Waiver
-from harness.verdicts.rows import KIND_OF, Artefacts, attachment
+from harness.verdicts.rows.artefacts import KIND_OF, Artefacts
+from harness.verdicts.rows.documents import attachment
 from suites.selftest.report.conftest import break_checks, build_run
 from suites.selftest.report.figure_rows import BENCH, figure_rows, series
 

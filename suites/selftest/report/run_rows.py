@@ -7,20 +7,17 @@ import random
 from typing import Any, Literal
 
 from harness.verdicts import Verdict
-from harness.verdicts.rows import (
-    Artefacts,
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.packages import (
     NetworkOutline,
-    OperationProfile,
     PackageAudit,
     PackageDescription,
-    Quality,
     Rule,
-    Scores,
-    Separation,
     Split,
     Stage,
-    TapSeries,
 )
+from harness.verdicts.rows.signals import Quality, Scores, Separation
 
 SUBJECT = "htdemucs_6s@seeded"
 CASES = (

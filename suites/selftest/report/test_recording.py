@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.audio import SAMPLE_RATE
-from harness.verdicts.rows import Raster
+from harness.verdicts.rows.signals import Raster
 from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
 from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from harness.report import write_report
 from harness.verdicts import Run
-from harness.verdicts.rows import Artefacts
+from harness.verdicts.rows.artefacts import Artefacts
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
 from suites.selftest.report.figure_rows import figure_rows
 

@@ -28,17 +28,10 @@ from harness.report.view import build_page
 from harness.report.view_sound import worst_stretch
 from harness.verdicts import Profile, Run
 from harness.verdicts.jsondata import plain, restored
-from harness.verdicts.rows import (
-    ROW_CLASSES,
-    Artefacts,
-    Raster,
-    SensitivityRow,
-    TuningRow,
-    attachment,
-    read_attachment,
-)
+from harness.verdicts.rows.artefacts import ROW_CLASSES, Artefacts
+from harness.verdicts.rows.documents import SensitivityRow, TuningRow, attachment, read_attachment
 from harness.verdicts.rows.operations import FP16_MAX
-from harness.verdicts.rows.signals import MOST_PIXELS
+from harness.verdicts.rows.signals import MOST_PIXELS, Raster
 from suites.selftest.report.figure_rows import (
     HEADROOM,
     SENSITIVITY,

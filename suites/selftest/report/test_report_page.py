@@ -27,16 +27,9 @@ from harness.verdicts import (
     Waiver,
     not_evaluated,
 )
-from harness.verdicts.rows import (
-    Artefacts,
-    Damaged,
-    OperationProfile,
-    PackageAudit,
-    PackageDescription,
-    Rule,
-    Split,
-    TapSeries,
-)
+from harness.verdicts.rows.artefacts import Artefacts, Damaged
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.packages import PackageAudit, PackageDescription, Rule, Split
 from suites.selftest.report.run_rows import separation_row
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}$\\frac$'

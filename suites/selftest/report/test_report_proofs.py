@@ -13,7 +13,7 @@ from harness.errors import RunError
 from harness.report import render
 from harness.report.view_proofs import bench_view, conformance_views
 from harness.verdicts import Run, Verdict
-from harness.verdicts.rows import attachment
+from harness.verdicts.rows.documents import attachment
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 

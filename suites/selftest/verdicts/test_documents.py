@@ -24,14 +24,9 @@ from harness.verdicts import (
     Verdict,
     Waiver,
 )
-from harness.verdicts.rows import (
-    Artefacts,
-    Damaged,
-    Explanation,
-    OperationProfile,
-    Step,
-    TapSeries,
-)
+from harness.verdicts.rows.artefacts import Artefacts, Damaged
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.packages import Explanation, Step
 
 RUN = Run(
     profile=Profile("default", subjects=("mini",), cases={"mini": ("song",)}),

@@ -22,7 +22,8 @@ from harness.verdicts import (
     Verdict,
     gate,
 )
-from harness.verdicts.rows import Artefacts, Quality, Scores
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.signals import Quality, Scores
 
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
 

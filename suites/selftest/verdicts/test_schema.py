@@ -20,7 +20,7 @@ from harness.verdicts import (
     Verdict,
     not_evaluated,
 )
-from harness.verdicts.rows import ROW_CLASSES, Damaged
+from harness.verdicts.rows.artefacts import ROW_CLASSES, Damaged
 from harness.verdicts.schema import run_schema
 from suites.selftest.report.figure_rows import figure_rows
 from suites.selftest.report.run_rows import run_rows
