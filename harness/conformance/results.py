@@ -184,8 +184,8 @@ class Conformance:
             )
         derived = ("kind", "version", "verdict", "sentence")
         given = {name: value for name, value in document.items() if name not in derived}
-        found: Conformance = restored(cls, given, "conformance document")
-        return found
+        conformance: Conformance = restored(cls, given, "conformance document")
+        return conformance
 
 
 _EXECUTED = (Outcome.PASSED, Outcome.FAILED, Outcome.WAIVED)

@@ -23,10 +23,10 @@ from harness.report.figures_run import headroom_figure
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
-from harness.report.view_faults import OUTCOMES, state_of
-from harness.report.view_operations import COLUMNS
+from harness.report.view_faults import OUTCOMES
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
-from harness.report.view_origin import golden_state, golden_words
+from harness.report.view_operations import columns
+from harness.report.view_origin import golden_words
 from harness.report.view_quality import SCORES
 from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
@@ -57,7 +57,7 @@ def render_page(page: Page) -> str:
             page=page,
             headroom_figure=_headroom(page),
             undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
-            columns=COLUMNS,
+            columns=columns(),
             network_limit_db=NETWORK_LIMIT_DB,
             recipe_gates=RECIPE_GATES,
             fault_outcomes=OUTCOMES,
@@ -106,8 +106,6 @@ def _environment() -> Environment:
         written=units.written,
         percent=units.percent,
         below_limit=below_limit,
-        fault_state=state_of,
-        golden_state=golden_state,
         golden_words=golden_words,
         level=units.level,
         small=units.small,

@@ -45,7 +45,7 @@ def fault_matrix(run: Run) -> FaultMatrix:
     )
     caught = sum(fault.caught for fault in run.faults)
     return FaultMatrix(
-        state=state_of(run.faults),
+        state=_state(run.faults),
         levels=levels,
         total=len(run.faults),
         caught=caught,
@@ -57,15 +57,14 @@ def _level(name: str, faults: list[InjectedFault]) -> FaultLevel:
     counts = Counter(fault.outcome.value for fault in faults)
     return FaultLevel(
         level=name,
-        state=state_of(faults),
+        state=_state(faults),
         counts=tuple(counts[outcome] for outcome in OUTCOMES),
         faults=tuple(sorted(faults, key=lambda fault: fault.caught)),
         duration_s=sum(fault.duration_s for fault in faults),
     )
 
 
-def state_of(faults: Sequence[InjectedFault]) -> str:
-    """Return ``fail`` if one escaped, ``pass`` if all were caught, else ``not_evaluated``."""
+def _state(faults: Sequence[InjectedFault]) -> str:
     if any(fault.escaped for fault in faults):
         return "fail"
     return "pass" if faults and all(fault.caught for fault in faults) else "not_evaluated"

@@ -28,9 +28,6 @@ LIMIT_DB: Final = GATES["conversion"].min_snr_db or 0.0
 """The line that is drawn through every figure."""
 CLOSE_DB: Final = 6.0206
 """Headroom under which a signal twice as loud overflows."""
-COLUMNS: Final = tuple(metric for metric in OPERATION_METRICS.values() if metric.column)
-"""The metrics that have a column, in order."""
-
 Heat = Callable[[float | None], float | None]
 
 
@@ -167,6 +164,11 @@ class Series:
         return tuple(found)
 
 
+def columns() -> tuple[OperationMetric, ...]:
+    """Return the metrics that have a column, in order."""
+    return tuple(metric for metric in OPERATION_METRICS.values() if metric.column)
+
+
 def operation_series(run: Run) -> tuple[Series, ...]:
     """Return the series of operations, recipes in the order of the run."""
     return _series(run, run.artefacts.operations)
@@ -213,12 +215,12 @@ def part_of(module: str) -> str:
 def _table(
     points: Sequence[OperationProfile], key: Callable[[OperationProfile], str]
 ) -> tuple[Line, ...]:
-    groups = grouped(points, key)
+    groups, shown = grouped(points, key), columns()
     worst = {
-        name: {m.name: m.worst(point.value(m.name) for point in mine) for m in COLUMNS}
+        name: {m.name: m.worst(point.value(m.name) for point in mine) for m in shown}
         for name, mine in groups.items()
     }
-    heat = {m.name: heat_scale(m, [found[m.name] for found in worst.values()]) for m in COLUMNS}
+    heat = {m.name: heat_scale(m, [found[m.name] for found in worst.values()]) for m in shown}
     return tuple(
         Line(
             name=name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.text import words
-from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, EngineState, GoldenState, Run
+from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, EngineState, GoldenState, Run, Verdict
 
 ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
@@ -87,15 +87,8 @@ def _engine_word(executed: bool, available: bool) -> str:
 
 def goldens_of(run: Run) -> tuple[GoldenState, ...]:
     """Return the goldens: broken ones first, then those that could not be used."""
-    order = ("fail", "not_evaluated", "pass")
-    return tuple(sorted(run.goldens, key=lambda golden: order.index(golden_state(golden))))
-
-
-def golden_state(golden: GoldenState) -> str:
-    """Return what a golden is to the verdict of the run: ``fail``, ``not_evaluated``, ``pass``."""
-    if golden.status in GREEN_GOLDENS:
-        return "pass"
-    return "fail" if golden.status in RED_GOLDENS else "not_evaluated"
+    order = (Verdict.FAIL, Verdict.NOT_EVALUATED, Verdict.PASS)
+    return tuple(sorted(run.goldens, key=lambda golden: order.index(golden.verdict)))
 
 
 def golden_words(golden: GoldenState) -> str:

@@ -35,8 +35,6 @@ from harness.verdicts.ladder import LayerSummary, summarise
 from harness.verdicts.rows.artefacts import Artefacts, Damaged, read_rows
 from harness.verdicts.sentences import sentence_of
 from harness.verdicts.states import (
-    GREEN_GOLDENS,
-    RED_GOLDENS,
     EngineState,
     GoldenState,
     Profile,
@@ -126,7 +124,7 @@ class Run:
         reasons += [
             f"golden {golden.subject}/{golden.case}: {golden.message}"
             for golden in self.goldens
-            if golden.status in RED_GOLDENS
+            if golden.verdict is Verdict.FAIL
         ]
         reasons += [fault.complaint for fault in self.faults if fault.escaped]
         reasons += self._waivers[1]
@@ -166,7 +164,7 @@ class Run:
         reasons += [
             f"golden {golden.subject}/{golden.case}: {golden.message}"
             for golden in self.goldens
-            if golden.status not in GREEN_GOLDENS + RED_GOLDENS
+            if golden.verdict is Verdict.NOT_EVALUATED
         ]
         if self.profile.faults and not self.faults:
             reasons.append("faults: no known bug was injected, so nothing shows that one is seen")

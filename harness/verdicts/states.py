@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from harness.verdicts.checks import Verdict
 from harness.verdicts.tolerances import LAYERS
 
 LOCAL_GOLDEN: Final = "local"
@@ -60,3 +61,10 @@ class GoldenState:
     status: str
     message: str
     sha256: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it does to a run: sound lets it be green, broken turns it red."""
+        if self.status in GREEN_GOLDENS:
+            return Verdict.PASS
+        return Verdict.FAIL if self.status in RED_GOLDENS else Verdict.NOT_EVALUATED

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from harness.audio import SAMPLE_RATE
 from harness.verdicts.rows.signals import Raster
+from harness.workbench.bench import inner_taps
+from harness.workbench.outlines import outline_of
 from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
 from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error
@@ -129,3 +131,15 @@ def test_blocks_of_a_round_trip_are_hops() -> None:
     assert len(found.by_time_db) == 10
     assert int(np.argmax(found.by_time_db)) == 2
     assert found.by_time_db[2] == pytest.approx(-60, abs=0.5)
+
+
+@pytest.mark.parametrize("subject", ["mini", "htdemucs_6s@seeded"])
+def test_every_tap_is_in_a_stage_of_its_branch(subject: str) -> None:
+    """A tap of no stage would be named after its module, and hide the names beside it."""
+    outline = outline_of(subject)
+    for tap in inner_taps(subject):
+        stage = outline.stage_of(tap)
+        assert stage is not None, tap
+        of_time = tap.startswith("t") or tap.endswith(("_t", ".time")) or "_t." in tap
+        assert stage.branch == outline.branches[of_time], tap
+    assert outline.branches == ("freq", "time")
