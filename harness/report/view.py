@@ -37,7 +37,6 @@ from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_sound import SoundView, sound_views
 from harness.report.view_stems import SubjectStems, stem_views
 from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
-from harness.verdicts.rows.artefacts import Artefacts, Damaged
 
 LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
@@ -108,8 +107,9 @@ class Rung:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the report shows; ``rows`` are drawn as they are."""
+    """Everything that the report shows: a run, and what was made of it."""
 
+    run: Run
     title: str
     banner: Banner
     ladder: tuple[Rung, ...]
@@ -133,34 +133,31 @@ class Page:
     history: HistoryView
     gates: tuple[Gate, ...]
     provenance: tuple[Facts, ...]
-    damaged: tuple[Damaged, ...]
-    rows: Artefacts
-    covers_all: bool
 
     @property
     def sections(self) -> tuple[tuple[str, str], ...]:
         """Anchor and title of the sections that this page has."""
         empty = {anchor for anchor, content in self._optional.items() if not content}
-        if self.covers_all:
+        if self.run.profile.name == MAIN_JOB:
             empty &= {"explanation"}
         return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
 
     @property
     def has_lab(self) -> bool:
         """Whether a document of the precision lab is in the run."""
-        return bool(self.sensitivities or self.tunings or self.rows.headroom)
+        return bool(self.sensitivities or self.tunings or self.run.artefacts.headroom)
 
     @property
     def _optional(self) -> dict[str, object]:
         return {
-            "explanation": self.rows.explanation,
+            "explanation": self.run.artefacts.explanation,
             "recipes": self.recipes,
             "stems": self.stems,
             "sound": self.sounds,
             "quality": self.quality,
             "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
-            "transform": self.rows.transform_error or self.rows.window_sums,
+            "transform": self.run.artefacts.transform_error or self.run.artefacts.window_sums,
             "faults": self.faults.levels or self.faults.required,
             "history": self.history.since or self.history.sparks,
             "proofs": self.conformance or self.bench,
@@ -174,6 +171,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
     operations = operation_series(run)
     ladder = tuple(_rung(layer, rows) for layer in run.layers)
     return Page(
+        run=run,
         title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
         banner=banner(run, rows, recipes),
         ladder=ladder,
@@ -197,9 +195,6 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
-        damaged=run.damaged,
-        rows=run.artefacts,
-        covers_all=run.profile.name == MAIN_JOB,
     )
 
 

@@ -38,17 +38,13 @@ class Banner:
         golden_hash: of all goldens together.
         distance: what is known of the distance between the emulation and a device.
         faults: how many bugs were injected and caught, in words.
-        coverage: how much of what was expected is there, in words; empty without an inventory.
-        missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
-        overtaken: when a newer run began that has not ended; empty if there is none.
     """
 
     state: str
     word: str
     headline: str
     subjects: tuple[str, ...]
-    profile: str
     cases: tuple[tuple[str, tuple[str, ...]], ...]
     gating_recipes: tuple[str, ...]
     exploratory_recipes: tuple[str, ...]
@@ -67,11 +63,6 @@ class Banner:
     broken: tuple[str, ...]
     escaped: tuple[str, ...]
     faults: str
-    coverage: str
-    missing: tuple[str, ...]
-    started: str
-    overtaken: str
-    duration_s: float
 
 
 def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -> Banner:
@@ -88,7 +79,6 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         word=words(run.verdict.value) + (f", {len(accepted)} waived" if accepted else ""),
         headline=_headline(run, len(failures), len(broken), len(escaped)),
         subjects=run.profile.subjects or _labels(run, "subject"),
-        profile=run.profile.name,
         cases=tuple(
             (subject, _labels(run, "case", subject)) for subject in _labels(run, "subject")
         ),
@@ -113,11 +103,6 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         broken=broken,
         escaped=escaped,
         faults=_fault_words(run),
-        coverage=run.coverage,
-        missing=run.missing,
-        started=run.started,
-        overtaken=run.overtaken,
-        duration_s=run.duration_s,
     )
 
 

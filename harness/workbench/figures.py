@@ -7,7 +7,6 @@ engine, numerics). Out: rows of `harness.verdicts.rows`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,12 @@ from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.signals import (
     ErrorCounts,
     Quality,
-    Scores,
     Separation,
     StemPicture,
+    StemQuality,
     StemTimeline,
 )
 from harness.workbench.pictures import error_counts, stem_picture, stem_timeline
-from harness.workbench.quality import StemQuality
 
 Stems = npt.NDArray[np.floating[Any]]
 Labels = Mapping[str, str]
@@ -66,16 +64,7 @@ def quality_rows(
 ) -> Iterator[Quality]:
     """Yield for each stem how well it is separated by PyTorch and by the candidate."""
     for expected, found in zip(before, after, strict=True):
-        yield Quality(
-            **labels_of(labels),
-            stem=expected.stem,
-            expected=_scores(expected),
-            actual=_scores(found),
-        )
-
-
-def _scores(quality: StemQuality) -> Scores:
-    return Scores(**{field.name: getattr(quality, field.name) for field in fields(Scores)})
+        yield Quality(**labels_of(labels), expected=expected, actual=found)
 
 
 def timeline_rows(

@@ -19,7 +19,8 @@ from harness.golden import Golden
 from harness.layers import quality_checks
 from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
-from harness.workbench import StemQuality, stem_qualities, subject_sources
+from harness.verdicts.rows.signals import StemQuality
+from harness.workbench import stem_qualities, subject_sources
 from harness.workbench.figures import quality_rows
 
 pytestmark = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import zlib
 from collections.abc import Sized
 from dataclasses import dataclass
@@ -202,9 +203,17 @@ class Separation(Labelled):
 
 
 @dataclass(frozen=True)
-class Scores:
-    """How well a stem is separated, against what was really mixed; NaN where that can't be had."""
+class StemQuality:
+    """How well a stem is separated, against what was really mixed; NaN where that can't be had.
 
+    Attributes:
+        stem: name of the source.
+        si_sdr_db: scale-invariant SDR.
+        si_sdr_gain_db: how much of that the mixture itself doesn't have.
+        sdr_db, isr_db, sir_db, sar_db: as in `harness.metrics.separation`.
+    """
+
+    stem: str
     si_sdr_db: float
     si_sdr_gain_db: float
     sdr_db: float
@@ -212,14 +221,23 @@ class Scores:
     sir_db: float
     sar_db: float
 
+    def moved_db(self, other: StemQuality) -> float:
+        """Return by how much SI-SDR or SDR differs, whichever more; NaN if one is NaN."""
+        moved = abs(self.si_sdr_db - other.si_sdr_db), abs(self.sdr_db - other.sdr_db)
+        return math.nan if any(map(math.isnan, moved)) else max(moved)
+
 
 @dataclass(frozen=True)
 class Quality(Labelled):
-    """The scores of a stem that PyTorch separated (expected) and that the package did (actual)."""
+    """The quality of a stem that PyTorch separated (expected) and that the package did (actual)."""
 
-    stem: str
-    expected: Scores
-    actual: Scores
+    expected: StemQuality
+    actual: StemQuality
+
+    @property
+    def stem(self) -> str:
+        """Name of the source."""
+        return self.expected.stem
 
 
 @dataclass(frozen=True)

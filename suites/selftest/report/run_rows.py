@@ -17,7 +17,7 @@ from harness.verdicts.rows.packages import (
     Split,
     Stage,
 )
-from harness.verdicts.rows.signals import Quality, Scores, Separation
+from harness.verdicts.rows.signals import Quality, Separation, StemQuality
 
 SUBJECT = "htdemucs_6s@seeded"
 CASES = (
@@ -178,8 +178,8 @@ def separation_rows() -> list[Separation]:
 
 def quality_row(stem: str, case: str, recipe: str, expected: float, actual: float) -> Quality:
     """Return the quality of a stem whose scores are all one number."""
-    scores = [Scores(*(value,) * 6) for value in (expected, actual)]
-    return Quality(SUBJECT, case, recipe, "mil", "storage", stem, *scores)
+    scores = [StemQuality(stem, *(value,) * 6) for value in (expected, actual)]
+    return Quality(SUBJECT, case, recipe, "mil", "storage", *scores)
 
 
 def quality_rows() -> list[Quality]:

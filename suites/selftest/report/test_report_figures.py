@@ -173,7 +173,7 @@ def test_few_operations_carry_the_error_and_the_curve_is_what_nothing_beats(draw
     assert shares.cumulative[-1] == pytest.approx(100)
     (tuning,) = page.tunings
     assert [trial.worst_db for trial in tuning.pareto] == [54.0, 58.0, 62.0, 70.0]
-    (headroom,) = page.rows.headroom
+    (headroom,) = page.run.artefacts.headroom
     counts = headroom.operation_count, headroom.at_risk_count
     assert (counts, headroom.least_headroom_db) == ((4, 1), 3.0)
 

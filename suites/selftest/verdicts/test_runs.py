@@ -23,7 +23,7 @@ from harness.verdicts import (
     gate,
 )
 from harness.verdicts.rows.artefacts import Artefacts
-from harness.verdicts.rows.signals import Quality, Scores
+from harness.verdicts.rows.signals import Quality, StemQuality
 
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
 
@@ -120,8 +120,8 @@ def test_a_required_engine_is_required_only_on_request(green: Run) -> None:
 
 
 def test_a_run_survives_its_document(green: Run) -> None:
-    score = Scores(-math.inf, math.nan, 1.0, 2.0, 3.0, math.inf)
-    row = Quality("mini", "song", "fp16", "mil", "storage", "bass", score, score)
+    score = StemQuality("bass", -math.inf, math.nan, 1.0, 2.0, 3.0, math.inf)
+    row = Quality("mini", "song", "fp16", "mil", "storage", score, score)
     run = replace(green, artefacts=Artefacts(quality=(row,)))
     again = Run.from_json(run.to_json())
     assert again.checks == run.checks
