@@ -107,9 +107,8 @@ def pruned(hint: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         found, limits = pruned(arguments[0], value), arguments[1]
-        if isinstance(found, list) and isinstance(limits, Limits):
-            return found[: int(limits.high)]
-        return found
+        bounded = isinstance(limits, Limits) and limits.high < math.inf
+        return found[: int(limits.high)] if isinstance(found, list) and bounded else found
     if origin in (types.UnionType, typing.Union):
         return pruned(next(argument for argument in arguments if argument is not type(None)), value)
     if is_dataclass(hint) and isinstance(value, Mapping):

@@ -309,8 +309,5 @@ _KINDS: Final[Mapping[str, tuple[type[Document], Any]]] = {
 
 def _objects(row: Mapping[str, Any], key: str, cls: type = Mapping) -> list[Any]:
     value = row.get(key)
-    return (
-        [item for item in value if isinstance(item, cls)]
-        if isinstance(value, (list, tuple))
-        else []
-    )
+    items = value if isinstance(value, (list, tuple)) else ()
+    return [item for item in items if isinstance(item, cls)]
