@@ -19,7 +19,7 @@ from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run
 from harness.verdicts.collector import Collector
-from harness.verdicts.runs import fault_to_dict
+from harness.verdicts.jsondata import plain
 from harness.workbench import Workbench
 
 COLOURS = {FaultOutcome.CAUGHT: "green", FaultOutcome.NOT_TRIED: "yellow"}
@@ -92,7 +92,7 @@ def faults(
         write_report(run, out_dir)
         log.print(f"report: {out_dir / 'index.html'}")
     if json:
-        rows = [fault_to_dict(row) for row in run.faults]
+        rows = [plain(row) for row in run.faults]
         print_json({"verdict": run.verdict.value, "sentence": run.sentence(), "faults": rows})
     else:
         _print(run)

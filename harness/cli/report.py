@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,8 @@ from harness.verdicts import (
     read_baseline,
     recall,
 )
-from harness.verdicts.attachments import read_attachment, with_attachments
 from harness.verdicts.jsondata import read_document
+from harness.verdicts.rows.documents import read_attachment
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")
@@ -77,7 +78,8 @@ def report(
     """
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
-    run = with_attachments(read_run(run_files[-1]), map(read_attachment, attach or ()))
+    run = read_run(run_files[-1])
+    run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
     past = recall(history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=past)

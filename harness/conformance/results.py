@@ -14,9 +14,7 @@ The document is JSON of kind ``conformance`` and version `VERSION`.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from typing import Any, Final
 from harness.bounded import parse_json
 from harness.errors import RunError
 from harness.verdicts import EXIT_CODES, Verdict
+from harness.verdicts.jsondata import document_text, plain, restored
 
 KIND: Final = "conformance"
 VERSION: Final = 1
@@ -163,13 +162,8 @@ class Conformance:
 
     def to_json(self) -> str:
         """Return the document; the same run always gives the same bytes."""
-        document = {
-            "kind": KIND,
-            "version": VERSION,
-            "verdict": self.verdict.value,
-            "sentence": self.sentence(),
-        } | {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        head = {"kind": KIND, "version": VERSION, "verdict": self.verdict.value}
+        return document_text({**head, "sentence": self.sentence(), **plain(self)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Conformance:
@@ -188,10 +182,10 @@ class Conformance:
                 f"expected a document of kind {KIND!r}, version {VERSION}, not of kind {found!r}; "
                 "make it with 'parity conformance'"
             )
-        try:
-            return _from_document(document)
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"not a conformance document: {error}") from error
+        derived = ("kind", "version", "verdict", "sentence")
+        given = {name: value for name, value in document.items() if name not in derived}
+        conformance: Conformance = restored(cls, given, "conformance document")
+        return conformance
 
 
 _EXECUTED = (Outcome.PASSED, Outcome.FAILED, Outcome.WAIVED)
@@ -224,34 +218,3 @@ def _rows(results: Sequence[Result]) -> tuple[OperationRow, ...]:
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _from_document(document: Mapping[str, Any]) -> Conformance:
-    names = {f.name for f in dataclasses.fields(Conformance)}
-    fields = {name: document[name] for name in names}
-    fields["operations"] = tuple(OperationRow(**row) for row in fields["operations"])
-    fields["stale_waivers"] = tuple(StaleWaiver(**item) for item in fields["stale_waivers"])
-    fields["problems"] = tuple(fields["problems"])
-    for name in ("failures", "waived"):
-        fields[name] = tuple(_result(item) for item in fields[name])
-    return Conformance(**fields)
-
-
-def _result(item: Mapping[str, Any]) -> Result:
-    return Result(
-        id=item["id"],
-        outcome=Outcome(item["outcome"]),
-        operations=tuple(item["operations"]),
-        predictions=int(item["predictions"]),
-        reason=item["reason"],
-    )

@@ -107,15 +107,15 @@ def tap_before(run: Run, check: Check) -> str:
 def largest_drop(run: Run, check: Check) -> str:
     """Return in words where along the network the most is lost, if the run has that curve."""
     wanted = {key: check.labels.get(key) for key in ("subject", "recipe")}
-    for series in run.artefacts.get("error_along_network", ()):
-        if any(series.get(key) != value for key, value in wanted.items()):
+    for series in run.artefacts.taps:
+        if any(getattr(series, key) != value for key, value in wanted.items()):
             continue
-        points = [(str(p["op"]), float(p["snr_db"])) for p in series["points"]]
+        points = [(p.operation, p.snr_db) for p in series.operations if p.snr_db is not None]
         lost = [(two[1] - one[1], one, two) for one, two in _pairs(points)]
         if not lost:
             continue
         step, one, two = min(lost)
-        where = f"On {series.get('case')}: "
+        where = f"On {series.case}: "
         if step > -_DROP_DB:
             return (
                 f"{where}nowhere in particular: from {points[0][1]:.1f} dB at {points[0][0]!r} to "

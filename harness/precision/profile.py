@@ -1,8 +1,8 @@
 """A package beside its reference, operation by operation: how far apart, and how near FP16's ends.
 
 Both programs run at the same time, step by step, and of each operation only statistics are kept:
-its accumulated error, the error that it adds itself, its largest magnitude, and how many units in
-the last place its elements are off. The reference is the model in FP32; values are matched by name,
+the metrics of `harness.verdicts.rows.operations`, each computed by the function here that has its
+name. The reference is the model in FP32; values are matched by name,
 as in `harness.precision.three_way`. A model in FP32 is its own reference, computed in float64.
 
 Levels and maxima are of every element. Units in the last place and subnormals are of a sample of at
@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -28,6 +29,7 @@ from harness.mil.types import TensorType
 from harness.precision.replay import Played, Replay
 from harness.precision.roundings import moves
 from harness.precision.sides import Names, Reference
+from harness.verdicts.rows.operations import OperationProfile
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -37,36 +39,89 @@ _SMALLEST_NORMAL: Final = 2.0**-14  # of FP16
 
 
 @dataclass(frozen=True)
-class OperationProfile:
-    """What one operation of a package was like beside its reference.
+class Seen:
+    """One operation beside its reference, as the functions that compute metrics see it.
 
     Attributes:
-        index: its place in the program.
-        operation: its name, as recipes spell it.
-        type, module, precision: of the operation; ``precision`` is ``fp16`` or ``fp32``.
-        snr_db: accumulated error of its result; ``None`` where the reference has no such value, or
-            is silent.
-        local_db: the error that it adds itself: its result on the reference's inputs; ``None``
-            where it was not measured, an input has no counterpart, or the reference is silent.
-        max_abs_error: of any element; ``None`` where the reference has no such value.
-        peak: largest magnitude of its result in the reference, where no range limits it.
-        ulp_p50, ulp_p99: units in the last place of its declared type that half, or 99 %, of the
-            elements do not exceed.
-        subnormal_share: of its elements, those that FP16 holds as subnormals or makes zero.
+        wanted: its result in the reference; None where the reference has no such value.
+        actual: its result in the candidate.
+        alone: its result on the reference's inputs, in the reference's type; None where that was
+            not asked for, or an input has no counterpart.
+        half: whether its declared type is FP16.
     """
 
-    index: int
-    operation: str
-    type: str
-    module: str
-    precision: str
-    snr_db: float | None
-    local_db: float | None
-    max_abs_error: float | None
-    peak: float
-    ulp_p50: int | None
-    ulp_p99: int | None
-    subnormal_share: float
+    wanted: Tensor | None
+    actual: Tensor
+    alone: Tensor | None
+    half: bool
+
+    @cached_property
+    def size(self) -> float:
+        """The norm of the reference."""
+        return 0.0 if self.wanted is None else _norm(self.wanted)
+
+    @cached_property
+    def rest(self) -> Tensor | None:
+        """The error, in the reference's type."""
+        return None if self.wanted is None else self.actual.to(self.wanted.dtype) - self.wanted
+
+    @property
+    def best(self) -> Tensor:
+        """What is known best of its result: the reference's, else its own."""
+        return self.actual if self.wanted is None else self.wanted
+
+
+Compute = Callable[[Seen], float | None]
+COMPUTED: Final[dict[str, Compute]] = {}
+"""What computes each metric that is measured, by the metric's name."""
+
+
+def computes(function: Compute) -> Compute:
+    """Have a function compute the metric of its name; None where the metric can't be had."""
+    COMPUTED[function.__name__] = function
+    return function
+
+
+@computes
+def snr_db(seen: Seen) -> float | None:
+    """Return the SNR of its result, in dB, with all that came before it."""
+    return None if seen.rest is None else _ratio_db(seen.size, seen.rest)
+
+
+@computes
+def local_db(seen: Seen) -> float | None:
+    """Return the SNR of its result on the reference's inputs, in dB."""
+    if seen.alone is None or seen.wanted is None:
+        return None
+    return _ratio_db(seen.size, seen.alone - seen.wanted)
+
+
+@computes
+def max_abs_error(seen: Seen) -> float | None:
+    """Return the largest error of any element."""
+    return None if seen.rest is None else _peak(seen.rest)
+
+
+@computes
+def peak(seen: Seen) -> float:
+    """Return the largest magnitude: the reference's, which no range limits."""
+    return _peak(seen.best)
+
+
+@computes
+def ulp_p99(seen: Seen) -> float | None:
+    """Return the units in the last place of its type that 99 % of a sample keep within."""
+    if seen.wanted is None:
+        return None
+    pair = _sample(seen.wanted).numpy(), _sample(seen.actual).numpy()
+    return ulp_statistics(*pair, dtype="float16" if seen.half else "float32").p99
+
+
+@computes
+def subnormal_share(seen: Seen) -> float:
+    """Return the share of a sample that FP16 holds as subnormals or makes zero."""
+    sizes = _sample(seen.best).abs()
+    return float(((sizes < _SMALLEST_NORMAL) & (sizes > 0)).double().mean())
 
 
 def profile_operations(
@@ -149,36 +204,21 @@ class _Profiler:
         if not self._judged(step):
             return
         inputs = self._inputs(step, played.values) if self._local else None
-        wanted, actual = self._use(step.outputs[0]), played.results[0]
-        level = local = error = None
-        if wanted is not None:
-            size = _norm(wanted)
-            rest = actual.to(wanted.dtype) - wanted
-            level, error = _ratio_db(size, rest), _peak(rest)
-            if inputs is not None:
-                made = self.replay.call(step, inputs)[0]
-                local = _ratio_db(size, made.to(wanted.dtype) - wanted)
+        wanted = self._use(step.outputs[0])
+        alone = None
+        if wanted is not None and inputs is not None:
+            alone = self.replay.call(step, inputs)[0].to(wanted.dtype)
         operation = step.operation
         name = operation.outputs[0].name
         half = operation.dtype is DataType.FLOAT16
-        sample = _sample(actual if wanted is None else wanted)
-        ulp = None if wanted is None else ulp_statistics(
-            sample.numpy(), _sample(actual).numpy(), dtype="float16" if half else "float32"
-        )  # fmt: skip
-        sizes = sample.abs()
+        seen = Seen(wanted, played.results[0], alone, half)
         yield OperationProfile(
             index=operation.location.index,
             operation=base_value(name if len(operation.outputs) == 1 else operation.name),
             type=operation.type,
             module=self._modules.get(name, ""),
             precision="fp16" if half else "fp32",
-            snr_db=level,
-            local_db=local,
-            max_abs_error=error,
-            peak=_peak(actual if wanted is None else wanted),
-            ulp_p50=None if ulp is None else ulp.p50,
-            ulp_p99=None if ulp is None else ulp.p99,
-            subnormal_share=float(((sizes < _SMALLEST_NORMAL) & (sizes > 0)).double().mean()),
+            metrics={metric: compute(seen) for metric, compute in COMPUTED.items()},
         )
 
     def _inputs(self, step: Step, values: Mapping[int, Any]) -> dict[int, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,17 +25,17 @@ from harness.verdicts import (
     LAYERS,
     Check,
     GoldenState,
+    InjectedFault,
     Run,
     Snapshot,
     Verdict,
     applicable,
-    check_from_dict,
-    fault_from_dict,
     not_evaluated,
     remember,
 )
-from harness.verdicts.artefacts import KIND_OF
 from harness.verdicts.collector import Collector
+from harness.verdicts.jsondata import restored
+from harness.verdicts.rows.artefacts import ROW_CLASSES
 
 DESELECTED: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
 """Layered tests that were left out in this process."""
@@ -74,8 +74,7 @@ class Gatherer:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.collector = Collector(profile_of(config), engine_states())
-        for item in attachments_of(config):
-            self.collector.add_artefact(KIND_OF[type(item)], asdict(item))
+        self.collector.keep(*attachments_of(config))
         self.run: Run | None = None
         self._expected, gaps = expectation_of(config)
         self.collector.gaps += gaps
@@ -139,19 +138,17 @@ class Gatherer:
         elif kind == "gap":
             state.gap = state.gap or value
         elif kind == "check":
-            check = check_from_dict(value)
-            self.collector.add_check(check)
+            self.collector.add_check(restored(Check, value, "check"))
             state.checks += 1
         elif kind == "fault":
-            fault = fault_from_dict(value)
-            self.collector.add_fault(fault)
+            self.collector.add_fault(restored(InjectedFault, value, "fault"))
             state.checks += 1
         elif kind == "golden":
             self.collector.add_golden(GoldenState(**value))
         elif kind == "executed":
             self.collector.executed(value)
-        elif kind == "artefact":
-            self.collector.add_artefact(*value)
+        elif kind == "row":
+            self.collector.keep(restored(ROW_CLASSES[value[0]], value[1], value[0]))
 
     def _close(self, exitstatus: int) -> None:
         """Say what did not come back as it should."""

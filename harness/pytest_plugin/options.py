@@ -11,10 +11,9 @@ import pytest
 from harness.errors import ParityError, RunError
 from harness.profiles import GOLDEN_ROOT, chosen_profile
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
-from harness.verdicts.artefacts import Attachment
-from harness.verdicts.attachments import read_attachment
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import INVENTORY, NO_INVENTORY, read_inventory
+from harness.verdicts.rows.documents import Document, read_attachment
 
 _NARROWING: Final = {"subjects": "--subject", "cases": "--case", "recipes": "--recipe"}
 """The options that choose a part of the default profile, or something else than it."""
@@ -134,7 +133,7 @@ def past_of(config: pytest.Config) -> Record:
         raise pytest.UsageError(str(error)) from error
 
 
-def attachments_of(config: pytest.Config) -> list[Attachment]:
+def attachments_of(config: pytest.Config) -> list[Document]:
     """Return the documents that the report of this invocation gets."""
     files: list[Path] = config.getoption("--parity-attach") or []
     try:

@@ -10,7 +10,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -23,13 +23,12 @@ from harness.verdicts import (
     Outcome,
     Verdict,
     bound,
-    check_to_dict,
     compare,
-    fault_to_dict,
     gate,
     not_evaluated,
 )
-from harness.verdicts.artefacts import KIND_OF
+from harness.verdicts.jsondata import plain
+from harness.verdicts.rows.artefacts import KIND_OF
 
 PREFIX: Final = "parity."
 """Of the names of properties that a run takes over."""
@@ -109,14 +108,14 @@ class Recorder:
                 command=f"python -m pytest {shlex.quote(self._item.nodeid)}",
             )
             self._clock = now
-            self._put("check", check_to_dict(timed))
+            self._put("check", plain(timed))
             if check.gating and check.verdict is not Verdict.PASS:
                 missed = self._item.stash.setdefault(_MISSED, [])
                 missed.append(f"{check.id}: {check.outcome.reason}")
 
     def fault(self, fault: InjectedFault) -> InjectedFault:
         """Record a known bug that was injected; raises unless it was caught."""
-        self._put("fault", fault_to_dict(fault))
+        self._put("fault", plain(fault))
         if not fault.caught:
             raise CheckFailed(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
         return fault
@@ -129,13 +128,9 @@ class Recorder:
         """Record that an engine really executed something."""
         self._put("executed", engine)
 
-    def artefact(self, kind: str, item: Any) -> None:
-        """Record a table row or a series for the report."""
-        self._put("artefact", [kind, item])
-
-    def keep(self, item: Any) -> None:
-        """Record a row of `harness.verdicts.artefacts` for a figure of the report."""
-        self.artefact(KIND_OF[type(item)], asdict(item))
+    def keep(self, row: Any) -> None:
+        """Record a row of `harness.verdicts.rows` for the report."""
+        self._put("row", [KIND_OF[type(row)], plain(row)])
 
     def _put(self, kind: str, value: Any) -> None:
         put(self._item, kind, value)

@@ -11,9 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import unique
+from harness.report.order import sortable, unique
 from harness.report.units import db, factor, plural
-from harness.report.view_checks import sortable
 from harness.verdicts import Check, Verdict
 
 

@@ -12,6 +12,7 @@ from harness.report import figures_sound as sound
 
 FIGURES: Final[Mapping[str, Callable[..., Markup]]] = {
     "along": precision.along_figure,
+    "taps": precision.taps_figure,
     "local": precision.local_figure,
     "range": precision.range_figure,
     "histogram": precision.histogram_figure,

@@ -7,16 +7,19 @@ name starts the ids of its figure and is unique within the page.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
 from harness.report.chart import Chart, Ticks, number, ticks
-from harness.report.curve import LIMIT_DB
+from harness.report.text import shorten
 from harness.report.units import db
 from harness.report.view_errors import ErrorView
 from harness.report.view_lab import SensitivityView, TuningView
-from harness.report.view_operations import CLOSE_DB, Series
+from harness.report.view_operations import CLOSE_DB, LIMIT_DB, Series
+from harness.verdicts.rows.operations import OperationProfile
 
+_LONGEST = 14  # characters of a tap's name under the axis
 _DB_OF_BIT = 20 * math.log10(2)
 
 
@@ -32,26 +35,24 @@ def along_figure(series: Series, name: str) -> Markup:
     for stage in series.stages:
         chart.stage(stage.start, stage.stop, stage.name)
     chart.level(LIMIT_DB)
-    for mark in ("other", "fp32", "fp16"):
-        mine = [point for point in series.drawn if point.precision == mark]
-        chart.dots([(point.place, _height(point.snr_db, low, rail)) for point in mine], mark)
-    first, words = series.first_below, f"every operation is above {LIMIT_DB:g} dB"
-    if first is not None:
-        chart.ring(first.place, _height(first.snr_db, low, rail), f"first: {first.operation}")
+    _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail))
+    words = f"every operation is above {LIMIT_DB:g} dB"
+    for first in series.below[:1]:
+        chart.ring(first.index, _height(first.snr_db, low, rail), f"first: {first.operation}")
         words = f"the first not above {LIMIT_DB:g} dB is {first.operation} at {db(first.snr_db)}"
     worst = series.worst
     lowest = f"lowest {db(worst.snr_db)} at {worst.operation}; " if worst else ""
     return chart.svg(
         name,
-        f"SNR after each operation, recipe {series.recipe}",
+        f"SNR after each operation, recipe {series.row.recipe}",
         f"{len(series.drawn)} operations in program order; {lowest}{words}.",
     )
 
 
 def local_figure(series: Series, name: str) -> Markup:
     """Draw what each operation adds itself, all before it being right."""
-    known = [p for p in series.points if p.local_db is not None and not math.isnan(p.local_db)]
-    finite = [p.local_db for p in known if p.local_db is not None and math.isfinite(p.local_db)]
+    known = [(point, point.value("local_db") or 0.0) for point in series.having("local_db")]
+    finite = [level for _, level in known if math.isfinite(level)]
     low = 10.0 * math.floor(min([*finite, 60.0]) / 10.0)
     high = 10.0 * math.ceil(max([*finite, 90.0]) / 10.0)
     low = max(low, -20.0)
@@ -61,25 +62,24 @@ def local_figure(series: Series, name: str) -> Markup:
         _places(series), [*ticks(low, high, 6), (rail, "exact")], "operation, in program order",
         "SNR of the operation alone, dB",
     )  # fmt: skip
-    for mark in ("other", "fp32", "fp16"):
-        mine = [point for point in known if point.precision == mark]
-        chart.dots([(point.place, _height(point.local_db, low, rail)) for point in mine], mark)
-    worst = min(known, key=lambda point: point.local_db or 0.0, default=None)
+    _dots(chart, [p for p, _ in known], lambda p: _height(p.value("local_db"), low, rail))
     words = "no operation could be looked at alone"
-    if worst is not None:
-        chart.ring(worst.place, _height(worst.local_db, low, rail), worst.operation)
-        words = f"{worst.operation} adds most, {db(worst.local_db)}"
+    if known:
+        worst, level = min(known, key=lambda pair: pair[1])
+        chart.ring(worst.index, _height(level, low, rail), worst.operation)
+        words = f"{worst.operation} adds most, {db(level)}"
     return chart.svg(
-        name, f"Error that each operation adds itself, recipe {series.recipe}", f"{words}."
+        name, f"Error that each operation adds itself, recipe {series.row.recipe}", f"{words}."
     )
 
 
 def range_figure(series: Series, name: str) -> Markup:
     """Draw the largest magnitude of each operation against FP16's largest number."""
-    known = [p for p in series.points if p.headroom_db is not None and math.isfinite(p.headroom_db)]
-    lowest = max((p.headroom_db or 0.0 for p in known), default=120.0)
+    levels = {p.operation: p.value("headroom_db") or 0.0 for p in series.having("headroom_db")}
+    known = [p for p in series.points if math.isfinite(levels.get(p.operation, math.inf))]
+    lowest = max((levels[p.operation] for p in known), default=120.0)
     bottom = -20.0 * math.ceil(min(max(lowest, 60.0), 200.0) / 20.0)
-    top = max(20.0, *(20.0 * math.ceil(-(p.headroom_db or 0.0) / 20.0) for p in known), 20.0)
+    top = max(20.0, *(20.0 * math.ceil(-levels[p.operation] / 20.0) for p in known), 20.0)
     chart = _along(series, bottom, top)
     chart.axes(
         _places(series),
@@ -88,18 +88,40 @@ def range_figure(series: Series, name: str) -> Markup:
         "peak, dB from 65,504",
     )
     chart.level(0.0, "FP16's largest number")
-    for mark in ("other", "fp32", "fp16"):
-        mine = [point for point in known if point.precision == mark]
-        chart.dots([(point.place, -(point.headroom_db or 0.0)) for point in mine], mark)
+    _dots(chart, known, lambda point: -levels[point.operation])
     loudest, words = series.loudest, "no magnitude is known"
-    if loudest is not None and loudest.headroom_db is not None:
-        chart.ring(loudest.place, -loudest.headroom_db, loudest.operation)
-        words = f"{loudest.operation} has the least headroom, {db(loudest.headroom_db)}"
+    if loudest is not None:
+        level = levels[loudest.operation]
+        chart.ring(loudest.index, -level, loudest.operation)
+        words = f"{loudest.operation} has the least headroom, {db(level)}"
     close = f"{len(series.close)} operations in FP16 are within {CLOSE_DB:.0f} dB of it"
     return chart.svg(
         name,
-        f"Range of each operation against 65,504, recipe {series.recipe}",
+        f"Range of each operation against 65,504, recipe {series.row.recipe}",
         f"{words}; {close}.",
+    )
+
+
+def taps_figure(series: Series, name: str) -> Markup:
+    """Draw the SNR at each tap in program order, FP16 and FP32 apart."""
+    low, high = series.limits_db
+    rail = high + 0.1 * (high - low)
+    ends = (low, rail + 0.03 * (high - low))
+    chart = Chart((-1, series.last_index + 1), ends, height=325, bottom=100, top=30)
+    levels = [tick for tick in ticks(low, high, 6) if tick[0] <= high]
+    chart.axes(_tap_names(series), [*levels, (rail, "exact")], "", "SNR, dB", turned=True)
+    for stage in series.stages:
+        chart.stage(stage.start, stage.stop, stage.name)
+    chart.level(LIMIT_DB)
+    _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail), grown=1.8)
+    lowest, words = series.worst, "no tap could be compared"
+    if lowest is not None:
+        words = f"lowest {db(lowest.snr_db)} at {lowest.operation}"
+    return chart.svg(
+        name,
+        f"SNR at each tap, recipe {series.row.recipe}",
+        f"{len(series.drawn)} taps in program order; {words}; {len(series.below)} of them at or "
+        f"below {LIMIT_DB:g} dB.",
     )
 
 
@@ -116,7 +138,7 @@ def histogram_figure(view: ErrorView, name: str) -> Markup:
     chart.line([(first, view.exact_percent), *view.cumulative], "fp32")
     return chart.svg(
         name,
-        f"Errors of {view.tensor} by size, recipe {view.recipe}",
+        f"Errors of {view.row.tensor} by size, recipe {view.row.recipe}",
         f"Bars: elements with an error of that size, the tallest is {most:.1f} %. Line: share with "
         f"an error up to it; {view.exact_percent:.1f} % have none.",
     )
@@ -143,7 +165,7 @@ def magnitude_figure(view: ErrorView, name: str) -> Markup:
             chart.note(ends[1], ends[1] - bits, f"half a step of {label} ", "end")
     return chart.svg(
         name,
-        f"Error against magnitude of {view.tensor}, recipe {view.recipe}",
+        f"Error against magnitude of {view.row.tensor}, recipe {view.row.recipe}",
         f"Stronger is more elements; of {view.above_percent:.2g} % the error is as large as the "
         "value.",
     )
@@ -162,25 +184,24 @@ def shares_figure(view: SensitivityView, name: str) -> Markup:
         [(0, 0.0), *((place + 1, share) for place, share in enumerate(view.cumulative))], "fp32"
     )
     if view.half:
-        chart.upright(view.half, f"half of it: {view.half} of {view.count}")
+        chart.upright(view.half, f"half of it: {view.half} of {len(view.row.operations)}")
     return chart.svg(
         name,
-        f"Share of the error by the most sensitive operations, {view.subject} in {view.precision}",
-        f"{view.half} of {view.count} operations carry half of the error.",
+        "Share of the error by the most sensitive operations, "
+        f"{view.row.subject} in {view.row.precision}",
+        f"{view.half} of {len(view.row.operations)} operations carry half of the error.",
     )
 
 
 def pareto_figure(view: TuningView, name: str) -> Markup:
     """Draw what each tried set reaches against what it costs."""
-    levels = [trial.worst_db for trial in view.trials if math.isfinite(trial.worst_db)]
-    low, high = (
-        min([*levels, view.goal_db or LIMIT_DB]) - 2,
-        max([*levels, view.goal_db or LIMIT_DB]) + 2,
-    )
+    levels, goal = [trial.worst_db for trial in view.trials], view.row.goal
+    ends = [*levels, LIMIT_DB if goal.min_snr_db is None else goal.min_snr_db]
+    low, high = min(ends) - 2, max(ends) + 2
     chart = Chart((0.0, 100.0), (low, high), height=230)
-    chart.axes(ticks(0, 100, 5), ticks(low, high, 6), f"{view.cost} in FP32, %", "worst SNR, dB")
-    if view.goal_db is not None:
-        chart.level(view.goal_db, "target")
+    chart.axes(ticks(0, 100, 5), ticks(low, high, 6), f"{goal.cost} in FP32, %", "worst SNR, dB")
+    if goal.min_snr_db is not None:
+        chart.level(goal.min_snr_db, "target")
     curve = [(100 * trial.fp32_share, trial.worst_db) for trial in view.pareto]
     chart.line(curve, "fp32")
     for mark, holds in (("fp16", False), ("fp32", True)):
@@ -190,17 +211,43 @@ def pareto_figure(view: TuningView, name: str) -> Markup:
         chart.ring(100 * view.best.fp32_share, view.best.worst_db, "chosen")
     return chart.svg(
         name,
-        f"SNR against FP32 share, {view.subject}",
+        f"SNR against FP32 share, {view.row.subject}",
         f"{len(view.trials)} sets were tried, {len(view.pareto)} of them on the curve.",
     )
 
 
 def _along(series: Series, low: float, high: float) -> Chart:
-    return Chart((-1, len(series.points)), (low, high + 0.03 * (high - low)), height=250, top=30)
+    return Chart((-1, series.last_index + 1), (low, high + 0.03 * (high - low)), height=250, top=30)
 
 
 def _places(series: Series) -> Ticks:
-    return [(value, number(value)) for value, _ in ticks(0, max(len(series.points) - 1, 1), 5)]
+    return [(value, number(value)) for value, _ in ticks(0, series.last_index, 5)]
+
+
+def _dots(
+    chart: Chart,
+    points: Sequence[OperationProfile],
+    up: Callable[[OperationProfile], float],
+    grown: float = 1.0,
+) -> None:
+    """Draw a dot for each operation at its place in the program, FP16 and FP32 apart."""
+    for mark in ("other", "fp32", "fp16"):
+        mine = [(point.index, up(point)) for point in points if point.precision == mark]
+        chart.dots(mine, mark, grown=grown)
+
+
+def _tap_names(series: Series) -> Ticks:
+    """Return the names that have room beside each other: of the first branch, where it is known."""
+    outline = series.outline
+    found: list[tuple[float, str]] = []
+    for point in series.drawn:
+        name = point.operation
+        stage = outline.stage_of(name) if outline else None
+        elsewhere = outline and stage and stage.branch not in ("", *outline.branches[:1])
+        if not elsewhere and not (found and point.index - found[-1][0] < 2):
+            short = name if len(name) <= _LONGEST else name.partition(".")[2] or name
+            found.append((point.index, shorten(short, _LONGEST)))
+    return found
 
 
 def _height(value: float | None, low: float, rail: float) -> float:

@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from harness.report.chart import Chart, Ticks, number, ticks
-from harness.report.raster import Picture
+from harness.report.order import sortable
+from harness.report.raster import source
 from harness.report.text import shorten
 from harness.report.units import db
-from harness.report.view_checks import sortable
-from harness.report.view_sound import PictureView, TimelineView
-from harness.report.view_transform import TransformView, WindowView
+from harness.report.view_sound import worst_stretch
+from harness.verdicts.rows.signals import (
+    Raster,
+    StemPicture,
+    StemTimeline,
+    TransformError,
+    WindowSums,
+)
 
 _TITLES = {
     "reference": "what PyTorch made",
@@ -26,13 +32,13 @@ _TITLES = {
 }
 
 
-def spectrogram_figure(view: PictureView, what: str, picture: Picture, name: str) -> Markup:
+def spectrogram_figure(view: StemPicture, what: str, picture: Raster, name: str) -> Markup:
     """Draw a spectrogram with its axes; bands are spaced logarithmically."""
     low, high = math.log10(view.low_hz), math.log10(view.high_hz)
     chart = Chart((0.0, view.duration_s), (low, high), height=170)
     hertz = [(math.log10(f), label) for f, label in _OCTAVES if view.low_hz <= f <= view.high_hz]
     chart.axes(ticks(0, view.duration_s, 5), hertz, "seconds", f"Hz: {_TITLES.get(what, what)}")
-    chart.image(picture.source)
+    chart.image(source(picture))
     return chart.svg(
         name,
         f"Spectrogram of {view.stem}, {what}",
@@ -44,7 +50,7 @@ def spectrogram_figure(view: PictureView, what: str, picture: Picture, name: str
 _OCTAVES = ((100.0, "100"), (500.0, "500"), (2000.0, "2k"), (10_000.0, "10k"))
 
 
-def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Markup:
+def timeline_figure(case: str, lines: Sequence[StemTimeline], name: str) -> Markup:
     """Draw the SNR of every stem in every second, stronger where it is lower."""
     known = [v for line in lines for v in line.snr_db if v is not None and math.isfinite(v)]
     low, high = min(known, default=0.0), max(known, default=1.0)
@@ -69,9 +75,9 @@ def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Mark
     chart.cells(cells, "fp32")
     words = "every stem is silent"
     found = [
-        (sortable(line.snr_db[line.worst]), up, line.worst, line)
+        (sortable(line.snr_db[worst]), up, worst, line)
         for up, line in rows
-        if line.worst is not None
+        if (worst := worst_stretch(line)) is not None
     ]
     if found:
         _, up, place, line = min(found, key=lambda item: item[0])
@@ -87,12 +93,15 @@ def timeline_figure(case: str, lines: Sequence[TimelineView], name: str) -> Mark
     )
 
 
-def waveform_figure(view: PictureView, name: str) -> Markup:
+def waveform_figure(view: StemPicture, name: str) -> Markup:
     """Draw a waveform, and under it the residual on a scale of its own."""
     chart = Chart((0.0, view.duration_s), (-3.2, 1.1), height=200)
     chart.axes(ticks(0, view.duration_s, 5), [(0.0, "0"), (-2.1, "0")], "seconds")
-    for (low, high), middle, colour in ((view.wave, 0.0, "fp32"), (view.rest, -2.1, "fp16")):
-        if low and len(low) == len(high):
+    for low, high, middle, colour in (
+        (view.wave_low, view.wave_high, 0.0, "fp32"),
+        (view.rest_low, view.rest_high, -2.1, "fp16"),
+    ):
+        if low:
             step = view.duration_s / len(low)
             places = [(place + 0.5) * step for place in range(len(low))]
             chart.band(
@@ -110,15 +119,16 @@ def waveform_figure(view: PictureView, name: str) -> Markup:
     )
 
 
-def frequency_figure(view: TransformView, name: str) -> Markup:
+def frequency_figure(view: TransformError, name: str) -> Markup:
     """Draw the error of a transform over frequency."""
-    low, high = _span([level for _, level in view.by_frequency])
+    low, high = _span(view.by_frequency_db)
     chart = Chart((0.0, max(view.high_hz, 1.0)), (low, high), height=190)
     chart.axes(
         _kilohertz(view.high_hz), ticks(low, high, 5), "kHz", "RMS error, dB re RMS of the signal"
     )
-    chart.line(list(view.by_frequency), "fp32")
-    worst = max(view.by_frequency, key=lambda pair: pair[1], default=None)
+    pairs = list(zip(view.by_frequency_hz, view.by_frequency_db, strict=True))
+    chart.line(pairs, "fp32")
+    worst = max(pairs, key=lambda pair: pair[1], default=None)
     words = (
         f"the largest error is {db(worst[1])} at {worst[0]:.0f} Hz" if worst else "nothing known"
     )
@@ -127,10 +137,10 @@ def frequency_figure(view: TransformView, name: str) -> Markup:
     )
 
 
-def time_figure(view: TransformView, name: str) -> Markup:
+def time_figure(view: TransformError, name: str) -> Markup:
     """Draw the error of a transform over time, and both ends of it enlarged."""
-    low, high = _span([level for _, level in view.by_time])
-    count = len(view.by_time)
+    levels = view.by_time_db
+    low, high = _span(levels)
     chart = Chart((0.0, 100.0), (low, high), height=190)
     chart.axes(
         [],
@@ -138,15 +148,14 @@ def time_figure(view: TransformView, name: str) -> Markup:
         "first frames | all frames | last frames",
         "RMS error, dB re RMS of the signal",
     )
-    ends = min(8, count)
-    _stretch(chart, [level for _, level in view.by_time[:ends]], (0, 27), view.edge, 0)
-    _stretch(chart, [level for _, level in view.by_time], (31, 69), 0, 0)
-    _stretch(chart, [level for _, level in view.by_time[count - ends :]], (73, 100), 0, view.edge)
+    _stretch(chart, levels[:8], (0, 27), view.edge, 0)
+    _stretch(chart, levels, (31, 69), 0, 0)
+    _stretch(chart, levels[-8:], (73, 100), 0, view.edge)
     chart.upright(29, "", "grid")
     chart.upright(71, "", "grid")
     place = view.worst_block
     words = (
-        f"the largest error is {db(view.by_time[place][1])} in frame {place}"
+        f"the largest error is {db(levels[place])} in frame {place}"
         if place is not None
         else "nothing known"
     )
@@ -154,7 +163,7 @@ def time_figure(view: TransformView, name: str) -> Markup:
 
 
 def _stretch(
-    chart: Chart, levels: list[float], where: tuple[float, float], first: int, last: int
+    chart: Chart, levels: Sequence[float], where: tuple[float, float], first: int, last: int
 ) -> None:
     """Draw levels into a part of the axis; ``first`` and ``last`` blocks are those at the edge."""
     if not levels:
@@ -174,12 +183,12 @@ def _stretch(
         chart.bars(bars, colour)
 
 
-def error_picture(view: TransformView, picture: Picture, name: str) -> Markup:
+def error_picture(view: TransformError, picture: Raster, name: str) -> Markup:
     """Draw the error of a transform over frequency and time."""
-    end = view.by_time[-1][0] if view.by_time else 1.0
+    end = view.by_time_s[-1] if view.by_time_s else 1.0
     chart = Chart((0.0, end), (0.0, max(view.high_hz, 1.0)), height=190)
     chart.axes(ticks(0, end, 5), _kilohertz(view.high_hz), "seconds", "kHz")
-    chart.image(picture.source)
+    chart.image(source(picture))
     return chart.svg(
         name,
         f"{view.direction} error over frequency and time, {view.implementation}",
@@ -188,7 +197,7 @@ def error_picture(view: TransformView, picture: Picture, name: str) -> Markup:
     )
 
 
-def cola_figure(view: WindowView, name: str) -> Markup:
+def cola_figure(view: WindowSums, name: str) -> Markup:
     """Draw how far the sums of windows stray from a constant over one hop."""
     values = [1e9 * value for value in (*view.cola_error, *view.square_error)] or [0.0]
     reach = max(max(map(abs, values)), 1e-6) * 1.15
@@ -215,15 +224,16 @@ def cola_figure(view: WindowView, name: str) -> Markup:
     )
 
 
-def parseval_figure(view: WindowView, name: str) -> Markup:
+def parseval_figure(view: WindowSums, name: str) -> Markup:
     """Draw the energy error of every frame."""
-    low, high = _span([level for _, level in view.parseval])
-    last = view.parseval[-1][0] if view.parseval else 1.0
+    frames = [(float(f), at) for f, at in enumerate(view.parseval_db) if at is not None]
+    low, high = _span([level for _, level in frames])
+    last = float(max(len(view.parseval_db) - 1, 1))
     chart = Chart((0.0, last), (low, high), height=190)
     chart.axes(
         ticks(0, last, 5), ticks(low, high, 5), "frame", "energy error, dB re energy of the frame"
     )
-    chart.dots(list(view.parseval), "fp32")
+    chart.dots(frames, "fp32")
     return chart.svg(
         name,
         "Energy of frames before and after the transform",
@@ -231,7 +241,7 @@ def parseval_figure(view: WindowView, name: str) -> Markup:
     )
 
 
-def _span(levels: list[float]) -> tuple[float, float]:
+def _span(levels: Sequence[float]) -> tuple[float, float]:
     if not levels:
         return -160.0, -100.0
     return 10.0 * math.floor(min(levels) / 10.0), 10.0 * math.ceil(max(levels) / 10.0) + 1.0

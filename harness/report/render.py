@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,17 +18,19 @@ from markupsafe import Markup
 
 from harness.atomic import write_texts
 from harness.report import text, units
-from harness.report.curve import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.figures import FIGURES
-from harness.report.figures_run import headroom_figure, taps_figure
+from harness.report.figures_run import headroom_figure
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
 from harness.report.view_faults import OUTCOMES
-from harness.report.view_network import NetworkGroup, Panel
+from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
+from harness.report.view_operations import columns
+from harness.report.view_origin import golden_words
 from harness.report.view_quality import SCORES
 from harness.report.view_recipes import RECIPE_GATES
 from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
+from harness.report.view_stems import below_limit
 from harness.verdicts import GATES, Record, Run
 
 FILES = ("run.json", "junit.xml", "summary.md", "index.html")
@@ -56,7 +57,7 @@ def render_page(page: Page) -> str:
             page=page,
             headroom_figure=_headroom(page),
             undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
-            networks=_networks(page.networks),
+            columns=columns(),
             network_limit_db=NETWORK_LIMIT_DB,
             recipe_gates=RECIPE_GATES,
             fault_outcomes=OUTCOMES,
@@ -102,6 +103,10 @@ def _environment() -> Environment:
     environment.filters.update(
         db=units.db,
         headroom=units.headroom,
+        written=units.written,
+        percent=units.percent,
+        below_limit=below_limit,
+        golden_words=golden_words,
         level=units.level,
         small=units.small,
         change=units.change,
@@ -145,16 +150,3 @@ def _headroom(page: Page) -> Markup | None:
     if any(row.bar_side for layer in page.checks for row in layer.gating):
         return headroom_figure(page.checks, "headroom")
     return None
-
-
-def _networks(
-    groups: Sequence[NetworkGroup],
-) -> list[tuple[NetworkGroup, list[tuple[Panel, Markup | None]]]]:
-    drawn = []
-    for place, group in enumerate(groups):
-        panels = [
-            (panel, taps_figure(panel, f"network-{place}-{index}") if panel.points else None)
-            for index, panel in enumerate(group.panels)
-        ]
-        drawn.append((group, panels))
-    return drawn

@@ -14,6 +14,7 @@ from harness.report.units import count, db, headroom, seconds
 from harness.report.view import Page
 from harness.report.view_banner import Banner
 from harness.report.view_recipes import RECIPE_GATES, RecipeGate, RecipeView
+from harness.verdicts import Run
 
 LIMIT_BYTES = 64_000
 _SHOWN = 20
@@ -29,15 +30,18 @@ def summary_markdown(page: Page) -> str:
     banner = page.banner
     blocks = [
         f"## {_SIGNS[banner.state]} {banner.word.upper()}: {markdown(banner.headline)}",
-        _overtaken(banner),
-        _facts(banner),
+        _overtaken(page.run),
+        _facts(page),
         _ladder(page),
         _recipes(page),
         _failures(banner),
         _list("What failed and is waived", [f"{row.id}: {row.waiver}" for row in banner.waived]),
         _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
-        _list("What was not evaluated", (*filter(None, [banner.emulation]), *banner.missing)),
+        _list(
+            "What could not be drawn", [f"{row.place}: {row.reason}" for row in page.run.damaged]
+        ),
+        _list("What was not evaluated", (*filter(None, [banner.emulation]), *page.run.missing)),
     ]
     return _fit([block for block in blocks if block])
 
@@ -54,16 +58,17 @@ def _fit(blocks: Sequence[str]) -> str:
     return "\n\n".join([*kept, _LINKS]) + "\n"
 
 
-def _overtaken(banner: Banner) -> str:
-    if not banner.overtaken:
+def _overtaken(run: Run) -> str:
+    if not run.overtaken:
         return ""
     return (
-        f"**Outdated:** a newer run began {markdown(utc(banner.overtaken))} and has not ended. "
+        f"**Outdated:** a newer run began {markdown(utc(run.overtaken))} and has not ended. "
         "Everything below is of the run before it."
     )
 
 
-def _facts(banner: Banner) -> str:
+def _facts(page: Page) -> str:
+    banner = page.banner
     engines = [engine.name for engine in banner.engines if engine.state == "executed"]
     parts = [
         f"subjects {_short_listing(banner.subjects)}",
@@ -72,8 +77,8 @@ def _facts(banner: Banner) -> str:
         f"exploratory {_short_listing(banner.exploratory_recipes)}",
         f"goldens: {markdown(banner.goldens)}",
         f"faults: {markdown(banner.faults)}",
-        *filter(None, [markdown(banner.coverage)]),
-        f"took {seconds(banner.duration_s)}",
+        *filter(None, [markdown(page.run.coverage)]),
+        f"took {seconds(page.run.duration_s)}",
     ]
     return "; ".join(parts).capitalize() + "."
 
@@ -88,16 +93,16 @@ def _ladder(page: Page) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for rung in page.ladder:
-        word = rung.word if rung.required else f"{rung.word} (not required)"
+        word = rung.word if rung.layer.required else f"{rung.word} (not required)"
         cells = [
             rung.name,
             f"{_SIGNS[rung.state]} {word}",
-            count(rung.passed),
-            count(rung.failed),
-            count(rung.not_evaluated),
-            count(rung.exploratory),
-            headroom(rung.worst_headroom_db),
-            seconds(rung.duration_s),
+            count(rung.layer.counts["pass"]),
+            count(rung.layer.counts["fail"]),
+            count(rung.layer.counts["not_evaluated"]),
+            count(rung.layer.exploratory),
+            headroom(rung.layer.worst_headroom_db),
+            seconds(rung.layer.duration_s),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + (f"\n\n{page.advice}" if page.advice else "")

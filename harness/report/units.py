@@ -7,7 +7,10 @@ An SNR of ``inf`` means that two tensors are identical and reads "exact"; NaN re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from harness.verdicts.rows.operations import Form
 
 NOT_COMPUTED = "\N{EN DASH}"
 Say = Callable[[float | None], str]
@@ -125,6 +128,11 @@ def percent(part: float, whole: float) -> float:
     return round(100.0 * part / whole, 2) if whole else 0.0
 
 
+def written(value: float | None, form: Form) -> str:
+    """Return a number as a metric of operations has it written."""
+    return _FORMS[form](value)
+
+
 def plural(number: int, noun: str, many: str = "") -> str:
     """Return ``1 check`` or ``2 checks``."""
     return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
@@ -145,3 +153,15 @@ def _decibels(value: float | None, digits: int, unit: str, *, sign: bool) -> str
     if rounded < 0:
         return _MINUS + text
     return f"+{text}" if sign and rounded > 0 else text
+
+
+def _share(value: float | None) -> str:
+    return NOT_COMPUTED if value is None else f"{round(100 * value, 1)} %"
+
+
+_FORMS: Final[Mapping[Form, Say]] = {
+    "decibels": db,
+    "small": small,
+    "count": count,
+    "percent": _share,
+}

@@ -6,9 +6,10 @@ that a page, a Markdown summary and a test can all be written from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.report.order import sortable
 from harness.report.text import listing, words
 from harness.report.view_banner import Banner, banner
 from harness.report.view_checks import (
@@ -16,23 +17,14 @@ from harness.report.view_checks import (
     LayerChecks,
     check_rows,
     layer_checks,
-    sortable,
 )
 from harness.report.view_diff import RecipeDiff, recipe_diffs
 from harness.report.view_errors import ErrorView, error_views
-from harness.report.view_explanation import ExplanationView, explanation_views
 from harness.report.view_faults import FaultMatrix, fault_matrix
 from harness.report.view_history import HistoryView, history_view
-from harness.report.view_lab import LabView, lab_view
-from harness.report.view_network import Envelope, NetworkGroup, envelopes, network_groups
-from harness.report.view_operations import Series, operation_series
-from harness.report.view_origin import (
-    Facts,
-    GoldenView,
-    golden_views,
-    provenance,
-    undrawn,
-)
+from harness.report.view_lab import SensitivityView, TuningView, sensitivity_view, tuning_view
+from harness.report.view_operations import Series, operation_series, tap_series
+from harness.report.view_origin import Facts, goldens_of, provenance
 from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_proofs import (
     BenchView,
@@ -44,8 +36,7 @@ from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_sound import SoundView, sound_views
 from harness.report.view_stems import SubjectStems, stem_views
-from harness.report.view_transform import TransformView, WindowView, transform_views, window_views
-from harness.verdicts import Gate, LayerSummary, Record, Run, Verdict
+from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
 
 LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
@@ -82,82 +73,91 @@ MAIN_JOB = "parity"
 
 @dataclass(frozen=True)
 class Rung:
-    """One layer of the ladder."""
+    """One layer of the ladder, and the gating check that is closest to its bound."""
 
-    layer: str
-    name: str
-    meaning: str
-    state: str
-    word: str
-    reason: str
-    required: bool
-    passed: int
-    failed: int
-    waived: int
-    not_evaluated: int
-    exploratory: int
-    worst_headroom_db: float | None
+    layer: LayerSummary
     worst: CheckRow | None
-    duration_s: float
 
     @property
-    def total(self) -> int:
-        """The number of gating checks."""
-        return self.passed + self.failed + self.waived + self.not_evaluated
+    def name(self) -> str:
+        """The layer in words."""
+        return words(self.layer.layer)
+
+    @property
+    def meaning(self) -> str:
+        """What it compares."""
+        return LAYER_MEANINGS.get(self.layer.layer, "")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it passes and rests on waivers."""
+        return self.layer.verdict is Verdict.PASS and self.layer.counts["waived"] > 0
+
+    @property
+    def state(self) -> str:
+        """Its verdict, or ``waived``; the page colours by it."""
+        return "waived" if self.accepted else self.layer.verdict.value
+
+    @property
+    def word(self) -> str:
+        """Its verdict in words."""
+        waived = f", {self.layer.counts['waived']} waived" if self.accepted else ""
+        return words(self.layer.verdict.value) + waived
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the report shows."""
+    """Everything that the report shows: a run, and what was made of it."""
 
+    run: Run
     title: str
     banner: Banner
     ladder: tuple[Rung, ...]
     advice: str
     checks: tuple[LayerChecks, ...]
-    explanations: tuple[ExplanationView, ...]
     recipes: tuple[RecipeView, ...]
     stems: tuple[SubjectStems, ...]
     quality: tuple[QualityTable, ...]
     sounds: tuple[SoundView, ...]
-    transforms: tuple[TransformView, ...]
-    windows: tuple[WindowView, ...]
     operations: tuple[Series, ...]
     errors: tuple[ErrorView, ...]
     diffs: tuple[RecipeDiff, ...]
-    lab: LabView
-    networks: tuple[NetworkGroup, ...]
-    envelopes: tuple[Envelope, ...]
+    sensitivities: tuple[SensitivityView, ...]
+    tunings: tuple[TuningView, ...]
+    taps: Mapping[tuple[str, str], Sequence[Series]]
     precision: tuple[PrecisionMap, ...]
     faults: FaultMatrix
     conformance: tuple[ConformanceView, ...]
     bench: BenchView | None
-    goldens: tuple[GoldenView, ...]
+    goldens: tuple[GoldenState, ...]
     history: HistoryView
     gates: tuple[Gate, ...]
     provenance: tuple[Facts, ...]
-    undrawn: tuple[str, ...]
-    covers_all: bool
 
     @property
     def sections(self) -> tuple[tuple[str, str], ...]:
         """Anchor and title of the sections that this page has."""
         empty = {anchor for anchor, content in self._optional.items() if not content}
-        if self.covers_all:
+        if self.run.profile.name == MAIN_JOB:
             empty &= {"explanation"}
         return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
 
     @property
+    def has_lab(self) -> bool:
+        """Whether a document of the precision lab is in the run."""
+        return bool(self.sensitivities or self.tunings or self.run.artefacts.headroom)
+
+    @property
     def _optional(self) -> dict[str, object]:
         return {
-            "explanation": self.explanations,
+            "explanation": self.run.artefacts.explanation,
             "recipes": self.recipes,
             "stems": self.stems,
             "sound": self.sounds,
             "quality": self.quality,
-            "network": self.networks or self.operations or self.lab != LabView((), (), (), ()),
+            "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
-            "transform": self.transforms or self.windows,
+            "transform": self.run.artefacts.transform_error or self.run.artefacts.window_sums,
             "faults": self.faults.levels or self.faults.required,
             "history": self.history.since or self.history.sparks,
             "proofs": self.conformance or self.bench,
@@ -171,34 +171,30 @@ def build_page(run: Run, record: Record | None = None) -> Page:
     operations = operation_series(run)
     ladder = tuple(_rung(layer, rows) for layer in run.layers)
     return Page(
+        run=run,
         title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
         banner=banner(run, rows, recipes),
         ladder=ladder,
         advice=_advice(ladder),
         checks=layer_checks(rows),
-        explanations=explanation_views(run),
         recipes=recipes,
         stems=stem_views(run),
         quality=quality_tables(run),
         sounds=sound_views(run),
-        transforms=transform_views(run),
-        windows=window_views(run),
         operations=operations,
         errors=error_views(run),
         diffs=recipe_diffs(operations),
-        lab=lab_view(run),
-        networks=network_groups(run, {(s.subject, s.recipe) for s in operations if s.points}),
-        envelopes=envelopes(run),
+        sensitivities=tuple(map(sensitivity_view, run.artefacts.sensitivity)),
+        tunings=tuple(map(tuning_view, run.artefacts.tuning)),
+        taps=tap_series(run, operations),
         precision=precision_maps(run),
         faults=fault_matrix(run),
         conformance=conformance_views(run),
         bench=bench_view(run),
-        goldens=golden_views(run),
+        goldens=goldens_of(run),
         history=history_view(run, record or Record()),
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
-        undrawn=undrawn(run),
-        covers_all=run.profile.name == MAIN_JOB,
     )
 
 
@@ -208,26 +204,7 @@ def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
         for row in rows
         if row.layer == layer.layer and row.gating and row.headroom_db is not None
     ]
-    worst = min(mine, key=lambda row: sortable(row.headroom_db), default=None)
-    accepted = layer.verdict is Verdict.PASS and layer.counts["waived"] > 0
-    return Rung(
-        layer=layer.layer,
-        name=words(layer.layer),
-        meaning=LAYER_MEANINGS.get(layer.layer, ""),
-        state="waived" if accepted else layer.verdict.value,
-        word=words(layer.verdict.value)
-        + (f", {layer.counts['waived']} waived" if accepted else ""),
-        reason=layer.reason,
-        required=layer.required,
-        passed=layer.counts["pass"],
-        failed=layer.counts["fail"],
-        waived=layer.counts["waived"],
-        not_evaluated=layer.counts["not_evaluated"],
-        exploratory=layer.exploratory,
-        worst_headroom_db=worst.headroom_db if worst else None,
-        worst=worst,
-        duration_s=layer.duration_s,
-    )
+    return Rung(layer, min(mine, key=lambda row: sortable(row.headroom_db), default=None))
 
 
 def _advice(ladder: Sequence[Rung]) -> str:

@@ -5,15 +5,13 @@ In: a `Run` with the views of its checks and recipes. Out: a frozen `Banner` of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import unique
+from harness.report.order import unique
 from harness.report.text import words
-from harness.report.units import db, plural
+from harness.report.units import plural
 from harness.report.view_checks import MEASURED_WORDS, CheckRow, ranked
-from harness.report.view_network import envelopes
 from harness.report.view_origin import EngineView, device, engine_views, golden_hash, golden_summary
 from harness.report.view_recipes import RecipeView
 from harness.verdicts import Run, Verdict
@@ -40,17 +38,13 @@ class Banner:
         golden_hash: of all goldens together.
         distance: what is known of the distance between the emulation and a device.
         faults: how many bugs were injected and caught, in words.
-        coverage: how much of what was expected is there, in words; empty without an inventory.
-        missing: what was required and not looked at.
         cases: for each subject the cases on which something of it was evaluated.
-        overtaken: when a newer run began that has not ended; empty if there is none.
     """
 
     state: str
     word: str
     headline: str
     subjects: tuple[str, ...]
-    profile: str
     cases: tuple[tuple[str, tuple[str, ...]], ...]
     gating_recipes: tuple[str, ...]
     exploratory_recipes: tuple[str, ...]
@@ -69,11 +63,6 @@ class Banner:
     broken: tuple[str, ...]
     escaped: tuple[str, ...]
     faults: str
-    coverage: str
-    missing: tuple[str, ...]
-    started: str
-    overtaken: str
-    duration_s: float
 
 
 def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -> Banner:
@@ -90,7 +79,6 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         word=words(run.verdict.value) + (f", {len(accepted)} waived" if accepted else ""),
         headline=_headline(run, len(failures), len(broken), len(escaped)),
         subjects=run.profile.subjects or _labels(run, "subject"),
-        profile=run.profile.name,
         cases=tuple(
             (subject, _labels(run, "case", subject)) for subject in _labels(run, "subject")
         ),
@@ -115,11 +103,6 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         broken=broken,
         escaped=escaped,
         faults=_fault_words(run),
-        coverage=run.coverage,
-        missing=run.missing,
-        started=run.started,
-        overtaken=run.overtaken,
-        duration_s=run.duration_s,
     )
 
 
@@ -196,15 +179,4 @@ def _emulation(run: Run) -> str:
 def _distance(run: Run) -> str:
     if any(engine.name == "coreml" and engine.executed for engine in run.engines):
         return "none: Core ML itself ran"
-    spreads = [
-        row.spread_db
-        for view in envelopes(run)
-        for row in view.rows
-        if row.spread_db is not None and math.isfinite(row.spread_db)
-    ]
-    if not spreads:
-        return "not measured: no device was compared, and one way of computing only was run"
-    return (
-        f"not measured: no device was compared; between the ways of computing that were run, the "
-        f"same package moves by up to {db(max(spreads))}"
-    )
+    return "not measured: no device was compared"

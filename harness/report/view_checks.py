@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.report.order import sortable
 from harness.report.text import words
 from harness.report.units import db, dbfs, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver
@@ -188,11 +189,6 @@ def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
 def _rank(row: CheckRow) -> tuple[int, float, str]:
     order = {"fail": 0, "not_evaluated": 1, "waived": 2}.get(row.state, 3)
     return order, sortable(row.headroom_db), row.id
-
-
-def sortable(value: float | None) -> float:
-    """Return a number to sort by: what is unknown or no number comes before everything."""
-    return -math.inf if value is None or math.isnan(value) else value
 
 
 def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:

@@ -6,6 +6,7 @@ run, and the operations whose precision differs between their packages, by type 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,11 +57,11 @@ class RecipeDiff:
 def recipe_diffs(series: Sequence[Series]) -> tuple[RecipeDiff, ...]:
     """Return a difference for each recipe of a subject but its first one."""
     found = []
-    for subject in dict.fromkeys(item.subject for item in series):
+    for subject in dict.fromkeys(item.row.subject for item in series):
         by_recipe: dict[str, Series] = {}
         for item in series:
-            if item.subject == subject:
-                by_recipe.setdefault(item.recipe, item)
+            if item.row.subject == subject:
+                by_recipe.setdefault(item.row.recipe, item)
         kept = list(by_recipe.values())
         found += [_diff(kept[place - 1], kept[place]) for place in range(1, len(kept))]
     return tuple(found)
@@ -71,9 +72,9 @@ def _diff(before: Series, after: Series) -> RecipeDiff:
     new = {point.operation: point.precision for point in after.points}
     shared = old.keys() & new.keys()
     return RecipeDiff(
-        subject=after.subject,
-        before=before.recipe,
-        after=after.recipe,
+        subject=after.row.subject,
+        before=before.row.recipe,
+        after=after.row.recipe,
         narrowed=_moved(after, old, "fp32", "fp16"),
         widened=_moved(after, old, "fp16", "fp32"),
         alike=sum(old[name] == new[name] for name in shared),
@@ -95,8 +96,8 @@ def _moved(
 
 
 def _gained(before: Series, after: Series) -> float | None:
-    old, new = before.last, after.last
-    if old is None or new is None or old.snr_db is None or new.snr_db is None:
-        return None
-    gained = new.snr_db - old.snr_db
-    return gained if abs(gained) != float("inf") and gained == gained else None
+    old, new = before.drawn[-1:], after.drawn[-1:]
+    for one, other in zip(old, new, strict=False):
+        gained = (other.snr_db or 0.0) - (one.snr_db or 0.0)
+        return gained if math.isfinite(gained) else None
+    return None

@@ -6,11 +6,12 @@ tensor of a subject and recipe. Exponents count in bits: 2^k is 6.02 k dB.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from harness.report.reading import Row, as_number, rows, sequence, text, whole
+from harness.report.order import by_recipe
 from harness.verdicts import Run
-from harness.verdicts.artefacts import VERSION
+from harness.verdicts.rows.signals import ErrorCounts
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class ErrorView:
     """The errors of one tensor.
 
     Attributes:
+        row: as the run has it.
         cells: (magnitude exponent, error exponent, share of all elements in percent).
         histogram: (error exponent, percent), ascending and without gaps.
         cumulative: (error exponent, percent of elements with an error under the bin's upper end).
@@ -25,70 +27,45 @@ class ErrorView:
         above_percent: elements of which the error is at least as large as the value.
     """
 
-    subject: str
-    case: str
-    recipe: str
-    tensor: str
-    elements: int
+    row: ErrorCounts
     cells: tuple[tuple[int, int, float], ...]
     histogram: tuple[tuple[int, float], ...]
     cumulative: tuple[tuple[int, float], ...]
     exact_percent: float
     above_percent: float
-    non_finite: int
-    ulp: tuple[tuple[str, int | None], ...]
+
+    @property
+    def ulp(self) -> tuple[tuple[str, int], ...]:
+        """Shares of the elements in words, with the steps that they keep within."""
+        row = self.row
+        steps = (row.ulp_p50, row.ulp_p99, row.ulp_p999, row.ulp_max)
+        return tuple(zip(("half", "99 %", "99.9 %", "all"), steps, strict=True))
 
 
 def error_views(run: Run) -> tuple[ErrorView, ...]:
-    """Return a view for each row, in the order of the run."""
-    found = (_view(row) for row in rows(run, "error_counts") if whole(row, "version") == VERSION)
-    return tuple(view for view in found if view is not None)
+    """Return a view for each row, recipes in the order of the run."""
+    return tuple(_view(row) for row in by_recipe(run, run.artefacts.error_counts))
 
 
-def _view(row: Row) -> ErrorView | None:
-    elements = whole(row, "elements")
-    if not elements or elements < 0:
-        return None
-    cells = _triples(row.get("cells"), 3)
-    zeros = _triples(row.get("zero_errors"), 2)
-    counts: dict[int, int] = {}
-    for error, count in [(cell[1], cell[2]) for cell in cells] + [(z[0], z[1]) for z in zeros]:
-        counts[error] = counts.get(error, 0) + count
+def _view(row: ErrorCounts) -> ErrorView:
+    percent = 100.0 / row.elements
+    counts: Counter[int] = Counter()
+    for _, error, count in row.cells:
+        counts[error] += count
+    for error, count in row.zero_errors:
+        counts[error] += count
     span = range(min(counts), max(counts) + 1) if counts else range(0)
-    exact = whole(row, "exact") or 0
-    total, cumulative = exact, []
+    total, cumulative = row.exact, []
     for exponent in span:
-        total += counts.get(exponent, 0)
-        cumulative.append((exponent + 1, 100.0 * total / elements))
-    above = sum(count for magnitude, error, count in cells if error >= magnitude)
-    above += sum(count for _, count in zeros)
+        total += counts[exponent]
+        cumulative.append((exponent + 1, percent * total))
+    above = sum(count for magnitude, error, count in row.cells if error >= magnitude)
+    above += sum(count for _, count in row.zero_errors)
     return ErrorView(
-        subject=text(row, "subject"),
-        case=text(row, "case"),
-        recipe=text(row, "recipe"),
-        tensor=text(row, "tensor"),
-        elements=elements,
-        cells=tuple((m, e, 100.0 * count / elements) for m, e, count in cells),
-        histogram=tuple((k, 100.0 * counts.get(k, 0) / elements) for k in span),
+        row=row,
+        cells=tuple((m, e, percent * count) for m, e, count in row.cells),
+        histogram=tuple((exponent, percent * counts[exponent]) for exponent in span),
         cumulative=tuple(cumulative),
-        exact_percent=100.0 * exact / elements,
-        above_percent=100.0 * above / elements,
-        non_finite=whole(row, "non_finite") or 0,
-        ulp=tuple(
-            (words, whole(row, f"ulp_{key}"))
-            for key, words in (("p50", "half"), ("p99", "99 %"), ("p999", "99.9 %"), ("max", "all"))
-        ),
+        exact_percent=percent * row.exact,
+        above_percent=percent * above,
     )
-
-
-def _triples(value: object, size: int) -> list[tuple[int, ...]]:
-    """Return those items of a list that are ``size`` whole numbers within float64's exponents."""
-    found = []
-    for item in sequence(value):
-        numbers = [as_number(part) for part in sequence(item)]
-        if len(numbers) != size or any(n is None or not float(n).is_integer() for n in numbers):
-            continue
-        triple = tuple(int(n) for n in numbers if n is not None)
-        if all(abs(exponent) <= 1100 for exponent in triple[:-1]) and triple[-1] >= 0:
-            found.append(triple)
-    return found

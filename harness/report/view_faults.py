@@ -9,39 +9,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import unique
-from harness.report.text import words
+from harness.report.order import unique
 from harness.verdicts import FaultOutcome, InjectedFault, Run
 
 OUTCOMES = tuple(outcome.value for outcome in FaultOutcome)
 
 
 @dataclass(frozen=True)
-class FaultRow:
-    """One known bug; ``state`` is ``pass`` if caught, ``fail`` if not, else ``not_evaluated``."""
-
-    name: str
-    bug: str
-    source: str
-    state: str
-    word: str
-    expected: str
-    caught_by: str
-    seen_by: tuple[str, ...]
-    reason: str
-    headroom_db: float | None
-    proof: str
-    duration_s: float
-
-
-@dataclass(frozen=True)
 class FaultLevel:
-    """The bugs of one level; ``counts`` are in the order of `OUTCOMES`."""
+    """The bugs of a level, those that escaped first; ``counts`` are in the order of `OUTCOMES`."""
 
     level: str
     state: str
     counts: tuple[int, ...]
-    rows: tuple[FaultRow, ...]
+    faults: tuple[InjectedFault, ...]
     duration_s: float
 
 
@@ -54,11 +35,6 @@ class FaultMatrix:
     total: int
     caught: int
     required: bool
-
-    @property
-    def escaped(self) -> tuple[FaultRow, ...]:
-        """The bugs that were not caught."""
-        return tuple(row for level in self.levels for row in level.rows if row.state == "fail")
 
 
 def fault_matrix(run: Run) -> FaultMatrix:
@@ -79,12 +55,11 @@ def fault_matrix(run: Run) -> FaultMatrix:
 
 def _level(name: str, faults: list[InjectedFault]) -> FaultLevel:
     counts = Counter(fault.outcome.value for fault in faults)
-    rows = sorted((_row(fault) for fault in faults), key=lambda row: row.state == "pass")
     return FaultLevel(
         level=name,
         state=_state(faults),
         counts=tuple(counts[outcome] for outcome in OUTCOMES),
-        rows=tuple(rows),
+        faults=tuple(sorted(faults, key=lambda fault: fault.caught)),
         duration_s=sum(fault.duration_s for fault in faults),
     )
 
@@ -93,20 +68,3 @@ def _state(faults: Sequence[InjectedFault]) -> str:
     if any(fault.escaped for fault in faults):
         return "fail"
     return "pass" if faults and all(fault.caught for fault in faults) else "not_evaluated"
-
-
-def _row(fault: InjectedFault) -> FaultRow:
-    return FaultRow(
-        name=fault.name,
-        bug=fault.bug,
-        source=fault.source,
-        state=_state((fault,)),
-        word=words(fault.outcome.value),
-        expected=words(fault.expected),
-        caught_by=fault.caught_by,
-        seen_by=fault.seen_by,
-        reason=fault.reason,
-        headroom_db=fault.headroom_db,
-        proof=fault.proof,
-        duration_s=fault.duration_s,
-    )

@@ -45,23 +45,21 @@ class Since:
     """What moved since the run that this one is held against.
 
     Attributes:
-        title: "the baseline" or "the earlier run".
-        facts: when it was made, from which commit, and why it was accepted.
-        environment: name, before, after.
-        rows: what moved; verdicts first.
-        compared, total: of the checks of the other run, those that this one set out to make.
+        before: the other run.
+        reason: why it was accepted as the baseline; empty if it is just an earlier run.
+        found: what moved between the two.
+        rows: what moved in words; verdicts first.
     """
 
-    title: str
-    started: str
-    commit: str
+    before: Snapshot
     reason: str
-    environment: tuple[tuple[str, str, str], ...]
+    found: Changes
     rows: tuple[MovementRow, ...]
-    unmoved: int
-    compared: int
-    total: int
-    band_db: float
+
+    @property
+    def title(self) -> str:
+        """What the other run is."""
+        return "the baseline" if self.reason else "the earlier run"
 
     @property
     def worse(self) -> int:
@@ -100,34 +98,19 @@ class HistoryView:
 
 def history_view(run: Run, record: Record) -> HistoryView:
     """Return what moved, and the lines over all runs of the same profile."""
+    before, since = record.before, None
     now = Snapshot.of(replace(run, overtaken=""))  # what its own snapshot in the history says
     alike = [past for past in record.past if past.profile == now.profile and past != now]
     series = (*alike, now)
+    if before is not None:
+        found = changes(before, now)
+        since = Since(before, record.reason, found, tuple(_rows(found)))
     return HistoryView(
-        since=None if record.before is None else _since(record, now),
+        since=since,
         sparks=_sparks(series) if alike else (),
         runs=len(series),
         first=series[0].started[:10],
         left_out=len(record.past) - sum(past.profile == now.profile for past in record.past),
-    )
-
-
-def _since(record: Record, now: Snapshot) -> Since:
-    before = record.before
-    if before is None:
-        raise ValueError("a record without an earlier run has nothing to be held against")
-    found = changes(before, now)
-    return Since(
-        title="the baseline" if record.reason else "the earlier run",
-        started=before.started,
-        commit=before.commit,
-        reason=record.reason,
-        environment=found.environment,
-        rows=tuple(_rows(found)),
-        unmoved=found.unmoved,
-        compared=found.compared,
-        total=found.total,
-        band_db=found.band_db,
     )
 
 

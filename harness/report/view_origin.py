@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.text import words
-from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, Run
-from harness.verdicts.artefacts import ARTEFACTS
+from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, EngineState, GoldenState, Run, Verdict
 
 ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
@@ -32,16 +31,6 @@ _GOLDEN_WORDS = {
     "drift": "differs from the committed fingerprint",
     "corrupt": "stored data is damaged",
 }
-_DRAWN = (
-    "error_along_network",
-    "precision_map",
-    "separation",
-    "quality",
-    "envelope",
-    *ARTEFACTS,
-)
-
-
 _DEVICE_KEYS = ("processor", "device", "architecture", "cores", "cuda", "system")
 
 
@@ -59,18 +48,6 @@ class EngineView:
 
 
 @dataclass(frozen=True)
-class GoldenView:
-    """One golden; ``state`` is ``pass``, ``fail`` or ``not_evaluated``."""
-
-    subject: str
-    case: str
-    state: str
-    word: str
-    message: str
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Facts:
     """A titled table of names and values."""
 
@@ -80,6 +57,12 @@ class Facts:
 
 def engine_views(run: Run) -> tuple[EngineView, ...]:
     """Return the engines, the executed ones first; required ones that are unknown are absent."""
+    known = {engine.name for engine in run.engines}
+    unknown = [
+        EngineState(name, available=False, reason="this run says nothing about it")
+        for name in run.profile.engines
+        if name not in known
+    ]
     found = [
         EngineView(
             name=engine.name,
@@ -90,21 +73,7 @@ def engine_views(run: Run) -> tuple[EngineView, ...]:
             version=engine.version,
             required=engine.name in run.profile.engines,
         )
-        for engine in run.engines
-    ]
-    known = {engine.name for engine in run.engines}
-    found += [
-        EngineView(
-            name,
-            ENGINE_WORDS.get(name, ""),
-            "absent",
-            "did not run",
-            "this run says nothing about it",
-            "",
-            required=True,
-        )
-        for name in run.profile.engines
-        if name not in known
+        for engine in (*run.engines, *unknown)
     ]
     order = ("executed", "idle", "absent")
     return tuple(sorted(found, key=lambda engine: order.index(engine.state)))
@@ -116,27 +85,15 @@ def _engine_word(executed: bool, available: bool) -> str:
     return "was available, not used" if available else "did not run"
 
 
-def golden_views(run: Run) -> tuple[GoldenView, ...]:
+def goldens_of(run: Run) -> tuple[GoldenState, ...]:
     """Return the goldens: broken ones first, then those that could not be used."""
-    found = []
-    for golden in run.goldens:
-        state = "not_evaluated"
-        if golden.status in GREEN_GOLDENS:
-            state = "pass"
-        elif golden.status in RED_GOLDENS:
-            state = "fail"
-        found.append(
-            GoldenView(
-                subject=golden.subject,
-                case=golden.case,
-                state=state,
-                word=words(golden.status),
-                message=golden.message or _GOLDEN_WORDS.get(golden.status, ""),
-                sha256=golden.sha256,
-            )
-        )
-    order = ("fail", "not_evaluated", "pass")
-    return tuple(sorted(found, key=lambda golden: order.index(golden.state)))
+    order = (Verdict.FAIL, Verdict.NOT_EVALUATED, Verdict.PASS)
+    return tuple(sorted(run.goldens, key=lambda golden: order.index(golden.verdict)))
+
+
+def golden_words(golden: GoldenState) -> str:
+    """Return what was found of a golden."""
+    return golden.message or _GOLDEN_WORDS.get(golden.status, "")
 
 
 def golden_summary(run: Run) -> str:
@@ -185,11 +142,6 @@ def device(run: Run) -> str:
         elif value:
             return str(value)
     return ""
-
-
-def undrawn(run: Run) -> tuple[str, ...]:
-    """Return the kinds of artefacts that this page has no figure for."""
-    return tuple(kind for kind in run.artefacts if kind not in _DRAWN)
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,17 +1,18 @@
 """View models of the quality: scores against the true stems, of PyTorch and of the package.
 
 In: the ``quality`` rows of a run. Out: for each subject and recipe a table of stems, each the mean
-over the songs, and the largest change of any of them. Scores are in dB; ``None`` is "not computed".
+over the songs, and the largest change of any of them. Scores are in dB; NaN where one can't be had.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import Row, number, rows, text, unique
+from harness.report.order import by_recipe, grouped, unique
 from harness.verdicts import Run
+from harness.verdicts.rows.signals import Quality
 
 SCORES = (
     ("si_sdr_db", "SI-SDR"),
@@ -26,9 +27,9 @@ SCORES = (
 class Score:
     """One score: means over the songs, and the change of the song that changes most."""
 
-    expected_db: float | None
-    actual_db: float | None
-    largest_change_db: float | None
+    expected_db: float
+    actual_db: float
+    largest_change_db: float
 
 
 @dataclass(frozen=True)
@@ -43,46 +44,28 @@ class QualityTable:
 
 def quality_tables(run: Run) -> tuple[QualityTable, ...]:
     """Return a table for each subject and recipe that has quality rows, in the run's order."""
-    items = rows(run, "quality")
-    pairs = dict.fromkeys((text(row, "subject"), text(row, "recipe")) for row in items)
-    return tuple(
-        _table(pair, [row for row in items if (text(row, "subject"), text(row, "recipe")) == pair])
-        for pair in pairs
-    )
+    rows = by_recipe(run, run.artefacts.quality)
+    groups = grouped(rows, lambda row: (row.subject, row.recipe))
+    return tuple(_table(pair, mine) for pair, mine in groups.items())
 
 
-def _table(pair: tuple[str, str], items: Sequence[Row]) -> QualityTable:
-    stems = unique(text(row, "stem") for row in items)
+def _table(pair: tuple[str, str], rows: Sequence[Quality]) -> QualityTable:
     return QualityTable(
         *pair,
-        songs=unique(text(row, "case") for row in items),
+        songs=unique(row.case for row in rows),
         stems=tuple(
-            (
-                stem,
-                tuple(
-                    _score([row for row in items if text(row, "stem") == stem], key)
-                    for key, _ in SCORES
-                ),
-            )
-            for stem in stems
+            (stem, tuple(_score(mine, name) for name, _ in SCORES))
+            for stem, mine in grouped(rows, lambda row: row.stem).items()
         ),
     )
 
 
-def _score(items: Sequence[Row], key: str) -> Score:
-    """Return a score over all songs; unknown if it is for one of them."""
-    pairs = [(_side(row, "expected", key), _side(row, "actual", key)) for row in items]
-    known = [(one, other) for one, other in pairs if one is not None and other is not None]
-    if len(known) < len(pairs) or not known:
-        return Score(None, None, None)
-    changes = [other - one for one, other in known]
+def _score(rows: Sequence[Quality], name: str) -> Score:
+    """Return a score over all songs; not a number if it is that for one of them."""
+    pairs = [(getattr(row.expected, name), getattr(row.actual, name)) for row in rows]
+    changes = [other - one for one, other in pairs]
     return Score(
-        expected_db=sum(one for one, _ in known) / len(known),
-        actual_db=sum(other for _, other in known) / len(known),
+        expected_db=sum(one for one, _ in pairs) / len(pairs),
+        actual_db=sum(other for _, other in pairs) / len(pairs),
         largest_change_db=max(changes, key=lambda change: (math.isnan(change), abs(change))),
     )
-
-
-def _side(row: Row, side: str, key: str) -> float | None:
-    scores = row.get(side)
-    return number(scores, key) if isinstance(scores, Mapping) else None

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.bounds import Bound, bounds_of, worst_snr_db
-from harness.report.reading import Row, flag, rows, text, unique
+from harness.report.order import sortable, unique
 from harness.report.text import listing, words
 from harness.report.units import NOT_COMPUTED, plural
-from harness.report.view_checks import GATING_WORDS, CheckRow, sortable
+from harness.report.view_checks import GATING_WORDS, CheckRow
 from harness.verdicts import GATES, LAYERS, Check, Run, Verdict
 
 RECIPE_GATES = ("conversion", "end_to_end")
@@ -106,7 +106,7 @@ class RecipeView:
 
 def recipe_views(run: Run, check_rows: Sequence[CheckRow]) -> tuple[RecipeView, ...]:
     """Return a view for each subject and recipe, the gating recipes first."""
-    maps = rows(run, "precision_map")
+    declared = {(row.subject, row.recipe): row.gating for row in run.artefacts.precision_map}
     pairs = dict.fromkeys(
         (check.labels.get("subject", ""), check.labels["recipe"])
         for check in run.checks
@@ -114,7 +114,7 @@ def recipe_views(run: Run, check_rows: Sequence[CheckRow]) -> tuple[RecipeView, 
     )
     known = {recipe for _, recipe in pairs}
     pairs.update({("", recipe): None for recipe in run.profile.recipes if recipe not in known})
-    views = [_recipe(run, check_rows, maps, *pair) for pair in pairs]
+    views = [_recipe(run, check_rows, declared.get(pair), *pair) for pair in pairs]
     order = {subject: place for place, subject in enumerate(run.profile.subjects)}
     return tuple(
         sorted(views, key=lambda view: (order.get(view.subject, len(order)), not view.gating))
@@ -122,7 +122,7 @@ def recipe_views(run: Run, check_rows: Sequence[CheckRow]) -> tuple[RecipeView, 
 
 
 def _recipe(
-    run: Run, check_rows: Sequence[CheckRow], maps: Sequence[Row], subject: str, recipe: str
+    run: Run, check_rows: Sequence[CheckRow], declared: bool | None, subject: str, recipe: str
 ) -> RecipeView:
     mine = [
         (check, row)
@@ -130,27 +130,17 @@ def _recipe(
         if check.labels.get("recipe") == recipe and check.labels.get("subject", "") == subject
     ]
     gates = _gates(mine)
-    gating = _role(
-        [check for check, _ in mine],
-        [
-            flag(row, "gating")
-            for row in maps
-            if text(row, "recipe") == recipe and text(row, "subject") == subject
-        ],
-    )
+    gating = _role([check for check, _ in mine]) if declared is None else declared
     state, word = _state(gates, gating)
     return RecipeView(subject, recipe, gating, state, word, tuple(gates))
 
 
-def _role(checks: Sequence[Check], declared: Sequence[bool | None]) -> bool | None:
-    """Return whether a recipe gates: as it is declared, else as its outputs and stems do.
+def _role(checks: Sequence[Check]) -> bool | None:
+    """Return whether a recipe of which nothing is declared gates: as its outputs and stems do.
 
     Checks of the package itself (its contract, the audit) gate under every recipe, so they do not
     tell.
     """
-    told = [role for role in declared if role is not None]
-    if told:
-        return any(told)
     telling = [check.gating for check in checks if check.gate and check.gate.name in RECIPE_GATES]
     if telling:
         return any(telling)

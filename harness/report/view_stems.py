@@ -1,7 +1,7 @@
 """View models of the stems: how close each separated source is, and what kind of error remains.
 
 In: the ``separation`` rows of a run. Out: for each subject a matrix (worst SNR of every stem under
-every recipe) and a table for each recipe. Ratios are in dB; ``None`` is "not computed".
+every recipe) and the rows of each recipe. Ratios are in dB; ``None`` is "not computed".
 """
 
 from __future__ import annotations
@@ -9,35 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import Row, as_number, number, rows, sequence, text, unique
-from harness.report.view_checks import sortable
+from harness.report.order import by_recipe, grouped, sortable, unique
 from harness.verdicts import GATES, Run
+from harness.verdicts.rows.signals import Separation
 
 LIMIT_DB = GATES["end_to_end"].min_snr_db or 0.0
 """The ratio that each stem must exceed under a gating recipe."""
 
 
-@dataclass(frozen=True)
-class StemRow:
-    """One stem of one case under one recipe; ``channel_snr_db`` is (left, right)."""
-
-    case: str
-    stem: str
-    snr_db: float | None
-    channel_snr_db: tuple[float | None, ...]
-    worst_segment_snr_db: float | None
-    worst_segment_s: float | None
-    sdr_db: float | None
-    isr_db: float | None
-    sir_db: float | None
-    sar_db: float | None
-    diagnosis: str
-    note: str
-
-    @property
-    def below(self) -> bool:
-        """Whether the SNR does not exceed the limit; unknown counts as below."""
-        return not sortable(self.snr_db) > LIMIT_DB
+def below_limit(snr_db: float | None) -> bool:
+    """Return whether a ratio does not exceed the limit; an unknown one counts as below."""
+    return not sortable(snr_db) > LIMIT_DB
 
 
 @dataclass(frozen=True)
@@ -45,79 +27,39 @@ class StemTable:
     """All stems of one subject under one recipe, worst first."""
 
     recipe: str
-    rows: tuple[StemRow, ...]
+    rows: tuple[Separation, ...]
 
     @property
     def below(self) -> int:
         """How many stems do not exceed the limit."""
-        return sum(row.below for row in self.rows)
+        return sum(below_limit(row.snr_db) for row in self.rows)
 
-
-@dataclass(frozen=True)
-class StemCell:
-    """The worst SNR of a stem under a recipe, and the case that it comes from."""
-
-    snr_db: float | None
-    case: str
-    below: bool
-    known: bool
+    def worst(self, stem: str) -> Separation | None:
+        """Return the row of a stem with the lowest ratio; None if no ratio of it is known."""
+        known = (row for row in self.rows if row.stem == stem and row.snr_db is not None)
+        return next(known, None)
 
 
 @dataclass(frozen=True)
 class SubjectStems:
-    """The stems of one subject: ``matrix`` has a row of cells, one per recipe, for each stem."""
+    """The stems of one subject: ``matrix`` has its worst row in each table, for each stem."""
 
     subject: str
-    recipes: tuple[str, ...]
-    matrix: tuple[tuple[str, tuple[StemCell, ...]], ...]
     tables: tuple[StemTable, ...]
+    matrix: tuple[tuple[str, tuple[Separation | None, ...]], ...]
 
 
 def stem_views(run: Run) -> tuple[SubjectStems, ...]:
     """Return a view for each subject that has separation rows, in the order of the run."""
-    items = rows(run, "separation")
-    return tuple(
-        _subject(name, [row for row in items if text(row, "subject") == name])
-        for name in dict.fromkeys(text(row, "subject") for row in items)
-    )
+    groups = grouped(by_recipe(run, run.artefacts.separation), lambda row: row.subject)
+    return tuple(_subject(subject, rows) for subject, rows in groups.items())
 
 
-def _subject(name: str, items: Sequence[Row]) -> SubjectStems:
-    recipes = tuple(dict.fromkeys(text(row, "recipe") for row in items))
-    by_recipe = {
-        recipe: [_row(row) for row in items if text(row, "recipe") == recipe] for recipe in recipes
-    }
-    stems = unique(text(row, "stem") for row in items)
-    matrix = tuple(
-        (stem, tuple(_cell(stem, by_recipe[recipe]) for recipe in recipes)) for stem in stems
-    )
+def _subject(subject: str, rows: Sequence[Separation]) -> SubjectStems:
     tables = tuple(
-        StemTable(recipe, tuple(sorted(found, key=lambda row: sortable(row.snr_db))))
-        for recipe, found in by_recipe.items()
+        StemTable(recipe, tuple(sorted(mine, key=lambda row: sortable(row.snr_db))))
+        for recipe, mine in grouped(rows, lambda row: row.recipe).items()
     )
-    return SubjectStems(name, recipes, matrix, tables)
-
-
-def _cell(stem: str, found: Sequence[StemRow]) -> StemCell:
-    mine = [row for row in found if row.stem == stem and row.snr_db is not None]
-    if not mine:
-        return StemCell(None, "", below=False, known=False)
-    worst = min(mine, key=lambda row: sortable(row.snr_db))
-    return StemCell(worst.snr_db, worst.case, worst.below, known=True)
-
-
-def _row(row: Row) -> StemRow:
-    return StemRow(
-        case=text(row, "case"),
-        stem=text(row, "stem"),
-        snr_db=number(row, "snr_db"),
-        channel_snr_db=tuple(as_number(value) for value in sequence(row.get("channel_snr_db"))),
-        worst_segment_snr_db=number(row, "worst_segment_snr_db"),
-        worst_segment_s=number(row, "worst_segment_s"),
-        sdr_db=number(row, "sdr_db"),
-        isr_db=number(row, "isr_db"),
-        sir_db=number(row, "sir_db"),
-        sar_db=number(row, "sar_db"),
-        diagnosis=text(row, "diagnosis"),
-        note=text(row, "note"),
-    )
+    stems = unique(row.stem for row in rows)
+    matrix = tuple((stem, tuple(table.worst(stem) for table in tables)) for stem in stems)
+    return SubjectStems(subject, tables, matrix)

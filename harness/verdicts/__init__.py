@@ -30,21 +30,15 @@ from harness.verdicts.history import (
     record_of,
     remember,
 )
-from harness.verdicts.runs import (
-    EXIT_CODES,
+from harness.verdicts.ladder import LayerSummary
+from harness.verdicts.runs import EXIT_CODES, SCHEMA_VERSION, Run
+from harness.verdicts.states import (
     GREEN_GOLDENS,
     LOCAL_GOLDEN,
     RED_GOLDENS,
-    SCHEMA_VERSION,
     EngineState,
     GoldenState,
-    LayerSummary,
     Profile,
-    Run,
-    check_from_dict,
-    check_to_dict,
-    fault_from_dict,
-    fault_to_dict,
 )
 from harness.verdicts.tolerances import (
     GATES,
@@ -87,12 +81,8 @@ __all__ = [
     "applicable",
     "bound",
     "changes",
-    "check_from_dict",
-    "check_to_dict",
     "compare",
     "failed",
-    "fault_from_dict",
-    "fault_to_dict",
     "gate",
     "not_evaluated",
     "read_baseline",

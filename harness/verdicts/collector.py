@@ -13,7 +13,9 @@ from typing import Any
 from harness.verdicts.checks import Check
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.faults import InjectedFault
-from harness.verdicts.runs import EngineState, GoldenState, Profile, Run
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.runs import Run
+from harness.verdicts.states import EngineState, GoldenState, Profile
 from harness.verdicts.waivers import Waiver
 
 
@@ -35,7 +37,7 @@ class Collector:
         self._engines = {engine.name: engine for engine in engines}
         self._executed: set[str] = set()
         self._goldens: dict[tuple[str, str], GoldenState] = {}
-        self._artefacts: dict[str, list[Any]] = {}
+        self._artefacts = Artefacts()
         self._started = datetime.now(timezone.utc)
         self._clock = time.perf_counter()
 
@@ -60,11 +62,9 @@ class Collector:
         """Add what was found of a golden; the first finding stays, as a later one may be healed."""
         self._goldens.setdefault((golden.subject, golden.case), golden)
 
-    def add_artefact(self, kind: str, item: Any) -> None:
-        """Add one table row or series for the report; a row that is already there is kept once."""
-        rows = self._artefacts.setdefault(kind, [])
-        if item not in rows:
-            rows.append(item)
+    def keep(self, *rows: Any) -> None:
+        """Add rows of `harness.verdicts.rows` for the report."""
+        self._artefacts = self._artefacts.plus(rows)
 
     def finish(self, provenance: Mapping[str, Any], expected: Expectation | None = None) -> Run:
         """Return the run; ``expected`` is what it had to look at by the inventory."""
@@ -84,7 +84,7 @@ class Collector:
             faults=tuple(self.faults),
             waivers=self.waivers,
             expected=expected,
-            artefacts={kind: tuple(rows) for kind, rows in sorted(self._artefacts.items())},
+            artefacts=self._artefacts,
             provenance=dict(provenance),
             started=self.started,
             duration_s=round(time.perf_counter() - self._clock, 3),

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from harness.verdicts.checks import Verdict
+
 
 class FaultOutcome(str, Enum):
     """What became of an injected bug."""
@@ -65,6 +67,13 @@ class InjectedFault:
     def escaped(self) -> bool:
         """Whether it was injected, and the one that should have noticed it did not."""
         return self.outcome not in (FaultOutcome.CAUGHT, FaultOutcome.NOT_TRIED)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it does to a run: caught lets it be green, escaped turns it red."""
+        if self.caught:
+            return Verdict.PASS
+        return Verdict.FAIL if self.escaped else Verdict.NOT_EVALUATED
 
     @property
     def complaint(self) -> str:

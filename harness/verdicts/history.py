@@ -24,6 +24,7 @@ from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.jsondata import document_text, parsed, plain, read_document, restored
 from harness.verdicts.runs import Run
 from harness.verdicts.scope import Scope
+from harness.verdicts.states import Profile
 
 SCHEMA_VERSION: Final = 1
 
@@ -64,7 +65,7 @@ class Snapshot:
     Attributes:
         started: ISO 8601 in UTC.
         verdict, sentence: the answer of the run.
-        profile: what the run set out to evaluate, as JSON data.
+        profile: what the run set out to evaluate.
         commit: of the code.
         environment: names and values of what the numbers may depend on.
         readings: by the identity of the check.
@@ -74,7 +75,7 @@ class Snapshot:
     started: str
     verdict: Verdict
     sentence: str
-    profile: Mapping[str, Any]
+    profile: Profile
     commit: str
     environment: Mapping[str, str]
     readings: Mapping[str, Reading]
@@ -87,7 +88,7 @@ class Snapshot:
             started=run.started,
             verdict=run.verdict,
             sentence=run.sentence(),
-            profile=plain(run.profile),
+            profile=run.profile,
             commit=str(run.provenance.get("commit", "")),
             environment=_environment(run.provenance),
             readings={check.id: _reading(check) for check in run.checks},

@@ -6,6 +6,10 @@ JSON has no infinity and no NaN, so where a number may be either, the strings ``
 and ``"nan"`` stand for them. It can spell half a surrogate pair, which is no character and has no
 bytes in UTF-8: U+FFFD, the replacement character, stands for one, in what is read and in what is
 written.
+
+A type may say more than Python's own does: `Annotated` with `Limits` bounds numbers and lengths,
+with `Keys` names the keys of a mapping. What data is held to and what the published schema
+(`harness.verdicts.schema`) says of it come from the same annotation.
 """
 
 from __future__ import annotations
@@ -15,12 +19,12 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from harness.bounded import MEBIBYTE, parse_json, read_text
 from harness.errors import ParityError, RunError
@@ -31,6 +35,34 @@ _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 _Reader = Callable[[Any, str], Any]
 _Document = TypeVar("_Document")
 _LIMIT_BYTES: Final = 64 * MEBIBYTE  # the document of a complete run has a few
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds, inclusive: of a number, which must be finite then, or of the length of a list."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def words(self) -> str:
+        """The bounds in words."""
+        if self.high == math.inf:
+            return f"{self.low:g} or more" if self.low > -math.inf else "a finite number"
+        return f"from {self.low:,g} to {self.high:,g}"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys that a mapping may have, asked for when it is read; each may be missing."""
+
+    known: Callable[[], Collection[str]]
+
+
+Finite = Annotated[float, Limits()]
+"""A number that is neither infinite nor NaN."""
+Count = Annotated[int, Limits(0)]
+"""How many of something."""
 
 
 def plain(value: Any) -> Any:
@@ -54,8 +86,9 @@ def restored(hint: Any, value: Any, place: str) -> Any:
     """Return what `plain` made ``value`` of.
 
     Args:
-        hint: its type: a dataclass, an enumeration, ``str``, ``int``, ``float``, ``bool``, ``Any``,
-            an optional of these, or a tuple, sequence or mapping of them.
+        hint: its type: a dataclass, an enumeration, a literal, ``str``, ``int``, ``float``,
+            ``bool``, ``Any``, an optional of these, or a tuple, sequence or mapping of them, all of
+            them annotated or not.
         value: JSON data.
         place: where in the document it stands, for messages.
 
@@ -63,6 +96,27 @@ def restored(hint: Any, value: Any, place: str) -> Any:
         RunError: the data is not of this type; the message names the place.
     """
     return _reader(hint)(value, place)
+
+
+def pruned(hint: Any, value: Any) -> Any:
+    """Return JSON data without the keys, and beyond the lengths, that the type ``hint`` knows.
+
+    What a command wrote in full becomes what a row keeps of it; whether the rest is right, only
+    `restored` tells.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        found, limits = pruned(arguments[0], value), arguments[1]
+        bounded = isinstance(limits, Limits) and limits.high < math.inf
+        return found[: int(limits.high)] if isinstance(found, list) and bounded else found
+    if origin in (types.UnionType, typing.Union):
+        return pruned(next(argument for argument in arguments if argument is not type(None)), value)
+    if is_dataclass(hint) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(hint, include_extras=True)
+        return {key: pruned(hints[key], item) for key, item in value.items() if key in hints}
+    if origin in (tuple, Sequence) and isinstance(value, (list, tuple)):
+        return [pruned(arguments[0], item) for item in value]
+    return value
 
 
 def document_text(document: Mapping[str, Any], indent: int) -> str:
@@ -129,13 +183,19 @@ def _reader(hint: Any) -> _Reader:
     if hint in (str, bool, int):
         return _leaf(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return _member(hint)
+        return _member({member.value: member for member in hint})
     if is_dataclass(hint):
         return _instance(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _held(_reader(arguments[0]), arguments[1])
+    if origin is Literal:
+        return _member({word: word for word in arguments})
     if origin in (types.UnionType, typing.Union) and type(None) in arguments:
         (inner,) = (_reader(argument) for argument in arguments if argument is not type(None))
         return lambda value, place: None if value is None else inner(value, place)
+    if origin is tuple and arguments[-1] is not ...:
+        return _few(tuple(_reader(argument) for argument in arguments))
     if origin in (tuple, Sequence):
         return _items(_reader(arguments[0]))
     if origin is Mapping:
@@ -167,9 +227,24 @@ def _leaf(kind: type) -> _Reader:
     return read
 
 
-def _member(kind: type[Enum]) -> _Reader:
-    members = {member.value: member for member in kind}
+def _held(reader: _Reader, extra: Limits | Keys) -> _Reader:
+    def read(value: Any, place: str) -> Any:
+        found = reader(value, place)
+        if isinstance(extra, Keys):
+            strange = next((key for key in found if key not in extra.known()), None)
+            if strange is not None:
+                raise _unlike(strange, f"a key of {place}", f"one of {', '.join(extra.known())}")
+        elif isinstance(found, tuple):
+            if not extra.low <= len(found) <= extra.high:
+                raise RunError(f"{place} has a length of {len(found):,}, expected {extra.words}")
+        elif not (math.isfinite(found) and extra.low <= found <= extra.high):
+            raise _unlike(value, place, extra.words)
+        return found
 
+    return read
+
+
+def _member(members: Mapping[str, Any]) -> _Reader:
     def read(value: Any, place: str) -> Any:
         if not isinstance(value, str) or value not in members:
             raise _unlike(value, place, f"one of {', '.join(members)}")
@@ -187,6 +262,16 @@ def _items(reader: _Reader) -> _Reader:
     return read
 
 
+def _few(readers: tuple[_Reader, ...]) -> _Reader:
+    def read(value: Any, place: str) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) != len(readers):
+            raise _unlike(value, place, f"a list of {len(readers)}")
+        pairs = zip(readers, value, strict=True)
+        return tuple(reader(item, f"{place}[{i}]") for i, (reader, item) in enumerate(pairs))
+
+    return read
+
+
 def _entries(reader: _Reader) -> _Reader:
     def read(value: Any, place: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -197,7 +282,7 @@ def _entries(reader: _Reader) -> _Reader:
 
 
 def _instance(kind: Any) -> _Reader:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
     needed = {
         field.name

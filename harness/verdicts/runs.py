@@ -20,10 +20,9 @@ The verdict fails closed:
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -32,79 +31,20 @@ from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.completeness import Completeness, Expectation
 from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.jsondata import document_text, parsed, plain, restored
-from harness.verdicts.tolerances import LAYERS, SUBJECT_LAYERS
+from harness.verdicts.ladder import LayerSummary, summarise
+from harness.verdicts.rows.artefacts import Artefacts, Damaged, read_rows
+from harness.verdicts.sentences import sentence_of
+from harness.verdicts.states import (
+    EngineState,
+    GoldenState,
+    Profile,
+)
+from harness.verdicts.tolerances import LAYERS
 from harness.verdicts.waivers import Waiver, covered
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.NOT_EVALUATED: 3}
-
-LOCAL_GOLDEN: Final = "local"
-"""Made on this machine from weights of the user's own, of which no fingerprint is committed."""
-GREEN_GOLDENS: Final = ("match", "made", LOCAL_GOLDEN)
-"""Statuses of a golden under which a run may be green: sound, or made for the first time here and
-equal to the committed fingerprint, or the user's own."""
-RED_GOLDENS: Final = ("corrupt", "drift")
-"""Statuses that turn a run red; all others leave it not evaluated."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a run set out to evaluate; whatever of it is missing keeps the run from being green.
-
-    Attributes:
-        name: of the profile.
-        layers: the rungs that need gating checks; those of `SUBJECT_LAYERS` for each subject.
-        engines: what must have executed.
-        subjects: the models under proof.
-        recipes: the precision recipes of the packages.
-        cases: the golden cases of a subject; one that is not named here has all of them.
-        faults: whether known bugs must have been injected.
-    """
-
-    name: str
-    layers: tuple[str, ...] = LAYERS
-    engines: tuple[str, ...] = ("torch", "mil")
-    subjects: tuple[str, ...] = ()
-    recipes: tuple[str, ...] = ()
-    cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    faults: bool = False
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """Whether an engine can execute here, why not if it can't, and whether it was used."""
-
-    name: str
-    available: bool
-    reason: str
-    version: str = ""
-    executed: bool = False
-
-
-@dataclass(frozen=True)
-class GoldenState:
-    """What was found of one golden when the run asked for it."""
-
-    subject: str
-    case: str
-    status: str
-    message: str
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """One rung of the ladder."""
-
-    layer: str
-    required: bool
-    verdict: Verdict
-    reason: str
-    counts: Mapping[str, int]
-    exploratory: int
-    worst_headroom_db: float | None
-    duration_s: float
 
 
 @dataclass(frozen=True)
@@ -122,7 +62,8 @@ class Run:
         waivers: failures that a maintainer accepted for a while.
         expected: what it had to look at by the inventory; ``None`` where none applies, as for a
             single package.
-        artefacts: tables that the report draws, by kind; plain JSON data.
+        artefacts: rows that the report draws, by kind.
+        damaged: rows of its document that can't be drawn; they change no verdict.
         provenance: versions, machine, commit, command, seeds, hashes.
         started: ISO 8601 in UTC.
         overtaken: when a newer run began whose report is to replace this one and has not yet,
@@ -138,7 +79,8 @@ class Run:
     faults: tuple[InjectedFault, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     expected: Expectation | None = None
-    artefacts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    artefacts: Artefacts = field(default_factory=Artefacts)
+    damaged: tuple[Damaged, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     duration_s: float = 0.0
@@ -147,7 +89,7 @@ class Run:
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:
         """The ladder, from the bottom to the top."""
-        return tuple(_summarise(layer, self) for layer in LAYERS)
+        return tuple(summarise(layer, self) for layer in LAYERS)
 
     @cached_property
     def completeness(self) -> Completeness:
@@ -182,7 +124,7 @@ class Run:
         reasons += [
             f"golden {golden.subject}/{golden.case}: {golden.message}"
             for golden in self.goldens
-            if golden.status in RED_GOLDENS
+            if golden.verdict is Verdict.FAIL
         ]
         reasons += [fault.complaint for fault in self.faults if fault.escaped]
         reasons += self._waivers[1]
@@ -222,7 +164,7 @@ class Run:
         reasons += [
             f"golden {golden.subject}/{golden.case}: {golden.message}"
             for golden in self.goldens
-            if golden.status not in GREEN_GOLDENS + RED_GOLDENS
+            if golden.verdict is Verdict.NOT_EVALUATED
         ]
         if self.profile.faults and not self.faults:
             reasons.append("faults: no known bug was injected, so nothing shows that one is seen")
@@ -245,37 +187,7 @@ class Run:
 
     def sentence(self) -> str:
         """Return the verdict in one sentence."""
-        gating = [check for check in self.checks if check.gating]
-        subjects = " and ".join(self.profile.subjects) or "no subject"
-        subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
-        injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
-        if self.verdict is Verdict.PASS:
-            parts = [self._holding(len(gating), subjects)] if gating else []
-            parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
-            return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
-        if self.verdict is Verdict.FAIL:
-            escaped = sum(fault.escaped for fault in self.faults)
-            parts = [f"{len(self.failing)} of {len(gating)} gating checks failed for {subjects}"]
-            if self.waived:
-                parts[0] += f" ({len(self.waived)} more are waived)"
-            if escaped or not gating:
-                parts = parts if gating else []
-                parts.append(f"{escaped} of {injected} injected faults were not caught")
-            return f"FAIL: {' and '.join(parts)}; first: {self.red[0]}"
-        waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
-        return (
-            f"NOT EVALUATED: {len(self.missing)} required thing(s) were not looked at for "
-            f"{subjects}{waived}; first: {self.missing[0]}"
-        )
-
-    def _holding(self, gating: int, subjects: str) -> str:
-        if not self.waived:
-            return f"all {gating} gating checks hold for {subjects}"
-        oldest = max(waiver.age_days(self.started) for waiver in self.waived.values())
-        return (
-            f"{gating - len(self.waived)} of {gating} gating checks hold for {subjects}, "
-            f"{len(self.waived)} failed and are waived (the oldest for {oldest} days)"
-        )
+        return sentence_of(self)
 
     def to_json(self) -> str:
         """Return the run document; the same run always gives the same bytes."""
@@ -293,6 +205,8 @@ class Run:
     def from_json(cls, text: str) -> Run:
         """Read a run document; derived fields (verdict, layers) are computed again, not trusted.
 
+        A row that can't be drawn is kept apart, in ``damaged``; everything else has to be right.
+
         Raises:
             RunError: the text is no JSON, not a run, or of another schema version; the message
                 names the place and what was expected there.
@@ -305,8 +219,9 @@ class Run:
                     "this program"
                 )
         given = {name: value for name, value in document.items() if name not in DERIVED}
+        rows, damaged = read_rows(given.pop("artefacts"), "run.artefacts")
         run: Run = restored(cls, given, "run")
-        return run
+        return replace(run, artefacts=rows, damaged=(*run.damaged, *damaged))
 
     @cached_property
     def _waivers(self) -> tuple[Mapping[str, Waiver], tuple[str, ...]]:
@@ -350,78 +265,5 @@ STORED: Final = (
     "waivers",
     "expected",
     "artefacts",
+    "damaged",
 )
-
-
-def _summarise(layer: str, run: Run) -> LayerSummary:
-    mine = [check for check in run.checks if check.layer == layer]
-    gating = [check for check in mine if check.gating]
-    counts = Counter(
-        "waived" if check.id in run.waived else check.verdict.value for check in gating
-    )
-    made, total = run.completeness.gating(layer)
-    required = layer in run.profile.layers or total > 0
-    if counts["fail"]:
-        verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
-    elif counts["not_evaluated"]:
-        verdict = Verdict.NOT_EVALUATED
-        reason = f"{counts['not_evaluated']} of {len(gating)} gating checks were not evaluated"
-    elif not gating:
-        verdict, reason = Verdict.NOT_EVALUATED, "no gating check was evaluated"
-    elif absent := _absent_subjects(layer, gating, run.profile):
-        verdict = Verdict.NOT_EVALUATED
-        reason = f"no gating check was evaluated for {' and '.join(absent)}"
-    elif run.completeness.shortfalls(layer):
-        verdict = Verdict.NOT_EVALUATED
-        reason = f"{made} of {total} expected gating checks were made"
-        reason = reason if made < total else "exploratory checks that were expected are missing"
-    else:
-        verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
-        if counts["waived"]:
-            kept = len(gating) - counts["waived"]
-            reason = f"{kept} of {len(gating)} gating checks hold, {counts['waived']} are waived"
-    headrooms = [
-        check.outcome.headroom_db for check in gating if check.outcome.headroom_db is not None
-    ]
-    return LayerSummary(
-        layer=layer,
-        required=required,
-        verdict=verdict,
-        reason=reason,
-        counts={name: counts[name] for name in (*(v.value for v in Verdict), "waived")},
-        exploratory=len(mine) - len(gating),
-        worst_headroom_db=min(headrooms) if headrooms else None,
-        duration_s=math.fsum(check.duration_s for check in mine),
-    )
-
-
-def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> tuple[str, ...]:
-    """Return the subjects of the profile that a layer about subjects says nothing of."""
-    if layer not in SUBJECT_LAYERS:
-        return ()
-    present = {check.labels.get("subject") for check in gating}
-    return tuple(subject for subject in profile.subjects if subject not in present)
-
-
-def check_to_dict(check: Check) -> dict[str, Any]:
-    """Return a check as JSON data; what crosses the border between test processes."""
-    document: dict[str, Any] = plain(check)
-    return document
-
-
-def check_from_dict(item: Mapping[str, Any]) -> Check:
-    """Return the check that `check_to_dict` wrote."""
-    check: Check = restored(Check, item, "check")
-    return check
-
-
-def fault_to_dict(fault: InjectedFault) -> dict[str, Any]:
-    """Return an injected bug as JSON data; what crosses the border between test processes."""
-    data: dict[str, Any] = plain(fault)
-    return data
-
-
-def fault_from_dict(item: Mapping[str, Any]) -> InjectedFault:
-    """Return the injected bug that `fault_to_dict` wrote."""
-    fault: InjectedFault = restored(InjectedFault, item, "fault")
-    return fault

@@ -8,14 +8,15 @@ schema with the next call: ``python -m harness.verdicts.schema`` prints it.
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from harness.verdicts.artefacts import ARTEFACTS
+from harness.verdicts.jsondata import Keys, Limits
 from harness.verdicts.runs import DERIVED, SCHEMA_VERSION, STORED, Run
 
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
@@ -32,17 +33,9 @@ _LEAVES: dict[Any, dict[str, Any]] = {
 def run_schema() -> dict[str, Any]:
     """Return the schema of what `Run.to_json` writes."""
     definitions: dict[str, Any] = {}
-    hints = {**typing.get_type_hints(Run), **DERIVED}
+    hints = {**typing.get_type_hints(Run, include_extras=True), **DERIVED}
     names = [*DERIVED, *STORED]
     properties = {name: _schema(hints[name], definitions) for name in names}
-    properties["artefacts"] = {
-        "type": "object",
-        "properties": {
-            kind: {"type": "array", "items": _schema(cls, definitions)}
-            for kind, cls in sorted(ARTEFACTS.items())
-        },
-        "additionalProperties": {"type": "array"},
-    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A run of htdemucs-parity",
@@ -63,8 +56,15 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if is_dataclass(hint):
         return _reference(hint, definitions)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _held(_schema(arguments[0], definitions), arguments[1])
+    if origin is Literal:
+        return {"enum": list(arguments)}
     if origin in (types.UnionType, typing.Union):
         return {"anyOf": [_schema(argument, definitions) for argument in arguments]}
+    if origin is tuple and arguments[-1] is not ...:
+        items = [_schema(argument, definitions) for argument in arguments]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "items": False}
     if origin in (tuple, Sequence):
         return {"type": "array", "items": _schema(arguments[0], definitions)}
     if origin is Mapping:
@@ -72,10 +72,21 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"no schema for {hint}: a run holds plain data only")
 
 
+def _held(inner: dict[str, Any], extra: Limits | Keys) -> dict[str, Any]:
+    if isinstance(extra, Keys):
+        values = inner["additionalProperties"]
+        properties = dict.fromkeys(extra.known(), values)
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    ends = ("minItems", "maxItems") if inner.get("type") == "array" else ("minimum", "maximum")
+    pairs = zip(ends, (extra.low, extra.high), strict=True)
+    bounds = {name: end for name, end in pairs if math.isfinite(end)}
+    return {**({"type": "number"} if inner is _NUMBER else inner), **bounds}
+
+
 def _reference(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if cls.__name__ not in definitions:
         definitions[cls.__name__] = {}  # holds the place: classes may contain each other
-        hints = typing.get_type_hints(cls)
+        hints = typing.get_type_hints(cls, include_extras=True)
         definitions[cls.__name__] = {
             "type": "object",
             "description": _first_paragraph(cls.__doc__),

@@ -1,6 +1,6 @@
 """Which checks of an earlier run a later one set out to make: absence elsewhere is no movement.
 
-In: the profiles of two runs as JSON data, as snapshots keep them, and the identity of a check,
+In: the profiles of two runs, as snapshots keep them, and the identity of a check,
 ``layer/gate/subject/case/recipe/...`` with the labels that it has. Out: whether the later profile
 covers it. A profile that says nothing of a subject's cases covers all of them.
 """
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from harness.verdicts.states import Profile
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,14 @@ class Scope:
     words: frozenset[str]
 
     @classmethod
-    def between(cls, before: Mapping[str, Any], after: Mapping[str, Any]) -> Scope:
+    def between(cls, before: Profile, after: Profile) -> Scope:
         """Return what the profile ``after`` leaves out of the profile ``before``."""
-        cases = after.get("cases")
-        known = (name for key in ("recipes", "engines") for name in _names(before, key))
         return cls(
-            layers=_names(before, "layers") - _names(after, "layers"),
-            subjects=_names(before, "subjects") - _names(after, "subjects"),
-            recipes=_names(before, "recipes") - _names(after, "recipes"),
-            cases={name: _names(cases, name) for name in cases}
-            if isinstance(cases, Mapping)
-            else {},
-            words=frozenset(known),
+            layers=frozenset(before.layers) - set(after.layers),
+            subjects=frozenset(before.subjects) - set(after.subjects),
+            recipes=frozenset(before.recipes) - set(after.recipes),
+            cases={subject: frozenset(cases) for subject, cases in after.cases.items()},
+            words=frozenset((*before.recipes, *before.engines)),
         )
 
     def covers(self, check: str) -> bool:
@@ -56,8 +53,3 @@ class Scope:
                 case = labels[len(subject) + 2 :].partition("/")[0]
                 return case in cases or case in self.words
         return True
-
-
-def _names(profile: Mapping[str, Any], key: str) -> frozenset[str]:
-    value = profile.get(key)
-    return frozenset(map(str, value)) if isinstance(value, (list, tuple)) else frozenset()

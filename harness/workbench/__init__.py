@@ -13,7 +13,7 @@ from harness.workbench.bench import (
 )
 from harness.workbench.check import check_package
 from harness.workbench.papers import paper_checks
-from harness.workbench.quality import StemQuality, stem_qualities
+from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import (
     Separator,
     open_separator,
@@ -25,7 +25,6 @@ from harness.workbench.separator import (
 __all__ = [
     "Prediction",
     "Separator",
-    "StemQuality",
     "Workbench",
     "check_package",
     "describe_package",

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +40,8 @@ from harness.subjects import (
     load_subject,
     tap_names,
 )
-from harness.verdicts import LOCAL_GOLDEN, GoldenState
+from harness.verdicts import LOCAL_GOLDEN, GoldenState, Verdict
+from harness.verdicts.rows.packages import PackageAudit, PackageDescription, Rule, Split
 from harness.workbench.separator import Separator, separate_file, stems_of
 
 
@@ -238,33 +238,32 @@ def _recipe(recipe: str | PrecisionRecipe) -> PrecisionRecipe:
     return recipe if isinstance(recipe, PrecisionRecipe) else load_recipe(recipe)
 
 
-def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> dict[str, Any]:
-    """Return the precision map of a package as the report draws it; plain JSON data."""
+def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> PackageDescription:
+    """Return the precision map of a package as the report draws it."""
     files = [file for file in audit.package.rglob("*") if file.is_file()]
     counts = {}
     for kind, found in audit.precision_map.items():
         known = {name: found.get(name, 0) for name in ("fp16", "fp32")}
-        counts[kind] = known | {"other": sum(found.values()) - sum(known.values())}
-    return {
-        "subject": subject,
-        "recipe": recipe.name,
-        "gating": recipe.gating,
-        "source": recipe.source,
-        "counts": counts,
-        "rules": [
-            {
-                "rule": ", ".join(count.rule.patterns),
-                "precision": count.rule.decision,
-                "matched": count.matched,
-                "optional": count.rule.optional,
-            }
+        counts[kind] = Split(**known, other=sum(found.values()) - sum(known.values()))
+    return PackageDescription(
+        subject=subject,
+        recipe=recipe.name,
+        gating=recipe.gating,
+        source=recipe.source,
+        counts=counts,
+        rules=tuple(
+            Rule(
+                rule=", ".join(count.rule.patterns),
+                precision=count.rule.decision,
+                matched=count.matched,
+                optional=count.rule.optional,
+            )
             for count in audit.rules
-        ],
-        "size_bytes": sum(file.stat().st_size for file in files),
-        "operations": sum(sum(found.values()) for found in audit.precision_map.values()),
-        "audit": {
-            "verdict": audit.verdict,
-            "reason": audit.reason,
-            "differences": [str(difference) for difference in audit.differences[:50]],
-        },
-    }
+        ),
+        size_bytes=sum(file.stat().st_size for file in files),
+        audit=PackageAudit(
+            verdict=Verdict(audit.verdict),
+            reason=audit.reason,
+            differences=tuple(str(difference) for difference in audit.differences[:50]),
+        ),
+    )

@@ -41,8 +41,8 @@ from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
 from harness.subjects.names import parse_subject_name
 from harness.verdicts import Check, Gate, Profile, compare, gate
-from harness.verdicts.artefacts import Explanation
 from harness.verdicts.collector import Collector
+from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import figures
 from harness.workbench.bench import (
     Prediction,
@@ -52,6 +52,7 @@ from harness.workbench.bench import (
     predict_segment,
 )
 from harness.workbench.operations import tap_series
+from harness.workbench.outlines import outline_of
 from harness.workbench.papers import paper_checks, with_papers
 from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import Separator, separate_file
@@ -152,6 +153,7 @@ class _Examination:
     def papers(self) -> bool:
         """Judge what the package declares and holds; False if it can't be executed as it is."""
         self._step("the program")
+        self.collector.keep(outline_of(self._inquiry.subject))
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
         program, audit = None, None
         if self._recipe is not None:
@@ -176,9 +178,9 @@ class _Examination:
         # names operations can only be held against those that still have their names.
         audit = audit_package(fresh if same else self._model, recipe).at(self._inquiry.package)
         row = describe_package(self._inquiry.subject, audit, recipe)
-        self.collector.add_artefact("precision_map", row)
+        self.collector.keep(row)
         if program.differences:
-            self.collector.add_artefact(*figures.drawn(_in_words(program)))
+            self.collector.keep(_in_words(program))
         return audit
 
     def cases(self) -> None:
@@ -228,10 +230,8 @@ class _Examination:
         if taps:  # once for each signal that shows much
             self._add([repeat_check(made.outputs, self.predict(inputs), labels)])
             if made.taps:
-                row = tap_series(expected, made, labels)
-                self.collector.add_artefact("error_along_network", row)
-            for kind, item in figures.count_rows(expected, made.tensors, labels):
-                self.collector.add_artefact(kind, item)
+                self.collector.keep(tap_series(expected, made, labels))
+            self.collector.keep(*figures.count_rows(expected, made.tensors, labels))
         return made.stems
 
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
@@ -247,12 +247,12 @@ class _Examination:
     def _music(self, golden: Tensors, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the quality of a song's stems, and keep what the page draws of them."""
         expected, sources = golden["stems"], self._subject.sources
-        rows = [
+        self.collector.keep(
             *figures.timeline_rows(expected, actual, sources, labels),
             figures.picture_row(expected, actual, sources, labels),
-        ]
+        )
         found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
-        rows += figures.separation_rows(expected, actual, found, labels)
+        self.collector.keep(*figures.separation_rows(expected, actual, found, labels))
         trained = parse_subject_name(self._inquiry.subject).seed is None
         if trained and "true_stems" in golden:
             truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
@@ -260,9 +260,7 @@ class _Examination:
                 stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
             )
             self._add(quality_checks(before, after, labels))
-            rows += figures.quality_rows(before, after, labels)
-        for kind, row in rows:
-            self.collector.add_artefact(kind, row)
+            self.collector.keep(*figures.quality_rows(before, after, labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""
@@ -347,12 +345,8 @@ def _in_words(program: ProgramComparison) -> Explanation:
     shown = tuple(str(difference) for difference in program.differences[:MOST_DIFFERENCES])
     left = len(program.differences) - len(shown)
     more = (f"and {left} more",) if left else ()
-    return Explanation(
-        questions=("What is another in the program than in a fresh conversion?",),
-        answers=(f"{program.reason}.",),
-        evidence=((*shown, *more),),
-        commands=(),
-    )
+    question = "What is another in the program than in a fresh conversion?"
+    return Explanation((Step(question, f"{program.reason}.", (*shown, *more)),), ())
 
 
 def printable(path: Path) -> str:

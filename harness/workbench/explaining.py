@@ -7,7 +7,7 @@ with a three-way diagnosis and a headroom audit of that package, and the run wit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +18,8 @@ from harness.precision import ThreeWay, audit_headroom, explain, focus_of, three
 from harness.precision.explain import Explanation
 from harness.precision.failures import failed_checks, says_it_all
 from harness.verdicts import Run
-from harness.verdicts.artefacts import KIND_OF
-from harness.verdicts.artefacts import Explanation as Row
+from harness.verdicts.rows.packages import Explanation as Row
+from harness.verdicts.rows.packages import Step
 from harness.workbench.lab import check_package_of, lab_inputs, open_lab
 
 Advance = Callable[[int, int], None]
@@ -92,10 +92,7 @@ def explain_package(
 def with_explanation(run: Run, found: Explanation) -> Run:
     """Return ``run`` with one more explanation for its page."""
     row = Row(
-        questions=tuple(step.question for step in found.steps),
-        answers=tuple(step.answer for step in found.steps),
-        evidence=tuple(step.evidence for step in found.steps),
-        commands=found.commands,
+        tuple(Step(step.question, step.answer, step.evidence) for step in found.steps),
+        found.commands,
     )
-    rows = (*run.artefacts.get(KIND_OF[Row], ()), asdict(row))
-    return replace(run, artefacts={**run.artefacts, KIND_OF[Row]: rows})
+    return replace(run, artefacts=run.artefacts.plus([row]))

@@ -1,6 +1,6 @@
 """What a run keeps of a package operation by operation, and of the precision lab.
 
-In: a workbench, a subject, a case and a recipe. Out: rows of `harness.verdicts.artefacts`, small
+In: a workbench, a subject, a case and a recipe. Out: rows of `harness.verdicts.rows`, small
 enough for a run.
 """
 
@@ -14,7 +14,7 @@ import torch
 from harness import mil
 from harness.conversion import load_recipe
 from harness.layers import Tensors
-from harness.metrics import dbfs, rms, snr_db
+from harness.metrics import snr_db
 from harness.precision import (
     AllStemsMeasure,
     Probing,
@@ -23,8 +23,9 @@ from harness.precision import (
     measure_recipe,
 )
 from harness.precision.profile import profile_operations
-from harness.verdicts.artefacts import Attachment, OperationSeries
-from harness.verdicts.attachments import attachment
+from harness.verdicts.rows.documents import HeadroomRow, SensitivityRow, attachment
+from harness.verdicts.rows.labelled import labels_of
+from harness.verdicts.rows.operations import OperationProfile, OperationSeries, TapSeries
 from harness.workbench.bench import Prediction, Workbench
 from harness.workbench.lab import lab_inputs
 from harness.workbench.separator import subject_sources
@@ -56,67 +57,50 @@ def operation_series(
         numerics=labels["numerics"],
         local=local,
     )
-    types = list(dict.fromkeys(profile.type for profile in found))
-    modules = list(dict.fromkeys(profile.module for profile in found))
     return OperationSeries(
-        subject=subject,
-        case=labels["case"],
-        recipe=recipe,
-        engine=labels["engine"],
-        numerics=labels["numerics"],
+        **labels_of(labels),
         reference="the same program in float64" if wide else "the FP32 program",
-        types=tuple(types),
-        modules=tuple(modules),
-        index=tuple(profile.index for profile in found),
-        operation=tuple(profile.operation for profile in found),
-        type=tuple(types.index(profile.type) for profile in found),
-        module=tuple(modules.index(profile.module) for profile in found),
-        precision=tuple(profile.precision for profile in found),
-        snr_db=tuple(_rounded(profile.snr_db) for profile in found),
-        local_db=tuple(_rounded(profile.local_db) for profile in found),
-        max_abs_error=tuple(_short(profile.max_abs_error) for profile in found),
-        peak=tuple(float(f"{profile.peak:.4g}") for profile in found),
-        ulp_p50=tuple(profile.ulp_p50 for profile in found),
-        ulp_p99=tuple(profile.ulp_p99 for profile in found),
-        subnormal_share=tuple(round(profile.subnormal_share, 5) for profile in found),
+        operations=tuple(operation.rounded() for operation in found),
     )
 
 
-def tap_series(
-    expected: Tensors, prediction: Prediction, labels: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the SNR of every tap in program order; plain JSON data.
+def tap_series(expected: Tensors, prediction: Prediction, labels: Mapping[str, str]) -> TapSeries:
+    """Return the SNR of every tap in program order.
 
     Args:
         expected: what PyTorch makes, taps included.
         prediction: what the package made.
         labels: subject, case, recipe, engine and numerics.
     """
-    points = [
-        {
-            "index": index,
-            "op": tap,
-            "type": "tap",
-            "module": tap,
-            "precision": prediction.precisions[tap],
-            "snr_db": snr_db(expected[f"tap.{tap}"], actual),
-            "rms_dbfs": dbfs(rms(expected[f"tap.{tap}"])),
-        }
-        for index, (tap, actual) in enumerate(prediction.taps.items())
-    ]
-    return {**labels, "points": points, "reference": "taps of the original in PyTorch"}
+    return TapSeries(
+        **labels_of(labels),
+        reference="taps of the original in PyTorch",
+        operations=tuple(
+            OperationProfile(
+                index=index,
+                operation=tap,
+                type="tap",
+                module=tap,
+                precision="fp16" if prediction.precisions[tap] == "fp16" else "fp32",
+                metrics={"snr_db": snr_db(expected[f"tap.{tap}"], actual)},
+            )
+            for index, (tap, actual) in enumerate(prediction.taps.items())
+        ),
+    )
 
 
-def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> Attachment:
+def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> HeadroomRow:
     """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
     model = mil.load(bench.package(subject, FP32))
     found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.layout.root))
-    return attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
+    row = attachment(f"headroom of {subject}", found.to_dict())
+    assert isinstance(row, HeadroomRow)  # by the kind of its document
+    return row
 
 
 def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
-) -> Attachment:
+) -> SensitivityRow:
     """Return what each operation adds to the error of all stems, on golden signals."""
     lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
     found = measure_recipe(
@@ -127,17 +111,11 @@ def sensitivity_attachment(
         subject=subject,
         probing=Probing(PROBES),
     )
-    return attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
+    row = attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
+    assert isinstance(row, SensitivityRow)  # by the kind of its document
+    return row
 
 
 def _inputs(bench: Workbench, subject: str, case: str) -> dict[str, Any]:
     golden = bench.golden(subject, case).require()
     return {name: torch.from_numpy(golden[name]) for name in ("spectrogram", "audio")}
-
-
-def _rounded(level: float | None) -> float | None:
-    return None if level is None else round(level, 2)
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")

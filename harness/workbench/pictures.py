@@ -1,7 +1,7 @@
 """What a run keeps of stems and outputs so that the report can draw them.
 
 In: expected and actual signals, float [channels, n], and the labels of a check (subject, case,
-recipe, engine, numerics). Out: artefact rows of `harness.verdicts.artefacts`.
+recipe, engine, numerics). Out: rows of `harness.verdicts.rows`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import soundfile
 
 from harness.audio import SAMPLE_RATE
 from harness.metrics import error_table, snr_db, stretch_snr_db, ulp_statistics
-from harness.verdicts.artefacts import AudioClip, ErrorCounts, StemPicture, StemTimeline
+from harness.verdicts.rows.labelled import labels_of
+from harness.verdicts.rows.signals import AudioClip, ErrorCounts, StemPicture, StemTimeline
 from harness.workbench.rasters import (
     HIGH_HZ,
     LOW_HZ,
@@ -47,7 +48,7 @@ def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> S
     wave_low, wave_high = envelope(expected, wave_peak)
     rest_low, rest_high = envelope(rest, rest_peak)
     return StemPicture(
-        **_of(labels),
+        **labels_of(labels),
         stem=stem,
         snr_db=_ratio(expected, actual),
         duration_s=round(expected.shape[-1] / SAMPLE_RATE, 3),
@@ -74,7 +75,7 @@ def stem_timeline(expected: Array, actual: Array, stem: str, labels: Labels) -> 
         known += [] if stretch.snr_db is None else [stretch.snr_db]
         length = stretch.stop - stretch.start
     return StemTimeline(
-        **_of(labels),
+        **labels_of(labels),
         stem=stem,
         stretch_s=length / SAMPLE_RATE,
         start_s=tuple(round(start / SAMPLE_RATE, 3) for start in channels),
@@ -87,7 +88,7 @@ def error_counts(expected: Array, actual: Array, tensor: str, labels: Labels) ->
     table = error_table(expected, actual)
     ulp = ulp_statistics(expected, actual, dtype=np.float32)
     return ErrorCounts(
-        **_of(labels),
+        **labels_of(labels),
         tensor=tensor,
         cells=tuple(
             (magnitude, error, count)
@@ -124,7 +125,7 @@ def audio_clip(
     if peak > 0:
         gain_db = min(math.floor(20 * math.log10(_LOUDEST / peak)), _MOST_GAIN_DB)
     return AudioClip(
-        **_of(labels),
+        **labels_of(labels),
         stem=stem,
         start_s=round(start / SAMPLE_RATE, 3),
         duration_s=round(size / SAMPLE_RATE, 3),
@@ -153,8 +154,3 @@ def _worst(levels: list[float]) -> float | None:
 def _ratio(expected: Array, actual: Array) -> float | None:
     ratio = snr_db(expected, actual)
     return None if ratio is None or math.isnan(ratio) else ratio
-
-
-def _of(labels: Labels) -> dict[str, Any]:
-    names = ("subject", "case", "recipe", "engine", "numerics")
-    return {name: labels[name] for name in names}

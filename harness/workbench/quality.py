@@ -8,40 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from harness.metrics import ReferenceProjection, separation_metrics, si_sdr_db
-
-SCORES: Final = ("si_sdr_db", "sdr_db")
-"""What quality is judged by; ISR, SIR and SAR say what kind of error there is."""
-
-
-@dataclass(frozen=True)
-class StemQuality:
-    """The scores of one estimated stem; NaN where a score can't be had (a silent stem).
-
-    Attributes:
-        stem: name of the source.
-        si_sdr_db: scale-invariant SDR.
-        si_sdr_gain_db: how much of that the mixture itself doesn't have.
-        sdr_db, isr_db, sir_db, sar_db: as in `harness.metrics.separation`.
-    """
-
-    stem: str
-    si_sdr_db: float
-    si_sdr_gain_db: float
-    sdr_db: float
-    isr_db: float
-    sir_db: float
-    sar_db: float
-
-    def moved_db(self, other: StemQuality) -> float:
-        """Return by how much the most different one of `SCORES` differs; NaN if one is NaN."""
-        moved = [abs(getattr(self, name) - getattr(other, name)) for name in SCORES]
-        return math.nan if any(map(math.isnan, moved)) else max(moved)
+from harness.verdicts.rows.signals import StemQuality
 
 
 def stem_qualities(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from harness.audio import SAMPLE_RATE
 from harness.audio.windows import hann
-from harness.verdicts.artefacts import Raster
+from harness.verdicts.rows.signals import Raster
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -1,7 +1,7 @@
 """Where the error of a transform is: rows of a run for its figures.
 
 In: spectrograms [1, 4, bins, frames], complex as channels, and waveforms [1, 2, n]; the expected
-ones in float64. Out: rows of `harness.verdicts.artefacts`, in dB relative to the expected RMS.
+ones in float64. Out: rows of `harness.verdicts.rows`, in dB relative to the expected RMS.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from harness.audio import HOP_LENGTH, N_FFT, SAMPLE_RATE
 from harness.audio.windows import cola, overlap_sum
 from harness.metrics import rms, snr_db
-from harness.verdicts.artefacts import TransformError, WindowSums
+from harness.verdicts.rows.signals import TransformError, WindowSums
 from harness.workbench.rasters import decibels, raster
 
 Array = npt.NDArray[np.floating[Any]]

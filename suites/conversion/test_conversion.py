@@ -12,9 +12,10 @@ from harness.conversion import audit_package, load_recipe
 from harness.golden import Golden
 from harness.layers import branch_checks, precision_checks
 from harness.pytest_plugin import Recorder
-from harness.verdicts.artefacts import OperationSeries
+from harness.verdicts.rows.operations import OperationSeries
 from harness.workbench import Prediction, Workbench, describe_package, paper_checks
 from harness.workbench.operations import operation_series, tap_series
+from harness.workbench.outlines import outline_of
 
 pytestmark = pytest.mark.layer("conversion")
 
@@ -40,7 +41,8 @@ def test_papers(parity: Recorder, bench: Workbench, subject: str, recipe: str) -
     """Contract, precision of every operation, and constants are what they are said to be."""
     package, rules = bench.package(subject, recipe), load_recipe(recipe)
     audit = audit_package(package, rules)
-    parity.artefact("precision_map", describe_package(subject, audit, rules))
+    parity.keep(describe_package(subject, audit, rules))
+    parity.keep(outline_of(subject))
     labels = {"subject": subject, "recipe": recipe}
     parity.add(paper_checks(package, bench.subject(subject), audit, labels))
 
@@ -91,8 +93,8 @@ def test_error_along_the_network(
 ) -> None:
     """Where the error is born: the SNR of every tap in program order; the worst is recorded."""
     series = tap_series(golden, prediction, labels)
-    parity.artefact("error_along_network", series)
-    worst = min(point["snr_db"] for point in series["points"])
+    parity.keep(series)
+    worst = min(point.snr_db for point in series.operations if point.snr_db is not None)
     parity.bound(worst, "worst_tap", gating=False, what="SNR of the worst tap", **labels)
 
 
@@ -118,6 +120,6 @@ def test_error_of_every_operation_of_the_published_size(
 def _keep_operations(parity: Recorder, series: OperationSeries, labels: dict[str, str]) -> None:
     parity.keep(series)
     parity.executed("mil")
-    worst = min(level for level in series.snr_db if level is not None)
+    worst = min(o.snr_db for o in series.operations if o.snr_db is not None)
     what = "SNR of the worst operation"
     parity.bound(worst, "worst_operation", gating=False, what=what, **labels)

@@ -28,9 +28,9 @@ def test_every_second(
     """The SNR of every stem, second by second."""
     sources = subject_sources(labels["subject"])
     lowest = []
-    for kind, line in timeline_rows(golden["stems"], actual, sources, labels):
-        parity.artefact(kind, line)
-        lowest += [level for level in line["snr_db"] if level is not None]
+    for line in timeline_rows(golden["stems"], actual, sources, labels):
+        parity.keep(line)
+        lowest += [level for level in line.snr_db if level is not None]
     what = "lowest SNR of any second"
     parity.bound(min(lowest), "separation", gating=False, what=what, **labels)
 
@@ -47,10 +47,10 @@ def test_what_is_left(
     """The worst stem in pictures, and the errors of outputs and stems by size."""
     package = bench.package(labels["subject"], labels["recipe"])
     made = bench.prediction(labels["subject"], labels["case"], package)
-    for kind, row in count_rows(golden, made.tensors, labels):
-        parity.artefact(kind, row)
+    for row in count_rows(golden, made.tensors, labels):
+        parity.keep(row)
     expected, sources = golden["stems"], subject_sources(labels["subject"])
-    parity.artefact(*picture_row(expected, actual, sources, labels))
+    parity.keep(picture_row(expected, actual, sources, labels))
     worst = worst_stem(expected, actual)
     pair, stem = (expected[worst], actual[worst]), sources[worst]
     if pytestconfig.getoption("--parity-audio"):

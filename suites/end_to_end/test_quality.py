@@ -19,7 +19,8 @@ from harness.golden import Golden
 from harness.layers import quality_checks
 from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
-from harness.workbench import StemQuality, stem_qualities, subject_sources
+from harness.verdicts.rows.signals import StemQuality
+from harness.workbench import stem_qualities, subject_sources
 from harness.workbench.figures import quality_rows
 
 pytestmark = [
@@ -53,7 +54,7 @@ def test_quality(
 ) -> None:
     truth, before = judge(golden, labels["subject"])
     after = stem_qualities(truth, actual, golden["audio"][0], subject_sources(labels["subject"]))
-    for kind, item in quality_rows(before, after, labels):
-        parity.artefact(kind, item)
+    for item in quality_rows(before, after, labels):
+        parity.keep(item)
     gating = load_recipe(labels["recipe"]).gating
     parity.add(quality_checks(before, after, labels, gating=gating))

@@ -73,8 +73,8 @@ def test_a_bug_that_passes_60_db_is_named(
     assert failing(run) == {"program", "expected_precision_fp32"}
     (program,) = [c for c in run.checks if c.gate and c.gate.name == "program"]
     assert place in program.outcome.reason
-    (row,) = run.artefacts["explanation"]
-    assert place in row["evidence"][0][0]
+    (row,) = run.artefacts.explanation
+    assert place in row.steps[0].evidence[0]
 
 
 @pytest.mark.exhaustive

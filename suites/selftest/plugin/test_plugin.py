@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.verdicts import Run
+from harness.verdicts.rows.packages import Explanation, Step
 from suites.selftest.plugin.sessions import FAULTS, GREEN
 
 
@@ -158,11 +159,12 @@ def test_numpy_numbers_cross_the_border_between_processes(suite: pytest.Pytester
         suite,
         "def test_x(parity):\n"
         "    parity.bound(np.float32(0.5), 'audit', gating=False, what='number')\n"
-        "    parity.artefact('separation', {'snr_db': 1.5})",
+        "    from harness.verdicts.rows.packages import Explanation, Step\n"
+        "    parity.keep(Explanation((Step('why', 'so', ()),), ()))",
     )
     document, status = run(suite, "-n", "2")
     assert status == 0
-    assert document.artefacts["separation"] == ({"snr_db": 1.5},)
+    assert document.artefacts.explanation == (Explanation((Step("why", "so", ()),), ()),)
 
 
 WAIVER = """[[waiver]]
@@ -225,12 +227,14 @@ def test_waivers_that_can_not_be_read_stop_the_session(suite: pytest.Pytester) -
 
 def test_documents_of_the_lab_are_taken_along(suite: pytest.Pytester) -> None:
     (suite.path / "lab.json").write_text(
-        '{"kind": "sensitivity", "measures": ["stems"], "operations": []}', encoding="utf-8"
+        '{"kind": "sensitivity", "subject": "s", "precision": "fp16", "cases": [], '
+        '"measures": ["stems"], "operations": []}',
+        encoding="utf-8",
     )
     document, status = run(suite, "--parity-attach", "lab.json")
     assert status == 0
-    (row,) = document.artefacts["attachment"]
-    assert (row["name"], row["kind"]) == ("lab.json", "sensitivity")
+    (row,) = document.artefacts.sensitivity
+    assert (row.name, row.measure) == ("lab.json", "stems")
 
 
 def test_what_can_not_be_attached_stops_the_run_before_it_starts(suite: pytest.Pytester) -> None:

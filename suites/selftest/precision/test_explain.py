@@ -23,6 +23,8 @@ from harness.verdicts import (
     Verdict,
     gate,
 )
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
 
 Signal = dict[str, torch.Tensor]
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
@@ -107,21 +109,22 @@ def test_the_first_tap_that_fails_is_named_with_the_last_one_that_holds() -> Non
 
 
 def test_the_largest_loss_along_the_network_is_found_on_its_own_branch() -> None:
-    points = [
-        {"op": name, "snr_db": level}
-        for name, level in [
-            ("encoder.0", 75.0),
-            ("tencoder.0", 50.0),
-            ("encoder.1", 74.0),
-            ("tencoder.1", 49.0),
-            ("encoder.2", 61.0),
-            ("tencoder.2", 48.0),
-        ]
-    ]
-    series = {"subject": "mini", "recipe": "fp16", "case": "song", "points": points}
+    levels = {
+        "encoder.0": 75.0,
+        "tencoder.0": 50.0,
+        "encoder.1": 74.0,
+        "tencoder.1": 49.0,
+        "encoder.2": 61.0,
+        "tencoder.2": 48.0,
+    }
+    points = tuple(
+        OperationProfile(index, name, "tap", name, "fp16", {"snr_db": level})
+        for index, (name, level) in enumerate(levels.items())
+    )
+    series = TapSeries("mini", "song", "fp16", "mil", "storage", "PyTorch", points)
     run = run_with(
         check("conversion", "fail", recipe="fp16", tensor="freq"),
-        artefacts={"error_along_network": (series,)},
+        artefacts=Artefacts(taps=(series,)),
     )
     assert "between 'encoder.1' (74.0 dB) and 'encoder.2' (61.0 dB)" in words(run)
 

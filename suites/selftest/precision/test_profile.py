@@ -13,7 +13,8 @@ from harness.metrics import snr_db
 from harness.mil.editing import edited, find, with_constant
 from harness.mil.statistics import FP16_MAX
 from harness.precision import VirtualPrecision, three_way
-from harness.precision.profile import OperationProfile, profile_operations
+from harness.precision.profile import COMPUTED, profile_operations
+from harness.verdicts.rows.operations import OperationProfile, measured_metrics
 
 Signal = dict[str, torch.Tensor]
 
@@ -37,8 +38,10 @@ def test_every_level_is_that_of_the_whole_tensors(
         if name in expected and name in actual and profile.snr_db is not None:
             one, other = (values[name].double().numpy() for values in (expected, actual))
             assert profile.snr_db == pytest.approx(snr_db(one, other), abs=1e-3)
-            assert profile.max_abs_error == pytest.approx(np.abs(one - other).max(), rel=1e-5)
-            assert profile.peak == pytest.approx(np.abs(one).max())
+            assert profile.value("max_abs_error") == pytest.approx(
+                np.abs(one - other).max(), rel=1e-5
+            )
+            assert profile.value("peak") == pytest.approx(np.abs(one).max())
             compared += 1
     assert compared > 8
 
@@ -50,7 +53,7 @@ def test_it_agrees_with_the_three_way_comparison(
     for other in three_way(small.base, half, signal).operations:
         mine = found[other.operation]
         assert mine.snr_db == pytest.approx(other.expected_db, abs=1e-3)
-        assert mine.local_db == pytest.approx(other.local_db, abs=1e-3)
+        assert mine.value("local_db") == pytest.approx(other.local_db, abs=1e-3)
 
 
 def test_a_wrong_operation_adds_itself_and_what_follows_inherits(
@@ -59,10 +62,11 @@ def test_a_wrong_operation_adds_itself_and_what_follows_inherits(
     conv = find(half, type="conv")[0]
     wrong = edited(half, with_constant(half, conv, "weight", lambda weight: 1.02 * weight))
     found = by_name(profile_operations(small.base, wrong, signal))
-    assert found["conv"].local_db == pytest.approx(34.0, abs=0.3)
+    assert found["conv"].value("local_db") == pytest.approx(34.0, abs=0.3)
     assert found["centred"].snr_db == pytest.approx(34.0, abs=0.5)
-    assert found["centred"].local_db is not None
-    assert found["centred"].local_db > 60
+    itself = found["centred"].value("local_db")
+    assert itself is not None
+    assert itself > 60
 
 
 def test_a_model_is_its_own_reference_in_float64(small: VirtualPrecision, signal: Signal) -> None:
@@ -78,7 +82,7 @@ def test_without_the_third_run_nothing_is_said_of_what_an_operation_adds(
 ) -> None:
     whole = profile_operations(small.base, half, signal)
     short = profile_operations(small.base, half, signal, local=False)
-    assert {profile.local_db for profile in short} == {None}
+    assert {profile.value("local_db") for profile in short} == {None}
     assert [profile.snr_db for profile in short] == [profile.snr_db for profile in whole]
 
 
@@ -88,7 +92,16 @@ def test_silence_has_no_ratio_and_overflow_the_worst(
     silent = by_name(profile_operations(small.base, half, {"x": 0 * signal["x"]}))
     assert silent["conv"].snr_db == math.inf, "zero for zero is exact"
     loud = by_name(profile_operations(small.base, half, {"x": 1e3 * signal["x"]}))
-    assert loud["squared"].peak > FP16_MAX
+    peak, headroom = (loud["squared"].value(name) for name in ("peak", "headroom_db"))
+    assert peak is not None
+    assert headroom is not None
+    assert peak > FP16_MAX
+    assert headroom < 0
     assert loud["squared"].snr_db == -math.inf
     assert loud["conv"].snr_db is not None
     assert loud["conv"].snr_db > 60
+
+
+def test_every_metric_that_rows_hold_is_measured() -> None:
+    """A metric in the list that nothing computes would be a column of dashes."""
+    assert set(COMPUTED) == set(measured_metrics())

@@ -52,8 +52,8 @@ from harness.verdicts import (
     read_snapshot,
     read_waivers,
 )
-from harness.verdicts.attachments import read_attachment
 from harness.verdicts.jsondata import read_document
+from harness.verdicts.rows.documents import read_attachment
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.mil.printing import write_compiled

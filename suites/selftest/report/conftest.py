@@ -29,11 +29,7 @@ from suites.selftest.report.run_rows import (
     STEMS,
     SUBJECT,
     TAPS,
-    envelope_rows,
-    network_rows,
-    precision_rows,
-    quality_rows,
-    separation_rows,
+    run_rows,
 )
 
 
@@ -207,13 +203,7 @@ def build_run() -> Run:
             GoldenState(SUBJECT, case, "match", "equal to the committed fingerprint", "ab12" * 16)
             for case in CASES
         ),
-        artefacts={
-            "error_along_network": network_rows(),
-            "precision_map": precision_rows(),
-            "separation": separation_rows(),
-            "quality": quality_rows(),
-            "envelope": envelope_rows(),
-        },
+        artefacts=run_rows(),
         provenance=PROVENANCE,
         started="2025-11-21T04:12:09Z",
         duration_s=512.4,

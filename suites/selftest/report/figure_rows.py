@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from harness.verdicts.artefacts import (
-    KIND_OF,
-    Explanation,
-    OperationSeries,
-    TransformError,
-    WindowSums,
-)
-from harness.verdicts.attachments import attachment
+from harness.verdicts.rows.documents import attachment
+from harness.verdicts.rows.operations import OperationProfile, OperationSeries
+from harness.verdicts.rows.packages import Explanation, Step
+from harness.verdicts.rows.signals import TransformError, WindowSums
 from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
 from harness.workbench.rasters import raster
 
@@ -30,31 +26,41 @@ def labels(recipe: str, subject: str = SUBJECT) -> dict[str, str]:
     return where | {"engine": "mil", "numerics": "storage"}
 
 
-def series(recipe: str, operations: int = 60, **changed: Any) -> OperationSeries:
-    """Return a series that falls from 90 dB by half a dB with each operation."""
+def series(recipe: str, operations: int = 60, **columns: Sequence[Any]) -> OperationSeries:
+    """Return a series that falls from 90 dB by half a dB with each operation.
+
+    Args:
+        recipe: of the run.
+        operations: how many.
+        columns: metrics by name, in place of its own.
+    """
     level = 140.0 if recipe == "fp32" else 88.0
     places = range(operations)
     narrow = {"fp32": 0, "fp16": 1, "mixed": 2}[recipe]
-    columns: dict[str, Any] = {
-        "reference": "the FP32 program",
-        "types": TYPES,
-        "modules": MODULES,
-        "index": tuple(3 * place for place in places),
-        "operation": tuple(f"op_{place}" for place in places),
-        "type": tuple(place % len(TYPES) for place in places),
-        "module": tuple(place * len(MODULES) // operations for place in places),
-        "precision": tuple(
-            "fp16" if narrow and place % narrow == 0 else "fp32" for place in places
-        ),
-        "snr_db": tuple(math.inf if place < 2 else level - 0.5 * place for place in places),
-        "local_db": tuple(level - 7 * (place == 20) for place in places),
-        "max_abs_error": tuple(1e-6 * (place + 1) for place in places),
-        "peak": tuple(40_000.0 if place == 33 else 1.5 for place in places),
-        "ulp_p50": (1,) * operations,
-        "ulp_p99": tuple(place + 1 for place in places),
-        "subnormal_share": (0.01,) * operations,
+    metrics: dict[str, Sequence[Any]] = {
+        "snr_db": [math.inf if place < 2 else level - 0.5 * place for place in places],
+        "local_db": [level - 7 * (place == 20) for place in places],
+        "max_abs_error": [1e-6 * (place + 1) for place in places],
+        "peak": [40_000.0 if place == 33 else 1.5 for place in places],
+        "ulp_p99": [place + 1.0 for place in places],
+        "subnormal_share": [0.01] * operations,
+        **columns,
     }
-    return OperationSeries(**labels(recipe), **{**columns, **changed})
+    return OperationSeries(
+        **labels(recipe),
+        reference="the FP32 program",
+        operations=tuple(
+            OperationProfile(
+                index=3 * place,
+                operation=f"op_{place}",
+                type=TYPES[place % len(TYPES)],
+                module=MODULES[place * len(MODULES) // operations],
+                precision="fp16" if narrow and place % narrow == 0 else "fp32",
+                metrics={name: column[place] for name, column in metrics.items()},
+            )
+            for place in places
+        ),
+    )
 
 
 def stem() -> tuple[np.ndarray, np.ndarray]:
@@ -147,11 +153,32 @@ HEADROOM: dict[str, Any] = {
 }
 
 
+BENCH: dict[str, Any] = {
+    "kind": "bench",
+    "version": 1,
+    "started": "2026",
+    "provenance": {"commit": "ab12", "machine": {"processor": "EPYC"}},
+    "figures": [{"name": "ratio", "value": 1.5, "unit": "s", "limit": 2.0}],
+}
+JUDGED: dict[str, Any] = {
+    "kind": "conformance",
+    "version": 1,
+    "verdict": "fail",
+    "sentence": "1 of 2 failed",
+    "selection": "all",
+    "started": "2026",
+    "provenance": {"commit": "ab12"},
+    "counts": {"passed": 1, "failed": 1},
+    "operations": [{"operation": "conv", "passed": 1, "failed": 1}],
+    "failures": [{"id": "test_conv.py::x", "reason": "1 differs"}],
+    "problems": ["a test process died"],
+}
+
+
 @lru_cache
-def every_row() -> dict[str, tuple[Any, ...]]:
-    """Return artefacts with every kind of row for figures, by kind."""
+def figure_rows() -> tuple[Any, ...]:
+    """Return rows of every kind that a figure needs."""
     expected, actual = stem()
-    found: dict[str, list[Any]] = {}
     items: list[Any] = [series(recipe) for recipe in ("fp32", "fp16", "mixed")]
     for recipe in ("fp32", "fp16"):
         named = labels(recipe)
@@ -161,11 +188,9 @@ def every_row() -> dict[str, tuple[Any, ...]]:
             stem_timeline(expected, actual, STEM, named),
         ]
     items += [transform_row(), window_row()]
-    items += [attachment(name, doc) for name, doc in (("s", SENSITIVITY), ("t", TUNING))]
-    items += [attachment("h", HEADROOM)]
-    steps = ("Which operation, and why?",), ("gelu 'y' in encoder.0.",), (("79.9 dB alone",),)
-    items += [Explanation(*steps, commands=("parity check X.mlpackage --subject mini",))]
+    documents = {"s": SENSITIVITY, "t": TUNING, "h": HEADROOM, "b": BENCH, "c": JUDGED}
+    items += [attachment(name, document) for name, document in documents.items()]
+    step = Step("Which operation, and why?", "gelu 'y' in encoder.0.", ("79.9 dB alone",))
+    items += [Explanation((step,), ("parity check X.mlpackage --subject mini",))]
     items += [audio_clip(expected, actual, STEM, 1.2, labels("fp16"))]
-    for item in items:
-        found.setdefault(KIND_OF[type(item)], []).append(asdict(item))
-    return {kind: tuple(rows) for kind, rows in found.items()}
+    return tuple(items)

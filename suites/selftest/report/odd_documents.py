@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from harness.verdicts import FaultOutcome, InjectedFault, Run, Waiver
-from harness.verdicts.attachments import attachment
+from harness.verdicts.rows.artefacts import KIND_OF, Artefacts
+from harness.verdicts.rows.documents import attachment
 from suites.selftest.report.conftest import break_checks, build_run
-from suites.selftest.report.figure_rows import every_row
+from suites.selftest.report.figure_rows import BENCH, figure_rows, series
 
 _SOUNDS: Final = ("reference", "candidate", "difference")
 Place = tuple[str | int, ...]
@@ -24,51 +25,20 @@ TEXTS: Final = (
 OTHERS: Final = (None, [], {}, [[]], {"a": 1}, "x", 1, 1.5, True, [None], [1e308, -1e308])
 
 
-BENCH: Final[dict[str, Any]] = {
-    "kind": "bench",
-    "version": 1,
-    "started": "2026",
-    "provenance": {"commit": "ab12", "machine": {"processor": "EPYC"}},
-    "figures": [{"name": "ratio", "value": 1.5, "unit": "s", "limit": 2.0}],
-}
-JUDGED: Final[dict[str, Any]] = {
-    "kind": "conformance",
-    "version": 1,
-    "verdict": "fail",
-    "sentence": "1 of 2 failed",
-    "selection": "all",
-    "started": "2026",
-    "provenance": {"commit": "ab12"},
-    "counts": {"passed": 1, "failed": 1},
-    "operations": [{"operation": "conv", "passed": 1, "failed": 1}],
-    "failures": [{"id": "test_conv.py::x", "reason": "1 differs"}],
-    "problems": ["a test process died"],
-}
-
-
 def thin_run() -> Run:
     """Return a run with few checks, some of them bad, and every kind of row, fault and waiver."""
     run = break_checks(build_run())
     kept = [check for check in run.checks if check.gating and check.verdict.value != "pass"]
     kept += run.checks[::150]
-    network = [
-        {**row, "points": row["points"][::60]} for row in run.artefacts["error_along_network"]
-    ]
-    rows = {kind: found[:2] for kind, found in run.artefacts.items()}
-    rows |= {kind: found[:1] for kind, found in every_row().items()}
-    documents = {
-        "bench": BENCH,
-        "bench before": {**BENCH, "started": "2025"},
-        "conformance": JUDGED,
-    }
-    rows["attachment"] = (
-        tuple(asdict(item) for item in (attachment(name, made) for name, made in documents.items()))
-        + every_row()["attachment"]
-    )
-    rows["error_along_network"] = network[:1]
-    rows["audio_clip"] = tuple(
-        {**row, **dict.fromkeys(_SOUNDS, "AAAA")} for row in rows["audio_clip"]
-    )
+    few = {f.name: getattr(run.artefacts, f.name)[:1] for f in fields(Artefacts)}
+    rows = Artefacts(**few).plus({KIND_OF[type(row)]: row for row in figure_rows()}.values())
+    (taps,) = rows.taps
+    rows = replace(
+        rows,
+        operations=(series("fp16", 2),),
+        taps=(replace(taps, operations=taps.operations[::60]),),
+        audio_clip=tuple(replace(c, **dict.fromkeys(_SOUNDS, "AAAA")) for c in rows.audio_clip),
+    ).plus([attachment("bench before", {**BENCH, "started": "2025"})])
     fault = InjectedFault(
         "stft.window", "stft", "a symmetric window", "seen", "stft", FaultOutcome.CAUGHT,
         "stft/stft/a", ("stft/stft",), "SNR 12 dB", -3.5, "the window differs", 1.5,

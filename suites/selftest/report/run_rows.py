@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
+from typing import Any, Literal
+
+from harness.verdicts import Verdict
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.packages import (
+    NetworkOutline,
+    PackageAudit,
+    PackageDescription,
+    Rule,
+    Split,
+    Stage,
+)
+from harness.verdicts.rows.signals import Quality, Separation, StemQuality
 
 SUBJECT = "htdemucs_6s@seeded"
 CASES = (
@@ -46,7 +59,22 @@ OPS = {
 }
 
 
-def network_rows() -> list[dict[str, Any]]:
+LABELS = {"subject": SUBJECT, "engine": "mil", "numerics": "storage"}
+
+
+def outline_row() -> NetworkOutline:
+    """Return the parts that the taps belong to."""
+    stages = (
+        Stage("encoder", "encoder", "freq"),
+        Stage("tencoder", "encoder", "time"),
+        Stage("crosstransformer", "transformer", "freq"),
+        Stage("decoder", "decoder", "freq"),
+        Stage("tdecoder", "decoder", "time"),
+    )
+    return NetworkOutline(SUBJECT, STEMS, ("freq", "time"), stages)
+
+
+def tap_rows() -> list[TapSeries]:
     """Return the error at each tap for each recipe."""
     noise = random.Random(5)
     found = []
@@ -60,73 +88,67 @@ def network_rows() -> list[dict[str, Any]]:
             elif tap == "tencoder.2":
                 snr = None
             wide = recipe == "fp32" or (recipe == "mixed" and "layers" in tap)
-            points.append(
-                {
-                    "index": index,
-                    "op": tap,
-                    "type": "tap",
-                    "module": tap,
-                    "precision": "fp32" if wide else "fp16",
-                    "snr_db": snr,
-                    "rms_dbfs": -23.0,
-                }
-            )
-        found.append(
-            {
-                "subject": SUBJECT,
-                "case": "song",
-                "recipe": recipe,
-                "engine": "mil",
-                "numerics": "storage",
-                "reference": "taps of the original in PyTorch",
-                "points": points,
-            }
-        )
+            precision: Literal["fp16", "fp32"] = "fp32" if wide else "fp16"
+            points.append(OperationProfile(index, tap, "tap", tap, precision, {"snr_db": snr}))
+        where = {**LABELS, "case": "song", "recipe": recipe}
+        found.append(TapSeries(**where, reference="taps of PyTorch", operations=tuple(points)))
     return found
 
 
-def precision_rows() -> list[dict[str, Any]]:
+def package_rows() -> list[PackageDescription]:
     """Return the precision map of each recipe."""
     wide = {"fp32": set(OPS), "fp16": set(), "mixed": {"sqrt", "real_div", "reduce_mean"}}
     integers = {"cast"}
-    rules = ("pow", "sqrt", "real_div", "l2_norm", "reduce_mean", "reduce_sum", "softmax", "matmul")
+    names = ("pow", "sqrt", "real_div", "l2_norm", "reduce_mean", "reduce_sum", "softmax", "matmul")
+    mixed = tuple(Rule(f"type = {n}", "fp32", OPS.get(n, 0), optional=n == "pow") for n in names)
     found = []
     for recipe, gating in RECIPES.items():
         counts = {
-            op: {
-                "fp16": 0 if op in wide[recipe] | integers else count,
-                "fp32": count if op in wide[recipe] - integers else 0,
-                "other": count if op in integers else 0,
-            }
+            op: Split(
+                fp16=0 if op in wide[recipe] | integers else count,
+                fp32=count if op in wide[recipe] - integers else 0,
+                other=count if op in integers else 0,
+            )
             for op, count in OPS.items()
         }
-        mixed = [
-            {
-                "rule": f"type = {name}",
-                "precision": "fp32",
-                "matched": OPS.get(name, 0),
-                "optional": name == "pow",
-            }
-            for name in rules
-        ]
-        everything = [{"rule": "*", "precision": recipe, "matched": 1008, "optional": False}]
+        everything = (Rule("*", recipe, 1008, optional=False),)
         found.append(
-            {
-                "subject": SUBJECT,
-                "recipe": recipe,
-                "counts": counts,
-                "rules": mixed if recipe == "mixed" else everything,
-                "size_bytes": 198_204_416 if recipe == "fp32" else 100_112_384,
-                "operations": sum(OPS.values()),
-                "gating": gating,
-                "audit": {"verdict": "pass", "differences": [], "reason": "map equals recipe"},
-                "source": f"built-in recipe {recipe}",
-            }
+            PackageDescription(
+                subject=SUBJECT,
+                recipe=recipe,
+                gating=gating,
+                source=f"built-in recipe {recipe}",
+                counts=counts,
+                rules=mixed if recipe == "mixed" else everything,
+                size_bytes=198_204_416 if recipe == "fp32" else 100_112_384,
+                audit=PackageAudit(Verdict.PASS, "map equals recipe", ()),
+            )
         )
     return found
 
 
-def separation_rows() -> list[dict[str, Any]]:
+def separation_row(**changed: Any) -> Separation:
+    """Return how close one stem is, with some fields changed."""
+    given: dict[str, Any] = {
+        **LABELS,
+        "case": "song",
+        "recipe": "fp32",
+        "stem": "bass",
+        "snr_db": 70.0,
+        "channel_snr_db": (69.8, 70.3),
+        "worst_segment_snr_db": 67.5,
+        "worst_segment_s": 3.9,
+        "sdr_db": 71.1,
+        "isr_db": 74.0,
+        "sir_db": 82.0,
+        "sar_db": 71.4,
+        "diagnosis": "broadband noise, as rounding leaves it; no leakage",
+        "note": "",
+    }
+    return Separation(**{**given, **changed})
+
+
+def separation_rows() -> list[Separation]:
     """Return the separation metrics of each stem."""
     noise = random.Random(9)
     level = {"fp32": 124.0, "fp16": 57.5, "mixed": 58.0}
@@ -136,27 +158,31 @@ def separation_rows() -> list[dict[str, Any]]:
             for place, stem in enumerate(STEMS):
                 snr = level[recipe] + 1.4 * place + noise.random()
                 found.append(
-                    {
-                        "subject": SUBJECT,
-                        "case": case,
-                        "recipe": recipe,
-                        "stem": stem,
-                        "snr_db": snr,
-                        "worst_segment_snr_db": snr - 2.5,
-                        "worst_segment_s": 3.9 * (place + 1),
-                        "channel_snr_db": [snr - 0.2, snr + 0.3],
-                        "sdr_db": snr + 1.1,
-                        "isr_db": snr + 4.0,
-                        "sir_db": math.inf if recipe == "fp32" and place == 0 else snr + 12.0,
-                        "sar_db": None if stem == "piano" else snr + 1.4,
-                        "diagnosis": "broadband noise, as rounding leaves it; no leakage",
-                        "note": "reference is nearly silent" if stem == "piano" else "",
-                    }
+                    separation_row(
+                        case=case,
+                        recipe=recipe,
+                        stem=stem,
+                        snr_db=snr,
+                        worst_segment_snr_db=snr - 2.5,
+                        worst_segment_s=3.9 * (place + 1),
+                        channel_snr_db=(snr - 0.2, snr + 0.3),
+                        sdr_db=snr + 1.1,
+                        isr_db=snr + 4.0,
+                        sir_db=math.inf if recipe == "fp32" and place == 0 else snr + 12.0,
+                        sar_db=None if stem == "piano" else snr + 1.4,
+                        note="reference is nearly silent" if stem == "piano" else "",
+                    )
                 )
     return found
 
 
-def quality_rows() -> list[dict[str, Any]]:
+def quality_row(stem: str, case: str, recipe: str, expected: float, actual: float) -> Quality:
+    """Return the quality of a stem whose scores are all one number."""
+    scores = [StemQuality(stem, *(value,) * 6) for value in (expected, actual)]
+    return Quality(SUBJECT, case, recipe, "mil", "storage", *scores)
+
+
+def quality_rows() -> list[Quality]:
     """Return the scores of each stem against the truth, before and after conversion."""
     noise = random.Random(10)
     lost = {"fp32": 0.0, "fp16": 0.002, "mixed": 0.0015}
@@ -164,34 +190,12 @@ def quality_rows() -> list[dict[str, Any]]:
     for recipe in RECIPES:
         for case in ("song", "song_file"):
             for place, stem in enumerate(STEMS):
-                names = ("si_sdr_db", "si_sdr_gain_db", "sdr_db", "isr_db", "sir_db", "sar_db")
-                scores = {name: 9.0 - 2.5 * place + noise.random() for name in names}
-                found.append(
-                    {
-                        "subject": SUBJECT,
-                        "case": case,
-                        "recipe": recipe,
-                        "stem": stem,
-                        "expected": scores,
-                        "actual": {name: score - lost[recipe] for name, score in scores.items()},
-                    }
-                )
+                score = 9.0 - 2.5 * place + noise.random()
+                found.append(quality_row(stem, case, recipe, score, score - lost[recipe]))
     return found
 
 
-def envelope_rows() -> list[dict[str, Any]]:
-    """Return the SNR of each output under every numerics."""
-    shift = {"storage": 0.0, "float64": 0.3, "fp16_accumulate": -6.4}
-    return [
-        {
-            "subject": SUBJECT,
-            "case": "song",
-            "recipe": recipe,
-            "numerics": numerics,
-            "tensor": tensor,
-            "snr_db": 63.0 + change + (tensor == "time") * 1.7,
-        }
-        for recipe in ("fp16", "mixed")
-        for tensor in ("freq", "time")
-        for numerics, change in shift.items()
-    ]
+def run_rows() -> Artefacts:
+    """Return everything that a run keeps but figures."""
+    rows = (*tap_rows(), *package_rows(), *separation_rows(), *quality_rows(), outline_row())
+    return Artefacts().plus(rows)

@@ -15,8 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.audio import SAMPLE_RATE
-from harness.verdicts.artefacts import Raster
+from harness.metrics import ReferenceProjection, separation_metrics
+from harness.verdicts import Profile, Run
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.signals import Raster
+from harness.workbench.bench import Prediction, inner_taps
+from harness.workbench.figures import picture_row, quality_rows, separation_rows, timeline_rows
+from harness.workbench.operations import tap_series
+from harness.workbench.outlines import outline_of
 from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
+from harness.workbench.quality import stem_qualities
 from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error
 from suites.selftest.report.figure_rows import labels, stem
@@ -129,3 +137,42 @@ def test_blocks_of_a_round_trip_are_hops() -> None:
     assert len(found.by_time_db) == 10
     assert int(np.argmax(found.by_time_db)) == 2
     assert found.by_time_db[2] == pytest.approx(-60, abs=0.5)
+
+
+@pytest.mark.parametrize("subject", ["mini", "htdemucs_6s@seeded"])
+def test_every_tap_is_in_a_stage_of_its_branch(subject: str) -> None:
+    """A tap of no stage would be named after its module, and hide the names beside it."""
+    outline = outline_of(subject)
+    for tap in inner_taps(subject):
+        stage = outline.stage_of(tap)
+        assert stage is not None, tap
+        of_time = tap.startswith("t") or tap.endswith(("_t", ".time")) or "_t." in tap
+        assert stage.branch == outline.branches[of_time], tap
+    assert outline.branches == ("freq", "time")
+
+
+def test_what_is_recorded_of_stems_can_be_read_again() -> None:
+    """A row that its own reader refuses would be missing from every page."""
+    sources = ("drums", "bass")
+    noise = np.random.default_rng(4)
+    expected = (0.1 * noise.standard_normal((2, 2, 2 * SAMPLE_RATE))).astype(np.float32)
+    actual = (expected + 1e-4 * noise.standard_normal(expected.shape)).astype(np.float32)
+    metrics = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
+    truth = ReferenceProjection(expected.astype(np.float64))
+    sides = [stem_qualities(truth, stems, expected.sum(axis=0), sources) for stems in (actual,) * 2]
+    taps = Prediction({}, actual, {"encoder.0": actual}, {"encoder.0": "fp16"})
+    rows = (
+        *separation_rows(expected, actual, metrics, LABELS),
+        *quality_rows(*sides, LABELS),
+        *timeline_rows(expected, actual, sources, LABELS),
+        picture_row(expected, actual, sources, LABELS),
+        tap_series({"tap.encoder.0": expected}, taps, LABELS),
+        outline_of("mini"),
+    )
+    run = Run(Profile("x"), (), artefacts=Artefacts().plus(rows))
+    again = Run.from_json(run.to_json())
+    assert again.damaged == ()
+    assert again.to_json() == run.to_json()
+    kept = again.artefacts
+    assert [row.stem for row in (*kept.separation, *kept.quality)] == [*sources, *sources]
+    assert kept.taps[0].operations[0].snr_db == pytest.approx(60.0, abs=0.5)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from harness.report import write_report
 from harness.verdicts import Run
+from harness.verdicts.rows.artefacts import Artefacts
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
-from suites.selftest.report.figure_rows import every_row
+from suites.selftest.report.figure_rows import figure_rows
 
 GRAVE = ("serious", "critical")
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -46,17 +47,15 @@ def red(broken_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def thin(broken_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that the red page has, but less of it: axe looks at each element."""
-    network = [
-        {**row, "points": row["points"][::40]}
-        for row in broken_run.artefacts["error_along_network"][:1]
-    ]
-    artefacts = {kind: rows[:3] for kind, rows in broken_run.artefacts.items()} | every_row()
-    few = replace(
+    few = {f.name: getattr(broken_run.artefacts, f.name)[:3] for f in fields(Artefacts)}
+    taps = Artefacts(**few).taps[0]
+    few["taps"] = (replace(taps, operations=taps.operations[::40]),)
+    thinned = replace(
         broken_run,
         checks=broken_run.checks[::25],
-        artefacts={**artefacts, **every_row(), "error_along_network": network},
+        artefacts=Artefacts(**few).plus(figure_rows()),
     )
-    return write_report(few, tmp_path_factory.mktemp("thin"))
+    return write_report(thinned, tmp_path_factory.mktemp("thin"))
 
 
 def rows_shown(page: Page) -> int:

@@ -22,18 +22,22 @@ from hypothesis import strategies as st
 from harness.errors import RunError
 from harness.report import render
 from harness.report.chart import Chart, ticks
-from harness.report.raster import MOST_PIXELS, palette, picture
+from harness.report.raster import palette, source
+from harness.report.summary import summary_markdown
 from harness.report.view import build_page
-from harness.report.view_operations import FP16_MAX
+from harness.report.view_sound import worst_stretch
 from harness.verdicts import Profile, Run
-from harness.verdicts.artefacts import ARTEFACTS
-from harness.verdicts.attachments import attachment, read_attachment, with_attachments
+from harness.verdicts.jsondata import plain, restored
+from harness.verdicts.rows.artefacts import ROW_CLASSES, Artefacts
+from harness.verdicts.rows.documents import SensitivityRow, TuningRow, attachment, read_attachment
+from harness.verdicts.rows.operations import FP16_MAX
+from harness.verdicts.rows.signals import MOST_PIXELS, Raster
 from suites.selftest.report.figure_rows import (
     HEADROOM,
     SENSITIVITY,
     STEM,
     TUNING,
-    every_row,
+    figure_rows,
     series,
 )
 from suites.selftest.report.test_report_page import HOSTILE, Page
@@ -42,7 +46,7 @@ from suites.selftest.report.test_report_page import HOSTILE, Page
 @pytest.fixture(scope="module")
 def drawn(run: Run) -> Run:
     """A run with every kind of row that a figure needs."""
-    return replace(run, artefacts={**run.artefacts, **every_row()})
+    return replace(run, artefacts=run.artefacts.plus(figure_rows()))
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +54,20 @@ def html(drawn: Run) -> str:
     return render(drawn)
 
 
-def numbers_of(rows: dict[str, Any]) -> Run:
-    return Run(profile=Profile("x", recipes=("fp32", "fp16", "mixed")), checks=(), artefacts=rows)
+def alone(*rows: Any) -> Run:
+    profile = Profile("x", recipes=("fp32", "fp16", "mixed"))
+    return Run(profile=profile, checks=(), artefacts=Artefacts().plus(rows))
+
+
+def read_again(run: Run, kind: str, rows: Any) -> Run:
+    """Return a run whose document has other rows of one kind."""
+    document = json.loads(run.to_json())
+    document["artefacts"][kind] = rows
+    return Run.from_json(json.dumps(document))
 
 
 def test_every_kind_of_row_is_drawn_and_the_same_bytes_come_again(drawn: Run, html: str) -> None:
-    assert set(every_row()) == set(ARTEFACTS)
+    assert [kind for kind in ROW_CLASSES if not getattr(drawn.artefacts, kind)] == []
     assert render(Run.from_json(drawn.to_json())) == html
     assert "gelu &#39;y&#39; in encoder.0." in html
     assert "parity check X.mlpackage --subject mini" in html
@@ -87,18 +99,17 @@ def test_pictures_and_sounds_are_in_the_page_and_nothing_else_is_fetched(html: s
 
 
 def test_the_first_operation_under_the_gate_is_the_one_that_is_named(drawn: Run) -> None:
-    by_recipe = {item.recipe: item for item in build_page(drawn).operations}
-    first = by_recipe["fp16"].first_below
-    assert first is not None
+    by_recipe = {item.row.recipe: item for item in build_page(drawn).operations}
+    first = by_recipe["fp16"].below[0]
     assert (first.operation, first.snr_db) == ("op_56", 60.0), "60 dB is not above 60 dB"
-    assert by_recipe["fp32"].first_below is None
+    assert by_recipe["fp32"].below == ()
 
 
 def test_an_operation_near_the_largest_number_is_named(drawn: Run) -> None:
-    item = next(s for s in build_page(drawn).operations if s.recipe == "fp16")
+    item = next(s for s in build_page(drawn).operations if s.row.recipe == "fp16")
     assert [point.operation for point in item.close] == ["op_33"]
     assert item.loudest is not None
-    assert item.loudest.headroom_db == pytest.approx(20 * math.log10(FP16_MAX / 40_000))
+    assert item.loudest.value("headroom_db") == pytest.approx(20 * math.log10(FP16_MAX / 40_000))
 
 
 @given(
@@ -110,20 +121,19 @@ def test_an_operation_near_the_largest_number_is_named(drawn: Run) -> None:
 )
 @settings(max_examples=40, deadline=None)
 def test_a_line_is_as_bad_as_its_worst_operation(levels: list[float | None]) -> None:
-    row = {**vars(series("fp16", len(levels))), "snr_db": levels}
-    (item,) = build_page(numbers_of({"operations": (row,)})).operations
+    (item,) = build_page(alone(series("fp16", len(levels), snr_db=levels))).operations
     for line in item.types:
         mine = [p.snr_db for p in item.points if p.type == line.name and p.snr_db is not None]
         if any(math.isnan(level) for level in mine):
-            assert line.snr_db is not None
-            assert math.isnan(line.snr_db), "not a number must not hide behind a number"
+            worst = line.worst["snr_db"]
+            assert worst is not None
+            assert math.isnan(worst), "not a number must not hide behind a number"
         else:
-            assert line.snr_db == min(mine, default=None)
-        assert all(heat is None or 0 <= heat <= 1 for heat in line.heat)
+            assert line.worst["snr_db"] == min(mine, default=None)
+        assert all(heat is None or 0 <= heat <= 1 for heat in line.heat.values())
     assert sum(line.fp16 + line.fp32 for line in item.types) == len(levels)
     not_above = [p for p in item.drawn if not (p.snr_db or 0.0) > 60]
-    assert item.below == len(not_above)
-    assert item.first_below == (not_above[0] if not_above else None)
+    assert item.below == tuple(not_above)
 
 
 def test_a_recipe_is_held_against_the_one_before_it(drawn: Run) -> None:
@@ -144,27 +154,28 @@ def test_the_histogram_counts_every_element_once(drawn: Run) -> None:
 
 def test_the_worst_second_is_the_one_that_is_wrong(drawn: Run, html: str) -> None:
     view = next(v for v in build_page(drawn).sounds if v.recipe == "fp16")
-    ((case, (line,)),) = view.timelines
-    assert (case, line.stem, line.worst) == ("song", STEM, 1)
+    ((case, (line,)),) = view.timelines.items()
+    assert (case, line.stem, worst_stretch(line)) == ("song", STEM, 1)
     assert f"the worst second is that of {STEM} at 1 s" in html
 
 
 def test_the_gain_of_the_difference_is_stated(drawn: Run, html: str) -> None:
     view = next(v for v in build_page(drawn).sounds if v.clips)
     (clip,) = view.clips
-    assert clip.gain_db > 20
-    assert f"amplified by {clip.gain_db:.0f}" in html
+    assert clip.difference_gain_db > 20
+    assert f"amplified by {clip.difference_gain_db:.0f}" in html
 
 
 def test_few_operations_carry_the_error_and_the_curve_is_what_nothing_beats(drawn: Run) -> None:
-    lab = build_page(drawn).lab
-    (shares,) = lab.sensitivities
+    page = build_page(drawn)
+    (shares,) = page.sensitivities
     assert (shares.top[0].name, shares.half) == ("op_0", 1)
     assert shares.cumulative[-1] == pytest.approx(100)
-    (tuning,) = lab.tunings
+    (tuning,) = page.tunings
     assert [trial.worst_db for trial in tuning.pareto] == [54.0, 58.0, 62.0, 70.0]
-    (headroom,) = lab.headrooms
-    assert (headroom.operations, headroom.at_risk, headroom.least_db) == (4, 1, 3.0)
+    (headroom,) = page.run.artefacts.headroom
+    counts = headroom.operation_count, headroom.at_risk_count
+    assert (counts, headroom.least_headroom_db) == ((4, 1), 3.0)
 
 
 def test_compressed_weights_stand_apart_from_the_rounding_of_their_operation(run: Run) -> None:
@@ -173,7 +184,7 @@ def test_compressed_weights_stand_apart_from_the_rounding_of_their_operation(run
         for error, share in (("fp16", 1e-7), ("int8", 3e-7))
     ]
     item = attachment("s", {**SENSITIVITY, "operations": rows})
-    (shares,) = build_page(with_attachments(run, [item])).lab.sensitivities
+    (shares,) = build_page(replace(run, artefacts=run.artefacts.plus([item]))).sensitivities
     assert [(row.type, row.percent) for row in shares.top] == [
         ("conv, int8 weights", pytest.approx(75)),
         ("conv", pytest.approx(25)),
@@ -182,7 +193,7 @@ def test_compressed_weights_stand_apart_from_the_rounding_of_their_operation(run
 
 
 def test_what_was_not_recorded_is_said_and_not_left_blank(run: Run) -> None:
-    whole = replace(run, artefacts={}, profile=replace(run.profile, name="parity"))
+    whole = replace(run, artefacts=Artefacts(), profile=replace(run.profile, name="parity"))
     text = Page(render(whole)).text
     for words in (
         "the run holds no errors of single operations",
@@ -197,31 +208,77 @@ def test_what_was_not_recorded_is_said_and_not_left_blank(run: Run) -> None:
 def hostile(value: Any) -> Any:
     """Return a row in which every text is hostile, but pictures and versions stay."""
     if isinstance(value, dict):
-        kept = ("pixels", "reference", "candidate", "difference", "media_type", "kind")
+        kept = ("pixels", "candidate", "difference", "media_type", "precision", "verdict")
+        sound = (*kept, "reference") if "media_type" in value else kept
         return {
-            key: item if key in kept and not isinstance(item, dict) else hostile(item)
+            key: item if key in sound and not isinstance(item, dict) else hostile(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [hostile(item) for item in value]
-    return HOSTILE if isinstance(value, str) else value
+    return HOSTILE if isinstance(value, str) and value not in ("inf", "-inf", "nan") else value
 
 
-def test_hostile_names_are_text(run: Run) -> None:
-    rows = {kind: [hostile(row) for row in found] for kind, found in every_row().items()}
-    page = Page(render(replace(run, artefacts=rows)))
+def test_hostile_names_are_text(drawn: Run) -> None:
+    document = json.loads(drawn.to_json())
+    document["artefacts"] = hostile(document["artefacts"])
+    run = Run.from_json(json.dumps(document))
+    page = Page(render(run))
+    assert run.damaged == ()
     assert page.tags["script"] == 1
     assert page.attributes["onerror"] == 0
     assert page.open == []
 
 
-@pytest.mark.parametrize("kind", sorted(ARTEFACTS))
-@pytest.mark.parametrize("damage", [None, "text", -1, [], {}, [None, "x", {}], math.nan, 10**400])
-def test_a_damaged_field_does_not_take_the_page_with_it(kind: str, damage: Any) -> None:
-    row = every_row()[kind][0]
-    rows = [{**row, field: damage} for field in row]
-    page = Page(render(numbers_of({kind: rows})))
+@pytest.mark.parametrize("kind", ROW_CLASSES)
+@pytest.mark.parametrize("damage", [None, "text", -1, [], {}, [None, "x", {}], "nan", 10**18])
+def test_a_damaged_field_does_not_take_the_page_with_it(drawn: Run, kind: str, damage: Any) -> None:
+    (row, *_) = json.loads(drawn.to_json())["artefacts"][kind]
+    run = read_again(alone(), kind, [row, *({**row, field: damage} for field in row)])
+    page = Page(render(run))
     assert page.open == []
+    assert run.damaged or damage == [], "no field of the row is held to anything"
+    assert getattr(run.artefacts, kind)[0] == getattr(drawn.artefacts, kind)[0]
+    assert len(getattr(run.artefacts, kind)) + len(run.damaged) == 1 + len(row)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "words"),
+    [
+        ("future", [1], "run.artefacts.future: of a kind that this version doesn't know"),
+        ("quality", {"not": "a list"}, "run.artefacts.quality: no list of rows"),
+        ("quality", [7], "run.artefacts.quality[0] is 7, expected an object"),
+        ("separation", [{"stem": 3}], "run.artefacts.separation[0] has no 'case'"),
+    ],
+)
+def test_what_can_not_be_drawn_is_listed_on_the_page_and_stays_so(
+    run: Run, kind: str, rows: Any, words: str
+) -> None:
+    """A row that silently vanished would look like one that was never recorded."""
+    damaged = read_again(run, kind, rows)
+    again = Run.from_json(damaged.to_json())
+    assert again.damaged == damaged.damaged
+    assert len(damaged.damaged) == 1
+    text = Page(render(again)).text
+    assert "What could not be drawn" in text
+    assert words in text
+    assert words.replace("_", "\\_").split("[")[0] in summary_markdown(build_page(again))
+    assert "All 472 gating checks hold." in text
+
+
+def test_a_row_of_a_metric_that_nobody_knows_is_damaged(drawn: Run) -> None:
+    row = json.loads(drawn.to_json())["artefacts"]["operations"][0]
+    row["operations"][5]["metrics"]["charm_db"] = 3.0
+    run = read_again(drawn, "operations", [row])
+    assert 'a key of run.artefacts.operations[0].operations[5].metrics is "charm_db"' in (
+        run.damaged[0].reason
+    )
+
+
+def test_many_damaged_rows_are_counted_and_not_all_kept(run: Run) -> None:
+    many = read_again(run, "quality", [None] * 5000)
+    assert len(many.damaged) == 201
+    assert many.damaged[-1].reason == "and 4800 more damaged rows"
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -235,10 +292,8 @@ def pixels(codes: bytes) -> str:
 @settings(max_examples=25, deadline=None)
 def test_a_raster_is_a_png_of_the_same_pixels(rows: int, columns: int, seed: bytes) -> None:
     codes = bytes(value % 64 for value in seed[: rows * columns])
-    item = {"rows": rows, "columns": columns, "low_db": -90.0, "high_db": 0.0, "levels": 64}
-    found = picture({**item, "pixels": pixels(codes)})
-    assert found is not None
-    png = base64.b64decode(found.source.partition(",")[2])
+    address = source(Raster(rows, columns, -90.0, 0.0, 64, pixels(codes)))
+    png = base64.b64decode(address.partition(",")[2])
     assert png.startswith(PNG)
     data = png[png.index(b"IDAT") + 4 :]
     lines = zlib.decompressobj().decompress(data)
@@ -257,12 +312,14 @@ def test_a_raster_is_a_png_of_the_same_pixels(rows: int, columns: int, seed: byt
         {"rows": 0},
         {"levels": 1000},
         {"low_db": None},
+        {"high_db": "inf"},
     ],
 )
-def test_a_raster_that_lies_about_itself_is_not_drawn(changed: dict[str, Any]) -> None:
-    whole = {"rows": 2, "columns": 3, "low_db": -9.0, "high_db": 0.0, "levels": 64}
-    assert picture({**whole, "pixels": pixels(bytes(6))}) is not None
-    assert picture({**whole, "pixels": pixels(bytes(6)), **changed}) is None
+def test_a_raster_that_lies_about_itself_is_refused(changed: dict[str, Any]) -> None:
+    whole = plain(Raster(2, 3, -9.0, 0.0, 64, pixels(bytes(6))))
+    assert restored(Raster, whole, "picture").codes == bytes(6)
+    with pytest.raises(RunError):
+        restored(Raster, {**whole, **changed}, "picture")
 
 
 @given(low=st.floats(-1e6, 1e6), size=st.floats(1e-3, 1e6))
@@ -286,10 +343,10 @@ def test_documents_are_attached_once_and_survive_the_run(
     file = tmp_path / "lab.json"
     file.write_text(json.dumps(document))
     item = read_attachment(file)
-    twice = with_attachments(with_attachments(run, [item]), [item])
-    (row,) = Run.from_json(twice.to_json()).artefacts["attachment"]
-    assert row["name"] == "lab.json"
-    assert not build_page(twice).lab.unknown
+    twice = replace(run, artefacts=run.artefacts.plus([item]).plus([read_attachment(file)]))
+    kept = Run.from_json(twice.to_json()).artefacts
+    (row,) = (*kept.sensitivity, *kept.tuning, *kept.headroom)
+    assert (row.name, row) == ("lab.json", item)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "sweep"}', '{"operations": []}'])
@@ -301,6 +358,10 @@ def test_what_is_no_document_of_the_lab_is_refused(tmp_path: Path, text: str) ->
 
 
 def test_an_attachment_is_cut_to_what_is_drawn() -> None:
-    wide = {**SENSITIVITY, "measures": ["stems", *(f"m{k}" for k in range(50))]}
-    assert attachment("s", wide).document["measures"] == ["stems"]
-    assert "fp32" not in attachment("t", TUNING).document["best"]
+    wide = {**SENSITIVITY, "operations": SENSITIVITY["operations"] * 1000, "more": ["x"] * 50}
+    row = attachment("s", wide)
+    assert isinstance(row, SensitivityRow)
+    assert (row.measure, len(row.operations)) == ("stems", 4000)
+    tuning = attachment("t", TUNING)
+    assert isinstance(tuning, TuningRow)
+    assert [trial.fp32_count for trial in tuning.trials] == [1, 2, 3, 5]

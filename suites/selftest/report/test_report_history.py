@@ -42,7 +42,7 @@ def test_new_checks_are_named_and_nothing_else(run: Run) -> None:
     since = history_view(run, Record(earlier(run, drop=4), "r")).since
     assert since is not None
     assert [row.kind for row in since.rows] == ["new"] * 4
-    assert since.unmoved == len(run.checks) - 4
+    assert since.found.unmoved == len(run.checks) - 4
 
 
 def test_a_narrowed_run_says_with_how_much_it_is_compared(run: Run) -> None:
@@ -55,7 +55,7 @@ def test_a_narrowed_run_says_with_how_much_it_is_compared(run: Run) -> None:
     )
     since = history_view(narrow, Record(full, "r")).since
     assert since is not None
-    assert (since.compared, since.total) == (len(narrow.checks), len(run.checks))
+    assert (since.found.compared, since.found.total) == (len(narrow.checks), len(run.checks))
     assert [row for row in since.rows if row.kind == "gone"] == []
     assert "those that its profile covers" in render(narrow, Record(full, "r"))
 

@@ -27,6 +27,10 @@ from harness.verdicts import (
     Waiver,
     not_evaluated,
 )
+from harness.verdicts.rows.artefacts import Artefacts, Damaged
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.packages import PackageAudit, PackageDescription, Rule, Split
+from suites.selftest.report.run_rows import separation_row
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}$\\frac$'
 _VOID = {"meta", "br", "input", "img", "link"}
@@ -124,12 +128,13 @@ def test_every_figure_is_named_and_told_how_to_read(run: Run) -> None:
 
 def test_taps_are_named_on_the_axis_and_called_so(run: Run) -> None:
     names = ("encoder.0", "tencoder.0", "encoder.1", "crosstransformer.layers.0")
-    points = [
-        {"index": index, "op": name, "type": "tap", "module": name, "snr_db": 80.0 - index}
+    points = tuple(
+        OperationProfile(index, name, "tap", name, "fp16", {"snr_db": 80.0 - index})
         for index, name in enumerate(names)
-    ]
-    row = {"subject": "s", "case": "c", "recipe": "fp32", "points": points}
-    html = render(replace(run, artefacts={"error_along_network": [row]}))
+    )
+    (row, *_) = run.artefacts.taps
+    artefacts = replace(run.artefacts, taps=(replace(row, operations=points),))
+    html = render(replace(run, artefacts=artefacts))
     labels = re.findall(r"<text[^>]*>([^<]*)</text>", html)
     assert {"encoder.0", "encoder.1"} <= set(labels)
     assert "tencoder.0" not in labels, "labels lie on each other"
@@ -154,12 +159,21 @@ def test_a_name_from_the_run_can_not_become_markup(run: Run) -> None:
     labels = {"subject": HOSTILE, "case": HOSTILE, "recipe": HOSTILE, "tensor": HOSTILE}
     bad = Outcome(Verdict.FAIL, HOSTILE, HOSTILE, HOSTILE, -3.0)
     gate = Gate(HOSTILE, HOSTILE, min_snr_db=60.0)
-    row = {"subject": HOSTILE, "case": HOSTILE, "recipe": HOSTILE, "stem": HOSTILE, "snr_db": 3.0}
-    point = {"index": 0, "op": HOSTILE, "type": HOSTILE, "module": HOSTILE, "snr_db": 50.0}
-    points = [{**point, "index": index, "snr_db": 50.0 - index} for index in range(9)]
-    counts = {HOSTILE: {"fp16": 1, "fp32": 2}}
-    rule = {"rule": HOSTILE, "precision": HOSTILE, "matched": 0}
-    audit = {"verdict": "fail", "differences": [HOSTILE], "reason": HOSTILE}
+    where = {"subject": HOSTILE, "case": HOSTILE, "recipe": HOSTILE}
+    point = OperationProfile(0, HOSTILE, HOSTILE, HOSTILE, "fp16", {"snr_db": 50.0})
+    points = tuple(replace(point, index=index) for index in range(9))
+    taps = TapSeries(**where, engine="", numerics="", reference=HOSTILE, operations=points)
+    package = PackageDescription(
+        subject=HOSTILE,
+        recipe=HOSTILE,
+        gating=True,
+        source=HOSTILE,
+        counts={HOSTILE: Split(1, 2)},
+        rules=(Rule(HOSTILE, HOSTILE, 0, optional=False),),
+        size_bytes=1,
+        audit=PackageAudit(Verdict.FAIL, HOSTILE, (HOSTILE,)),
+    )
+    stem = separation_row(**where, stem=HOSTILE, diagnosis=HOSTILE, note=HOSTILE)
     hostile = replace(
         run,
         profile=Profile(HOSTILE, subjects=(HOSTILE,), engines=(HOSTILE,), recipes=(HOSTILE,)),
@@ -168,13 +182,8 @@ def test_a_name_from_the_run_can_not_become_markup(run: Run) -> None:
         problems=(HOSTILE,),
         gaps=(HOSTILE,),
         provenance={HOSTILE: HOSTILE, "versions": {HOSTILE: HOSTILE}},
-        artefacts={
-            HOSTILE: [],
-            "separation": [{**row, "diagnosis": HOSTILE, "note": HOSTILE}],
-            "error_along_network": [{**row, "reference": HOSTILE, "points": points}],
-            "precision_map": [{**row, "counts": counts, "rules": [rule], "audit": audit}],
-            "envelope": [{**row, "numerics": HOSTILE, "tensor": HOSTILE}],
-        },
+        artefacts=Artefacts().plus([taps, package, stem]),
+        damaged=(Damaged(HOSTILE, HOSTILE),),
         started=HOSTILE,
     )
     page = Page(render(hostile))
@@ -275,23 +284,6 @@ def test_not_a_number_is_called_so_and_leads_the_table(
     rows = re.findall(r'<tr id="(check-\d+)" class="fail">', html)
     assert rows == ["check-1", "check-2"]
     assert "not a number" in Page(html).text
-
-
-def test_damaged_artefacts_take_nothing_else_with_them(run: Run) -> None:
-    damaged = {
-        "separation": ["?", {"stem": 3, "snr_db": "high", "channel_snr_db": 4}],
-        "quality": [7, {"stem": "bass", "expected": [1], "actual": {"sdr_db": "good"}}],
-        "error_along_network": [{"points": {"a": 1}}, {"points": [None, {"index": "x"}]}],
-        "precision_map": [{"counts": [1], "audit": "pass", "rules": "*"}, {"counts": {"add": 3}}],
-        "envelope": {"not": "a list"},
-        "future": [1],
-    }
-    html = render(replace(run, artefacts=damaged))
-    text = Page(html).text
-    assert verdict_of(html) == "pass"
-    assert "Not evaluated: no tap could be compared." in text
-    assert "the package was not audited" in text
-    assert "not drawn here: future" in text
 
 
 def test_exploratory_results_are_neither_green_nor_red(run: Run) -> None:

@@ -24,6 +24,9 @@ from harness.verdicts import (
     Verdict,
     Waiver,
 )
+from harness.verdicts.rows.artefacts import Artefacts, Damaged
+from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.packages import Explanation, Step
 
 RUN = Run(
     profile=Profile("default", subjects=("mini",), cases={"mini": ("song",)}),
@@ -46,7 +49,16 @@ RUN = Run(
         InjectedFault("a.b", "a", "bug", "seen", "stft", FaultOutcome.CAUGHT, headroom_db=-1.0),
     ),
     waivers=(Waiver("conversion/x", "known", "2026-01-01", "2026-01-02", -1.0),),
-    artefacts={"separation": ({"snr_db": float("nan")},)},
+    artefacts=Artefacts(
+        explanation=(Explanation((Step("why", "so", ("a", "b")),), ("parity check",)),),
+        taps=(
+            TapSeries(
+                *("mini", "song", "fp16", "mil", "storage", "PyTorch"),
+                (OperationProfile(0, "encoder.0", "tap", "", "fp16", {"snr_db": float("nan")}),),
+            ),
+        ),
+    ),
+    damaged=(Damaged("run.artefacts.quality[3]", "no list"),),
     provenance={"commit": "c", "machine": {"cores": 2}},
     started="2026-01-01T00:00:00+00:00",
     duration_s=1.0,

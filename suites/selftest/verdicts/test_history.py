@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,9 @@ HEADROOMS = st.none() | st.floats(allow_nan=False)
 
 
 def snapshot(**readings: Reading) -> Snapshot:
-    return Snapshot("2026-01-01T00:00:00+00:00", Verdict.PASS, "", {}, "", {}, readings)
+    return Snapshot(
+        "2026-01-01T00:00:00+00:00", Verdict.PASS, "", Profile("test"), "", {}, readings
+    )
 
 
 def reading(headroom_db: float | None = 10.0, *, passed: bool = True) -> Reading:
@@ -134,13 +137,13 @@ def test_a_baseline_keeps_its_reason(tmp_path: Path) -> None:
     assert read_baseline(tmp_path / "b.json") == accepted
 
 
-FULL = {
-    "layers": ["ops", "conversion"],
-    "subjects": ["mini", "a/b@seeded"],
-    "recipes": ["fp32", "fp16"],
-    "engines": ["torch", "mil"],
-    "cases": {"a/b@seeded": ["noise"]},
-}
+FULL = Profile(
+    "parity",
+    layers=("ops", "conversion"),
+    subjects=("mini", "a/b@seeded"),
+    recipes=("fp32", "fp16"),
+    cases={"a/b@seeded": ("noise",)},
+)
 BASELINE = {
     name: reading()
     for name in (
@@ -158,20 +161,20 @@ BASELINE = {
     ("narrowed", "left_out"),
     [
         ({}, ()),
-        ({"subjects": ["mini"], "cases": {}}, ("a/b@seeded",)),
-        ({"recipes": ["fp32"]}, ("/fp16/",)),
-        ({"cases": {"mini": ["song"], "a/b@seeded": ["noise"]}}, ("mini/noise",)),
-        ({"layers": ["conversion"]}, ("ops/",)),
-        ({"subjects": ["mini"], "cases": {"mini": ["song"]}}, ("a/b@seeded", "mini/noise")),
+        ({"subjects": ("mini",), "cases": {}}, ("a/b@seeded",)),
+        ({"recipes": ("fp32",)}, ("/fp16/",)),
+        ({"cases": {"mini": ("song",), "a/b@seeded": ("noise",)}}, ("mini/noise",)),
+        ({"layers": ("conversion",)}, ("ops/",)),
+        ({"subjects": ("mini",), "cases": {"mini": ("song",)}}, ("a/b@seeded", "mini/noise")),
     ],
 )
 def test_what_a_narrowed_run_leaves_out_did_not_vanish(
-    narrowed: dict[str, object], left_out: tuple[str, ...]
+    narrowed: dict[str, Any], left_out: tuple[str, ...]
 ) -> None:
     """A thousand "no longer checked" after ``--subject mini`` hide the one that really is gone."""
     before = replace(snapshot(), profile=FULL, readings=BASELINE)
     kept = {n: r for n, r in BASELINE.items() if not any(word in n for word in left_out)}
-    after = replace(before, profile={**FULL, **narrowed}, readings=kept)
+    after = replace(before, profile=replace(FULL, **narrowed), readings=kept)
     found = changes(before, after)
     assert (found.removed, found.compared, found.total) == ((), len(kept), len(BASELINE))
     for name in kept:

@@ -22,6 +22,8 @@ from harness.verdicts import (
     Verdict,
     gate,
 )
+from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.signals import Quality, StemQuality
 
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
 
@@ -118,10 +120,12 @@ def test_a_required_engine_is_required_only_on_request(green: Run) -> None:
 
 
 def test_a_run_survives_its_document(green: Run) -> None:
-    run = replace(green, artefacts={"separation": ({"snr_db": -math.inf, "sdr_db": None},)})
+    score = StemQuality("bass", -math.inf, math.nan, 1.0, 2.0, 3.0, math.inf)
+    row = Quality("mini", "song", "fp16", "mil", "storage", score, score)
+    run = replace(green, artefacts=Artefacts(quality=(row,)))
     again = Run.from_json(run.to_json())
     assert again.checks == run.checks
-    assert again.artefacts["separation"][0]["snr_db"] == -math.inf
+    assert again.artefacts.quality[0].actual.si_sdr_db == -math.inf
     assert again.to_json() == run.to_json()
 
 

@@ -1,0 +1,42 @@
+"""In which order a page names things: that of the run's profile, and of their first appearance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from harness.verdicts import Run
+from harness.verdicts.rows.labelled import Labelled
+from harness.verdicts.rows.packages import PackageDescription
+
+Row = TypeVar("Row", bound=Labelled | PackageDescription)
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+
+def by_recipe(run: Run, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return rows in the order in which the run's profile names their recipes.
+
+    Every figure and table of a page must name the recipes in the same order.
+    """
+    order = {recipe: place for place, recipe in enumerate(run.profile.recipes)}
+    return tuple(sorted(rows, key=lambda row: order.get(row.recipe, len(order))))
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return items by what they share; the first of each group gives it its place."""
+    found: dict[Key, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def unique(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the values that are not empty, each once, in their first order."""
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def sortable(value: float | None) -> float:
+    """Return a number to sort by: what is unknown or no number comes before everything."""
+    return -math.inf if value is None or math.isnan(value) else value

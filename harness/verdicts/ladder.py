@@ -1,0 +1,85 @@
+"""The ladder: each layer of a run with its verdict, its counts, and how near it came to a gate.
+
+A layer fails with one gating check. It is not evaluated while a gating check of it was not, or
+there is none, or none of one of the subjects that it is about, or fewer than the inventory expects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.verdicts.checks import Check, Verdict
+from harness.verdicts.states import Profile
+from harness.verdicts.tolerances import SUBJECT_LAYERS
+
+if TYPE_CHECKING:
+    from harness.verdicts.runs import Run
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One rung of the ladder."""
+
+    layer: str
+    required: bool
+    verdict: Verdict
+    reason: str
+    counts: Mapping[str, int]
+    exploratory: int
+    worst_headroom_db: float | None
+    duration_s: float
+
+
+def summarise(layer: str, run: Run) -> LayerSummary:
+    """Return what a run found on one rung."""
+    mine = [check for check in run.checks if check.layer == layer]
+    gating = [check for check in mine if check.gating]
+    counts = Counter(
+        "waived" if check.id in run.waived else check.verdict.value for check in gating
+    )
+    made, total = run.completeness.gating(layer)
+    required = layer in run.profile.layers or total > 0
+    if counts["fail"]:
+        verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
+    elif counts["not_evaluated"]:
+        verdict = Verdict.NOT_EVALUATED
+        reason = f"{counts['not_evaluated']} of {len(gating)} gating checks were not evaluated"
+    elif not gating:
+        verdict, reason = Verdict.NOT_EVALUATED, "no gating check was evaluated"
+    elif absent := _absent_subjects(layer, gating, run.profile):
+        verdict = Verdict.NOT_EVALUATED
+        reason = f"no gating check was evaluated for {' and '.join(absent)}"
+    elif run.completeness.shortfalls(layer):
+        verdict = Verdict.NOT_EVALUATED
+        reason = f"{made} of {total} expected gating checks were made"
+        reason = reason if made < total else "exploratory checks that were expected are missing"
+    else:
+        verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
+        if counts["waived"]:
+            kept = len(gating) - counts["waived"]
+            reason = f"{kept} of {len(gating)} gating checks hold, {counts['waived']} are waived"
+    headrooms = [
+        check.outcome.headroom_db for check in gating if check.outcome.headroom_db is not None
+    ]
+    return LayerSummary(
+        layer=layer,
+        required=required,
+        verdict=verdict,
+        reason=reason,
+        counts={name: counts[name] for name in (*(v.value for v in Verdict), "waived")},
+        exploratory=len(mine) - len(gating),
+        worst_headroom_db=min(headrooms) if headrooms else None,
+        duration_s=math.fsum(check.duration_s for check in mine),
+    )
+
+
+def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> tuple[str, ...]:
+    """Return the subjects of the profile that a layer about subjects says nothing of."""
+    if layer not in SUBJECT_LAYERS:
+        return ()
+    present = {check.labels.get("subject") for check in gating}
+    return tuple(subject for subject in profile.subjects if subject not in present)
