@@ -90,7 +90,7 @@ class Model:
         self.states = self._features(described.states, states)
         self.operations: tuple[Operation, ...] = tuple(step.operation for step in plan.steps)
         self._executables: dict[tuple[Numerics, str], Executable] = {}
-        self._schedules: dict[tuple[frozenset[int], bool, bool], Schedule] = {}
+        self._schedules: dict[tuple[frozenset[int], bool], Schedule] = {}
 
     def _is_state(self, slot: int) -> bool:
         return isinstance(self.plan.types[slot], StateType)
@@ -228,12 +228,7 @@ class Model:
         values = self._values(inputs, cells, chosen, device)
         executable = self.executable(chosen, device)
         assign = assignment(chosen, operation_numerics)
-        unseen = observe is None and operation_numerics is None and not differentiable
-        schedule = self._schedule(
-            frozenset(slots),
-            reuse=not differentiable,
-            in_slabs=unseen and device.type == "cpu",  # elsewhere calls cost more than memory
-        )
+        schedule = self._schedule(frozenset(slots), reuse=not differentiable)
         with contextlib.nullcontext() if differentiable else torch.no_grad():
             kept = executable.run(schedule, values, observe, assign)
         if state is not None:
@@ -360,8 +355,8 @@ class Model:
             self._executables[key] = Executable.of(self.plan, numerics, device, read)
         return self._executables[key]
 
-    def _schedule(self, kept: frozenset[int], *, reuse: bool, in_slabs: bool) -> Schedule:
-        key = (kept, reuse, in_slabs)
+    def _schedule(self, kept: frozenset[int], *, reuse: bool) -> Schedule:
+        key = (kept, reuse)
         if key not in self._schedules:
-            self._schedules[key] = build_schedule(self.plan, kept, reuse=reuse, in_slabs=in_slabs)
+            self._schedules[key] = build_schedule(self.plan, kept, reuse=reuse)
         return self._schedules[key]

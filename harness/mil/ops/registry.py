@@ -31,7 +31,6 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 
 from harness.errors import ParityError, UnsupportedOperationError
-from harness.mil.ops.rows import Rows
 from harness.mil.program import Operation
 from harness.mil.types import DataType
 from harness.mil.values import Cell, Label, TensorList
@@ -142,7 +141,6 @@ class Definition:
         takes_out: whether the function can write its result into memory that it is given.
         takes_context: whether the function asks for a `Context`.
         takes_blocks: whether the function asks for `Blocks`.
-        rows: how it treats rows; ``None``: it needs its operands whole.
     """
 
     type: str
@@ -153,7 +151,6 @@ class Definition:
     takes_out: bool
     takes_context: bool
     takes_blocks: bool
-    rows: Rows | None = None
 
 
 _DEFINITIONS: dict[str, Definition] = {}
@@ -165,7 +162,6 @@ def operation(
     *,
     effect: Effect = Effect.COMPUTE,
     reuse: tuple[str, ...] = (),
-    rows: Rows | None = None,
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function as MIL operation ``type``.
 
@@ -176,7 +172,7 @@ def operation(
     def register(function: _Function) -> _Function:
         if type in _DEFINITIONS:
             raise ParityError(f"operation {type!r} is registered twice")
-        _DEFINITIONS[type] = _define(type, function, effect, reuse, rows)
+        _DEFINITIONS[type] = _define(type, function, effect, reuse)
         return function
 
     return register
@@ -187,7 +183,6 @@ def _define(
     function: Callable[..., Any],
     effect: Effect,
     reuse: tuple[str, ...],
-    rows: Rows | None,
 ) -> Definition:
     hints = typing.get_type_hints(function)
     parameters: dict[str, Parameter] = {}
@@ -214,7 +209,6 @@ def _define(
         takes_out="out" in hints,
         takes_context=takes_context,
         takes_blocks=takes_blocks,
-        rows=rows,
     )
 
 
