@@ -12,7 +12,7 @@ from harness.cli.console import Json, out, print_json, print_table
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
-    from harness.lint import Finding, Rule
+    from harness.lint import Finding, LintRule
 
 EPILOG = (
     "Examples: parity lint X.mlpackage | parity lint X.mlpackage --ignore epsilon_subnormal | "
@@ -77,7 +77,7 @@ def lint(
     raise typer.Exit(1 if errors else 0)
 
 
-def _list(rules: Sequence[Rule], *, json: bool) -> None:
+def _list(rules: Sequence[LintRule], *, json: bool) -> None:
     if json:
         fields = ("name", "severity", "wrong", "source", "next_step")
         rows = [{field: str(getattr(rule, field)) for field in fields} for rule in rules]

@@ -11,12 +11,12 @@ next step and the rule's source. ::
 
 from harness.lint.finding import Finding, Hit, Severity
 from harness.lint.linting import lint_package, opset_violations
-from harness.lint.registry import Rule, all_rules, rule, select_rules
+from harness.lint.registry import LintRule, all_rules, rule, select_rules
 
 __all__ = [
     "Finding",
     "Hit",
-    "Rule",
+    "LintRule",
     "Severity",
     "all_rules",
     "lint_package",

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+import harness.lint.rules  # noqa: F401  (registers them)
 from harness.errors import PackageError
 from harness.lint.finding import Finding, Severity, located
-from harness.lint.registry import Rule, all_rules
+from harness.lint.registry import LintRule, all_rules
 from harness.lint.view import View
 from harness.mil import Model
 from harness.mil.description import Description
@@ -21,7 +22,7 @@ from harness.mil.program import Constant, Program
 def lint_package(
     package: str | Path | Package | Model,
     *,
-    rules: Sequence[Rule] | None = None,
+    rules: Sequence[LintRule] | None = None,
     modules: Mapping[str, str] | None = None,
 ) -> tuple[Finding, ...]:
     """Return what the rules find in every function of ``package``; nothing is executed.
@@ -71,7 +72,7 @@ def _unread(constant: Constant) -> np.ndarray:
     raise PackageError(f"a constant of type {constant.type} can't be read without its package")
 
 
-def _apply(rules: Sequence[Rule], view: View, modules: Mapping[str, str]) -> Iterator[Finding]:
+def _apply(rules: Sequence[LintRule], view: View, modules: Mapping[str, str]) -> Iterator[Finding]:
     function = view.graph.function.name
     places: dict[Node | None, int] = {node: at for at, node in enumerate(view.graph.nodes)}
     for rule in rules:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness._coremltools import import_coremltools
-from harness.lint.view import OPSETS
 from harness.mil import DataType
-
-_TARGETS: Final = {"CoreML5": "iOS15", "CoreML6": "iOS16", "CoreML7": "iOS17", "CoreML8": "iOS18"}
+from harness.mil.opsets import OPSETS
 
 COMMON_TYPES: Final = frozenset(
     {DataType.FLOAT16, DataType.FLOAT32, DataType.INT32, DataType.STRING, DataType.BOOL}
@@ -64,10 +62,11 @@ def signatures() -> Mapping[str, Mapping[int, Signature]]:
         for type_, (release, names) in _EXTRA.items()
     }
     for type_, versions in SSAOpRegistry.core_ops.items():
-        for opset, target in _TARGETS.items():
-            definition = versions.get(AvailableTarget[target])
+        for opset in OPSETS.values():
+            target = AvailableTarget.__members__.get(f"iOS{opset.release}")
+            definition = versions.get(target)
             if definition is not None:
-                found.setdefault(type_, {})[OPSETS[opset]] = _signature(definition)
+                found.setdefault(type_, {})[opset.release] = _signature(definition)
     return found
 
 

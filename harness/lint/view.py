@@ -12,12 +12,8 @@ from harness.mil import DataType
 from harness.mil.constants import ReadArray
 from harness.mil.description import Description
 from harness.mil.graph import Graph, Node, Value
+from harness.mil.opsets import OPSETS
 from harness.mil.types import TensorType
-
-OPSETS = {"CoreML5": 15, "CoreML6": 16, "CoreML7": 17, "CoreML8": 18, "CoreML9": 26}
-"""The release of iOS that each set of operations came with."""
-SPECIFICATIONS = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9, "CoreML9": 10}
-"""The lowest specification version of a model that uses it."""
 
 Shape = tuple[int | None, ...]
 
@@ -49,7 +45,8 @@ class View:
     @property
     def release(self) -> int:
         """The release of iOS that the declared operation set came with."""
-        return OPSETS.get(self.opset, 0)
+        known = OPSETS.get(self.opset)
+        return known.release if known else 0
 
     def of(self, *types: str) -> Iterator[Node]:
         """Yield the operations of some types that make something."""
@@ -100,11 +97,6 @@ def elements(value: Value | None) -> int | None:
     sizes = [size for size in shape_of(value) or () if size is not None]
     shape = shape_of(value)
     return None if shape is None or len(sizes) != len(shape) else math.prod(sizes)
-
-
-def result_of(node: Node) -> Value | None:
-    """Return what an operation of one result makes."""
-    return node.results[0] if len(node.results) == 1 else None
 
 
 def in_fp16(node: Node) -> bool:

@@ -8,10 +8,8 @@ from types import TracebackType
 import numpy as np
 
 from harness.errors import PackageError
-from harness.mil.blob import ALIGNMENT, HEADER, METADATA, SENTINEL, TYPE_CODES, VERSION
+from harness.mil.blob import ALIGNMENT, HEADER, METADATA, SENTINEL, VERSION
 from harness.mil.types import DataType
-
-_CODES = {dtype: code for code, dtype in TYPE_CODES.items()}
 
 
 class BlobWriter:
@@ -45,13 +43,13 @@ class BlobWriter:
         Raises:
             PackageError: a weight file can't hold elements of ``dtype``.
         """
-        if dtype not in _CODES:
+        if not dtype.blob_code:
             raise PackageError(f"a weight file can't hold elements of type {dtype}")
         data = encode_elements(array, dtype)
         padding = len(data) * 8 - array.size * dtype.bits
         offset = self._file.tell()
         start = offset + METADATA.size
-        self._file.write(METADATA.pack(SENTINEL, _CODES[dtype], len(data), start, padding))
+        self._file.write(METADATA.pack(SENTINEL, dtype.blob_code, len(data), start, padding))
         self._file.write(data)
         self._file.write(bytes(-len(data) % ALIGNMENT))
         self._count += 1

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16
 from harness.mil import DataType
 from harness.mil.graph import Node, Value
@@ -50,8 +50,7 @@ def _weighs(node: Node) -> bool:
     return type_ in WEIGHING or type_.startswith("constexpr_")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2669),
     next_step="look for a 0/0 or inf - inf in the checkpoint, or in what conversion folded",
 )
@@ -64,8 +63,7 @@ def constant_nan(view: View) -> Iterator[Hit]:
             yield Hit(f"{_title(value, parameter)} holds {count} NaN of {array.size}", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=_FP16_CASTS,
     next_step="keep the operation in FP32, or scale the constant into the range of FP16",
 )
@@ -80,8 +78,7 @@ def constant_infinite(view: View) -> Iterator[Hit]:
             yield Hit(f"{what}, in {value.dtype}", node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2669),
     next_step="mask with a finite number such as -1e4, or see that no row is masked as a whole",
 )
@@ -99,11 +96,7 @@ def infinite_mask(view: View) -> Iterator[Hit]:
             yield Hit(f"{_title(value, parameter)} holds {count} infinities of {array.size}", node)
 
 
-@rule(
-    Severity.WARNING,
-    source=issue(2669),
-    next_step="mask with a number that FP16 holds, such as -1e4",
-)
+@warning(source=issue(2669), next_step="mask with a number that FP16 holds, such as -1e4")
 def finite_mask_becomes_infinite(view: View) -> Iterator[Hit]:
     """A finite constant beyond 65,504 is combined in FP32, and the result is cast to FP16."""
     for value, array in view.floating_constants():
@@ -121,8 +114,7 @@ def _casts(value: Value) -> Iterator[tuple[Node, str]]:
     return (item for item in value.readers if item[0].operation.type == "cast")
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=f"{_FP16_CASTS} (fp16_overflow); {issue(2814)}",
     next_step="keep the operation in FP32 in every recipe, or rescale its weights",
 )
@@ -140,8 +132,7 @@ def _peak(array: np.ndarray) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source="IEEE 754: FP16 has steps of 2^-24 below 2^-14",
     next_step="scale the constant up and the operation's result down, or keep it in FP32",
 )
@@ -161,8 +152,7 @@ def constant_lost_its_bits(view: View) -> Iterator[Hit]:
             yield Hit(f"{_title(value, parameter)} {what}", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source="IEEE 754: x / 0 is infinite, and 0 / 0 NaN",
     next_step="see what the divisor was before conversion: FP16 makes zero of less than 3e-8",
 )

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.rules.constants import FP16_NORMAL
 from harness.lint.view import View, in_fp16, origin
 from harness.mil import DataType
@@ -83,8 +83,7 @@ def _guards(value: Value) -> bool:
     return any(_SINGULAR.get(node.operation.type) == name for node, name in value.readers)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/mil/passes/defs/quantization.py"),
     next_step="choose an epsilon of 6.1e-5 or more, or keep the operation in FP32",
 )
@@ -95,8 +94,7 @@ def epsilon_vanishes(view: View) -> Iterator[Hit]:
             yield Hit(f"{found.words} is {found.stored:.3g}, and 0 in FP16", found.node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source="IEEE 754: below 6.1e-5 FP16 numbers are subnormal, which some units take for zero",
     next_step="choose an epsilon of 6.1e-5 or more, or try the package with --numerics storage+ftz",
 )
@@ -112,8 +110,7 @@ def epsilon_subnormal(view: View) -> Iterator[Hit]:
             yield Hit(f"{found.words} is {found.held:.4g} in FP16{least}", found.node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2728),
     next_step="compute x - max(x) - log(sum(exp(x - max(x)))), or keep both operations in FP32",
 )
