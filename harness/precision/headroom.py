@@ -28,8 +28,8 @@ from harness.conversion.survey import base_value
 from harness.errors import PackageError
 from harness.mil import DataType, Model, Numerics, ValueStatistics, get_numerics, inspect
 from harness.mil.assignment import OperationNumerics
+from harness.mil.numerics.limits import FP16_MAX
 from harness.mil.plan import Step
-from harness.mil.statistics import FP16_MAX
 from harness.precision.contraction import FULL_ACCUMULATOR, accumulated_terms
 from harness.precision.replay import local_snr_db
 from harness.precision.roundings import moves

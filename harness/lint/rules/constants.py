@@ -13,10 +13,7 @@ from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16
 from harness.mil import DataType
 from harness.mil.graph import Node, Value
-
-FP16_MAX: Final = 65504.0
-FP16_NORMAL: Final = 2.0**-14
-FP16_STEP: Final = 2.0**-24
+from harness.mil.numerics.limits import FP16_MAX, FP16_SMALLEST_SUBNORMAL
 
 WEIGHING: Final = frozenset(
     {
@@ -145,7 +142,7 @@ def constant_lost_its_bits(view: View) -> Iterator[Hit]:
         if rms == 0:
             continue
         # Below 2^-14 the steps are even, so that rounding is at most as exact as this.
-        best_db = 20 * math.log10(rms * math.sqrt(12) / FP16_STEP)
+        best_db = 20 * math.log10(rms * math.sqrt(12) / FP16_SMALLEST_SUBNORMAL)
         if best_db < 60 and value.readers:
             node, parameter = _first_reader(value)
             what = f"has an RMS of {rms:.3g}: {best_db:.0f} dB at best"

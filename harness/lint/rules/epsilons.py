@@ -10,17 +10,17 @@ import numpy as np
 
 from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue, warning
-from harness.lint.rules.constants import FP16_NORMAL
 from harness.lint.view import View, in_fp16, origin
 from harness.mil import DataType
 from harness.mil.graph import Node, Value
+from harness.mil.numerics.limits import FP16_SMALLEST_NORMAL, FP16_SMALLEST_SUBNORMAL
 
 _WITH_EPSILON: Final = (
     "layer_norm", "batch_norm", "instance_norm", "l2_norm", "log", "rsqrt", "inverse",
 )  # fmt: skip
 _DEFAULTS: Final = {"log": 1e-45, "rsqrt": 1e-12}
 """What coremltools writes where the model had no epsilon at all."""
-_SUBSTITUTE: Final = float(np.finfo(np.float16).smallest_subnormal)
+_SUBSTITUTE: Final = FP16_SMALLEST_SUBNORMAL
 """What coremltools puts where a number would become zero in FP16."""
 _SINGULAR: Final = {"log": "x", "rsqrt": "x", "sqrt": "x", "inverse": "x", "real_div": "y"}
 """Operations that an epsilon is added for, and the input that must not be zero."""
@@ -60,7 +60,7 @@ def _own(view: View) -> Iterator[_Epsilon]:
 
 
 def _is_away_from_zero(variance: np.ndarray | None) -> bool:
-    return variance is not None and bool((variance >= FP16_NORMAL).all())
+    return variance is not None and bool((variance >= FP16_SMALLEST_NORMAL).all())
 
 
 def _added(view: View) -> Iterator[_Epsilon]:
@@ -101,7 +101,7 @@ def epsilon_vanishes(view: View) -> Iterator[Hit]:
 def epsilon_subnormal(view: View) -> Iterator[Hit]:
     """An epsilon is subnormal in FP16: it lost bits, and is zero on a unit that flushes them."""
     for found in _epsilons(view):
-        if 0 < found.held < FP16_NORMAL:
+        if 0 < found.held < FP16_SMALLEST_NORMAL:
             least = (
                 ", where coremltools puts whatever would have been zero"
                 if found.held == _SUBSTITUTE

@@ -10,10 +10,10 @@ import numpy as np
 from harness.lint.finding import Hit
 from harness.lint.opset import SMALL_INTEGERS
 from harness.lint.registry import code, error, issue, warning
-from harness.lint.rules.constants import FP16_MAX
 from harness.lint.view import View, shape_of
 from harness.mil import DataType
 from harness.mil.graph import Node, Value
+from harness.mil.numerics.limits import FP16_MAX
 
 _INDEXING: Final = {"gather": "indices", "gather_along_axis": "indices"}
 _NARROWER: Final = SMALL_INTEGERS | {DataType.INT32}
