@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,18 +11,23 @@ import numpy as np
 from harness.errors import PackageError
 from harness.mil.ops.registry import Kind
 from harness.mil.program import Constant
-from harness.mil.types import DataType, TensorType
+from harness.mil.types import DataType, TensorType, ValueType
 from harness.mil.values import Label
 
 ReadArray: TypeAlias = Callable[[Constant], np.ndarray]
 
 
-def literal_of(constant: Constant, kind: Kind, read: ReadArray, what: str) -> Any:
-    """Return ``constant`` as the Python value that a parameter of ``kind`` takes.
+def literal_of(constants: Sequence[Constant], kind: Kind, read: ReadArray, what: str) -> Any:
+    """Return what a parameter of ``kind`` is bound to as the Python value that it takes.
 
     Raises:
         PackageError: it is no such value; says ``what`` it was to be.
     """
+    if kind is Kind.LABELS:
+        return tuple(_labels(constants, read, what))
+    if len(constants) != 1:
+        raise PackageError(f"{what} is bound to {len(constants)} values, not 1")
+    (constant,) = constants
     if kind is Kind.STRING:
         if not isinstance(constant.value, str):
             raise PackageError(f"{what} must be a string")
@@ -35,31 +40,30 @@ def literal_of(constant: Constant, kind: Kind, read: ReadArray, what: str) -> An
         raise PackageError(f"{what} {error}") from error
 
 
-def labels_of(
-    constants: Iterable[Constant | None], read: ReadArray, what: str
-) -> tuple[Label, ...]:
-    """Return all strings and integers in ``constants``, those inside lists included.
-
-    Raises:
-        PackageError: one of them is known only at run time, or holds something else.
-    """
-    labels: list[Label] = []
+def _labels(constants: Iterable[Constant], read: ReadArray, what: str) -> Iterator[Label]:
+    """Yield all strings and integers in ``constants``, those inside lists included."""
     for constant in constants:
-        if constant is None:
-            raise PackageError(f"{what} must be a constant")
         value = constant.value
         if isinstance(value, str):
-            labels.append(value)
+            yield value
         elif isinstance(value, tuple):
-            labels += (str(item) for item in value if not isinstance(item, Constant))
-            inner = [item for item in value if isinstance(item, Constant)]
-            labels += labels_of(inner, read, what)
+            yield from (str(item) for item in value if not isinstance(item, Constant))
+            yield from _labels((i for i in value if isinstance(i, Constant)), read, what)
         else:
             array = read(constant)
             if array.dtype.kind not in "iu":
                 raise PackageError(f"{what} must hold integers or strings")
-            labels += (int(number) for number in array.reshape(-1))
-    return tuple(labels)
+            yield from (int(number) for number in array.reshape(-1))
+
+
+def in_type_of(number: float, first: ValueType | None) -> float:
+    """Return a number as an operation has it whose first tensor is of type ``first``.
+
+    coremltools' definitions give defaults that type: in FP16 the default 1e-45 of ``log`` is zero.
+    """
+    if not isinstance(first, TensorType) or not first.dtype.is_floating:
+        return float(number)
+    return float(np.asarray(number, first.dtype.numpy))
 
 
 def read_literal(array: np.ndarray, kind: Kind) -> Any:

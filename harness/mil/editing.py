@@ -22,7 +22,6 @@ import numpy as np
 
 from harness.errors import PackageError, UnknownNameError
 from harness.mil.model import Model
-from harness.mil.plan import build_plan
 from harness.mil.program import (
     Binding,
     Block,
@@ -286,4 +285,4 @@ def replanned(model: Model, function: Function) -> Model:
     functions = {**model.package.program.functions, function.name: changed}
     program = replace(model.package.program, functions=functions)
     package = replace(model.package, program=program)
-    return Model(package, build_plan(changed, package.constants.array))
+    return Model.of(package, changed)

@@ -23,11 +23,12 @@ import torch
 
 from harness.mil.assignment import OperationNumerics
 from harness.mil.bound import address
-from harness.mil.model import Model, Taps
+from harness.mil.model import Model
 from harness.mil.numerics import Format, Numerics, get_numerics
 from harness.mil.program import Operation
 from harness.mil.schedule import build_schedule
 from harness.mil.statistics import ElementStatistics, ValueStatistics, count_lost, measure
+from harness.mil.taps import Taps
 from harness.mil.types import DataType, TensorType
 
 

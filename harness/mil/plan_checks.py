@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harness.errors import PackageError, UnsupportedOperationError
 from harness.mil.ops.registry import Effect, Kind
+from harness.mil.plan import Plan, Step
 from harness.mil.types import (
     DataType,
     DictionaryType,
@@ -16,9 +16,6 @@ from harness.mil.types import (
     ValueType,
     element_type,
 )
-
-if TYPE_CHECKING:
-    from harness.mil.plan import Plan, Step
 
 # No model holds a single value of this size; a broken or hostile file can declare one.
 _MAX_VALUE_BYTES = 1 << 34

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import torch
 
 from harness.errors import ContractError, ExecutionError
-from harness.mil.model import Model, Taps
+from harness.mil.model import Model
 from harness.mil.numerics import Numerics
+from harness.mil.taps import Taps
 
 _WARM_UPS = 2  # libraries choose and load kernels in their first calls, which can't be recorded
 

@@ -79,6 +79,31 @@ class State:
         raise UnknownNameError("state", name, [feature.name for feature in self.features])
 
 
+def cells_of(
+    state: State | None,
+    features: tuple[Feature, ...],
+    numerics: Numerics,
+    device: torch.device,
+    owner: object,
+) -> dict[str, Cell]:
+    """Return cells for one run of ``owner``, whose states are ``features``.
+
+    Raises:
+        ContractError: a state is missing, or is of another model.
+    """
+    takes = ", ".join(map(str, features))
+    if state is None:
+        if features:
+            raise ContractError(f"{owner} has states ({takes}): pass state=model.new_state()")
+        return {}
+    if state.features != features:
+        raise ContractError(
+            f"the state given to {owner} is of another model: it has "
+            f"{', '.join(map(str, state.features))}, but the package takes {takes or 'none'}"
+        )
+    return state.cells(numerics, device)
+
+
 def _shape(feature: Feature) -> list[int]:
     if feature.shape is None or None in feature.shape:
         raise ContractError(f"the state {feature} has no fixed shape")

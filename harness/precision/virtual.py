@@ -41,7 +41,6 @@ from harness.conversion.sidecar import read_sidecar
 from harness.conversion.survey import base_name
 from harness.errors import PackageError, RecipeError
 from harness.mil import DataType, Model
-from harness.mil.plan import build_plan
 from harness.mil.program import Binding, Constant, Function, Location, Operation, Variable
 from harness.mil.types import TensorType, ValueType
 from harness.precision.constants import ConstantStore, Stored, is_fp32
@@ -184,7 +183,7 @@ class VirtualPrecision:
             raise RecipeError(f"a choice of precisions {what} operation {wrong[0]!r}")
         narrow = {name for name in self.movable if choice[name] == "fp16"}
         function = _Rewriter(self.base.plan.function, narrow, weights, self._constants).function()
-        return Model(self.base.package, build_plan(function, self.base.package.constants.array))
+        return Model.of(self.base.package, function)
 
     def _overflows(self, operation: Operation) -> bool:
         constants = self.base.plan.function.constants

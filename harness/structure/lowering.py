@@ -14,15 +14,12 @@ from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import numpy as np
-
 import harness.mil.ops  # noqa: F401  (registers the operations)
-from harness.errors import PackageError
-from harness.mil.constants import labels_of, literal_of
+from harness.mil.constants import in_type_of, literal_of
 from harness.mil.opened import ConstantReader
 from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, definition
 from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
-from harness.mil.types import TensorType, ValueType
+from harness.mil.types import ValueType
 from harness.structure.graph import (
     COMMUTATIVE,
     INPUT,
@@ -203,11 +200,7 @@ class _Builder:
         what = f"operation {operation}: input {name!r}"
         if parameter is None:
             return tuple(map(plain, fixed))
-        if parameter.kind is Kind.LABELS:
-            return labels_of(fixed, self._constants.array, what)
-        if len(fixed) != 1:
-            raise PackageError(f"{what} is bound to {len(fixed)} values, not 1")
-        return literal_of(fixed[0], parameter.kind, self._constants.array, what)
+        return literal_of(fixed, parameter.kind, self._constants.array, what)
 
 
 def _definition(type: str) -> Definition | None:
@@ -249,9 +242,7 @@ def _rounded(parameter: Parameter, first: ValueType | None) -> Any:
     """Return a default as the executor takes it: a number in the type of the first tensor."""
     if parameter.kind is not Kind.FLOAT or parameter.default is None:
         return parameter.default
-    if not isinstance(first, TensorType) or not first.dtype.is_floating:
-        return float(parameter.default)
-    return float(np.asarray(parameter.default, first.dtype.numpy))
+    return in_type_of(parameter.default, first)
 
 
 def _has_effect(operation: Operation, scopes: tuple[Scope, ...]) -> bool:
