@@ -18,10 +18,10 @@ from harness.mil import Model
 from harness.mil.package import Package
 from harness.mil.program import Function
 from harness.structure.differences import Difference, Kind, Places, Severity
-from harness.structure.graph import Scope, every
 from harness.structure.lowering import lower_pair
 from harness.structure.matching import Matching
 from harness.structure.reading import Reader
+from harness.structure.terms import Scope, every
 
 ALIGNED_SHARE: Final = 0.5
 """Below this share of matched operations two programs have no common frame to name a change in."""

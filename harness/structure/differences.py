@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.structure.graph import INPUT, Fixed, Node, Source
+from harness.structure.terms import INPUT, Fixed, Node, Source
 
 
 class Kind(enum.Enum):

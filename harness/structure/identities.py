@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from harness.mil.ops.movement import slice_limits
 from harness.mil.types import DataType, TensorType, ValueType
-from harness.structure.graph import Fixed, Operand, Source, Value
+from harness.structure.terms import Fixed, Operand, Source, Value
 
 NEUTRAL: Final[Mapping[str, tuple[float, tuple[str, ...]]]] = {
     "add": (0.0, ("x", "y")),

@@ -20,7 +20,8 @@ from harness.mil.opened import ConstantReader
 from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, definition
 from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
 from harness.mil.types import ValueType
-from harness.structure.graph import (
+from harness.structure.identities import Draft, passed_on, simplified
+from harness.structure.terms import (
     COMMUTATIVE,
     INPUT,
     Fixed,
@@ -34,7 +35,6 @@ from harness.structure.graph import (
     plain,
     settings_key,
 )
-from harness.structure.identities import Draft, passed_on, simplified
 
 _Names: TypeAlias = MutableMapping[str, Source]
 _ORDER: Final = "after"

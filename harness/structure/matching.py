@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
-from harness.structure.graph import COMMUTATIVE, Fixed, Node, Operand, Scope, Source
+from harness.structure.terms import COMMUTATIVE, Fixed, Node, Operand, Scope, Source
 
 Pairing: TypeAlias = list[tuple[Operand | None, Operand | None]]
 _Thing = TypeVar("_Thing")

@@ -15,10 +15,10 @@ from harness.structure.differences import (
     described,
     setting_text,
 )
-from harness.structure.graph import INPUT, Fixed, Node, Operand, Scope, Source, Value, every
 from harness.structure.matching import Matching, paired, shared
 from harness.structure.search import match_operations
 from harness.structure.severity import Disturbance
+from harness.structure.terms import INPUT, Fixed, Node, Operand, Scope, Source, Value, every
 
 _NOTHING = "nothing"
 

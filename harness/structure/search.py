@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from harness.mil.types import TensorType, ValueType
-from harness.structure.graph import (
+from harness.structure.matching import Matching, Pairing, paired, shared
+from harness.structure.terms import (
     COMMUTATIVE,
     INPUT,
     Fixed,
@@ -27,7 +28,6 @@ from harness.structure.graph import (
     Value,
     settings_key,
 )
-from harness.structure.matching import Matching, Pairing, paired, shared
 
 # How sure a match is, see the module; 0 is none.
 _SAME_AND_READS_THE_SAME: Final = 1000

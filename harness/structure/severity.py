@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from harness.structure.differences import Difference, Kind, Severity
-from harness.structure.graph import Fixed, Node, Scope
 from harness.structure.matching import Matching
+from harness.structure.terms import Fixed, Node, Scope
 
 SPELLINGS: Final = (
     frozenset({"reshape", "expand_dims", "squeeze", "flatten2d"}),
