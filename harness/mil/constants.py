@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from harness.errors import PackageError
-from harness.mil.ops.registry import Kind
+from harness.mil.ops.registry import ParameterKind
 from harness.mil.program import Constant
 from harness.mil.types import DataType, TensorType, ValueType
 from harness.mil.values import Label
@@ -17,18 +17,20 @@ from harness.mil.values import Label
 ReadArray: TypeAlias = Callable[[Constant], np.ndarray]
 
 
-def literal_of(constants: Sequence[Constant], kind: Kind, read: ReadArray, what: str) -> Any:
+def literal_of(
+    constants: Sequence[Constant], kind: ParameterKind, read: ReadArray, what: str
+) -> Any:
     """Return what a parameter of ``kind`` is bound to as the Python value that it takes.
 
     Raises:
         PackageError: it is no such value; says ``what`` it was to be.
     """
-    if kind is Kind.LABELS:
+    if kind is ParameterKind.LABELS:
         return tuple(_labels(constants, read, what))
     if len(constants) != 1:
         raise PackageError(f"{what} is bound to {len(constants)} values, not 1")
     (constant,) = constants
-    if kind is Kind.STRING:
+    if kind is ParameterKind.STRING:
         if not isinstance(constant.value, str):
             raise PackageError(f"{what} must be a string")
         return constant.value
@@ -66,23 +68,23 @@ def in_type_of(number: float, first: ValueType | None) -> float:
     return float(np.asarray(number, first.dtype.numpy))
 
 
-def read_literal(array: np.ndarray, kind: Kind) -> Any:
+def read_literal(array: np.ndarray, kind: ParameterKind) -> Any:
     """Return ``array`` as the Python value that a parameter of ``kind`` takes.
 
     Raises:
         ValueError: the number of elements or the type does not fit.
     """
-    if kind in (Kind.INTS, Kind.BOOLS):
+    if kind in (ParameterKind.INTS, ParameterKind.BOOLS):
         if array.ndim > 1:
             raise ValueError(f"must be a vector, not of shape {list(array.shape)}")
-        convert = _integer if kind is Kind.INTS else bool
+        convert = _integer if kind is ParameterKind.INTS else bool
         return tuple(convert(value) for value in array.reshape(-1).tolist())
     if array.size != 1:
         raise ValueError(f"must be a single value, not of shape {list(array.shape)}")
     value = array.reshape(()).item()
-    if kind is Kind.FLOAT:
+    if kind is ParameterKind.FLOAT:
         return float(value)
-    if kind is Kind.BOOL:
+    if kind is ParameterKind.BOOL:
         return bool(value)
     return _integer(value)
 

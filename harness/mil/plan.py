@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.mil.ops.registry import Definition, Effect, Kind
+from harness.mil.ops.registry import Definition, Effect, ParameterKind
 from harness.mil.program import Constant, Function, Operation
 from harness.mil.types import ValueType
 
@@ -36,7 +36,7 @@ class Argument:
     name: str
     source: Source
     payload: Any
-    kind: Kind
+    kind: ParameterKind
 
     @property
     def slots(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.errors import PackageError, UnsupportedOperationError
-from harness.mil.ops.registry import Effect, Kind
+from harness.mil.ops.registry import Effect, ParameterKind
 from harness.mil.plan import Plan, Step
 from harness.mil.types import (
     DataType,
@@ -84,7 +84,7 @@ def check_passed_types(step: Step, types: Sequence[ValueType]) -> None:
 
 
 def _check_blocks(step: Step, types: Sequence[ValueType]) -> None:
-    passed = [a for a in step.arguments if a.kind is Kind.VALUES]
+    passed = [a for a in step.arguments if a.kind is ParameterKind.VALUES]
     given = [element_type(types[slot]) for a in passed for slot in a.slots]
     declared = [element_type(type) for type in step.types]
     # The first block of a loop is its condition; all others give the operation's results.

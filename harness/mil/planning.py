@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import harness.mil.ops  # noqa: F401  (registers the operations)
 from harness.errors import PackageError
 from harness.mil.constants import ReadArray, in_type_of, literal_of
-from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, find
+from harness.mil.ops.registry import Definition, Effect, Parameter, ParameterKind, find
 from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.plan_checks import check_passed_types, check_signature, check_type
 from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
@@ -142,7 +142,7 @@ class _PlanBuilder:
             if parameter.required:
                 raise PackageError(f"operation {operation} lacks its required input {name!r}")
             return Argument(name, Source.LITERAL, parameter.default, kind)
-        if kind in (Kind.TENSORS, Kind.VALUES):
+        if kind in (ParameterKind.TENSORS, ParameterKind.VALUES):
             slots = tuple(self._value(operation, name, i, b, kind) for i, b in enumerate(bindings))
             return Argument(name, Source.SLOTS, slots, kind)
         constants = [known for b in bindings if (known := self._known(b)) is not None]
@@ -151,11 +151,11 @@ class _PlanBuilder:
             return Argument(
                 name, Source.LITERAL, literal_of(constants, kind, self.read, what), kind
             )
-        if kind is Kind.LABELS:
+        if kind is ParameterKind.LABELS:
             raise PackageError(f"{what} must be a constant")
         if len(bindings) != 1:
             raise PackageError(f"{what} is bound to {len(bindings)} values, not 1")
-        source, held = (Source.SLOT, kind) if kind.is_value else (Source.READ, Kind.TENSOR)
+        source, held = (Source.SLOT, kind) if kind.is_value else (Source.READ, ParameterKind.TENSOR)
         return Argument(name, source, self._value(operation, name, 0, bindings[0], held), kind)
 
     def _known(self, binding: Binding) -> Constant | None:
@@ -166,7 +166,7 @@ class _PlanBuilder:
         return self.outer._known(binding)
 
     def _value(
-        self, operation: Operation, name: str, index: int, binding: Binding, kind: Kind
+        self, operation: Operation, name: str, index: int, binding: Binding, kind: ParameterKind
     ) -> int:
         if isinstance(binding, Constant):
             # Not an identifier, so no value has it; and the constant's own, because operations that
@@ -190,7 +190,7 @@ class _PlanBuilder:
         FP16 has no more room for it.
         """
         given = bool(operation.inputs.get(argument.name)) and argument.name != "epsilon"
-        literal = argument.source is Source.LITERAL and argument.kind is Kind.FLOAT
+        literal = argument.source is Source.LITERAL and argument.kind is ParameterKind.FLOAT
         if given or not literal or argument.payload is None:
             return argument
         first = next((self.types[slot] for other in all_ for slot in other.slots), None)
@@ -211,10 +211,10 @@ class _PlanBuilder:
         return {dtype for dtype in dtypes if dtype is not None and dtype.is_floating}
 
 
-_HOLDS: dict[Kind, tuple[type, ...]] = {
-    Kind.TENSOR: (TensorType,),
-    Kind.TENSORS: (TensorType,),
-    Kind.LIST: (ListType,),
-    Kind.STATE: (StateType,),
-    Kind.VALUES: (TensorType, ListType),
+_HOLDS: dict[ParameterKind, tuple[type, ...]] = {
+    ParameterKind.TENSOR: (TensorType,),
+    ParameterKind.TENSORS: (TensorType,),
+    ParameterKind.LIST: (ListType,),
+    ParameterKind.STATE: (StateType,),
+    ParameterKind.VALUES: (TensorType, ListType),
 }

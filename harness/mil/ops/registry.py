@@ -6,7 +6,7 @@ its annotation says how it is passed:
 
 - ``Tensor``: a tensor in its carrier type, evaluated at run time;
 - ``Tensors``: a tuple of tensors (variadic inputs such as ``values`` of ``concat``);
-- ``TensorList``, ``Cell``: a list, a state; ``Values``: a tuple of tensors and lists;
+- ``TensorList``, ``StateCell``: a list, a state; ``Values``: a tuple of tensors and lists;
 - ``bool``, ``int``, ``float``, ``str``, ``Ints``, ``Bools``: plain Python values, known before the
   run wherever the program binds a constant; ``Labels``: a tuple of strings and integers that must
   be constants;
@@ -33,7 +33,7 @@ import torch
 from harness.errors import ParityError, UnsupportedOperationError
 from harness.mil.program import Operation
 from harness.mil.types import DataType
-from harness.mil.values import Cell, Label, TensorList
+from harness.mil.values import Label, StateCell, TensorList
 
 Tensor: TypeAlias = torch.Tensor
 Tensors: TypeAlias = tuple[torch.Tensor, ...]
@@ -77,7 +77,7 @@ class Context:
     sums_are_wide: bool
 
 
-class Kind(enum.Enum):
+class ParameterKind(enum.Enum):
     """How a parameter is passed."""
 
     TENSOR = "tensor"
@@ -99,21 +99,27 @@ class Kind(enum.Enum):
         return self in _VALUE_KINDS
 
 
-_VALUE_KINDS = (Kind.TENSOR, Kind.TENSORS, Kind.LIST, Kind.STATE, Kind.VALUES)
+_VALUE_KINDS = (
+    ParameterKind.TENSOR,
+    ParameterKind.TENSORS,
+    ParameterKind.LIST,
+    ParameterKind.STATE,
+    ParameterKind.VALUES,
+)
 
-_KINDS: dict[Any, Kind] = {
-    Tensor: Kind.TENSOR,
-    Tensors: Kind.TENSORS,
-    TensorList: Kind.LIST,
-    Cell: Kind.STATE,
-    Values: Kind.VALUES,
-    bool: Kind.BOOL,
-    int: Kind.INT,
-    float: Kind.FLOAT,
-    str: Kind.STRING,
-    Ints: Kind.INTS,
-    Bools: Kind.BOOLS,
-    Labels: Kind.LABELS,
+_KINDS: dict[Any, ParameterKind] = {
+    Tensor: ParameterKind.TENSOR,
+    Tensors: ParameterKind.TENSORS,
+    TensorList: ParameterKind.LIST,
+    StateCell: ParameterKind.STATE,
+    Values: ParameterKind.VALUES,
+    bool: ParameterKind.BOOL,
+    int: ParameterKind.INT,
+    float: ParameterKind.FLOAT,
+    str: ParameterKind.STRING,
+    Ints: ParameterKind.INTS,
+    Bools: ParameterKind.BOOLS,
+    Labels: ParameterKind.LABELS,
 }
 
 
@@ -122,7 +128,7 @@ class Parameter:
     """One input of an operation."""
 
     name: str
-    kind: Kind
+    kind: ParameterKind
     required: bool
     default: Any
 
