@@ -1,6 +1,6 @@
 """What ``parity compare`` knows: what a tensor is, which gate judges it, and why it fails.
 
-In: two files or folders. Out: `Finding` values, one for each tensor, stem, channel and worst
+In: two files or folders. Out: `ComparisonRow` values, one for each tensor, stem, channel and worst
 second, each with the gate that judged it and, where one thing explains a failure, its `Cause`.
 
 - `inputs` reads, `pairing` brings together, `kinds` knows names and gates, `judging` compares;
@@ -11,8 +11,8 @@ second, each with the gate that judged it and, where one thing explains a failur
 from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import CAUSES, UNEXPLAINED, Cause
 from harness.comparison.inputs import Audio, Item, Tensor, load_all, read_file, read_side
-from harness.comparison.judging import Finding, Request, by_value, judge
-from harness.comparison.kinds import Kind, chosen_gate, kind_of
+from harness.comparison.judging import ComparisonRow, Request, by_value, judge
+from harness.comparison.kinds import TensorKind, chosen_gate, kind_of
 from harness.comparison.pairing import Pair, pair_up
 from harness.comparison.spectra import explain_spectrum
 from harness.comparison.waves import explain_wave
@@ -22,12 +22,12 @@ __all__ = [
     "UNEXPLAINED",
     "Audio",
     "Cause",
-    "Finding",
+    "ComparisonRow",
     "Item",
-    "Kind",
     "Pair",
     "Request",
     "Tensor",
+    "TensorKind",
     "by_value",
     "chosen_gate",
     "explain_array",

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from harness.comparison import (
     Audio,
-    Finding,
+    ComparisonRow,
     Pair,
     Request,
     Tensor,
@@ -48,7 +48,7 @@ def tensors(**arrays: np.ndarray) -> dict[str, Tensor]:
 
 def findings(
     expected: np.ndarray, actual: np.ndarray, name: str = "x", **more: object
-) -> tuple[Finding, ...]:
+) -> tuple[ComparisonRow, ...]:
     pair = Pair(name, *tensors(a=expected).values(), *tensors(a=actual).values())
     return judge(pair, (), Request(**more))  # type: ignore[arg-type]
 
@@ -60,13 +60,13 @@ def write(folder: Path, rate: int = RATE, subtype: str = "FLOAT", **stems: np.nd
     return folder
 
 
-def compared(one: Path, other: Path, **more: object) -> tuple[Finding, ...]:
+def compared(one: Path, other: Path, **more: object) -> tuple[ComparisonRow, ...]:
     pairs = pair_up(read_side(one), read_side(other))
     request = Request(**more)  # type: ignore[arg-type]
     return tuple(row for pair in pairs for row in judge(pair, pairs, request))
 
 
-def failing(rows: tuple[Finding, ...]) -> list[str]:
+def failing(rows: tuple[ComparisonRow, ...]) -> list[str]:
     return [row.what for row in rows if row.outcome.verdict is not Verdict.PASS]
 
 
