@@ -5,14 +5,20 @@ skip their numerical part without a word; under `harness.mil.bridge` they run it
 executor. `run` gives a `Conformance`: how many tests predicted and compared, by operation type.
 """
 
-from harness.conformance.results import Conformance, OperationRow, Outcome, Result, StaleWaiver
+from harness.conformance.results import (
+    CaseStatus,
+    Conformance,
+    ConformanceRow,
+    Result,
+    StaleWaiver,
+)
 from harness.conformance.runner import Selection, run
 from harness.conformance.table import to_markdown
 
 __all__ = [
+    "CaseStatus",
     "Conformance",
-    "OperationRow",
-    "Outcome",
+    "ConformanceRow",
     "Result",
     "Selection",
     "StaleWaiver",

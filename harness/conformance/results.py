@@ -32,7 +32,7 @@ FILES: Final = ("conformance.json", "conformance.md")
 """What a run writes, together: the document, and a summary of it."""
 
 
-class Outcome(enum.Enum):
+class CaseStatus(enum.Enum):
     """What became of one test."""
 
     PASSED = "passed"
@@ -56,7 +56,7 @@ class Result:
     """
 
     id: str
-    outcome: Outcome
+    outcome: CaseStatus
     operations: tuple[str, ...] = ()
     predictions: int = 0
     reason: str = ""
@@ -76,7 +76,7 @@ class StaleWaiver:
 
 
 @dataclass(frozen=True)
-class OperationRow:
+class ConformanceRow:
     """How many tests with an operation of this type in their programs passed, failed, are waived.
 
     One test counts for every type in its programs, so the rows add up to more than the tests.
@@ -113,7 +113,7 @@ class Conformance:
     collected: int
     counts: Mapping[str, int]
     predictions: int
-    operations: tuple[OperationRow, ...]
+    operations: tuple[ConformanceRow, ...]
     failures: tuple[Result, ...] = ()
     waived: tuple[Result, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
@@ -194,32 +194,32 @@ class Conformance:
             raise RunError(f"not a conformance document: {error}") from error
 
 
-_EXECUTED = (Outcome.PASSED, Outcome.FAILED, Outcome.WAIVED)
+_EXECUTED = (CaseStatus.PASSED, CaseStatus.FAILED, CaseStatus.WAIVED)
 
 
 def summarise(results: Sequence[Result], **more: Any) -> Conformance:
     """Count ``results``; ``more`` are the other fields of `Conformance`."""
-    by_outcome = {o: [r for r in results if r.outcome is o] for o in Outcome}
+    by_outcome = {o: [r for r in results if r.outcome is o] for o in CaseStatus}
     return Conformance(
         counts={o.value: len(found) for o, found in by_outcome.items()},
         predictions=sum(result.predictions for result in results),
         operations=_rows(results),
-        failures=tuple(by_outcome[Outcome.FAILED]),
-        waived=tuple(by_outcome[Outcome.WAIVED]),
-        converted_only=_counted(r.function for r in by_outcome[Outcome.CONVERTED_ONLY]),
-        other_kind=_counted(r.function for r in by_outcome[Outcome.OTHER_KIND]),
-        skipped=_counted(r.reason for r in by_outcome[Outcome.SKIPPED]),
+        failures=tuple(by_outcome[CaseStatus.FAILED]),
+        waived=tuple(by_outcome[CaseStatus.WAIVED]),
+        converted_only=_counted(r.function for r in by_outcome[CaseStatus.CONVERTED_ONLY]),
+        other_kind=_counted(r.function for r in by_outcome[CaseStatus.OTHER_KIND]),
+        skipped=_counted(r.reason for r in by_outcome[CaseStatus.SKIPPED]),
         **more,
     )
 
 
-def _rows(results: Sequence[Result]) -> tuple[OperationRow, ...]:
-    counts: Counter[tuple[str, Outcome]] = Counter()
+def _rows(results: Sequence[Result]) -> tuple[ConformanceRow, ...]:
+    counts: Counter[tuple[str, CaseStatus]] = Counter()
     for result in results:
         if result.outcome in _EXECUTED:
             counts.update((operation, result.outcome) for operation in result.operations)
     names = sorted({operation for operation, _ in counts})
-    return tuple(OperationRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
+    return tuple(ConformanceRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
@@ -239,7 +239,7 @@ def _plain(value: Any) -> Any:
 def _from_document(document: Mapping[str, Any]) -> Conformance:
     names = {f.name for f in dataclasses.fields(Conformance)}
     fields = {name: document[name] for name in names}
-    fields["operations"] = tuple(OperationRow(**row) for row in fields["operations"])
+    fields["operations"] = tuple(ConformanceRow(**row) for row in fields["operations"])
     fields["stale_waivers"] = tuple(StaleWaiver(**item) for item in fields["stale_waivers"])
     fields["problems"] = tuple(fields["problems"])
     for name in ("failures", "waived"):
@@ -250,7 +250,7 @@ def _from_document(document: Mapping[str, Any]) -> Conformance:
 def _result(item: Mapping[str, Any]) -> Result:
     return Result(
         id=item["id"],
-        outcome=Outcome(item["outcome"]),
+        outcome=CaseStatus(item["outcome"]),
         operations=tuple(item["operations"]),
         predictions=int(item["predictions"]),
         reason=item["reason"],

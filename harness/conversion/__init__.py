@@ -7,11 +7,11 @@ constants are the tensors of a model.
 
 from __future__ import annotations
 
-from harness.conversion.audit import Audit, Difference, audit_package
+from harness.conversion.audit import Audit, AuditDifference, audit_package
 from harness.conversion.contract import check_contract
 from harness.conversion.convert import ConvertedPackage, convert_to_coreml
 from harness.conversion.precision_map import precision_map
-from harness.conversion.recipes import PrecisionRecipe, Rule, load_recipe, shipped_recipes
+from harness.conversion.recipes import PrecisionRecipe, PrecisionRule, load_recipe, shipped_recipes
 from harness.conversion.selector import PrecisionSelector, create_precision_selector
 from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
 from harness.conversion.tap_mapping import TapLocation, TapMapping
@@ -20,11 +20,11 @@ from harness.conversion.weights import WeightComparison, WeightDifference, compa
 
 __all__ = [
     "Audit",
+    "AuditDifference",
     "ConvertedPackage",
-    "Difference",
     "PrecisionRecipe",
+    "PrecisionRule",
     "PrecisionSelector",
-    "Rule",
     "Sidecar",
     "TapLocation",
     "TapMapping",

@@ -9,13 +9,13 @@ next step and the rule's source. ::
 `docs/lint.md` lists the rules.
 """
 
-from harness.lint.finding import Finding, Hit, Severity
+from harness.lint.finding import Hit, LintFinding, Severity
 from harness.lint.linting import lint_package, opset_violations
 from harness.lint.registry import LintRule, all_rules, rule, select_rules
 
 __all__ = [
-    "Finding",
     "Hit",
+    "LintFinding",
     "LintRule",
     "Severity",
     "all_rules",

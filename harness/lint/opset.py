@@ -24,7 +24,7 @@ SMALL_INTEGERS: Final = frozenset({DataType.INT8, DataType.UINT8, DataType.INT16
 
 
 @dataclass(frozen=True)
-class Parameter:
+class SignatureInput:
     """An input of an operation.
 
     Attributes:
@@ -40,7 +40,7 @@ class Parameter:
     constant: bool
 
 
-Signature = Mapping[str, Parameter]
+Signature = Mapping[str, SignatureInput]
 
 # Operations that the format has and coremltools' builder makes by other means.
 _EXTRA: Final[Mapping[str, tuple[int, tuple[str, ...]]]] = {
@@ -56,7 +56,7 @@ def signatures() -> Mapping[str, Mapping[int, Signature]]:
     from coremltools.converters.mil._deployment_compatibility import AvailableTarget
     from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
-    anything = Parameter(None, "", required=True, constant=False)
+    anything = SignatureInput(None, "", required=True, constant=False)
     found: dict[str, dict[int, Signature]] = {
         type_: {release: dict.fromkeys(names, anything)}
         for type_, (release, names) in _EXTRA.items()
@@ -97,11 +97,11 @@ def _signature(definition: Any) -> Signature:
     }
 
 
-def _parameter(kind: Any, domains: Mapping[str, Any]) -> Parameter:
+def _parameter(kind: Any, domains: Mapping[str, Any]) -> SignatureInput:
     group = getattr(kind, "type_domain_id", None) or ""
     domain = domains.get(group) if group else getattr(kind, "type_domain", None)
     types = frozenset(_dtype(item) for item in domain) if domain else None
-    return Parameter(types, group, required=not kind.optional, constant=bool(kind.const))
+    return SignatureInput(types, group, required=not kind.optional, constant=bool(kind.const))
 
 
 def _dtype(builtin: Any) -> DataType:

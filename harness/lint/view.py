@@ -11,7 +11,7 @@ import numpy as np
 from harness.mil import DataType
 from harness.mil.constants import ReadArray
 from harness.mil.description import Description
-from harness.mil.graph import Graph, Node, Value
+from harness.mil.graph import Graph, GraphValue, Node
 from harness.mil.opsets import OPSETS
 from harness.mil.types import TensorType
 
@@ -52,7 +52,7 @@ class View:
         """Yield the operations of some types that make something."""
         return (n for n in self.graph.nodes if n.operation.type in types and n.results)
 
-    def array(self, value: Value | None) -> np.ndarray | None:
+    def array(self, value: GraphValue | None) -> np.ndarray | None:
         """Return the numbers of a constant; ``None`` if ``value`` is none, or holds no numbers."""
         if value is None or value.constant is None or value.dtype in (None, DataType.STRING):
             return None
@@ -61,22 +61,22 @@ class View:
             self._arrays[key] = self.read(value.constant)
         return self._arrays[key]
 
-    def numbers(self, value: Value | None) -> tuple[float, ...]:
+    def numbers(self, value: GraphValue | None) -> tuple[float, ...]:
         """Return the numbers of a small constant; () where ``value`` is none."""
         array = self.array(value)
         return () if array is None or array.size > 64 else tuple(array.reshape(-1).tolist())
 
-    def number(self, value: Value | None) -> float | None:
+    def number(self, value: GraphValue | None) -> float | None:
         """Return the number that a constant of one element holds."""
         numbers = self.numbers(value)
         return float(numbers[0]) if len(numbers) == 1 else None
 
-    def text(self, value: Value | None) -> str | None:
+    def text(self, value: GraphValue | None) -> str | None:
         """Return the string that a constant holds."""
         held = value.constant.value if value is not None and value.constant is not None else None
         return held if isinstance(held, str) else None
 
-    def floating_constants(self) -> Iterator[tuple[Value, np.ndarray]]:
+    def floating_constants(self) -> Iterator[tuple[GraphValue, np.ndarray]]:
         """Yield every constant of floating-point numbers that is read, with its numbers."""
         for value in self.graph.values:
             if value.constant is None or value.dtype is None or not value.dtype.is_floating:
@@ -87,12 +87,12 @@ class View:
                     yield value, array
 
 
-def shape_of(value: Value | None) -> Shape | None:
+def shape_of(value: GraphValue | None) -> Shape | None:
     """Return the declared shape of a tensor; ``None`` where there is none."""
     return value.type.shape if value is not None and isinstance(value.type, TensorType) else None
 
 
-def elements(value: Value | None) -> int | None:
+def elements(value: GraphValue | None) -> int | None:
     """Return the number of elements of a tensor of fixed shape."""
     sizes = [size for size in shape_of(value) or () if size is not None]
     shape = shape_of(value)
@@ -110,7 +110,7 @@ MOVES = frozenset(
 """Operations that pass values on as they are, or rounded."""
 
 
-def origin(value: Value | None) -> Node | None:
+def origin(value: GraphValue | None) -> Node | None:
     """Return the operation that computed ``value``, through those that only move it."""
     node = value.producer if value is not None else None
     while node is not None and node.operation.type in MOVES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +27,7 @@ class BlobWriter:
         self._file.write(HEADER.pack(0, VERSION))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._file.seek(0)
         self._file.write(HEADER.pack(self._count, VERSION))
         self._file.close()

@@ -34,7 +34,7 @@ from harness.mil.program import (
 )
 from harness.mil.types import DataType, TensorType
 
-Value: TypeAlias = str | Constant | np.ndarray | float | Sequence[int] | Sequence[bool] | None
+Bindable: TypeAlias = str | Constant | np.ndarray | float | Sequence[int] | Sequence[bool] | None
 """What an input can be bound to: the name of a value, a constant or what `constant` makes one of,
 or ``None`` for nothing at all."""
 
@@ -115,7 +115,7 @@ def known_value(model: Model, operation: Operation, parameter: str) -> np.ndarra
     raise PackageError(f"operation {operation}: input {parameter!r} is bound to no constant")
 
 
-def with_inputs(operation: Operation, **values: Value) -> Operation:
+def with_inputs(operation: Operation, **values: Bindable) -> Operation:
     """Return ``operation`` with some of its inputs bound otherwise; ``None`` unbinds."""
     inputs = dict(operation.inputs)
     for parameter, value in values.items():
@@ -190,7 +190,7 @@ def skipped(operation: Operation, parameter: str = "x") -> Operation:
 
 
 def new_operation(
-    type: str, name: str, shape: Sequence[int | None], dtype: DataType, **inputs: Value
+    type: str, name: str, shape: Sequence[int | None], dtype: DataType, **inputs: Bindable
 ) -> Operation:
     """Return an operation with one result called ``name``; `edited` can put it into a program."""
     bindings = {
@@ -255,7 +255,7 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
     return Model(model.package, replace(model.plan, steps=steps))
 
 
-def _binding(value: Value) -> Binding:
+def _binding(value: Bindable) -> Binding:
     return value if isinstance(value, str | Constant) else constant(value)
 
 

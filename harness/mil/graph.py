@@ -1,8 +1,8 @@
 """A function with every name resolved where it is read, inner blocks included.
 
 A name is bound once within what sees it, but two blocks that don't see each other may use the same
-one: a table from names to values would mix them up. Here each binding is a `Value` of its own, and
-each operation's inputs are the values that it really reads.
+one: a table from names to values would mix them up. Here each binding is a `GraphValue` of its own,
+and each operation's inputs are the values that it really reads.
 
 ::
 
@@ -23,7 +23,7 @@ from harness.mil.types import DataType, TensorType, ValueType
 
 
 @dataclass(eq=False)
-class Value:
+class GraphValue:
     """What a name stands for, or a constant that is written where it is read.
 
     Attributes:
@@ -66,16 +66,16 @@ class Node:
     """
 
     operation: Operation
-    reads: Mapping[str, tuple[Value, ...]]
-    results: tuple[Value, ...] = ()
+    reads: Mapping[str, tuple[GraphValue, ...]]
+    results: tuple[GraphValue, ...] = ()
     blocks: tuple[GraphBlock, ...] = ()
 
     @property
-    def inputs(self) -> Iterator[tuple[str, Value]]:
+    def inputs(self) -> Iterator[tuple[str, GraphValue]]:
         """Every value that it reads, with the parameter."""
         return ((name, value) for name, values in self.reads.items() for value in values)
 
-    def read(self, parameter: str) -> Value | None:
+    def read(self, parameter: str) -> GraphValue | None:
         """Return the value of an input that has exactly one."""
         values = self.reads.get(parameter, ())
         return values[0] if len(values) == 1 else None
@@ -91,8 +91,8 @@ class GraphBlock:
         nodes: its operations but constants, in program order, without those of inner blocks.
     """
 
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
+    inputs: tuple[GraphValue, ...]
+    outputs: tuple[GraphValue, ...]
     nodes: tuple[Node, ...]
 
 
@@ -111,15 +111,15 @@ class Graph:
     function: Function
     block: GraphBlock
     nodes: tuple[Node, ...]
-    values: tuple[Value, ...]
+    values: tuple[GraphValue, ...]
 
     @property
-    def inputs(self) -> tuple[Value, ...]:
+    def inputs(self) -> tuple[GraphValue, ...]:
         """Values that the function takes."""
         return self.block.inputs
 
     @property
-    def outputs(self) -> tuple[Value, ...]:
+    def outputs(self) -> tuple[GraphValue, ...]:
         """Values that the function returns."""
         return self.block.outputs
 
@@ -134,10 +134,10 @@ def graph_of(function: Function) -> Graph:
 class _GraphBuilder:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.values: list[Value] = []
+        self.values: list[GraphValue] = []
 
-    def bind(self, variable: Variable, names: ChainMap[str, Value]) -> Value:
-        value = Value(variable.name, variable.type)
+    def bind(self, variable: Variable, names: ChainMap[str, GraphValue]) -> GraphValue:
+        value = GraphValue(variable.name, variable.type)
         self.values.append(value)
         names[variable.name] = value
         return value
@@ -147,7 +147,7 @@ class _GraphBuilder:
         block: Block,
         inputs: Sequence[Variable],
         owner: Node | None,
-        names: ChainMap[str, Value],
+        names: ChainMap[str, GraphValue],
     ) -> GraphBlock:
         """Resolve ``block`` of the operation ``owner``, which sees ``names`` and adds its own."""
         taken = tuple(self.bind(variable, names) for variable in inputs)
@@ -174,16 +174,16 @@ class _GraphBuilder:
         return GraphBlock(taken, returned, tuple(nodes))
 
     def _reads(
-        self, operation: Operation, names: Mapping[str, Value]
-    ) -> dict[str, tuple[Value, ...]]:
+        self, operation: Operation, names: Mapping[str, GraphValue]
+    ) -> dict[str, tuple[GraphValue, ...]]:
         return {
             parameter: tuple(self._value(binding, names) for binding in bindings)
             for parameter, bindings in operation.inputs.items()
         }
 
-    def _value(self, binding: Binding, names: Mapping[str, Value]) -> Value:
+    def _value(self, binding: Binding, names: Mapping[str, GraphValue]) -> GraphValue:
         if isinstance(binding, str):
             return names[binding]
-        value = Value("", binding.type, constant=binding)
+        value = GraphValue("", binding.type, constant=binding)
         self.values.append(value)
         return value

@@ -15,7 +15,7 @@ import torch
 from harness.errors import ContractError, UnknownNameError
 from harness.mil.features import Feature
 from harness.mil.numerics import Numerics, get_numerics
-from harness.mil.values import Cell, allocating
+from harness.mil.values import StateCell, allocating
 
 
 class State:
@@ -54,17 +54,17 @@ class State:
         checked = feature.check_array(array, self._numerics, "the state").copy()
         self._tensors[name] = self._numerics.from_numpy(checked, feature.dtype)
 
-    def cells(self, numerics: Numerics, device: torch.device) -> dict[str, Cell]:
+    def cells(self, numerics: Numerics, device: torch.device) -> dict[str, StateCell]:
         """Return cells for one run, in the carrier types of ``numerics``."""
         cells = {}
         for feature in self.features:
             tensor = self._tensors[feature.name].to(device)
             if numerics is not self._numerics:
                 tensor = numerics.store(tensor, feature.dtype, writable=False)
-            cells[feature.name] = Cell(tensor)
+            cells[feature.name] = StateCell(tensor)
         return cells
 
-    def take(self, cells: Mapping[str, Cell], numerics: Numerics) -> None:
+    def take(self, cells: Mapping[str, StateCell], numerics: Numerics) -> None:
         """Hold from now on what the cells of a finished run hold; gradients end here."""
         self._tensors = {name: cell.value.detach() for name, cell in cells.items()}
         self._numerics = numerics
@@ -85,7 +85,7 @@ def cells_of(
     numerics: Numerics,
     device: torch.device,
     owner: object,
-) -> dict[str, Cell]:
+) -> dict[str, StateCell]:
     """Return cells for one run of ``owner``, whose states are ``features``.
 
     Raises:

@@ -12,7 +12,7 @@ from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16
 from harness.mil import DataType
-from harness.mil.graph import Node, Value
+from harness.mil.graph import GraphValue, Node
 from harness.mil.numerics.limits import FP16_MAX, FP16_SMALLEST_SUBNORMAL
 
 WEIGHING: Final = frozenset(
@@ -33,11 +33,11 @@ BOUNDS: Final = frozenset(
 _FP16_CASTS: Final = code("converters/mil/mil/passes/defs/quantization.py")
 
 
-def _first_reader(value: Value) -> tuple[Node | None, str]:
+def _first_reader(value: GraphValue) -> tuple[Node | None, str]:
     return value.readers[0] if value.readers else (None, "")
 
 
-def _title(value: Value, parameter: str) -> str:
+def _title(value: GraphValue, parameter: str) -> str:
     name = f" ({value.name!r})" if value.name else ""
     return f"its constant {parameter}{name}" if parameter else f"the constant {value.name!r}"
 
@@ -107,7 +107,7 @@ def finite_mask_becomes_infinite(view: View) -> Iterator[Hit]:
                 yield Hit(f"{_title(value, parameter)} reaches {peak:.4g}", node)
 
 
-def _casts(value: Value) -> Iterator[tuple[Node, str]]:
+def _casts(value: GraphValue) -> Iterator[tuple[Node, str]]:
     return (item for item in value.readers if item[0].operation.type == "cast")
 
 

@@ -12,7 +12,7 @@ from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16, origin
 from harness.mil import DataType
-from harness.mil.graph import Node, Value
+from harness.mil.graph import GraphValue, Node
 from harness.mil.numerics.limits import FP16_SMALLEST_NORMAL, FP16_SMALLEST_SUBNORMAL
 
 _WITH_EPSILON: Final = (
@@ -79,7 +79,7 @@ def _added(view: View) -> Iterator[_Epsilon]:
             yield _Epsilon(node, f"its input {parameter}", stored)
 
 
-def _guards(value: Value) -> bool:
+def _guards(value: GraphValue) -> bool:
     return any(_SINGULAR.get(node.operation.type) == name for node, name in value.readers)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from harness.lint.finding import Hit
 from harness.lint.registry import warning
 from harness.lint.view import View
-from harness.mil.graph import Graph, Value
+from harness.mil.graph import Graph, GraphValue
 
 _OWN: Final = "a classic of converters: a branch lost its end, or an input was folded"
 _EFFECTS: Final = frozenset({"write_state", "coreml_update_state", "read_state"})
@@ -44,7 +44,7 @@ def output_ignores_inputs(view: View) -> Iterator[Hit]:
             yield Hit(f"its output {value.name!r} is the same for every input", value.producer)
 
 
-def _alive(graph: Graph) -> set[Value]:
+def _alive(graph: Graph) -> set[GraphValue]:
     """Return the values that may depend on an input of the function, or on chance."""
     # To begin with, what the function and its blocks take.
     alive = {value for value in graph.values if value.producer is None and not value.constant}

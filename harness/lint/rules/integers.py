@@ -12,7 +12,7 @@ from harness.lint.opset import SMALL_INTEGERS
 from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, shape_of
 from harness.mil import DataType
-from harness.mil.graph import Node, Value
+from harness.mil.graph import GraphValue, Node
 from harness.mil.numerics.limits import FP16_MAX
 
 _INDEXING: Final = {"gather": "indices", "gather_along_axis": "indices"}
@@ -84,7 +84,7 @@ def integers_narrowed(view: View) -> Iterator[Hit]:
             yield Hit(f"casts {x.name!r} from int32 to {node.operation.dtype}", node)
 
 
-def _only_indices(value: Value) -> bool:
+def _only_indices(value: GraphValue) -> bool:
     return not value.leaves and all(
         _INDEXING.get(node.operation.type) == parameter or parameter == "indices"
         for node, parameter in value.readers

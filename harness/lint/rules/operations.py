@@ -8,7 +8,7 @@ from typing import Final
 from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue
 from harness.lint.view import View, shape_of
-from harness.mil.graph import Value
+from harness.mil.graph import GraphValue
 from harness.mil.refusals import linears_of_integers, pads_of_other_axes
 
 _MAX_RANK: Final = 5
@@ -46,7 +46,7 @@ def rank_above_five(view: View) -> Iterator[Hit]:
         yield Hit(f"{value.name!r} has {len(shape)} axes, and Core ML takes {_MAX_RANK}", node)
 
 
-def _only_decompressed(value: Value) -> bool:
+def _only_decompressed(value: GraphValue) -> bool:
     """Whether ``value`` is a constant that is read by what expands compressed weights alone."""
     made_by = value.producer.operation.type if value.producer is not None else ""
     fixed = value.constant is not None or made_by.startswith("constexpr_")

@@ -20,7 +20,7 @@ from harness.lint.opset import (
 )
 from harness.lint.registry import code, error, issue
 from harness.lint.view import View, shape_of
-from harness.mil.graph import Node, Value
+from harness.mil.graph import GraphValue, Node
 from harness.mil.opsets import OPSETS
 
 _DEFINITIONS: Final = code("converters/mil/mil/ops/defs")
@@ -43,7 +43,7 @@ def _known(view: View) -> Iterator[tuple[Node, Signature]]:
             yield node, found
 
 
-def _tensors(node: Node, found: Signature) -> Iterator[tuple[str, Value]]:
+def _tensors(node: Node, found: Signature) -> Iterator[tuple[str, GraphValue]]:
     for parameter, value in node.inputs:
         if parameter in found and value.dtype is not None:
             yield parameter, value
@@ -103,7 +103,7 @@ def type_of_a_later_opset(view: View) -> Iterator[Hit]:
 def mixed_element_types(view: View) -> Iterator[Hit]:
     """Inputs that must have one element type have two."""
     for node, found in _known(view):
-        seen: dict[str, tuple[str, Value]] = {}
+        seen: dict[str, tuple[str, GraphValue]] = {}
         for parameter, value in _tensors(node, found):
             group = found[parameter].group
             if not found[parameter].required and _is_scalar_constant(value):
@@ -127,11 +127,11 @@ def input_must_be_constant(view: View) -> Iterator[Hit]:
                 yield Hit(f"its input {parameter!r} is computed as {value.name!r}", node)
 
 
-def _is_scalar_constant(value: Value) -> bool:
+def _is_scalar_constant(value: GraphValue) -> bool:
     return value.constant is not None and shape_of(value) == ()
 
 
-def _is_constant(value: Value) -> bool:
+def _is_constant(value: GraphValue) -> bool:
     made_by = value.producer.operation.type if value.producer is not None else ""
     return value.constant is not None or made_by.startswith("constexpr_")
 

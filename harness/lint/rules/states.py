@@ -9,14 +9,14 @@ from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View
 from harness.mil import DataType
-from harness.mil.graph import Value
+from harness.mil.graph import GraphValue
 from harness.mil.types import StateType, TensorType
 
 _LOADING: Final = code("converters/mil/backend/mil/load.py")
 _LINE: Final = 32
 
 
-def _states(view: View) -> Iterator[tuple[Value, TensorType]]:
+def _states(view: View) -> Iterator[tuple[GraphValue, TensorType]]:
     for value in view.graph.inputs:
         if isinstance(value.type, StateType) and isinstance(value.type.wrapped, TensorType):
             yield value, value.type.wrapped

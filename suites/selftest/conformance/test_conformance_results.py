@@ -9,9 +9,9 @@ import pytest
 
 from harness.cli.app import main
 from harness.conformance import (
+    CaseStatus,
     Conformance,
-    OperationRow,
-    Outcome,
+    ConformanceRow,
     Result,
     Selection,
     StaleWaiver,
@@ -26,11 +26,11 @@ from harness.conformance.waivers import read_waivers
 from harness.errors import EngineUnavailableError, RunError
 from harness.verdicts import Verdict
 
-PASSED = Result("a.py::test[x]", Outcome.PASSED, ("cast", "relu"), 2)
-FAILED = Result("a.py::test[y]", Outcome.FAILED, ("relu",), 1, "Not equal | to tolerance")
-WAIVED = Result("b.py::test", Outcome.WAIVED, ("random_normal",), 1, "draws random numbers")
-CONVERTED = Result("b.py::test_shape[1]", Outcome.CONVERTED_ONLY, ("relu",))
-SKIPPED = Result("c.py::test", Outcome.SKIPPED, (), 0, "Skipped: needs TensorFlow")
+PASSED = Result("a.py::test[x]", CaseStatus.PASSED, ("cast", "relu"), 2)
+FAILED = Result("a.py::test[y]", CaseStatus.FAILED, ("relu",), 1, "Not equal | to tolerance")
+WAIVED = Result("b.py::test", CaseStatus.WAIVED, ("random_normal",), 1, "draws random numbers")
+CONVERTED = Result("b.py::test_shape[1]", CaseStatus.CONVERTED_ONLY, ("relu",))
+SKIPPED = Result("c.py::test", CaseStatus.SKIPPED, (), 0, "Skipped: needs TensorFlow")
 
 
 def document(*results: Result, **more: object) -> Conformance:
@@ -40,9 +40,9 @@ def document(*results: Result, **more: object) -> Conformance:
 def test_rows_count_executed_tests_by_operation() -> None:
     rows = document(PASSED, FAILED, WAIVED, CONVERTED, SKIPPED).operations
     assert rows == (
-        OperationRow("cast", 1, 0, 0),
-        OperationRow("random_normal", 0, 0, 1),
-        OperationRow("relu", 1, 1, 0),
+        ConformanceRow("cast", 1, 0, 0),
+        ConformanceRow("random_normal", 0, 0, 1),
+        ConformanceRow("relu", 1, 1, 0),
     )
 
 
