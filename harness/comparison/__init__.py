@@ -9,30 +9,24 @@ second, each with the gate that judged it and, where one thing explains a failur
 """
 
 from harness.comparison.arrays import explain_array, explain_shape
-from harness.comparison.causes import CAUSES, UNEXPLAINED, Cause
-from harness.comparison.inputs import Audio, Item, Tensor, load_all, read_file, read_side
+from harness.comparison.causes import CAUSES
+from harness.comparison.inputs import Audio, Tensor, load_all, read_file, read_side
 from harness.comparison.judging import ComparisonRow, Request, by_value, judge
-from harness.comparison.kinds import TensorKind, chosen_gate, kind_of
+from harness.comparison.kinds import chosen_gate, kind_of
 from harness.comparison.pairing import Pair, pair_up
-from harness.comparison.spectra import explain_spectrum
 from harness.comparison.waves import explain_wave
 
 __all__ = [
     "CAUSES",
-    "UNEXPLAINED",
     "Audio",
-    "Cause",
     "ComparisonRow",
-    "Item",
     "Pair",
     "Request",
     "Tensor",
-    "TensorKind",
     "by_value",
     "chosen_gate",
     "explain_array",
     "explain_shape",
-    "explain_spectrum",
     "explain_wave",
     "judge",
     "kind_of",
