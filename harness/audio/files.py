@@ -143,8 +143,7 @@ class AudioReader:
     def _source_blocks(self, block_length: int) -> Iterator[Array]:
         wanted = self._geometry.channels
         length = max(1, wanted * block_length // max(wanted, self.channels))
-        self._file.seek(0)
-        yield from decoded(self._file, self.path, length, self.source_frames)
+        yield from decoded(self._file, self.path, length, 0, self.source_frames)
 
     def _check_length(self) -> None:
         if self.duration_s > LONGEST_S:
@@ -242,9 +241,14 @@ def _check_header(sound: soundfile.SoundFile, path: Path) -> None:
 
 
 def decoded(
-    sound: soundfile.SoundFile, path: Path, length: int, wanted: int, dtype: str = "float32"
+    sound: soundfile.SoundFile,
+    path: Path,
+    length: int,
+    start: int,
+    wanted: int,
+    dtype: str = "float32",
 ) -> Iterator[NDArray[Any]]:
-    """Yield ``wanted`` samples of each channel from where ``sound`` stands, ``length`` at a time.
+    """Yield ``wanted`` samples of each channel from ``start`` on, ``length`` at a time.
 
     Yields:
         [n, channels] of ``dtype``.
@@ -252,8 +256,10 @@ def decoded(
     Raises:
         AudioError: the file is damaged, or ends before that.
     """
-    start = done = sound.tell()
+    done = start
     try:
+        if sound.tell() != start:
+            sound.seek(start)
         while done < start + wanted:
             block = sound.read(min(length, start + wanted - done), dtype, always_2d=True)
             if not block.shape[0]:

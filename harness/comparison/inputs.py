@@ -87,8 +87,7 @@ class Audio:
     def _blocks(self, start: int, wanted: int, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
         """Yield ``wanted`` samples from ``start`` on, [n, channels] at a time."""
         with open_sound(self.path) as sound:
-            sound.seek(start)
-            yield from decoded(sound, self.path, _BLOCK, wanted, dtype.name)
+            yield from decoded(sound, self.path, _BLOCK, start, wanted, dtype.name)
 
 
 Item = Tensor | Audio

@@ -225,7 +225,8 @@ class Model:
         owner = self.package.path
         cells = cells_of(state, self.states, chosen, device, owner)
         tensors = complete_inputs(self.inputs, inputs, chosen, device, owner)
-        values = {self.plan.inputs[name]: value for name, value in {**cells, **tensors}.items()}
+        given: dict[str, Value] = {**cells, **tensors}
+        values = {self.plan.inputs[name]: value for name, value in given.items()}
         executable = self.executable(chosen, device)
         assign = assignment(chosen, operation_numerics)
         schedule = self._schedule(frozenset(slots), reuse=not differentiable)

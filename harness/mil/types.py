@@ -70,10 +70,22 @@ class DataType(enum.Enum):
     @property
     def is_floating(self) -> bool:
         """Whether elements are floating-point numbers."""
-        return self.value.startswith(("fp", "bf"))
+        return str(self.value).startswith(("fp", "bf"))
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+_BY_NAME = {str(dtype): dtype for dtype in DataType}
+
+
+def data_type(name: str) -> DataType:
+    """Return the element type that MIL's ``cast`` spells so.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return _BY_NAME[name]
 
 
 @dataclass(frozen=True)
