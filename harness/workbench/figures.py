@@ -42,7 +42,7 @@ def separation_rows(
 ) -> Iterator[Row]:
     """Yield for each stem [C, n] what kind of error it has."""
     for index, row in enumerate(metrics):
-        worst = segmental_snr_db(expected[index], actual[index]).worst
+        worst = segmental_snr_db(expected[index], actual[index], SAMPLE_RATE).worst
         item: Mapping[str, object] = {
             "stem": row.source,
             "snr_db": snr_db(expected[index], actual[index]),

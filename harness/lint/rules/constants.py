@@ -30,6 +30,8 @@ BOUNDS: Final = frozenset(
 )  # fmt: skip
 """Operations for which an infinity is a bound, or a start value, that nothing exceeds."""
 
+_TARGET_DB: Final = 60.0
+"""What a converted branch is held to; gates are the verdicts' and not this room's to know."""
 _FP16_CASTS: Final = code("converters/mil/mil/passes/defs/quantization.py")
 
 
@@ -141,9 +143,10 @@ def constant_lost_its_bits(view: View) -> Iterator[Hit]:
         rms = math.sqrt(float(np.mean(np.square(array, dtype=np.float64))))
         if rms == 0:
             continue
-        # Below 2^-14 the steps are even, so that rounding is at most as exact as this.
+        # Below 2^-14 the steps are even. Rounding to even steps has an error with an RMS of
+        # step / sqrt(12) (Widrow and Kollar, Quantization Noise, 2008): this is the best there is.
         best_db = 20 * math.log10(rms * math.sqrt(12) / FP16_SMALLEST_SUBNORMAL)
-        if best_db < 60 and value.readers:
+        if best_db < _TARGET_DB and value.readers:
             node, parameter = _first_reader(value)
             what = f"has an RMS of {rms:.3g}: {best_db:.0f} dB at best"
             yield Hit(f"{_title(value, parameter)} {what}", node)

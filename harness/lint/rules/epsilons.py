@@ -53,7 +53,7 @@ def _own(view: View) -> Iterator[_Epsilon]:
             continue
         default = _DEFAULTS.get(type_)
         if default is not None and (stored <= default * 1.5 or stored == _SUBSTITUTE):
-            continue  # the model had none
+            continue  # the model had none; 1e-45 is 1.4e-45 in FP32
         if type_ == "batch_norm" and _is_away_from_zero(view.array(node.read("variance"))):
             continue
         yield _Epsilon(node, "its epsilon", stored)
