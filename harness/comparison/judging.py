@@ -80,7 +80,7 @@ def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Compari
 
     Args:
         pair: what is compared.
-        rivals: the other pairs, whose references may stand in the place of this one.
+        rivals: the other pairs, whose references may stand instead of this one.
         request: how.
     """
     item = pair.expected or pair.actual

@@ -6,20 +6,20 @@ executor. `run` gives a `Conformance`: how many tests predicted and compared, by
 """
 
 from harness.conformance.results import (
+    CaseResult,
     CaseStatus,
     Conformance,
     ConformanceRow,
-    Result,
     StaleWaiver,
 )
 from harness.conformance.runner import Selection, run
 from harness.conformance.table import to_markdown
 
 __all__ = [
+    "CaseResult",
     "CaseStatus",
     "Conformance",
     "ConformanceRow",
-    "Result",
     "Selection",
     "StaleWaiver",
     "run",

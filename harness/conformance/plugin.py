@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from harness.atomic import write_texts
-from harness.conformance.results import FILES, CaseStatus, Result, StaleWaiver, summarise
+from harness.conformance.results import FILES, CaseResult, CaseStatus, StaleWaiver, summarise
 from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
@@ -108,7 +108,7 @@ class ConformanceController:
         self._expression = config.getoption("keyword", "")
         path = config.getoption("conformance_waivers")
         self._waivers = read_waivers(Path(path)) if path else read_waivers()
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, CaseResult] = {}
         self._collected: set[str] = set()
         self._expected: set[str] = set()
         self._problems: list[str] = []
@@ -162,11 +162,13 @@ class ConformanceController:
         write_texts(self._out, dict(zip(FILES, texts, strict=True)))
         session.exitstatus = document.exit_code
 
-    def _waived(self, result: Result) -> Result:
+    def _waived(self, result: CaseResult) -> CaseResult:
         if result.outcome is not CaseStatus.FAILED or result.id not in self._waivers:
             return result
         reason = self._waivers[result.id]
-        return Result(result.id, CaseStatus.WAIVED, result.operations, result.predictions, reason)
+        return CaseResult(
+            result.id, CaseStatus.WAIVED, result.operations, result.predictions, reason
+        )
 
     def _stale(self) -> tuple[StaleWaiver, ...]:
         stale = []
@@ -188,7 +190,7 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
     return {} if callspec is None else dict(callspec.params)
 
 
-def _result(report: pytest.TestReport) -> Result:
+def _result(report: pytest.TestReport) -> CaseResult:
     observed: Any = dict(report.user_properties).get(OBSERVED, ((), 0, False))
     operations, predictions, other_kind = tuple(observed[0]), int(observed[1]), bool(observed[2])
     if other_kind:
@@ -200,7 +202,7 @@ def _result(report: pytest.TestReport) -> Result:
     else:
         outcome = CaseStatus.PASSED if predictions else CaseStatus.CONVERTED_ONLY
         reason = ""
-    return Result(report.nodeid, outcome, operations, predictions, reason)
+    return CaseResult(report.nodeid, outcome, operations, predictions, reason)
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

@@ -44,7 +44,7 @@ class CaseStatus(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Result:
+class CaseResult:
     """One test.
 
     Attributes:
@@ -114,8 +114,8 @@ class Conformance:
     counts: Mapping[str, int]
     predictions: int
     operations: tuple[ConformanceRow, ...]
-    failures: tuple[Result, ...] = ()
-    waived: tuple[Result, ...] = ()
+    failures: tuple[CaseResult, ...] = ()
+    waived: tuple[CaseResult, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
     other_kind: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -197,7 +197,7 @@ class Conformance:
 _EXECUTED = (CaseStatus.PASSED, CaseStatus.FAILED, CaseStatus.WAIVED)
 
 
-def summarise(results: Sequence[Result], **more: Any) -> Conformance:
+def summarise(results: Sequence[CaseResult], **more: Any) -> Conformance:
     """Count ``results``; ``more`` are the other fields of `Conformance`."""
     by_outcome = {o: [r for r in results if r.outcome is o] for o in CaseStatus}
     return Conformance(
@@ -213,7 +213,7 @@ def summarise(results: Sequence[Result], **more: Any) -> Conformance:
     )
 
 
-def _rows(results: Sequence[Result]) -> tuple[ConformanceRow, ...]:
+def _rows(results: Sequence[CaseResult]) -> tuple[ConformanceRow, ...]:
     counts: Counter[tuple[str, CaseStatus]] = Counter()
     for result in results:
         if result.outcome in _EXECUTED:
@@ -247,8 +247,8 @@ def _from_document(document: Mapping[str, Any]) -> Conformance:
     return Conformance(**fields)
 
 
-def _result(item: Mapping[str, Any]) -> Result:
-    return Result(
+def _result(item: Mapping[str, Any]) -> CaseResult:
+    return CaseResult(
         id=item["id"],
         outcome=CaseStatus(item["outcome"]),
         operations=tuple(item["operations"]),

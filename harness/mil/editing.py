@@ -1,7 +1,7 @@
 """Other versions of an opened program, made in memory: what a wrong converter would have written.
 
 Operations are frozen values, so an edit makes a new operation, and `edited` a new model in which it
-stands in the place of the one whose results have the same names. Nothing is written to disk, the
+stands instead of the one whose results have the same names. Nothing is written to disk, the
 weight files are shared, and the model that was edited stays as it is::
 
     gelu = find(model, type="gelu")[0]
@@ -176,7 +176,7 @@ def with_dtype(operation: Operation, dtype: DataType) -> Operation:
 
 
 def skipped(operation: Operation, parameter: str = "x") -> Operation:
-    """Return what stands in the place of ``operation`` when it is left out: its input, unchanged.
+    """Return what stands instead of ``operation`` when it is left out: its input, unchanged.
 
     Raises:
         PackageError: it has no such input, or more than one result.
@@ -265,7 +265,7 @@ def _model(model: Model, function: Function, operations: Sequence[Operation]) ->
 
 
 def replanned(model: Model, function: Function) -> Model:
-    """Return a model that runs ``function`` in the place of the one with its name.
+    """Return a model that runs ``function`` instead of the one with its name.
 
     Args:
         model: stays as it is; its package reads the constants.

@@ -20,7 +20,7 @@ class Command(Oracle):
     """A command of the user's own does not end with exit code 0.
 
     It is split as a shell would split it and run without a shell, once for each try, on files of
-    the names that stand in the place of ``{package}`` and ``{inputs}``.
+    the names that stand instead of ``{package}`` and ``{inputs}``.
 
     Attributes:
         command: what to run.

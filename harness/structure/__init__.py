@@ -4,10 +4,10 @@
 """
 
 from harness.structure.comparison import ProgramComparison, compare_programs
-from harness.structure.differences import Change, ProgramDifference, Significance
+from harness.structure.differences import ProgramChange, ProgramDifference, Significance
 
 __all__ = [
-    "Change",
+    "ProgramChange",
     "ProgramComparison",
     "ProgramDifference",
     "Significance",

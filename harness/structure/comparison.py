@@ -18,8 +18,8 @@ from harness.mil import Model
 from harness.mil.package import Package
 from harness.mil.program import Function
 from harness.structure.differences import (
-    Change,
     Places,
+    ProgramChange,
     ProgramDifference,
     Significance,
 )
@@ -128,7 +128,9 @@ def compare_programs(expected: Model | Package, actual: Model | Package) -> Prog
     found = tuple(reader.differences) or (_unplaced(owner),)
     if reader.counts["matched"] < ALIGNED_SHARE * counts["expected_operations"]:
         found = tuple(
-            item if item.kind is Change.INTERFACE else replace(item, severity=Significance.WRITTEN)
+            item
+            if item.kind is ProgramChange.INTERFACE
+            else replace(item, severity=Significance.WRITTEN)
             for item in found
         )
     names = _names(one, other, reader.matching)
@@ -157,7 +159,7 @@ def _function(program: Model | Package) -> Function:
 def _unplaced(owner: str) -> ProgramDifference:
     """Return what is said if digests differ and nothing that differs was found: never silence."""
     said = ("one digest", "another, for which no operation accounts")
-    return ProgramDifference(Change.OPERATION, owner, "", None, "", *said)
+    return ProgramDifference(owner, "", None, ProgramChange.OPERATION, "", *said)
 
 
 def _times(count: int, what: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from harness.structure.terms import INPUT, Fixed, Source, Term
 
 
-class Change(enum.Enum):
+class ProgramChange(enum.Enum):
     """What a difference is."""
 
     MISSING = "missing operation"
@@ -45,11 +45,11 @@ class ProgramDifference:
     """One thing that differs.
 
     Attributes:
-        kind: what it is.
         operation: name of the expected operation's first result; of an inserted one, its own.
         type: its MIL type; "" where no operation is concerned.
         module: path of the PyTorch module that it comes from; of an inserted operation that of the
             matched operation beside it; "" is the network itself; None where it isn't known.
+        kind: what it is.
         parameter: the attribute, constant, input or output; "" where the whole operation is meant.
         expected, actual: what it is there, in words or numbers; "nothing" where it is absent.
         elements: of a changed constant, how many differ.
@@ -57,10 +57,10 @@ class ProgramDifference:
         severity: what it means.
     """
 
-    kind: Change
     operation: str
     type: str
     module: str | None
+    kind: ProgramChange
     parameter: str
     expected: str
     actual: str
@@ -79,7 +79,7 @@ class ProgramDifference:
     def __str__(self) -> str:
         what = f" {self.parameter}" if self.parameter else ""
         text = f"{self.kind.value}{what} in {self.place}"
-        if self.kind in (Change.MISSING, Change.INSERTED):
+        if self.kind in (ProgramChange.MISSING, ProgramChange.INSERTED):
             return f"{self.kind.value}: {self.place}"
         if self.greatest is not None:
             return f"{text}: {self.actual}, by at most {self.greatest:.3g}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TypeAlias
 
 from harness.mil.types import TensorType, ValueType
 from harness.structure.differences import (
-    Change,
     Places,
+    ProgramChange,
     ProgramDifference,
     compare_constants,
     described,
@@ -58,9 +59,9 @@ class Reader:
             self.differences += [replace(item, severity=severity) for item in found]
             self._blocks(term, other)
         for term in missing:
-            self._unmatched(Change.MISSING, term, self._places.of(term), disturbance)
+            self._unmatched(ProgramChange.MISSING, term, self._places.of(term), disturbance)
         for term in inserted:
-            self._unmatched(Change.INSERTED, term, self._beside(term, actual), disturbance)
+            self._unmatched(ProgramChange.INSERTED, term, self._beside(term, actual), disturbance)
         self._outputs(expected, actual, owner)
 
     def _blocks(self, term: Term, other: Term) -> None:
@@ -72,10 +73,10 @@ class Reader:
             self.read(one, two, f"block {number} of {term.type} {term.name!r}")
 
     def _unmatched(
-        self, kind: Change, term: Term, module: str | None, disturbance: Disturbance
+        self, kind: ProgramChange, term: Term, module: str | None, disturbance: Disturbance
     ) -> None:
-        expected, actual = ("it", _NOTHING) if kind is Change.MISSING else (_NOTHING, "it")
-        say = _Saying(term, module)
+        expected, actual = ("it", _NOTHING) if kind is ProgramChange.MISSING else (_NOTHING, "it")
+        say = _saying(term, module)
         self.differences.append(say(kind, "", expected, actual, severity=disturbance.of_node(term)))
 
     def _beside(self, term: Term, actual: TermBlock) -> str | None:
@@ -97,20 +98,20 @@ class Reader:
 
     def _pair(self, term: Term, other: Term) -> Iterator[ProgramDifference]:
         """Yield how two matched operations differ."""
-        say = _Saying(term, self._places.of(term))
+        say = _saying(term, self._places.of(term))
         if term.type != other.type:
-            yield say(Change.OPERATION, "", term.type, other.type)
+            yield say(ProgramChange.OPERATION, "", term.type, other.type)
         else:
             for name in sorted({*term.settings, *other.settings}):
                 one, two = term.settings.get(name), other.settings.get(name)
                 if repr(one) != repr(two):
                     texts = (_NOTHING if v is None else setting_text(v) for v in (one, two))
-                    yield say(Change.ATTRIBUTE, name.removeprefix("attribute "), *texts)
+                    yield say(ProgramChange.ATTRIBUTE, name.removeprefix("attribute "), *texts)
         pairs = paired(term, other, self.matching)
         for left, right in pairs:
             yield from self._operands(say, left, right)
         if len(term.results) != len(other.results) or len(term.blocks) != len(other.blocks):
-            yield say(Change.OPERATION, "", _parts(term), _parts(other))
+            yield say(ProgramChange.OPERATION, "", _parts(term), _parts(other))
         yield from _results(say, term, other, pairs)
 
     def _operands(
@@ -121,13 +122,15 @@ class Reader:
             assert given is not None  # a pair has at least one side
             here = self._places.origin(left.source) if left else _NOTHING
             there = self._origin(right.source) if right else _NOTHING
-            kind = Change.ATTRIBUTE if isinstance(given.source, Fixed) else Change.INPUT
+            kind = (
+                ProgramChange.ATTRIBUTE if isinstance(given.source, Fixed) else ProgramChange.INPUT
+            )
             yield say(kind, given.parameter, here, there)
         elif isinstance(left.source, Fixed) and isinstance(right.source, Fixed):
             yield from _constants(say, left, right.source)
         elif not self._agree(left.source, right.source):
             here, there = self._places.origin(left.source), self._origin(right.source)
-            yield say(Change.INPUT, left.parameter, here, there)
+            yield say(ProgramChange.INPUT, left.parameter, here, there)
 
     def _origin(self, source: Source) -> str:
         """Return where an actual operand comes from, in the words of the expected program."""
@@ -165,31 +168,24 @@ class Reader:
             self._interface(owner, "outputs", *counts)
         for key, one, other in shared(expected.outputs, actual.outputs):
             if isinstance(one, Fixed) and isinstance(other, Fixed):
-                say = _Saying(None, None, owner)
+                say = partial(ProgramDifference, owner, "", None)
                 self.differences += _constants(say, Operand(key, 0, one), other)
             elif not self._agree(one, other):
                 here, there = self._places.origin(one), self._origin(other)
-                found = ProgramDifference(Change.OUTPUT, owner, "", None, key, here, there)
+                found = ProgramDifference(owner, "", None, ProgramChange.OUTPUT, key, here, there)
                 self.differences.append(found)
 
     def _interface(self, owner: str, what: str, expected: str, actual: str) -> None:
-        found = ProgramDifference(Change.INTERFACE, owner, "", None, what, expected, actual)
+        found = ProgramDifference(owner, "", None, ProgramChange.INTERFACE, what, expected, actual)
         self.differences.append(found)
 
 
-class _Saying:
-    """Makes the differences of one operation."""
+_Saying: TypeAlias = Callable[..., ProgramDifference]
+"""Makes the differences of one operation, of its kind, parameter, expected, actual and more."""
 
-    def __init__(self, term: Term | None, module: str | None, owner: str = "") -> None:
-        self._name = term.name if term else owner
-        self._type, self._module = term.type if term else "", module
 
-    def __call__(
-        self, kind: Change, parameter: str, expected: str, actual: str, **more: Any
-    ) -> ProgramDifference:
-        return ProgramDifference(
-            kind, self._name, self._type, self._module, parameter, expected, actual, **more
-        )
+def _saying(term: Term, module: str | None) -> _Saying:
+    return partial(ProgramDifference, term.name, term.type, module)
 
 
 def _constants(say: _Saying, left: Operand, other: Fixed) -> Iterator[ProgramDifference]:
@@ -201,7 +197,7 @@ def _constants(say: _Saying, left: Operand, other: Fixed) -> Iterator[ProgramDif
         yield _retyped(say, left.parameter, one.type, other.type)
         return
     said = compare_constants(one, other)
-    yield say(Change.CONSTANT, left.parameter, **said)
+    yield say(ProgramChange.CONSTANT, left.parameter, **said)
 
 
 def _results(
@@ -224,7 +220,9 @@ def _retyped(say: _Saying, parameter: str, one: ValueType, two: ValueType) -> Pr
     same_shape = (
         isinstance(one, TensorType) and isinstance(two, TensorType) and one.shape == two.shape
     )
-    return say(Change.DTYPE if same_shape else Change.SHAPE, parameter, str(one), str(two))
+    return say(
+        ProgramChange.DTYPE if same_shape else ProgramChange.SHAPE, parameter, str(one), str(two)
+    )
 
 
 def _parts(term: Term) -> str:

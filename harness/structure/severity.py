@@ -1,7 +1,7 @@
 """Tells what computes otherwise from what is only written otherwise, as far as that can be told.
 
 Operations that are only left out, or only put in, compute otherwise: what hands on its operand is
-gone before programs are compared. Where operations stand in the place of others, nothing is known:
+gone before programs are compared. Where operations stand instead of others, nothing is known:
 a decomposition may be right. So unmatched operations that touch, directly or by a matched operation
 between them, make one region, and a region with both missing and inserted ones is written
 otherwise. So is one of plain arithmetic with constants beside an operation whose constants changed,
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from harness.structure.differences import Change, ProgramDifference, Significance
+from harness.structure.differences import ProgramChange, ProgramDifference, Significance
 from harness.structure.matching import Matching
 from harness.structure.terms import Fixed, Term, TermBlock
 
@@ -124,7 +124,7 @@ class Disturbance:
 
 def _is_constant(difference: ProgramDifference) -> bool:
     """Whether a constant has other numbers, or there is one more or one less."""
-    return difference.kind is Change.CONSTANT or (
-        difference.kind is Change.ATTRIBUTE
+    return difference.kind is ProgramChange.CONSTANT or (
+        difference.kind is ProgramChange.ATTRIBUTE
         and "a constant" in difference.expected + difference.actual
     )

@@ -12,34 +12,34 @@ from harness import mil
 from harness.conversion import read_sidecar
 from harness.faults import all_faults, get_fault
 from harness.faults.packaged import UNSAVABLE, FaultPackager, savable_faults, unsavable_reason
-from harness.structure import Change, Significance, compare_programs
+from harness.structure import ProgramChange, Significance, compare_programs
 from harness.workbench import Workbench
 
 PLACES = {
-    "program.gelu-tanh": (Change.ATTRIBUTE, "gelu", "encoder.0", "mode"),
+    "program.gelu-tanh": (ProgramChange.ATTRIBUTE, "gelu", "encoder.0", "mode"),
     "program.layer-norm-epsilon": (
-        Change.ATTRIBUTE,
+        ProgramChange.ATTRIBUTE,
         "layer_norm",
         "crosstransformer.layers.0.norm1",
         "epsilon",
     ),
-    "program.root-skipped": (Change.MISSING, "sqrt", "decoder.0.dconv.layers.1.1", ""),
-    "program.residual-subtracted": (Change.OPERATION, "add", "tdecoder.3.dconv", ""),
-    "program.stem-gain": (Change.INSERTED, "mul", "denorm_time", ""),
+    "program.root-skipped": (ProgramChange.MISSING, "sqrt", "decoder.0.dconv.layers.1.1", ""),
+    "program.residual-subtracted": (ProgramChange.OPERATION, "add", "tdecoder.3.dconv", ""),
+    "program.stem-gain": (ProgramChange.INSERTED, "mul", "denorm_time", ""),
     "program.value-is-key": (
-        Change.INPUT,
+        ProgramChange.INPUT,
         "scaled_dot_product_attention",
         "crosstransformer.layers_t.1.cross_attn",
         "value",
     ),
-    "weights.exponent-bit": (Change.CONSTANT, "conv", "decoder.1.rewrite", "weight"),
+    "weights.exponent-bit": (ProgramChange.CONSTANT, "conv", "decoder.1.rewrite", "weight"),
     "weights.bias-dropped": (
-        Change.ATTRIBUTE,
+        ProgramChange.ATTRIBUTE,
         "conv",
         "encoder.2.dconv.layers.1.0",
         "bias",
     ),
-    "precision.epsilon-becomes-subnormal": (Change.CONSTANT, "add", "norm_freq", "y"),
+    "precision.epsilon-becomes-subnormal": (ProgramChange.CONSTANT, "add", "norm_freq", "y"),
 }
 """What the only difference of a fault is, and where."""
 
