@@ -11,37 +11,47 @@ import functools
 import importlib
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
+_messages: list[str] = []
 
-class _Collector(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
+
+class _LogLines(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
 
 
-_collector = _Collector()
+@contextmanager
+def logged_apart(level: int = logging.NOTSET) -> Iterator[list[str]]:
+    """Keep warnings and what coremltools logs out of sight; yield the list of its lines."""
+    handler, logger = _LogLines(level), logging.getLogger("coremltools")
+    propagate = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield handler.lines
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
 
 
 @functools.cache
 def import_coremltools() -> ModuleType:
     """Return the ``coremltools`` module; what it says while loading goes to `import_messages`."""
-    logger = logging.getLogger("coremltools")
-    propagate = logger.propagate
-    logger.addHandler(_collector)
-    logger.propagate = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module("coremltools")
-    finally:
-        logger.removeHandler(_collector)
-        logger.propagate = propagate
+    with logged_apart() as lines:
+        found = importlib.import_module("coremltools")
+    _messages.extend(lines)
+    return found
 
 
 def import_messages() -> tuple[str, ...]:
     """Return what coremltools logged while it was imported."""
-    return tuple(_collector.lines)
+    return tuple(_messages)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -96,14 +95,9 @@ class Encoder:
     def __enter__(self) -> Encoder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._file.close()
-        if kind is not None:  # thrown away
+        if exception[0] is not None:  # thrown away
             return
         if self._container == "WAV" and self._encoding == "float32":
             _clear_timestamp(self._path)

@@ -21,8 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import soundfile
@@ -69,12 +68,11 @@ class AudioReader:
     def __init__(self, path: str | Path, geometry: Geometry = PUBLISHED) -> None:
         self.path = Path(path)
         self._geometry = geometry
-        self._file = _opened(self.path)
+        self._file = open_sound(self.path)
         self.samplerate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.source_frames: int = self._file.frames
         try:
-            self._check_rate()
             self.duration_s = self.source_frames / self.samplerate
             self.frames = _resampled_length(
                 self.source_frames, self.samplerate, geometry.sample_rate
@@ -88,12 +86,7 @@ class AudioReader:
     def __enter__(self) -> AudioReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self.close()
 
     def close(self) -> None:
@@ -129,11 +122,6 @@ class AudioReader:
             self._check_finite(wanted, done)
             done += wanted.shape[0]
             yield wanted.mean(axis=1, keepdims=True) if mono else wanted
-        if done != self.source_frames:
-            raise AudioError(
-                f"{self.path} ends after {done / self.samplerate:.3f} s, but announces "
-                f"{self.duration_s:.3f} s; it is truncated or damaged: export it again"
-            )
 
     @property
     def _used(self) -> int:
@@ -155,33 +143,14 @@ class AudioReader:
     def _source_blocks(self, block_length: int) -> Iterator[Array]:
         wanted = self._geometry.channels
         length = max(1, wanted * block_length // max(wanted, self.channels))
-        try:
-            self._file.seek(0)
-            while (block := self._file.read(length, "float32", always_2d=True)).shape[0]:
-                yield block
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
-
-    def _check_rate(self) -> None:
-        if not LOWEST_RATE <= self.samplerate <= HIGHEST_RATE:
-            raise AudioError(
-                f"{self.path} says that its sample rate is {self.samplerate} Hz; expected "
-                f"{LOWEST_RATE} to {HIGHEST_RATE}: its header is damaged, export it again"
-            )
+        yield from decoded(self._file, self.path, length, 0, self.source_frames)
 
     def _check_length(self) -> None:
-        if self.source_frames == _UNKNOWN_LENGTH:
-            raise AudioError(
-                f"{self.path} doesn't say how long it is, and libsndfile can't read it so; "
-                f"encode it again, to a file and not to a pipe"
-            )
         if self.duration_s > LONGEST_S:
             raise AudioError(
                 f"{self.path} says that it lasts {self.duration_s / 3600:.1f} hours; expected at "
                 f"most {LONGEST_S // 3600}: its header is damaged, or it has to be cut"
             )
-        if self.source_frames <= 0:
-            raise AudioError(f"{self.path} is empty: it holds no samples")
         hop = self._geometry.hop_length
         if self.frames < hop:
             raise AudioError(
@@ -224,7 +193,12 @@ def read_audio(path: str | Path, geometry: Geometry = PUBLISHED) -> Array:
         return np.concatenate(list(reader.blocks()), axis=1)
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
+def open_sound(path: Path) -> soundfile.SoundFile:
+    """Open a file that libsndfile decodes.
+
+    Raises:
+        AudioError: it is missing, empty, no audio, or its header says nothing or the impossible.
+    """
     if not path.exists():
         raise AudioError(f"no audio file at {path}; check the path")
     with open_regular(path, _LIMIT_BYTES, AudioError) as file:
@@ -237,12 +211,68 @@ def _opened(path: Path) -> soundfile.SoundFile:
         )
     try:
         # As bytes, because a name need not be UTF-8; on Windows it is always text.
-        return soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
+        sound = soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "
             f"(WAV, FLAC, OGG, MP3, AIFF, CAF, ...); convert it to WAV or FLAC"
         ) from error
+    try:
+        _check_header(sound, path)
+    except AudioError:
+        sound.close()
+        raise
+    return sound
+
+
+def _check_header(sound: soundfile.SoundFile, path: Path) -> None:
+    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+        raise AudioError(
+            f"{path} says that its sample rate is {sound.samplerate} Hz; expected "
+            f"{LOWEST_RATE} to {HIGHEST_RATE}: its header is damaged, export it again"
+        )
+    if sound.frames == _UNKNOWN_LENGTH:
+        raise AudioError(
+            f"{path} doesn't say how long it is, and libsndfile can't read it so; "
+            f"encode it again, to a file and not to a pipe"
+        )
+    if sound.frames <= 0:
+        raise AudioError(f"{path} is empty: it holds no samples")
+
+
+def decoded(
+    sound: soundfile.SoundFile,
+    path: Path,
+    length: int,
+    start: int,
+    wanted: int,
+    dtype: str = "float32",
+) -> Iterator[NDArray[Any]]:
+    """Yield ``wanted`` samples of each channel from ``start`` on, ``length`` at a time.
+
+    Yields:
+        [n, channels] of ``dtype``.
+
+    Raises:
+        AudioError: the file is damaged, or ends before that.
+    """
+    done = start
+    try:
+        if sound.tell() != start:
+            sound.seek(start)
+        while done < start + wanted:
+            block = sound.read(min(length, start + wanted - done), dtype, always_2d=True)
+            if not block.shape[0]:
+                break
+            done += block.shape[0]
+            yield block
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{path} is damaged and can't be decoded: {error}") from error
+    if done != start + wanted:
+        raise AudioError(
+            f"{path} ends after {done / sound.samplerate:.3f} s, but announces "
+            f"{sound.frames / sound.samplerate:.3f} s; it is truncated or damaged: export it again"
+        )
 
 
 def _resampled_length(samples: int, rate: int, wanted: int) -> int:

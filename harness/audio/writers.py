@@ -23,8 +23,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import soundfile
@@ -82,14 +81,9 @@ class AudioWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         with _explained(self.path):
-            self._stack.__exit__(kind, error, traceback)
+            self._stack.__exit__(*exception)
 
     @property
     def frames(self) -> int:
@@ -162,14 +156,9 @@ class StemWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         with _explained(self.folder):
-            self._stack.__exit__(kind, error, traceback)
+            self._stack.__exit__(*exception)
 
     @property
     def clipped_samples(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from harness.cli.console import (
     progress,
     verdict_text,
 )
-from harness.comparison import Finding, Request, chosen_gate, judge, pair_up, read_side
+from harness.comparison import ComparisonRow, Request, chosen_gate, judge, pair_up, read_side
 from harness.errors import NotEvaluatedError, ParityError
 from harness.origin import provenance
 from harness.subjects.names import FOUR_SOURCES, SIX_SOURCES
@@ -79,7 +79,7 @@ def compare_files(
             f"nothing is left to compare: --only and --ignore leave out all {len(pairs)} "
             f"({', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''})"
         )
-    findings: list[Finding] = []
+    findings: list[ComparisonRow] = []
     with progress("comparing") as advance:
         for done, pair in enumerate(kept):
             advance(done, len(kept))
@@ -113,7 +113,7 @@ def _matches(name: str, glob: str) -> bool:
     return fnmatchcase(name, glob) or fnmatchcase(short, glob)
 
 
-def _run(findings: Sequence[Finding], ignored: Sequence[str]) -> Run:
+def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
     collector = Collector(Profile("compare", (), ()))
     for finding in findings:
         labels = {"tensor": finding.name, "stem": finding.stem}
@@ -124,7 +124,9 @@ def _run(findings: Sequence[Finding], ignored: Sequence[str]) -> Run:
     return collector.finish(provenance(ignored=list(ignored)))
 
 
-def _document(run: Run, findings: Sequence[Finding], ignored: Sequence[str]) -> dict[str, Any]:
+def _document(
+    run: Run, findings: Sequence[ComparisonRow], ignored: Sequence[str]
+) -> dict[str, Any]:
     return {
         "verdict": run.verdict.value,
         "checks": [_row(finding) for finding in findings],
@@ -132,7 +134,7 @@ def _document(run: Run, findings: Sequence[Finding], ignored: Sequence[str]) -> 
     }
 
 
-def _row(finding: Finding) -> dict[str, Any]:
+def _row(finding: ComparisonRow) -> dict[str, Any]:
     cause = finding.cause
     return {
         "tensor": finding.name,
@@ -144,7 +146,7 @@ def _row(finding: Finding) -> dict[str, Any]:
     } | outcome_fields(finding.outcome)
 
 
-def _print(findings: Sequence[Finding], ignored: Sequence[str]) -> None:
+def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:
     table = [
         (
             finding.name,
@@ -170,7 +172,7 @@ def _print(findings: Sequence[Finding], ignored: Sequence[str]) -> None:
     out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
 
 
-def _telling(bad: Sequence[Finding]) -> list[Finding]:
+def _telling(bad: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """Return the rows whose reason says more than the table: the first of a stem, and the second
     in which it is worst."""
     firsts = {(row.name, row.stem): row for row in reversed(bad)}

@@ -12,7 +12,7 @@ from harness.cli.console import Json, out, print_json, print_table
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
-    from harness.lint import Finding, Rule
+    from harness.lint import LintFinding, LintRule
 
 EPILOG = (
     "Examples: parity lint X.mlpackage | parity lint X.mlpackage --ignore epsilon_subnormal | "
@@ -77,7 +77,7 @@ def lint(
     raise typer.Exit(1 if errors else 0)
 
 
-def _list(rules: Sequence[Rule], *, json: bool) -> None:
+def _list(rules: Sequence[LintRule], *, json: bool) -> None:
     if json:
         fields = ("name", "severity", "wrong", "source", "next_step")
         rows = [{field: str(getattr(rule, field)) for field in fields} for rule in rules]
@@ -87,8 +87,8 @@ def _list(rules: Sequence[Rule], *, json: bool) -> None:
     print_table(f"{len(rules)} rules", ("rule", "severity", "what is wrong", "source"), rows_)
 
 
-def _print(package: Path, findings: Sequence[Finding], errors: int, rules: int) -> None:
-    by_rule: dict[str, list[Finding]] = {}
+def _print(package: Path, findings: Sequence[LintFinding], errors: int, rules: int) -> None:
+    by_rule: dict[str, list[LintFinding]] = {}
     for finding in findings:
         by_rule.setdefault(finding.rule, []).append(finding)
     for name, found in by_rule.items():

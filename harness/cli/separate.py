@@ -42,7 +42,9 @@ def separate(
     json: Json = False,
 ) -> None:
     """Separate a file into stems, segment by segment; memory does not grow with its length."""
-    from harness.audio import AudioReader, StemWriter, plan_segments
+    from harness.audio.files import AudioReader
+    from harness.audio.segments import plan_segments
+    from harness.audio.writers import StemWriter
     from harness.subjects import describe_subject
     from harness.subjects.names import with_settings
     from harness.workbench import open_separator

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from harness.atomic import atomic_file
-from harness.audio import read_audio
+from harness.audio.files import read_audio
 from harness.comparison import load_all, read_file
 from harness.comparison.inputs import AUDIO_SUFFIXES
 from harness.errors import ParityError

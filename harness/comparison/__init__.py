@@ -1,6 +1,6 @@
 """What ``parity compare`` knows: what a tensor is, which gate judges it, and why it fails.
 
-In: two files or folders. Out: `Finding` values, one for each tensor, stem, channel and worst
+In: two files or folders. Out: `ComparisonRow` values, one for each tensor, stem, channel and worst
 second, each with the gate that judged it and, where one thing explains a failure, its `Cause`.
 
 - `inputs` reads, `pairing` brings together, `kinds` knows names and gates, `judging` compares;
@@ -9,22 +9,17 @@ second, each with the gate that judged it and, where one thing explains a failur
 """
 
 from harness.comparison.arrays import explain_array, explain_shape
-from harness.comparison.causes import CAUSES, UNEXPLAINED, Cause
-from harness.comparison.inputs import Audio, Item, Tensor, load_all, read_file, read_side
-from harness.comparison.judging import Finding, Request, by_value, judge
-from harness.comparison.kinds import Kind, chosen_gate, kind_of
+from harness.comparison.causes import CAUSES
+from harness.comparison.inputs import Audio, Tensor, load_all, read_file, read_side
+from harness.comparison.judging import ComparisonRow, Request, by_value, judge
+from harness.comparison.kinds import chosen_gate, kind_of
 from harness.comparison.pairing import Pair, pair_up
-from harness.comparison.spectra import explain_spectrum
 from harness.comparison.waves import explain_wave
 
 __all__ = [
     "CAUSES",
-    "UNEXPLAINED",
     "Audio",
-    "Cause",
-    "Finding",
-    "Item",
-    "Kind",
+    "ComparisonRow",
     "Pair",
     "Request",
     "Tensor",
@@ -32,7 +27,6 @@ __all__ = [
     "chosen_gate",
     "explain_array",
     "explain_shape",
-    "explain_spectrum",
     "explain_wave",
     "judge",
     "kind_of",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from harness.comparison.causes import Cause, FloatArray, Hypothesis, select
-from harness.comparison.signals import Problem, levels, lost
+from harness.comparison.signals import Problem, levels, lost, overlap
 from harness.metrics import snr_db
 from harness.verdicts import Gate, Verdict, compare
 
@@ -34,12 +34,7 @@ def explain_array(expected: npt.NDArray[Any], actual: npt.NDArray[Any], gate: Ga
     e, a = expected[part].astype(np.float64), actual[part].astype(np.float64)
     if not (np.isfinite(e).all() and np.isfinite(a).all()):
         return None
-    cause = select(_hypotheses(e, a), e, a, gate)
-    if cause is not None:
-        return cause
-    flat_e, flat_a = e.reshape(1, -1), a.reshape(1, -1)
-    flat = Problem(flat_e, flat_a, (0,), 0, flat_e.shape[1], 1)
-    return select(levels(flat), flat_e, flat_a, gate)
+    return select(_hypotheses(e, a), e, a, gate)
 
 
 def explain_shape(expected: npt.NDArray[Any], actual: npt.NDArray[Any], gate: Gate) -> Cause | None:
@@ -90,11 +85,8 @@ def _shifts(e: FloatArray, a: FloatArray, axis: int) -> Iterator[Hypothesis]:
     for shift in itertools.chain(range(-_FURTHEST, 0), range(1, _FURTHEST + 1)):
         if abs(shift) * 3 > e.shape[axis]:
             continue
-        before = (slice(None),) * axis
-        target = (*before, slice(max(shift, 0), e.shape[axis] + min(shift, 0)))
-        source = (*before, slice(max(-shift, 0), e.shape[axis] - max(shift, 0)))
         words = f"values moved by {shift:+d} along axis {axis} (of {e.shape[axis]})"
-        yield Hypothesis("shift", words, 1, e[source], target)
+        yield Hypothesis("shift", words, 1, e[overlap(axis, -shift)], overlap(axis, shift))
 
 
 def _orders(e: FloatArray, a: FloatArray, axis: int) -> Iterator[Hypothesis]:

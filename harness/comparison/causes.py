@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.metrics import snr_db
-from harness.verdicts import Gate, Verdict, compare
+from harness.verdicts import Gate, Verdict, compare, gate
 
 FloatArray = npt.NDArray[np.float64]
 Region = tuple[slice | int | EllipsisType | npt.NDArray[np.intp], ...]
@@ -35,8 +35,8 @@ NOTABLE_DB: Final = 6.0
 """A fitted number always takes some noise with it; what takes less than three quarters of the
 error's energy is no explanation, even if a gate happens to lie in between."""
 STEP_DB: Final = 8.0
-EXACT_DB: Final = 110.0
-"""Beyond this only the order of roundings differs."""
+EXACT_DB: Final = gate("expected_precision_fp32").min_snr_db or math.inf
+"""What FP32 reaches: beyond this only the order of roundings differs."""
 
 UNEXPLAINED: Final = "no single cause explains it"
 
@@ -131,6 +131,11 @@ def select(
         if score > best_score and _explains(guess, candidate, before, after, gate):
             best, best_score = Cause(guess.name, guess.words, after), score
     return best
+
+
+def wanted_db(bounds: Gate) -> float:
+    """Return the ratio that a gate asks for, or else what FP32 reaches."""
+    return EXACT_DB if bounds.min_snr_db is None else bounds.min_snr_db
 
 
 def located(cause: Cause, where: str) -> Cause:

@@ -46,7 +46,7 @@ def _words(lag: float, rate: int) -> str:
 
 def _best_lag(problem: Problem) -> int:
     """Return the shift with the greatest normalised correlation."""
-    e, a = problem.expected[list(problem.channels)], np.zeros_like(problem.e, shape=(0,))
+    e = problem.expected[list(problem.channels)]
     length = e.shape[1]
     longest = min(int(LONGEST_S * problem.rate), (problem.stop - problem.start) // 2)
     if longest < 1:

@@ -17,11 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from harness.arrayfiles import array_names, read_array
-from harness.bounded import open_regular
-from harness.errors import AudioError, ParityError
+from harness.audio.files import decoded, open_sound
+from harness.errors import ParityError
 
 TENSOR_SUFFIXES: Final = (".safetensors", ".npz", ".npy")
 AUDIO_SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
@@ -30,9 +29,6 @@ _WIDE: Final = ("DOUBLE", "PCM_32")
 _BLOCK: Final = 1 << 16
 _MOST_IN_MEMORY_BYTES: Final = 128 << 20
 """A longer signal is decoded to a temporary file, and mapped."""
-_UNKNOWN_LENGTH: Final = 2**62
-_RATES: Final = (1000, 1_000_000)
-_AUDIO_LIMIT_BYTES: Final = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -90,25 +86,8 @@ class Audio:
 
     def _blocks(self, start: int, wanted: int, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
         """Yield ``wanted`` samples from ``start`` on, [n, channels] at a time."""
-        done = 0
-        try:
-            with soundfile.SoundFile(_system_name(self.path)) as file:
-                if start:
-                    file.seek(start)
-                while done < wanted:
-                    size = min(_BLOCK, wanted - done)
-                    block = file.read(size, dtype.name, always_2d=True)
-                    if not block.shape[0]:
-                        break
-                    done += block.shape[0]
-                    yield block
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"{self.path} is damaged and can't be decoded: {error}") from error
-        if done != wanted:
-            raise AudioError(
-                f"{self.path} ends after {(start + done) / self.rate:.3f} s, but announces "
-                f"{self.frames / self.rate:.3f} s; it is truncated or damaged: export it again"
-            )
+        with open_sound(self.path) as sound:
+            yield from decoded(sound, self.path, _BLOCK, start, wanted, dtype.name)
 
 
 Item = Tensor | Audio
@@ -165,11 +144,6 @@ def load_all(items: Mapping[str, Item]) -> dict[str, npt.NDArray[Any]]:
     return {name: item.load() for name, item in items.items() if isinstance(item, Tensor)}
 
 
-def _system_name(path: Path) -> str | bytes:
-    """Return a name that libsndfile opens, also where it is no UTF-8."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
 def _shown(name: str) -> str:
     """Return a file's name as text that can be printed anywhere."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -180,23 +154,5 @@ def _member(path: Path, name: str) -> Tensor:
 
 
 def _audio(path: Path) -> Audio:
-    try:
-        with open_regular(path, _AUDIO_LIMIT_BYTES, AudioError):
-            found = soundfile.info(_system_name(path))
-    except soundfile.SoundFileError as error:
-        raise AudioError(
-            f"{path} is not an audio file that libsndfile {soundfile.__libsndfile_version__} reads "
-            f"(WAV, FLAC, OGG, MP3, AIFF); convert it to WAV or FLAC"
-        ) from error
-    if found.frames == 0:
-        raise AudioError(f"{path} is empty: it holds no samples")
-    if not _RATES[0] <= found.samplerate <= _RATES[1]:
-        raise AudioError(
-            f"{path} announces a sample rate of {found.samplerate} Hz; expected {_RATES[0]} to "
-            f"{_RATES[1]} Hz: its header is damaged, export it again"
-        )
-    if found.frames > _UNKNOWN_LENGTH:
-        raise AudioError(
-            f"{path} doesn't say how long it is; encode it again, to a file and not to a pipe"
-        )
-    return Audio(path, found.samplerate, found.channels, found.frames, found.subtype)
+    with open_sound(path) as sound:
+        return Audio(path, sound.samplerate, sound.channels, sound.frames, sound.subtype)

@@ -19,7 +19,7 @@ from harness.audio.contract import SAMPLE_RATE
 from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import UNEXPLAINED, Cause
 from harness.comparison.inputs import Audio, Item, Tensor
-from harness.comparison.kinds import AUDIO_FILE, Kind, kind_of
+from harness.comparison.kinds import AUDIO_FILE, TensorKind, kind_of
 from harness.comparison.losses import missing_band
 from harness.comparison.pairing import Pair
 from harness.comparison.spectra import explain_spectrum
@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ComparisonRow:
     """One row of a comparison.
 
     Attributes:
@@ -75,12 +75,12 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Finding, ...]:
+def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[ComparisonRow, ...]:
     """Compare a pair.
 
     Args:
         pair: what is compared.
-        rivals: the other pairs, whose references may stand in the place of this one.
+        rivals: the other pairs, whose references may stand instead of this one.
         request: how.
     """
     item = pair.expected or pair.actual
@@ -89,11 +89,13 @@ def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Finding
     notes = (pair.note,) if pair.note else ()
     if pair.expected is None:
         outcome = failed("the reference has no such tensor", observed=pair.name)
-        return (Finding(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
+        return (ComparisonRow(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
     if pair.actual is None:
         outcome = failed("the candidate has no such tensor", expected=pair.name)
-        return (Finding(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
-    template = Finding(pair.name, "", "", kind.layer, bounds, failed("not judged"), None, notes)
+        return (ComparisonRow(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
+    template = ComparisonRow(
+        pair.name, "", "", kind.layer, bounds, failed("not judged"), None, notes
+    )
     if isinstance(pair.expected, Audio) and isinstance(pair.actual, Audio):
         return tuple(_audio(template, pair.expected, pair.actual, rivals, request))
     if isinstance(pair.expected, Tensor) and isinstance(pair.actual, Tensor):
@@ -103,8 +105,8 @@ def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Finding
 
 
 def _audio(
-    row: Finding, expected: Audio, actual: Audio, rivals: Sequence[Pair], request: Request
-) -> Iterator[Finding]:
+    row: ComparisonRow, expected: Audio, actual: Audio, rivals: Sequence[Pair], request: Request
+) -> Iterator[ComparisonRow]:
     one, other = expected.read(), actual.read()
     if expected.encoding != actual.encoding:
         row = _noted(row, f"encodings differ: {expected.encoding} against {actual.encoding}")
@@ -133,8 +135,8 @@ def _audio(
 
 
 def _tensor(
-    row: Finding, kind: Kind, expected: Array, actual: Array, request: Request
-) -> Iterator[Finding]:
+    row: ComparisonRow, kind: TensorKind, expected: Array, actual: Array, request: Request
+) -> Iterator[ComparisonRow]:
     try:
         (expected, actual), note = by_value(expected, actual)
     except ParityError as error:
@@ -163,7 +165,7 @@ def _tensor(
 
 
 def _tensor_cause(
-    kind: Kind, expected: Array, actual: Array, gate: Gate, request: Request
+    kind: TensorKind, expected: Array, actual: Array, gate: Gate, request: Request
 ) -> Cause | None:
     if kind.form == "spectrum" and expected.ndim >= 3 and expected.shape[-3] % 2 == 0:
         count = expected.shape[-4] if expected.ndim > 3 else 1
@@ -189,8 +191,8 @@ def _wave_cause(expected: Array, actual: Array, gate: Gate, request: Request) ->
 
 
 def _stem(
-    row: Finding, expected: Array, actual: Array, rate: int, others: Others
-) -> Iterator[Finding]:
+    row: ComparisonRow, expected: Array, actual: Array, rate: int, others: Others
+) -> Iterator[ComparisonRow]:
     """Judge one stem and explain the first of its rows that fails."""
     searched = expected.shape == actual.shape and _finite(expected, actual)
     rows = [
@@ -284,17 +286,17 @@ def _other_files(own: Item, rivals: Sequence[Pair], channels: int) -> Others:
     return rows
 
 
-def _noted(row: Finding, note: str) -> Finding:
+def _noted(row: ComparisonRow, note: str) -> ComparisonRow:
     return replace(row, notes=(*row.notes, note))
 
 
-def _failed(row: Finding, reason: str, expected: str, observed: str) -> Finding:
+def _failed(row: ComparisonRow, reason: str, expected: str, observed: str) -> ComparisonRow:
     return replace(row, outcome=failed(reason, expected=expected, observed=observed))
 
 
 def _explained(
-    row: Finding, outcome: Outcome, cause: Cause | None, searched: bool = True
-) -> Finding:
+    row: ComparisonRow, outcome: Outcome, cause: Cause | None, searched: bool = True
+) -> ComparisonRow:
     if outcome.verdict is not Verdict.FAIL or not (searched or cause):
         return replace(row, outcome=outcome)
     words = f"cause: {cause.sentence()}" if cause else UNEXPLAINED

@@ -29,7 +29,7 @@ from harness.verdicts import GATES, Gate, gate
 
 
 @dataclass(frozen=True)
-class Kind:
+class TensorKind:
     """A kind of tensor.
 
     Attributes:
@@ -47,20 +47,20 @@ class Kind:
 
 
 _KINDS: Final = {
-    "audio": Kind("audio", "ops", "ops_exact", "wave"),
-    "true_stems": Kind("true_stems", "ops", "ops_exact", "wave"),
-    "spectrogram": Kind("spectrogram", "stft", "stft", "spectrum"),
-    "freq": Kind("freq", "conversion", "conversion", "spectrum"),
-    "time": Kind("time", "conversion", "conversion", "wave"),
-    "stems": Kind("stems", "end_to_end", "end_to_end", "stems"),
+    "audio": TensorKind("audio", "ops", "ops_exact", "wave"),
+    "true_stems": TensorKind("true_stems", "ops", "ops_exact", "wave"),
+    "spectrogram": TensorKind("spectrogram", "stft", "stft", "spectrum"),
+    "freq": TensorKind("freq", "conversion", "conversion", "spectrum"),
+    "time": TensorKind("time", "conversion", "conversion", "wave"),
+    "stems": TensorKind("stems", "end_to_end", "end_to_end", "stems"),
 }
 _MEMBER: Final = re.compile(r"^model\.\d+\.")
 """What the tensors of one model of a bag are called by."""
-_INNER: Final = Kind("tensor", "conversion", "conversion", "array")
-AUDIO_FILE: Final = Kind("audio file", "end_to_end", "end_to_end", "stems")
+_INNER: Final = TensorKind("tensor", "conversion", "conversion", "array")
+AUDIO_FILE: Final = TensorKind("audio file", "end_to_end", "end_to_end", "stems")
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> TensorKind:
     """Return the kind of the tensor called ``name``."""
     last = name.rpartition(":")[2]
     if PurePosixPath(last).suffix == ".npy":

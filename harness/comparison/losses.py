@@ -16,10 +16,11 @@ from scipy.signal import csd, oaconvolve, welch
 
 from harness.comparison.causes import FloatArray, Hypothesis
 from harness.comparison.signals import Problem, lost
+from harness.metrics import SILENT_ERROR_DBFS
 
 _SHORTEST_GAP_S: Final = 0.002
-_NOTHING: Final = 1e-5
-"""A sample under -100 dBFS is none."""
+_NOTHING: Final = 10 ** (SILENT_ERROR_DBFS / 20)
+"""A sample under -100 dBFS is none: where a reference is silent, that much error is."""
 _FILTER_TAPS: Final = 4096
 _TRACE_S: Final = 20.0
 _AUDIBLE: Final = 1e-9

@@ -167,6 +167,12 @@ def roundings(e: FloatArray, a: FloatArray) -> Iterator[tuple[str, float, FloatA
             return
 
 
+def overlap(axis: int, shift: int) -> tuple[slice, ...]:
+    """Return the part of an array that its copy, moved by ``shift``, covers."""
+    part = slice(shift, None) if shift >= 0 else slice(None, shift)
+    return (slice(None),) * axis + (part,)
+
+
 def _on_grid(a: FloatArray, scale: float) -> bool:
     codes = a * scale
     return bool(np.abs(codes - np.rint(codes)).max() < 1e-6 * max(1.0, scale / 2**15))

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from harness.comparison.causes import Cause, FloatArray, Hypothesis, located, select
-from harness.comparison.signals import fitted_gain, lost, roundings, with_gain
+from harness.comparison.causes import Cause, FloatArray, Hypothesis, located, select, wanted_db
+from harness.comparison.signals import fitted_gain, lost, overlap, roundings, with_gain
 from harness.comparison.transforms import left_padding, transforms
 from harness.verdicts import Gate, Verdict, compare
 
@@ -27,7 +27,6 @@ _FURTHEST_FRAME: Final = 8
 _FURTHEST_BIN: Final = 2
 _EDGE_FRAMES: Final = 3
 """Frames at each end that may reach beyond the signal: four cover each sample, one is inside."""
-_DEFAULT_SNR_DB: Final = 110.0
 _PLANES: Final = ("left real", "left imaginary", "right real", "right imaginary")
 
 
@@ -190,7 +189,7 @@ def _best_shift(e: FloatArray, a: FloatArray, axis: int, furthest: int) -> int:
     furthest = min(furthest, e.shape[axis] // 3)
     best, best_alike = 0, -np.inf
     for shift in range(-furthest, furthest + 1):
-        one, other = e[_overlap(axis, -shift)], a[_overlap(axis, shift)]
+        one, other = e[overlap(axis, -shift)], a[overlap(axis, shift)]
         norm = float(np.linalg.norm(one) * np.linalg.norm(other))
         alike = float(np.vdot(one, other)) / norm if norm > 0 else 0.0
         if alike > best_alike:
@@ -199,13 +198,7 @@ def _best_shift(e: FloatArray, a: FloatArray, axis: int, furthest: int) -> int:
 
 
 def _shifted(e: FloatArray, axis: int, shift: int, name: str, words: str) -> Hypothesis:
-    return Hypothesis(name, words, 1, e[_overlap(axis, -shift)], _overlap(axis, shift))
-
-
-def _overlap(axis: int, shift: int) -> tuple[slice, ...]:
-    """Return the part of an array that its copy, moved by ``shift``, covers."""
-    part = slice(shift, None) if shift >= 0 else slice(None, shift)
-    return (slice(None),) * axis + (part,)
+    return Hypothesis(name, words, 1, e[overlap(axis, -shift)], overlap(axis, shift))
 
 
 def _lost_bins(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
@@ -232,9 +225,8 @@ def _padding(
 ) -> Iterator[Hypothesis]:
     """Yield that only the frames at the ends are wrong."""
     total = frame_error.size
-    wanted = _DEFAULT_SNR_DB if gate.min_snr_db is None else gate.min_snr_db
     floor = np.maximum(frame_level, frame_level.mean() / 100)
-    bad = np.flatnonzero(frame_error > floor * 10 ** (-wanted / 10))
+    bad = np.flatnonzero(frame_error > floor * 10 ** (-wanted_db(gate) / 10))
     inner = (bad >= _EDGE_FRAMES) & (bad < total - _EDGE_FRAMES)
     if not bad.size or inner.any() or total < 4 * _EDGE_FRAMES:
         return

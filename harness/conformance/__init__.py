@@ -5,15 +5,21 @@ skip their numerical part without a word; under `harness.mil.bridge` they run it
 executor. `run` gives a `Conformance`: how many tests predicted and compared, by operation type.
 """
 
-from harness.conformance.results import Conformance, OperationRow, Outcome, Result, StaleWaiver
+from harness.conformance.results import (
+    CaseResult,
+    CaseStatus,
+    Conformance,
+    ConformanceRow,
+    StaleWaiver,
+)
 from harness.conformance.runner import Selection, run
 from harness.conformance.table import to_markdown
 
 __all__ = [
+    "CaseResult",
+    "CaseStatus",
     "Conformance",
-    "OperationRow",
-    "Outcome",
-    "Result",
+    "ConformanceRow",
     "Selection",
     "StaleWaiver",
     "run",

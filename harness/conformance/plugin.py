@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from harness.atomic import write_texts
-from harness.conformance.results import FILES, Outcome, Result, StaleWaiver, summarise
+from harness.conformance.results import FILES, CaseResult, CaseStatus, StaleWaiver, summarise
 from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
@@ -47,14 +47,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Observe in a test process, judge in the controlling one."""
     if hasattr(config, "workerinput"):
-        config.pluginmanager.register(Worker(config), "conformance-worker")
+        config.pluginmanager.register(ConformanceWorker(config), "conformance-worker")
     elif config.getoption("conformance_out"):
         if not config.getoption("numprocesses", None):
             raise pytest.UsageError("a conformance run needs test processes: add -n 2")
-        config.pluginmanager.register(Controller(config), "conformance-controller")
+        config.pluginmanager.register(ConformanceController(config), "conformance-controller")
 
 
-class Worker:
+class ConformanceWorker:
     """One test process."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -99,7 +99,7 @@ class Worker:
             item.user_properties.append((OBSERVED, observed))
 
 
-class Controller:
+class ConformanceController:
     """The process that hands out the tests and judges what comes back."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -108,7 +108,7 @@ class Controller:
         self._expression = config.getoption("keyword", "")
         path = config.getoption("conformance_waivers")
         self._waivers = read_waivers(Path(path)) if path else read_waivers()
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, CaseResult] = {}
         self._collected: set[str] = set()
         self._expected: set[str] = set()
         self._problems: list[str] = []
@@ -122,7 +122,7 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what became of a test; a failure in any phase is the test's."""
         known = self._results.get(report.nodeid)
-        if known is None or (report.failed and known.outcome is not Outcome.FAILED):
+        if known is None or (report.failed and known.outcome is not CaseStatus.FAILED):
             if report.when == "call" or not report.passed:
                 self._results[report.nodeid] = _result(report)
         elif report.when == "call":
@@ -162,11 +162,13 @@ class Controller:
         write_texts(self._out, dict(zip(FILES, texts, strict=True)))
         session.exitstatus = document.exit_code
 
-    def _waived(self, result: Result) -> Result:
-        if result.outcome is not Outcome.FAILED or result.id not in self._waivers:
+    def _waived(self, result: CaseResult) -> CaseResult:
+        if result.outcome is not CaseStatus.FAILED or result.id not in self._waivers:
             return result
         reason = self._waivers[result.id]
-        return Result(result.id, Outcome.WAIVED, result.operations, result.predictions, reason)
+        return CaseResult(
+            result.id, CaseStatus.WAIVED, result.operations, result.predictions, reason
+        )
 
     def _stale(self) -> tuple[StaleWaiver, ...]:
         stale = []
@@ -174,7 +176,7 @@ class Controller:
             result = self._results.get(name)
             if self._collected and name not in self._collected:
                 stale.append(StaleWaiver(name, "the test does not exist"))
-            elif result is not None and result.outcome is not Outcome.FAILED:
+            elif result is not None and result.outcome is not CaseStatus.FAILED:
                 stale.append(StaleWaiver(name, f"the test did not fail ({result.outcome.value})"))
         return tuple(stale)
 
@@ -188,19 +190,19 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
     return {} if callspec is None else dict(callspec.params)
 
 
-def _result(report: pytest.TestReport) -> Result:
+def _result(report: pytest.TestReport) -> CaseResult:
     observed: Any = dict(report.user_properties).get(OBSERVED, ((), 0, False))
     operations, predictions, other_kind = tuple(observed[0]), int(observed[1]), bool(observed[2])
     if other_kind:
-        outcome, reason = Outcome.OTHER_KIND, ""
+        outcome, reason = CaseStatus.OTHER_KIND, ""
     elif report.failed:
-        outcome, reason = Outcome.FAILED, _message(report)
+        outcome, reason = CaseStatus.FAILED, _message(report)
     elif report.skipped:
-        outcome, reason = Outcome.SKIPPED, _skip_reason(report)
+        outcome, reason = CaseStatus.SKIPPED, _skip_reason(report)
     else:
-        outcome = Outcome.PASSED if predictions else Outcome.CONVERTED_ONLY
+        outcome = CaseStatus.PASSED if predictions else CaseStatus.CONVERTED_ONLY
         reason = ""
-    return Result(report.nodeid, outcome, operations, predictions, reason)
+    return CaseResult(report.nodeid, outcome, operations, predictions, reason)
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

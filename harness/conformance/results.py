@@ -31,7 +31,7 @@ FILES: Final = ("conformance.json", "conformance.md")
 """What a run writes, together: the document, and a summary of it."""
 
 
-class Outcome(enum.Enum):
+class CaseStatus(enum.Enum):
     """What became of one test."""
 
     PASSED = "passed"
@@ -43,7 +43,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Result:
+class CaseResult:
     """One test.
 
     Attributes:
@@ -55,7 +55,7 @@ class Result:
     """
 
     id: str
-    outcome: Outcome
+    outcome: CaseStatus
     operations: tuple[str, ...] = ()
     predictions: int = 0
     reason: str = ""
@@ -75,7 +75,7 @@ class StaleWaiver:
 
 
 @dataclass(frozen=True)
-class OperationRow:
+class ConformanceRow:
     """How many tests with an operation of this type in their programs passed, failed, are waived.
 
     One test counts for every type in its programs, so the rows add up to more than the tests.
@@ -112,9 +112,9 @@ class Conformance:
     collected: int
     counts: Mapping[str, int]
     predictions: int
-    operations: tuple[OperationRow, ...]
-    failures: tuple[Result, ...] = ()
-    waived: tuple[Result, ...] = ()
+    operations: tuple[ConformanceRow, ...]
+    failures: tuple[CaseResult, ...] = ()
+    waived: tuple[CaseResult, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
     other_kind: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -188,32 +188,32 @@ class Conformance:
         return conformance
 
 
-_EXECUTED = (Outcome.PASSED, Outcome.FAILED, Outcome.WAIVED)
+_EXECUTED = (CaseStatus.PASSED, CaseStatus.FAILED, CaseStatus.WAIVED)
 
 
-def summarise(results: Sequence[Result], **more: Any) -> Conformance:
+def summarise(results: Sequence[CaseResult], **more: Any) -> Conformance:
     """Count ``results``; ``more`` are the other fields of `Conformance`."""
-    by_outcome = {o: [r for r in results if r.outcome is o] for o in Outcome}
+    by_outcome = {o: [r for r in results if r.outcome is o] for o in CaseStatus}
     return Conformance(
         counts={o.value: len(found) for o, found in by_outcome.items()},
         predictions=sum(result.predictions for result in results),
         operations=_rows(results),
-        failures=tuple(by_outcome[Outcome.FAILED]),
-        waived=tuple(by_outcome[Outcome.WAIVED]),
-        converted_only=_counted(r.function for r in by_outcome[Outcome.CONVERTED_ONLY]),
-        other_kind=_counted(r.function for r in by_outcome[Outcome.OTHER_KIND]),
-        skipped=_counted(r.reason for r in by_outcome[Outcome.SKIPPED]),
+        failures=tuple(by_outcome[CaseStatus.FAILED]),
+        waived=tuple(by_outcome[CaseStatus.WAIVED]),
+        converted_only=_counted(r.function for r in by_outcome[CaseStatus.CONVERTED_ONLY]),
+        other_kind=_counted(r.function for r in by_outcome[CaseStatus.OTHER_KIND]),
+        skipped=_counted(r.reason for r in by_outcome[CaseStatus.SKIPPED]),
         **more,
     )
 
 
-def _rows(results: Sequence[Result]) -> tuple[OperationRow, ...]:
-    counts: Counter[tuple[str, Outcome]] = Counter()
+def _rows(results: Sequence[CaseResult]) -> tuple[ConformanceRow, ...]:
+    counts: Counter[tuple[str, CaseStatus]] = Counter()
     for result in results:
         if result.outcome in _EXECUTED:
             counts.update((operation, result.outcome) for operation in result.operations)
     names = sorted({operation for operation, _ in counts})
-    return tuple(OperationRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
+    return tuple(ConformanceRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

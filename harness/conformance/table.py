@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.conformance.results import Conformance, OperationRow
+from harness.conformance.results import Conformance, ConformanceRow
 
 _FAILURES_SHOWN = 50
 
@@ -24,7 +24,7 @@ def to_markdown(document: Conformance) -> str:
     return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
 
 
-def ordered(document: Conformance) -> list[OperationRow]:
+def ordered(document: Conformance) -> list[ConformanceRow]:
     """Return the rows with the most failures first, then by name."""
     return sorted(document.operations, key=lambda row: (-row.failed, -row.waived, row.operation))
 

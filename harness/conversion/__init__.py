@@ -7,30 +7,25 @@ constants are the tensors of a model.
 
 from __future__ import annotations
 
-from harness.conversion.audit import Audit, Difference, audit_package
+from harness.conversion.audit import Audit, audit_package
 from harness.conversion.contract import check_contract
 from harness.conversion.convert import ConvertedPackage, convert_to_coreml
 from harness.conversion.precision_map import precision_map
-from harness.conversion.recipes import PrecisionRecipe, Rule, load_recipe, shipped_recipes
-from harness.conversion.selector import PrecisionSelector, create_precision_selector
+from harness.conversion.recipes import PrecisionRecipe, load_recipe, shipped_recipes
+from harness.conversion.selector import create_precision_selector
 from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
-from harness.conversion.tap_mapping import TapLocation, TapMapping
+from harness.conversion.tap_mapping import TapLocation
 from harness.conversion.trace import TracedModel, trace_inner_model
-from harness.conversion.weights import WeightComparison, WeightDifference, compare_weights
+from harness.conversion.weights import WeightComparison, compare_weights
 
 __all__ = [
     "Audit",
     "ConvertedPackage",
-    "Difference",
     "PrecisionRecipe",
-    "PrecisionSelector",
-    "Rule",
     "Sidecar",
     "TapLocation",
-    "TapMapping",
     "TracedModel",
     "WeightComparison",
-    "WeightDifference",
     "audit_package",
     "check_contract",
     "compare_weights",

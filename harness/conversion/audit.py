@@ -27,9 +27,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.conversion.precision_map import FunctionView, StoredWeight, precision_map, views
-from harness.conversion.recipes import Operation as Described
+from harness.conversion.precision_map import (
+    StoredWeight,
+    every_node,
+    floating_inputs,
+    floating_outputs,
+    has_precision,
+    is_round_trip,
+    only_feeds_operations,
+    precision_map,
+    stored_weights,
+    widens_constant,
+)
 from harness.conversion.recipes import (
+    DescribedOperation,
     Precision,
     PrecisionRecipe,
     RuleCount,
@@ -39,6 +50,7 @@ from harness.conversion.recipes import (
 from harness.conversion.sidecar import Sidecar, opened, read_sidecar
 from harness.conversion.survey import base_name, base_value
 from harness.mil import DataType, Model
+from harness.mil.graph import Node
 from harness.mil.package import Package
 from harness.mil.program import Operation
 
@@ -47,7 +59,7 @@ _ROUND_TRIP = ("no rounding to fp16 here", "fp16 that is only widened to fp32 ag
 
 
 @dataclass(frozen=True)
-class Difference:
+class AuditDifference:
     """An operation that is not as its recipe says.
 
     Attributes:
@@ -91,7 +103,7 @@ class Audit:
     verdict: Verdict
     reason: str
     compared: int
-    differences: tuple[Difference, ...]
+    differences: tuple[AuditDifference, ...]
     unevaluated: tuple[str, ...]
     rules: tuple[RuleCount, ...]
     precision_map: Mapping[str, Mapping[str, int]]
@@ -111,41 +123,37 @@ def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe
     package = opened(package)
     sidecar = read_sidecar(package)
     modules = sidecar.modules if sidecar else {}
-    described: list[Described] = []
-    differences: list[Difference] = []
+    described: list[DescribedOperation] = []
+    differences: list[AuditDifference] = []
     unevaluated: list[str] = []
     unexplained: list[str] = []
     compressed = 0
-    for view in views(package):
-        for operation in view.operations:
-            module = modules.get(operation.outputs[0].name) if operation.outputs else None
-            expected: Precision | None = None
-            weights: Weights | None = None
-            stored: tuple[StoredWeight, ...] = ()
-            if view.has_precision(operation):
-                stored = view.weights(operation)
-                name = base_name(operation.name, [variable.name for variable in operation.outputs])
-                has_weights = any(weight.compressible for weight in stored)
-                described.append(Described(operation.type, name, module, has_weights))
-                expected = recipe.decide(described[-1])
-                weights = recipe.decide_weights(described[-1])
-                if expected is None or weights is None:
-                    unevaluated.append(operation.name)
-                compressed += any(weight.storage != "float" for weight in stored)
-            disagreements = [
-                *_disagreements(operation, expected, view),
-                *_stored_otherwise(stored, weights),
-            ]
-            if view.is_round_trip(operation):
-                explained = _is_explained(operation, recipe, sidecar)
-                if explained is None:
-                    unexplained.append(operation.name)
-                elif not explained:
-                    disagreements.append(_ROUND_TRIP)
-            differences += [
-                Difference(operation.name, operation.type, module, wanted, found)
-                for wanted, found in disagreements
-            ]
+    for node in every_node(package):
+        operation = node.operation
+        module = modules.get(operation.outputs[0].name) if operation.outputs else None
+        expected: Precision | None = None
+        weights: Weights | None = None
+        stored: tuple[StoredWeight, ...] = ()
+        if has_precision(node):
+            stored = stored_weights(node, package.constants.array)
+            name = base_name(operation.name, [variable.name for variable in operation.outputs])
+            has_weights = any(weight.compressible for weight in stored)
+            described.append(DescribedOperation(operation.type, name, module, has_weights))
+            expected = recipe.decide(described[-1])
+            weights = recipe.decide_weights(described[-1])
+            if expected is None or weights is None:
+                unevaluated.append(operation.name)
+            compressed += any(weight.storage != "float" for weight in stored)
+        found = [*_disagreements(node, expected), *_stored_otherwise(stored, weights)]
+        if is_round_trip(node):
+            explained = _is_explained(operation, recipe, sidecar)
+            if explained is None:
+                unexplained.append(operation.name)
+            elif not explained:
+                found.append(_ROUND_TRIP)
+        differences += [
+            AuditDifference(operation.name, operation.type, module, *pair) for pair in found
+        ]
     rules = count_rules(recipe, described)
     compared = len(described) - len(unevaluated)
     verdict, reason = _verdict(compared, differences, unevaluated, unexplained, rules)
@@ -165,21 +173,20 @@ def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe
     )
 
 
-def _disagreements(
-    operation: Operation, expected: Precision | None, view: FunctionView
-) -> Iterator[tuple[str, str]]:
-    """Yield what was expected and what was found, wherever ``operation`` is not as it should be."""
-    if operation.type.startswith("constexpr_") and not view.only_feeds_operations(operation):
-        yield "weights of an operation", f"something else compressed for {operation.type}"
-    if view.widens_constant(operation):
+def _disagreements(node: Node, expected: Precision | None) -> Iterator[tuple[str, str]]:
+    """Yield what was expected and what was found, wherever an operation is not as it should be."""
+    type_ = node.operation.type
+    if type_.startswith("constexpr_") and not only_feeds_operations(node):
+        yield "weights of an operation", f"something else compressed for {type_}"
+    if widens_constant(node):
         yield "a constant stored in fp32", "one stored in fp16 and widened"
     if expected is None:
         return
-    for dtype in view.floating_outputs(operation):
+    for dtype in floating_outputs(node):
         if str(dtype) != expected:
             yield expected, str(dtype)
     if expected == "fp32":
-        for parameter, dtype in view.floating_inputs(operation):
+        for parameter, dtype in floating_inputs(node):
             if dtype.bits < DataType.FLOAT32.bits:
                 yield f"fp32 for its input {parameter}", str(dtype)
 
@@ -212,7 +219,7 @@ def _is_explained(cast: Operation, recipe: PrecisionRecipe, sidecar: Sidecar | N
 
 def _verdict(
     compared: int,
-    differences: Sequence[Difference],
+    differences: Sequence[AuditDifference],
     unevaluated: Sequence[str],
     unexplained: Sequence[str],
     rules: Sequence[RuleCount],

@@ -29,7 +29,7 @@ from harness.conversion.scopes import ModuleTree, module_scopes
 from harness.conversion.selector import PrecisionSelector, create_precision_selector
 from harness.conversion.sidecar import Sidecar, VanishedOperation
 from harness.conversion.survey import base_name, every_operation, surveyed_pipeline
-from harness.conversion.tap_mapping import Node, TapMapping, find_taps
+from harness.conversion.tap_mapping import TapMapping, TapOperation, find_taps
 from harness.conversion.trace import TracedModel
 from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
 from harness.origin import git_commit, versions
@@ -222,11 +222,11 @@ def _save(model: Any, out: Path, traced: TracedModel, recipe: PrecisionRecipe) -
         shutil.rmtree(model.package_path, ignore_errors=True)
 
 
-def _nodes(model: Any, tree: ModuleTree) -> tuple[list[Node], list[str]]:
+def _nodes(model: Any, tree: ModuleTree) -> tuple[list[TapOperation], list[str]]:
     """Return the operations of the converted program, and the names of the values it returns."""
     function = model._mil_program.functions["main"]
     nodes = [
-        Node(
+        TapOperation(
             type=operation.op_type,
             module=_module_path(operation, tree),
             inputs=_reads(operation),
@@ -267,7 +267,7 @@ def _reads(operation: Any) -> tuple[str, ...]:
     )
 
 
-def _modules(nodes: list[Node]) -> dict[str, str]:
+def _modules(nodes: list[TapOperation]) -> dict[str, str]:
     return {
         name: node.module for node in nodes if node.module is not None for name, _ in node.outputs
     }

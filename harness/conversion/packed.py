@@ -19,7 +19,7 @@ from harness.conversion.compression import channel_axis, compress, storage_of
 from harness.mil import DataType, get_numerics
 from harness.mil.executor import Executable
 from harness.mil.package import Package
-from harness.mil.plan import build_plan
+from harness.mil.planning import build_plan
 from harness.mil.program import Function, Operation
 
 Numbers = npt.NDArray[np.floating]

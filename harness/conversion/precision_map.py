@@ -5,7 +5,7 @@ Operations inside branches and loops are among them: they compute at their decla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from harness.conversion.selector import UNDECIDED_TYPES
 from harness.conversion.sidecar import opened
 from harness.mil import DataType, Model
 from harness.mil.constants import ReadArray
-from harness.mil.graph import Node, Value, graph_of
+from harness.mil.graph import GraphValue, Node, graph_of
 from harness.mil.package import Package
-from harness.mil.program import Function, Operation
 
 
 def precision_map(package: str | Path | Package | Model) -> dict[str, dict[str, int]]:
@@ -28,18 +27,17 @@ def precision_map(package: str | Path | Package | Model) -> dict[str, dict[str, 
         PackageError: ``package`` is no package, or a broken one.
     """
     counts: dict[str, dict[str, int]] = {}
-    for view in views(opened(package)):
-        for operation in view.operations:
-            by_type = counts.setdefault(operation.type, {})
-            dtype = str(operation.dtype or "none")
-            by_type[dtype] = by_type.get(dtype, 0) + 1
+    for node in every_node(opened(package)):
+        by_type = counts.setdefault(node.operation.type, {})
+        dtype = str(node.operation.dtype or "none")
+        by_type[dtype] = by_type.get(dtype, 0) + 1
     return {kind: dict(sorted(counts[kind].items())) for kind in sorted(counts)}
 
 
-def views(package: Package) -> list[FunctionView]:
-    """Return a view of each function of ``package``."""
-    read = package.constants.array
-    return [FunctionView(function, read) for function in package.program.functions.values()]
+def every_node(package: Package) -> Iterator[Node]:
+    """Yield the operations of every function but constants, those of inner blocks included."""
+    for function in package.program.functions.values():
+        yield from graph_of(function).nodes
 
 
 @dataclass(frozen=True)
@@ -57,86 +55,71 @@ class StoredWeight:
     compressible: bool
 
 
-class FunctionView:
-    """A function of a program, with what is declared of its values.
+def has_precision(node: Node) -> bool:
+    """Whether a recipe has a say in an operation: it makes floats, and is no cast."""
+    type_ = node.operation.type
+    decided = type_ not in UNDECIDED_TYPES and not type_.startswith("constexpr_")
+    return decided and bool(floating_outputs(node))
 
-    Args:
-        function: of the program.
-        read: returns the array of a constant.
 
-    Attributes:
-        operations: all but constants, those of inner blocks included, in program order.
-    """
+def floating_outputs(node: Node) -> tuple[DataType, ...]:
+    """Return the different floating element types of the values that an operation makes."""
+    return _floating(value.dtype for value in node.results)
 
-    def __init__(self, function: Function, read: ReadArray) -> None:
-        graph = graph_of(function)
-        self._nodes = {node.operation: node for node in graph.nodes}
-        self._read = read
-        self.operations = tuple(self._nodes)
 
-    def has_precision(self, operation: Operation) -> bool:
-        """Whether a recipe has a say in ``operation``: it makes floats, and is no cast."""
-        return (
-            operation.type not in UNDECIDED_TYPES
-            and not operation.type.startswith("constexpr_")
-            and bool(self.floating_outputs(operation))
-        )
+def floating_inputs(node: Node) -> tuple[tuple[str, DataType], ...]:
+    """Return the floating element types of what an operation reads, with the parameter."""
+    return tuple(
+        (parameter, dtype)
+        for parameter, values in node.reads.items()
+        for dtype in _floating(value.dtype for value in values)
+    )
 
-    def floating_outputs(self, operation: Operation) -> tuple[DataType, ...]:
-        """Return the different floating element types of the values that ``operation`` makes."""
-        return _floating(value.dtype for value in self._nodes[operation].results)
 
-    def floating_inputs(self, operation: Operation) -> tuple[tuple[str, DataType], ...]:
-        """Return the floating element types of what ``operation`` reads, with the parameter."""
-        return tuple(
-            (parameter, dtype)
-            for parameter, values in self._nodes[operation].reads.items()
-            for dtype in _floating(value.dtype for value in values)
-        )
+def stored_weights(node: Node, read: ReadArray) -> tuple[StoredWeight, ...]:
+    """Return the weights that an operation reads, and other constants that are compressed."""
+    found = (_stored(name, value, read) for name, value in node.inputs)
+    return tuple(weight for weight in found if weight is not None)
 
-    def weights(self, operation: Operation) -> tuple[StoredWeight, ...]:
-        """Return the weights that ``operation`` reads, and other constants that are compressed."""
-        found = (self._stored(name, value) for name, value in self._nodes[operation].inputs)
-        return tuple(weight for weight in found if weight is not None)
 
-    def only_feeds_operations(self, operation: Operation) -> bool:
-        """Whether all that reads the value of ``operation`` is operations with a precision."""
-        readers = self._readers(operation)
-        return bool(readers) and all(self.has_precision(node.operation) for node in readers)
+def only_feeds_operations(node: Node) -> bool:
+    """Whether all that reads the value of an operation is operations with a precision."""
+    readers = _readers(node)
+    return bool(readers) and all(map(has_precision, readers))
 
-    def is_round_trip(self, operation: Operation) -> bool:
-        """Whether ``operation`` is a cast to FP16 of which only the same value in FP32 is read."""
-        if operation.type != "cast" or operation.dtype is not DataType.FLOAT16:
-            return False
-        readers = [node.operation for node in self._readers(operation)]
-        return bool(readers) and all(
-            reader.type == "cast" and reader.dtype is DataType.FLOAT32 for reader in readers
-        )
 
-    def widens_constant(self, operation: Operation) -> bool:
-        """Whether ``operation`` casts a constant that is stored in FP16 to FP32."""
-        return (
-            operation.type == "cast"
-            and operation.dtype is DataType.FLOAT32
-            and any(
-                value.name and value.constant is not None and value.dtype is DataType.FLOAT16
-                for _, value in self._nodes[operation].inputs
-            )
-        )
+def is_round_trip(node: Node) -> bool:
+    """Whether an operation is a cast to FP16 of which only the same value in FP32 is read."""
+    readers = _readers(node) if _casts_to(node, DataType.FLOAT16) else []
+    return bool(readers) and all(_casts_to(reader, DataType.FLOAT32) for reader in readers)
 
-    def _readers(self, operation: Operation) -> list[Node]:
-        """Return what reads the first value of ``operation``; nothing if it leaves its block."""
-        value = self._nodes[operation].results[0]
-        return [] if value.leaves else [node for node, _ in value.readers]
 
-    def _stored(self, parameter: str, value: Value) -> StoredWeight | None:
-        compressible = is_compressible(value.type)
-        made_by = value.producer.operation if value.producer is not None else None
-        if made_by is not None and made_by.type.startswith("constexpr_"):
-            return StoredWeight(parameter, storage_of(made_by, self._read), compressible)
-        if value.constant is None or not compressible:
-            return None
-        return StoredWeight(parameter, "float", True)
+def widens_constant(node: Node) -> bool:
+    """Whether an operation casts a constant that is stored in FP16 to FP32."""
+    return _casts_to(node, DataType.FLOAT32) and any(
+        value.name and value.constant is not None and value.dtype is DataType.FLOAT16
+        for _, value in node.inputs
+    )
+
+
+def _casts_to(node: Node, dtype: DataType) -> bool:
+    return node.operation.type == "cast" and node.operation.dtype is dtype
+
+
+def _readers(node: Node) -> list[Node]:
+    """Return what reads the first value of an operation; nothing if it leaves its block."""
+    value = node.results[0]
+    return [] if value.leaves else [reader for reader, _ in value.readers]
+
+
+def _stored(parameter: str, value: GraphValue, read: ReadArray) -> StoredWeight | None:
+    compressible = is_compressible(value.type)
+    made_by = value.producer.operation if value.producer is not None else None
+    if made_by is not None and made_by.type.startswith("constexpr_"):
+        return StoredWeight(parameter, storage_of(made_by, read), compressible)
+    if value.constant is None or not compressible:
+        return None
+    return StoredWeight(parameter, "float", True)
 
 
 def _floating(dtypes: Iterable[DataType | None]) -> tuple[DataType, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.conversion.compression import has_weights
 from harness.conversion.recipes import (
-    Operation,
+    DescribedOperation,
     PrecisionRecipe,
     RuleCount,
     Weights,
@@ -55,7 +55,7 @@ class PrecisionSelector:
     ) -> None:
         self.recipe = recipe
         self._module_path = module_path or _dotted_scopes
-        self._seen: dict[str, Operation] = {}
+        self._seen: dict[str, DescribedOperation] = {}
 
     def __call__(self, operation: Any) -> bool:
         """Return whether the recipe wants ``operation`` in FP16.
@@ -87,11 +87,11 @@ class PrecisionSelector:
             raise self._untold(described, operation)
         return decision
 
-    def _described(self, operation: Any, name: str) -> Operation:
+    def _described(self, operation: Any, name: str) -> DescribedOperation:
         module = self._module_path(operation)
-        return Operation(operation.op_type, name, module, has_weights(operation))
+        return DescribedOperation(operation.op_type, name, module, has_weights(operation))
 
-    def _untold(self, described: Operation, operation: Any) -> RecipeError:
+    def _untold(self, described: DescribedOperation, operation: Any) -> RecipeError:
         return RecipeError(
             f"precision recipe {self.recipe.name!r} has a rule by module, and the module of "
             f"operation {described.name!r} ({described.type}) can't be told from its scopes "
@@ -99,7 +99,7 @@ class PrecisionSelector:
         )
 
     @property
-    def operations(self) -> tuple[Operation, ...]:
+    def operations(self) -> tuple[DescribedOperation, ...]:
         """The operations that it was asked about, in order."""
         return tuple(self._seen.values())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bounded import parse_json
-from harness.conversion.recipes import Operation, PrecisionRecipe, parse_recipe
+from harness.conversion.recipes import DescribedOperation, PrecisionRecipe, parse_recipe
 from harness.conversion.tap_mapping import TapLocation, TapMapping
 from harness.errors import PackageError, RecipeError
 from harness.mil import Model
@@ -35,7 +35,7 @@ class VanishedOperation:
         reads: names of the values that it read, without suffixes.
     """
 
-    operation: Operation
+    operation: DescribedOperation
     reads: tuple[str, ...]
 
 
@@ -163,7 +163,7 @@ def _location(output: str, permutation: list[int] | None) -> TapLocation:
 
 
 def _vanished(name: str, type_: str, module: str | None, reads: list[str]) -> VanishedOperation:
-    return VanishedOperation(Operation(type_, name, module), tuple(reads))
+    return VanishedOperation(DescribedOperation(type_, name, module), tuple(reads))
 
 
 def _load_table(text: str) -> dict[str, Any]:

@@ -13,26 +13,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 
-class Source(Protocol):
-    """Where a tap comes from; see `harness.conversion.trace.TapSource`."""
+@dataclass(frozen=True)
+class TapSource:
+    """Where a tap comes from: the path of the module whose output it is, and its shape."""
 
-    @property
-    def module(self) -> str:
-        """Path of the module whose output it is."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+    module: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Node:
+class TapOperation:
     """One operation of a program, as far as taps are concerned.
 
     Attributes:
@@ -76,7 +72,7 @@ class TapMapping:
 
 
 def find_taps(
-    nodes: Sequence[Node], outputs: Iterable[str], taps: Mapping[str, Source]
+    nodes: Sequence[TapOperation], outputs: Iterable[str], taps: Mapping[str, TapSource]
 ) -> TapMapping:
     """Find ``taps`` among the values of a program.
 
@@ -153,7 +149,7 @@ def _permutations(
     )
 
 
-def _readers(nodes: Sequence[Node]) -> dict[str, list[str | None]]:
+def _readers(nodes: Sequence[TapOperation]) -> dict[str, list[str | None]]:
     """Return for each value the modules of the operations that read it, directly or after casts."""
     readers: dict[str, list[str | None]] = {}
     for node in reversed(nodes):  # a cast's readers are known before the cast is met
@@ -166,7 +162,7 @@ def _readers(nodes: Sequence[Node]) -> dict[str, list[str | None]]:
     return readers
 
 
-def _made(node: Node) -> set[str]:
+def _made(node: TapOperation) -> set[str]:
     return {name for name, _ in node.outputs}
 
 

@@ -15,16 +15,9 @@ import torch
 from torch.jit._trace import TracerWarning
 
 from harness.conversion.scopes import ModuleTree
+from harness.conversion.tap_mapping import TapSource
 from harness.subjects.surgery import FullHybridHTDemucs
 from harness.subjects.taps import capture_taps, tap_module_path
-
-
-@dataclass(frozen=True)
-class TapSource:
-    """Where a tap comes from: the path of the module whose output it is, and its shape."""
-
-    module: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,9 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from harness.audio import (
-    SAMPLE_RATE,
-    SEGMENT_LENGTH,
-    reference_spectrogram,
-    spectrogram_from_waveform,
-)
+from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
+from harness.audio.reference_stft import reference_spectrogram
+from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import TapLocation, load_recipe, tap_operations
 from harness.engines import Candidate, open_engine
 from harness.golden.builder import observe_segment

@@ -36,7 +36,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.audio import PUBLISHED, SAMPLE_RATE, Geometry, separate_stream
+from harness.audio import PUBLISHED, SAMPLE_RATE, Geometry
+from harness.audio.segments import separate_stream
 from harness.golden.recipes import SONG, Case
 from harness.subjects import OriginalOutputs, Subject, run_original, separate_segment
 from harness.subjects.signals import make_signal

@@ -16,7 +16,7 @@ from harness.verdicts import Check, Outcome, bound, failed, gate, not_evaluated
 
 if TYPE_CHECKING:  # what judges needs nothing of what executes and converts
     from harness.conversion import Audit, Sidecar, WeightComparison
-    from harness.lint import Finding
+    from harness.lint import LintFinding
     from harness.structure import ProgramComparison
 
 _NO_RECIPE = "the package records no recipe: say by which it was made (--recipe)"
@@ -76,7 +76,7 @@ def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) ->
     return _check("program", outcome, {**labels, "what": what})
 
 
-def lint_check(findings: Sequence[Finding], labels: Mapping[str, str]) -> Check:
+def lint_check(findings: Sequence[LintFinding], labels: Mapping[str, str]) -> Check:
     """Judge what Core ML would refuse or compute otherwise; warnings are told and gate nothing."""
     errors = [finding for finding in findings if finding.severity.value == "error"]
     what = "errors of the program"

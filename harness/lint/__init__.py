@@ -9,14 +9,14 @@ next step and the rule's source. ::
 `docs/lint.md` lists the rules.
 """
 
-from harness.lint.finding import Finding, Hit, Severity
+from harness.lint.finding import Hit, LintFinding, Severity
 from harness.lint.linting import lint_package, opset_violations
-from harness.lint.registry import Rule, all_rules, rule, select_rules
+from harness.lint.registry import LintRule, all_rules, rule, select_rules
 
 __all__ = [
-    "Finding",
     "Hit",
-    "Rule",
+    "LintFinding",
+    "LintRule",
     "Severity",
     "all_rules",
     "lint_package",

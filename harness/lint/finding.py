@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.mil.graph import Node
@@ -37,7 +36,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """One thing that is wrong, and its place.
 
     Attributes:
@@ -81,14 +80,3 @@ class Finding:
     def to_dict(self) -> dict[str, str]:
         """All fields as text."""
         return {name: str(value) for name, value in vars(self).items()}
-
-
-def located(hit: Hit, function: str, modules: Mapping[str, str]) -> tuple[str, str, str, str, str]:
-    """Return operation, type, value, place and module of ``hit``."""
-    if hit.node is None:
-        return "", "", "", function, ""
-    operation = hit.node.operation
-    first = operation.outputs[0] if operation.outputs else None
-    value = f"{first.name}: {first.type}" if first else ""
-    module = modules.get(first.name, "") if first else ""
-    return operation.name, operation.type, value, str(operation.location), module

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+import harness.lint.rules  # noqa: F401  (registers them)
 from harness.errors import PackageError
-from harness.lint.finding import Finding, Severity, located
-from harness.lint.registry import Rule, all_rules
+from harness.lint.finding import Hit, LintFinding, Severity
+from harness.lint.registry import LintRule, all_rules
 from harness.lint.view import View
 from harness.mil import Model
 from harness.mil.description import Description
@@ -21,9 +22,9 @@ from harness.mil.program import Constant, Program
 def lint_package(
     package: str | Path | Package | Model,
     *,
-    rules: Sequence[Rule] | None = None,
+    rules: Sequence[LintRule] | None = None,
     modules: Mapping[str, str] | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[LintFinding, ...]:
     """Return what the rules find in every function of ``package``; nothing is executed.
 
     Args:
@@ -56,7 +57,7 @@ def lint_package(
     return _sorted(found for view in views for found in _apply(chosen, view, modules or {}))
 
 
-def opset_violations(program: Program) -> tuple[Finding, ...]:
+def opset_violations(program: Program) -> tuple[LintFinding, ...]:
     """Return where ``program`` does not keep to the sets of operations that its functions declare.
 
     Operations, inputs, element types and constness are held to coremltools' definitions. Numbers
@@ -71,27 +72,29 @@ def _unread(constant: Constant) -> np.ndarray:
     raise PackageError(f"a constant of type {constant.type} can't be read without its package")
 
 
-def _apply(rules: Sequence[Rule], view: View, modules: Mapping[str, str]) -> Iterator[Finding]:
+def _apply(
+    rules: Sequence[LintRule], view: View, modules: Mapping[str, str]
+) -> Iterator[LintFinding]:
     function = view.graph.function.name
     places: dict[Node | None, int] = {node: at for at, node in enumerate(view.graph.nodes)}
     for rule in rules:
         for hit in sorted(rule.check(view), key=lambda hit: places.get(hit.node, -1)):
-            operation, type_, value, place, module = located(hit, function, modules)
-            yield Finding(
-                rule=rule.name,
-                severity=rule.severity,
-                what=hit.what,
-                function=function,
-                operation=operation,
-                type=type_,
-                value=value,
-                place=place,
-                module=module,
-                next_step=rule.next_step,
-                source=rule.source,
-            )
+            yield _found(rule, hit, function, modules)
 
 
-def _sorted(findings: Iterator[Finding]) -> tuple[Finding, ...]:
+def _found(rule: LintRule, hit: Hit, function: str, modules: Mapping[str, str]) -> LintFinding:
+    where = ("", "", "", function, "")
+    if hit.node is not None:
+        operation = hit.node.operation
+        first = operation.outputs[0] if operation.outputs else None
+        value = f"{first.name}: {first.type}" if first else ""
+        module = modules.get(first.name, "") if first else ""
+        where = (operation.name, operation.type, value, str(operation.location), module)
+    return LintFinding(
+        rule.name, rule.severity, hit.what, function, *where, rule.next_step, rule.source
+    )
+
+
+def _sorted(findings: Iterator[LintFinding]) -> tuple[LintFinding, ...]:
     order = list(Severity)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness._coremltools import import_coremltools
-from harness.lint.view import OPSETS
 from harness.mil import DataType
-
-_TARGETS: Final = {"CoreML5": "iOS15", "CoreML6": "iOS16", "CoreML7": "iOS17", "CoreML8": "iOS18"}
+from harness.mil.opsets import OPSETS
+from harness.mil.types import data_type
 
 COMMON_TYPES: Final = frozenset(
     {DataType.FLOAT16, DataType.FLOAT32, DataType.INT32, DataType.STRING, DataType.BOOL}
@@ -26,7 +25,7 @@ SMALL_INTEGERS: Final = frozenset({DataType.INT8, DataType.UINT8, DataType.INT16
 
 
 @dataclass(frozen=True)
-class Parameter:
+class SignatureInput:
     """An input of an operation.
 
     Attributes:
@@ -42,7 +41,7 @@ class Parameter:
     constant: bool
 
 
-Signature = Mapping[str, Parameter]
+Signature = Mapping[str, SignatureInput]
 
 # Operations that the format has and coremltools' builder makes by other means.
 _EXTRA: Final[Mapping[str, tuple[int, tuple[str, ...]]]] = {
@@ -58,16 +57,17 @@ def signatures() -> Mapping[str, Mapping[int, Signature]]:
     from coremltools.converters.mil._deployment_compatibility import AvailableTarget
     from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
-    anything = Parameter(None, "", required=True, constant=False)
+    anything = SignatureInput(None, "", required=True, constant=False)
     found: dict[str, dict[int, Signature]] = {
         type_: {release: dict.fromkeys(names, anything)}
         for type_, (release, names) in _EXTRA.items()
     }
     for type_, versions in SSAOpRegistry.core_ops.items():
-        for opset, target in _TARGETS.items():
-            definition = versions.get(AvailableTarget[target])
+        for opset in OPSETS.values():
+            target = AvailableTarget.__members__.get(f"iOS{opset.release}")
+            definition = versions.get(target)
             if definition is not None:
-                found.setdefault(type_, {})[OPSETS[opset]] = _signature(definition)
+                found.setdefault(type_, {})[opset.release] = _signature(definition)
     return found
 
 
@@ -98,15 +98,15 @@ def _signature(definition: Any) -> Signature:
     }
 
 
-def _parameter(kind: Any, domains: Mapping[str, Any]) -> Parameter:
+def _parameter(kind: Any, domains: Mapping[str, Any]) -> SignatureInput:
     group = getattr(kind, "type_domain_id", None) or ""
     domain = domains.get(group) if group else getattr(kind, "type_domain", None)
     types = frozenset(_dtype(item) for item in domain) if domain else None
-    return Parameter(types, group, required=not kind.optional, constant=bool(kind.const))
+    return SignatureInput(types, group, required=not kind.optional, constant=bool(kind.const))
 
 
 def _dtype(builtin: Any) -> DataType:
     from coremltools.converters.mil.mil import types
 
     name = str(types.builtin_to_string(builtin))
-    return DataType({"str": "string"}.get(name, name))
+    return data_type({"str": "string"}.get(name, name))

@@ -2,7 +2,7 @@
 
 ::
 
-    @rule(Severity.ERROR, source=issue(2576), next_step="pad the other axes one by one")
+    @error(source=issue(2576), next_step="pad the other axes one by one")
     def pad_of_other_axes(view: View) -> Iterator[Hit]:
         \"\"\"Reflection or replication pads an axis that is not among the last two.\"\"\"
         for node in view.of("pad"):
@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from harness.errors import ParityError
@@ -29,7 +30,7 @@ _REPOSITORY: Final = "https://github.com/apple/coremltools"
 
 
 @dataclass(frozen=True)
-class Rule:
+class LintRule:
     """A rule.
 
     Attributes:
@@ -51,7 +52,7 @@ class Rule:
     needs_declarations_only: bool = False
 
 
-_RULES: dict[str, Rule] = {}
+_RULES: dict[str, LintRule] = {}
 
 
 def rule(
@@ -70,7 +71,7 @@ def rule(
             raise ParityError(f"rule {name!r} is registered twice")
         if not wrong or not source or not next_step:
             raise ParityError(f"rule {name!r} must say what is wrong, its source and a next step")
-        _RULES[name] = Rule(
+        _RULES[name] = LintRule(
             name, severity, wrong, source, next_step, check, needs_declarations_only
         )
         return check
@@ -78,15 +79,22 @@ def rule(
     return register
 
 
-def all_rules() -> tuple[Rule, ...]:
-    """Return every rule: errors first, each in the order of registration."""
-    import harness.lint.rules  # noqa: F401  (registers them)
+error = partial(rule, Severity.ERROR)
+"""Decorates a rule whose findings are errors; takes what `rule` takes by keyword."""
+warning = partial(rule, Severity.WARNING)
+"""Likewise for warnings."""
 
+
+def all_rules() -> tuple[LintRule, ...]:
+    """Return every rule: errors first, each in the order of registration.
+
+    `harness.lint` imports `harness.lint.rules`, which registers them.
+    """
     order = list(Severity)
     return tuple(sorted(_RULES.values(), key=lambda item: order.index(item.severity)))
 
 
-def select_rules(only: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Rule, ...]:
+def select_rules(only: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[LintRule, ...]:
     """Return the rules called ``only`` (all, if none is named), without those to ``ignore``.
 
     Raises:

@@ -11,13 +11,9 @@ import numpy as np
 from harness.mil import DataType
 from harness.mil.constants import ReadArray
 from harness.mil.description import Description
-from harness.mil.graph import Graph, Node, Value
+from harness.mil.graph import Graph, GraphValue, Node
+from harness.mil.opsets import OPSETS
 from harness.mil.types import TensorType
-
-OPSETS = {"CoreML5": 15, "CoreML6": 16, "CoreML7": 17, "CoreML8": 18, "CoreML9": 26}
-"""The release of iOS that each set of operations came with."""
-SPECIFICATIONS = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9, "CoreML9": 10}
-"""The lowest specification version of a model that uses it."""
 
 Shape = tuple[int | None, ...]
 
@@ -49,13 +45,14 @@ class View:
     @property
     def release(self) -> int:
         """The release of iOS that the declared operation set came with."""
-        return OPSETS.get(self.opset, 0)
+        known = OPSETS.get(self.opset)
+        return known.release if known else 0
 
     def of(self, *types: str) -> Iterator[Node]:
         """Yield the operations of some types that make something."""
         return (n for n in self.graph.nodes if n.operation.type in types and n.results)
 
-    def array(self, value: Value | None) -> np.ndarray | None:
+    def array(self, value: GraphValue | None) -> np.ndarray | None:
         """Return the numbers of a constant; ``None`` if ``value`` is none, or holds no numbers."""
         if value is None or value.constant is None or value.dtype in (None, DataType.STRING):
             return None
@@ -64,22 +61,22 @@ class View:
             self._arrays[key] = self.read(value.constant)
         return self._arrays[key]
 
-    def numbers(self, value: Value | None) -> tuple[float, ...]:
+    def numbers(self, value: GraphValue | None) -> tuple[float, ...]:
         """Return the numbers of a small constant; () where ``value`` is none."""
         array = self.array(value)
         return () if array is None or array.size > 64 else tuple(array.reshape(-1).tolist())
 
-    def number(self, value: Value | None) -> float | None:
+    def number(self, value: GraphValue | None) -> float | None:
         """Return the number that a constant of one element holds."""
         numbers = self.numbers(value)
         return float(numbers[0]) if len(numbers) == 1 else None
 
-    def text(self, value: Value | None) -> str | None:
+    def text(self, value: GraphValue | None) -> str | None:
         """Return the string that a constant holds."""
         held = value.constant.value if value is not None and value.constant is not None else None
         return held if isinstance(held, str) else None
 
-    def floating_constants(self) -> Iterator[tuple[Value, np.ndarray]]:
+    def floating_constants(self) -> Iterator[tuple[GraphValue, np.ndarray]]:
         """Yield every constant of floating-point numbers that is read, with its numbers."""
         for value in self.graph.values:
             if value.constant is None or value.dtype is None or not value.dtype.is_floating:
@@ -90,21 +87,16 @@ class View:
                     yield value, array
 
 
-def shape_of(value: Value | None) -> Shape | None:
+def shape_of(value: GraphValue | None) -> Shape | None:
     """Return the declared shape of a tensor; ``None`` where there is none."""
     return value.type.shape if value is not None and isinstance(value.type, TensorType) else None
 
 
-def elements(value: Value | None) -> int | None:
+def elements(value: GraphValue | None) -> int | None:
     """Return the number of elements of a tensor of fixed shape."""
     sizes = [size for size in shape_of(value) or () if size is not None]
     shape = shape_of(value)
     return None if shape is None or len(sizes) != len(shape) else math.prod(sizes)
-
-
-def result_of(node: Node) -> Value | None:
-    """Return what an operation of one result makes."""
-    return node.results[0] if len(node.results) == 1 else None
 
 
 def in_fp16(node: Node) -> bool:
@@ -118,7 +110,7 @@ MOVES = frozenset(
 """Operations that pass values on as they are, or rounded."""
 
 
-def origin(value: Value | None) -> Node | None:
+def origin(value: GraphValue | None) -> Node | None:
     """Return the operation that computed ``value``, through those that only move it."""
     node = value.producer if value is not None else None
     while node is not None and node.operation.type in MOVES:

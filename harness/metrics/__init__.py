@@ -16,11 +16,10 @@ must be equal, nothing is broadcast, and no epsilon is added to any ratio.
 from __future__ import annotations
 
 from harness.metrics.diagnosis import diagnose
-from harness.metrics.histograms import ErrorTable, error_table
+from harness.metrics.histograms import error_table
 from harness.metrics.levels import SILENCE_DBFS, SILENT_ERROR_DBFS, dbfs, is_silent, rms
-from harness.metrics.projection import FILTER_LENGTH, LOADING, Factors, ReferenceProjection
+from harness.metrics.projection import LOADING, Factors, ReferenceProjection
 from harness.metrics.segments import (
-    SegmentalSnr,
     StretchSnr,
     channel_snr_db,
     segmental_snr_db,
@@ -28,22 +27,17 @@ from harness.metrics.segments import (
 )
 from harness.metrics.separation import SeparationMetrics, separation_metrics, si_sdr_db
 from harness.metrics.tensor import compute_numerical_diff, snr_db
-from harness.metrics.ulp import UlpStatistics, ulp_statistics
-from harness.metrics.validation import NonFinite, ValidationMetrics
+from harness.metrics.ulp import ulp_statistics
+from harness.metrics.validation import ValidationMetrics
 
 __all__ = [
-    "FILTER_LENGTH",
     "LOADING",
     "SILENCE_DBFS",
     "SILENT_ERROR_DBFS",
-    "ErrorTable",
     "Factors",
-    "NonFinite",
     "ReferenceProjection",
-    "SegmentalSnr",
     "SeparationMetrics",
     "StretchSnr",
-    "UlpStatistics",
     "ValidationMetrics",
     "channel_snr_db",
     "compute_numerical_diff",

@@ -85,7 +85,7 @@ def channel_snr_db(expected: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Stre
 
 
 def stretch_snr_db(
-    expected: npt.ArrayLike, actual: npt.ArrayLike, segment: int = 44_100
+    expected: npt.ArrayLike, actual: npt.ArrayLike, segment: int
 ) -> tuple[StretchSnr, ...]:
     """The SNR of each stretch of ``segment`` samples, channel by channel.
 
@@ -96,9 +96,7 @@ def stretch_snr_db(
     return tuple(_stretches(expected, actual, segment))
 
 
-def segmental_snr_db(
-    expected: npt.ArrayLike, actual: npt.ArrayLike, segment: int = 44_100
-) -> SegmentalSnr:
+def segmental_snr_db(expected: npt.ArrayLike, actual: npt.ArrayLike, segment: int) -> SegmentalSnr:
     """The worst stretch of ``segment`` samples, over all channels.
 
     Stretches follow each other without a gap; the last one is moved back so that it ends with the
@@ -107,7 +105,7 @@ def segmental_snr_db(
     Args:
         expected: real [..., n].
         actual: real, the same shape.
-        segment: samples in a stretch; one second by default.
+        segment: samples in a stretch.
 
     Raises:
         ParityError: if the shapes differ, or a signal is empty, not real, or a single number, or

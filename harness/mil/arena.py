@@ -12,16 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from harness.mil.types import TensorType
 
-Carrier: TypeAlias = Callable[[TensorType], torch.dtype]
-"""In which PyTorch type values of a declared type are carried."""
 _SMALLEST = 1 << 16  # elements; smaller memory stays with the allocator
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -42,7 +38,7 @@ class Lifetime:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ArenaLayout:
     """Where results lie: ``places`` has the first byte, by the index of the step."""
 
     places: Mapping[int, int]
@@ -51,7 +47,7 @@ class Layout:
     @classmethod
     def of(
         cls, lifetimes: Sequence[Lifetime], dtype: Callable[[TensorType], torch.dtype]
-    ) -> Layout:
+    ) -> ArenaLayout:
         """Give each lifetime a place."""
         sizes = [_aligned(life.type.count * dtype(life.type).itemsize) for life in lifetimes]
         placed: list[tuple[int, int, Lifetime]] = []  # first byte, byte after the last
@@ -75,26 +71,16 @@ class Arena:
     Args:
         lifetimes: of the results.
         dtype: in which types values are carried.
-        parts: lifetimes inside steps, of which one at a time is executed: they share memory.
-        memory: where the results lie; memory of its own by default.
     """
 
     def __init__(
-        self,
-        lifetimes: Sequence[Lifetime],
-        dtype: Carrier,
-        parts: Mapping[object, Sequence[Lifetime]] = MappingProxyType({}),
-        memory: np.ndarray | None = None,
+        self, lifetimes: Sequence[Lifetime], dtype: Callable[[TensorType], torch.dtype]
     ) -> None:
-        self._layout = Layout.of(_large(lifetimes), dtype)
-        self._types = {life.step: (life.type, dtype(life.type)) for life in _large(lifetimes)}
-        if memory is None:
-            within = (Layout.of(_large(part), dtype).size for part in parts.values())
-            # NumPy asks for huge pages where the system has them to give.
-            memory = np.empty(self._layout.size + max(within, default=0), np.uint8)
-        self._memory = memory
-        rest = memory[self._layout.size :]
-        self.parts = {key: Arena(part, dtype, memory=rest) for key, part in parts.items()}
+        large = [life for life in lifetimes if life.type.count >= _SMALLEST]
+        self._layout = ArenaLayout.of(large, dtype)
+        self._types = {life.step: (life.type, dtype(life.type)) for life in large}
+        # NumPy asks for huge pages where the system has them to give.
+        self._memory = np.empty(self._layout.size, np.uint8)
 
     def tensor(self, step: int) -> torch.Tensor | None:
         """Return memory for the result of a step, ``None`` if it has no place here."""
@@ -123,10 +109,6 @@ class Spare:
     def leave(self, schedule: object, arena: Arena) -> None:
         """Keep ``arena`` instead of any other."""
         self._left = {schedule: arena}
-
-
-def _large(lifetimes: Sequence[Lifetime]) -> list[Lifetime]:
-    return [life for life in lifetimes if life.type.count >= _SMALLEST]
 
 
 def _aligned(size: int) -> int:

@@ -31,26 +31,7 @@ METADATA = struct.Struct("<IIQQQ32x")
 
 _LIMIT_BYTES = 64 << 30  # mapped, so it costs nothing until values are read
 
-# Numbers of the BlobDataType enumeration.
-TYPE_CODES = {
-    1: DataType.FLOAT16,
-    2: DataType.FLOAT32,
-    3: DataType.UINT8,
-    4: DataType.INT8,
-    5: DataType.BFLOAT16,
-    6: DataType.INT16,
-    7: DataType.UINT16,
-    8: DataType.INT4,
-    9: DataType.UINT1,
-    10: DataType.UINT2,
-    11: DataType.UINT4,
-    12: DataType.UINT3,
-    13: DataType.UINT6,
-    14: DataType.INT32,
-    15: DataType.UINT32,
-    16: DataType.FLOAT8E4M3FN,
-    17: DataType.FLOAT8E5M2,
-}
+_TYPES = {dtype.blob_code: dtype for dtype in DataType if dtype.blob_code}
 
 
 class BlobFile:
@@ -117,7 +98,7 @@ class BlobFile:
                 f"weight file {self.path}: no blob at offset {offset} "
                 f"(sentinel {sentinel:#x}, expected {SENTINEL:#x})"
             )
-        if code not in TYPE_CODES:
+        if code not in _TYPES:
             raise PackageError(
                 f"weight file {self.path}: the blob at offset {offset} has the unknown "
                 f"element type {code}"
@@ -127,7 +108,7 @@ class BlobFile:
                 f"weight file {self.path}: the blob at offset {offset} claims bytes {start} to "
                 f"{start + size}, but the file has {self._size}; the package is truncated or broken"
             )
-        return TYPE_CODES[code], size, start, padding
+        return _TYPES[code], size, start, padding
 
 
 def decode_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np.ndarray:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from harness.errors import PackageError
-from harness.mil.blob import ALIGNMENT, HEADER, METADATA, SENTINEL, TYPE_CODES, VERSION
+from harness.mil.blob import ALIGNMENT, HEADER, METADATA, SENTINEL, VERSION
 from harness.mil.types import DataType
-
-_CODES = {dtype: code for code, dtype in TYPE_CODES.items()}
 
 
 class BlobWriter:
@@ -29,12 +27,7 @@ class BlobWriter:
         self._file.write(HEADER.pack(0, VERSION))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._file.seek(0)
         self._file.write(HEADER.pack(self._count, VERSION))
         self._file.close()
@@ -45,13 +38,13 @@ class BlobWriter:
         Raises:
             PackageError: a weight file can't hold elements of ``dtype``.
         """
-        if dtype not in _CODES:
+        if not dtype.blob_code:
             raise PackageError(f"a weight file can't hold elements of type {dtype}")
         data = encode_elements(array, dtype)
         padding = len(data) * 8 - array.size * dtype.bits
         offset = self._file.tell()
         start = offset + METADATA.size
-        self._file.write(METADATA.pack(SENTINEL, _CODES[dtype], len(data), start, padding))
+        self._file.write(METADATA.pack(SENTINEL, dtype.blob_code, len(data), start, padding))
         self._file.write(data)
         self._file.write(bytes(-len(data) % ALIGNMENT))
         self._count += 1

@@ -26,7 +26,7 @@ from harness.mil.types import (
     ValueType,
     element_type,
 )
-from harness.mil.values import FAILURES, Cell, TensorList
+from harness.mil.values import FAILURES, StateCell, TensorList
 
 Values: TypeAlias = Sequence[Any] | Mapping[int, Any]
 """What each slot holds."""
@@ -229,7 +229,7 @@ def _describe(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}".removeprefix("torch.")
     if isinstance(value, TensorList):
         return f"list of {value.length}"
-    if isinstance(value, Cell):
+    if isinstance(value, StateCell):
         return f"state of {_describe(value.value)}"
     if isinstance(value, tuple) and value and isinstance(value[0], torch.Tensor | TensorList):
         return "(" + ", ".join(_describe(item) for item in value) + ")"

@@ -26,6 +26,7 @@ _PROGRAM, _METADATA = "model.mil", "metadata.json"
 # times the memory of its text.
 _PROGRAM_LIMIT_BYTES = 8 * MEBIBYTE
 _METADATA_LIMIT_BYTES = 4 * MEBIBYTE
+_WORDS = {k: k for k in ("author", "license", "version")} | {"description": "shortDescription"}
 _FLEXIBLE = "FlexibleShapeInformation"
 
 
@@ -75,12 +76,8 @@ def _metadata(folder: Path) -> Mapping[str, Any]:
 
 
 def _words(metadata: Mapping[str, Any]) -> dict[str, str]:
-    fields = {
-        key: metadata.get(key) for key in ("author", "license", "version", "shortDescription")
-    }
-    words = {key: value for key, value in fields.items() if isinstance(value, str) and value}
-    if "shortDescription" in words:
-        words["description"] = words.pop("shortDescription")
+    fields = {name: metadata.get(key) for name, key in _WORDS.items()}
+    words = {name: value for name, value in fields.items() if isinstance(value, str) and value}
     custom = metadata.get("userDefinedMetadata")
     entries = custom.items() if isinstance(custom, dict) else ()
     return words | {key: value for key, value in entries if isinstance(value, str)}

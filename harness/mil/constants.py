@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from harness.errors import PackageError
-from harness.mil.ops.registry import Kind
+from harness.mil.ops.registry import ParameterKind
 from harness.mil.program import Constant
-from harness.mil.types import DataType, TensorType
+from harness.mil.types import DataType, TensorType, ValueType
 from harness.mil.values import Label
 
 ReadArray: TypeAlias = Callable[[Constant], np.ndarray]
 
 
-def literal_of(constant: Constant, kind: Kind, read: ReadArray, what: str) -> Any:
-    """Return ``constant`` as the Python value that a parameter of ``kind`` takes.
+def literal_of(
+    constants: Sequence[Constant], kind: ParameterKind, read: ReadArray, what: str
+) -> Any:
+    """Return what a parameter of ``kind`` is bound to as the Python value that it takes.
 
     Raises:
         PackageError: it is no such value; says ``what`` it was to be.
     """
-    if kind is Kind.STRING:
+    if kind is ParameterKind.LABELS:
+        return tuple(_labels(constants, read, what))
+    if len(constants) != 1:
+        raise PackageError(f"{what} is bound to {len(constants)} values, not 1")
+    (constant,) = constants
+    if kind is ParameterKind.STRING:
         if not isinstance(constant.value, str):
             raise PackageError(f"{what} must be a string")
         return constant.value
@@ -35,50 +42,49 @@ def literal_of(constant: Constant, kind: Kind, read: ReadArray, what: str) -> An
         raise PackageError(f"{what} {error}") from error
 
 
-def labels_of(
-    constants: Iterable[Constant | None], read: ReadArray, what: str
-) -> tuple[Label, ...]:
-    """Return all strings and integers in ``constants``, those inside lists included.
-
-    Raises:
-        PackageError: one of them is known only at run time, or holds something else.
-    """
-    labels: list[Label] = []
+def _labels(constants: Iterable[Constant], read: ReadArray, what: str) -> Iterator[Label]:
+    """Yield all strings and integers in ``constants``, those inside lists included."""
     for constant in constants:
-        if constant is None:
-            raise PackageError(f"{what} must be a constant")
         value = constant.value
         if isinstance(value, str):
-            labels.append(value)
+            yield value
         elif isinstance(value, tuple):
-            labels += (str(item) for item in value if not isinstance(item, Constant))
-            inner = [item for item in value if isinstance(item, Constant)]
-            labels += labels_of(inner, read, what)
+            yield from (str(item) for item in value if not isinstance(item, Constant))
+            yield from _labels((i for i in value if isinstance(i, Constant)), read, what)
         else:
             array = read(constant)
             if array.dtype.kind not in "iu":
                 raise PackageError(f"{what} must hold integers or strings")
-            labels += (int(number) for number in array.reshape(-1))
-    return tuple(labels)
+            yield from (int(number) for number in array.reshape(-1))
 
 
-def read_literal(array: np.ndarray, kind: Kind) -> Any:
+def in_type_of(number: float, first: ValueType | None) -> float:
+    """Return a number as an operation has it whose first tensor is of type ``first``.
+
+    coremltools' definitions give defaults that type: in FP16 the default 1e-45 of ``log`` is zero.
+    """
+    if not isinstance(first, TensorType) or not first.dtype.is_floating:
+        return float(number)
+    return float(np.asarray(number, first.dtype.numpy))
+
+
+def read_literal(array: np.ndarray, kind: ParameterKind) -> Any:
     """Return ``array`` as the Python value that a parameter of ``kind`` takes.
 
     Raises:
         ValueError: the number of elements or the type does not fit.
     """
-    if kind in (Kind.INTS, Kind.BOOLS):
+    if kind in (ParameterKind.INTS, ParameterKind.BOOLS):
         if array.ndim > 1:
             raise ValueError(f"must be a vector, not of shape {list(array.shape)}")
-        convert = _integer if kind is Kind.INTS else bool
+        convert = _integer if kind is ParameterKind.INTS else bool
         return tuple(convert(value) for value in array.reshape(-1).tolist())
     if array.size != 1:
         raise ValueError(f"must be a single value, not of shape {list(array.shape)}")
     value = array.reshape(()).item()
-    if kind is Kind.FLOAT:
+    if kind is ParameterKind.FLOAT:
         return float(value)
-    if kind is Kind.BOOL:
+    if kind is ParameterKind.BOOL:
         return bool(value)
     return _integer(value)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.errors import PackageError
 from harness.mil.blob import decode_elements
+from harness.mil.opsets import OPSETS
 from harness.mil.program import (
     BlobReference,
     Block,
@@ -38,34 +39,9 @@ from harness.mil.types import (
     ValueType,
 )
 
-# Numbers of the DataType enumeration in MIL.proto.
-TYPE_CODES = {
-    1: DataType.BOOL,
-    2: DataType.STRING,
-    10: DataType.FLOAT16,
-    11: DataType.FLOAT32,
-    12: DataType.FLOAT64,
-    13: DataType.BFLOAT16,
-    21: DataType.INT8,
-    22: DataType.INT16,
-    23: DataType.INT32,
-    24: DataType.INT64,
-    25: DataType.INT4,
-    31: DataType.UINT8,
-    32: DataType.UINT16,
-    33: DataType.UINT32,
-    34: DataType.UINT64,
-    35: DataType.UINT4,
-    36: DataType.UINT2,
-    37: DataType.UINT1,
-    38: DataType.UINT6,
-    39: DataType.UINT3,
-    40: DataType.FLOAT8E4M3FN,
-    41: DataType.FLOAT8E5M2,
-}
+_TYPES = {dtype.code: dtype for dtype in DataType}
 VERSION = 1  # of MIL itself
 _MAX_OPERATIONS = 50_000  # of a function, constants included; five bytes can spell one
-_OPSETS = ("CoreML5", "CoreML6", "CoreML7", "CoreML8", "CoreML9")
 
 
 def decode_program(message: Any) -> Program:
@@ -87,10 +63,10 @@ def decode_program(message: Any) -> Program:
 
 
 def _function(name: str, message: Any) -> Function:
-    if message.opset not in _OPSETS:
+    if message.opset not in OPSETS:
         raise PackageError(
             f"function {name!r} uses the unknown operation set {message.opset!r} "
-            f"(known: {', '.join(_OPSETS)})"
+            f"(known: {', '.join(OPSETS)})"
         )
     if message.opset not in message.block_specializations:
         known = ", ".join(sorted(message.block_specializations)) or "none"
@@ -178,9 +154,9 @@ def _type(message: Any, what: str) -> ValueType:
 
 
 def _tensor_type(message: Any, what: str) -> TensorType:
-    if message.dataType not in TYPE_CODES:
+    if message.dataType not in _TYPES:
         raise PackageError(f"{what} has the unknown element type {message.dataType}")
-    dtype = TYPE_CODES[message.dataType]
+    dtype = _TYPES[message.dataType]
     if message.rank == -1 or any(d.unknown.variadic for d in message.dimensions):
         return TensorType(dtype, None)
     if message.rank != len(message.dimensions) or message.rank > MAX_RANK:

@@ -1,7 +1,7 @@
 """Other versions of an opened program, made in memory: what a wrong converter would have written.
 
 Operations are frozen values, so an edit makes a new operation, and `edited` a new model in which it
-stands in the place of the one whose results have the same names. Nothing is written to disk, the
+stands instead of the one whose results have the same names. Nothing is written to disk, the
 weight files are shared, and the model that was edited stays as it is::
 
     gelu = find(model, type="gelu")[0]
@@ -22,7 +22,6 @@ import numpy as np
 
 from harness.errors import PackageError, UnknownNameError
 from harness.mil.model import Model
-from harness.mil.plan import build_plan
 from harness.mil.program import (
     Binding,
     Block,
@@ -35,7 +34,7 @@ from harness.mil.program import (
 )
 from harness.mil.types import DataType, TensorType
 
-Value: TypeAlias = str | Constant | np.ndarray | float | Sequence[int] | Sequence[bool] | None
+Bindable: TypeAlias = str | Constant | np.ndarray | float | Sequence[int] | Sequence[bool] | None
 """What an input can be bound to: the name of a value, a constant or what `constant` makes one of,
 or ``None`` for nothing at all."""
 
@@ -116,7 +115,7 @@ def known_value(model: Model, operation: Operation, parameter: str) -> np.ndarra
     raise PackageError(f"operation {operation}: input {parameter!r} is bound to no constant")
 
 
-def with_inputs(operation: Operation, **values: Value) -> Operation:
+def with_inputs(operation: Operation, **values: Bindable) -> Operation:
     """Return ``operation`` with some of its inputs bound otherwise; ``None`` unbinds."""
     inputs = dict(operation.inputs)
     for parameter, value in values.items():
@@ -177,7 +176,7 @@ def with_dtype(operation: Operation, dtype: DataType) -> Operation:
 
 
 def skipped(operation: Operation, parameter: str = "x") -> Operation:
-    """Return what stands in the place of ``operation`` when it is left out: its input, unchanged.
+    """Return what stands instead of ``operation`` when it is left out: its input, unchanged.
 
     Raises:
         PackageError: it has no such input, or more than one result.
@@ -191,7 +190,7 @@ def skipped(operation: Operation, parameter: str = "x") -> Operation:
 
 
 def new_operation(
-    type: str, name: str, shape: Sequence[int | None], dtype: DataType, **inputs: Value
+    type: str, name: str, shape: Sequence[int | None], dtype: DataType, **inputs: Bindable
 ) -> Operation:
     """Return an operation with one result called ``name``; `edited` can put it into a program."""
     bindings = {
@@ -256,7 +255,7 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
     return Model(model.package, replace(model.plan, steps=steps))
 
 
-def _binding(value: Value) -> Binding:
+def _binding(value: Bindable) -> Binding:
     return value if isinstance(value, str | Constant) else constant(value)
 
 
@@ -266,7 +265,7 @@ def _model(model: Model, function: Function, operations: Sequence[Operation]) ->
 
 
 def replanned(model: Model, function: Function) -> Model:
-    """Return a model that runs ``function`` in the place of the one with its name.
+    """Return a model that runs ``function`` instead of the one with its name.
 
     Args:
         model: stays as it is; its package reads the constants.
@@ -286,4 +285,4 @@ def replanned(model: Model, function: Function) -> Model:
     functions = {**model.package.program.functions, function.name: changed}
     program = replace(model.package.program, functions=functions)
     package = replace(model.package, program=program)
-    return Model(package, build_plan(changed, package.constants.array))
+    return Model.of(package, changed)

@@ -17,7 +17,7 @@ from harness._coremltools import import_coremltools
 from harness.errors import PackageError
 from harness.mil.blob_writer import BlobWriter, encode_elements
 from harness.mil.constants import ReadArray
-from harness.mil.decode import TYPE_CODES, VERSION
+from harness.mil.decode import VERSION
 from harness.mil.program import Binding, BlobReference, Block, Constant, Function, Operation
 from harness.mil.types import (
     DataType,
@@ -28,7 +28,6 @@ from harness.mil.types import (
     ValueType,
 )
 
-_CODES = {dtype: code for code, dtype in TYPE_CODES.items()}
 _FILE_TYPES = (DataType.FLOAT16, DataType.FLOAT32)
 _FILE_COUNT = 10  # elements from which on coremltools uses the weight file
 _IN_BYTES = frozenset(
@@ -121,7 +120,7 @@ class _Encoder:
         return message
 
     def _tensor_type(self, message: Any, type: TensorType) -> None:
-        message.dataType = _CODES[type.dtype]
+        message.dataType = type.dtype.code
         if type.shape is None:
             message.rank = -1
             return

@@ -7,7 +7,7 @@ the constants plus the values that are alive. The number of threads is PyTorch's
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,10 +21,9 @@ from harness.mil.constants import ReadArray
 from harness.mil.numerics import Numerics
 from harness.mil.plan import Plan, Step
 from harness.mil.program import Operation
-from harness.mil.regions import Region
 from harness.mil.schedule import Schedule, ScheduledStep
 from harness.mil.timing import Watchdog
-from harness.mil.types import TensorType, ValueType, element_type
+from harness.mil.types import element_type
 from harness.mil.values import TensorList, Value, allocating
 
 Observer = Callable[[Operation, tuple[torch.Tensor, ...]], None]
@@ -42,7 +41,6 @@ class Executable:
         blocks: executables of the blocks of those steps that have any.
         spare: memory that the last run has left.
         bound: steps of the plan that have run in its numerics.
-        parts: executables of the blocks of regions that have run.
     """
 
     plan: Plan
@@ -52,7 +50,6 @@ class Executable:
     blocks: Mapping[Step, tuple[Executable, ...]]
     spare: Spare = field(default_factory=Spare)
     bound: dict[Step, BoundStep] = field(default_factory=dict)
-    parts: dict[Region, tuple[Executable, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -109,37 +106,20 @@ class Executable:
 
     def _run(self, schedule: Schedule, inputs: Mapping[int, Value], run: _Run) -> dict[int, Value]:
         arena = self._arena(schedule)
-        kept = self._execute(schedule, inputs, run, arena, {})
-        if arena is not None:
-            self.spare.leave(schedule, arena)
-        return kept
-
-    def _execute(
-        self,
-        schedule: Schedule,
-        inputs: Mapping[int, Value],
-        run: _Run,
-        arena: Arena | None,
-        outs: Mapping[int, torch.Tensor],
-    ) -> dict[int, Value]:
-        """Call the steps; the results in the slots ``outs`` are written there if they can be."""
         values: list[Any] = [None] * len(self.plan.types)
         for slot, value in (*self.constants.items(), *inputs.items()):
             values[slot] = value
         for index, scheduled in enumerate(schedule.steps):
             step = scheduled.step
             run.watchdog.before(step.operation)
-            out = outs.get(step.outputs[0]) if outs and len(step.outputs) == 1 else None
-            if out is None and scheduled.overwrite is not None:
+            out = None
+            if scheduled.overwrite is not None:
                 out = values[scheduled.overwrite]
-            elif out is None and arena is not None:
+            elif arena is not None:
                 out = arena.tensor(index)
-            if isinstance(step, Region):
-                results = self._slab_by_slab(step, scheduled.blocks, values, run, arena, out)
-            else:
-                bound = self._bind(step, run.assign(step.operation))
-                blocks = self._blocks(scheduled, values, run) if step.blocks else ()
-                results = bound(values, out, sole=scheduled.sole, blocks=blocks)
+            bound = self._bind(step, run.assign(step.operation))
+            blocks = self._blocks(scheduled, values, run) if step.blocks else ()
+            results = bound(values, out, sole=scheduled.sole, blocks=blocks)
             run.watchdog.after(step.operation)
             for slot, value in zip(step.outputs, results, strict=True):
                 values[slot] = value
@@ -148,6 +128,8 @@ class Executable:
             for slot in scheduled.free:
                 values[slot] = None
             del results, out
+        if arena is not None:
+            self.spare.leave(schedule, arena)
         return {slot: values[slot] for slot in schedule.kept}
 
     def _arena(self, schedule: Schedule) -> Arena | None:
@@ -155,60 +137,7 @@ class Executable:
             return None
         with allocating("what lives at once in a run"):
             return self.spare.take(schedule) or Arena(
-                schedule.lifetimes,
-                self._carrier,
-                {
-                    block: block.lifetimes
-                    for scheduled in schedule.steps
-                    if isinstance(scheduled.step, Region)
-                    for block in scheduled.blocks
-                },
-            )
-
-    def _carrier(self, declared: TensorType) -> torch.dtype:
-        return self.numerics.format(declared.dtype).carrier
-
-    def _slab_by_slab(
-        self,
-        region: Region,
-        schedules: Sequence[Schedule],
-        values: Values,
-        run: _Run,
-        arena: Arena | None,
-        out: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, ...]:
-        """Return the results of a region, the first in ``out`` if that is given."""
-        assert arena is not None  # regions are for the memory of a CPU
-        if out is not None and not (out.is_contiguous() or region.writes_over):
-            out = None  # an operand's memory, turned
-        wholes = [out] if out is not None else list(map(self._empty, region.types))
-        if region not in self.parts:
-            self.parts[region] = tuple(
-                Executable(block, self.numerics, self.device, {}, {}) for block in region.blocks
-            )
-        for first, stop, size in region.slabs:
-            part, schedule = self.parts[region][size], schedules[size]
-            inputs = {
-                slot: values[slot][first:stop] if slot in region.taken else values[slot]
-                for slot in part.plan.captures
-            }
-            slabs = {
-                slot: whole[first:stop] for slot, whole in zip(region.outputs, wholes, strict=True)
-            }
-            kept = part._execute(schedule, inputs, run, arena.parts[schedule], slabs)
-            for slot, slab in slabs.items():
-                value = kept[slot]
-                assert isinstance(value, torch.Tensor)  # it has rows
-                if value.data_ptr() != slab.data_ptr():
-                    slab.copy_(value)
-        return tuple(wholes)
-
-    def _empty(self, declared: ValueType) -> torch.Tensor:
-        assert isinstance(declared, TensorType)  # it has rows
-        with allocating(f"a value of type {declared}"):
-            return torch.empty(
-                [size for size in declared.shape or () if size is not None],
-                dtype=self._carrier(declared),
+                schedule.lifetimes, lambda declared: self.numerics.format(declared.dtype).carrier
             )
 
     def _bind(self, step: Step, numerics: Numerics) -> BoundStep:

@@ -128,6 +128,18 @@ class Feature:
             return numerics.store(tensor, self.dtype, writable=True)
 
 
+def all_features(
+    types: Mapping[str, ValueType], described: Sequence[Described]
+) -> tuple[Feature, ...]:
+    """Return the features with these names and declared types.
+
+    The description gives the order, unless it tells of something else.
+    """
+    known = {entry.name: entry for entry in described}
+    ordered = list(known) if sorted(known) == sorted(types) else list(types)
+    return tuple(Feature.of(name, types[name], known.get(name)) for name in ordered)
+
+
 def check_names(given: Mapping[str, object], features: Sequence[Feature], owner: object) -> None:
     """Check that every required input is given, and nothing else but optional ones.
 
@@ -187,7 +199,30 @@ def converted(
     return arrays, tuple(notes)
 
 
-def check_combination(
+def complete_inputs(
+    features: Sequence[Feature],
+    given: Mapping[str, torch.Tensor],
+    numerics: Numerics,
+    device: torch.device,
+    owner: object,
+) -> dict[str, torch.Tensor]:
+    """Return a tensor for each feature: what was given, checked, or what stands for it.
+
+    Raises:
+        ContractError: the given tensors are not what ``owner`` takes.
+    """
+    check_names(given, features, owner)
+    tensors = {
+        feature.name: feature.check_tensor(given[feature.name], numerics, owner)
+        if feature.name in given
+        else feature.filled(numerics, device, owner)
+        for feature in features
+    }
+    _check_combination(features, given, owner)
+    return tensors
+
+
+def _check_combination(
     features: Sequence[Feature], given: Mapping[str, torch.Tensor], owner: object
 ) -> None:
     """Check that inputs which list their shapes have those of one place in their lists.

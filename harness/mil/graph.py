@@ -1,8 +1,8 @@
 """A function with every name resolved where it is read, inner blocks included.
 
 A name is bound once within what sees it, but two blocks that don't see each other may use the same
-one: a table from names to values would mix them up. Here each binding is a `Value` of its own, and
-each operation's inputs are the values that it really reads.
+one: a table from names to values would mix them up. Here each binding is a `GraphValue` of its own,
+and each operation's inputs are the values that it really reads.
 
 ::
 
@@ -15,15 +15,15 @@ Nothing is executed, and nothing needs to be known to the executor.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.mil.program import Binding, Block, Constant, Function, Operation
+from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
 from harness.mil.types import DataType, TensorType, ValueType
 
 
 @dataclass(eq=False)
-class Value:
+class GraphValue:
     """What a name stands for, or a constant that is written where it is read.
 
     Attributes:
@@ -66,27 +66,34 @@ class Node:
     """
 
     operation: Operation
-    reads: Mapping[str, tuple[Value, ...]]
-    results: tuple[Value, ...] = ()
-    blocks: tuple[InnerBlock, ...] = ()
+    reads: Mapping[str, tuple[GraphValue, ...]]
+    results: tuple[GraphValue, ...] = ()
+    blocks: tuple[GraphBlock, ...] = ()
 
     @property
-    def inputs(self) -> Iterator[tuple[str, Value]]:
+    def inputs(self) -> Iterator[tuple[str, GraphValue]]:
         """Every value that it reads, with the parameter."""
         return ((name, value) for name, values in self.reads.items() for value in values)
 
-    def read(self, parameter: str) -> Value | None:
+    def read(self, parameter: str) -> GraphValue | None:
         """Return the value of an input that has exactly one."""
         values = self.reads.get(parameter, ())
         return values[0] if len(values) == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
-class InnerBlock:
-    """What a block inside an operation takes and returns."""
+class GraphBlock:
+    """A function's block, or one inside an operation.
 
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
+    Attributes:
+        inputs: values that it takes.
+        outputs: values that it returns.
+        nodes: its operations but constants, in program order, without those of inner blocks.
+    """
+
+    inputs: tuple[GraphValue, ...]
+    outputs: tuple[GraphValue, ...]
+    nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,79 +102,88 @@ class Graph:
 
     Attributes:
         function: what was resolved.
-        inputs: values that the function takes.
-        outputs: values that it returns.
+        block: its block.
         nodes: every operation but constants, in program order, those of nested blocks before the
             operation that they belong to.
         values: every value, those that no operation reads included.
     """
 
     function: Function
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
+    block: GraphBlock
     nodes: tuple[Node, ...]
-    values: tuple[Value, ...]
+    values: tuple[GraphValue, ...]
+
+    @property
+    def inputs(self) -> tuple[GraphValue, ...]:
+        """Values that the function takes."""
+        return self.block.inputs
+
+    @property
+    def outputs(self) -> tuple[GraphValue, ...]:
+        """Values that the function returns."""
+        return self.block.outputs
 
 
 def graph_of(function: Function) -> Graph:
     """Resolve every name of a verified ``function``."""
-    builder = _Builder()
-    names: ChainMap[str, Value] = ChainMap()
-    inputs = tuple(builder.bind(v.name, v.type, names) for v in function.inputs)
-    builder.block(function.block, names)
-    outputs = tuple(names[name] for name in function.block.outputs)
-    for value in outputs:
-        value.leaves.append(None)
-    return Graph(function, inputs, outputs, tuple(builder.nodes), tuple(builder.values))
+    builder = _GraphBuilder()
+    block = builder.block(function.block, function.inputs, None, ChainMap())
+    return Graph(function, block, tuple(builder.nodes), tuple(builder.values))
 
 
-class _Builder:
+class _GraphBuilder:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.values: list[Value] = []
+        self.values: list[GraphValue] = []
 
-    def bind(self, name: str, type: ValueType, names: ChainMap[str, Value]) -> Value:
-        value = Value(name, type)
+    def bind(self, variable: Variable, names: ChainMap[str, GraphValue]) -> GraphValue:
+        value = GraphValue(variable.name, variable.type)
         self.values.append(value)
-        names[name] = value
+        names[variable.name] = value
         return value
 
-    def block(self, block: Block, names: ChainMap[str, Value]) -> None:
-        """Resolve ``block``, which sees ``names`` and adds its own to them."""
+    def block(
+        self,
+        block: Block,
+        inputs: Sequence[Variable],
+        owner: Node | None,
+        names: ChainMap[str, GraphValue],
+    ) -> GraphBlock:
+        """Resolve ``block`` of the operation ``owner``, which sees ``names`` and adds its own."""
+        taken = tuple(self.bind(variable, names) for variable in inputs)
+        nodes = []
         for operation in block.operations:
             node = Node(operation, self._reads(operation, names))
-            node.blocks = tuple(self._inner(inner, node, names) for inner in operation.blocks)
-            node.results = tuple(self.bind(v.name, v.type, names) for v in operation.outputs)
-            if operation.type == "const":
-                node.results[0].constant = operation.attributes["val"]
-                node.results[0].producer = node
-                continue
+            node.blocks = tuple(
+                self.block(inner, inner.inputs, node, names.new_child())
+                for inner in operation.blocks
+            )
+            node.results = tuple(self.bind(variable, names) for variable in operation.outputs)
             for value in node.results:
                 value.producer = node
+            if operation.type == "const":
+                node.results[0].constant = operation.attributes["val"]
+                continue
             for parameter, value in node.inputs:
                 value.readers.append((node, parameter))
+            nodes.append(node)
             self.nodes.append(node)
-
-    def _inner(self, block: Block, node: Node, names: ChainMap[str, Value]) -> InnerBlock:
-        seen = names.new_child()
-        inputs = tuple(self.bind(v.name, v.type, seen) for v in block.inputs)
-        self.block(block, seen)
-        outputs = tuple(seen[name] for name in block.outputs)
-        for value in outputs:
-            value.leaves.append(node)
-        return InnerBlock(inputs, outputs)
+        returned = tuple(names[name] for name in block.outputs)
+        for value in returned:
+            value.leaves.append(owner)
+        return GraphBlock(taken, returned, tuple(nodes))
 
     def _reads(
-        self, operation: Operation, names: Mapping[str, Value]
-    ) -> dict[str, tuple[Value, ...]]:
+        self, operation: Operation, names: Mapping[str, GraphValue]
+    ) -> dict[str, tuple[GraphValue, ...]]:
         return {
             parameter: tuple(self._value(binding, names) for binding in bindings)
             for parameter, bindings in operation.inputs.items()
         }
 
-    def _value(self, binding: Binding, names: Mapping[str, Value]) -> Value:
+    def _value(self, binding: Binding, names: Mapping[str, GraphValue]) -> GraphValue:
         if isinstance(binding, str):
             return names[binding]
-        value = Value("", binding.type, constant=binding)
+        value = GraphValue("", binding.type, constant=binding)
         self.values.append(value)
         return value

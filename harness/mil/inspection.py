@@ -16,18 +16,19 @@ overflowed still says how far, and so does an integer that wrapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
 
 from harness.mil.assignment import OperationNumerics
 from harness.mil.bound import address
-from harness.mil.model import Model, Taps
+from harness.mil.model import Model
 from harness.mil.numerics import Format, Numerics, get_numerics
 from harness.mil.program import Operation
 from harness.mil.schedule import build_schedule
-from harness.mil.statistics import Measured, ValueStatistics, count_lost, measure
+from harness.mil.statistics import ElementStatistics, ValueStatistics, count_lost, measure
+from harness.mil.taps import Taps
 from harness.mil.types import DataType, TensorType
 
 
@@ -71,6 +72,7 @@ class Inspection:
             asdict(value)
             | {
                 "dtype": str(value.dtype),
+                "rms": value.rms,
                 "not_finite": value.not_finite,
                 "subnormal_share": value.subnormal_share,
             }
@@ -111,7 +113,7 @@ class Watch:
         self._default = get_numerics(numerics)
         self._choose = operation_numerics
         self._watched: dict[Numerics, Numerics] = {}
-        self._seen: dict[int, Measured] = {}
+        self._seen: dict[int, ElementStatistics] = {}
         self._values: dict[str, ValueStatistics] = {}
         self._first_bad = ""
         self._memory = _Memory(model, taps)
@@ -132,7 +134,7 @@ class Watch:
             self._watched[numerics] = Numerics(numerics.name, formats)
         return self._watched[numerics]
 
-    def _look(self, measured: Measured, stored: torch.Tensor) -> None:
+    def _look(self, measured: ElementStatistics, stored: torch.Tensor) -> None:
         self._seen[id(stored)] = measured  # it lives until it is observed, or forgotten
 
     def observe(self, operation: Operation, results: Sequence[torch.Tensor]) -> None:
@@ -142,7 +144,7 @@ class Watch:
             if not isinstance(declared, TensorType) or declared.dtype is DataType.BOOL:
                 continue
             measured = self._seen.pop(id(tensor), None) or measure(tensor)
-            found = measured.named(variable.name, operation, declared.dtype)
+            found = ValueStatistics.of(measured, variable.name, operation, declared.dtype)
             if found.not_finite and not self._first_bad:
                 self._first_bad = variable.name
             known = self._values.get(variable.name)
@@ -189,11 +191,11 @@ class _Watched(Format):
     """A format that shows what it is to store, and what it made of that."""
 
     dtype: DataType = DataType.FLOAT32
-    look: Callable[[Measured, torch.Tensor], None] = lambda *_: None
+    look: Callable[[ElementStatistics, torch.Tensor], None] = lambda *_: None
 
     @classmethod
     def of(
-        cls, form: Format, dtype: DataType, look: Callable[[Measured, torch.Tensor], None]
+        cls, form: Format, dtype: DataType, look: Callable[[ElementStatistics, torch.Tensor], None]
     ) -> _Watched:
         known = {field.name: getattr(form, field.name) for field in fields(form)}
         return cls(**known, dtype=dtype, look=look)
@@ -201,8 +203,8 @@ class _Watched(Format):
     def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
         measured = measure(tensor)  # before the memory is written over
         stored = super().store(tensor, writable=writable)
-        measured.lost = count_lost(tensor, stored, self.dtype)
-        self.look(measured, stored)
+        lost = count_lost(tensor, stored, self.dtype)
+        self.look(replace(measured, lost=lost), stored)
         return stored
 
 

@@ -7,31 +7,30 @@ tensors. Shapes and element types are those that the package declares.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 
-from harness.errors import ContractError, PackageError, UnknownNameError
+from harness.errors import ContractError, PackageError
 from harness.mil.assignment import OperationNumerics, assignment
 from harness.mil.bound import address
-from harness.mil.description import Described, Description
+from harness.mil.description import Description
 from harness.mil.executor import Executable, Observer
-from harness.mil.features import Feature, check_combination, check_names
+from harness.mil.features import all_features, check_names, complete_inputs
 from harness.mil.numerics import Numerics, get_numerics
 from harness.mil.package import Package, open_package
-from harness.mil.plan import Plan, build_plan
-from harness.mil.program import Operation, walk
+from harness.mil.plan import Plan
+from harness.mil.planning import build_plan
+from harness.mil.program import Function, Operation
 from harness.mil.refusals import warn_of_refusals
 from harness.mil.schedule import Schedule, build_schedule, build_stretch
-from harness.mil.state import State
+from harness.mil.state import State, cells_of
+from harness.mil.taps import Taps, select_taps
 from harness.mil.types import StateType, TensorType
-from harness.mil.values import Cell, Value
-
-Taps: TypeAlias = Sequence[str]
+from harness.mil.values import Value
 
 
 def load(path: str | Path, *, function: str | None = None) -> Model:
@@ -52,11 +51,11 @@ def load(path: str | Path, *, function: str | None = None) -> Model:
         package = open_package(path)
         names = list(package.program.functions)
         chosen = function or (names[0] if len(names) == 1 else package.default_function)
-        planned = build_plan(package.program.function(chosen), package.constants.array)
-        warn_of_refusals(planned.function, package.constants.array)
+        model = Model.of(package, package.program.function(chosen))
+        warn_of_refusals(model.plan.function, package.constants.array)
     except MemoryError as error:
         raise PackageError(f"{path} does not fit into memory") from error
-    return Model(package, planned)
+    return model
 
 
 class Model:
@@ -77,32 +76,31 @@ class Model:
         metadata: user-defined and standard metadata of the package.
     """
 
+    @classmethod
+    def of(cls, package: Package, function: Function) -> Model:
+        """Plan ``function``, a verified one whose constants ``package`` reads.
+
+        Raises:
+            As `load`.
+        """
+        return cls(package, build_plan(function, package.constants.array))
+
     def __init__(self, package: Package, plan: Plan) -> None:
         self.package = package
         self.plan = plan
         self.function = plan.function.name
         self.metadata = dict(package.metadata)
         described = package.descriptions.get(self.function, Description())
-        inputs = [n for n, slot in plan.inputs.items() if not self._is_state(slot)]
-        states = [n for n, slot in plan.inputs.items() if self._is_state(slot)]
-        self.inputs = self._features(described.inputs, inputs)
-        self.outputs = self._features(described.outputs, list(dict.fromkeys(plan.outputs)))
-        self.states = self._features(described.states, states)
+        takes = {name: plan.types[slot] for name, slot in plan.inputs.items()}
+        states = {name: type for name, type in takes.items() if isinstance(type, StateType)}
+        returns = {name: plan.types[plan.slots[name]] for name in plan.outputs}
+        inputs = {name: type for name, type in takes.items() if name not in states}
+        self.inputs = all_features(inputs, described.inputs)
+        self.outputs = all_features(returns, described.outputs)
+        self.states = all_features(states, described.states)
         self.operations: tuple[Operation, ...] = tuple(step.operation for step in plan.steps)
         self._executables: dict[tuple[Numerics, str], Executable] = {}
-        self._schedules: dict[tuple[frozenset[int], bool, bool], Schedule] = {}
-
-    def _is_state(self, slot: int) -> bool:
-        return isinstance(self.plan.types[slot], StateType)
-
-    def _features(self, described: tuple[Described, ...], names: list[str]) -> tuple[Feature, ...]:
-        # The description gives the order, unless it tells of something else.
-        known = {entry.name: entry for entry in described}
-        ordered = list(known) if sorted(known) == sorted(names) else names
-        types = self.plan.types
-        return tuple(
-            Feature.of(name, types[self.plan.slots[name]], known.get(name)) for name in ordered
-        )
+        self._schedules: dict[tuple[frozenset[int], bool], Schedule] = {}
 
     def new_state(self) -> State:
         """Return a state of zeros, to be given to `predict` or `run` as ``state``.
@@ -224,16 +222,14 @@ class Model:
         wanted += [name for name in self.tap_names(taps) if name not in wanted]
         slots = [self.plan.slots[name] for name in wanted]
         device = next(iter(inputs.values())).device if inputs else torch.device("cpu")
-        cells = self._cells(state, chosen, device)
-        values = self._values(inputs, cells, chosen, device)
+        owner = self.package.path
+        cells = cells_of(state, self.states, chosen, device, owner)
+        tensors = complete_inputs(self.inputs, inputs, chosen, device, owner)
+        given: dict[str, Value] = {**cells, **tensors}
+        values = {self.plan.inputs[name]: value for name, value in given.items()}
         executable = self.executable(chosen, device)
         assign = assignment(chosen, operation_numerics)
-        unseen = observe is None and operation_numerics is None and not differentiable
-        schedule = self._schedule(
-            frozenset(slots),
-            reuse=not differentiable,
-            in_slabs=unseen and device.type == "cpu",  # elsewhere calls cost more than memory
-        )
+        schedule = self._schedule(frozenset(slots), reuse=not differentiable)
         with contextlib.nullcontext() if differentiable else torch.no_grad():
             kept = executable.run(schedule, values, observe, assign)
         if state is not None:
@@ -282,75 +278,9 @@ class Model:
             kept = self.executable(chosen, device).run(schedule, given, observe)
         return {names[slot]: value for slot, value in kept.items()}
 
-    def _values(
-        self,
-        inputs: Mapping[str, torch.Tensor],
-        cells: Mapping[str, Cell],
-        numerics: Numerics,
-        device: torch.device,
-    ) -> dict[int, Value]:
-        owner = self.package.path
-        check_names(inputs, self.inputs, owner)
-        values: dict[int, Value] = {self.plan.inputs[name]: cell for name, cell in cells.items()}
-        for feature in self.inputs:
-            if feature.name in inputs:
-                tensor = feature.check_tensor(inputs[feature.name], numerics, owner)
-            else:
-                tensor = feature.filled(numerics, device, owner)
-            values[self.plan.inputs[feature.name]] = tensor
-        check_combination(self.inputs, inputs, owner)
-        return values
-
-    def _cells(
-        self, state: State | None, numerics: Numerics, device: torch.device
-    ) -> dict[str, Cell]:
-        if state is None and self.states:
-            names = ", ".join(map(str, self.states))
-            raise ContractError(
-                f"{self.package.path} has states ({names}): pass state=model.new_state()"
-            )
-        if state is not None and state.features != self.states:
-            raise ContractError(
-                f"the state given to {self.package.path} is of another model: it has "
-                f"{', '.join(map(str, state.features))}, but the package takes "
-                f"{', '.join(map(str, self.states)) or 'none'}"
-            )
-        return {} if state is None else state.cells(numerics, device)
-
     def tap_names(self, taps: Taps | str) -> list[str]:
-        """Return the operation outputs that names, patterns or ``"all"`` stand for.
-
-        Raises:
-            UnknownNameError: a name or pattern matches nothing.
-            ContractError: it matches nothing but values inside blocks.
-        """
-        if not taps:
-            return []
-        known = [
-            variable.name
-            for operation in self.operations
-            for variable in operation.outputs
-            if isinstance(variable.type, TensorType)
-        ]
-        patterns = ["*"] if taps == "all" else [taps] if isinstance(taps, str) else list(taps)
-        chosen: dict[str, None] = {}
-        for pattern in patterns:
-            found = [pattern] if pattern in known else fnmatch.filter(known, pattern)
-            if not found:
-                self._refuse_inner_tap(pattern)
-                raise UnknownNameError("tap", pattern, known)
-            chosen.update(dict.fromkeys(found))
-        return list(chosen)
-
-    def _refuse_inner_tap(self, pattern: str) -> None:
-        for outer in self.operations:
-            for inner in (o for block in outer.blocks for o in walk(block)):
-                if fnmatch.filter([variable.name for variable in inner.outputs], pattern):
-                    raise ContractError(
-                        f"{pattern!r} is a value inside {outer}: it may exist many times in one "
-                        "prediction, or not at all, so it can't be tapped; use observe= of "
-                        "Model.run, which sees it each time"
-                    )
+        """Return the operation outputs that ``taps`` stands for; see `harness.mil.taps`."""
+        return select_taps(self.operations, taps)
 
     def executable(self, numerics: Numerics, device: torch.device) -> Executable:
         """Return what runs the plan, for tools that go their own way through it."""
@@ -360,8 +290,8 @@ class Model:
             self._executables[key] = Executable.of(self.plan, numerics, device, read)
         return self._executables[key]
 
-    def _schedule(self, kept: frozenset[int], *, reuse: bool, in_slabs: bool) -> Schedule:
-        key = (kept, reuse, in_slabs)
+    def _schedule(self, kept: frozenset[int], *, reuse: bool) -> Schedule:
+        key = (kept, reuse)
         if key not in self._schedules:
-            self._schedules[key] = build_schedule(self.plan, kept, reuse=reuse, in_slabs=in_slabs)
+            self._schedules[key] = build_schedule(self.plan, kept, reuse=reuse)
         return self._schedules[key]

@@ -1,38 +1,23 @@
-"""From a verified function to numbered steps: names become slots, constants become arguments.
+"""A function as numbered steps: what the executor runs, and tools that go their own way through it.
 
-Made once for a function; nothing here depends on numerics, device or inputs. Each operation's
-inputs are bound to the parameters of its definition: Python values where the program gives a
-constant, slots where a value arrives at run time. What the executor can't do is refused here,
-before anything runs.
+Names have become slots and constants arguments. Nothing here depends on numerics, device or inputs;
+`harness.mil.planning` makes plans.
 
-A block inside an operation becomes a plan of its own with its own slots. What it reads from
-outside is captured: the operation then counts as reading it, so that it lives long enough.
+A block inside an operation is a plan of its own with its own slots. What it reads from outside is
+captured: the operation then counts as reading it, so that it lives long enough.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-import harness.mil.ops  # noqa: F401  (registers the operations)
-from harness.errors import PackageError
-from harness.mil.constants import ReadArray, labels_of, literal_of
-from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, find
-from harness.mil.plan_checks import check_passed_types, check_signature, check_type
-from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
-from harness.mil.types import (
-    DataType,
-    ListType,
-    StateType,
-    TensorType,
-    ValueType,
-    element_type,
-)
+from harness.mil.ops.registry import Definition, Effect, ParameterKind
+from harness.mil.program import Constant, Function, Operation
+from harness.mil.types import ValueType
 
 
 class Source(enum.Enum):
@@ -51,7 +36,7 @@ class Argument:
     name: str
     source: Source
     payload: Any
-    kind: Kind
+    kind: ParameterKind
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -132,205 +117,3 @@ class Plan:
     def fixed(self) -> frozenset[int]:
         """Slots whose values are the same in every run: constants, and what is made of them."""
         return frozenset(self.constants).union(*(step.outputs for step in self.expansions))
-
-
-def build_plan(function: Function, read: ReadArray) -> Plan:
-    """Plan ``function``; ``read`` returns the array of a numeric constant.
-
-    Raises:
-        UnsupportedOperationError: an operation or one of its inputs is unknown to the executor.
-        PackageError: an input is missing or has the wrong kind; names the operation.
-    """
-    builder = _Builder(function, function.block, read)
-    plan = _plan_block(builder, function.inputs, f"function {function.name!r}")
-    check_signature(plan)
-    return plan
-
-
-def _plan_block(builder: _Builder, inputs: tuple[Variable, ...], owner: str) -> Plan:
-    block = builder.block
-    for variable in inputs:
-        builder.inputs[variable.name] = builder.slot(variable, f"input of {owner}")
-    steps = [builder.step(o) for o in block.operations if o.type != "const"]
-    for name in block.outputs:
-        builder.find(name, owner)
-    return Plan(
-        function=builder.function,
-        steps=tuple(steps),
-        slots=builder.slots,
-        types=tuple(builder.types),
-        inputs=builder.inputs,
-        captures=builder.captures,
-        constants=builder.tensors,
-        outputs=block.outputs,
-        expansions=_expansions(steps, builder.tensors),
-    )
-
-
-def _expansions(steps: Sequence[Step], constants: Collection[int]) -> tuple[Step, ...]:
-    found, known = [], set(constants)
-    for step in steps:
-        if step.operation.type.startswith("constexpr_") and known.issuperset(step.reads):
-            found.append(step)
-            known.update(step.outputs)
-    return tuple(found)
-
-
-@dataclass
-class _Builder:
-    function: Function
-    block: Block
-    read: ReadArray
-    outer: _Builder | None = None
-    slots: dict[str, int] = field(default_factory=dict)
-    types: list[ValueType] = field(default_factory=list)
-    inputs: dict[str, int] = field(default_factory=dict)
-    captures: dict[int, int] = field(default_factory=dict)
-    tensors: dict[int, Constant] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.constants = self.block.constants
-
-    def slot(self, variable: Variable, owner: object) -> int:
-        check_type(variable.type, f"{owner}: value {variable.name!r}")
-        self.slots[variable.name] = len(self.types)
-        self.types.append(variable.type)
-        return self.slots[variable.name]
-
-    def find(self, name: str, reader: object) -> int:
-        """Return the slot of a name that this block or one around it defines."""
-        if name in self.slots:
-            return self.slots[name]
-        if name in self.constants:
-            return self._constant_slot(self.constants[name], name, reader)
-        if self.outer is None:
-            raise PackageError(f"{reader} reads {name!r}, which nothing defines")
-        there = self.outer.find(name, reader)
-        slot = self.slot(Variable(name, self.outer.types[there]), reader)
-        self.captures[slot] = there
-        return slot
-
-    def _constant_slot(self, constant: Constant, name: str, reader: object) -> int:
-        if not isinstance(constant.type, TensorType) or constant.type.dtype is DataType.STRING:
-            raise PackageError(f"{reader} reads {name!r}, which is no tensor of numbers")
-        if name not in self.slots:
-            self.tensors[self.slot(Variable(name, constant.type), reader)] = constant
-        return self.slots[name]
-
-    def step(self, operation: Operation) -> Step:
-        definition = find(operation)
-        arguments = [self._argument(operation, p) for p in definition.parameters.values()]
-        arguments = [self._in_element_type(operation, a, arguments) for a in arguments]
-        blocks = tuple(
-            _plan_block(
-                _Builder(self.function, block, self.read, self),
-                block.inputs,
-                f"operation {operation}",
-            )
-            for block in operation.blocks
-        )
-        outputs = tuple(self.slot(v, f"operation {operation}") for v in operation.outputs)
-        step = Step(
-            operation=operation,
-            definition=definition,
-            arguments=tuple(arguments),
-            outputs=outputs,
-            types=tuple(self.types[slot] for slot in outputs),
-            moves_exactly=self._moves_exactly(definition, arguments, outputs),
-            blocks=blocks,
-        )
-        check_passed_types(step, self.types)
-        return step
-
-    def _argument(self, operation: Operation, parameter: Parameter) -> Argument:
-        bindings = operation.inputs.get(parameter.name, ())
-        name, kind = parameter.name, parameter.kind
-        if not bindings:
-            if parameter.required:
-                raise PackageError(f"operation {operation} lacks its required input {name!r}")
-            return Argument(name, Source.LITERAL, parameter.default, kind)
-        if kind in (Kind.TENSORS, Kind.VALUES):
-            slots = tuple(self._value(operation, name, i, b, kind) for i, b in enumerate(bindings))
-            return Argument(name, Source.SLOTS, slots, kind)
-        if kind is Kind.LABELS:
-            known = [self._known(binding) for binding in bindings]
-            found = labels_of(known, self.read, f"operation {operation}: input {name!r}")
-            return Argument(name, Source.LITERAL, found, kind)
-        if len(bindings) != 1:
-            raise PackageError(
-                f"operation {operation}: input {name!r} is bound to {len(bindings)} values, not 1"
-            )
-        if kind.is_value:
-            slot = self._value(operation, name, 0, bindings[0], kind)
-            return Argument(name, Source.SLOT, slot, kind)
-        constant = self._known(bindings[0])
-        if constant is None:
-            slot = self._value(operation, name, 0, bindings[0], Kind.TENSOR)
-            return Argument(name, Source.READ, slot, kind)
-        literal = literal_of(constant, kind, self.read, f"operation {operation}: input {name!r}")
-        return Argument(name, Source.LITERAL, literal, kind)
-
-    def _known(self, binding: Binding) -> Constant | None:
-        if isinstance(binding, Constant):
-            return binding
-        if binding in self.constants or binding in self.slots or self.outer is None:
-            return self.constants.get(binding)
-        return self.outer._known(binding)
-
-    def _value(
-        self, operation: Operation, name: str, index: int, binding: Binding, kind: Kind
-    ) -> int:
-        if isinstance(binding, Constant):
-            # Not an identifier, so no value has it; and the constant's own, because operations that
-            # were made in memory are all at one place.
-            unnamed = f"{operation.location}.{name}.{index}.{id(binding)}"
-            slot = self._constant_slot(binding, unnamed, f"operation {operation}")
-        else:
-            slot = self.find(binding, f"operation {operation}")
-        held = self.types[slot]
-        is_text = isinstance(held, TensorType) and held.dtype is DataType.STRING
-        if is_text or not isinstance(held, _HOLDS[kind]):
-            raise PackageError(f"operation {operation}: input {name!r} is {held}, not {kind.value}")
-        return slot
-
-    def _in_element_type(
-        self, operation: Operation, argument: Argument, all_: list[Argument]
-    ) -> Argument:
-        """Give an ``epsilon``, and any number that is absent, the first tensor's element type.
-
-        coremltools' definitions give defaults that type: in FP16 the default 1e-45 of ``log`` is
-        zero. From iOS 17 on a program may hold an ``epsilon`` in FP32 beside a tensor in FP16; a
-        sum in FP16 has no more room for it.
-        """
-        given = bool(operation.inputs.get(argument.name)) and argument.name != "epsilon"
-        literal = argument.source is Source.LITERAL and argument.kind is Kind.FLOAT
-        if given or not literal or argument.payload is None:
-            return argument
-        first = next((self.types[slot] for other in all_ for slot in other.slots), None)
-        if not isinstance(first, TensorType) or not first.dtype.is_floating:
-            return argument
-        rounded = float(np.asarray(argument.payload, first.dtype.numpy))
-        return Argument(argument.name, argument.source, rounded, argument.kind)
-
-    def _moves_exactly(
-        self, definition: Definition, arguments: list[Argument], outputs: tuple[int, ...]
-    ) -> bool:
-        if definition.effect is Effect.COMPUTE:
-            return False
-        if definition.effect in (Effect.ALIAS, Effect.WRITE):
-            return True  # `check_passed_types` sees to it that element types agree
-        read = [slot for a in arguments if a.kind.is_value for slot in a.slots]
-        return len(self._floating(read)) <= 1 and self._floating(outputs) <= self._floating(read)
-
-    def _floating(self, slots: Collection[int]) -> set[DataType]:
-        dtypes = {element_type(self.types[slot]) for slot in slots}
-        return {dtype for dtype in dtypes if dtype is not None and dtype.is_floating}
-
-
-_HOLDS: dict[Kind, tuple[type, ...]] = {
-    Kind.TENSOR: (TensorType,),
-    Kind.TENSORS: (TensorType,),
-    Kind.LIST: (ListType,),
-    Kind.STATE: (StateType,),
-    Kind.VALUES: (TensorType, ListType),
-}

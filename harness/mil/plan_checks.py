@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harness.errors import PackageError, UnsupportedOperationError
-from harness.mil.ops.registry import Effect, Kind
+from harness.mil.ops.registry import Effect, ParameterKind
+from harness.mil.plan import Plan, Step
 from harness.mil.types import (
     DataType,
     DictionaryType,
@@ -16,9 +16,6 @@ from harness.mil.types import (
     ValueType,
     element_type,
 )
-
-if TYPE_CHECKING:
-    from harness.mil.plan import Plan, Step
 
 # No model holds a single value of this size; a broken or hostile file can declare one.
 _MAX_VALUE_BYTES = 1 << 34
@@ -87,7 +84,7 @@ def check_passed_types(step: Step, types: Sequence[ValueType]) -> None:
 
 
 def _check_blocks(step: Step, types: Sequence[ValueType]) -> None:
-    passed = [a for a in step.arguments if a.kind is Kind.VALUES]
+    passed = [a for a in step.arguments if a.kind is ParameterKind.VALUES]
     given = [element_type(types[slot]) for a in passed for slot in a.slots]
     declared = [element_type(type) for type in step.types]
     # The first block of a loop is its condition; all others give the operation's results.

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 import torch
 
 from harness.errors import ContractError, ExecutionError
-from harness.mil.model import Model, Taps
+from harness.mil.model import Model
 from harness.mil.numerics import Numerics
+from harness.mil.taps import Taps
 
 _WARM_UPS = 2  # libraries choose and load kernels in their first calls, which can't be recorded
 
 
-class Recording:
+class CudaRecording:
     """One run of a model on a CUDA device, ready to be repeated; made by `record`."""
 
     def __init__(
@@ -59,7 +60,7 @@ def record(
     *,
     taps: Taps | str = (),
     numerics: str | Numerics = "storage",
-) -> Recording:
+) -> CudaRecording:
     """Record ``model.run(inputs, taps=taps, numerics=numerics)``.
 
     Args:
@@ -89,4 +90,4 @@ def record(
             outputs = model.run(held, taps=taps, numerics=numerics)
     except RuntimeError as error:
         raise ExecutionError(f"{model.package.path} can't be recorded: {error}") from error
-    return Recording(model, graph, held, outputs)
+    return CudaRecording(model, graph, held, outputs)

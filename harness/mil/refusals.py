@@ -31,14 +31,15 @@ def pads_of_other_axes(graph: Graph, read: ReadArray) -> Refused:
             continue
         if mode.constant is None or amounts.constant is None or not isinstance(x.type, TensorType):
             continue
-        if mode.constant.value not in ("reflect", "replicate") or x.type.shape is None:
+        kind = mode.constant.value
+        # A broken program may have anything here, an array too, which is equal to no single text.
+        if not isinstance(kind, str) or kind not in ("reflect", "replicate") or not x.type.shape:
             continue
         sizes = read(amounts.constant).reshape(-1)
         pairs = sizes[: len(sizes) // 2 * 2].reshape(-1, 2)
         first = len(x.type.shape) - len(pairs)
         axes = [first + place for place, pair in enumerate(pairs[:-2]) if pair.any()]
         if axes:
-            kind = mode.constant.value
             yield node, f"pads axis {axes[0]} of {len(x.type.shape)} by {kind}; the last two can be"
 
 

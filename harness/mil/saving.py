@@ -17,6 +17,7 @@ from harness.errors import PackageError
 from harness.mil.blob_writer import BlobWriter
 from harness.mil.constants import ReadArray
 from harness.mil.encode import encode_program
+from harness.mil.opsets import OPSETS
 from harness.mil.package import METADATA_FIELDS
 from harness.mil.program import Function, Variable
 from harness.mil.types import DataType, StateType, TensorType
@@ -29,8 +30,8 @@ MAX_EXCHANGED_RANK: Final = 5
 
 _FOLDER = "com.apple.CoreML"
 _MODEL, _WEIGHTS = f"{_FOLDER}/model.mlmodel", f"{_FOLDER}/weights"
-_SPECIFICATIONS = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9, "CoreML9": 10}
-_SPECIFICATION_OF_FP16 = 7  # iOS 16, the first in which inputs and outputs may be FP16
+# iOS 16, the first in which inputs and outputs may be FP16
+_SPECIFICATION_OF_FP16 = OPSETS["CoreML6"].specification
 
 
 def save_package(
@@ -83,7 +84,7 @@ def _description(function: Function, outputs: list[Variable]) -> Any:
     from coremltools.proto import Model_pb2
 
     model = Model_pb2.Model()
-    version = _SPECIFICATIONS[function.opset]
+    version = OPSETS[function.opset].specification
     for variable in function.inputs:
         if isinstance(variable.type, StateType):
             feature = model.description.state.add(name=variable.name)

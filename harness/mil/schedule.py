@@ -20,7 +20,6 @@ from functools import lru_cache
 from harness.mil.arena import Lifetime
 from harness.mil.ops.registry import Effect
 from harness.mil.plan import Plan, Step
-from harness.mil.regions import with_regions
 from harness.mil.types import TensorType
 
 
@@ -48,20 +47,15 @@ class Schedule:
     lifetimes: tuple[Lifetime, ...] = ()
 
 
-def build_schedule(
-    plan: Plan, kept: Collection[int], *, reuse: bool, in_slabs: bool = False
-) -> Schedule:
+def build_schedule(plan: Plan, kept: Collection[int], *, reuse: bool) -> Schedule:
     """Schedule ``plan`` so that the values in the slots ``kept`` are there at the end.
 
     Args:
         plan: what to run.
         kept: slots of outputs and taps.
         reuse: whether results may overwrite dead operands; off for gradients.
-        in_slabs: whether steps may become regions, whose values inside nobody can see.
     """
     live = _live_steps(plan, kept)
-    if in_slabs:
-        live = with_regions(plan, live, kept)
     last_use = {slot: index for index, step in enumerate(live) for slot in step.reads}
     for index, step in enumerate(live):
         for slot in step.outputs:

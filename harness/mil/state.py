@@ -15,7 +15,7 @@ import torch
 from harness.errors import ContractError, UnknownNameError
 from harness.mil.features import Feature
 from harness.mil.numerics import Numerics, get_numerics
-from harness.mil.values import Cell, allocating
+from harness.mil.values import StateCell, allocating
 
 
 class State:
@@ -54,17 +54,17 @@ class State:
         checked = feature.check_array(array, self._numerics, "the state").copy()
         self._tensors[name] = self._numerics.from_numpy(checked, feature.dtype)
 
-    def cells(self, numerics: Numerics, device: torch.device) -> dict[str, Cell]:
+    def cells(self, numerics: Numerics, device: torch.device) -> dict[str, StateCell]:
         """Return cells for one run, in the carrier types of ``numerics``."""
         cells = {}
         for feature in self.features:
             tensor = self._tensors[feature.name].to(device)
             if numerics is not self._numerics:
                 tensor = numerics.store(tensor, feature.dtype, writable=False)
-            cells[feature.name] = Cell(tensor)
+            cells[feature.name] = StateCell(tensor)
         return cells
 
-    def take(self, cells: Mapping[str, Cell], numerics: Numerics) -> None:
+    def take(self, cells: Mapping[str, StateCell], numerics: Numerics) -> None:
         """Hold from now on what the cells of a finished run hold; gradients end here."""
         self._tensors = {name: cell.value.detach() for name, cell in cells.items()}
         self._numerics = numerics
@@ -77,6 +77,31 @@ class State:
             if feature.name == name:
                 return feature
         raise UnknownNameError("state", name, [feature.name for feature in self.features])
+
+
+def cells_of(
+    state: State | None,
+    features: tuple[Feature, ...],
+    numerics: Numerics,
+    device: torch.device,
+    owner: object,
+) -> dict[str, StateCell]:
+    """Return cells for one run of ``owner``, whose states are ``features``.
+
+    Raises:
+        ContractError: a state is missing, or is of another model.
+    """
+    takes = ", ".join(map(str, features))
+    if state is None:
+        if features:
+            raise ContractError(f"{owner} has states ({takes}): pass state=model.new_state()")
+        return {}
+    if state.features != features:
+        raise ContractError(
+            f"the state given to {owner} is of another model: it has "
+            f"{', '.join(map(str, state.features))}, but the package takes {takes or 'none'}"
+        )
+    return state.cells(numerics, device)
 
 
 def _shape(feature: Feature) -> list[int]:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
 
-from harness.mil.numerics.rounding import SMALLEST_NORMAL
+from harness.mil.numerics.limits import (
+    FP16_MAX,
+    FP16_SMALLEST_NORMAL,
+    FP16_TO_INFINITY,
+    FP16_TO_ZERO,
+)
 from harness.mil.program import Operation
 from harness.mil.types import DataType
 
-FP16_MAX: Final = 65504.0
-_TO_INFINITY: Final = 65520.0  # halfway to what would be FP16's next number
-_TO_ZERO: Final = 2.0**-25  # half the smallest subnormal; itself rounded to even, which is zero
 _CHUNK: Final = 1 << 18  # elements: what is read several times stays in the cache
+_SUMS: Final = (
+    "count", "squares", "nan", "inf", "beyond_fp16", "overflows", "subnormal", "vanished", "lost",
+)  # fmt: skip
+_Statistics = TypeVar("_Statistics", bound="ElementStatistics")
 
 
 @dataclass(frozen=True)
-class ValueStatistics:
-    """What one value of a program was like, in one run or in several.
+class ElementStatistics:
+    """What some elements were like.
 
     Attributes:
-        name: of the value.
-        operation: what made it: name of the operation.
-        type: of the operation.
-        dtype: declared element type.
         count: elements seen; a value inside a loop is seen each time.
         minimum, maximum: of the finite elements; ``nan`` where there is none.
-        rms: of the finite elements.
+        squares: sum of the squares of the finite elements.
         peak: largest magnitude of all elements but NaN.
         nan, inf: elements.
         beyond_fp16: elements with a magnitude over 65,504 before rounding.
@@ -40,68 +44,6 @@ class ValueStatistics:
         lost: elements that the declared type can't hold, where they or it are integers: beyond its
             range, rounded in floating point, or NaN. A fraction that an integer drops is none.
     """
-
-    name: str
-    operation: str
-    type: str
-    dtype: DataType
-    count: int
-    minimum: float
-    maximum: float
-    rms: float
-    peak: float
-    nan: int
-    inf: int
-    beyond_fp16: int
-    overflows: int
-    subnormal: int
-    vanished: int
-    lost: int
-
-    @property
-    def not_finite(self) -> int:
-        """Elements that are NaN or Inf once they are stored in the declared type."""
-        if not self.dtype.is_floating:
-            return 0
-        return self.nan + (self.overflows if self.dtype is DataType.FLOAT16 else self.inf)
-
-    @property
-    def subnormal_share(self) -> float:
-        """Share of elements that FP16 holds as subnormals, or as zero although they are not."""
-        return self.subnormal / self.count if self.count else 0.0
-
-    def joined(self, other: ValueStatistics) -> ValueStatistics:
-        """Return the statistics of both sets of elements together; the names are ours."""
-        finite = [s.count - s.nan - s.inf for s in (self, other)]
-        squares = self.rms**2 * finite[0] + other.rms**2 * finite[1]
-        counts = (
-            "count",
-            "nan",
-            "inf",
-            "beyond_fp16",
-            "overflows",
-            "subnormal",
-            "vanished",
-            "lost",
-        )
-        return replace(
-            self,
-            minimum=_either(min, self.minimum, other.minimum),
-            maximum=_either(max, self.maximum, other.maximum),
-            rms=math.sqrt(squares / sum(finite)) if sum(finite) else 0.0,
-            peak=max(self.peak, other.peak),
-            **{name: getattr(self, name) + getattr(other, name) for name in counts},
-        )
-
-
-def _either(choose: Any, one: float, other: float) -> float:
-    known = [value for value in (one, other) if not math.isnan(value)]
-    return float(choose(known)) if known else math.nan
-
-
-@dataclass
-class Measured:
-    """Sums over the elements of one tensor."""
 
     count: int = 0
     minimum: float = math.nan
@@ -116,68 +58,100 @@ class Measured:
     vanished: int = 0
     lost: int = 0
 
-    def add(self, chunk: torch.Tensor) -> None:
-        """Take in some elements."""
-        self.count += chunk.numel()
-        low, high = (float(bound) for bound in chunk.aminmax())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            self.nan += _count(chunk.isnan())
-            infinite = _count(chunk.isinf())
-            self.inf += infinite
-            self.peak = math.inf if infinite else self.peak
-            self.overflows += infinite
-            self.beyond_fp16 += infinite
-            chunk = chunk[chunk.isfinite()]
-            if not chunk.numel():
-                return
-            low, high = (float(bound) for bound in chunk.aminmax())
-        self.minimum = _either(min, self.minimum, low)
-        self.maximum = _either(max, self.maximum, high)
-        self.peak = max(self.peak, high, -low)
-        self.squares += float(torch.linalg.vector_norm(chunk, dtype=torch.float64)) ** 2
-        size = chunk.abs()
-        if max(high, -low) > FP16_MAX:
-            self.beyond_fp16 += _count(size > FP16_MAX)
-            self.overflows += _count(size >= _TO_INFINITY)
-        small = _count(size < SMALLEST_NORMAL)
-        zeros = _count(size == 0) if small else 0
-        if small > zeros:
-            self.subnormal += small - zeros
-            self.vanished += _count(size <= _TO_ZERO) - zeros
-
-    def named(self, name: str, operation: Operation, dtype: DataType) -> ValueStatistics:
-        """Return the statistics of a value with these elements."""
+    @property
+    def rms(self) -> float:
+        """Of the finite elements; 0 where there is none."""
         finite = self.count - self.nan - self.inf
-        return ValueStatistics(
-            name,
-            operation.name,
-            operation.type,
-            dtype,
-            self.count,
-            self.minimum,
-            self.maximum,
-            math.sqrt(self.squares / finite) if finite else 0.0,
-            self.peak,
-            self.nan,
-            self.inf,
-            self.beyond_fp16,
-            self.overflows,
-            self.subnormal,
-            self.vanished,
-            self.lost,
+        return math.sqrt(self.squares / finite) if finite else 0.0
+
+    @property
+    def subnormal_share(self) -> float:
+        """Share of elements that FP16 holds as subnormals, or as zero although they are not."""
+        return self.subnormal / self.count if self.count else 0.0
+
+    def joined(self: _Statistics, other: ElementStatistics) -> _Statistics:
+        """Return the statistics of both sets of elements together; all else is ours."""
+        return replace(
+            self,
+            minimum=_either(min, self.minimum, other.minimum),
+            maximum=_either(max, self.maximum, other.maximum),
+            peak=max(self.peak, other.peak),
+            **{name: getattr(self, name) + getattr(other, name) for name in _SUMS},
         )
 
 
-def measure(tensor: torch.Tensor) -> Measured:
-    """Return the sums over all elements of a tensor of numbers."""
-    measured = Measured()
+@dataclass(frozen=True, kw_only=True)
+class ValueStatistics(ElementStatistics):
+    """What the elements of one value of a program were like, in one run or in several.
+
+    Attributes:
+        name: of the value.
+        operation: what made it: name of the operation.
+        type: of the operation.
+        dtype: declared element type.
+    """
+
+    name: str
+    operation: str
+    type: str
+    dtype: DataType
+
+    @classmethod
+    def of(
+        cls, elements: ElementStatistics, name: str, operation: Operation, dtype: DataType
+    ) -> ValueStatistics:
+        """Return the statistics of the value ``name`` with these elements."""
+        made_by, kind = operation.name, operation.type
+        return cls(**vars(elements), name=name, operation=made_by, type=kind, dtype=dtype)
+
+    @property
+    def not_finite(self) -> int:
+        """Elements that are NaN or Inf once they are stored in the declared type."""
+        if not self.dtype.is_floating:
+            return 0
+        return self.nan + (self.overflows if self.dtype is DataType.FLOAT16 else self.inf)
+
+
+def _either(choose: Callable[[list[float]], float], one: float, other: float) -> float:
+    known = [value for value in (one, other) if not math.isnan(value)]
+    return float(choose(known)) if known else math.nan
+
+
+def measure(tensor: torch.Tensor) -> ElementStatistics:
+    """Return the statistics of all elements of a tensor of numbers."""
     if not tensor.is_floating_point():
         wide = tensor.double()
     else:
         wide = tensor.float() if tensor.dtype is torch.float16 else tensor
-    for chunk in wide.reshape(-1).split(_CHUNK) if wide.numel() else ():
-        measured.add(chunk)
-    return measured
+    chunks = wide.reshape(-1).split(_CHUNK) if wide.numel() else ()
+    return functools.reduce(ElementStatistics.joined, map(_of_chunk, chunks), ElementStatistics())
+
+
+def _of_chunk(chunk: torch.Tensor) -> ElementStatistics:
+    count, nan, infinite = chunk.numel(), 0, 0
+    low, high = (float(bound) for bound in chunk.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        nan, infinite = _count(chunk.isnan()), _count(chunk.isinf())
+        chunk = chunk[chunk.isfinite()]
+        if chunk.numel():
+            low, high = (float(bound) for bound in chunk.aminmax())
+    peak = max(high, -low) if chunk.numel() else 0.0
+    size = chunk.abs()
+    loud, small = peak > FP16_MAX, _count(size < FP16_SMALLEST_NORMAL)
+    zeros = _count(size == 0) if small else 0
+    return ElementStatistics(
+        count=count,
+        minimum=low if chunk.numel() else math.nan,
+        maximum=high if chunk.numel() else math.nan,
+        squares=float(torch.linalg.vector_norm(chunk, dtype=torch.float64)) ** 2,
+        peak=math.inf if infinite else peak,
+        nan=nan,
+        inf=infinite,
+        beyond_fp16=infinite + (_count(size > FP16_MAX) if loud else 0),
+        overflows=infinite + (_count(size >= FP16_TO_INFINITY) if loud else 0),
+        subnormal=small - zeros,
+        vanished=_count(size <= FP16_TO_ZERO) - zeros if small > zeros else 0,
+    )
 
 
 def count_lost(computed: torch.Tensor, stored: torch.Tensor, dtype: DataType) -> int:

@@ -19,87 +19,73 @@ MAX_RANK = 64
 
 
 class DataType(enum.Enum):
-    """The element type of a MIL tensor."""
+    """The element type of a MIL tensor.
 
-    BOOL = "bool"
-    STRING = "string"
-    FLOAT8E4M3FN = "fp8e4m3fn"
-    FLOAT8E5M2 = "fp8e5m2"
-    FLOAT16 = "fp16"
-    BFLOAT16 = "bf16"
-    FLOAT32 = "fp32"
-    FLOAT64 = "fp64"
-    INT4 = "int4"
-    INT8 = "int8"
-    INT16 = "int16"
-    INT32 = "int32"
-    INT64 = "int64"
-    UINT1 = "uint1"
-    UINT2 = "uint2"
-    UINT3 = "uint3"
-    UINT4 = "uint4"
-    UINT6 = "uint6"
-    UINT8 = "uint8"
-    UINT16 = "uint16"
-    UINT32 = "uint32"
-    UINT64 = "uint64"
+    Attributes:
+        bits: of one stored element; 0 for strings.
+        numpy: the narrowest NumPy type that holds every value of this type.
+        code: its number in the ``DataType`` enumeration of MIL.proto.
+        blob_code: its number in the ``BlobDataType`` enumeration of weight files; 0 for none.
+    """
 
-    @property
-    def bits(self) -> int:
-        """Bits of one stored element; 0 for strings."""
-        return _BITS[self]
+    bits: int
+    numpy: np.dtype
+    code: int
+    blob_code: int
+
+    def __new__(
+        cls, name: str, bits: int, numpy: DTypeLike, code: int, blob_code: int = 0
+    ) -> DataType:
+        """Make a member whose value is ``name``, with the rest of its row as attributes."""
+        member = object.__new__(cls)
+        member._value_ = name
+        member.bits, member.numpy = bits, np.dtype(numpy)
+        member.code, member.blob_code = code, blob_code
+        return member
+
+    BOOL = "bool", 8, np.bool_, 1
+    STRING = "string", 0, np.str_, 2
+    # NumPy has no 8-bit floats and no bfloat16: float32 holds all their values.
+    FLOAT8E4M3FN = "fp8e4m3fn", 8, np.float32, 40, 16
+    FLOAT8E5M2 = "fp8e5m2", 8, np.float32, 41, 17
+    FLOAT16 = "fp16", 16, np.float16, 10, 1
+    BFLOAT16 = "bf16", 16, np.float32, 13, 5
+    FLOAT32 = "fp32", 32, np.float32, 11, 2
+    FLOAT64 = "fp64", 64, np.float64, 12
+    INT4 = "int4", 4, np.int8, 25, 8
+    INT8 = "int8", 8, np.int8, 21, 4
+    INT16 = "int16", 16, np.int16, 22, 6
+    INT32 = "int32", 32, np.int32, 23, 14
+    INT64 = "int64", 64, np.int64, 24
+    UINT1 = "uint1", 1, np.uint8, 37, 9
+    UINT2 = "uint2", 2, np.uint8, 36, 10
+    UINT3 = "uint3", 3, np.uint8, 39, 12
+    UINT4 = "uint4", 4, np.uint8, 35, 11
+    UINT6 = "uint6", 6, np.uint8, 38, 13
+    UINT8 = "uint8", 8, np.uint8, 31, 3
+    UINT16 = "uint16", 16, np.uint16, 32, 7
+    UINT32 = "uint32", 32, np.uint32, 33, 15
+    UINT64 = "uint64", 64, np.uint64, 34
 
     @property
     def is_floating(self) -> bool:
         """Whether elements are floating-point numbers."""
-        return self.value.startswith(("fp", "bf"))
-
-    @property
-    def numpy(self) -> np.dtype:
-        """The narrowest NumPy type that holds every value of this type."""
-        return np.dtype(_NUMPY[self])
+        return str(self.value).startswith(("fp", "bf"))
 
     def __str__(self) -> str:
-        return self.value
+        return str(self.value)
 
 
-_BITS = {
-    DataType.BOOL: 8,
-    DataType.STRING: 0,
-    DataType.FLOAT8E4M3FN: 8,
-    DataType.FLOAT8E5M2: 8,
-    DataType.BFLOAT16: 16,
-} | {
-    member: int("".join(filter(str.isdigit, member.value)))
-    for member in DataType
-    if member.value.startswith(("fp1", "fp3", "fp6", "int", "uint"))
-}
+_BY_NAME = {str(dtype): dtype for dtype in DataType}
 
-_NUMPY: dict[DataType, DTypeLike] = {
-    DataType.BOOL: np.bool_,
-    DataType.STRING: np.str_,
-    # NumPy has no 8-bit floats and no bfloat16: float32 holds all their values.
-    DataType.FLOAT8E4M3FN: np.float32,
-    DataType.FLOAT8E5M2: np.float32,
-    DataType.BFLOAT16: np.float32,
-    DataType.FLOAT16: np.float16,
-    DataType.FLOAT32: np.float32,
-    DataType.FLOAT64: np.float64,
-    DataType.INT4: np.int8,
-    DataType.INT8: np.int8,
-    DataType.INT16: np.int16,
-    DataType.INT32: np.int32,
-    DataType.INT64: np.int64,
-    DataType.UINT1: np.uint8,
-    DataType.UINT2: np.uint8,
-    DataType.UINT3: np.uint8,
-    DataType.UINT4: np.uint8,
-    DataType.UINT6: np.uint8,
-    DataType.UINT8: np.uint8,
-    DataType.UINT16: np.uint16,
-    DataType.UINT32: np.uint32,
-    DataType.UINT64: np.uint64,
-}
+
+def data_type(name: str) -> DataType:
+    """Return the element type that MIL's ``cast`` spells so.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return _BY_NAME[name]
 
 
 @dataclass(frozen=True)

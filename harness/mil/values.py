@@ -84,10 +84,10 @@ class TensorList:
 
 
 @dataclass(eq=False)
-class Cell:
+class StateCell:
     """The tensor that a state holds at the moment; its memory is never written, only replaced."""
 
     value: torch.Tensor
 
 
-Value: TypeAlias = torch.Tensor | TensorList | Cell | str | dict[Label, float]
+Value: TypeAlias = torch.Tensor | TensorList | StateCell | str | dict[Label, float]

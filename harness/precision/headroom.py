@@ -28,8 +28,9 @@ from harness.conversion.survey import base_value
 from harness.errors import PackageError
 from harness.mil import DataType, Model, Numerics, ValueStatistics, get_numerics, inspect
 from harness.mil.assignment import OperationNumerics
+from harness.mil.numerics.limits import FP16_MAX
 from harness.mil.plan import Step
-from harness.mil.statistics import FP16_MAX
+from harness.mil.types import data_type
 from harness.precision.contraction import FULL_ACCUMULATOR, accumulated_terms
 from harness.precision.replay import local_snr_db
 from harness.precision.roundings import moves
@@ -85,7 +86,7 @@ class OperationHeadroom:
     @property
     def headroom_db(self) -> float:
         """From the largest magnitude up to 65,504, or its integer type's end; ``inf`` of zeros."""
-        declared = DataType(self.dtype)
+        declared = data_type(self.dtype)
         limit = FP16_MAX if declared.is_floating else float(np.iinfo(declared.numpy).max)
         return 20 * math.log10(limit / self.peak) if self.peak > 0 else math.inf
 

@@ -18,8 +18,8 @@ from typing import Protocol, TypeAlias
 
 import torch
 
-from harness.audio import waveform_from_spectrogram
 from harness.audio.contract import SAMPLE_RATE
+from harness.audio.stft import waveform_from_spectrogram
 from harness.metrics import SILENCE_DBFS
 
 Tensor: TypeAlias = torch.Tensor

@@ -16,7 +16,7 @@ import torch
 
 from harness.mil import get_numerics
 from harness.mil.numerics import round_to_float16
-from harness.mil.ops.registry import Effect, Kind
+from harness.mil.ops.registry import Effect, ParameterKind
 from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.types import TensorType, ValueType
 from harness.precision.virtual import Choice, VirtualPrecision, operation_name
@@ -127,7 +127,7 @@ def moves(step: Step) -> bool:
 
 def floating_reads(plan: Plan, step: Step) -> tuple[int, ...]:
     """Return the slots of the floating tensors that ``step`` reads and that are no constants."""
-    tensors = [a for a in step.arguments if a.kind in (Kind.TENSOR, Kind.TENSORS)]
+    tensors = [a for a in step.arguments if a.kind in (ParameterKind.TENSOR, ParameterKind.TENSORS)]
     return tuple(
         dict.fromkeys(
             slot

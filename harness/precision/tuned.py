@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.conversion.recipes import PrecisionRecipe, Rule
+from harness.conversion.recipes import PrecisionRecipe, PrecisionRule
 from harness.precision.goals import Tuning
 from harness.precision.virtual import VirtualPrecision
 
@@ -32,7 +32,7 @@ def tuned_recipe(
         name=name,
         default=default,  # type: ignore[arg-type]
         rules=tuple(
-            Rule(listed, types=(kind,), names=tuple(names))  # type: ignore[arg-type]
+            PrecisionRule(listed, types=(kind,), names=tuple(names))  # type: ignore[arg-type]
             for kind, names in sorted(by_type.items())
         ),
         subjects=(subject.partition("@")[0],),

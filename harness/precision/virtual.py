@@ -26,9 +26,9 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from harness.conversion.compression import channel_axis, is_compressible
-from harness.conversion.precision_map import FunctionView
+from harness.conversion.precision_map import floating_outputs, has_precision, stored_weights
 from harness.conversion.recipes import (
-    Operation as Described,
+    DescribedOperation as Described,
 )
 from harness.conversion.recipes import (
     Precision,
@@ -41,7 +41,7 @@ from harness.conversion.sidecar import read_sidecar
 from harness.conversion.survey import base_name
 from harness.errors import PackageError, RecipeError
 from harness.mil import DataType, Model
-from harness.mil.plan import build_plan
+from harness.mil.graph import graph_of
 from harness.mil.program import Binding, Constant, Function, Location, Operation, Variable
 from harness.mil.types import TensorType, ValueType
 from harness.precision.constants import ConstantStore, Stored, is_fp32
@@ -94,24 +94,25 @@ class VirtualPrecision:
     def __post_init__(self) -> None:
         function = self.base.plan.function
         object.__setattr__(self, "_constants", ConstantStore(self.base.package.constants.array))
-        view = FunctionView(function, self.base.package.constants.array)
         sidecar = read_sidecar(self.base)
         modules = sidecar.modules if sidecar else {}
         described, movable = [], []
-        for operation in view.operations:
+        for node in graph_of(function).nodes:
+            operation = node.operation
             if operation.blocks:
                 raise PackageError(f"{operation} has blocks; virtual precision knows none")
-            narrow = [d for d in view.floating_outputs(operation) if d is not DataType.FLOAT32]
+            narrow = [d for d in floating_outputs(node) if d is not DataType.FLOAT32]
             if narrow or operation.type.startswith("constexpr_"):
                 raise PackageError(
                     f"{self.base.package.path} is not all FP32 ({operation} is not); virtual "
                     "precision starts from a package that was converted with --precision fp32"
                 )
-            if not view.has_precision(operation):
+            if not has_precision(node):
                 continue
             name = operation_name(operation)
             module = modules.get(operation.outputs[0].name)
-            described.append(Described(operation.type, name, module, bool(view.weights(operation))))
+            weights = stored_weights(node, self.base.package.constants.array)
+            described.append(Described(operation.type, name, module, bool(weights)))
             self._described[operation.name] = described[-1]
             if not self._overflows(operation):
                 movable.append(name)
@@ -184,7 +185,7 @@ class VirtualPrecision:
             raise RecipeError(f"a choice of precisions {what} operation {wrong[0]!r}")
         narrow = {name for name in self.movable if choice[name] == "fp16"}
         function = _Rewriter(self.base.plan.function, narrow, weights, self._constants).function()
-        return Model(self.base.package, build_plan(function, self.base.package.constants.array))
+        return Model.of(self.base.package, function)
 
     def _overflows(self, operation: Operation) -> bool:
         constants = self.base.plan.function.constants

@@ -12,7 +12,7 @@ operations.
 
 from harness.reduction.attempt import Attempt
 from harness.reduction.command import Command
-from harness.reduction.ddmin import Minimised, Trials, minimise
+from harness.reduction.ddmin import Trials, minimise
 from harness.reduction.folder import check_target, write_reduction
 from harness.reduction.oracles import (
     Differs,
@@ -22,17 +22,15 @@ from harness.reduction.oracles import (
     check_expected,
     parse_condition,
 )
-from harness.reduction.reducer import Reduction, reduce
+from harness.reduction.reducer import reduce
 
 __all__ = [
     "Attempt",
     "Command",
     "Differs",
-    "Minimised",
     "NotFinite",
     "Oracle",
     "Raises",
-    "Reduction",
     "Trials",
     "check_expected",
     "check_target",

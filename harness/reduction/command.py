@@ -9,20 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from harness.errors import ParityError
 from harness.mil.saving import save_package
 from harness.reduction.attempt import INPUTS, PACKAGE, Attempt, save_tensors
-from harness.reduction.recording import Recording
+from harness.reduction.oracles import Oracle
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Oracle):
     """A command of the user's own does not end with exit code 0.
 
     It is split as a shell would split it and run without a shell, once for each try, on files of
-    the names that stand in the place of ``{package}`` and ``{inputs}``.
+    the names that stand instead of ``{package}`` and ``{inputs}``.
 
     Attributes:
         command: what to run.
@@ -53,7 +51,7 @@ class Command:
 
     @property
     def words(self) -> str:
-        """What failing is."""
+        """What failing is, as the end of a sentence."""
         return f"the command {self.command!r} does not end with exit code 0"
 
     @property
@@ -87,14 +85,6 @@ class Command:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         said = f": {lines[-1]}" if lines else ""
         return f"exit code {done.returncode}{said}"
-
-    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
-        """Nothing is known of what the command looks at."""
-        return ()
-
-    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
-        """Nothing is known of what the command expects."""
-        return {}
 
 
 def _filled(word: str, places: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from harness.mil.program import Block, Location, Operation, Variable
 from harness.mil.saving import EXCHANGED, MAX_EXCHANGED_RANK
 from harness.mil.types import DataType, StateType, TensorType, ValueType
 from harness.reduction.attempt import Attempt
-from harness.reduction.recording import Recording
+from harness.reduction.recording import RunValues
 
 _CASTABLE = (DataType.BOOL, DataType.INT8, DataType.UINT8, DataType.INT16, DataType.UINT16)
 
@@ -59,7 +59,7 @@ class Cutter:
         parts: the operations but constants, in program order.
     """
 
-    def __init__(self, whole: Attempt, known: Recording | Mapping[str, np.ndarray]) -> None:
+    def __init__(self, whole: Attempt, known: RunValues | Mapping[str, np.ndarray]) -> None:
         self._model, self._inputs, self._known = whole.model, whole.inputs, known
         plan = whole.model.plan
         names = {slot: name for name, slot in plan.slots.items()}

@@ -8,10 +8,11 @@ at the whole run makes suspect; a wrong suspicion costs tries, never a wrong res
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ import torch
 from harness.errors import ContractError, ExecutionError, ParityError
 from harness.mil.program import Operation
 from harness.reduction.attempt import EXPECTED, Attempt
-from harness.reduction.recording import Recording
+from harness.reduction.recording import RunValues
 from harness.verdicts import Gate, Verdict, compare
 
 _KINDS: Final = {
@@ -34,21 +35,26 @@ _NUMBERS: Final = "f" + _INTEGERS
 """Kinds of NumPy's element types."""
 
 
-class Oracle(Protocol):
-    """Says whether a program fails."""
+class Oracle(ABC):
+    """Says whether a program fails.
+
+    Attributes:
+        numerics: how programs are executed.
+    """
+
+    numerics: str
 
     @property
-    def numerics(self) -> str:
-        """How programs are executed."""
-
-    @property
+    @abstractmethod
     def words(self) -> str:
         """What failing is, as the end of a sentence."""
 
     @property
+    @abstractmethod
     def options(self) -> tuple[str, ...]:
         """The options of ``parity reduce`` that make this oracle, beside a reduced package."""
 
+    @abstractmethod
     def judge(self, attempt: Attempt) -> str | None:
         """Return what was seen if ``attempt`` fails, ``None`` if it does not.
 
@@ -57,7 +63,7 @@ class Oracle(Protocol):
             ContractError: there is nothing in it to be judged.
         """
 
-    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+    def suspects(self, attempt: Attempt, recording: RunValues, scratch: Path) -> tuple[str, ...]:
         """Return names of values whose operations are suspect in the whole run.
 
         Args:
@@ -65,13 +71,15 @@ class Oracle(Protocol):
             recording: its values.
             scratch: an empty folder.
         """
+        return ()
 
     def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
         """Return what the outputs of ``attempt`` should have been, as far as that is known."""
+        return {}
 
 
 @dataclass(frozen=True)
-class NotFinite:
+class NotFinite(Oracle):
     """Some operation makes a NaN, an infinity, or either.
 
     Attributes:
@@ -84,7 +92,7 @@ class NotFinite:
 
     @property
     def words(self) -> str:
-        """What failing is."""
+        """What failing is, as the end of a sentence."""
         return f"some operation makes a value that is {_KINDS[self.kind][0]}"
 
     @property
@@ -109,7 +117,7 @@ class NotFinite:
         attempt.predict(self.numerics, observe)
         return seen[0] if seen else None
 
-    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+    def suspects(self, attempt: Attempt, recording: RunValues, scratch: Path) -> tuple[str, ...]:
         """Return the first value that is not finite."""
         test = _KINDS[self.kind][1]
         for name in recording:
@@ -118,13 +126,9 @@ class NotFinite:
                 return (name,)
         return ()
 
-    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
-        """Nothing is expected but finite numbers."""
-        return {}
-
 
 @dataclass(frozen=True)
-class Raises:
+class Raises(Oracle):
     """The executor can't execute the program on its inputs.
 
     Attributes:
@@ -147,23 +151,19 @@ class Raises:
             return str(error)
         return None
 
-    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+    def suspects(self, attempt: Attempt, recording: RunValues, scratch: Path) -> tuple[str, ...]:
         """Return what was to be made after the last value that was made."""
         names = [[v.name for v in o.outputs] for o in attempt.model.operations]
         done = [i for i, made in enumerate(names) if made and made[0] in recording]
         following = names[done[-1] + 1 if done else 0 :]
         return tuple(made[0] for made in following[:_FEW] if made)
 
-    def expected(self, attempt: Attempt) -> Mapping[str, np.ndarray]:
-        """Nothing is expected but an end."""
-        return {}
-
 
 _FEW = 8  # operations whose results are no tensors may hide which one failed
 
 
 @dataclass(frozen=True, eq=False)
-class Differs:
+class Differs(Oracle):
     """An output is not what a reference says: numbers by SNR, integers and truth values exactly.
 
     Attributes:
@@ -179,7 +179,7 @@ class Differs:
 
     @property
     def words(self) -> str:
-        """What failing is."""
+        """What failing is, as the end of a sentence."""
         named = isinstance(self.reference, str)
         right = f"{self.reference} numerics" if named else "what is expected"
         return (
@@ -231,11 +231,11 @@ class Differs:
         outcome = compare(expected.astype(np.float64), actual.astype(np.float64), gate)
         return None if outcome.verdict is Verdict.PASS else outcome.reason
 
-    def suspects(self, attempt: Attempt, recording: Recording, scratch: Path) -> tuple[str, ...]:
+    def suspects(self, attempt: Attempt, recording: RunValues, scratch: Path) -> tuple[str, ...]:
         """Return the first value that is too far off."""
         reference = self.reference
-        known: Recording | Mapping[str, np.ndarray]
-        known = Recording(attempt, reference, scratch) if isinstance(reference, str) else reference
+        known: RunValues | Mapping[str, np.ndarray]
+        known = RunValues(attempt, reference, scratch) if isinstance(reference, str) else reference
         for name in recording:
             actual = recording[name]
             comparable = name in known and actual.dtype.kind in _NUMBERS and actual.size

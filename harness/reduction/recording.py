@@ -16,7 +16,7 @@ from harness.mil.types import TensorType
 from harness.reduction.attempt import Attempt
 
 
-class Recording:
+class RunValues:
     """The values of operations outside blocks, as far as the run came.
 
     Args:

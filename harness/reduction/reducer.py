@@ -21,7 +21,7 @@ from harness.reduction.attempt import Attempt
 from harness.reduction.cutting import Cutter
 from harness.reduction.ddmin import Minimised, OutOfTriesError, Trials, minimise
 from harness.reduction.oracles import Differs, Oracle
-from harness.reduction.recording import Recording
+from harness.reduction.recording import RunValues
 from harness.reduction.units import Units
 
 MAX_TRIES = 500
@@ -79,7 +79,7 @@ def reduce(
         folders = [Path(scratch, name) for name in ("run", "reference")]
         for folder in folders:
             folder.mkdir()
-        recording = Recording(attempt, oracle.numerics, folders[0])
+        recording = RunValues(attempt, oracle.numerics, folders[0])
         cutter = Cutter(attempt, _known(oracle, attempt, recording))
         units = Units(cutter)
         trials = Trials(
@@ -97,8 +97,8 @@ def reduce(
 
 
 def _known(
-    oracle: Oracle, attempt: Attempt, recording: Recording
-) -> Recording | Mapping[str, np.ndarray]:
+    oracle: Oracle, attempt: Attempt, recording: RunValues
+) -> RunValues | Mapping[str, np.ndarray]:
     """Return the values at which a program may be cut.
 
     Where tensors are expected, a part gets expected inputs too: a wrong output is then its fault.

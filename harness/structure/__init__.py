@@ -4,6 +4,12 @@
 """
 
 from harness.structure.comparison import ProgramComparison, compare_programs
-from harness.structure.differences import Difference, Kind, Severity
+from harness.structure.differences import ProgramChange, ProgramDifference, Significance
 
-__all__ = ["Difference", "Kind", "ProgramComparison", "Severity", "compare_programs"]
+__all__ = [
+    "ProgramChange",
+    "ProgramComparison",
+    "ProgramDifference",
+    "Significance",
+    "compare_programs",
+]

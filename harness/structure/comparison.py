@@ -17,11 +17,16 @@ from harness.conversion.sidecar import opened
 from harness.mil import Model
 from harness.mil.package import Package
 from harness.mil.program import Function
-from harness.structure.differences import Difference, Kind, Places, Severity
-from harness.structure.graph import Scope, every
+from harness.structure.differences import (
+    Places,
+    ProgramChange,
+    ProgramDifference,
+    Significance,
+)
 from harness.structure.lowering import lower_pair
 from harness.structure.matching import Matching
 from harness.structure.reading import Reader
+from harness.structure.terms import TermBlock, every
 
 ALIGNED_SHARE: Final = 0.5
 """Below this share of matched operations two programs have no common frame to name a change in."""
@@ -46,7 +51,7 @@ class ProgramComparison:
     matched: int
     missing: int
     inserted: int
-    differences: tuple[Difference, ...]
+    differences: tuple[ProgramDifference, ...]
     names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -54,23 +59,26 @@ class ProgramComparison:
         """``fail`` if anything computes otherwise, ``not_evaluated`` if it may or may not."""
         if not self.differences:
             return "pass"
-        return "fail" if self.count(Severity.COMPUTES) else "not_evaluated"
+        return "fail" if self.count(Significance.COMPUTES) else "not_evaluated"
 
     @property
     def reason(self) -> str:
         """One sentence for the verdict."""
         if not self.differences:
             return f"all {self.expected_operations} operations are those of the model"
-        computing, written = self.count(Severity.COMPUTES), self.count(Severity.WRITTEN)
+        computing, written = (
+            self.count(Significance.COMPUTES),
+            self.count(Significance.WRITTEN),
+        )
         if computing:
-            first = next(d for d in self.differences if d.severity is Severity.COMPUTES)
+            first = next(d for d in self.differences if d.severity is Significance.COMPUTES)
             return f"{_times(computing, 'thing')} computed otherwise, first {_short(first)}"
         return (
             f"{_times(written, 'thing')} written otherwise, which may or may not compute the same, "
             f"first {_short(self.differences[0])}"
         )
 
-    def count(self, severity: Severity) -> int:
+    def count(self, severity: Significance) -> int:
         """Return how many differences have ``severity``."""
         return sum(item.severity is severity for item in self.differences)
 
@@ -104,37 +112,41 @@ def compare_programs(expected: Model | Package, actual: Model | Package) -> Prog
         function, opened(expected).constants, other_function, opened(actual).constants
     )
     counts = {
-        "expected_operations": sum(1 for _ in every(one.scope)),
-        "actual_operations": sum(1 for _ in every(other.scope)),
+        "expected_operations": sum(1 for _ in every(one)),
+        "actual_operations": sum(1 for _ in every(other)),
     }
-    if one.scope.digest == other.scope.digest:
+    if one.digest == other.digest:
         matched = counts["expected_operations"]
-        names = _names(one.scope, other.scope)
+        names = _names(one, other)
         return ProgramComparison(
             **counts, matched=matched, missing=0, inserted=0, differences=(), names=names
         )
     sidecar = read_sidecar(expected)
     reader = Reader(Places(sidecar.modules if sidecar else None))
-    owner = f"function {one.function!r}"
-    reader.read(one.scope, other.scope, owner)
+    owner = f"function {function.name!r}"
+    reader.read(one, other, owner)
     found = tuple(reader.differences) or (_unplaced(owner),)
     if reader.counts["matched"] < ALIGNED_SHARE * counts["expected_operations"]:
         found = tuple(
-            item if item.kind is Kind.INTERFACE else replace(item, severity=Severity.WRITTEN)
+            item
+            if item.kind is ProgramChange.INTERFACE
+            else replace(item, severity=Significance.WRITTEN)
             for item in found
         )
-    names = _names(one.scope, other.scope, reader.matching)
+    names = _names(one, other, reader.matching)
     return ProgramComparison(**counts, **reader.counts, differences=found, names=names)
 
 
-def _names(expected: Scope, actual: Scope, matching: Matching | None = None) -> dict[str, str]:
+def _names(
+    expected: TermBlock, actual: TermBlock, matching: Matching | None = None
+) -> dict[str, str]:
     """Return what the operations of one function are called in the other."""
-    known = {node.digest: node for node in actual.nodes}
+    known = {term.digest: term for term in actual.terms}
     found = {}
-    for node in expected.nodes:
-        other = matching.actual(node) if matching is not None else known.get(node.digest)
+    for term in expected.terms:
+        other = matching.actual(term) if matching is not None else known.get(term.digest)
         if other is not None:
-            found[node.name] = other.name
+            found[term.name] = other.name
     return found
 
 
@@ -144,16 +156,16 @@ def _function(program: Model | Package) -> Function:
     return program.program.function(program.default_function)
 
 
-def _unplaced(owner: str) -> Difference:
+def _unplaced(owner: str) -> ProgramDifference:
     """Return what is said if digests differ and nothing that differs was found: never silence."""
     said = ("one digest", "another, for which no operation accounts")
-    return Difference(Kind.OPERATION, owner, "", None, "", *said)
+    return ProgramDifference(owner, "", None, ProgramChange.OPERATION, "", *said)
 
 
 def _times(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _short(difference: Difference) -> str:
+def _short(difference: ProgramDifference) -> str:
     text = str(difference)
     return text if len(text) <= 300 else f"{text[:296]} ..."

@@ -1,9 +1,9 @@
-"""What differs between two programs: one `Difference` for each thing, with its place in PyTorch.
+"""What differs between two programs, one `ProgramDifference` for each thing, and where in PyTorch.
 
-Severity says what a difference means. *Computes otherwise*: the two are aligned there, and one has
-another number, setting, operand or operation. *Written otherwise*: an operation or several stand in
-the place of others, which may compute the same (another version of a converter, another pipeline of
-passes) or may not; that can't be told from the program alone.
+Its significance says what a difference means. *Computes otherwise*: the two are aligned there, and
+one has another number, setting, operand or operation. *Written otherwise*: an operation or several
+stand instead of others, which may compute the same (another version of a converter, another
+pipeline of passes) or may not; that can't be told from the program alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.structure.graph import INPUT, Fixed, Node, Source
+from harness.structure.terms import INPUT, Fixed, Source, Term
 
 
-class Kind(enum.Enum):
+class ProgramChange(enum.Enum):
     """What a difference is."""
 
     MISSING = "missing operation"
@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     INTERFACE = "changed interface"
 
 
-class Severity(enum.Enum):
+class Significance(enum.Enum):
     """What a difference means; see the module."""
 
     COMPUTES = "computes otherwise"
@@ -41,15 +41,15 @@ class Severity(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Difference:
+class ProgramDifference:
     """One thing that differs.
 
     Attributes:
-        kind: what it is.
         operation: name of the expected operation's first result; of an inserted one, its own.
         type: its MIL type; "" where no operation is concerned.
         module: path of the PyTorch module that it comes from; of an inserted operation that of the
             matched operation beside it; "" is the network itself; None where it isn't known.
+        kind: what it is.
         parameter: the attribute, constant, input or output; "" where the whole operation is meant.
         expected, actual: what it is there, in words or numbers; "nothing" where it is absent.
         elements: of a changed constant, how many differ.
@@ -57,16 +57,16 @@ class Difference:
         severity: what it means.
     """
 
-    kind: Kind
     operation: str
     type: str
     module: str | None
+    kind: ProgramChange
     parameter: str
     expected: str
     actual: str
     elements: int | None = None
     greatest: float | None = None
-    severity: Severity = Severity.COMPUTES
+    severity: Significance = Significance.COMPUTES
 
     @property
     def place(self) -> str:
@@ -79,7 +79,7 @@ class Difference:
     def __str__(self) -> str:
         what = f" {self.parameter}" if self.parameter else ""
         text = f"{self.kind.value}{what} in {self.place}"
-        if self.kind in (Kind.MISSING, Kind.INSERTED):
+        if self.kind in (ProgramChange.MISSING, ProgramChange.INSERTED):
             return f"{self.kind.value}: {self.place}"
         if self.greatest is not None:
             return f"{text}: {self.actual}, by at most {self.greatest:.3g}"
@@ -107,15 +107,15 @@ class Places:
 
     modules: Mapping[str, str] | None
 
-    def of(self, node: Node) -> str | None:
-        """Return the module of an expected node."""
-        return None if self.modules is None else self.modules.get(node.name)
+    def of(self, term: Term) -> str | None:
+        """Return the module of an expected term."""
+        return None if self.modules is None else self.modules.get(term.name)
 
     def origin(self, source: Source) -> str:
-        """Return where an operand comes from, in words, for an expected node."""
+        """Return where an operand comes from, in words, for an expected term."""
         if isinstance(source, Fixed):
             return f"a constant {source.type}"
-        module = self.of(source.node)
+        module = self.of(source.term)
         where = "" if module is None else f" of {module or 'the network itself'}"
         return f"{described(source)}{where}"
 
@@ -124,11 +124,11 @@ def described(source: Source) -> str:
     """Return what a source is, in the program's own words."""
     if isinstance(source, Fixed):
         return f"a constant {source.type}"
-    node = source.node
-    if node.type == INPUT:
-        return f"input {node.name!r}"
-    part = f"result {source.number} of " if len(node.results) > 1 else ""
-    return f"{part}{node.type} {node.name!r}"
+    term = source.term
+    if term.type == INPUT:
+        return f"input {term.name!r}"
+    part = f"result {source.number} of " if len(term.results) > 1 else ""
+    return f"{part}{term.type} {term.name!r}"
 
 
 def setting_text(value: object) -> str:
@@ -138,7 +138,7 @@ def setting_text(value: object) -> str:
 
 
 def compare_constants(expected: Fixed, actual: Fixed) -> dict[str, Any]:
-    """Return how two constants of one type and shape differ, as fields of a `Difference`."""
+    """Return how two constants of one type and shape differ, as fields of a `ProgramDifference`."""
     if isinstance(expected.constant.value, str | tuple | dict):
         return {"expected": "a text", "actual": "another text"}
     one, other = expected.array, actual.array

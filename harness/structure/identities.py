@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from harness.mil.ops.movement import slice_limits
 from harness.mil.types import DataType, TensorType, ValueType
-from harness.structure.graph import Fixed, Operand, Source, Value
+from harness.structure.terms import Fixed, Operand, Result, Source
 
 NEUTRAL: Final[Mapping[str, tuple[float, tuple[str, ...]]]] = {
     "add": (0.0, ("x", "y")),
@@ -29,7 +29,7 @@ WIDER: Final = {(DataType.FLOAT16, DataType.FLOAT32)}
 
 @dataclass(frozen=True)
 class Draft:
-    """An operation before it becomes a node."""
+    """An operation before it becomes a term."""
 
     type: str
     operands: tuple[Operand, ...]
@@ -62,12 +62,16 @@ def simplified(draft: Draft) -> Draft:
     """
     draft = _without_shape(draft)
     source = draft.read("x")
-    if not isinstance(source, Value) or source.node.type != draft.type or draft.type not in _CHAINS:
+    if (
+        not isinstance(source, Result)
+        or source.term.type != draft.type
+        or draft.type not in _CHAINS
+    ):
         return draft
-    inner = [o.source for o in source.node.operands if o.parameter == "x"]
+    inner = [o.source for o in source.term.operands if o.parameter == "x"]
     if len(inner) != 1:
         return draft
-    before = Draft(draft.type, source.node.operands, source.node.settings, source.node.results)
+    before = Draft(draft.type, source.term.operands, source.term.settings, source.term.results)
     settings = _CHAINS[draft.type](draft, before)
     if settings is None:
         return draft

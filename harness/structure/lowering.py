@@ -1,4 +1,4 @@
-"""From a package to the graph of one of its functions, in the spelling in which graphs compare.
+"""From a package to the terms of one of its functions, in the spelling in which programs compare.
 
 What is undone here is harmless, because it changes no bit of any value (but for -0.0, see
 `harness.structure.identities`): names, the order of independent operations and of constants, where
@@ -10,44 +10,39 @@ Operations that read or change a state, or draw random numbers, keep their order
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, Final, TypeAlias
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, Final
 
 import harness.mil.ops  # noqa: F401  (registers the operations)
-from harness.errors import PackageError
-from harness.mil.constants import labels_of, literal_of
+from harness.mil.constants import ReadArray, in_type_of, literal_of
+from harness.mil.graph import GraphBlock, GraphValue, Node, graph_of
 from harness.mil.opened import ConstantReader
-from harness.mil.ops.registry import Definition, Effect, Kind, Parameter, definition
-from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
-from harness.mil.types import TensorType, ValueType
-from harness.structure.graph import (
+from harness.mil.ops.registry import Definition, Effect, Parameter, ParameterKind, definition
+from harness.mil.program import Constant, Function, Operation
+from harness.mil.types import ValueType
+from harness.structure.identities import Draft, passed_on, simplified
+from harness.structure.terms import (
     COMMUTATIVE,
     INPUT,
     Fixed,
-    Graph,
-    Node,
     Operand,
-    Scope,
+    Result,
     Source,
-    Value,
+    Term,
+    TermBlock,
     digest_of,
     plain,
     settings_key,
 )
-from harness.structure.identities import Draft, passed_on, simplified
 
-_Names: TypeAlias = MutableMapping[str, Source]
 _ORDER: Final = "after"
-"""Operand of a node that has an effect: the one that had its effect before."""
+"""Operand of a term that has an effect: the one that had its effect before."""
 
 
 def lower_pair(
     expected: Function, constants: ConstantReader, actual: Function, others: ConstantReader
-) -> tuple[Graph, Graph]:
-    """Return the graphs of two verified functions, with inputs and outputs that belong together.
+) -> tuple[TermBlock, TermBlock]:
+    """Return the terms of two verified functions, with inputs and outputs that belong together.
 
     Those are known by their names where both functions have the same, and else by their position.
     Operations that the executor doesn't know are taken as they are written.
@@ -59,15 +54,13 @@ def lower_pair(
     Raises:
         PackageError: a constant can't be read.
     """
-    functions = (expected, actual)
-    inputs = _keys(*([variable.name for variable in f.inputs] for f in functions))
-    outputs = _keys(*(list(f.block.outputs) for f in functions))
-    readers = (constants, others)
-    graphs = [
-        Graph(f.name, _scope(f.block, f.inputs, {}, (), reader, ins, outs))
-        for f, reader, ins, outs in zip(functions, readers, inputs, outputs, strict=True)
-    ]
-    return graphs[0], graphs[1]
+    one, other = (graph_of(function).block for function in (expected, actual))
+    inputs = _keys([value.name for value in one.inputs], [value.name for value in other.inputs])
+    outputs = _keys(list(expected.block.outputs), list(actual.block.outputs))
+    return (
+        _Lowering(one, {}, (), constants.array, inputs[0], outputs[0]).block,
+        _Lowering(other, {}, (), others.array, inputs[1], outputs[1]).block,
+    )
 
 
 def _keys(expected: list[str], actual: list[str]) -> tuple[list[str], list[str]]:
@@ -80,109 +73,108 @@ def _positions(items: Sequence[object]) -> list[str]:
     return [str(number) for number in range(len(items))]
 
 
-def _scope(
-    block: Block,
-    inputs: tuple[Variable, ...],
-    outer: Mapping[str, Source],
-    place: tuple[int, ...],
-    constants: ConstantReader,
-    input_keys: list[str],
-    output_keys: list[str],
-) -> Scope:
-    """Lower ``block``; ``place`` tells its inputs from those of the blocks around it."""
-    nodes = [
-        Node(i, INPUT, v.name, (), {}, (v.type,), (), digest_of(INPUT, place, key, str(v.type)))
-        for i, (v, key) in enumerate(zip(inputs, input_keys, strict=True))
-    ]
-    own: dict[str, Source] = {node.name: Value(node, 0) for node in nodes}
-    scope = Scope(dict(zip(input_keys, nodes, strict=True)))
-    builder = _Builder(scope, ChainMap(own, dict(outer)), place, constants)
-    for operation in block.operations:
-        builder.add(operation)
-    returned = [builder.names[name] for name in block.outputs]
-    scope.outputs.update(zip(output_keys, returned, strict=True))
-    scope.captures = builder.captured()
-    return scope
+class _Lowering:
+    """Makes the terms of a block.
 
+    Args:
+        block: what to lower.
+        sources: what stands for each value so far, of all blocks: values are told by identity.
+        place: tells the inputs of the block from those of the blocks around it.
+        read: returns the array of a constant.
+        input_keys, output_keys: what inputs and outputs are known by.
 
-class _Builder:
-    """Fills a scope operation by operation."""
+    Attributes:
+        block: the terms.
+    """
 
     def __init__(
-        self, scope: Scope, names: _Names, place: tuple[int, ...], constants: ConstantReader
+        self,
+        block: GraphBlock,
+        sources: dict[GraphValue, Source],
+        place: tuple[int, ...],
+        read: ReadArray,
+        input_keys: list[str],
+        output_keys: list[str],
     ) -> None:
-        self._place, self._constants = place, constants
-        self.scope, self.names = scope, names
-        self._known: dict[bytes, Node] = {}
+        self._sources, self._place, self._read = sources, place, read
+        self._known: dict[bytes, Term] = {}
+        terms = [
+            Term(i, INPUT, v.name, (), {}, (v.type,), (), digest_of(INPUT, place, key, str(v.type)))
+            for i, (v, key) in enumerate(zip(block.inputs, input_keys, strict=True))
+        ]
+        sources.update((v, Result(t, 0)) for v, t in zip(block.inputs, terms, strict=True))
+        self.block = TermBlock(dict(zip(input_keys, terms, strict=True)))
+        for node in block.nodes:
+            self._add(node)
+        returned = map(self._source, block.outputs)
+        self.block.outputs.update(zip(output_keys, returned, strict=True))
+        self.block.captures = self._captured()
 
-    def add(self, operation: Operation) -> None:
-        """Add one operation, or nothing where it is a constant, an identity or known already."""
-        if operation.type == "const":
-            held = operation.attributes["val"]
-            self.names[operation.outputs[0].name] = Fixed(held, self._constants.array)
-            return
-        operands, settings = self._inputs(operation)
-        results = tuple(variable.type for variable in operation.outputs)
-        draft = simplified(Draft(operation.type, tuple(operands), settings, results))
+    def _add(self, node: Node) -> None:
+        """Add one operation, or nothing where it is an identity or known already."""
+        operands, settings = self._inputs(node)
+        results = tuple(value.type for value in node.results)
+        draft = simplified(Draft(node.operation.type, tuple(operands), settings, results))
         handed = passed_on(draft)
-        if handed is not None and not operation.blocks:
-            self.names[operation.outputs[0].name] = handed
+        if handed is not None and not node.blocks:
+            self._sources[node.results[0]] = handed
             return
-        node = self._node(operation, draft)
-        for number, variable in enumerate(operation.outputs):
-            self.names[variable.name] = Value(node, number)
+        term = self._term(node, draft)
+        for number, value in enumerate(node.results):
+            self._sources[value] = Result(term, number)
 
-    def captured(self) -> tuple[Value, ...]:
-        """Return the results of nodes outside that the scope reads."""
-        inside = {*self.scope.inputs.values(), *self.scope.nodes}
-        read = [value for node in self.scope.nodes for value in node.values]
-        read += [s for s in self.scope.outputs.values() if isinstance(s, Value)]
-        return tuple(dict.fromkeys(value for value in read if value.node not in inside))
+    def _captured(self) -> tuple[Result, ...]:
+        """Return the results of terms outside that the block reads."""
+        inside = {*self.block.inputs.values(), *self.block.terms}
+        read = [result for term in self.block.terms for result in term.values]
+        read += [s for s in self.block.outputs.values() if isinstance(s, Result)]
+        return tuple(dict.fromkeys(result for result in read if result.term not in inside))
 
-    def _node(self, operation: Operation, draft: Draft) -> Node:
-        scopes = tuple(
-            _scope(
+    def _term(self, node: Node, draft: Draft) -> Term:
+        operation = node.operation
+        blocks = tuple(
+            _Lowering(
                 block,
-                block.inputs,
-                self.names,
+                self._sources,
                 (*self._place, number),
-                self._constants,
+                self._read,
                 _positions(block.inputs),
                 _positions(block.outputs),
-            )
-            for number, block in enumerate(operation.blocks)
+            ).block
+            for number, block in enumerate(node.blocks)
         )
         operands = draft.operands
-        effect = _has_effect(operation, scopes)
-        if effect and self.scope.last is not None:
-            operands = (*operands, Operand(_ORDER, 0, Value(self.scope.last, 0)))
-        digest = _digest(draft, operands, scopes)
+        effect = _has_effect(operation, blocks)
+        if effect and self.block.last is not None:
+            operands = (*operands, Operand(_ORDER, 0, Result(self.block.last, 0)))
+        digest = _digest(draft, operands, blocks)
         if not effect and digest in self._known:
             return self._known[digest]
-        node = Node(
-            index=len(self.scope.nodes),
+        term = Term(
+            index=len(self.block.terms),
             type=draft.type,
-            name=operation.outputs[0].name if operation.outputs else operation.name,
+            name=node.results[0].name if node.results else operation.name,
             operands=operands,
             settings=draft.settings,
             results=draft.results,
-            scopes=scopes,
+            blocks=blocks,
             digest=digest,
         )
-        self.scope.nodes.append(node)
-        self._known[digest] = node
+        self.block.terms.append(term)
+        self._known[digest] = term
         if effect:
-            self.scope.last = node
-        return node
+            self.block.last = term
+        return term
 
-    def _inputs(self, operation: Operation) -> tuple[list[Operand], dict[str, Any]]:
+    def _inputs(self, node: Node) -> tuple[list[Operand], dict[str, Any]]:
         """Return what an operation reads, and its parameters that are plain values."""
+        operation = node.operation
         known = _definition(operation.type)
         operands: list[Operand] = []
         settings = _attributes(operation)
-        for name in sorted(operation.inputs):
+        for name in sorted(node.reads):
             parameter = known.parameters.get(name) if known else None
-            sources = [self._source(binding) for binding in operation.inputs[name]]
+            sources = [self._source(value) for value in node.reads[name]]
             fixed = [source.constant for source in sources if isinstance(source, Fixed)]
             if len(fixed) == len(sources) > 0 and _is_setting(parameter, fixed):
                 settings[name] = self._literal(operation, name, parameter, fixed)
@@ -192,22 +184,18 @@ class _Builder:
             _add_defaults(settings, known, operands)
         return operands, settings
 
-    def _source(self, binding: Binding) -> Source:
-        if isinstance(binding, Constant):
-            return Fixed(binding, self._constants.array)
-        return self.names[binding]
+    def _source(self, value: GraphValue) -> Source:
+        if value not in self._sources and value.constant is not None:
+            self._sources[value] = Fixed(value.constant, self._read)
+        return self._sources[value]
 
     def _literal(
         self, operation: Operation, name: str, parameter: Parameter | None, fixed: list[Constant]
     ) -> Any:
-        what = f"operation {operation}: input {name!r}"
         if parameter is None:
             return tuple(map(plain, fixed))
-        if parameter.kind is Kind.LABELS:
-            return labels_of(fixed, self._constants.array, what)
-        if len(fixed) != 1:
-            raise PackageError(f"{what} is bound to {len(fixed)} values, not 1")
-        return literal_of(fixed[0], parameter.kind, self._constants.array, what)
+        what = f"operation {operation}: input {name!r}"
+        return literal_of(fixed, parameter.kind, self._read, what)
 
 
 def _definition(type: str) -> Definition | None:
@@ -247,27 +235,25 @@ def _add_defaults(settings: dict[str, Any], known: Definition, operands: list[Op
 
 def _rounded(parameter: Parameter, first: ValueType | None) -> Any:
     """Return a default as the executor takes it: a number in the type of the first tensor."""
-    if parameter.kind is not Kind.FLOAT or parameter.default is None:
+    if parameter.kind is not ParameterKind.FLOAT or parameter.default is None:
         return parameter.default
-    if not isinstance(first, TensorType) or not first.dtype.is_floating:
-        return float(parameter.default)
-    return float(np.asarray(parameter.default, first.dtype.numpy))
+    return in_type_of(parameter.default, first)
 
 
-def _has_effect(operation: Operation, scopes: tuple[Scope, ...]) -> bool:
+def _has_effect(operation: Operation, blocks: tuple[TermBlock, ...]) -> bool:
     known = _definition(operation.type)
     writes = known is not None and known.effect is Effect.WRITE
-    inside = any(scope.last is not None for scope in scopes)
+    inside = any(block.last is not None for block in blocks)
     return (
         writes or inside or operation.type == "read_state" or operation.type.startswith("random_")
     )
 
 
-def _digest(draft: Draft, operands: tuple[Operand, ...], scopes: tuple[Scope, ...]) -> bytes:
+def _digest(draft: Draft, operands: tuple[Operand, ...], blocks: tuple[TermBlock, ...]) -> bytes:
     if draft.type in COMMUTATIVE:
         read: list[Any] = sorted(operand.source.digest for operand in operands)
     else:
         read = [(operand.place, operand.source.digest) for operand in operands]
     results = [str(type_) for type_ in draft.results]
-    inner = [scope.digest for scope in scopes]
+    inner = [block.digest for block in blocks]
     return digest_of(draft.type, settings_key(draft.settings), read, results, inner)

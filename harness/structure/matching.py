@@ -11,55 +11,55 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
-from harness.structure.graph import COMMUTATIVE, Fixed, Node, Operand, Scope, Source
+from harness.structure.terms import COMMUTATIVE, Fixed, Operand, Source, Term, TermBlock
 
 Pairing: TypeAlias = list[tuple[Operand | None, Operand | None]]
 _Thing = TypeVar("_Thing")
 
 
 class Matching:
-    """The matched operations and inputs of two graphs; grows scope by scope, outer ones first."""
+    """The matched operations and inputs of two graphs; grows block by block, outer ones first."""
 
     def __init__(self) -> None:
-        self._forth: dict[Node, Node] = {}
-        self._back: dict[Node, Node] = {}
+        self._forth: dict[Term, Term] = {}
+        self._back: dict[Term, Term] = {}
 
-    def actual(self, expected: Node) -> Node | None:
-        """Return what an expected node is matched to."""
+    def actual(self, expected: Term) -> Term | None:
+        """Return what an expected term is matched to."""
         return self._forth.get(expected)
 
-    def expected(self, actual: Node) -> Node | None:
-        """Return what an actual node is matched to."""
+    def expected(self, actual: Term) -> Term | None:
+        """Return what an actual term is matched to."""
         return self._back.get(actual)
 
     def agree(self, expected: Source, actual: Source) -> bool:
-        """Whether two sources are equal constants, or the same result of matched nodes."""
+        """Whether two sources are equal constants, or the same result of matched terms."""
         if isinstance(expected, Fixed) or isinstance(actual, Fixed):
             both = isinstance(expected, Fixed) and isinstance(actual, Fixed)
             return both and expected.digest == actual.digest
-        return expected.number == actual.number and self.actual(expected.node) is actual.node
+        return expected.number == actual.number and self.actual(expected.term) is actual.term
 
-    def add(self, expected: Node, actual: Node) -> None:
-        """Match two nodes."""
+    def add(self, expected: Term, actual: Term) -> None:
+        """Match two terms."""
         self._forth[expected], self._back[actual] = actual, expected
 
-    def is_free(self, expected: Node, actual: Node) -> bool:
-        """Whether neither of two nodes is matched."""
+    def is_free(self, expected: Term, actual: Term) -> bool:
+        """Whether neither of two terms is matched."""
         return expected not in self._forth and actual not in self._back
 
-    def add_equal(self, expected: Scope, actual: Scope) -> None:
-        """Match the inputs of two scopes, and their operations that have one digest."""
+    def add_equal(self, expected: TermBlock, actual: TermBlock) -> None:
+        """Match the inputs of two blocks, and their operations that have one digest."""
         for _, one, other in shared(expected.inputs, actual.inputs):
             self.add(one, other)
-        known = {node.digest: node for node in actual.nodes}
-        for node in expected.nodes:
-            other_node = known.get(node.digest)
-            if other_node is not None and self.is_free(node, other_node):
-                self.add(node, other_node)
+        known = {term.digest: term for term in actual.terms}
+        for term in expected.terms:
+            other_node = known.get(term.digest)
+            if other_node is not None and self.is_free(term, other_node):
+                self.add(term, other_node)
 
 
-def paired(expected: Node, actual: Node, matching: Matching) -> Pairing:
-    """Return the operands of two nodes side by side; None where one has no counterpart.
+def paired(expected: Term, actual: Term, matching: Matching) -> Pairing:
+    """Return the operands of two terms side by side; None where one has no counterpart.
 
     Operands that commute are paired by what they are, all others by their place.
     """
@@ -92,5 +92,5 @@ def _are_alike(expected: Source, actual: Source) -> bool:
 def shared(
     expected: Mapping[str, _Thing], actual: Mapping[str, _Thing]
 ) -> list[tuple[str, _Thing, _Thing]]:
-    """Return the inputs or outputs that two scopes have in common, with what they are known by."""
+    """Return the inputs or outputs that two blocks have in common, with what they are known by."""
     return [(key, thing, actual[key]) for key, thing in expected.items() if key in actual]

@@ -1,4 +1,4 @@
-"""Matches the operations of two scopes from what is matched already outwards, best evidence first.
+"""Matches the operations of two blocks from what is matched already outwards, best evidence first.
 
 A pair is looked at as soon as a neighbour of it is matched, and its score says how sure the match
 is. An operation with the same settings and constants that reads results matched to each other is
@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from harness.mil.types import TensorType, ValueType
-from harness.structure.graph import (
+from harness.structure.matching import Matching, Pairing, paired, shared
+from harness.structure.terms import (
     COMMUTATIVE,
     INPUT,
     Fixed,
-    Node,
     Operand,
-    Scope,
+    Result,
     Source,
-    Value,
+    Term,
+    TermBlock,
     settings_key,
 )
-from harness.structure.matching import Matching, Pairing, paired, shared
 
 # How sure a match is, see the module; 0 is none.
 _SAME_AND_READS_THE_SAME: Final = 1000
@@ -42,38 +42,38 @@ _ANOTHER_SHAPE: Final = 300
 _MOST: Final = 9  # what counting may add to one of these
 
 
-def match_operations(matching: Matching, expected: Scope, actual: Scope) -> None:
-    """Match the operations of two scopes, but not those inside their blocks.
+def match_operations(matching: Matching, expected: TermBlock, actual: TermBlock) -> None:
+    """Match the operations of two blocks, but not those inside their blocks.
 
     Args:
-        matching: gets the pairs; what is matched already stays so, the scopes around these first.
-        expected, actual: the scopes.
+        matching: gets the pairs; what is matched already stays so, the blocks around these first.
+        expected, actual: the blocks.
     """
     matching.add_equal(expected, actual)
     _Search(matching, expected, actual).run()
 
 
 class _Search:
-    def __init__(self, matching: Matching, expected: Scope, actual: Scope) -> None:
+    def __init__(self, matching: Matching, expected: TermBlock, actual: TermBlock) -> None:
         self._matching = matching
         self._expected, self._actual = expected, actual
         self._readers, self._readers_there = expected.readers(), actual.readers()
-        self._heap: list[tuple[int, int, int, Node, Node]] = []
+        self._heap: list[tuple[int, int, int, Term, Term]] = []
         self._returned = {
-            (one.node, other.node)
+            (one.term, other.term)
             for _, one, other in shared(expected.outputs, actual.outputs)
-            if isinstance(one, Value) and isinstance(other, Value) and one.number == other.number
+            if isinstance(one, Result) and isinstance(other, Result) and one.number == other.number
         }
 
     def run(self) -> None:
         """Match until nothing is left that has evidence."""
-        outside = [value.node for value in self._expected.captures]
-        for node in dict.fromkeys(
-            (*self._expected.inputs.values(), *outside, *self._expected.nodes)
+        outside = [value.term for value in self._expected.captures]
+        for term in dict.fromkeys(
+            (*self._expected.inputs.values(), *outside, *self._expected.terms)
         ):
-            other = self._matching.actual(node)
+            other = self._matching.actual(term)
             if other is not None:
-                self._look_around(node, other)
+                self._look_around(term, other)
         for one, other in self._returned:
             self._look_at(one, other)
         self._look_at_sources()
@@ -88,7 +88,7 @@ class _Search:
             self._matching.add(one, other)
             self._look_around(one, other)
 
-    def _look_at(self, one: Node, other: Node) -> None:
+    def _look_at(self, one: Term, other: Term) -> None:
         if INPUT in (one.type, other.type) or not self._matching.is_free(one, other):
             return
         score = self._score(one, other)
@@ -96,15 +96,15 @@ class _Search:
             heapq.heappush(self._heap, (-score, one.index, other.index, one, other))
 
     def _look_at_sources(self) -> None:
-        """Look at nodes that read no other node: nothing leads to them forwards."""
-        starts = [node for node in self._actual.nodes if not node.values]
-        for one in self._expected.nodes:
+        """Look at terms that read no other term: nothing leads to them forwards."""
+        starts = [term for term in self._actual.terms if not term.values]
+        for one in self._expected.terms:
             if not one.values:
                 for other in starts:
                     if other.local == one.local:
                         self._look_at(one, other)
 
-    def _look_around(self, one: Node, other: Node) -> None:
+    def _look_around(self, one: Term, other: Term) -> None:
         """Look at the pairs of neighbours of a matched pair, and across one neighbour."""
         here, there = self._readers.get(one, []), self._readers_there.get(other, [])
         for reader, operand in here:
@@ -112,11 +112,15 @@ class _Search:
                 if _read_alike(reader, operand, counterpart, operand_there):
                     self._look_at(reader, counterpart)
         for left, right in _crossed(one, other, self._matching):
-            if isinstance(left, Value) and isinstance(right, Value) and left.number == right.number:
-                self._look_at(left.node, right.node)
+            if (
+                isinstance(left, Result)
+                and isinstance(right, Result)
+                and left.number == right.number
+            ):
+                self._look_at(left.term, right.term)
         self._look_across([r for r, _ in here], [r for r, _ in there])
 
-    def _look_across(self, here: list[Node], there: list[Node]) -> None:
+    def _look_across(self, here: list[Term], there: list[Term]) -> None:
         """Look at readers of one side's unmatched readers beside the other side's readers."""
         beyond = [r for n in here if not self._matching.actual(n) for r in _of(self._readers, n)]
         beyond_there = [
@@ -129,8 +133,8 @@ class _Search:
             if left.type == right.type:
                 self._look_at(left, right)
 
-    def _score(self, one: Node, other: Node) -> int:
-        """Return how sure it is that two nodes are one operation; 0: there is no evidence."""
+    def _score(self, one: Term, other: Term) -> int:
+        """Return how sure it is that two terms are one operation; 0: there is no evidence."""
         pairs = [p for p in paired(one, other, self._matching) if _reads_a_value(p)]
         agreeing = sum(_agrees(pair, self._matching) for pair in pairs)
         reads_the_same = agreeing == len(pairs)
@@ -149,9 +153,9 @@ class _Search:
         return _ANOTHER_SHAPE + count if pairs and (reads_the_same or readers) else 0
 
     def _score_changed(
-        self, one: Node, other: Node, pairs: Pairing, readers: int, ambiguous: bool
+        self, one: Term, other: Term, pairs: Pairing, readers: int, ambiguous: bool
     ) -> int:
-        """Return the score of two nodes of one type and shape that differ in something else."""
+        """Return the score of two terms of one type and shape that differ in something else."""
         agreeing = sum(_agrees(pair, self._matching) for pair in pairs)
         alike = min(_count_alike(one, other), _MOST)
         if pairs and agreeing == len(pairs):
@@ -160,7 +164,7 @@ class _Search:
             return _SAME_TYPE_BESIDE_THE_SAME + 10 * min(agreeing + readers, _MOST) + alike
         return _ACROSS_ONE + alike if self._agrees_across(pairs) else 0
 
-    def _common_readers(self, one: Node, other: Node) -> tuple[int, bool]:
+    def _common_readers(self, one: Term, other: Term) -> tuple[int, bool]:
         """Return how many matched pairs read both alike, and whether it could be another's turn."""
         count, ambiguous = int((one, other) in self._returned), False
         for reader, operand in self._readers.get(one, ()):
@@ -173,12 +177,12 @@ class _Search:
                     ambiguous |= self._has_twin(one, reader)
         return count, ambiguous
 
-    def _has_twin(self, node: Node, reader: Node) -> bool:
-        """Whether an operation with commuting operands reads another unmatched node just alike."""
+    def _has_twin(self, term: Term, reader: Term) -> bool:
+        """Whether an operation with commuting operands reads another unmatched term just alike."""
         return reader.type in COMMUTATIVE and any(
-            value.node is not node
-            and value.node.local == node.local
-            and self._matching.actual(value.node) is None
+            value.term is not term
+            and value.term.local == term.local
+            and self._matching.actual(value.term) is None
             for value in reader.values
         )
 
@@ -197,11 +201,11 @@ class _Search:
         return False
 
 
-def _of(readers: dict[Node, list[tuple[Node, Operand]]], node: Node) -> list[Node]:
-    return [reader for reader, _ in readers.get(node, ())]
+def _of(readers: dict[Term, list[tuple[Term, Operand]]], term: Term) -> list[Term]:
+    return [reader for reader, _ in readers.get(term, ())]
 
 
-def _read_alike(reader: Node, operand: Operand, other: Node, operand_there: Operand) -> bool:
+def _read_alike(reader: Term, operand: Operand, other: Term, operand_there: Operand) -> bool:
     """Whether two operations read something as the same operand; those that commute are one."""
     if reader.type in COMMUTATIVE and other.type in COMMUTATIVE:
         return True
@@ -209,18 +213,18 @@ def _read_alike(reader: Node, operand: Operand, other: Node, operand_there: Oper
 
 
 def _number(operand: Operand) -> int:
-    return operand.source.number if isinstance(operand.source, Value) else -1
+    return operand.source.number if isinstance(operand.source, Result) else -1
 
 
-def _crossed(one: Node, other: Node, matching: Matching) -> Iterable[tuple[Source, Source]]:
-    """Return the sources that two matched nodes may have in common."""
+def _crossed(one: Term, other: Term, matching: Matching) -> Iterable[tuple[Source, Source]]:
+    """Return the sources that two matched terms may have in common."""
     if one.type in COMMUTATIVE and other.type in COMMUTATIVE:
         return ((a.source, b.source) for a in one.operands for b in other.operands)
     return ((a.source, b.source) for a, b in paired(one, other, matching) if a and b)
 
 
 def _reads_a_value(pair: tuple[Operand | None, Operand | None]) -> bool:
-    return any(operand and isinstance(operand.source, Value) for operand in pair)
+    return any(operand and isinstance(operand.source, Result) for operand in pair)
 
 
 def _agrees(pair: tuple[Operand | None, Operand | None], matching: Matching) -> bool:
@@ -228,12 +232,12 @@ def _agrees(pair: tuple[Operand | None, Operand | None], matching: Matching) -> 
     return left is not None and right is not None and matching.agree(left.source, right.source)
 
 
-def _is_unmatched(source: Source, counterpart: Callable[[Node], Node | None]) -> bool:
-    return isinstance(source, Value) and counterpart(source.node) is None
+def _is_unmatched(source: Source, counterpart: Callable[[Term], Term | None]) -> bool:
+    return isinstance(source, Result) and counterpart(source.term) is None
 
 
 def _before(source: Source) -> tuple[Source, ...]:
-    return tuple(o.source for o in source.node.operands) if isinstance(source, Value) else ()
+    return tuple(o.source for o in source.term.operands) if isinstance(source, Result) else ()
 
 
 def _shapes(results: Iterable[ValueType]) -> list[object]:
@@ -241,8 +245,8 @@ def _shapes(results: Iterable[ValueType]) -> list[object]:
     return [type_.shape if isinstance(type_, TensorType) else type_ for type_ in results]
 
 
-def _count_alike(one: Node, other: Node) -> int:
-    """Return how many settings and constants two nodes have in common."""
+def _count_alike(one: Term, other: Term) -> int:
+    """Return how many settings and constants two terms have in common."""
     settings = {*settings_key(one.settings)} & {*settings_key(other.settings)}
     there = {o.place: o.source for o in other.operands}
     return len(settings) + sum(

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from demucs.apply import BagOfModels, apply_model
 
-from harness.audio import AudioReader, read_audio, separate_stream
+from harness.audio.files import AudioReader, read_audio
+from harness.audio.segments import separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
 from harness.golden.builder import observe_segment
 from harness.layers import (

@@ -41,7 +41,7 @@ def separation_rows(
 ) -> Iterator[Separation]:
     """Yield for each stem [C, n] what kind of error it has."""
     for index, row in enumerate(metrics):
-        worst = segmental_snr_db(expected[index], actual[index]).worst
+        worst = segmental_snr_db(expected[index], actual[index], SAMPLE_RATE).worst
         channels = channel_snr_db(expected[index], actual[index])
         yield Separation(
             **labels_of(labels),

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from harness import mil
-from harness.audio import spectrogram_from_waveform
 from harness.audio.contract import SEGMENT_LENGTH
+from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import (
     PrecisionRecipe,
     check_contract,

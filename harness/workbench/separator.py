@@ -8,14 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.audio import (
-    PUBLISHED,
-    AudioReader,
-    Geometry,
-    separate_stream,
-    spectrogram_from_waveform,
-)
-from harness.audio import waveform_from_spectrogram as waveform
+from harness.audio import PUBLISHED, Geometry
+from harness.audio.files import AudioReader
+from harness.audio.segments import separate_stream
+from harness.audio.stft import spectrogram_from_waveform
+from harness.audio.stft import waveform_from_spectrogram as waveform
 from harness.conversion import check_contract
 from harness.engines import Candidate, Session, open_engine
 from harness.engines.torch_engine import TorchSession

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from harness import mil
-from harness.audio import spectrogram_from_waveform
+from harness.audio.stft import spectrogram_from_waveform
 from harness.metrics import snr_db
 from harness.subjects import extract_inner_model, load_subject
 from harness.subjects.songs import make_song

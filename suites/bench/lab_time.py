@@ -33,7 +33,7 @@ import torch
 
 from harness import mil
 from harness.atomic import write_text
-from harness.audio import spectrogram_from_waveform
+from harness.audio.stft import spectrogram_from_waveform
 from harness.golden import load_cases
 from harness.golden.builder import make_audio
 from harness.precision import (

@@ -22,7 +22,8 @@ from scipy.stats import spearmanr
 
 from harness import mil
 from harness.allocation import keep_memory
-from harness.audio import SAMPLE_RATE, spectrogram_from_waveform
+from harness.audio import SAMPLE_RATE
+from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
 from harness.precision import (
     AllStemsMeasure,

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.audio import SAMPLE_RATE, AudioWriter
+from harness.audio import SAMPLE_RATE
+from harness.audio.writers import AudioWriter
 from harness.subjects.songs import make_song
 from suites.bench.conftest import Measured
 
@@ -26,7 +27,8 @@ MINUTE = 60.0
 APPLY_MODEL = """
 import sys, torch, soundfile
 from demucs.apply import apply_model
-from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP, read_audio
+from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
+from harness.audio.files import read_audio
 from harness.subjects import load_subject
 source, target = sys.argv[1:]
 subject = load_subject("htdemucs_6s@seeded")

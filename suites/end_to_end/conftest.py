@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.audio import AudioWriter
+from harness.audio.writers import AudioWriter
 from harness.golden import Golden
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench

@@ -54,7 +54,7 @@ def test_what_is_left(
     worst = worst_stem(expected, actual)
     pair, stem = (expected[worst], actual[worst]), sources[worst]
     if pytestconfig.getoption("--parity-audio"):
-        place = segmental_snr_db(*pair).worst
+        place = segmental_snr_db(*pair, SAMPLE_RATE).worst
         start_s = place.start / SAMPLE_RATE if place else 0.0
         parity.keep(audio_clip(*pair, stem, start_s, labels))
     what = "the stem that is drawn"

@@ -11,21 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.audio import (
-    FREQUENCY_BINS,
-    HOP_LENGTH,
-    N_FFT,
-    SEGMENT_LENGTH,
-    frame_count,
-    reference_spectrogram,
-    reference_waveform,
-    spectrogram_from_waveform,
-    waveform_from_spectrogram,
-)
+from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio import stft as transform
 from harness.audio.packed_fft import Packed, forward, inverse
-from harness.audio.reference_stft import reflect_padded
-from harness.audio.stft import istft, stft
+from harness.audio.reference_stft import reference_spectrogram, reference_waveform, reflect_padded
+from harness.audio.stft import (
+    frame_count,
+    istft,
+    spectrogram_from_waveform,
+    stft,
+    waveform_from_spectrogram,
+)
 from harness.audio.windows import blackman, cola, hamming, hann, nola, onesided_energy
 from harness.errors import AudioError
 

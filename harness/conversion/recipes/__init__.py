@@ -13,10 +13,10 @@ from harness.conversion.recipes.counts import (
 from harness.conversion.recipes.recipe import (
     PRECISIONS,
     WEIGHTS,
-    Operation,
+    DescribedOperation,
     Precision,
     PrecisionRecipe,
-    Rule,
+    PrecisionRule,
     Weights,
 )
 from harness.conversion.recipes.toml import (
@@ -28,10 +28,10 @@ from harness.conversion.recipes.toml import (
 __all__ = [
     "PRECISIONS",
     "WEIGHTS",
-    "Operation",
+    "DescribedOperation",
     "Precision",
     "PrecisionRecipe",
-    "Rule",
+    "PrecisionRule",
     "RuleCount",
     "Weights",
     "check_every_pattern_matched",

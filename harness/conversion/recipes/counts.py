@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.conversion.recipes.recipe import Operation, PrecisionRecipe, Rule
+from harness.conversion.recipes.recipe import DescribedOperation, PrecisionRecipe, PrecisionRule
 from harness.errors import RecipeError
 
 
@@ -23,7 +23,7 @@ class RuleCount:
     """
 
     number: int
-    rule: Rule
+    rule: PrecisionRule
     matched: int
     decided: int
     patterns: tuple[tuple[str, int], ...]
@@ -37,7 +37,9 @@ class RuleCount:
         return tuple(pattern for pattern, count in self.patterns if count == 0)
 
 
-def count_rules(recipe: PrecisionRecipe, operations: Iterable[Operation]) -> tuple[RuleCount, ...]:
+def count_rules(
+    recipe: PrecisionRecipe, operations: Iterable[DescribedOperation]
+) -> tuple[RuleCount, ...]:
     """Count what each rule of ``recipe`` matches among ``operations``."""
     matched = [0] * len(recipe.rules)
     decided = [0] * len(recipe.rules)

@@ -47,7 +47,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Operation:
+class DescribedOperation:
     """What a recipe sees of an operation.
 
     Attributes:
@@ -65,7 +65,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Rule:
+class PrecisionRule:
     """One override of the defaults; see the module's docstring for what it matches."""
 
     precision: Precision | None = None
@@ -91,7 +91,7 @@ class Rule:
         """Every pattern with its kind, such as ``types: conv``."""
         return tuple(f"{kind}: {pattern}" for kind, patterns in self._kinds for pattern in patterns)
 
-    def matching(self, operation: Operation) -> tuple[str, ...] | None:
+    def matching(self, operation: DescribedOperation) -> tuple[str, ...] | None:
         """Return the patterns that match, empty if the rule doesn't.
 
         None means that it can't be told, because the rule asks for the module path of an operation
@@ -155,7 +155,7 @@ class PrecisionRecipe:
 
     name: str
     default: Precision
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[PrecisionRule, ...] = ()
     gating: bool = False
     gates: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
@@ -212,18 +212,21 @@ class PrecisionRecipe:
         """Whether a rule stores weights as anything but floats."""
         return any(rule.weights not in (None, "float") for rule in self.rules)
 
-    def decide(self, operation: Operation) -> Precision | None:
+    def decide(self, operation: DescribedOperation) -> Precision | None:
         """Return the precision of ``operation``; None if an unknown module path would decide."""
         return self._decide(operation, lambda rule: rule.precision, self.default)
 
-    def decide_weights(self, operation: Operation) -> Weights | None:
+    def decide_weights(self, operation: DescribedOperation) -> Weights | None:
         """Return how the weights of ``operation`` are stored; None as for `decide`."""
         if not operation.has_weights:
             return "float"
         return self._decide(operation, lambda rule: rule.weights, "float")
 
     def _decide(
-        self, operation: Operation, given: Callable[[Rule], _Decision | None], default: _Decision
+        self,
+        operation: DescribedOperation,
+        given: Callable[[PrecisionRule], _Decision | None],
+        default: _Decision,
     ) -> _Decision | None:
         possible: set[_Decision] = set()
         for rule in reversed(self.rules):

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
-from harness.conversion.recipes.recipe import PrecisionRecipe, Rule
+from harness.conversion.recipes.recipe import PrecisionRecipe, PrecisionRule
 from harness.errors import RecipeError, UnknownNameError
 
 _RECIPE_KEYS = {
@@ -118,13 +118,13 @@ def parse_recipe(content: str, where: str) -> PrecisionRecipe:
         raise RecipeError(f"{where}: {error}") from error
 
 
-def _parse_rule(where: str, table: dict[str, Any]) -> Rule:
+def _parse_rule(where: str, table: dict[str, Any]) -> PrecisionRule:
     _check_keys(where, table, _RULE_KEYS, required=())
     for kind in ("types", "names", "modules"):
         if kind not in table:
             continue
         table = {**table, kind: _strings(where, kind, table[kind])}
-    return Rule(**table)
+    return PrecisionRule(**table)
 
 
 def _strings(where: str, key: str, items: list[Any]) -> tuple[str, ...]:

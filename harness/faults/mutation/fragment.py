@@ -12,7 +12,6 @@ import torch
 
 from harness.mil import Model
 from harness.mil.editing import key
-from harness.mil.plan import build_plan
 from harness.mil.program import Block, Function, Operation, Variable, verify
 
 
@@ -45,7 +44,7 @@ class Fragments:
         function = Function(plan.function.name, inputs, plan.function.opset, block)
         verify(function)
         package = self._model.package
-        return Model(package, build_plan(function, package.constants.array))
+        return Model.of(package, function)
 
     def run(
         self,

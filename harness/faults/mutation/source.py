@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH, spectrogram_from_waveform
+from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
+from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import compare_weights
 from harness.errors import ParityError
 from harness.faults.mutation.judge import Judge, Sighting

@@ -19,7 +19,6 @@ from harness.layers.tensors import compared
 from harness.mil import DataType, Model
 from harness.mil.editing import new_operation
 from harness.mil.opened import ConstantReader, Package
-from harness.mil.plan import build_plan
 from harness.mil.program import Block, Function, Program, Variable, verify
 from harness.mil.types import TensorType
 
@@ -65,7 +64,7 @@ class Feature:
             metadata={},
             constants=ConstantReader(here, here),
         )
-        return Model(package, build_plan(function, package.constants.array))
+        return Model.of(package, function)
 
 
 class FeatureStand:

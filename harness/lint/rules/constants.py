@@ -8,15 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16
 from harness.mil import DataType
-from harness.mil.graph import Node, Value
-
-FP16_MAX: Final = 65504.0
-FP16_NORMAL: Final = 2.0**-14
-FP16_STEP: Final = 2.0**-24
+from harness.mil.graph import GraphValue, Node
+from harness.mil.numerics.limits import FP16_MAX, FP16_SMALLEST_SUBNORMAL
 
 WEIGHING: Final = frozenset(
     {
@@ -33,14 +30,16 @@ BOUNDS: Final = frozenset(
 )  # fmt: skip
 """Operations for which an infinity is a bound, or a start value, that nothing exceeds."""
 
+_TARGET_DB: Final = 60.0
+"""What a converted branch is held to; gates are the verdicts' and not this room's to know."""
 _FP16_CASTS: Final = code("converters/mil/mil/passes/defs/quantization.py")
 
 
-def _first_reader(value: Value) -> tuple[Node | None, str]:
+def _first_reader(value: GraphValue) -> tuple[Node | None, str]:
     return value.readers[0] if value.readers else (None, "")
 
 
-def _title(value: Value, parameter: str) -> str:
+def _title(value: GraphValue, parameter: str) -> str:
     name = f" ({value.name!r})" if value.name else ""
     return f"its constant {parameter}{name}" if parameter else f"the constant {value.name!r}"
 
@@ -50,8 +49,7 @@ def _weighs(node: Node) -> bool:
     return type_ in WEIGHING or type_.startswith("constexpr_")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2669),
     next_step="look for a 0/0 or inf - inf in the checkpoint, or in what conversion folded",
 )
@@ -64,8 +62,7 @@ def constant_nan(view: View) -> Iterator[Hit]:
             yield Hit(f"{_title(value, parameter)} holds {count} NaN of {array.size}", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=_FP16_CASTS,
     next_step="keep the operation in FP32, or scale the constant into the range of FP16",
 )
@@ -80,8 +77,7 @@ def constant_infinite(view: View) -> Iterator[Hit]:
             yield Hit(f"{what}, in {value.dtype}", node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2669),
     next_step="mask with a finite number such as -1e4, or see that no row is masked as a whole",
 )
@@ -99,11 +95,7 @@ def infinite_mask(view: View) -> Iterator[Hit]:
             yield Hit(f"{_title(value, parameter)} holds {count} infinities of {array.size}", node)
 
 
-@rule(
-    Severity.WARNING,
-    source=issue(2669),
-    next_step="mask with a number that FP16 holds, such as -1e4",
-)
+@warning(source=issue(2669), next_step="mask with a number that FP16 holds, such as -1e4")
 def finite_mask_becomes_infinite(view: View) -> Iterator[Hit]:
     """A finite constant beyond 65,504 is combined in FP32, and the result is cast to FP16."""
     for value, array in view.floating_constants():
@@ -117,12 +109,11 @@ def finite_mask_becomes_infinite(view: View) -> Iterator[Hit]:
                 yield Hit(f"{_title(value, parameter)} reaches {peak:.4g}", node)
 
 
-def _casts(value: Value) -> Iterator[tuple[Node, str]]:
+def _casts(value: GraphValue) -> Iterator[tuple[Node, str]]:
     return (item for item in value.readers if item[0].operation.type == "cast")
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=f"{_FP16_CASTS} (fp16_overflow); {issue(2814)}",
     next_step="keep the operation in FP32 in every recipe, or rescale its weights",
 )
@@ -140,8 +131,7 @@ def _peak(array: np.ndarray) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source="IEEE 754: FP16 has steps of 2^-24 below 2^-14",
     next_step="scale the constant up and the operation's result down, or keep it in FP32",
 )
@@ -153,16 +143,16 @@ def constant_lost_its_bits(view: View) -> Iterator[Hit]:
         rms = math.sqrt(float(np.mean(np.square(array, dtype=np.float64))))
         if rms == 0:
             continue
-        # Below 2^-14 the steps are even, so that rounding is at most as exact as this.
-        best_db = 20 * math.log10(rms * math.sqrt(12) / FP16_STEP)
-        if best_db < 60 and value.readers:
+        # Below 2^-14 the steps are even. Rounding to even steps has an error with an RMS of
+        # step / sqrt(12) (Widrow and Kollar, Quantization Noise, 2008): this is the best there is.
+        best_db = 20 * math.log10(rms * math.sqrt(12) / FP16_SMALLEST_SUBNORMAL)
+        if best_db < _TARGET_DB and value.readers:
             node, parameter = _first_reader(value)
             what = f"has an RMS of {rms:.3g}: {best_db:.0f} dB at best"
             yield Hit(f"{_title(value, parameter)} {what}", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source="IEEE 754: x / 0 is infinite, and 0 / 0 NaN",
     next_step="see what the divisor was before conversion: FP16 makes zero of less than 3e-8",
 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import issue, rule
-from harness.lint.rules.constants import FP16_MAX
+from harness.lint.finding import Hit
+from harness.lint.registry import issue, warning
 from harness.lint.view import View, elements, in_fp16, origin, shape_of
 from harness.mil import DataType
 from harness.mil.graph import Node
+from harness.mil.numerics.limits import FP16_MAX
 
 _KEEP_FP32: Final = "keep the operation in FP32 and off the Neural Engine, or write it out"
 _BATCH: Final = 10
 """From this batch on the GPU's fused attention is wrong."""
 
 
-@rule(Severity.WARNING, source=issue(2687), next_step=_KEEP_FP32)
+@warning(source=issue(2687), next_step=_KEEP_FP32)
 def softplus_in_fp16(view: View) -> Iterator[Hit]:
     """Softplus in FP16 drops to 0 above 10.4 on the Neural Engine."""
     for node in view.of("softplus", "softplus_parametric"):
@@ -25,8 +25,7 @@ def softplus_in_fp16(view: View) -> Iterator[Hit]:
             yield Hit("is computed in FP16", node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2690, 2726),
     next_step="subtract the maximum first: max(x) + log(sum(exp(x - max(x))))",
 )
@@ -37,11 +36,7 @@ def log_sum_exp_in_fp16(view: View) -> Iterator[Hit]:
             yield Hit("is computed in FP16", node)
 
 
-@rule(
-    Severity.WARNING,
-    source=issue(2729),
-    next_step="subtract the maximum before exp and add it after log",
-)
+@warning(source=issue(2729), next_step="subtract the maximum before exp and add it after log")
 def log_of_summed_exponentials(view: View) -> Iterator[Hit]:
     """A logarithm in FP16 of summed exponentials: exp overflows above 11."""
     for node in view.of("log"):
@@ -56,8 +51,7 @@ def log_of_summed_exponentials(view: View) -> Iterator[Hit]:
             yield Hit(f"sums exp {exponential.operation.name!r} in FP16", node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2650),
     next_step="run it on the CPU or the Neural Engine, or split and join before the softmax",
 )
@@ -76,8 +70,7 @@ def attention_of_large_batch(view: View) -> Iterator[Hit]:
             yield Hit(f"has a batch of {shape[0]}", node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2324),
     next_step="pad evenly and cut the result with slice_by_index, or keep it in FP32",
 )
@@ -90,8 +83,7 @@ def uneven_transposed_convolution(view: View) -> Iterator[Hit]:
             yield Hit(f"pads {[int(size) for size in pads]}", node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2281),
     next_step="leave out output_shape, and pad or cut the result by an operation of its own",
 )
@@ -125,8 +117,7 @@ def _natural(view: View, node: Node) -> list[int]:
     ]
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source="FP16 ends at 65,504: a signal of RMS 1 passes it after as many elements",
     next_step="take a mean instead of a sum, or keep the reduction in FP32",
 )

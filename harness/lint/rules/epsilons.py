@@ -8,19 +8,19 @@ from typing import Final
 
 import numpy as np
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
-from harness.lint.rules.constants import FP16_NORMAL
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16, origin
 from harness.mil import DataType
-from harness.mil.graph import Node, Value
+from harness.mil.graph import GraphValue, Node
+from harness.mil.numerics.limits import FP16_SMALLEST_NORMAL, FP16_SMALLEST_SUBNORMAL
 
 _WITH_EPSILON: Final = (
     "layer_norm", "batch_norm", "instance_norm", "l2_norm", "log", "rsqrt", "inverse",
 )  # fmt: skip
 _DEFAULTS: Final = {"log": 1e-45, "rsqrt": 1e-12}
 """What coremltools writes where the model had no epsilon at all."""
-_SUBSTITUTE: Final = float(np.finfo(np.float16).smallest_subnormal)
+_SUBSTITUTE: Final = FP16_SMALLEST_SUBNORMAL
 """What coremltools puts where a number would become zero in FP16."""
 _SINGULAR: Final = {"log": "x", "rsqrt": "x", "sqrt": "x", "inverse": "x", "real_div": "y"}
 """Operations that an epsilon is added for, and the input that must not be zero."""
@@ -53,14 +53,14 @@ def _own(view: View) -> Iterator[_Epsilon]:
             continue
         default = _DEFAULTS.get(type_)
         if default is not None and (stored <= default * 1.5 or stored == _SUBSTITUTE):
-            continue  # the model had none
+            continue  # the model had none; 1e-45 is 1.4e-45 in FP32
         if type_ == "batch_norm" and _is_away_from_zero(view.array(node.read("variance"))):
             continue
         yield _Epsilon(node, "its epsilon", stored)
 
 
 def _is_away_from_zero(variance: np.ndarray | None) -> bool:
-    return variance is not None and bool((variance >= FP16_NORMAL).all())
+    return variance is not None and bool((variance >= FP16_SMALLEST_NORMAL).all())
 
 
 def _added(view: View) -> Iterator[_Epsilon]:
@@ -79,12 +79,11 @@ def _added(view: View) -> Iterator[_Epsilon]:
             yield _Epsilon(node, f"its input {parameter}", stored)
 
 
-def _guards(value: Value) -> bool:
+def _guards(value: GraphValue) -> bool:
     return any(_SINGULAR.get(node.operation.type) == name for node, name in value.readers)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/mil/passes/defs/quantization.py"),
     next_step="choose an epsilon of 6.1e-5 or more, or keep the operation in FP32",
 )
@@ -95,15 +94,14 @@ def epsilon_vanishes(view: View) -> Iterator[Hit]:
             yield Hit(f"{found.words} is {found.stored:.3g}, and 0 in FP16", found.node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source="IEEE 754: below 6.1e-5 FP16 numbers are subnormal, which some units take for zero",
     next_step="choose an epsilon of 6.1e-5 or more, or try the package with --numerics storage+ftz",
 )
 def epsilon_subnormal(view: View) -> Iterator[Hit]:
     """An epsilon is subnormal in FP16: it lost bits, and is zero on a unit that flushes them."""
     for found in _epsilons(view):
-        if 0 < found.held < FP16_NORMAL:
+        if 0 < found.held < FP16_SMALLEST_NORMAL:
             least = (
                 ", where coremltools puts whatever would have been zero"
                 if found.held == _SUBSTITUTE
@@ -112,8 +110,7 @@ def epsilon_subnormal(view: View) -> Iterator[Hit]:
             yield Hit(f"{found.words} is {found.held:.4g} in FP16{least}", found.node)
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2728),
     next_step="compute x - max(x) - log(sum(exp(x - max(x)))), or keep both operations in FP32",
 )

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import rule
+from harness.lint.finding import Hit
+from harness.lint.registry import warning
 from harness.lint.view import View
-from harness.mil.graph import Graph, Value
+from harness.mil.graph import Graph, GraphValue
 
 _OWN: Final = "a classic of converters: a branch lost its end, or an input was folded"
 _EFFECTS: Final = frozenset({"write_state", "coreml_update_state", "read_state"})
 
 
-@rule(
-    Severity.WARNING,
-    source=_OWN,
-    next_step="see whether an output is missing; else convert again, and it goes",
-)
+@warning(source=_OWN, next_step="see whether an output is missing; else convert again, and it goes")
 def unused_operation(view: View) -> Iterator[Hit]:
     """Nothing reads what an operation makes."""
     for node in view.graph.nodes:
@@ -29,7 +25,7 @@ def unused_operation(view: View) -> Iterator[Hit]:
             yield Hit("nothing reads its results", node)
 
 
-@rule(Severity.WARNING, source=_OWN, next_step="see whether the example input made it a constant")
+@warning(source=_OWN, next_step="see whether the example input made it a constant")
 def unused_input(view: View) -> Iterator[Hit]:
     """Nothing reads an input of the function."""
     for value in view.graph.inputs:
@@ -37,11 +33,7 @@ def unused_input(view: View) -> Iterator[Hit]:
             yield Hit(f"nothing reads its input {value.name!r}")
 
 
-@rule(
-    Severity.WARNING,
-    source=_OWN,
-    next_step="see what tracing folded: the same answer comes for every input",
-)
+@warning(source=_OWN, next_step="see what tracing folded: the same answer comes for every input")
 def output_ignores_inputs(view: View) -> Iterator[Hit]:
     """An output does not depend on any input, nor on chance."""
     if not view.graph.inputs:
@@ -52,7 +44,7 @@ def output_ignores_inputs(view: View) -> Iterator[Hit]:
             yield Hit(f"its output {value.name!r} is the same for every input", value.producer)
 
 
-def _alive(graph: Graph) -> set[Value]:
+def _alive(graph: Graph) -> set[GraphValue]:
     """Return the values that may depend on an input of the function, or on chance."""
     # To begin with, what the function and its blocks take.
     alive = {value for value in graph.values if value.producer is None and not value.constant}

@@ -7,20 +7,19 @@ from typing import Final
 
 import numpy as np
 
-from harness.lint.finding import Hit, Severity
+from harness.lint.finding import Hit
 from harness.lint.opset import SMALL_INTEGERS
-from harness.lint.registry import code, issue, rule
-from harness.lint.rules.constants import FP16_MAX
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, shape_of
 from harness.mil import DataType
-from harness.mil.graph import Node, Value
+from harness.mil.graph import GraphValue, Node
+from harness.mil.numerics.limits import FP16_MAX
 
 _INDEXING: Final = {"gather": "indices", "gather_along_axis": "indices"}
 _NARROWER: Final = SMALL_INTEGERS | {DataType.INT32}
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/mil/passes/defs/quantization.py (add_int16_cast)"),
     next_step="keep the constant in int32 (FP32), or see why it is that large",
 )
@@ -43,8 +42,7 @@ def constant_overflows_cast(view: View) -> Iterator[Hit]:
             yield Hit(f"casts {outside.flat[0]:.6g} to {target}, which ends at {high:.6g}", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2222),
     next_step="remove the pass common::add_int16_cast from the pipeline, or shorten the axis",
 )
@@ -72,8 +70,7 @@ def _indexed(view: View, reader: Node, parameter: str) -> int | None:
     return shape[int(axis)]
 
 
-@rule(
-    Severity.WARNING,
+@warning(
     source=issue(2222),
     next_step="remove the pass common::add_int16_cast, or make sure that no value is larger",
 )
@@ -87,18 +84,14 @@ def integers_narrowed(view: View) -> Iterator[Hit]:
             yield Hit(f"casts {x.name!r} from int32 to {node.operation.dtype}", node)
 
 
-def _only_indices(value: Value) -> bool:
+def _only_indices(value: GraphValue) -> bool:
     return not value.leaves and all(
         _INDEXING.get(node.operation.type) == parameter or parameter == "indices"
         for node, parameter in value.readers
     )
 
 
-@rule(
-    Severity.WARNING,
-    source=issue(2568),
-    next_step="take the minimum with the largest value that is meant",
-)
+@warning(source=issue(2568), next_step="take the minimum with the largest value that is meant")
 def uniform_reaches_its_end(view: View) -> Iterator[Hit]:
     """A uniform random number is made an integer: Core ML draws the upper end, too."""
     for node in view.of("random_uniform"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View
 from harness.mil import DataType
 from harness.mil.description import Described
@@ -27,8 +27,7 @@ _SINCE: Final = {
 """The release from which a model can exchange values of a type."""
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=f"{issue(2365, 2495)}; {_IO_TYPES}",
     next_step="exchange the value in FP32, FP16 or int32, and cast inside the program",
 )
@@ -56,11 +55,7 @@ def _ranged(view: View) -> list[Described]:
     ]
 
 
-@rule(
-    Severity.ERROR,
-    source=issue(2548),
-    next_step="make all flexible inputs ranges, or all enumerations",
-)
+@error(source=issue(2548), next_step="make all flexible inputs ranges, or all enumerations")
 def enumerated_beside_range(view: View) -> Iterator[Hit]:
     """One input lists its shapes and another has ranges, which Core ML doesn't mix."""
     listed, ranged = _enumerated(view), _ranged(view)
@@ -68,8 +63,7 @@ def enumerated_beside_range(view: View) -> Iterator[Hit]:
         yield Hit(f"{listed[0].name!r} lists its shapes, and {ranged[0].name!r} has ranges")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=f"{issue(1115, 1827)}; {_ENTRY}",
     next_step="list the shapes of one input only, use ranges, or convert for iOS 18",
 )
@@ -80,8 +74,7 @@ def several_enumerated_before_ios18(view: View) -> Iterator[Hit]:
         yield Hit(f"{', '.join(repr(entry.name) for entry in listed)} list their shapes")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=_ENTRY,
     next_step="list as many shapes for each input: those at one place belong together",
 )
@@ -92,11 +85,7 @@ def enumerated_of_unequal_length(view: View) -> Iterator[Hit]:
         yield Hit(", ".join(f"{name!r} lists {count}" for name, count in lengths.items()))
 
 
-@rule(
-    Severity.WARNING,
-    source=issue(2271),
-    next_step="list every combination that is used, or use ranges",
-)
+@warning(source=issue(2271), next_step="list every combination that is used, or use ranges")
 def several_enumerated(view: View) -> Iterator[Hit]:
     """Several inputs list their shapes: Core ML takes only those at one place together."""
     listed = _enumerated(view)
@@ -104,7 +93,7 @@ def several_enumerated(view: View) -> Iterator[Hit]:
         yield Hit(f"{', '.join(repr(entry.name) for entry in listed)} list their shapes")
 
 
-@rule(Severity.ERROR, source=f"{issue(989)}; {_GUIDE}", next_step="use ranges instead")
+@error(source=f"{issue(989)}; {_GUIDE}", next_step="use ranges instead")
 def too_many_enumerated(view: View) -> Iterator[Hit]:
     """An input lists more than 128 shapes."""
     for entry in _enumerated(view):
@@ -113,7 +102,7 @@ def too_many_enumerated(view: View) -> Iterator[Hit]:
             yield Hit(f"{entry.name!r} lists {count} shapes")
 
 
-@rule(Severity.WARNING, source=_GUIDE, next_step="give the dimension an upper bound")
+@warning(source=_GUIDE, next_step="give the dimension an upper bound")
 def range_without_end(view: View) -> Iterator[Hit]:
     """A flexible dimension has no upper bound, which ML Programs are not allowed."""
     for entry in view.description.inputs:
@@ -122,7 +111,7 @@ def range_without_end(view: View) -> Iterator[Hit]:
                 yield Hit(f"axis {axis} of {entry.name!r} has no upper bound")
 
 
-@rule(Severity.WARNING, source=issue(2516), next_step="give the dimension a lower bound of 1")
+@warning(source=issue(2516), next_step="give the dimension a lower bound of 1")
 def range_from_zero(view: View) -> Iterator[Hit]:
     """A flexible dimension may be empty: slices of such tensors fail when they run."""
     slices = any(True for _ in view.of("slice_by_index", "slice_by_size"))
@@ -132,8 +121,7 @@ def range_from_zero(view: View) -> Iterator[Hit]:
                 yield Hit(f"axis {axis} of {entry.name!r} starts at 0")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2578),
     next_step="convert for iOS 18, or give the model an input that it needn't read",
 )
@@ -143,8 +131,7 @@ def no_inputs_before_ios18(view: View) -> Iterator[Hit]:
         yield Hit(f"takes nothing and declares {view.opset}")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/backend/mil/load.py"),
     next_step="declare the rank; single dimensions may be flexible",
 )

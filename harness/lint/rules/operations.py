@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue
 from harness.lint.view import View, shape_of
-from harness.mil.graph import Value
+from harness.mil.graph import GraphValue
 from harness.mil.refusals import linears_of_integers, pads_of_other_axes
 
 _MAX_RANK: Final = 5
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2571, 2576, 2701),
     next_step="transpose the axis to the end and pad there, one pad for each axis",
 )
@@ -24,8 +23,7 @@ def pad_of_other_axes(view: View) -> Iterator[Hit]:
     return (Hit(what, node) for node, what in pads_of_other_axes(view.graph, view.read))
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2575),
     next_step="use matmul, or cast to a floating-point type before and back after",
 )
@@ -34,8 +32,7 @@ def linear_of_integers(view: View) -> Iterator[Hit]:
     return (Hit(what, node) for node, what in linears_of_integers(view.graph, view.read))
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=f"{issue(2536)}; {code('converters/mil/mil/program.py')}",
     next_step="merge axes with a reshape before the operation, and split them again after it",
 )
@@ -49,15 +46,14 @@ def rank_above_five(view: View) -> Iterator[Hit]:
         yield Hit(f"{value.name!r} has {len(shape)} axes, and Core ML takes {_MAX_RANK}", node)
 
 
-def _only_decompressed(value: Value) -> bool:
+def _only_decompressed(value: GraphValue) -> bool:
     """Whether ``value`` is a constant that is read by what expands compressed weights alone."""
     made_by = value.producer.operation.type if value.producer is not None else ""
     fixed = value.constant is not None or made_by.startswith("constexpr_")
     return fixed and all(n.operation.type.startswith("constexpr_") for n, _ in value.readers)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/mil/ops/tests/iOS17/test_image_resizing.py (rdar://112418424)"),
     next_step="take the operation out: there is nothing to compute",
 )
@@ -68,8 +64,7 @@ def empty_tensor(view: View) -> Iterator[Hit]:
             yield Hit(f"{value.name!r} is {value.type}", value.producer)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/mil/ops/tests/iOS14/test_pool.py (rdar://98852008)"),
     next_step="pad by an operation of its own, and pool with pad_type 'valid'",
 )
@@ -81,8 +76,7 @@ def pool_same_lower(view: View) -> Iterator[Hit]:
             yield Hit("pools one axis with pad_type 'same_lower'", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code(
         "converters/mil/mil/ops/tests/iOS18/test_tensor_transformation.py (rdar://128221986)"
     ),
@@ -95,8 +89,7 @@ def slice_update_by_scalar(view: View) -> Iterator[Hit]:
             yield Hit("its update has no axis", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2276, 2572, 2667),
     next_step="normalise over [N, C, D * H, W] and reshape back, or write out mean and variance",
 )

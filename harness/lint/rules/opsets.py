@@ -6,9 +6,10 @@ A device that knows only the declared set refuses the rest: "unknown operation",
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
-from harness.lint.finding import Hit, Severity
+from harness.lint.finding import Hit
 from harness.lint.opset import (
     COMMON_TYPES,
     SMALL_INTEGERS,
@@ -17,16 +18,21 @@ from harness.lint.opset import (
     signature,
     signatures,
 )
-from harness.lint.registry import code, issue, rule
-from harness.lint.view import OPSETS, SPECIFICATIONS, View, shape_of
-from harness.mil.graph import Node, Value
+from harness.lint.registry import code, error, issue
+from harness.lint.view import View, shape_of
+from harness.mil.graph import GraphValue, Node
+from harness.mil.opsets import OPSETS
 
 _DEFINITIONS: Final = code("converters/mil/mil/ops/defs")
 _INPUTS: Final = code("converters/mil/mil/input_type.py")
 _HIGHER_TARGET: Final = (
     "convert with a higher minimum_deployment_target, or build the program for the declared one"
 )
-_KNOWN_UP_TO: Final = OPSETS["CoreML8"]
+_SMALL_INTEGERS_SINCE: Final = OPSETS["CoreML7"].release
+_KNOWN_UP_TO: Final = OPSETS["CoreML8"].release
+
+declared = partial(error, needs_declarations_only=True)
+"""Decorates a rule that reads types and names alone."""
 
 
 def _known(view: View) -> Iterator[tuple[Node, Signature]]:
@@ -37,13 +43,13 @@ def _known(view: View) -> Iterator[tuple[Node, Signature]]:
             yield node, found
 
 
-def _tensors(node: Node, found: Signature) -> Iterator[tuple[str, Value]]:
+def _tensors(node: Node, found: Signature) -> Iterator[tuple[str, GraphValue]]:
     for parameter, value in node.inputs:
         if parameter in found and value.dtype is not None:
             yield parameter, value
 
 
-@rule(Severity.ERROR, source=_DEFINITIONS, next_step=_HIGHER_TARGET, needs_declarations_only=True)
+@declared(source=_DEFINITIONS, next_step=_HIGHER_TARGET)
 def operation_of_a_later_opset(view: View) -> Iterator[Hit]:
     """An operation came with a later release than the function's set of operations."""
     for node in view.graph.nodes:
@@ -53,12 +59,7 @@ def operation_of_a_later_opset(view: View) -> Iterator[Hit]:
             yield Hit(f"came with iOS {release}, but {view.opset} is iOS {view.release}", node)
 
 
-@rule(
-    Severity.ERROR,
-    source=_DEFINITIONS,
-    next_step="replace the operation by ones that Core ML has",
-    needs_declarations_only=True,
-)
+@declared(source=_DEFINITIONS, next_step="replace the operation by ones that Core ML has")
 def unknown_operation(view: View) -> Iterator[Hit]:
     """No set of operations has this one."""
     if view.release > _KNOWN_UP_TO:
@@ -68,7 +69,7 @@ def unknown_operation(view: View) -> Iterator[Hit]:
             yield Hit(f"{view.opset} has no operation {node.operation.type!r}", node)
 
 
-@rule(Severity.ERROR, source=_DEFINITIONS, next_step=_HIGHER_TARGET, needs_declarations_only=True)
+@declared(source=_DEFINITIONS, next_step=_HIGHER_TARGET)
 def input_of_a_later_opset(view: View) -> Iterator[Hit]:
     """An operation has an input that its definition in the function's set of operations lacks."""
     for node, found in _known(view):
@@ -79,7 +80,7 @@ def input_of_a_later_opset(view: View) -> Iterator[Hit]:
                 yield Hit(f"its input {parameter!r} {since}; declared is {view.opset}", node)
 
 
-@rule(Severity.ERROR, source=_DEFINITIONS, next_step=_HIGHER_TARGET, needs_declarations_only=True)
+@declared(source=_DEFINITIONS, next_step=_HIGHER_TARGET)
 def type_of_a_later_opset(view: View) -> Iterator[Hit]:
     """A value has an element type that the function's set of operations does not take there."""
     for node, found in _known(view):
@@ -90,7 +91,7 @@ def type_of_a_later_opset(view: View) -> Iterator[Hit]:
             later = first_release(node.operation.type, parameter, value.dtype)
             since = f"takes it since iOS {later}" if later else "never takes it"
             yield Hit(f"its input {parameter!r} is {value.dtype}, and it {since}", node)
-        if view.release >= OPSETS["CoreML7"] or node.operation.type.startswith("constexpr_"):
+        if view.release >= _SMALL_INTEGERS_SINCE or node.operation.type.startswith("constexpr_"):
             continue
         for value in node.results:
             if value.dtype is not None and value.dtype not in COMMON_TYPES:
@@ -98,16 +99,11 @@ def type_of_a_later_opset(view: View) -> Iterator[Hit]:
                 yield Hit(f"makes {value.dtype}, which Core ML computes with {since}", node)
 
 
-@rule(
-    Severity.ERROR,
-    source=_INPUTS,
-    next_step="cast one of them: Core ML promotes no types",
-    needs_declarations_only=True,
-)
+@declared(source=_INPUTS, next_step="cast one of them: Core ML promotes no types")
 def mixed_element_types(view: View) -> Iterator[Hit]:
     """Inputs that must have one element type have two."""
     for node, found in _known(view):
-        seen: dict[str, tuple[str, Value]] = {}
+        seen: dict[str, tuple[str, GraphValue]] = {}
         for parameter, value in _tensors(node, found):
             group = found[parameter].group
             if not found[parameter].required and _is_scalar_constant(value):
@@ -119,11 +115,9 @@ def mixed_element_types(view: View) -> Iterator[Hit]:
                 )
 
 
-@rule(
-    Severity.ERROR,
+@declared(
     source=_INPUTS,
     next_step="make the input a constant, or take an operation that reads it at run time",
-    needs_declarations_only=True,
 )
 def input_must_be_constant(view: View) -> Iterator[Hit]:
     """An input that must be known before the program runs is computed in it."""
@@ -133,21 +127,16 @@ def input_must_be_constant(view: View) -> Iterator[Hit]:
                 yield Hit(f"its input {parameter!r} is computed as {value.name!r}", node)
 
 
-def _is_scalar_constant(value: Value) -> bool:
+def _is_scalar_constant(value: GraphValue) -> bool:
     return value.constant is not None and shape_of(value) == ()
 
 
-def _is_constant(value: Value) -> bool:
+def _is_constant(value: GraphValue) -> bool:
     made_by = value.producer.operation.type if value.producer is not None else ""
     return value.constant is not None or made_by.startswith("constexpr_")
 
 
-@rule(
-    Severity.ERROR,
-    source=_INPUTS,
-    next_step="give the input; Core ML has no default for it",
-    needs_declarations_only=True,
-)
+@declared(source=_INPUTS, next_step="give the input; Core ML has no default for it")
 def missing_input(view: View) -> Iterator[Hit]:
     """An operation lacks an input that it can't do without."""
     for node, found in _known(view):
@@ -156,14 +145,14 @@ def missing_input(view: View) -> Iterator[Hit]:
                 yield Hit(f"has no input {name!r}", node)
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2283),
     next_step="save the model with the specification version of its set of operations",
 )
 def specification_below_opset(view: View) -> Iterator[Hit]:
     """The model promises to run where its set of operations is unknown."""
-    needed = SPECIFICATIONS.get(view.opset, 0)
+    known = OPSETS.get(view.opset)
+    needed = known.specification if known else 0
     if 0 < view.specification_version < needed:
         yield Hit(
             f"specification version {view.specification_version} stands beside {view.opset}, "
@@ -171,8 +160,7 @@ def specification_below_opset(view: View) -> Iterator[Hit]:
         )
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=code("converters/mil/backend/mil/load.py"),
     next_step="convert each function for iOS 18 or later",
 )

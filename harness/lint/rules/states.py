@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.lint.finding import Hit, Severity
-from harness.lint.registry import code, issue, rule
+from harness.lint.finding import Hit
+from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View
 from harness.mil import DataType
-from harness.mil.graph import Value
+from harness.mil.graph import GraphValue
 from harness.mil.types import StateType, TensorType
 
 _LOADING: Final = code("converters/mil/backend/mil/load.py")
 _LINE: Final = 32
 
 
-def _states(view: View) -> Iterator[tuple[Value, TensorType]]:
+def _states(view: View) -> Iterator[tuple[GraphValue, TensorType]]:
     for value in view.graph.inputs:
         if isinstance(value.type, StateType) and isinstance(value.type.wrapped, TensorType):
             yield value, value.type.wrapped
 
 
-@rule(Severity.ERROR, source=_LOADING, next_step="declare the state in FP16, and cast around it")
+@error(source=_LOADING, next_step="declare the state in FP16, and cast around it")
 def state_not_fp16(view: View) -> Iterator[Hit]:
     """A state is not in FP16, the only type that Core ML keeps states in."""
     for value, held in _states(view):
@@ -30,7 +30,7 @@ def state_not_fp16(view: View) -> Iterator[Hit]:
             yield Hit(f"its state {value.name!r} is {held.dtype}")
 
 
-@rule(Severity.ERROR, source=_LOADING, next_step="give the state its largest shape, and slice it")
+@error(source=_LOADING, next_step="give the state its largest shape, and slice it")
 def state_of_flexible_shape(view: View) -> Iterator[Hit]:
     """A state has no fixed shape."""
     for value, held in _states(view):
@@ -38,8 +38,7 @@ def state_of_flexible_shape(view: View) -> Iterator[Hit]:
             yield Hit(f"its state {value.name!r} is {held}")
 
 
-@rule(
-    Severity.ERROR,
+@error(
     source=issue(2713),
     next_step="return something computed from it, such as its product with another tensor",
 )
@@ -53,11 +52,7 @@ def output_written_to_state(view: View) -> Iterator[Hit]:
             yield Hit(f"writes {written.name!r}, which the function returns", node)
 
 
-@rule(
-    Severity.WARNING,
-    source=issue(2631),
-    next_step="pad the last axis of the state to a multiple of 32",
-)
+@warning(source=issue(2631), next_step="pad the last axis of the state to a multiple of 32")
 def state_of_odd_width(view: View) -> Iterator[Hit]:
     """The last axis of a state is no multiple of 32: the Neural Engine fails on it."""
     for value, held in _states(view):

@@ -15,6 +15,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -88,15 +89,8 @@ class ModelProxy:
             for name, value in inputs.items()
         }
         held = None if state is None else state.held
-        try:
+        with _native_errors():
             results = self._model.predict(arrays, state=held)
-        except ExecutionError as error:
-            # In Core ML's words, which scripts and coremltools' tests look for.
-            raise RuntimeError(
-                f"Unable to compute the prediction using ML Program: {error}"
-            ) from error
-        except ParityError as error:
-            raise RuntimeError(str(error)) from error
         shown = {name: self._outputs[name].show(value) for name, value in results.items()}
         self.ledger.predictions += 1
         self._last_duration_ns = time.perf_counter_ns() - start
@@ -115,10 +109,8 @@ class ModelProxy:
         Raises:
             RuntimeError: the model has no states.
         """
-        try:
+        with _native_errors():
             return StateProxy(self._model.new_state())
-        except ParityError as error:
-            raise RuntimeError(str(error)) from error
 
     def get_compiled_model_path(self) -> str:
         """Return the proxy's own copy, which lives as long as the proxy."""
@@ -163,10 +155,8 @@ class StateProxy:
         Raises:
             RuntimeError: there is no such state.
         """
-        try:
+        with _native_errors():
             return show_array(self.held.read(name))
-        except ParityError as error:
-            raise RuntimeError(str(error)) from error
 
     def write_state(self, name: str, value: np.ndarray) -> None:
         """Set the value, converted to the state's element type.
@@ -176,10 +166,8 @@ class StateProxy:
         """
         features = {feature.name: feature for feature in self.held.features}
         array = read_array(name, value, features[name].dtype) if name in features else value
-        try:
+        with _native_errors():
             self.held.write(name, array)
-        except ParityError as error:
-            raise RuntimeError(str(error)) from error
 
 
 def _specification(path: str) -> Any:
@@ -193,8 +181,21 @@ def _specification(path: str) -> Any:
 def _load(path: Path, kind: str, function: str) -> Model:
     if kind != "mlProgram":
         raise RuntimeError(f"only ML Programs can be run off macOS, and this model is a {kind}")
-    try:
+    with _native_errors():
         return load(path, function=function or None)
+
+
+@contextmanager
+def _native_errors() -> Iterator[None]:
+    """Raise what the native class raises, in Core ML's words where scripts and tests look for them.
+
+    Raises:
+        RuntimeError: what was called raised an error of ours.
+    """
+    try:
+        yield
+    except ExecutionError as error:
+        raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
     except ParityError as error:
         raise RuntimeError(str(error)) from error
 

@@ -117,20 +117,11 @@ def flushing(numerics: Numerics) -> Numerics:
 _UNSIGNED = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64))
 
 # PyTorch has few operations on uint16 and above, so those are carried in the next signed type. They
-# don't wrap there: coremltools' tests of negative indices pass them through uint16 and back.
+# don't wrap there: coremltools' tests of negative indices pass them through uint16 and back. There
+# is none for uint64.
+_WIDER = {DataType.UINT16: torch.int32, DataType.UINT32: torch.int64}
 INTEGERS: Mapping[DataType, Format] = {
-    DataType.BOOL: Format(torch.bool),
-    DataType.INT4: Format(torch.int8),
-    DataType.INT8: Format(torch.int8),
-    DataType.INT16: Format(torch.int16),
-    DataType.INT32: Format(torch.int32),
-    DataType.INT64: Format(torch.int64),
-    DataType.UINT1: Format(torch.uint8),
-    DataType.UINT2: Format(torch.uint8),
-    DataType.UINT3: Format(torch.uint8),
-    DataType.UINT4: Format(torch.uint8),
-    DataType.UINT6: Format(torch.uint8),
-    DataType.UINT8: Format(torch.uint8),
-    DataType.UINT16: Format(torch.int32),
-    DataType.UINT32: Format(torch.int64),
+    dtype: Format(_WIDER.get(dtype) or torch.from_numpy(np.empty(0, dtype.numpy)).dtype)
+    for dtype in DataType
+    if dtype.numpy.kind in "biu" and dtype is not DataType.UINT64
 }

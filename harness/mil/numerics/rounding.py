@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 
 import torch
 
-Rounding: TypeAlias = Callable[[torch.Tensor, bool], torch.Tensor]
+from harness.mil.numerics.limits import FP16_SMALLEST_NORMAL
 
-SMALLEST_NORMAL = 2.0**-14
-"""The smallest normal FP16 number."""
+Rounding: TypeAlias = Callable[[torch.Tensor, bool], torch.Tensor]
 
 # On a CPU a megabyte of float16 stays in the second-level cache between the two copies; smaller
 # chunks cost more in waking threads than they save. Elsewhere each copy is a launch: one chunk.
@@ -80,7 +79,7 @@ def flush_subnormals(tensor: torch.Tensor, writable: bool) -> torch.Tensor:
 
 def _flush(tensor: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     # Times one or zero: keeps the sign of what it flushes, and NaN.
-    return torch.mul(tensor, tensor.abs().ge(SMALLEST_NORMAL), out=out)
+    return torch.mul(tensor, tensor.abs().ge(FP16_SMALLEST_NORMAL), out=out)
 
 
 def _through_half(tensor: torch.Tensor) -> torch.Tensor:

@@ -10,34 +10,33 @@ from torch.nn import functional
 
 from harness.mil.ops.finite import known_finite
 from harness.mil.ops.registry import Effect, Tensor, operation
-from harness.mil.ops.rows import ELEMENTWISE, along
 
 
-@operation("relu", effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)
+@operation("relu", effect=Effect.MOVE, reuse=("x",))
 def relu(x: Tensor, out: Tensor | None = None) -> Tensor:
     """max(x, 0)."""
     return torch.clamp(x, min=0, out=out)
 
 
-@operation("relu6", effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)
+@operation("relu6", effect=Effect.MOVE, reuse=("x",))
 def relu6(x: Tensor, out: Tensor | None = None) -> Tensor:
     """min(max(x, 0), 6)."""
     return torch.clamp(x, 0, 6, out=out)
 
 
-@operation("leaky_relu", rows=ELEMENTWISE)
+@operation("leaky_relu")
 def leaky_relu(x: Tensor, alpha: float) -> Tensor:
     """``x`` where it is not negative, alpha x elsewhere."""
     return torch.where(x < 0, alpha * x, x)
 
 
-@operation("clamped_relu", rows=ELEMENTWISE)
+@operation("clamped_relu")
 def clamped_relu(x: Tensor, alpha: float, beta: float) -> Tensor:
     """min(beta, x) where x is not negative, min(beta, alpha x) elsewhere."""
     return torch.where(x < 0, alpha * x, x).clamp(max=beta)
 
 
-@operation("thresholded_relu", rows=ELEMENTWISE)
+@operation("thresholded_relu")
 def thresholded_relu(x: Tensor, alpha: float) -> Tensor:
     """``x`` where it reaches alpha, 0 where it is less; NaN is neither, and stays."""
     return torch.where(x < alpha, torch.zeros_like(x), x)
@@ -49,13 +48,13 @@ def prelu(x: Tensor, alpha: Tensor) -> Tensor:
     return torch.where(x > 0, x, _channels(alpha, x) * x)
 
 
-@operation("elu", rows=ELEMENTWISE)
+@operation("elu")
 def elu(x: Tensor, alpha: float) -> Tensor:
     """``x`` where it is positive, alpha (e^x - 1) elsewhere."""
     return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
 
 
-@operation("gelu", reuse=("x",), rows=ELEMENTWISE)
+@operation("gelu", reuse=("x",))
 def gelu(x: Tensor, mode: str = "EXACT", out: Tensor | None = None) -> Tensor:
     """``x`` times the normal distribution's function, or one of two approximations of it."""
     if mode == "SIGMOID_APPROXIMATION":
@@ -74,19 +73,19 @@ _GELU = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
 _GELU_IS_X = 10.0  # from here on to the last bit, in float64 too
 
 
-@operation("sigmoid", reuse=("x",), rows=ELEMENTWISE)
+@operation("sigmoid", reuse=("x",))
 def sigmoid(x: Tensor, out: Tensor | None = None) -> Tensor:
     """1 / (1 + e^-x)."""
     return torch.sigmoid(x, out=out)
 
 
-@operation("sigmoid_hard", rows=ELEMENTWISE)
+@operation("sigmoid_hard")
 def sigmoid_hard(x: Tensor, alpha: float, beta: float) -> Tensor:
     """min(max(alpha x + beta, 0), 1)."""
     return (alpha * x + beta).clamp(0, 1)
 
 
-@operation("silu", reuse=("x",), rows=ELEMENTWISE)
+@operation("silu", reuse=("x",))
 def silu(x: Tensor, out: Tensor | None = None) -> Tensor:
     """X sigmoid(x)."""
     if out is None:
@@ -94,7 +93,7 @@ def silu(x: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.ops.aten.silu.out(x, out=out)  # type: ignore[no-any-return]
 
 
-@operation("softplus", rows=ELEMENTWISE)
+@operation("softplus")
 def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x)."""
     return _softplus(x)
@@ -106,25 +105,25 @@ def softplus_parametric(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     return _channels(alpha, x) * _softplus(_channels(beta, x) * x)
 
 
-@operation("softsign", rows=ELEMENTWISE)
+@operation("softsign")
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return x / (1 + x.abs())
 
 
-@operation("scaled_tanh", rows=ELEMENTWISE)
+@operation("scaled_tanh")
 def scaled_tanh(x: Tensor, alpha: float, beta: float) -> Tensor:
     """Alpha tanh(beta x)."""
     return alpha * torch.tanh(beta * x)
 
 
-@operation("linear_activation", rows=ELEMENTWISE)
+@operation("linear_activation")
 def linear_activation(x: Tensor, alpha: float, beta: float) -> Tensor:
     """Alpha x + beta."""
     return alpha * x + beta
 
 
-@operation("softmax", rows=along("axis"))
+@operation("softmax")
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """e^x divided by its sum along ``axis``."""
     return torch.softmax(x, axis)

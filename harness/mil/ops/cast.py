@@ -9,10 +9,9 @@ integer holds, says `harness.mil.numerics.rounding.truncated`.
 from __future__ import annotations
 
 from harness.mil.ops.registry import Effect, Tensor, operation
-from harness.mil.ops.rows import ELEMENTWISE
 
 
-@operation("cast", effect=Effect.VIEW, rows=ELEMENTWISE)
+@operation("cast", effect=Effect.VIEW)
 def cast(x: Tensor, dtype: str) -> Tensor:
     """``x`` in the type ``dtype``; the rounding belongs to the numerics, not to this function."""
     return x != 0 if dtype == "bool" else x

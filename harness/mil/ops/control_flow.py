@@ -19,7 +19,7 @@ from harness.mil.ops.registry import (
     Values,
     operation,
 )
-from harness.mil.values import Cell, Label, TensorList
+from harness.mil.values import Label, StateCell, TensorList
 
 
 @operation("cond", effect=Effect.ALIAS)
@@ -91,13 +91,13 @@ def list_scatter(ls: TensorList, indices: Ints, value: Tensor) -> TensorList:
 
 
 @operation("read_state", effect=Effect.ALIAS)
-def read_state(input: Cell) -> Tensor:
+def read_state(input: StateCell) -> Tensor:
     """What the state holds."""
     return input.value
 
 
 @operation("write_state", effect=Effect.WRITE)
-def write_state(input: Cell, data: Tensor) -> tuple[()]:
+def write_state(input: StateCell, data: Tensor) -> tuple[()]:
     """Let the state hold ``data`` from now on."""
     if data.shape != input.value.shape:
         raise ValueError(

@@ -8,14 +8,13 @@ ceil(input / stride) and puts an odd element of padding after the data, ``same_l
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch.nn import functional
 
 from harness.mil.ops.finite import known_finite
 from harness.mil.ops.registry import Context, Ints, Tensor, operation
-from harness.mil.ops.rows import Call, Rows
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE = {
@@ -68,23 +67,11 @@ def pad_spatial(x: Tensor, padding: list[tuple[int, int]], value: float = 0.0) -
     return functional.pad(x, flat, value=value)
 
 
-def _items(call: Call) -> Collection[str]:
-    """Matrix products are made item by item; how other kernels add depends on the batch's size."""
-    (x,), (weight,) = call.shapes["x"], call.shapes["weight"]
-    strides = call.literals["strides"] or (1,) * len(x[2:])
-    if call.literals["groups"] != 1 or set(strides) != {1}:
-        return ()
-    pads = spatial_padding(
-        call.literals["pad_type"], call.literals["pad"], x[2:], weight[2:], strides
-    )
-    return ("x",) if _is_pointwise(weight[2:], pads) else ()
-
-
 def _is_pointwise(kernel: Ints, padding: list[tuple[int, int]]) -> bool:
     return set(kernel) == {1} and not any(map(any, padding))
 
 
-@operation("conv", rows=Rows(_items))
+@operation("conv")
 def conv(
     x: Tensor,
     weight: Tensor,

@@ -13,7 +13,6 @@ from collections.abc import Callable
 import torch
 
 from harness.mil.ops.registry import Effect, Tensor, operation
-from harness.mil.ops.rows import ELEMENTWISE
 
 
 def _binary(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -33,13 +32,13 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "pow": torch.pow,
 }
 for _type, _compute in _ARITHMETIC.items():
-    operation(_type, reuse=("x", "y"), rows=ELEMENTWISE)(_binary(_compute))
+    operation(_type, reuse=("x", "y"))(_binary(_compute))
 
 for _type, _compute in {"maximum": torch.maximum, "minimum": torch.minimum}.items():
-    operation(_type, effect=Effect.MOVE, reuse=("x", "y"), rows=ELEMENTWISE)(_binary(_compute))
+    operation(_type, effect=Effect.MOVE, reuse=("x", "y"))(_binary(_compute))
 
 
-@operation("real_div", reuse=("x", "y"), rows=ELEMENTWISE)
+@operation("real_div", reuse=("x", "y"))
 def real_div(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     """True division; integers are divided towards zero, as their declared type demands."""
     if x.is_floating_point() or y.is_floating_point():
@@ -77,4 +76,4 @@ for _type, _compute in {
     "logical_or": torch.logical_or,
     "logical_xor": torch.logical_xor,
 }.items():
-    operation(_type, effect=Effect.MOVE, rows=ELEMENTWISE)(_comparison(_compute))
+    operation(_type, effect=Effect.MOVE)(_comparison(_compute))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 
 from harness.mil.ops.registry import Effect, Tensor, operation
-from harness.mil.ops.rows import ELEMENTWISE
 
 
 def _unary(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -40,54 +39,54 @@ for _type, _compute in {
     "tan": torch.tan,
     "tanh": torch.tanh,
 }.items():
-    operation(_type, reuse=("x",), rows=ELEMENTWISE)(_unary(_compute))
+    operation(_type, reuse=("x",))(_unary(_compute))
 
-operation("abs", effect=Effect.MOVE, reuse=("x",), rows=ELEMENTWISE)(_unary(torch.abs))
+operation("abs", effect=Effect.MOVE, reuse=("x",))(_unary(torch.abs))
 
 
-@operation("sign", effect=Effect.MOVE, rows=ELEMENTWISE)
+@operation("sign", effect=Effect.MOVE)
 def sign(x: Tensor) -> Tensor:
     """-1, 0 or 1, and NaN of NaN."""
     return torch.where(x.isnan(), x, torch.sign(x))  # torch.sign makes 0 of NaN
 
 
-@operation("exp2", reuse=("x",), rows=ELEMENTWISE)
+@operation("exp2", reuse=("x",))
 def exp2(x: Tensor, out: Tensor | None = None) -> Tensor:
     """2^x; of an integer a power of two, truncated to an integer."""
     return torch.exp2(x, out=out) if x.is_floating_point() else torch.exp2(x.double())
 
 
-@operation("logical_not", effect=Effect.MOVE, rows=ELEMENTWISE)
+@operation("logical_not", effect=Effect.MOVE)
 def logical_not(x: Tensor) -> Tensor:
     """Whether ``x`` is false."""
     return torch.logical_not(x)
 
 
-@operation("inverse", reuse=("x",), rows=ELEMENTWISE)
+@operation("inverse", reuse=("x",))
 def inverse(x: Tensor, epsilon: float = 1e-4, out: Tensor | None = None) -> Tensor:
     """1 / (x + epsilon)."""
     return torch.reciprocal(torch.add(x, epsilon, out=out), out=out)
 
 
-@operation("log", reuse=("x",), rows=ELEMENTWISE)
+@operation("log", reuse=("x",))
 def log(x: Tensor, epsilon: float = 1e-45, out: Tensor | None = None) -> Tensor:
     """The natural logarithm of x + epsilon."""
     return torch.log(torch.add(x, epsilon, out=out), out=out)
 
 
-@operation("rsqrt", reuse=("x",), rows=ELEMENTWISE)
+@operation("rsqrt", reuse=("x",))
 def rsqrt(x: Tensor, epsilon: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(x + epsilon)."""
     return torch.rsqrt(torch.add(x, epsilon, out=out), out=out)
 
 
-@operation("clip", reuse=("x",), rows=ELEMENTWISE)
+@operation("clip", reuse=("x",))
 def clip(x: Tensor, alpha: float, beta: float, out: Tensor | None = None) -> Tensor:
     """``x`` limited to [alpha, beta]."""
     return torch.clamp(x, _like(x, alpha), _like(x, beta), out=out)
 
 
-@operation("threshold", reuse=("x",), rows=ELEMENTWISE)
+@operation("threshold", reuse=("x",))
 def threshold(x: Tensor, alpha: float, out: Tensor | None = None) -> Tensor:
     """The larger of ``x`` and alpha."""
     return torch.clamp(x, min=_like(x, alpha), out=out)

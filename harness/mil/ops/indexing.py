@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 
 from harness.mil.ops.registry import Effect, Tensor, Tensors, operation
-from harness.mil.ops.rows import ELEMENTWISE
 
 
 @operation("gather", effect=Effect.MOVE)
@@ -62,7 +61,7 @@ def gather_nd(
     return x[tuple(batches + coordinates)]
 
 
-@operation("select", effect=Effect.MOVE, rows=ELEMENTWISE)
+@operation("select", effect=Effect.MOVE)
 def select(cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """``a`` where ``cond`` holds, ``b`` elsewhere, with broadcasting."""
     return torch.where(cond.bool(), a, b)

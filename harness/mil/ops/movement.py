@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 
 from harness.mil.ops.registry import Bools, Effect, Ints, Tensor, Tensors, operation
-from harness.mil.ops.rows import along, in_order
 
 
-@operation("reshape", effect=Effect.VIEW, rows=in_order("shape"))
+@operation("reshape", effect=Effect.VIEW)
 def reshape(x: Tensor, shape: Ints) -> Tensor:
     """Give ``x`` a new shape.
 
@@ -43,7 +42,7 @@ def transpose(x: Tensor, perm: Ints) -> Tensor:
     return x.permute(perm)
 
 
-@operation("expand_dims", effect=Effect.VIEW, rows=in_order())
+@operation("expand_dims", effect=Effect.VIEW)
 def expand_dims(x: Tensor, axes: Ints) -> Tensor:
     """Insert axes of length one at ``axes`` of the result."""
     rank = x.ndim + len(axes)
@@ -52,7 +51,7 @@ def expand_dims(x: Tensor, axes: Ints) -> Tensor:
     return x
 
 
-@operation("squeeze", effect=Effect.VIEW, rows=in_order())
+@operation("squeeze", effect=Effect.VIEW)
 def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
     """Remove axes of length one; others named in ``axes`` stay."""
     return x.squeeze() if axes is None else x.squeeze(axes)
@@ -67,7 +66,7 @@ def flatten2d(x: Tensor, axis: int = 1) -> Tensor:
     return x.reshape(rows, -1)
 
 
-@operation("identity", effect=Effect.VIEW, rows=in_order())
+@operation("identity", effect=Effect.VIEW)
 def identity(x: Tensor) -> Tensor:
     """``x``."""
     return x
@@ -141,7 +140,7 @@ def slice_by_size(x: Tensor, begin: Ints, size: Ints) -> Tensor:
     return x
 
 
-@operation("split", effect=Effect.VIEW, rows=along("axis"))
+@operation("split", effect=Effect.VIEW)
 def split(
     x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None
 ) -> Tensors:
@@ -153,7 +152,7 @@ def split(
     return tuple(x.split(x.shape[axis] // num_splits, axis))
 
 
-@operation("concat", effect=Effect.MOVE, rows=along("axis", "values"))
+@operation("concat", effect=Effect.MOVE)
 def concat(values: Tensors, axis: int, interleave: bool = False) -> Tensor:
     """Join along ``axis``; interleaved, the elements of the inputs take turns. Scalars stack."""
     if values[0].ndim == 0:

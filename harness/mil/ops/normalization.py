@@ -12,7 +12,6 @@ import torch
 from torch.nn import functional
 
 from harness.mil.ops.registry import Ints, Tensor, operation
-from harness.mil.ops.rows import along
 
 
 @operation("batch_norm")
@@ -47,7 +46,7 @@ def instance_norm(
     return y if beta is None else y + beta.reshape(shape)
 
 
-@operation("layer_norm", rows=along("axes"))
+@operation("layer_norm")
 def layer_norm(
     x: Tensor,
     axes: Ints | None = None,

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 
 from harness.mil.ops.registry import Effect, Ints, Tensor, operation
-from harness.mil.ops.rows import along
 
 
 def _axes(x: Tensor, axes: Ints | None) -> list[int]:
@@ -60,13 +59,13 @@ for _type, _compute in {
     "reduce_sum_square": lambda x, axes, keep: x.square().sum(axes, keep),
     "reduce_log_sum": lambda x, axes, keep: x.sum(axes, keep).log(),
 }.items():
-    operation(_type, rows=along("axes"))(_reduction(_compute))
+    operation(_type)(_reduction(_compute))
 
 for _type, _compute in {
     "reduce_max": lambda x, axes, keep: x.amax(axes, keep),
     "reduce_min": lambda x, axes, keep: x.amin(axes, keep),
 }.items():
-    operation(_type, effect=Effect.MOVE, rows=along("axes"))(_reduction(_compute))
+    operation(_type, effect=Effect.MOVE)(_reduction(_compute))
 
 
 @operation("reduce_argmax", effect=Effect.MOVE)

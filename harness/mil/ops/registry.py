@@ -6,7 +6,7 @@ its annotation says how it is passed:
 
 - ``Tensor``: a tensor in its carrier type, evaluated at run time;
 - ``Tensors``: a tuple of tensors (variadic inputs such as ``values`` of ``concat``);
-- ``TensorList``, ``Cell``: a list, a state; ``Values``: a tuple of tensors and lists;
+- ``TensorList``, ``StateCell``: a list, a state; ``Values``: a tuple of tensors and lists;
 - ``bool``, ``int``, ``float``, ``str``, ``Ints``, ``Bools``: plain Python values, known before the
   run wherever the program binds a constant; ``Labels``: a tuple of strings and integers that must
   be constants;
@@ -31,10 +31,9 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 
 from harness.errors import ParityError, UnsupportedOperationError
-from harness.mil.ops.rows import Rows
 from harness.mil.program import Operation
 from harness.mil.types import DataType
-from harness.mil.values import Cell, Label, TensorList
+from harness.mil.values import Label, StateCell, TensorList
 
 Tensor: TypeAlias = torch.Tensor
 Tensors: TypeAlias = tuple[torch.Tensor, ...]
@@ -78,7 +77,7 @@ class Context:
     sums_are_wide: bool
 
 
-class Kind(enum.Enum):
+class ParameterKind(enum.Enum):
     """How a parameter is passed."""
 
     TENSOR = "tensor"
@@ -100,21 +99,27 @@ class Kind(enum.Enum):
         return self in _VALUE_KINDS
 
 
-_VALUE_KINDS = (Kind.TENSOR, Kind.TENSORS, Kind.LIST, Kind.STATE, Kind.VALUES)
+_VALUE_KINDS = (
+    ParameterKind.TENSOR,
+    ParameterKind.TENSORS,
+    ParameterKind.LIST,
+    ParameterKind.STATE,
+    ParameterKind.VALUES,
+)
 
-_KINDS: dict[Any, Kind] = {
-    Tensor: Kind.TENSOR,
-    Tensors: Kind.TENSORS,
-    TensorList: Kind.LIST,
-    Cell: Kind.STATE,
-    Values: Kind.VALUES,
-    bool: Kind.BOOL,
-    int: Kind.INT,
-    float: Kind.FLOAT,
-    str: Kind.STRING,
-    Ints: Kind.INTS,
-    Bools: Kind.BOOLS,
-    Labels: Kind.LABELS,
+_KINDS: dict[Any, ParameterKind] = {
+    Tensor: ParameterKind.TENSOR,
+    Tensors: ParameterKind.TENSORS,
+    TensorList: ParameterKind.LIST,
+    StateCell: ParameterKind.STATE,
+    Values: ParameterKind.VALUES,
+    bool: ParameterKind.BOOL,
+    int: ParameterKind.INT,
+    float: ParameterKind.FLOAT,
+    str: ParameterKind.STRING,
+    Ints: ParameterKind.INTS,
+    Bools: ParameterKind.BOOLS,
+    Labels: ParameterKind.LABELS,
 }
 
 
@@ -123,7 +128,7 @@ class Parameter:
     """One input of an operation."""
 
     name: str
-    kind: Kind
+    kind: ParameterKind
     required: bool
     default: Any
 
@@ -142,7 +147,6 @@ class Definition:
         takes_out: whether the function can write its result into memory that it is given.
         takes_context: whether the function asks for a `Context`.
         takes_blocks: whether the function asks for `Blocks`.
-        rows: how it treats rows; ``None``: it needs its operands whole.
     """
 
     type: str
@@ -153,7 +157,6 @@ class Definition:
     takes_out: bool
     takes_context: bool
     takes_blocks: bool
-    rows: Rows | None = None
 
 
 _DEFINITIONS: dict[str, Definition] = {}
@@ -165,7 +168,6 @@ def operation(
     *,
     effect: Effect = Effect.COMPUTE,
     reuse: tuple[str, ...] = (),
-    rows: Rows | None = None,
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function as MIL operation ``type``.
 
@@ -176,7 +178,7 @@ def operation(
     def register(function: _Function) -> _Function:
         if type in _DEFINITIONS:
             raise ParityError(f"operation {type!r} is registered twice")
-        _DEFINITIONS[type] = _define(type, function, effect, reuse, rows)
+        _DEFINITIONS[type] = _define(type, function, effect, reuse)
         return function
 
     return register
@@ -187,7 +189,6 @@ def _define(
     function: Callable[..., Any],
     effect: Effect,
     reuse: tuple[str, ...],
-    rows: Rows | None,
 ) -> Definition:
     hints = typing.get_type_hints(function)
     parameters: dict[str, Parameter] = {}
@@ -214,7 +215,6 @@ def _define(
         takes_out="out" in hints,
         takes_context=takes_context,
         takes_blocks=takes_blocks,
-        rows=rows,
     )
 
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from harness.mil.opsets import OPSETS
 from harness.mil.program import (
     Binding,
     Block,
@@ -47,14 +48,7 @@ from harness.mil.program import (
 from harness.mil.text.lexer import Lexer
 from harness.mil.text.values import ValueParser
 
-# How text and protocol buffers spell the sets of operations.
-_OPSETS = {
-    "ios15": "CoreML5",
-    "ios16": "CoreML6",
-    "ios17": "CoreML7",
-    "ios18": "CoreML8",
-    "ios26": "CoreML9",
-}
+_SPELLED = {opset.text: opset.name for opset in OPSETS.values()}
 
 
 def parse_program(text: str) -> Program:
@@ -107,9 +101,9 @@ class _Parser(ValueParser):
 
     def opset(self) -> str:
         spelled = self.lexer.word("a set of operations")
-        if spelled not in _OPSETS:
-            self.lexer.refuse(f"unknown operation set {spelled!r} (known: {', '.join(_OPSETS)})")
-        return _OPSETS[spelled]
+        if spelled not in _SPELLED:
+            self.lexer.refuse(f"unknown operation set {spelled!r} (known: {', '.join(_SPELLED)})")
+        return _SPELLED[spelled]
 
     def typed_names(self) -> tuple[Variable, ...]:
         self.lexer.expect("(")

@@ -21,6 +21,7 @@ from harness.mil.types import (
     TensorType,
     TupleType,
     ValueType,
+    data_type,
 )
 
 # No program nests types, literals or blocks nearly as deeply.
@@ -136,10 +137,10 @@ class ValueParser:
         return TensorType(element, shape)
 
     def _element(self, word: str) -> DataType:
-        for dtype in DataType:
-            if dtype.value == word:
-                return dtype
-        self.lexer.refuse(f"{word[:40]!r} is no element type")
+        try:
+            return data_type(word)
+        except KeyError:
+            self.lexer.refuse(f"{word[:40]!r} is no element type")
 
     def _size(self) -> int | None:
         if self.lexer.accept("?"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.atomic import atomic_folder, atomic_set
-from harness.audio import StemWriter
+from harness.audio.writers import StemWriter
 from harness.report import write_report
 from harness.verdicts import Profile, Run
 

@@ -20,7 +20,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.audio import AudioReader, AudioWriter, StemWriter, encoder, files, read_audio
+from harness.audio import encoder, files
+from harness.audio.files import AudioReader, read_audio
+from harness.audio.writers import AudioWriter, StemWriter
 from harness.errors import AudioError
 
 SOURCES = ("drums", "bass", "vocals")

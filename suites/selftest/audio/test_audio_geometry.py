@@ -17,16 +17,11 @@ import torch
 from demucs.audio import convert_audio_channels
 from demucs.htdemucs import HTDemucs
 
-from harness.audio import (
-    PUBLISHED,
-    AudioReader,
-    Geometry,
-    StemWriter,
-    read_audio,
-    separate_stream,
-    spectrogram_from_waveform,
-    waveform_from_spectrogram,
-)
+from harness.audio import PUBLISHED, Geometry
+from harness.audio.files import AudioReader, read_audio
+from harness.audio.segments import separate_stream
+from harness.audio.stft import spectrogram_from_waveform, waveform_from_spectrogram
+from harness.audio.writers import StemWriter
 from harness.errors import AudioError
 
 SPEECH = Geometry(sample_rate=48_000, channels=1, n_fft=2048, segment_length=24_000)

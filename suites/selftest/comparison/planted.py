@@ -20,7 +20,7 @@ import torch
 from scipy import signal
 
 from harness.audio.stft import spectrogram_from_waveform
-from harness.comparison import CAUSES, Finding, Pair, Request, Tensor, judge
+from harness.comparison import CAUSES, ComparisonRow, Pair, Request, Tensor, judge
 from harness.subjects.songs import make_song
 from harness.verdicts import Gate, Verdict
 
@@ -111,7 +111,7 @@ def answer(case: Planted) -> str:
     return EXACT if all(row.outcome.observed == "exact" for row in findings) else PASSES
 
 
-def _cause(bad: list[Finding]) -> str:
+def _cause(bad: list[ComparisonRow]) -> str:
     cause = next((row.cause for row in bad if row.cause is not None), None)
     return UNEXPLAINED if cause is None else cause.name
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from harness.comparison import (
     Audio,
-    Finding,
+    ComparisonRow,
     Pair,
     Request,
     Tensor,
@@ -48,7 +48,7 @@ def tensors(**arrays: np.ndarray) -> dict[str, Tensor]:
 
 def findings(
     expected: np.ndarray, actual: np.ndarray, name: str = "x", **more: object
-) -> tuple[Finding, ...]:
+) -> tuple[ComparisonRow, ...]:
     pair = Pair(name, *tensors(a=expected).values(), *tensors(a=actual).values())
     return judge(pair, (), Request(**more))  # type: ignore[arg-type]
 
@@ -60,13 +60,13 @@ def write(folder: Path, rate: int = RATE, subtype: str = "FLOAT", **stems: np.nd
     return folder
 
 
-def compared(one: Path, other: Path, **more: object) -> tuple[Finding, ...]:
+def compared(one: Path, other: Path, **more: object) -> tuple[ComparisonRow, ...]:
     pairs = pair_up(read_side(one), read_side(other))
     request = Request(**more)  # type: ignore[arg-type]
     return tuple(row for pair in pairs for row in judge(pair, pairs, request))
 
 
-def failing(rows: tuple[Finding, ...]) -> list[str]:
+def failing(rows: tuple[ComparisonRow, ...]) -> list[str]:
     return [row.what for row in rows if row.outcome.verdict is not Verdict.PASS]
 
 
@@ -241,7 +241,7 @@ class TestFiles:
     def test_a_header_with_an_absurd_rate_is_refused(self, rate: int, tmp_path: Path) -> None:
         """At 1 Hz there would be as many seconds to judge as samples."""
         write(tmp_path, rate, x=noise(11, (1, 5000)))
-        with pytest.raises(AudioError, match=f"sample rate of {rate} Hz"):
+        with pytest.raises(AudioError, match=f"sample rate is {rate} Hz"):
             read_file(tmp_path / "x.wav")
 
     @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
@@ -287,7 +287,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("name", "content", "words"),
         [
-            ("x.wav", b"", "not an audio file"),
+            ("x.wav", b"", "is empty: it has no bytes"),
             ("x.wav", b"RIFF" + 40 * b"\0", "not an audio file"),
             ("x.npz", b"PK", "can't be read as .npz"),
             ("x.npy", b"\x93NUMPY", "can't be read as .npy"),

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from harness.conformance import Conformance, Outcome
+from harness.conformance import CaseStatus, Conformance
 
 TESTS = """
 import os
@@ -98,7 +98,7 @@ def test_every_outcome_is_told_apart(pytester: pytest.Pytester) -> None:
     }
     assert "numbers differ" in failures["test_wrong[1]"].reason
     assert [(r.id, r.outcome, r.reason) for r in found.waived] == [
-        ("test_it.py::test_wrong[2]", Outcome.WAIVED, "known to be wrong")
+        ("test_it.py::test_wrong[2]", CaseStatus.WAIVED, "known to be wrong")
     ]
     assert {waiver.id for waiver in found.stale_waivers} == {
         "test_it.py::test_good",

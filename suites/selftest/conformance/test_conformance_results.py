@@ -9,10 +9,10 @@ import pytest
 
 from harness.cli.app import main
 from harness.conformance import (
+    CaseResult,
+    CaseStatus,
     Conformance,
-    OperationRow,
-    Outcome,
-    Result,
+    ConformanceRow,
     Selection,
     StaleWaiver,
     run,
@@ -26,23 +26,23 @@ from harness.conformance.waivers import read_waivers
 from harness.errors import EngineUnavailableError, RunError
 from harness.verdicts import Verdict
 
-PASSED = Result("a.py::test[x]", Outcome.PASSED, ("cast", "relu"), 2)
-FAILED = Result("a.py::test[y]", Outcome.FAILED, ("relu",), 1, "Not equal | to tolerance")
-WAIVED = Result("b.py::test", Outcome.WAIVED, ("random_normal",), 1, "draws random numbers")
-CONVERTED = Result("b.py::test_shape[1]", Outcome.CONVERTED_ONLY, ("relu",))
-SKIPPED = Result("c.py::test", Outcome.SKIPPED, (), 0, "Skipped: needs TensorFlow")
+PASSED = CaseResult("a.py::test[x]", CaseStatus.PASSED, ("cast", "relu"), 2)
+FAILED = CaseResult("a.py::test[y]", CaseStatus.FAILED, ("relu",), 1, "Not equal | to tolerance")
+WAIVED = CaseResult("b.py::test", CaseStatus.WAIVED, ("random_normal",), 1, "draws random numbers")
+CONVERTED = CaseResult("b.py::test_shape[1]", CaseStatus.CONVERTED_ONLY, ("relu",))
+SKIPPED = CaseResult("c.py::test", CaseStatus.SKIPPED, (), 0, "Skipped: needs TensorFlow")
 
 
-def document(*results: Result, **more: object) -> Conformance:
+def document(*results: CaseResult, **more: object) -> Conformance:
     return summarise(results, selection="every test", collected=9, **more)
 
 
 def test_rows_count_executed_tests_by_operation() -> None:
     rows = document(PASSED, FAILED, WAIVED, CONVERTED, SKIPPED).operations
     assert rows == (
-        OperationRow("cast", 1, 0, 0),
-        OperationRow("random_normal", 0, 0, 1),
-        OperationRow("relu", 1, 1, 0),
+        ConformanceRow("cast", 1, 0, 0),
+        ConformanceRow("random_normal", 0, 0, 1),
+        ConformanceRow("relu", 1, 1, 0),
     )
 
 
@@ -66,7 +66,7 @@ def test_each_defect_alone_turns_a_run_red(found: Conformance, reason: str) -> N
 
 
 @pytest.mark.parametrize("results", [(), (CONVERTED, SKIPPED)])
-def test_a_run_without_a_prediction_is_not_evaluated(results: tuple[Result, ...]) -> None:
+def test_a_run_without_a_prediction_is_not_evaluated(results: tuple[CaseResult, ...]) -> None:
     found = document(*results)
     assert (found.verdict, found.exit_code) == (Verdict.NOT_EVALUATED, 3)
 

@@ -28,7 +28,7 @@ from harness.conversion import (
 )
 from harness.conversion.compression import channel_axis, compress
 from harness.conversion.quiet import quiet_coremltools
-from harness.conversion.recipes import Operation, PrecisionRecipe, Rule, Weights
+from harness.conversion.recipes import DescribedOperation, PrecisionRecipe, PrecisionRule, Weights
 from harness.errors import NotEvaluatedError, RecipeError
 from harness.precision import VirtualPrecision
 from suites.ops.packages import write_package
@@ -98,11 +98,11 @@ def palette(bits: int, **options: Any) -> Any:
     return OpPalettizerConfig(nbits=bits, mode="uniform", **options)
 
 
-def recipe(*rules: Rule) -> PrecisionRecipe:
+def recipe(*rules: PrecisionRule) -> PrecisionRecipe:
     return PrecisionRecipe("any", "fp32", rules)
 
 
-EVERYTHING = Rule(weights="int8", types=("*",))
+EVERYTHING = PrecisionRule(weights="int8", types=("*",))
 
 
 @pytest.mark.parametrize("target", ["iOS17", "iOS18"])
@@ -120,7 +120,7 @@ def test_what_coremltools_does_by_default_passes_as_int8(target: str, tmp_path: 
 def test_a_palette_passes_as_one_of_its_bits_alone(bits: int, target: str, tmp_path: Path) -> None:
     package = by_coremltools(tmp_path / "p.mlpackage", target, rest=palette(bits))
     for other in (8, 6, 4):
-        rule = Rule(weights=f"palette{other}", types=("*",))  # type: ignore[arg-type]
+        rule = PrecisionRule(weights=f"palette{other}", types=("*",))  # type: ignore[arg-type]
         audit = audit_package(package, recipe(rule))
         assert audit.verdict == ("pass" if other == bits else "fail")
         assert len(audit.differences) == (0 if other == bits else 4)
@@ -130,7 +130,10 @@ def test_a_weight_that_is_not_compressed_or_should_not_be_is_named(tmp_path: Pat
     package = by_coremltools(tmp_path / "p.mlpackage", conv=linear(), first=palette(4))
     audit = audit_package(
         package,
-        recipe(Rule(weights="int8", types=("conv*",)), Rule(weights="palette4", names=("second",))),
+        recipe(
+            PrecisionRule(weights="int8", types=("conv*",)),
+            PrecisionRule(weights="palette4", names=("second",)),
+        ),
     )
     assert [(d.operation, d.expected, d.found) for d in audit.differences] == [
         ("up", "int8 weights as its input weight", "float ones"),
@@ -162,7 +165,7 @@ def test_another_compression_than_recipes_know_is_never_taken_for_one(
 ) -> None:
     package = by_coremltools(tmp_path / "p.mlpackage", first=config())
     for weights in ("float", "int8", "palette4"):
-        audit = audit_package(package, recipe(Rule(weights=weights, names=("first",))))
+        audit = audit_package(package, recipe(PrecisionRule(weights=weights, names=("first",))))
         assert [difference.found for difference in audit.differences] == [f"{found} ones"]
 
 
@@ -194,7 +197,7 @@ def test_a_table_that_is_itself_compressed_is_seen(tmp_path: Path) -> None:
         return mb.linear(x=x, weight=weight, name="first")
 
     audit = audit_package(
-        small_package(tmp_path, body), recipe(Rule(weights="palette4", names=("first",)))
+        small_package(tmp_path, body), recipe(PrecisionRule(weights="palette4", names=("first",)))
     )
     assert [difference.operation for difference in audit.differences] == ["table", "first"]
 
@@ -306,11 +309,11 @@ def test_what_is_not_finite_is_not_compressed() -> None:
 
 
 def test_a_rule_on_weights_matches_nothing_that_has_none() -> None:
-    rule = Rule(weights="int8", types=("*",))
-    assert rule.matching(Operation("add", "a", "")) == ()
-    assert rule.matching(Operation("conv", "c", "", has_weights=True)) == ("types: *",)
-    both = Rule("fp32", weights="int8", types=("add",))
-    assert both.matching(Operation("add", "a", "")) == ("types: add",)
+    rule = PrecisionRule(weights="int8", types=("*",))
+    assert rule.matching(DescribedOperation("add", "a", "")) == ()
+    assert rule.matching(DescribedOperation("conv", "c", "", has_weights=True)) == ("types: *",)
+    both = PrecisionRule("fp32", weights="int8", types=("add",))
+    assert both.matching(DescribedOperation("add", "a", "")) == ("types: add",)
     assert str(rule) == "int8 weights for types *"
     assert str(both) == "fp32, int8 weights for types add"
 

@@ -22,7 +22,7 @@ from harness.conversion import (
     read_sidecar,
     tap_operations,
 )
-from harness.conversion.recipes import PrecisionRecipe, Rule
+from harness.conversion.recipes import PrecisionRecipe, PrecisionRule
 from harness.conversion.survey import base_name
 from harness.errors import PackageError, RecipeError, UnknownNameError
 from harness.lint import Severity, lint_package
@@ -213,7 +213,7 @@ def test_a_recipe_that_does_not_fit_leaves_the_older_package_alone(
 ) -> None:
     target_path.mkdir()
     (target_path / "older").write_text("kept", encoding="utf-8")
-    typo = PrecisionRecipe("typo", "fp16", (Rule("fp32", names=("reduce_meen_1",)),))
+    typo = PrecisionRecipe("typo", "fp16", (PrecisionRule("fp32", names=("reduce_meen_1",)),))
     with pytest.raises(RecipeError, match=r"'typo': rule 1: names: reduce_meen_1 matches no"):
         convert_to_coreml(traced, recipe=typo, out=target_path, subject="tiny")
     assert [path.name for path in target_path.parent.iterdir()] == [target_path.name]

@@ -22,7 +22,7 @@ from harness.conversion import (
 )
 from harness.conversion.compression import compressed_pipeline
 from harness.conversion.quiet import quiet_coremltools
-from harness.conversion.recipes import PrecisionRecipe, Rule
+from harness.conversion.recipes import PrecisionRecipe, PrecisionRule
 from harness.conversion.sidecar import PREFIX
 from harness.conversion.survey import surveyed_pipeline
 from harness.errors import ContractError, PackageError
@@ -132,7 +132,7 @@ def test_a_value_that_is_rounded_between_fp32_operations_is_found(tmp_path: Path
     assert audit.verdict == "fail"
     assert [difference.operation for difference in audit.differences] == ["narrow"]
     # Under a recipe with FP16 it can't be told without a record of what conversion took out.
-    sqrt_fp32 = PrecisionRecipe("s", "fp16", (Rule("fp32", types=("sqrt",)),))
+    sqrt_fp32 = PrecisionRecipe("s", "fp16", (PrecisionRule("fp32", types=("sqrt",)),))
     assert audit_package(package, sqrt_fp32).verdict == "not_evaluated"
 
 
@@ -178,7 +178,7 @@ def test_an_fp32_operation_that_reads_fp16_is_found(tmp_path: Path) -> None:
 
 def test_a_recipe_for_another_program_is_not_evaluated(tmp_path: Path) -> None:
     package = build(tmp_path / "p.mlpackage", lambda mb, x: mb.sqrt(x=x))
-    recipe = PrecisionRecipe("other", "fp32", (Rule("fp32", types=("conv",)),))
+    recipe = PrecisionRecipe("other", "fp32", (PrecisionRule("fp32", types=("conv",)),))
     audit = audit_package(package, recipe)
     assert audit.verdict == "not_evaluated"
     assert "nothing in it matches types: conv" in audit.reason
@@ -306,7 +306,7 @@ def test_a_conversion_surveys_and_compresses_inside_branches(tmp_path: Path) -> 
         ).save(str(tmp_path / "int8.mlpackage"))
     assert {"linear", "mul", "cond"} <= set(seen)
     recipe = PrecisionRecipe(
-        "int8-linear", "fp32", (Rule("fp32", types=("linear",), weights="int8"),)
+        "int8-linear", "fp32", (PrecisionRule("fp32", types=("linear",), weights="int8"),)
     )
     audit = audit_package(tmp_path / "int8.mlpackage", recipe)
     assert (audit.verdict, audit.compressed) == ("pass", 1)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from harness.conversion.recipes import (
     WEIGHTS,
-    Operation,
+    DescribedOperation,
     PrecisionRecipe,
-    Rule,
+    PrecisionRule,
     check_every_pattern_matched,
     count_rules,
     load_recipe,
@@ -35,7 +35,7 @@ decisions = st.one_of(
 type_globs = st.sampled_from([*TYPES, "conv*", "*", "reduce_*"])
 module_globs = st.sampled_from([*PATHS[1:], "encoder.*", "*conv"])
 rules = st.builds(
-    lambda decision, **rest: Rule(**decision, **rest),
+    lambda decision, **rest: PrecisionRule(**decision, **rest),
     decision=decisions,
     types=st.lists(type_globs, min_size=1, max_size=2).map(tuple),
     modules=st.lists(module_globs, max_size=2).map(tuple),
@@ -51,7 +51,7 @@ recipes = st.builds(
     description=st.text(st.characters(exclude_categories=["Cs"])),
 )
 operations = st.builds(
-    Operation,
+    DescribedOperation,
     type=st.sampled_from(TYPES),
     name=st.just("x"),
     module=st.sampled_from(PATHS),
@@ -65,7 +65,9 @@ def test_a_recipe_survives_being_written_and_read(recipe: PrecisionRecipe) -> No
 
 
 @given(recipes, operations)
-def test_the_last_rule_that_matches_decides(recipe: PrecisionRecipe, operation: Operation) -> None:
+def test_the_last_rule_that_matches_decides(
+    recipe: PrecisionRecipe, operation: DescribedOperation
+) -> None:
     precision, weights = recipe.default, "float"
     for rule in recipe.rules:
         if rule.matching(operation):
@@ -77,7 +79,7 @@ def test_the_last_rule_that_matches_decides(recipe: PrecisionRecipe, operation: 
 
 @given(recipes, operations)
 def test_what_is_decided_without_a_module_path_holds_for_every_path(
-    recipe: PrecisionRecipe, operation: Operation
+    recipe: PrecisionRecipe, operation: DescribedOperation
 ) -> None:
     everywhere = [replace(operation, module=path) for path in PATHS]
     for decide in (recipe.decide, recipe.decide_weights):
@@ -86,7 +88,7 @@ def test_what_is_decided_without_a_module_path_holds_for_every_path(
 
 
 @given(recipes, st.lists(operations))
-def test_counts_add_up(recipe: PrecisionRecipe, met: list[Operation]) -> None:
+def test_counts_add_up(recipe: PrecisionRecipe, met: list[DescribedOperation]) -> None:
     counts = count_rules(recipe, met)
     undisputed = [op for op in met if not any(rule.matching(op) for rule in recipe.rules)]
     once, twice = len(met) - len(undisputed), 2 * (len(met) - len(undisputed))
@@ -113,43 +115,49 @@ def test_counts_add_up(recipe: PrecisionRecipe, met: list[Operation]) -> None:
 def test_a_module_glob_covers_a_module_with_everything_inside(
     glob: str, path: str, matches: bool
 ) -> None:
-    rule = Rule("fp32", modules=(glob,))
-    assert bool(rule.matching(Operation("conv", "x", path))) is matches
+    rule = PrecisionRule("fp32", modules=(glob,))
+    assert bool(rule.matching(DescribedOperation("conv", "x", path))) is matches
 
 
 def test_an_operation_must_fit_everything_that_a_rule_gives() -> None:
-    rule = Rule("fp32", types=("conv",), names=("y_*",), modules=("encoder.0",))
-    assert rule.matching(Operation("conv", "y_1", "encoder.0"))
+    rule = PrecisionRule("fp32", types=("conv",), names=("y_*",), modules=("encoder.0",))
+    assert rule.matching(DescribedOperation("conv", "y_1", "encoder.0"))
     for misfit in (
-        Operation("add", "y_1", "encoder.0"),
-        Operation("conv", "x_1", "encoder.0"),
-        Operation("conv", "y_1", "encoder.1"),
+        DescribedOperation("add", "y_1", "encoder.0"),
+        DescribedOperation("conv", "x_1", "encoder.0"),
+        DescribedOperation("conv", "y_1", "encoder.1"),
     ):
         assert rule.matching(misfit) == ()
 
 
 def test_a_rule_reads_as_what_it_does() -> None:
-    rule = Rule("fp32", types=("conv", "linear"), modules=("encoder.0",), optional=True)
+    rule = PrecisionRule("fp32", types=("conv", "linear"), modules=("encoder.0",), optional=True)
     assert str(rule) == "fp32 for types conv, linear; modules encoder.0 (optional)"
 
 
 def test_one_idle_pattern_in_a_rule_that_matches_is_an_error() -> None:
-    recipe = PrecisionRecipe("typo", "fp16", (Rule("fp32", types=("sqrt", "real_dvi")),))
-    counts = count_rules(recipe, [Operation("sqrt", "a", ""), Operation("real_div", "b", "")])
+    recipe = PrecisionRecipe("typo", "fp16", (PrecisionRule("fp32", types=("sqrt", "real_dvi")),))
+    counts = count_rules(
+        recipe, [DescribedOperation("sqrt", "a", ""), DescribedOperation("real_div", "b", "")]
+    )
     with pytest.raises(RecipeError, match=r"'typo': rule 1: types: real_dvi matches no operation"):
         check_every_pattern_matched(recipe, counts)
 
 
 def test_weights_for_what_has_none_are_an_error() -> None:
-    recipe = PrecisionRecipe("typo", "fp16", (Rule(weights="int8", types=("sqrt",)),))
-    counts = count_rules(recipe, [Operation("sqrt", "a", ""), Operation("conv", "b", "", True)])
+    recipe = PrecisionRecipe("typo", "fp16", (PrecisionRule(weights="int8", types=("sqrt",)),))
+    counts = count_rules(
+        recipe, [DescribedOperation("sqrt", "a", ""), DescribedOperation("conv", "b", "", True)]
+    )
     with pytest.raises(RecipeError, match=r"sqrt matches no operation of this model that has we"):
         check_every_pattern_matched(recipe, counts)
 
 
 def test_an_idle_optional_rule_is_no_error() -> None:
-    recipe = PrecisionRecipe("spare", "fp16", (Rule("fp32", types=("softmax",), optional=True),))
-    check_every_pattern_matched(recipe, count_rules(recipe, [Operation("sqrt", "a", "")]))
+    recipe = PrecisionRecipe(
+        "spare", "fp16", (PrecisionRule("fp32", types=("softmax",), optional=True),)
+    )
+    check_every_pattern_matched(recipe, count_rules(recipe, [DescribedOperation("sqrt", "a", "")]))
 
 
 def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> None:

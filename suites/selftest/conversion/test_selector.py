@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.conversion import create_precision_selector
-from harness.conversion.recipes import PrecisionRecipe, Rule
+from harness.conversion.recipes import PrecisionRecipe, PrecisionRule
 from harness.errors import RecipeError
 
 
@@ -26,7 +26,7 @@ def operation(op_type: str, name: str, *scopes: str) -> SimpleNamespace:
     )
 
 
-SQRT_FP32 = PrecisionRecipe("sqrt-fp32", "fp16", (Rule("fp32", types=("sqrt",)),))
+SQRT_FP32 = PrecisionRecipe("sqrt-fp32", "fp16", (PrecisionRule("fp32", types=("sqrt",)),))
 
 
 def test_true_means_fp16() -> None:
@@ -52,14 +52,14 @@ def test_a_rule_that_matched_nothing_is_an_error_that_names_it() -> None:
 
 
 def test_rules_by_module_see_the_scopes() -> None:
-    recipe = PrecisionRecipe("one", "fp16", (Rule("fp32", modules=("encoder.0",)),))
+    recipe = PrecisionRecipe("one", "fp16", (PrecisionRule("fp32", modules=("encoder.0",)),))
     selector = create_precision_selector(recipe)
     assert selector(operation("conv", "a", "encoder", "0", "conv")) is False
     assert selector(operation("conv", "b", "encoder", "1", "conv")) is True
 
 
 def test_an_operation_whose_module_cannot_be_told_is_not_guessed() -> None:
-    recipe = PrecisionRecipe("one", "fp16", (Rule("fp32", modules=("encoder.0",)),))
+    recipe = PrecisionRecipe("one", "fp16", (PrecisionRule("fp32", modules=("encoder.0",)),))
     selector = create_precision_selector(recipe, lambda met: None)
     with pytest.raises(RecipeError, match=r"operation 'a' \(conv\) can't be told from its scopes"):
         selector(operation("conv", "a", "0", "conv"))

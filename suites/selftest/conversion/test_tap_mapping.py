@@ -6,19 +6,20 @@ import re
 
 import pytest
 
-from harness.conversion.tap_mapping import Node, TapLocation, find_taps
-from harness.conversion.trace import TapSource
+from harness.conversion.tap_mapping import TapLocation, TapOperation, TapSource, find_taps
 
 Shape = tuple[int, ...]
 
 
 def node(
     name: str, shape: Shape, *inputs: str, module: str | None = "m", type: str = "add"
-) -> Node:
-    return Node(type, module, inputs, ((name, shape),))
+) -> TapOperation:
+    return TapOperation(type, module, inputs, ((name, shape),))
 
 
-def find(nodes: list[Node], shape: Shape, outputs: tuple[str, ...] = ()) -> TapLocation | str:
+def find(
+    nodes: list[TapOperation], shape: Shape, outputs: tuple[str, ...] = ()
+) -> TapLocation | str:
     mapping = find_taps(nodes, outputs, {"tap": TapSource("m", shape)})
     assert len(mapping.found) + len(mapping.missing) == 1
     return mapping.found["tap"] if mapping.found else mapping.missing["tap"]
@@ -77,7 +78,7 @@ def test_a_tap_that_fits_several_values_or_none_is_missing_with_the_reason(
     shapes: list[Shape], wanted: Shape, reason: str
 ) -> None:
     nodes = [node(f"v{index}", shape) for index, shape in enumerate(shapes)]
-    reader = Node("concat", "other", tuple(f"v{index}" for index in range(len(shapes))), ())
+    reader = TapOperation("concat", "other", tuple(f"v{index}" for index in range(len(shapes))), ())
     location = find([*nodes, reader], wanted)
     assert isinstance(location, str)
     assert re.search(reason, location)

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.audio import SEGMENT_LENGTH, reference_spectrogram, reference_waveform, separate_stream
+from harness.audio import SEGMENT_LENGTH
+from harness.audio.reference_stft import reference_spectrogram, reference_waveform
+from harness.audio.segments import separate_stream
 from harness.faults.judging import judge, sound_digests
 from harness.faults.registry import get_fault
 from harness.faults.stands.gates import _changed

@@ -13,7 +13,8 @@ import pytest
 import torch
 from demucs.htdemucs import HTDemucs
 
-from harness.audio import PUBLISHED, SEGMENT_LENGTH, Geometry, waveform_from_spectrogram
+from harness.audio import PUBLISHED, SEGMENT_LENGTH, Geometry
+from harness.audio.stft import waveform_from_spectrogram
 from harness.errors import ParityError
 from harness.golden import Case
 from harness.golden.builder import build_tensors, make_audio

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ParityError
-from harness.lint import Finding, lint_package, opset_violations
+from harness.lint import LintFinding, lint_package, opset_violations
 from harness.mil.package import open_package
 from suites.selftest.lint.building import Made
 from suites.selftest.lint.examples import EXAMPLES, X
@@ -42,7 +42,7 @@ def test_a_broken_program_gets_findings_or_a_sentence(packages, number, seed):
         rewrite_model(path, lambda message: edit_program(message, random.Random(seed)))
         found = lint_package(path)
         assert set(opset_violations(open_package(path).program)) <= set(found)
-        assert all(isinstance(finding, Finding) for finding in found)
+        assert all(isinstance(finding, LintFinding) for finding in found)
     except ParityError as error:
         refusal = str(error)
     finally:

@@ -118,4 +118,4 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ParityError, match="single number"):
         channel_snr_db(1.0, 1.0)
     with pytest.raises(ParityError, match="shapes differ"):
-        segmental_snr_db(np.zeros((2, 5)), np.zeros((1, 5)))
+        segmental_snr_db(np.zeros((2, 5)), np.zeros((1, 5)), 5)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness import mil
 from harness.errors import ExecutionError, ParityError
 from harness.mil import arena
-from harness.mil.arena import Layout, Lifetime
+from harness.mil.arena import ArenaLayout, Lifetime
 from harness.mil.ops import registry
 from harness.mil.ops.registry import Effect, definition
 from harness.mil.schedule import build_schedule
@@ -218,7 +218,7 @@ def test_values_that_live_together_do_not_overlap(items):
         Lifetime(first, TensorType(DataType.FLOAT32, (count,)), first + length)
         for first, length, count in items
     ]
-    layout = Layout.of(lives, lambda _: torch.float32)
+    layout = ArenaLayout.of(lives, lambda _: torch.float32)
     assert set(layout.places) == {life.step for life in lives}
     for step in range(45):
         alive = [life for life in lives if life.step <= step <= life.last]

@@ -12,7 +12,7 @@ import torch
 
 from harness import mil
 from harness._coremltools import import_coremltools
-from harness.audio import spectrogram_from_waveform
+from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import TracedModel, convert_to_coreml, load_recipe, trace_inner_model
 from harness.precision import VirtualPrecision
 from harness.subjects.surgery import extract_inner_model

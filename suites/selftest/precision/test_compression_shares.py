@@ -14,7 +14,7 @@ import torch
 from harness import mil
 from harness._coremltools import import_coremltools
 from harness.conversion.quiet import quiet_coremltools
-from harness.conversion.recipes import PrecisionRecipe, Rule, Weights
+from harness.conversion.recipes import PrecisionRecipe, PrecisionRule, Weights
 from harness.metrics import snr_db
 from harness.precision import (
     OutputMeasure,
@@ -139,7 +139,7 @@ def test_the_error_of_a_compressed_weight_is_that_of_the_operation_that_reads_it
 
 
 def everything(weights: Weights, precision: str = "fp16") -> PrecisionRecipe:
-    return PrecisionRecipe("all", precision, (Rule(weights=weights, types=("*",)),))  # type: ignore[arg-type]
+    return PrecisionRecipe("all", precision, (PrecisionRule(weights=weights, types=("*",)),))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("weights", ["int8", "palette4"])

@@ -11,7 +11,7 @@ import torch
 from harness import mil
 from harness.metrics import snr_db
 from harness.mil.editing import edited, find, with_constant
-from harness.mil.statistics import FP16_MAX
+from harness.mil.numerics.limits import FP16_MAX
 from harness.precision import VirtualPrecision, three_way
 from harness.precision.profile import COMPUTED, profile_operations
 from harness.verdicts.rows.operations import OperationProfile, measured_metrics

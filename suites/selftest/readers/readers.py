@@ -21,7 +21,7 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from harness import mil
-from harness.audio import read_audio
+from harness.audio.files import read_audio
 from harness.cli.tensors import read_tensors, write_tensors
 from harness.conformance.results import Conformance, Outcome, Result, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers

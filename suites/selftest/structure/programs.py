@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from harness.mil import DataType, Model
 from harness.mil.editing import constant, key, new_operation, with_inputs, with_type
 from harness.mil.opened import ConstantReader, Package
-from harness.mil.plan import build_plan
 from harness.mil.program import Block, Function, Operation, Program, Variable, verify
 from harness.mil.types import TensorType
 
@@ -45,7 +44,7 @@ def program(
         metadata={},
         constants=ConstantReader(here, here),
     )
-    return Model(package, build_plan(function, package.constants.array))
+    return Model.of(package, function)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from harness.mil.package import Package, open_package
 from harness.mil.program import Binding, Constant, Function, Operation, Variable, verify
 from harness.mil.saving import save_package
 from harness.mil.types import TensorType
-from harness.structure.graph import COMMUTATIVE
+from harness.structure.terms import COMMUTATIVE
 
 Rewrite: TypeAlias = Callable[[Path, Path], None]
 _Change: TypeAlias = Callable[["Draft"], None]

@@ -15,7 +15,7 @@ from harness._coremltools import import_coremltools
 from harness.mil import DataType, Model
 from harness.mil.program import Operation, Variable
 from harness.mil.types import StateType, TensorType
-from harness.structure import Kind, compare_programs
+from harness.structure import ProgramChange, compare_programs
 from harness.structure.lowering import lower_pair
 from suites.ops.packages import write_package
 from suites.selftest.structure.programs import SHAPE, op, program
@@ -73,14 +73,14 @@ def test_the_same_blocks_are_no_difference(make: Make) -> None:
 def test_a_constant_inside_a_block_is_named(make: Make) -> None:
     found = compare_programs(make(), make(limit=999.0))
     (only,) = found.differences
-    assert (only.kind, only.type, only.parameter) == (Kind.CONSTANT, "less", "y")
+    assert (only.kind, only.type, only.parameter) == (ProgramChange.CONSTANT, "less", "y")
     assert only.actual == "999 for 1000"
 
 
 def test_a_change_outside_is_no_change_inside(make: Make) -> None:
     """What blocks read from outside is matched there, so it doesn't differ in them again."""
     (only,) = compare_programs(make(), make(step=4.0)).differences
-    assert (only.kind, only.type, only.parameter) == (Kind.CONSTANT, "add", "y")
+    assert (only.kind, only.type, only.parameter) == (ProgramChange.CONSTANT, "add", "y")
 
 
 def _digest(*operations: Operation) -> bytes:
@@ -91,7 +91,7 @@ def _digest(*operations: Operation) -> bytes:
     block = replace(function.block, operations=operations)
     function = replace(function, inputs=(*function.inputs, state), block=block)
     constants = base.package.constants
-    return lower_pair(function, constants, function, constants)[0].scope.digest
+    return lower_pair(function, constants, function, constants)[0].digest
 
 
 def test_states_keep_their_order() -> None:

@@ -12,29 +12,34 @@ from harness import mil
 from harness.conversion import read_sidecar
 from harness.faults import all_faults, get_fault
 from harness.faults.packaged import UNSAVABLE, FaultPackager, savable_faults, unsavable_reason
-from harness.structure import Kind, Severity, compare_programs
+from harness.structure import ProgramChange, Significance, compare_programs
 from harness.workbench import Workbench
 
 PLACES = {
-    "program.gelu-tanh": (Kind.ATTRIBUTE, "gelu", "encoder.0", "mode"),
+    "program.gelu-tanh": (ProgramChange.ATTRIBUTE, "gelu", "encoder.0", "mode"),
     "program.layer-norm-epsilon": (
-        Kind.ATTRIBUTE,
+        ProgramChange.ATTRIBUTE,
         "layer_norm",
         "crosstransformer.layers.0.norm1",
         "epsilon",
     ),
-    "program.root-skipped": (Kind.MISSING, "sqrt", "decoder.0.dconv.layers.1.1", ""),
-    "program.residual-subtracted": (Kind.OPERATION, "add", "tdecoder.3.dconv", ""),
-    "program.stem-gain": (Kind.INSERTED, "mul", "denorm_time", ""),
+    "program.root-skipped": (ProgramChange.MISSING, "sqrt", "decoder.0.dconv.layers.1.1", ""),
+    "program.residual-subtracted": (ProgramChange.OPERATION, "add", "tdecoder.3.dconv", ""),
+    "program.stem-gain": (ProgramChange.INSERTED, "mul", "denorm_time", ""),
     "program.value-is-key": (
-        Kind.INPUT,
+        ProgramChange.INPUT,
         "scaled_dot_product_attention",
         "crosstransformer.layers_t.1.cross_attn",
         "value",
     ),
-    "weights.exponent-bit": (Kind.CONSTANT, "conv", "decoder.1.rewrite", "weight"),
-    "weights.bias-dropped": (Kind.ATTRIBUTE, "conv", "encoder.2.dconv.layers.1.0", "bias"),
-    "precision.epsilon-becomes-subnormal": (Kind.CONSTANT, "add", "norm_freq", "y"),
+    "weights.exponent-bit": (ProgramChange.CONSTANT, "conv", "decoder.1.rewrite", "weight"),
+    "weights.bias-dropped": (
+        ProgramChange.ATTRIBUTE,
+        "conv",
+        "encoder.2.dconv.layers.1.0",
+        "bias",
+    ),
+    "precision.epsilon-becomes-subnormal": (ProgramChange.CONSTANT, "add", "norm_freq", "y"),
 }
 """What the only difference of a fault is, and where."""
 
@@ -77,7 +82,7 @@ def test_every_saved_fault_is_a_difference_at_its_place(
         expected = mil.load(workbench.package("mini", sidecar.recipe.name))
         found = compare_programs(expected, actual)
         assert found.differences, fault.name
-        assert found.count(Severity.COMPUTES), f"{fault.name}: {found.reason}"
+        assert found.count(Significance.COMPUTES), f"{fault.name}: {found.reason}"
         if fault.name in PLACES:
             (only,) = found.differences
             place = (only.kind, only.type, only.module, only.parameter)

@@ -13,7 +13,7 @@ from harness.conversion import TracedModel, convert_to_coreml, load_recipe, modu
 from harness.mil import Model
 from harness.mil.editing import constant, edited, find, skipped, with_constant, with_inputs
 from harness.mil.saving import save_package
-from harness.structure import Kind, Severity, compare_programs
+from harness.structure import ProgramChange, Significance, compare_programs
 from suites.selftest.structure.rewrites import Draft, values_renamed
 
 
@@ -37,13 +37,13 @@ def _residual(model: Model) -> Model:
 @pytest.mark.parametrize(
     ("edit", "kind", "type", "module"),
     [
-        (_tanh, Kind.ATTRIBUTE, "gelu", "encoder.0"),
-        (_heads, Kind.CONSTANT, "linear", "crosstransformer.layers.0.self_attn"),
-        (_residual, Kind.MISSING, "add", "tencoder.0.dconv"),
+        (_tanh, ProgramChange.ATTRIBUTE, "gelu", "encoder.0"),
+        (_heads, ProgramChange.CONSTANT, "linear", "crosstransformer.layers.0.self_attn"),
+        (_residual, ProgramChange.MISSING, "add", "tencoder.0.dconv"),
     ],
 )
 def test_one_edit_of_a_network_is_one_difference_at_its_place(
-    narrow: Model, edit: Callable[[Model], Model], kind: Kind, type: str, module: str
+    narrow: Model, edit: Callable[[Model], Model], kind: ProgramChange, type: str, module: str
 ) -> None:
     (only,) = compare_programs(narrow, edit(narrow)).differences
     assert (only.kind, only.type, only.module) == (kind, type, module)
@@ -61,10 +61,14 @@ def test_a_stranger_s_package_gets_places_too(
     stranger = mil.load(path)
     assert stranger.metadata == {}
     (only,) = compare_programs(narrow, stranger).differences
-    assert (only.kind, only.module, only.parameter) == (Kind.ATTRIBUTE, "encoder.0", "mode")
+    assert (only.kind, only.module, only.parameter) == (
+        ProgramChange.ATTRIBUTE,
+        "encoder.0",
+        "mode",
+    )
     # The other way round nobody says where anything comes from, and nothing is made up.
     (other,) = compare_programs(stranger, narrow).differences
-    assert (other.kind, other.module) == (Kind.ATTRIBUTE, None)
+    assert (other.kind, other.module) == (ProgramChange.ATTRIBUTE, None)
 
 
 def test_a_package_that_was_only_opened_is_compared_as_well(
@@ -86,12 +90,12 @@ def test_an_honest_conversion_for_an_older_system_is_written_otherwise(
     older = mil.load(out)
     found = compare_programs(narrow, older)
     assert found.verdict == "not_evaluated"
-    missing = [d.type for d in found.differences if d.kind is Kind.MISSING]
+    missing = [d.type for d in found.differences if d.kind is ProgramChange.MISSING]
     assert {*missing} == {"scaled_dot_product_attention"}
-    inserted = {d.type for d in found.differences if d.kind is Kind.INSERTED}
+    inserted = {d.type for d in found.differences if d.kind is ProgramChange.INSERTED}
     assert inserted == {"mul", "matmul", "softmax"}
     assert len(missing) + found.inserted == len(found.differences)
     # A bug elsewhere in such a package is seen all the same.
     wrong = compare_programs(narrow, _tanh(older))
-    (only,) = (d for d in wrong.differences if d.severity is Severity.COMPUTES)
+    (only,) = (d for d in wrong.differences if d.severity is Significance.COMPUTES)
     assert (wrong.verdict, only.module, only.parameter) == ("fail", "encoder.0", "mode")

@@ -15,7 +15,7 @@ from harness.mil import DataType
 from harness.mil.editing import constant, with_dtype
 from harness.mil.program import Operation, Program
 from harness.mil.types import TensorType
-from harness.structure import Kind, Severity, compare_programs
+from harness.structure import ProgramChange, Significance, compare_programs
 from suites.selftest.structure.programs import (
     SHAPE,
     Sketch,
@@ -86,21 +86,25 @@ def _chain(*changed: Operation) -> list[Operation]:
 @pytest.mark.parametrize(
     ("changed", "kind", "place", "parameter", "expected", "actual"),
     [
-        (op("mul", "a", x="x", y=2.5), Kind.CONSTANT, "a", "y", "2", "2.5 for 2"),
-        (op("sigmoid", "c", x="b"), Kind.OPERATION, "c", "", "tanh", "sigmoid"),
-        (op("tanh", "c", x="a"), Kind.INPUT, "c", "x", "add 'b'", "mul 'a'"),
-        (op("sub", "d", x="c", y="a"), Kind.INPUT, "d", "y", "input 'x'", "mul 'a'"),
-        (op("identity", "c", x="b"), Kind.MISSING, "c", "", "it", "nothing"),
+        (op("mul", "a", x="x", y=2.5), ProgramChange.CONSTANT, "a", "y", "2", "2.5 for 2"),
+        (op("sigmoid", "c", x="b"), ProgramChange.OPERATION, "c", "", "tanh", "sigmoid"),
+        (op("tanh", "c", x="a"), ProgramChange.INPUT, "c", "x", "add 'b'", "mul 'a'"),
+        (op("sub", "d", x="c", y="a"), ProgramChange.INPUT, "d", "y", "input 'x'", "mul 'a'"),
+        (op("identity", "c", x="b"), ProgramChange.MISSING, "c", "", "it", "nothing"),
     ],
 )
 def test_one_change_is_one_difference(
-    changed: Operation, kind: Kind, place: str, parameter: str, expected: str, actual: str
+    changed: Operation, kind: ProgramChange, place: str, parameter: str, expected: str, actual: str
 ) -> None:
     """A cascade of all that comes after would hide what was changed."""
     found = compare_programs(program(_chain()), program(_chain(changed)))
     (only,) = found.differences
     assert (only.kind, only.operation, only.parameter) == (kind, place, parameter)
-    assert (only.expected, only.actual, only.severity) == (expected, actual, Severity.COMPUTES)
+    assert (only.expected, only.actual, only.severity) == (
+        expected,
+        actual,
+        Significance.COMPUTES,
+    )
     assert found.verdict == "fail"
     assert str(only) in found.reason
 
@@ -108,20 +112,20 @@ def test_one_change_is_one_difference(
 def test_a_missing_operation_is_one_difference() -> None:
     without = [o for o in _chain(op("tanh", "c", x="a")) if o.outputs[0].name != "b"]
     (only,) = compare_programs(program(_chain()), program(without)).differences
-    assert (only.kind, only.operation, only.type) == (Kind.MISSING, "b", "add")
+    assert (only.kind, only.operation, only.type) == (ProgramChange.MISSING, "b", "add")
 
 
 def test_an_inserted_operation_is_one_difference() -> None:
     operations = _chain(op("relu", "e", x="louder"))
     operations.insert(4, op("mul", "louder", x="d", y=1.01))
     (only,) = compare_programs(program(_chain()), program(operations)).differences
-    assert (only.kind, only.operation, only.type) == (Kind.INSERTED, "louder", "mul")
+    assert (only.kind, only.operation, only.type) == (ProgramChange.INSERTED, "louder", "mul")
 
 
 def test_a_changed_element_type_is_named() -> None:
     narrow = with_dtype(op("tanh", "c", x="b"), DataType.FLOAT16)
     (only,) = compare_programs(program(_chain()), program(_chain(narrow))).differences
-    assert (only.kind, only.operation) == (Kind.DTYPE, "c")
+    assert (only.kind, only.operation) == (ProgramChange.DTYPE, "c")
     assert (only.expected, only.actual) == ("fp32[2, 3]", "fp16[2, 3]")
 
 
@@ -131,7 +135,7 @@ def test_a_changed_constant_says_how_far() -> None:
     other[1, 2] += 0.25
     one, two = (program([op("add", "y", x="x", y=constant(w))]) for w in (weight, other))
     (only,) = compare_programs(one, two).differences
-    assert (only.kind, only.elements, only.greatest) == (Kind.CONSTANT, 1, 0.25)
+    assert (only.kind, only.elements, only.greatest) == (ProgramChange.CONSTANT, 1, 0.25)
     assert "1 of 6 numbers differ, by at most 0.25" in str(only)
 
 
@@ -148,8 +152,8 @@ def test_swapped_operands_of_a_difference_are_rewired() -> None:
     swapped = op("sub", "d", x="x", y="c")
     found = compare_programs(program(_chain()), program(_chain(swapped)))
     assert [(d.kind, d.parameter) for d in found.differences] == [
-        (Kind.INPUT, "x"),
-        (Kind.INPUT, "y"),
+        (ProgramChange.INPUT, "x"),
+        (ProgramChange.INPUT, "y"),
     ]
 
 
@@ -158,8 +162,8 @@ def test_swapped_outputs_are_rewired() -> None:
     swapped = [op("relu", "t", x="x"), op("tanh", "r", x="x")]
     found = compare_programs(program(operations, ("r", "t")), program(swapped, ("r", "t")))
     assert {(d.kind, d.parameter) for d in found.differences} == {
-        (Kind.OUTPUT, "r"),
-        (Kind.OUTPUT, "t"),
+        (ProgramChange.OUTPUT, "r"),
+        (ProgramChange.OUTPUT, "t"),
     }
 
 
@@ -183,7 +187,7 @@ def test_another_decomposition_is_written_otherwise() -> None:
     ]
     found = compare_programs(program(own), program(other))
     assert found.verdict == "not_evaluated"
-    assert {d.severity for d in found.differences} == {Severity.WRITTEN}
+    assert {d.severity for d in found.differences} == {Significance.WRITTEN}
     assert "written otherwise" in found.reason
 
 
@@ -212,7 +216,7 @@ def test_a_change_beside_another_decomposition_is_still_seen() -> None:
     other.append(op("mul", "y", x="c", y=0.25))
     found = compare_programs(program(own), program(other))
     assert found.verdict == "fail"
-    assert [d.operation for d in found.differences if d.severity is Severity.COMPUTES] == ["y"]
+    assert [d.operation for d in found.differences if d.severity is Significance.COMPUTES] == ["y"]
 
 
 @pytest.mark.parametrize(
@@ -269,6 +273,6 @@ def test_inputs_of_another_type_are_certain_whatever_else_is() -> None:
     function = replace(other.plan.function, inputs=(taken,))
     package = replace(other.package, program=Program({"main": function}))
     found = compare_programs(own, package)
-    certain = [d for d in found.differences if d.severity is Severity.COMPUTES]
+    certain = [d for d in found.differences if d.severity is Significance.COMPUTES]
     assert found.verdict == "fail"
-    assert Kind.INTERFACE in {d.kind for d in certain}
+    assert ProgramChange.INTERFACE in {d.kind for d in certain}

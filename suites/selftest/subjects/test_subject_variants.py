@@ -19,7 +19,7 @@ from subjects_models import music_like
 from typer.testing import CliRunner
 from variants import BASE, VARIANTS, live_model, saved
 
-from harness.audio import spectrogram_from_waveform
+from harness.audio.stft import spectrogram_from_waveform
 from harness.cli.app import app
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
 from harness.engines.torch_engine import TorchSession

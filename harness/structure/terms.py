@@ -1,12 +1,12 @@
-"""A program as a graph that says what it computes, and not how that is written down.
+"""A program as terms, which say what it computes and not how that is written down.
 
 Names, places in the program and weight files are gone: an operation reads *sources*, each the
-result of a node or a constant, and it is told from others by its digest alone. That is a Merkle
+result of a term or a constant, and it is told from others by its digest alone. That is a Merkle
 hash: of its type, its settings (parameters that are plain values: an axis, an epsilon, a mode), its
 declared results and the digests of all that it reads. So two values with one digest are computed in
 one way from the inputs on, whatever they are called.
 
-`harness.structure.lowering` makes graphs; nothing here reads a package.
+`harness.structure.lowering` makes terms of `harness.mil.graph`; nothing here reads a package.
 """
 
 from __future__ import annotations
@@ -24,21 +24,14 @@ from harness.mil.types import TensorType, ValueType
 
 COMMUTATIVE: Final = frozenset(
     {
-        "add",
-        "mul",
-        "maximum",
-        "minimum",
-        "equal",
-        "not_equal",
-        "logical_and",
-        "logical_or",
+        "add", "mul", "maximum", "minimum", "equal", "not_equal", "logical_and", "logical_or",
         "logical_xor",
     }
-)
+)  # fmt: skip
 """Types whose operands ``x`` and ``y`` may change places: each gives the same bits either way."""
 
 INPUT: Final = "input"
-"""Type of the nodes that stand for a function's or a block's inputs."""
+"""Type of the terms that stand for a function's or a block's inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,24 +71,24 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Value:
-    """One result of a node."""
+class Result:
+    """One result of a term."""
 
-    node: Node
+    term: Term
     number: int
 
     @property
     def type(self) -> ValueType:
         """Declared type."""
-        return self.node.results[self.number]
+        return self.term.results[self.number]
 
     @property
     def digest(self) -> bytes:
-        """Of the node, and which of its results this is."""
-        return digest_of(self.node.digest, self.number)
+        """Of the term, and which of its results this is."""
+        return digest_of(self.term.digest, self.number)
 
 
-Source: TypeAlias = Value | Fixed
+Source: TypeAlias = Result | Fixed
 
 
 @dataclass(frozen=True)
@@ -113,17 +106,17 @@ class Operand:
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Term:
     """An operation, or an input of a function or block.
 
     Attributes:
-        index: its place among the nodes of its scope, in program order.
+        index: its place among the terms of its block, in program order.
         type: MIL operation type, or `INPUT`.
         name: of its first result as the program spells it; for people.
         operands: what it reads.
         settings: parameters that are plain Python values, defaults included.
         results: declared type of each result.
-        scopes: its blocks.
+        blocks: its blocks.
         digest: see the module.
     """
 
@@ -133,18 +126,18 @@ class Node:
     operands: tuple[Operand, ...]
     settings: Mapping[str, Any]
     results: tuple[ValueType, ...]
-    scopes: tuple[Scope, ...]
+    blocks: tuple[TermBlock, ...]
     digest: bytes
 
     @property
-    def values(self) -> tuple[Value, ...]:
-        """The results of other nodes that it reads, those that its blocks read included."""
-        own = [o.source for o in self.operands if isinstance(o.source, Value)]
-        return (*own, *(value for scope in self.scopes for value in scope.captures))
+    def values(self) -> tuple[Result, ...]:
+        """The results of other terms that it reads, those that its blocks read included."""
+        own = [o.source for o in self.operands if isinstance(o.source, Result)]
+        return (*own, *(value for block in self.blocks for value in block.captures))
 
     @cached_property
     def local(self) -> bytes:
-        """Digest of all that belongs to the node alone: not whose results it reads."""
+        """Digest of all that belongs to the term alone: not whose results it reads."""
         fixed = [
             (() if self.type in COMMUTATIVE else o.place, o.source.digest)
             for o in self.operands
@@ -156,63 +149,50 @@ class Node:
 
 
 @dataclass(eq=False)
-class Scope:
+class TermBlock:
     """A function's block, or one inside an operation.
 
     Attributes:
-        inputs: a node of type `INPUT` for each, by what it is known by in both programs.
-        nodes: all operations in program order, without inputs.
+        inputs: a term of type `INPUT` for each, by what it is known by in both programs.
+        terms: all operations in program order, without inputs.
         outputs: what it returns, likewise.
-        captures: results of nodes outside that operations inside read.
-        last: the last node that changes or reads a state, if there is one.
+        captures: results of terms outside that operations inside read.
+        last: the last term that changes or reads a state, if there is one.
     """
 
-    inputs: Mapping[str, Node]
-    nodes: list[Node] = field(default_factory=list)
+    inputs: Mapping[str, Term]
+    terms: list[Term] = field(default_factory=list)
     outputs: dict[str, Source] = field(default_factory=dict)
-    captures: tuple[Value, ...] = ()
-    last: Node | None = None
+    captures: tuple[Result, ...] = ()
+    last: Term | None = None
 
     @property
     def digest(self) -> bytes:
         """Of what it takes and returns, and of what it does to states."""
-        taken = sorted((name, node.digest) for name, node in self.inputs.items())
+        taken = sorted((name, term.digest) for name, term in self.inputs.items())
         returned = sorted((name, source.digest) for name, source in self.outputs.items())
-        return digest_of("scope", taken, returned, self.last.digest if self.last else None)
+        return digest_of("block", taken, returned, self.last.digest if self.last else None)
 
-    def readers(self) -> dict[Node, list[tuple[Node, Operand]]]:
-        """Return which nodes of this scope read each node, and as what."""
-        found: dict[Node, list[tuple[Node, Operand]]] = {}
-        for node in self.nodes:
-            for operand in node.operands:
-                if isinstance(operand.source, Value):
-                    found.setdefault(operand.source.node, []).append((node, operand))
+    def readers(self) -> dict[Term, list[tuple[Term, Operand]]]:
+        """Return which terms of this block read each term, and as what."""
+        found: dict[Term, list[tuple[Term, Operand]]] = {}
+        for term in self.terms:
+            for operand in term.operands:
+                if isinstance(operand.source, Result):
+                    found.setdefault(operand.source.term, []).append((term, operand))
         return found
 
-    def live(self) -> set[Node]:
-        """Return the nodes that what the scope returns, or a state, depends on."""
-        waiting = [s.node for s in self.outputs.values() if isinstance(s, Value)]
+    def live(self) -> set[Term]:
+        """Return the terms that what the block returns, or a state, depends on."""
+        waiting = [s.term for s in self.outputs.values() if isinstance(s, Result)]
         waiting += [self.last] if self.last else []
-        found: set[Node] = set()
+        found: set[Term] = set()
         while waiting:
-            node = waiting.pop()
-            if node not in found:
-                found.add(node)
-                waiting += [value.node for value in node.values]
+            term = waiting.pop()
+            if term not in found:
+                found.add(term)
+                waiting += [value.term for value in term.values]
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """A function of a program: what it computes.
-
-    Attributes:
-        function: its name.
-        scope: its block.
-    """
-
-    function: str
-    scope: Scope
 
 
 def digest_of(*parts: object) -> bytes:
@@ -236,9 +216,9 @@ def plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-def every(scope: Scope) -> Iterator[Node]:
-    """Yield all operations of ``scope``, those inside blocks included."""
-    for node in scope.nodes:
-        yield node
-        for inner in node.scopes:
+def every(block: TermBlock) -> Iterator[Term]:
+    """Yield all operations of ``block``, those inside blocks included."""
+    for term in block.terms:
+        yield term
+        for inner in term.blocks:
             yield from every(inner)

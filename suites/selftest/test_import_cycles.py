@@ -1,0 +1,122 @@
+"""No module of the harness imports one that leads back to it, not even inside a function.
+
+A circle makes the order in which modules are first imported part of what they do. What is imported
+for annotations alone (`TYPE_CHECKING`) makes none at run time, but one of what there is to know.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import harness
+
+ROOT = Path(harness.__file__).parent
+Imports = Mapping[str, frozenset[str]]
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Return the file of each module of the package in ``root``, by dotted name."""
+    found = {}
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def statements(node: ast.AST, *, typing: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports at any depth; those under ``if TYPE_CHECKING`` where ``typing`` says so."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif not isinstance(child, ast.If) or "TYPE_CHECKING" not in ast.dump(child.test):
+            yield from statements(child, typing=typing)
+        else:
+            for kept in (*(child.body if typing else ()), *child.orelse):
+                yield from statements(ast.Module([kept], []), typing=typing)
+
+
+def imports(root: Path, *, typing: bool) -> Imports:
+    """Return what each module imports of the package; packages on the way are not counted."""
+    known = modules(root)
+    found = {}
+    for name, path in known.items():
+        targets: set[str] = set()
+        for statement in statements(ast.parse(path.read_text("utf-8")), typing=typing):
+            if isinstance(statement, ast.Import):
+                targets.update(alias.name for alias in statement.names)
+                continue
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            for _ in range(statement.level - 1):
+                package = package.rpartition(".")[0]
+            base = ".".join(filter(None, (package if statement.level else "", statement.module)))
+            named = [f"{base}.{alias.name}" for alias in statement.names]
+            targets.update(target if target in known else base for target in named)
+        found[name] = frozenset(targets & known.keys() - {name})
+    return found
+
+
+def circles(graph: Imports) -> list[list[str]]:
+    """Return the sets of modules that lead back to each other (Tarjan, 1972), sorted."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        order[name] = lowest[name] = len(order)
+        stack.append(name)
+        for target in sorted(graph[name]):
+            if target not in order:
+                visit(target)
+            if target in stack:
+                lowest[name] = min(lowest[name], lowest[target])
+        if lowest[name] == order[name]:
+            members = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(members) > 1:
+                found.append(sorted(members))
+
+    for name in sorted(graph):
+        if name not in order:
+            visit(name)
+    return sorted(found)
+
+
+@pytest.mark.xfail(strict=True, reason="faults.registry imports its catalogue in a function")
+def test_no_module_leads_back_to_itself() -> None:
+    assert circles(imports(ROOT, typing=False)) == []
+
+
+@pytest.mark.xfail(strict=True, reason="as above, and precision.search and precision.tune")
+def test_annotations_alone_make_none() -> None:
+    assert circles(imports(ROOT, typing=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "typing"),
+    [
+        ("from package import one", False),
+        ("import package.one", False),
+        ("from . import one", False),
+        ("from .one import x", False),
+        ("def f():\n    from package.one import x", False),
+        ("if TYPE_CHECKING:\n    from package.one import x", True),
+    ],
+)
+def test_a_circle_is_seen_however_it_is_written(
+    tmp_path: Path, statement: str, typing: bool
+) -> None:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "one.py").write_text("import package.two\nx = 1\n")
+    (folder / "two.py").write_text("import package.three\n")
+    (folder / "three.py").write_text(f"{statement}\n")
+    assert circles(imports(folder, typing=True)) == [
+        ["package.one", "package.three", "package.two"]
+    ]
+    assert bool(circles(imports(folder, typing=False))) is not typing
