@@ -9,29 +9,32 @@ lists:
 - a **case** on a listed case of the same kind, scope and taps;
 - a **recipe** on a listed recipe that is gating, or not, under the same gates.
 
+A **network** of one's own must have what the layers ask of it, and an **engine** that is asked for
+beside the default ones makes every check once more of which it makes the tensors.
+
 Of what is modelled only gating checks are expected: figures are drawn of some subjects alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from harness.conversion import load_recipe
-from harness.errors import NotEvaluatedError
+from harness.engines import Engine, find_engine
+from harness.errors import NotEvaluatedError, UnknownNameError
 from harness.golden import Case
-from harness.profiles import DEFAULT
-from harness.subjects.names import parse_subject_name
+from harness.layers import ENGINE_GATES, TAP_GATES
+from harness.profiles import DEFAULT, EXPLORATORY_KINDS, cases_of
+from harness.subjects import Network, describe_subject, own_network
 from harness.verdicts.completeness import Expectation, Expected
 from harness.verdicts.inventory import Cell, Inventory, Shape, expected_of
-from harness.workbench.bench import inner_taps
-from harness.workbench.separator import subject_sources
 
 
 def is_trained(subject: str) -> bool:
     """Return whether a subject has trained weights."""
-    return parse_subject_name(subject).seed is None
+    return describe_subject(subject).trained
 
 
 def expectation(
@@ -41,6 +44,7 @@ def expectation(
     subjects: Sequence[str] = (),
     cases: Sequence[str] = (),
     recipes: Sequence[str] = (),
+    engines: Sequence[str] = (),
 ) -> Expectation:
     """Return what a run must look at.
 
@@ -50,6 +54,7 @@ def expectation(
         subjects: those that it was narrowed to; empty for those of the inventory.
         cases: likewise; without ``subjects`` a listed subject keeps those that it has.
         recipes: likewise.
+        engines: that execute; each beside the default ones makes checks of its own.
 
     Raises:
         NotEvaluatedError: a case or a recipe is like none of the inventory.
@@ -60,18 +65,78 @@ def expectation(
     model = _Model(inventory, known)
     for subject in dict.fromkeys(subjects or inventory.subjects):
         own = model.cases(subject)
-        wanted = list(dict.fromkeys(cases or own or known))
+        wanted = list(dict.fromkeys(cases or own or cases_of(subject, known)))
         if cases and not subjects:
             wanted = [case for case in wanted if case in own]
         elif not wanted:
             raise NotEvaluatedError(f"there is no golden case for {subject}")
         if wanted:
+            network = own_network(subject)
+            if network is not None:
+                judged = [_known(case, known) for case in wanted]
+                found += network_rows(network, judged, recipes or DEFAULT.recipes)
+                continue
             whole = set(wanted) == set(own)
             found += model.rows(subject, wanted, recipes, with_figures=whole)
     given = {"subject": subjects, "case": cases, "recipe": recipes}
     words = [f"{noun} {' and '.join(dict.fromkeys(n))}" for noun, n in given.items() if n]
     narrowed = tuple(words) if set(found) != set(everything) else ()
+    added = [find_engine(name) for name in engines if name not in DEFAULT.engines]
+    found += [row for engine in added for row in _engine_rows(engine, found)]
     return Expectation(tuple(found), inventory.faults, narrowed)
+
+
+def network_rows(
+    network: Network, cases: Sequence[Case], recipes: Sequence[str]
+) -> Iterator[Expected]:
+    """Yield what a run must have of a network that is none of the inventory's: what layers ask.
+
+    Args:
+        network: without stems.
+        cases: of one segment.
+        recipes: those that are for it count.
+    """
+    outputs, inner = len(network.interface.outputs), len(network.interface.inner_taps)
+    rules = [recipe for recipe in map(load_recipe, recipes) if recipe.is_for(network.name)]
+
+    def gating(layer: str, kind: str, number: int, case: str = "", recipe: str = "") -> Expected:
+        return Expected(layer, network.name, case, recipe, kind, number, 0)
+
+    for recipe in rules:
+        for kind in ("contract", "audit", "weights"):
+            yield gating("conversion", kind, 1, recipe=recipe.name)
+    for case in cases:
+        behind = outputs + (inner if case.taps else 0)
+        yield gating("surgery", "golden_here", behind, case.name)
+        for recipe in rules:
+            if not (recipe.gating or case.kind in EXPLORATORY_KINDS):
+                continue
+            place = case.name, recipe.name
+            if recipe.must_pass("conversion"):
+                yield gating("conversion", "conversion", outputs, *place)
+            if recipe.is_fp32:
+                yield gating("conversion", "expected_precision_fp32", behind, *place)
+            elif case.taps:
+                yield gating("conversion", "expected_precision", outputs + 1, *place)
+
+
+def _engine_rows(engine: Engine, rows: Sequence[Expected]) -> Iterator[Expected]:
+    """Yield the gating checks of ``rows`` once more for another engine that makes their tensors."""
+    for row in rows:
+        if row.engine or not row.gating or row.kind not in ENGINE_GATES[engine.executes]:
+            continue
+        number = row.gating
+        if not engine.gives_taps and row.kind in TAP_GATES:
+            interface = describe_subject(row.subject).interface
+            stems = row.kind == "surgery" and bool(interface.sources)
+            number = min(number, len(interface.outputs) + stems)
+        yield replace(row, engine=engine.name, gating=number, exploratory=0)
+
+
+def _known(case: str, known: Mapping[str, Case]) -> Case:
+    if case not in known:
+        raise UnknownNameError("case", case, known)
+    return known[case]
 
 
 class _Model:
@@ -195,8 +260,9 @@ class _Model:
         listed = self._inventory.subjects.get(subject)
         if listed is not None:
             return listed
-        trained = is_trained(subject)
-        return Shape(len(subject_sources(subject)), len(inner_taps(subject)), trained)
+        network = describe_subject(subject)
+        taps = network.interface.inner_taps
+        return Shape(len(network.sources), len(taps), network.trained)
 
 
 def _traits(case: Case) -> tuple[str, bool, bool]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audio import SAMPLE_RATE
-from harness.layers import BRANCHES, Tensors
+from harness.layers import Tensors
 from harness.metrics import (
     SeparationMetrics,
     channel_snr_db,
@@ -24,6 +24,7 @@ from harness.metrics import (
 )
 from harness.verdicts.artefacts import KIND_OF
 from harness.workbench.pictures import error_counts, stem_picture, stem_timeline
+from harness.workbench.predictions import Prediction
 from harness.workbench.quality import StemQuality
 
 Stems = npt.NDArray[np.floating[Any]]
@@ -76,10 +77,10 @@ def timeline_rows(
         yield drawn(stem_timeline(expected[index], actual[index], stem, labels))
 
 
-def count_rows(expected: Tensors, actual: Tensors, labels: Labels) -> Iterator[Row]:
+def count_rows(expected: Tensors, made: Prediction, labels: Labels) -> Iterator[Row]:
     """Yield the errors of outputs and stems by size."""
-    for tensor in (*BRANCHES, "stems"):
-        yield drawn(error_counts(expected[tensor], actual[tensor], tensor, labels))
+    for tensor in made.results:
+        yield drawn(error_counts(expected[tensor], made.tensors[tensor], tensor, labels))
 
 
 def worst_stem(expected: Stems, actual: Stems) -> int:

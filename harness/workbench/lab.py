@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from harness import mil
-from harness.audio import spectrogram_from_waveform
 from harness.audio.contract import SEGMENT_LENGTH
 from harness.conversion import (
+    ConvertedPackage,
     PrecisionRecipe,
     check_contract,
     convert_to_coreml,
@@ -29,7 +29,7 @@ from harness.conversion import (
 )
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
-from harness.golden.builder import make_audio
+from harness.golden.builder import case_signal
 from harness.precision import (
     Confirmation,
     Measure,
@@ -44,8 +44,8 @@ from harness.precision import (
 )
 from harness.precision.measures import audible
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
-from harness.subjects import describe_subject, extract_inner_model, load_subject
-from harness.workbench.separator import shapes_of, subject_sources
+from harness.subjects import Subject, describe_subject, load_subject
+from harness.workbench.separator import subject_sources
 
 SONG_PREFIX = "song:"
 
@@ -77,8 +77,7 @@ def check_package_of(package: Path | mil.Model, subject: str) -> None:
     Raises:
         ContractError: it is one of another model; says what it has and what was expected.
     """
-    outline = describe_subject(subject)
-    check_contract(package, len(outline.sources), **shapes_of(outline.geometry))
+    check_contract(package, describe_subject(subject).interface)
 
 
 def fp32_package(subject: str, folder: Path) -> Path:
@@ -86,14 +85,18 @@ def fp32_package(subject: str, folder: Path) -> Path:
     loaded = load_subject(subject)
     out = folder / f"{content_key(loaded.fingerprint)[:16]}-fp32.mlpackage"
     if not out.exists():
-        convert_to_coreml(
-            trace_inner_model(extract_inner_model(loaded.model)),
-            recipe=load_recipe("fp32"),
-            out=out,
-            subject=loaded.name,
-            fingerprint=loaded.fingerprint,
-        )
+        _convert(loaded, load_recipe("fp32"), out)
     return out
+
+
+def _convert(subject: Subject, recipe: PrecisionRecipe, out: Path) -> ConvertedPackage:
+    return convert_to_coreml(
+        trace_inner_model(subject.extract()),
+        recipe=recipe,
+        out=out,
+        subject=subject.name,
+        fingerprint=subject.fingerprint,
+    )
 
 
 def confirm(
@@ -110,13 +113,7 @@ def confirm(
     """
     loaded = load_subject(subject)
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
-        made = convert_to_coreml(
-            trace_inner_model(extract_inner_model(loaded.model)),
-            recipe=recipe,
-            out=out or Path(folder) / "tuned.mlpackage",
-            subject=loaded.name,
-            fingerprint=loaded.fingerprint,
-        )
+        made = _convert(loaded, recipe, out or Path(folder) / "tuned.mlpackage")
         return tuner.confirm(best, mil.load(made.path), made.audit.verdict)
 
 
@@ -136,14 +133,12 @@ def lab_inputs(
         ParityError: a case is an audio file of several segments.
     """
     cases = load_cases(golden_root / "recipes.toml")
-    outline = describe_subject(subject)
-    geometry = outline.geometry
+    network = describe_subject(subject)
     inputs = {}
     for name in names:
-        audio, _ = make_audio(_case(name, cases), outline.sources, geometry)
-        tensor = torch.from_numpy(np.ascontiguousarray(audio)).to(device)
-        spectrogram = spectrogram_from_waveform(tensor, geometry)
-        inputs[name] = {"spectrogram": spectrogram, "audio": tensor}
+        signal, _ = case_signal(_case(name, cases), network)
+        tensor = torch.from_numpy(np.ascontiguousarray(signal)).to(device)
+        inputs[name] = network.inputs_of(tensor)
     return inputs
 
 

@@ -18,15 +18,15 @@ from harness.metrics import dbfs, rms, snr_db
 from harness.precision import (
     AllStemsMeasure,
     Probing,
-    VirtualPrecision,
     audit_headroom,
     measure_recipe,
 )
 from harness.precision.profile import profile_operations
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
-from harness.workbench.bench import Prediction, Workbench
+from harness.workbench.bench import Workbench
 from harness.workbench.lab import lab_inputs
+from harness.workbench.predictions import Prediction
 from harness.workbench.separator import subject_sources
 
 FP32: Final = "fp32"
@@ -46,12 +46,12 @@ def operation_series(
     """
     subject, recipe = labels["subject"], labels["recipe"]
     wide = recipe == FP32
-    reference = mil.load(bench.package(subject, FP32))
-    candidate = reference if wide else mil.load(bench.package(subject, recipe))
+    reference = mil.load(bench.packages.path(subject, FP32))
+    candidate = reference if wide else mil.load(bench.packages.path(subject, recipe))
     found = profile_operations(
         reference,
         candidate,
-        _inputs(bench, subject, labels["case"]),
+        {n: torch.from_numpy(v) for n, v in bench.goldens.inputs(subject, labels["case"]).items()},
         reference_numerics="float64" if wide else "storage",
         numerics=labels["numerics"],
         local=local,
@@ -109,8 +109,8 @@ def tap_series(
 
 def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> Attachment:
     """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
-    model = mil.load(bench.package(subject, FP32))
-    found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.layout.root))
+    model = mil.load(bench.packages.path(subject, FP32))
+    found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.store.layout.root))
     return attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
 
 
@@ -118,21 +118,15 @@ def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> Attachment:
     """Return what each operation adds to the error of all stems, on golden signals."""
-    lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
     found = measure_recipe(
-        lab,
-        lab_inputs(subject, cases, bench.goldens.layout.root),
+        bench.packages.lab(subject),
+        lab_inputs(subject, cases, bench.goldens.store.layout.root),
         [AllStemsMeasure(subject_sources(subject))],
         load_recipe(recipe),
         subject=subject,
         probing=Probing(PROBES),
     )
     return attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
-
-
-def _inputs(bench: Workbench, subject: str, case: str) -> dict[str, Any]:
-    golden = bench.golden(subject, case).require()
-    return {name: torch.from_numpy(golden[name]) for name in ("spectrogram", "audio")}
 
 
 def _rounded(level: float | None) -> float | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.conversion import (
     Audit,
+    PrecisionRecipe,
     Sidecar,
     check_contract,
     compare_weights,
@@ -18,7 +20,6 @@ from harness.layers import audit_check, contract_check, weights_check
 from harness.mil import Model
 from harness.subjects import Subject
 from harness.verdicts import Check
-from harness.workbench.separator import shapes_of
 
 
 def paper_checks(
@@ -34,8 +35,40 @@ def paper_checks(
     """
     yield contract_check(_contract_error(package, subject), labels)
     yield audit_check(audit, labels)
-    found = compare_weights(package, subject.model)
+    found = compare_weights(package, subject.network.constants(subject.model))
     yield weights_check(found, read_sidecar(package), subject.name, subject.fingerprint, labels)
+
+
+def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> dict[str, Any]:
+    """Return the precision map of a package as the report draws it; plain JSON data."""
+    files = [file for file in audit.package.rglob("*") if file.is_file()]
+    counts = {}
+    for kind, found in audit.precision_map.items():
+        known = {name: found.get(name, 0) for name in ("fp16", "fp32")}
+        counts[kind] = known | {"other": sum(found.values()) - sum(known.values())}
+    return {
+        "subject": subject,
+        "recipe": recipe.name,
+        "gating": recipe.gating,
+        "source": recipe.source,
+        "counts": counts,
+        "rules": [
+            {
+                "rule": ", ".join(count.rule.patterns),
+                "precision": count.rule.decision,
+                "matched": count.matched,
+                "optional": count.rule.optional,
+            }
+            for count in audit.rules
+        ],
+        "size_bytes": sum(file.stat().st_size for file in files),
+        "operations": sum(sum(found.values()) for found in audit.precision_map.values()),
+        "audit": {
+            "verdict": audit.verdict,
+            "reason": audit.reason,
+            "differences": [str(difference) for difference in audit.differences[:50]],
+        },
+    }
 
 
 def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Model:
@@ -60,7 +93,7 @@ def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Mode
 
 def _contract_error(package: Path | Model, subject: Subject) -> ContractError | None:
     try:
-        check_contract(package, len(subject.sources), **shapes_of(subject.geometry))
+        check_contract(package, subject.network.interface)
     except ContractError as error:
         return error
     return None

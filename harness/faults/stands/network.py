@@ -11,7 +11,7 @@ from harness.faults.judging import Finding
 from harness.faults.registry import Fault
 from harness.faults.stands.common import judged
 from harness.layers import surgery_checks
-from harness.subjects import FullHybridHTDemucs, extract_inner_model
+from harness.subjects import FullHybridHTDemucs, describe_subject, extract_inner_model
 from harness.verdicts import Check
 from harness.workbench import Workbench, predict_segment
 
@@ -31,12 +31,15 @@ class NetworkStand:
         return judged("surgery", self._judge(fault.case, fault.inject(self._network())))
 
     def _network(self) -> FullHybridHTDemucs:
-        return extract_inner_model(copy.deepcopy(self._bench.subject(self._subject).model))
+        return extract_inner_model(copy.deepcopy(self._bench.goldens.subject(self._subject).model))
 
     def _judge(self, case: str, network: FullHybridHTDemucs) -> Iterator[Check]:
-        original = self._bench.original(self._subject, case)
-        taps = self._bench.taps_of(self._subject, case)
-        inputs = self._bench.inputs_here(self._subject, case)
+        goldens = self._bench.goldens
+        original, taps = goldens.original(self._subject, case), goldens.taps(self._subject, case)
         located = {tap: TapLocation(tap) for tap in taps}
-        made = predict_segment(TorchSession(network).predict, inputs, located)
-        yield from surgery_checks(original, made.tensors, taps, {})
+        inputs, described = (
+            goldens.inputs_here(self._subject, case),
+            describe_subject(self._subject),
+        )
+        made = predict_segment(described, TorchSession(network).predict, inputs, located)
+        yield from surgery_checks(original, made.tensors, taps, {}, outputs=made.results)

@@ -45,12 +45,7 @@ def names(package: Path) -> set[str]:
 def test_the_package_keeps_the_model_contract(
     shipped: ConvertedPackage, traced: TracedModel
 ) -> None:
-    check_contract(
-        shipped.path,
-        len(traced.sources),
-        spectrogram_shape=traced.spectrogram_shape,
-        audio_shape=traced.audio_shape,
-    )
+    check_contract(shipped.path, traced.interface)
     assert shipped.size_bytes == sum(
         file.stat().st_size for file in shipped.path.rglob("*") if file.is_file()
     )
@@ -123,8 +118,8 @@ def test_every_tap_is_found_and_is_the_value_that_pytorch_has(
 ) -> None:
     generator = torch.Generator().manual_seed(2)
     inputs = {
-        "spectrogram": torch.randn(inner.spectrogram_shape, generator=generator),
-        "audio": torch.randn(inner.audio_shape, generator=generator),
+        name: torch.randn(shape, generator=generator)
+        for name, shape in inner.interface.inputs.items()
     }
     expected = capture_taps(inner, *inputs.values())
     locations = tap_operations(shipped.path)
