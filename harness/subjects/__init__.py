@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from harness.subjects.htdemucs import HTDemucsNetwork, htdemucs_constants, stems_of
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName, parse_subject_name
-from harness.subjects.plain import PlainNetwork
 from harness.subjects.protocol import (
     Constants,
     Extracted,
@@ -29,8 +28,6 @@ from harness.subjects.subject import (
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
 from harness.subjects.taps import (
     OriginalOutputs,
-    capture_stft_output,
-    capture_taps,
     run_original,
     tap_names,
 )
@@ -48,12 +45,9 @@ __all__ = [
     "Network",
     "OriginalOutputs",
     "Place",
-    "PlainNetwork",
     "Subject",
     "SubjectName",
     "UnusualWeightsWarning",
-    "capture_stft_output",
-    "capture_taps",
     "describe_subject",
     "extract_inner_model",
     "htdemucs_constants",

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from harness.audio import PUBLISHED, spectrogram_from_waveform, waveform_from_spectrogram
 from harness.audio.contract import Geometry
 from harness.subjects.names import Architecture, parse_subject_name
-from harness.subjects.protocol import Constants, Interface, Place, state_constants
+from harness.subjects.protocol import Constants, Interface, Network, Place, state_constants
 from harness.subjects.structure import inner_interface, require_supported
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
 from harness.subjects.taps import run_original
@@ -34,7 +34,7 @@ _EMBEDDING: Final[Place] = ("freq_emb.embedding", "weight")
 
 
 @dataclass(frozen=True)
-class HTDemucsNetwork:
+class HTDemucsNetwork(Network):
     """What an HTDemucs subject is, without its weights: one model, or a bag of several.
 
     Attributes:
@@ -51,7 +51,7 @@ class HTDemucsNetwork:
     sources: tuple[str, ...]
     geometry: Geometry
 
-    cases = ()
+    derived = ("spectrogram",)
     has_surgery = True
 
     def empty_model(self) -> HTDemucs:

@@ -2,16 +2,17 @@
 
 A network is described without its weights: what it takes and returns, what shows inside, and what
 is done around it. Its models come as `torch.nn.Module` where something is computed. HTDemucs is one
-implementation (`harness.subjects.htdemucs`); `harness.subjects.plain.PlainNetwork` is the base of
-those that need no surgery, and `harness.subjects.network` makes one of your own known.
+implementation (`harness.subjects.htdemucs`); `harness.subjects.network` makes others known.
 """
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,106 +53,105 @@ class Interface:
         return tuple(name for name in self.taps if name not in self.outputs)
 
 
-class Network(Protocol):
+class Network(ABC):
     """A model, in so far as the other rooms know it; all tensors are float32.
+
+    What is defined here holds for a network that is converted as it is and whose outputs are no
+    audio. A network of one's own is one decorated class of that kind::
+
+        @network
+        class Denoiser(Network):
+            name = "denoiser"
+            signal_shape = (1, 2, 4096)
+            inputs = {"x": (1, 2, 4096)}
+            outputs = {"y": (1, 2, 4096)}
+            taps = {"encoder": "encoder.0"}
+
+            def build(self) -> nn.Module: ...
 
     Attributes:
         name: of the subject that it is the network of.
-        interface: of what is converted.
+        signal_shape: [1, C, n] of the signal of a case of one segment.
+        inputs, outputs, taps: of its `interface`.
         sources: names of the stems that its outputs stand for, in order; none if they are no audio.
         bag_weights: for each model, the weight of each of its stems in the result.
         geometry: the sound that its signal stands for; None where the outputs become no audio.
-        signal_shape: [1, C, n] of the signal of a case of one segment.
         cases: the golden cases that it is judged on; empty for all of one segment, and where it has
             stems for those of files, too.
+        derived: the inputs that the original makes itself of another one.
         trained: whether its weights are, so that what it does has a quality to be kept.
         small: whether one run takes half a second at most, so that many can be afforded.
         has_surgery: whether what is converted is another module than the original.
     """
 
-    @property
-    def name(self) -> str:
-        """Name of the subject."""
-        ...
+    name: str
+    signal_shape: Shape
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+    taps: Mapping[str, str] = MappingProxyType({})
+    sources: tuple[str, ...] = ()
+    bag_weights: Sequence[Sequence[float]] = ((),)
+    geometry: Geometry | None = None
+    cases: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
+    trained: bool = True
+    small: bool = True
+    has_surgery: bool = False
+
+    def build(self) -> nn.Module:
+        """Return the model with its weights, the same ones whenever it is called.
+
+        Raises:
+            ParityError: its subjects are loaded in another way.
+        """
+        raise ParityError(f"network {self.name!r} doesn't say how its model is built")
 
     @property
     def interface(self) -> Interface:
         """What is converted takes and returns this."""
-        ...
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Names of the stems."""
-        ...
-
-    @property
-    def bag_weights(self) -> Sequence[Sequence[float]]:
-        """For each model, the weight of each of its stems in the result."""
-        ...
-
-    @property
-    def geometry(self) -> Geometry | None:
-        """The sound that the signal stands for."""
-        ...
-
-    @property
-    def signal_shape(self) -> Shape:
-        """[1, C, n]."""
-        ...
-
-    @property
-    def cases(self) -> tuple[str, ...]:
-        """Names of golden cases."""
-        ...
-
-    @property
-    def trained(self) -> bool:
-        """Whether the weights are trained ones."""
-        ...
-
-    @property
-    def small(self) -> bool:
-        """Whether many runs can be afforded."""
-        ...
-
-    @property
-    def has_surgery(self) -> bool:
-        """Whether something is cut off before conversion."""
-        ...
+        return Interface(dict(self.inputs), dict(self.outputs), dict(self.taps), self.sources)
 
     def inputs_of(self, signal: Tensor) -> dict[str, Tensor]:
-        """Return the inputs of what is converted, made of a signal [1, C, n]."""
-        ...
+        """Return the inputs made of a signal [1, C, n]; the signal itself where one is enough.
+
+        Raises:
+            ParityError: there are several, and the network doesn't say how they are made.
+        """
+        if len(self.inputs) != 1:
+            raise ParityError(f"network {self.name!r} has several inputs: define its 'inputs_of'")
+        return dict.fromkeys(self.inputs, signal)
 
     def observe(
         self, models: Sequence[nn.Module], inputs: Mapping[str, Tensor], *, taps: bool
     ) -> dict[str, Tensor]:
         """Run the original and return what a golden keeps of it.
 
-        That is: inputs that the original derives itself from another one, outputs, ``tap.NAME`` of
-        each inner tap if ``taps``, and ``stems`` [S, C, n] if it has stems.
+        That is: `derived` inputs, outputs, ``tap.NAME`` of each inner tap if ``taps``, and
+        ``stems`` [S, C, n] if it has stems.
         """
-        ...
+        made = run_extracted(self.extract(models[0]), inputs, None if taps else ())
+        return {name if name in self.outputs else f"tap.{name}": v for name, v in made.items()}
 
     def separate(self, models: Sequence[nn.Module], signal: Tensor) -> Tensor:
         """Return the stems [S, C, n] that the original makes of one segment, by its own forward."""
-        ...
+        raise ParityError(f"network {self.name!r} separates nothing: its outputs are no audio")
 
     def separate_file(self, models: Sequence[nn.Module], mixture: Tensor) -> Tensor:
         """Return the stems [S, C, n] of a whole file [C, n] as the originals' own library does."""
-        ...
+        raise ParityError(f"network {self.name!r} separates nothing: its outputs are no audio")
+
+    def stems_of(self, outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return the stems [S, C, n] that outputs stand for."""
+        raise ParityError(f"the outputs of network {self.name!r} stand for no stems")
 
     def extract(self, model: nn.Module) -> Extracted:
         """Return what is converted: ``model`` after surgery, or as it is."""
-        ...
+        model.interface = self.interface  # type: ignore[assignment]
+        return cast(Extracted, model)
 
     def constants(self, model: nn.Module) -> Constants:
-        """Return what the constants of a converted ``model`` must be."""
-        ...
-
-    def stems_of(self, outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
-        """Return the stems [S, C, n] that outputs stand for; None if they stand for none."""
-        ...
+        """Return what the constants of a converted ``model`` must be: those of its state dict."""
+        return state_constants(model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,8 +253,12 @@ def run_extracted(
 
     Raises:
         UnknownNameError: there is no such tap.
+        ParityError: other inputs than the network takes.
     """
     interface = inner.interface
+    if inputs.keys() != interface.inputs.keys():
+        takes, got = (", ".join(names) or "none" for names in (interface.inputs, inputs))
+        raise ParityError(f"the network takes the inputs {takes}, got {got}")
     wanted = tuple(interface.taps if taps is None else taps)
     for name in wanted:
         if name not in interface.taps:

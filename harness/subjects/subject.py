@@ -16,17 +16,16 @@ from harness.errors import ParityError, UnknownNameError
 from harness.plugins import load_plugins
 from harness.subjects.loading import describe_htdemucs, load_htdemucs
 from harness.subjects.names import ARCHITECTURES
-from harness.subjects.plain import PlainNetwork
 from harness.subjects.protocol import Network, Subject
 from harness.subjects.weights import fingerprint
 
-_NETWORKS: dict[str, PlainNetwork] = {}
+_NETWORKS: dict[str, Network] = {}
 
-NetworkClass = TypeVar("NetworkClass", bound=type[PlainNetwork])
+NetworkClass = TypeVar("NetworkClass", bound=type[Network])
 
 
 def network(cls: NetworkClass) -> NetworkClass:
-    """Register a network of one's own, a `PlainNetwork`; its name is the subject's.
+    """Register a network of one's own, which says how its model is built, as the subject's name.
 
     Raises:
         ParityError: its name is taken.
@@ -85,7 +84,7 @@ def separate_segment(subject: Subject, audio: Tensor) -> Tensor:
         return subject.network.separate(subject.models, audio)
 
 
-def own_network(subject: str) -> PlainNetwork | None:
+def own_network(subject: str) -> Network | None:
     """Return the registered network that a subject is of; None for an HTDemucs.
 
     Raises:

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import ParityError, UnknownNameError
-from harness.subjects.protocol import recorded_outputs, run_extracted
+from harness.subjects.protocol import recorded_outputs
 from harness.subjects.structure import names_of, require_supported
 from harness.subjects.surgery import FullHybridHTDemucs
 
@@ -63,33 +63,6 @@ def tap_names(model: nn.Module) -> tuple[str, ...]:
     if not isinstance(model, FullHybridHTDemucs):
         require_supported(model)
     return names_of(model)
-
-
-def capture_taps(
-    model: nn.Module, *inputs: Tensor, names: Iterable[str] | None = None
-) -> dict[str, Tensor]:
-    """Run ``model`` once and return its taps, detached, in the order of computation.
-
-    Args:
-        model: the original HTDemucs, or the extracted network.
-        inputs: ``mix`` [1, C, samples] for the original; ``spectrogram, audio`` for the other.
-        names: the taps to keep; all by default (about 0.4 GB for the published architecture).
-
-    Raises:
-        UnknownNameError: a name that `tap_names` doesn't list.
-        ParityError: wrong number or shape of inputs, or a model that can't be tapped.
-    """
-    wanted = _check_names(model, names)
-    if isinstance(model, FullHybridHTDemucs):
-        if len(inputs) != 2:
-            raise ParityError(
-                f"an extracted network takes 2 inputs (spectrogram, audio), got {len(inputs)}"
-            )
-        made = run_extracted(model, dict(zip(model.interface.inputs, inputs, strict=True)), wanted)
-        return {name: made[name] for name in wanted}
-    if len(inputs) != 1:
-        raise ParityError(f"an original HTDemucs takes 1 input (mix), got {len(inputs)}")
-    return run_original(model, inputs[0], taps=wanted).taps
 
 
 def run_original(
@@ -144,36 +117,6 @@ def run_original(
         stems=stems.detach(),
         taps={name: kept[name] for name in wanted},
     )
-
-
-def capture_stft_output(model: nn.Module, mix: Tensor) -> Tensor:
-    """Return the spectrogram [1, 2C, bins, frames] that ``model`` computes from ``mix`` [1, C, n].
-
-    The model's forward is run up to there and then left.
-
-    Raises:
-        ParityError: ``mix`` is not exactly one segment, or the model is not supported.
-    """
-    require_supported(model)
-    _check_mix(model, mix)
-
-    def stop(method: Callable[..., Tensor], *args: Any) -> Tensor:
-        raise _SpectrogramReached(method(*args))
-
-    try:
-        with _wrapped(model, "_magnitude", stop), torch.no_grad():
-            model(mix)
-    except _SpectrogramReached as reached:
-        return reached.spectrogram.detach()
-    raise ParityError(f"{type(model).__name__}.forward never computed a spectrogram")
-
-
-class _SpectrogramReached(Exception):
-    """Leaves a forward pass as soon as it has what is wanted of it."""
-
-    def __init__(self, spectrogram: Tensor) -> None:
-        super().__init__()
-        self.spectrogram = spectrogram
 
 
 def _check_names(model: nn.Module, names: Iterable[str] | None) -> tuple[str, ...]:

@@ -300,8 +300,8 @@ class _Examination:
         bench, subject = self._bench, self._inquiry.subject
         expected = observe_segment(self._subject, audio, taps=True)
         network = self._subject.network
-        made = network_inputs(network, audio)
-        inputs = {name: expected.get(name, value) for name, value in made.items()}
+        derived = {name: expected[name] for name in network.derived}
+        inputs = network_inputs(network, audio) | derived
         taps = network.interface.inner_taps
         predicted = None
         if self._predicted:

@@ -64,6 +64,5 @@ class Goldens:
 
     def inputs_here(self, subject: str, case: str) -> dict[str, np.ndarray]:
         """Return the network's inputs as the original made them in this process."""
-        here = self.original(subject, case)
-        stored = self.inputs(subject, case)
-        return {name: here.get(name, value) for name, value in stored.items()}
+        here, derived = self.original(subject, case), self.subject(subject).network.derived
+        return self.inputs(subject, case) | {name: here[name] for name in derived}

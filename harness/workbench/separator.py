@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +37,11 @@ class Separator:
     def __call__(self, audio: np.ndarray) -> np.ndarray:
         """Return the stems [S, C, n] of ``audio`` [1, C, n], one segment, both float32."""
         inputs = network_inputs(self._network, audio)
-        stems = self._stems(self._sessions[0], inputs)
+        stems = self._network.stems_of(self._sessions[0].predict(inputs))
         if len(self._sessions) > 1:
             stems *= self._shares[0]
             for session, share in zip(self._sessions[1:], self._shares[1:], strict=True):
-                stems += share * self._stems(session, inputs)
-        return stems
-
-    def _stems(self, session: Session, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        stems = self._network.stems_of(session.predict(inputs))
-        assert stems is not None  # a network of sound has some
+                stems += share * self._network.stems_of(session.predict(inputs))
         return stems
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

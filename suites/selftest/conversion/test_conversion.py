@@ -27,8 +27,8 @@ from harness.conversion.survey import base_name
 from harness.errors import PackageError, RecipeError, UnknownNameError
 from harness.lint import Severity, lint_package
 from harness.mil.package import open_package
+from harness.subjects import run_extracted
 from harness.subjects.surgery import FullHybridHTDemucs
-from harness.subjects.taps import capture_taps
 
 Converter = Callable[[PrecisionRecipe], ConvertedPackage]
 
@@ -121,7 +121,7 @@ def test_every_tap_is_found_and_is_the_value_that_pytorch_has(
         name: torch.randn(shape, generator=generator)
         for name, shape in inner.interface.inputs.items()
     }
-    expected = capture_taps(inner, *inputs.values())
+    expected = run_extracted(inner, inputs, taps=None)
     locations = tap_operations(shipped.path)
     assert dict(shipped.taps.missing) == {}
     assert tuple(locations) == tuple(expected)

@@ -18,10 +18,10 @@ from harness._coremltools import import_coremltools
 from harness.errors import ParityError
 from harness.subjects import (
     ARCHITECTURES,
-    capture_taps,
     extract_inner_model,
     load_subject,
     make_signal,
+    run_extracted,
     run_original,
     tap_module_path,
     tap_names,
@@ -62,7 +62,7 @@ def test_every_tap_has_the_same_bits_as_in_the_original(changes: dict[str, Any])
 
     original = run_original(model, mix, taps=None)
     inner = extract_inner_model(model)
-    taps = capture_taps(inner, original.spectrogram, mix)
+    taps = run_extracted(inner, {"spectrogram": original.spectrogram, "audio": mix}, taps=None)
 
     assert list(taps) == list(original.taps) == list(tap_names(model)) == list(tap_names(inner))
     for name, expected in original.taps.items():
@@ -196,7 +196,7 @@ def test_six_stem_model_has_the_same_bits_at_every_tap_after_surgery() -> None:
     mix = torch.from_numpy(make_signal("noise", subject.geometry.segment_length))[None]
     original = run_original(subject.model, mix, taps=None)
     inner = extract_inner_model(subject.model)
-    taps = capture_taps(inner, original.spectrogram, mix)
+    taps = run_extracted(inner, {"spectrogram": original.spectrogram, "audio": mix}, taps=None)
 
     shape = inner.interface.inputs["spectrogram"]
     assert shape == tuple(original.spectrogram.shape) == (1, 4, 2048, 336)

@@ -26,7 +26,9 @@ from harness.verdicts import (
 )
 
 RUN = Run(
-    profile=Profile("default", subjects=("mini",), cases={"mini": ("song",)}),
+    profile=Profile(
+        "default", engines=("torch", "mil"), subjects=("mini",), cases={"mini": ("song",)}
+    ),
     checks=(
         Check(
             "conversion",
