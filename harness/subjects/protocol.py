@@ -129,7 +129,8 @@ class Network(ABC):
         That is: `derived` inputs, outputs, ``tap.NAME`` of each inner tap if ``taps``, and
         ``stems`` [S, C, n] if it has stems.
         """
-        made = run_extracted(self.extract(models[0]), inputs, None if taps else ())
+        original = Network.extract(self, models[0])  # as it is, whatever surgery makes of it
+        made = run_extracted(original, inputs, None if taps else ())
         return {name if name in self.outputs else f"tap.{name}": v for name, v in made.items()}
 
     def separate(self, models: Sequence[nn.Module], signal: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def _rows_of(
     Exploratory checks that are about no case are expected only with all of its cases.
     """
     own_cases, own_recipes = ({getattr(r, key) for r in listed} for key in ("case", "recipe"))
-    names = recipes or sorted(own_recipes - {""}) or DEFAULT.recipes
+    names = recipes or (sorted(own_recipes - {""}) if listed else DEFAULT.recipes)
     fitting = [name for name in dict.fromkeys(names) if load_recipe(name).is_for(subject)]
     whole = set(cases) == own_cases - {""}
     for row in listed:
