@@ -20,7 +20,6 @@ import torch
 from harness import mil
 from harness.audio.contract import SEGMENT_LENGTH
 from harness.conversion import (
-    ConvertedPackage,
     PrecisionRecipe,
     check_contract,
     convert_to_coreml,
@@ -44,7 +43,8 @@ from harness.precision import (
 )
 from harness.precision.measures import audible
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
-from harness.subjects import Subject, describe_subject, load_subject
+from harness.subjects import describe_subject, load_subject
+from harness.workbench.packages import Packages
 from harness.workbench.separator import subject_sources
 
 SONG_PREFIX = "song:"
@@ -82,21 +82,7 @@ def check_package_of(package: Path | mil.Model, subject: str) -> None:
 
 def fp32_package(subject: str, folder: Path) -> Path:
     """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
-    loaded = load_subject(subject)
-    out = folder / f"{content_key(loaded.fingerprint)[:16]}-fp32.mlpackage"
-    if not out.exists():
-        _convert(loaded, load_recipe("fp32"), out)
-    return out
-
-
-def _convert(subject: Subject, recipe: PrecisionRecipe, out: Path) -> ConvertedPackage:
-    return convert_to_coreml(
-        trace_inner_model(subject.extract()),
-        recipe=recipe,
-        out=out,
-        subject=subject.name,
-        fingerprint=subject.fingerprint,
-    )
+    return Packages(folder, load_subject).path(subject, "fp32")
 
 
 def confirm(
@@ -113,7 +99,13 @@ def confirm(
     """
     loaded = load_subject(subject)
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
-        made = _convert(loaded, recipe, out or Path(folder) / "tuned.mlpackage")
+        made = convert_to_coreml(
+            trace_inner_model(loaded.extract()),
+            recipe=recipe,
+            out=out or Path(folder) / "tuned.mlpackage",
+            subject=loaded.name,
+            fingerprint=loaded.fingerprint,
+        )
         return tuner.confirm(best, mil.load(made.path), made.audit.verdict)
 
 
