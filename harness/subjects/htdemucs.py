@@ -8,7 +8,7 @@ in `harness.subjects.surgery`, what shows inside in `harness.subjects.taps`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from harness.audio import PUBLISHED, spectrogram_from_waveform, waveform_from_spectrogram
 from harness.audio.contract import Geometry
 from harness.subjects.names import Architecture, parse_subject_name
-from harness.subjects.protocol import Constants, Interface, Network, Place, state_constants
+from harness.subjects.protocol import Constants, Interface, Network, Place, Shape, state_constants
 from harness.subjects.structure import inner_interface, require_supported
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
 from harness.subjects.taps import run_original
@@ -50,9 +50,20 @@ class HTDemucsNetwork(Network):
     bag_weights: tuple[tuple[float, ...], ...]
     sources: tuple[str, ...]
     geometry: Geometry
+    signal_shape: Shape = field(init=False)
+    trained: bool = field(init=False)
+    small: bool = field(init=False)
 
     derived = ("spectrogram",)
     has_surgery = True
+
+    def __post_init__(self) -> None:
+        parsed = parse_subject_name(self.name)
+        vars(self).update(
+            signal_shape=self.geometry.audio_shape,
+            trained=parsed.seed is None,
+            small=parsed.architecture == "mini",  # the published sizes take seconds
+        )
 
     def empty_model(self) -> HTDemucs:
         """Return the first model on the "meta" device, in eval mode."""
@@ -65,21 +76,6 @@ class HTDemucsNetwork(Network):
         require_supported(model)
         shapes = self.geometry.spectrogram_shape, self.geometry.audio_shape
         return inner_interface(self.sources, *shapes, model)
-
-    @property
-    def signal_shape(self) -> tuple[int, int, int]:
-        """One segment."""
-        return self.geometry.audio_shape
-
-    @property
-    def trained(self) -> bool:
-        """Whether the weights are from training, and not from a seed."""
-        return parse_subject_name(self.name).seed is None
-
-    @property
-    def small(self) -> bool:
-        """The published sizes take seconds."""
-        return parse_subject_name(self.name).architecture == "mini"
 
     def inputs_of(self, signal: Tensor) -> dict[str, Tensor]:
         """Return a segment [1, C, n] and its STFT."""
