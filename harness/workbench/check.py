@@ -18,6 +18,7 @@ import torch
 
 from harness.audio import AudioReader, read_audio, separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
+from harness.errors import ParityError
 from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
     Tensors,
@@ -35,7 +36,13 @@ from harness.lint import lint_package
 from harness.metrics import ReferenceProjection, rms, separation_metrics
 from harness.mil import load
 from harness.mil.package import open_package
-from harness.profiles import DEFAULT, PACKAGE_ENGINE, SUBJECT_ENGINE, engine_states
+from harness.profiles import (
+    DEFAULT,
+    PACKAGE_ENGINE,
+    STEM_LAYERS,
+    SUBJECT_ENGINE,
+    engine_states,
+)
 from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
 from harness.verdicts import Check, Gate, Profile, compare, gate
@@ -117,6 +124,11 @@ class _Examination:
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
         self._subject: Subject = bench.goldens.subject(inquiry.subject)
+        self._layers = tuple(
+            layer for layer in inquiry.layers if self._subject.sources or layer not in STEM_LAYERS
+        )
+        if not self._layers:
+            raise ParityError(f"{inquiry.subject} has no stems, so nothing of it is end to end")
         self._model = load(inquiry.package)
         sidecar = read_sidecar(self._model)
         self._recipe = inquiry.recipe or (sidecar.recipe if sidecar else None)
@@ -130,7 +142,7 @@ class _Examination:
         cases = () if inquiry.audio else inquiry.cases
         profile = Profile(
             name="check",
-            layers=inquiry.layers,
+            layers=self._layers,
             engines=DEFAULT.engines if inquiry.audio else (PACKAGE_ENGINE,),
             subjects=(inquiry.subject,),
             recipes=(recipe.name,),
@@ -191,10 +203,13 @@ class _Examination:
         else:
             predicted = bench.virtual.of(subject, case, self._claims) if self._predicted else None
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
-            stems = self._segment(golden, inputs, predicted, taps, labels)
+            made = self._segment(golden, inputs, predicted, taps, labels)
+            stems = made.stems if self._subject.sources else None
         self.collector.executed(PACKAGE_ENGINE)
+        if stems is None:
+            return
         self._stems(golden["stems"], stems, labels)
-        if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._inquiry.layers:
+        if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._layers:
             self._music(golden, stems, labels)
 
     @property
@@ -209,8 +224,8 @@ class _Examination:
         predicted: Prediction | None,
         taps: tuple[str, ...],
         labels: dict[str, str],
-    ) -> np.ndarray:
-        """Judge the network on one segment, the layer conversion, and return its stems."""
+    ) -> Prediction:
+        """Judge the network on one segment, the layer conversion, and return what it made."""
         located = taps_in(self._model, taps)
         made = predict_segment(self._subject.network, self.predict, inputs, located)
         bounds, outputs = self._inquiry.bounds.get("conversion"), tuple(made.outputs)
@@ -225,7 +240,7 @@ class _Examination:
                 self.collector.add_artefact("error_along_network", row)
             for kind, item in figures.count_rows(expected, made, labels):
                 self.collector.add_artefact(kind, item)
-        return made.stems
+        return made
 
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge stems [S, C, n]: the layer end_to_end."""
@@ -320,12 +335,14 @@ class _Examination:
     def audible(self) -> None:
         """Keep the verdict from being green where there was nothing to be heard."""
         check = audible_check(self._expected_stems, self._labels)
-        if check is not None:  # whichever layer was asked for: silence proves none
-            self.collector.add_check(replace(check, layer=self._inquiry.layers[-1]))
+        if (
+            check is not None and self._subject.sources
+        ):  # whichever layer was asked for: silence proves none
+            self.collector.add_check(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
-            if check.layer in self._inquiry.layers:
+            if check.layer in self._layers:
                 self.collector.add_check(check)
 
     def _step(self, what: str) -> None:

@@ -5,6 +5,7 @@ If these fail, whoever adds one has to change the harness, or gets a verdict tha
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -135,3 +136,24 @@ def test_a_plugin_that_can_not_be_used_stops_every_command(
         said = " ".join(capsys.readouterr().err.split())
         assert "mine.py' of PARITY_PLUGINS can't be imported (" in said
         assert words in said
+
+
+def test_a_package_of_an_added_network_is_checked_without_stems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.subjects.subject._NETWORKS", {})
+    monkeypatch.setattr("harness.plugins._begun", set())
+    (tmp_path / "mine.py").write_text(NETWORK, "utf-8")
+    (tmp_path / "recipes.toml").write_text(CASES, "utf-8")
+    monkeypatch.setenv("PARITY_PLUGINS", str(tmp_path / "mine.py"))
+    package = str(tmp_path / "two.mlpackage")
+    assert main(["convert", NAME, "--out", package]) == 0
+    capsys.readouterr()
+    asked = ["check", package, "--subject", NAME, "--golden-root", str(tmp_path), "--case", "noise"]
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "pass"
+    assert {check["layer"] for check in found["checks"]} == {"conversion"}
+    assert {check["tensor"] for check in found["checks"] if "tensor" in check} == {"y", "tap first"}
+    assert main([*asked, "--layer", "end_to_end"]) == 2
+    assert "has no stems" in " ".join(capsys.readouterr().err.split())
