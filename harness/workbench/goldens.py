@@ -11,7 +11,7 @@ import numpy as np
 from harness.golden import Case, Fetched, GoldenStatus, GoldenStore
 from harness.golden.builder import observe_inputs
 from harness.profiles import DEFAULT
-from harness.subjects import Subject, load_subject
+from harness.subjects import Network, Subject, load_subject
 from harness.verdicts import LOCAL_GOLDEN, GoldenState
 
 
@@ -34,6 +34,10 @@ class Goldens:
         """The golden cases, by name."""
         return self.store.cases
 
+    def network(self, subject: str) -> Network:
+        """Return what a subject is."""
+        return self.subject(subject).network
+
     def _fetch(self, subject: str, case: str) -> Fetched:
         return self.store.fetch(self.subject(subject), case)
 
@@ -50,11 +54,11 @@ class Goldens:
     def inputs(self, subject: str, case: str) -> dict[str, np.ndarray]:
         """Return a golden's inputs of the network."""
         golden = self.fetch(subject, case).require()
-        return {name: golden[name] for name in self.subject(subject).network.interface.inputs}
+        return {name: golden[name] for name in self.network(subject).interface.inputs}
 
     def taps(self, subject: str, case: str) -> tuple[str, ...]:
         """Return the names of the inner values that the golden of a case holds."""
-        interface = self.subject(subject).network.interface
+        interface = self.network(subject).interface
         return interface.inner_taps if self.cases[case].taps else ()
 
     def _original(self, subject: str, case: str) -> Mapping[str, np.ndarray]:
@@ -64,5 +68,5 @@ class Goldens:
 
     def inputs_here(self, subject: str, case: str) -> dict[str, np.ndarray]:
         """Return the network's inputs as the original made them in this process."""
-        here, derived = self.original(subject, case), self.subject(subject).network.derived
+        here, derived = self.original(subject, case), self.network(subject).derived
         return self.inputs(subject, case) | {name: here[name] for name in derived}

@@ -12,7 +12,7 @@ import numpy as np
 from harness.conversion import PrecisionRecipe, TapLocation, read_sidecar
 from harness.engines import Session, find_engine, open_engine
 from harness.mil import Model
-from harness.subjects import Network, describe_subject
+from harness.subjects import Network
 from harness.workbench.goldens import Goldens
 from harness.workbench.packages import Packages, as_recipe
 from harness.workbench.separator import Separator, separate_file
@@ -119,7 +119,7 @@ class Predictions:
     def _of(self, subject: str, case: str, package: Path, engine: str) -> Prediction:
         """Execute a package on a golden's inputs, with taps where both have them."""
         located = taps_in(package, self.taps(subject, case, engine))
-        network, inputs = describe_subject(subject), self._goldens.inputs(subject, case)
+        network, inputs = self._goldens.network(subject), self._goldens.inputs(subject, case)
         return predict_segment(network, self.session(package, engine).predict, inputs, located)
 
     def _extracted(self, subject: str, case: str, engine: str) -> Prediction:
@@ -132,7 +132,7 @@ class Predictions:
 
     def separator(self, subject: str, package: Path, engine: str) -> Separator:
         """Return what separates audio through a package of a single-model subject."""
-        return Separator([self.session(package, engine)], describe_subject(subject))
+        return Separator([self.session(package, engine)], self._goldens.network(subject))
 
     def _file_stems(self, subject: str, audio: Path, package: Path, engine: str) -> np.ndarray:
         """Separate an audio file with a package, as ``parity separate`` does; stems [S, C, n]."""
@@ -163,7 +163,7 @@ class VirtualRuns:
         model = self._packages.lab(subject).recipe_model(as_recipe(recipe))
         run = partial(model.predict, numerics=self._numerics)
         located = taps_in(self._packages.path(subject, "fp32"), taps)
-        return predict_segment(describe_subject(subject), run, inputs, located)
+        return predict_segment(self._goldens.network(subject), run, inputs, located)
 
     def _of(self, subject: str, case: str, recipe: str | PrecisionRecipe) -> Prediction:
         """Execute a recipe on a golden's inputs."""

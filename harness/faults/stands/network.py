@@ -11,7 +11,7 @@ from harness.faults.judging import Finding
 from harness.faults.registry import Fault
 from harness.faults.stands.common import judged
 from harness.layers import surgery_checks
-from harness.subjects import FullHybridHTDemucs, describe_subject, extract_inner_model
+from harness.subjects import FullHybridHTDemucs, extract_inner_model
 from harness.verdicts import Check
 from harness.workbench import Workbench, predict_segment
 
@@ -39,7 +39,7 @@ class NetworkStand:
         located = {tap: TapLocation(tap) for tap in taps}
         inputs, described = (
             goldens.inputs_here(self._subject, case),
-            describe_subject(self._subject),
+            goldens.network(self._subject),
         )
         made = predict_segment(described, TorchSession(network).predict, inputs, located)
         yield from surgery_checks(original, made.tensors, taps, {}, outputs=made.results)
