@@ -37,9 +37,6 @@ class NetworkStand:
         goldens = self._bench.goldens
         original, taps = goldens.original(self._subject, case), goldens.taps(self._subject, case)
         located = {tap: TapLocation(tap) for tap in taps}
-        inputs, described = (
-            goldens.inputs_here(self._subject, case),
-            goldens.network(self._subject),
-        )
-        made = predict_segment(described, TorchSession(network).predict, inputs, located)
+        inputs, session = goldens.inputs_here(self._subject, case), TorchSession(network)
+        made = predict_segment(goldens.network(self._subject), session.predict, inputs, located)
         yield from surgery_checks(original, made.tensors, taps, {}, outputs=made.results)
