@@ -44,10 +44,11 @@ def parity(session: nox.Session) -> None:
     """Evaluate every layer on the default subjects; writes reports/latest."""
     install(session, "test")
     words = session.posargs
-    places = [place for place, word in enumerate(words) if word == "--subject"]
-    subjects = [part for place in places for part in words[place : place + 2]]
+    told = ("--subject", "--golden-root")
+    places = [place for place, word in enumerate(words) if word in told]
+    goldens = [part for place in places for part in words[place : place + 2]]
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
-    session.run("parity", "golden", "build", "--new", *subjects, env=PATIENT_THREADS)
+    session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     session.run(
         "python",

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from harness.engines import availability, engine_names
+from harness.engines import availability, engine_names, find_engine
 from harness.verdicts import EngineState, Profile
+
+if TYPE_CHECKING:
+    from harness.golden import Case
+    from harness.subjects import Network
 
 GOLDEN_ROOT: Final = Path("golden")
 """The folder with ``recipes.toml``, from the root of the repository."""
+
+STEM_LAYERS: Final = ("end_to_end",)
+"""The layers that say something of stems alone."""
+SUBJECT_ENGINE: Final = "torch"
+PACKAGE_ENGINE: Final = "mil"
+"""What executes subjects and packages where nobody asks for another engine."""
 
 # The trained subject takes every case: its blocks matter, and a segment takes it half a second. The
 # published size has constants, shapes and sums that a narrow network has not, and takes ten times
 # as long: it gets music, every frequency at once with all taps, and both ends of the scale.
 DEFAULT: Final = Profile(
     name="parity",
-    engines=("torch", "mil"),
+    engines=(SUBJECT_ENGINE, PACKAGE_ENGINE),
     subjects=("mini", "htdemucs_6s@seeded"),
     recipes=(
         "fp32",
@@ -32,6 +42,10 @@ DEFAULT: Final = Profile(
     cases=MappingProxyType({"htdemucs_6s@seeded": ("noise", "quiet", "hot", "song")}),
     faults=True,
 )
+
+
+EXPLORATORY_KINDS: Final = ("song", "noise", "quiet", "hot")
+"""Recipes that nobody has to trust are measured on the signals that tell most."""
 
 
 def chosen_profile(
@@ -48,8 +62,13 @@ def chosen_profile(
         cases: the only ones. Without ``subjects``, a default subject keeps those that it has, and
             is left out if it has none of them; with ``subjects``, each takes all of them.
         recipes: in place of the default ones.
-        engines: required beside the default ones.
+        engines: beside the default ones: each executes what it can, and must have.
+
+    Raises:
+        UnknownNameError: there is no such engine.
     """
+    for name in engines:
+        find_engine(name)
     names = tuple(subjects) or DEFAULT.subjects
     by_subject = {name: DEFAULT.cases[name] for name in names if name in DEFAULT.cases}
     if cases:
@@ -59,32 +78,60 @@ def chosen_profile(
             for name in names
         }
         names = tuple(name for name in names if by_subject[name])
+    without = {name: STEM_LAYERS for name in names if not _has_stems(name)}
     return replace(
         DEFAULT,
+        layers=tuple(
+            layer
+            for layer in DEFAULT.layers
+            if layer not in STEM_LAYERS or not names or len(without) < len(names)
+        ),
         engines=tuple(dict.fromkeys((*DEFAULT.engines, *engines))),
         subjects=names,
         recipes=tuple(recipes) or DEFAULT.recipes,
         cases={name: by_subject[name] for name in names if name in by_subject},
+        without=without,
     )
 
 
-def work_of(profile: Profile, known: Iterable[str]) -> tuple[tuple[str, str], ...]:
+def work_of(profile: Profile, known: Mapping[str, Case]) -> tuple[tuple[str, str], ...]:
     """Return the subject and case of every golden that a profile rests on, of the ``known`` cases.
 
     A case that doesn't exist is kept: whoever looks it up says so.
     """
-    everything = tuple(known)
     return tuple(
         (subject, case)
         for subject in profile.subjects
-        for case in profile.cases.get(subject, everything)
+        for case in profile.cases.get(subject) or cases_of(subject, known)
     )
+
+
+def cases_of(subject: str, known: Mapping[str, Case]) -> tuple[str, ...]:
+    """Return the cases that a subject is judged on where nobody says which."""
+    network = _own(subject)
+    if network is None:
+        return tuple(known)
+    return network.cases or tuple(name for name, case in known.items() if not case.is_file)
 
 
 def engine_states() -> tuple[EngineState, ...]:
     """Return what each engine says of itself on this machine."""
     states = []
     for name in engine_names():
-        state = availability(name)
-        states.append(EngineState(name, state.available, state.reason, state.version))
+        engine, state = find_engine(name), availability(name)
+        told = name, state.available, state.reason, state.version
+        states.append(EngineState(*told, executes=engine.executes, emulates=engine.emulates))
     return tuple(states)
+
+
+def _has_stems(subject: str) -> bool:
+    network = _own(subject)
+    return network is None or bool(network.sources)
+
+
+def _own(subject: str) -> Network | None:
+    if subject in DEFAULT.subjects:
+        return None
+    from harness.subjects import own_network  # imports torch
+
+    return own_network(subject)

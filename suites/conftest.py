@@ -6,7 +6,9 @@ of one segment, ``cases("taps")`` those whose goldens hold taps, ``cases("song")
 ``cases("figures")`` the music that figures show, ``cases("all")``; ``recipes(...)`` narrows the
 recipes (``but=NAME`` leaves one out), and ``subjects("trained")`` leaves out those with seeded
 weights, ``subjects("seeded")`` all others; ``subjects("small")`` takes those that run in half a
-second, ``"published"`` the others.
+second, ``"published"`` the others, ``"separating"`` those that have stems, ``"cut"`` those that
+surgery changes. ``engine`` is one of the run's engines that execute what ``engines("subject")`` or
+``engines("package")`` says; with ``taps=True`` only those that show inner values.
 """
 
 from __future__ import annotations
@@ -21,17 +23,16 @@ import pytest
 from _pytest.compat import NOTSET
 
 from harness.conversion import load_recipe
+from harness.engines import find_engine
 from harness.errors import UnknownNameError
 from harness.golden import Case, Golden, load_cases
-from harness.profiles import DEFAULT, work_of
+from harness.profiles import DEFAULT, EXPLORATORY_KINDS, work_of
 from harness.pytest_plugin import Recorder, golden_root, profile_of
-from harness.subjects.names import parse_subject_name
+from harness.subjects import describe_subject
 from harness.verdicts import Profile
 from harness.workbench import Workbench
 
-PARAMETERS = ("subject", "case", "recipe")
-EXPLORATORY_KINDS = ("song", "noise", "quiet", "hot")
-"""Recipes that nobody has to trust are measured on the signals that tell most."""
+PARAMETERS = ("subject", "case", "recipe", "engine")
 BELONGS: dict[str, Callable[[Case], bool]] = {
     "segment": lambda case: not case.is_file,
     "taps": lambda case: case.taps,
@@ -45,8 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cases(kind): which golden cases a test is generated for")
     config.addinivalue_line("markers", "recipes(*names, but): only these precision recipes")
     config.addinivalue_line(
-        "markers", "subjects(kind): only trained, seeded, small or published ones"
+        "markers", "subjects(*kinds): only trained, seeded, small, published, separating, cut ones"
     )
+    config.addinivalue_line("markers", "engines(executes, taps): which engines a test runs")
 
 
 @lru_cache
@@ -72,18 +74,28 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
     belongs = BELONGS[marker.args[0]] if marker else lambda _: False
     narrowed = metafunc.definition.get_closest_marker("recipes")
     recipes = [name for name in profile.recipes if narrowed is None or _fits(narrowed, name)]
-    wanted = metafunc.definition.get_closest_marker("subjects")
+    wanted = [set(mark.args) for mark in metafunc.definition.iter_markers("subjects")]
+    engines = _engines(profile, metafunc.definition.get_closest_marker("engines"))
     for subject in profile.subjects:
-        if wanted is not None and not _kinds(subject) & {*wanted.args}:
+        if not all(_kinds(subject) & kinds for kinds in wanted):
             continue
         values: dict[str, Sequence[str]] = {
             "subject": (subject,),
             "case": [name for owner, name in work if owner == subject and belongs(known[name])],
             "recipe": [name for name in recipes if load_recipe(name).is_for(subject)],
+            "engine": engines,
         }
         for row in itertools.product(*(values[name] for name in names)):
             if _is_wanted(dict(zip(names, row, strict=True)), known):
                 yield row
+
+
+def _engines(profile: Profile, marker: pytest.Mark | None) -> list[str]:
+    if marker is None:
+        return []
+    (executes,), taps = marker.args, marker.kwargs.get("taps", False)
+    found = {name: find_engine(name) for name in profile.engines}
+    return [n for n, e in found.items() if e.executes == executes and (e.gives_taps or not taps)]
 
 
 def _fits(narrowed: pytest.Mark, recipe: str) -> bool:
@@ -92,11 +104,10 @@ def _fits(narrowed: pytest.Mark, recipe: str) -> bool:
 
 
 def _kinds(subject: str) -> set[str]:
-    name = parse_subject_name(subject)
-    return {
-        "trained" if name.seed is None else "seeded",
-        "small" if name.architecture == "mini" else "published",
-    }
+    network = describe_subject(subject)
+    kinds = {"trained" if network.trained else "seeded", "small" if network.small else "published"}
+    kinds |= {"separating"} if network.sources else set()
+    return kinds | ({"cut"} if network.has_surgery else set())
 
 
 def _work(profile: Profile, known: dict[str, Case]) -> tuple[tuple[str, str], ...]:
@@ -145,5 +156,5 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def golden(parity: Recorder, bench: Workbench, subject: str, case: str) -> Golden:
     """The golden of this test, its state recorded; raises where it can't be used."""
-    parity.golden(bench.golden_state(subject, case))
-    return bench.golden(subject, case).require()
+    parity.golden(bench.goldens.state(subject, case))
+    return bench.goldens.fetch(subject, case).require()

@@ -39,9 +39,9 @@ def convert(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Cut a subject out of its STFT, convert it by a precision recipe, and audit the result."""
+    """Convert a subject (HTDemucs without its STFT) by a precision recipe, and audit the result."""
     from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
-    from harness.subjects import extract_inner_model, load_subject
+    from harness.subjects import load_subject
     from harness.subjects.names import with_settings
 
     subject = with_settings(subject, settings or ())
@@ -58,7 +58,7 @@ def convert(
     for note in loaded.notes:
         log.print(f"note: {note}")
     log.print("tracing")
-    traced = trace_inner_model(extract_inner_model(loaded.model))
+    traced = trace_inner_model(loaded.extract())
     log.print(f"converting with precision recipe {recipe.name}")
     package = convert_to_coreml(
         traced,
@@ -73,17 +73,13 @@ def convert(
     by_precision: Counter[str] = Counter()
     for found in package.precision_map.values():
         by_precision.update(found)
-    shapes = {
-        "spectrogram": traced.spectrogram_shape,
-        "audio": traced.audio_shape,
-        "freq": traced.freq_shape,
-        "time": traced.time_shape,
-    }
+    inputs, outputs = dict(traced.interface.inputs), dict(traced.interface.outputs)
+    geometry = loaded.network.geometry
     document = {
         "package": str(package.path),
         "subject": loaded.name,
         "sources": list(loaded.sources),
-        "sample_rate": loaded.geometry.sample_rate,
+        "sample_rate": geometry.sample_rate if geometry else None,
         "warnings": list(loaded.warnings),
         "notes": list(loaded.notes),
         "recipe": recipe.name,
@@ -91,8 +87,8 @@ def convert(
         "target": deployment_target,
         "size_bytes": package.size_bytes,
         "seconds": round(package.seconds, 2),
-        "inputs": {name: list(shapes[name]) for name in ("spectrogram", "audio")},
-        "outputs": {name: list(shapes[name]) for name in ("freq", "time")},
+        "inputs": {name: list(shape) for name, shape in inputs.items()},
+        "outputs": {name: list(shape) for name, shape in outputs.items()},
         "operations_by_precision": dict(by_precision),
         "rules": [{"rule": str(count.rule), "matched": count.matched} for count in package.rules],
         "compressed_operations": package.audit.compressed,
@@ -103,11 +99,11 @@ def convert(
         print_json(document)
         return
     rows = [
-        ("stems", ", ".join(loaded.sources)),
-        ("sample rate", f"{loaded.geometry.sample_rate} Hz"),
+        ("stems", ", ".join(loaded.sources) or "none"),
+        *([("sample rate", f"{geometry.sample_rate} Hz")] if geometry else []),
         ("size", f"{package.size_bytes / 1e6:.1f} MB"),
         ("target, compute units", f"{deployment_target}, {compute_units}"),
-        *((name, f"float32 {list(shape)}") for name, shape in shapes.items()),
+        *((name, f"float32 {list(shape)}") for name, shape in (inputs | outputs).items()),
         *((f"operations in {name}", str(n)) for name, n in sorted(by_precision.items())),
         *((f"rule {count.rule}", f"{count.matched} operations") for count in package.rules),
         ("audit", f"{package.audit.verdict}: {package.audit.reason}"),

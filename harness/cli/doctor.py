@@ -10,7 +10,7 @@ from rich.text import Text
 from harness._coremltools import import_coremltools, import_messages
 from harness.cli.console import Json, out, print_json, print_table
 from harness.origin import machine, versions
-from harness.profiles import engine_states
+from harness.profiles import DEFAULT, engine_states
 from harness.verdicts import Verdict
 
 
@@ -28,7 +28,7 @@ def doctor(
     """Say which engines can execute here, with reasons, and which versions are installed."""
     import_coremltools()
     engines = engine_states()
-    required = {"torch", "mil", *(require or ())}
+    required = {*DEFAULT.engines, *(require or ())}
     missing = [
         engine.name for engine in engines if engine.name in required and not engine.available
     ]

@@ -114,10 +114,10 @@ def _listed(run_file: Path) -> Inventory:
     from harness.workbench.expectation import is_trained
 
     run = read_run(run_file)
-    if replace(run.profile, engines=DEFAULT.engines) != DEFAULT:
+    if run.profile != DEFAULT:
         raise RunError(
             f"{run_file} is no run of the default profile: run 'nox -s parity' without --subject, "
-            "--case and --recipe, and give that"
+            "--case, --recipe and --engine, and give that"
         )
     apart = _apart_from_inventory(run)
     if apart.verdict is not Verdict.PASS:

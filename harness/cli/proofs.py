@@ -53,7 +53,7 @@ def mutations(
         json: print the document instead of tables.
     """
     with tempfile.TemporaryDirectory(prefix="parity-mutations-") as scratch:
-        package = Workbench(golden_root, Path(scratch)).package(subject, RECIPE)
+        package = Workbench(golden_root, Path(scratch)).packages.path(subject, RECIPE)
         source = Source(package, golden_root, subject)
         with progress("mutating") as bar:
             last = ""
@@ -85,7 +85,7 @@ def clean_runs(
         runs: how many.
     """
     with tempfile.TemporaryDirectory(prefix="parity-clean-") as scratch:
-        package = Workbench(golden_root, Path(scratch)).package(subject, RECIPE)
+        package = Workbench(golden_root, Path(scratch)).packages.path(subject, RECIPE)
         with progress("clean runs") as advance:
             result = run_clean(package, subject, runs=runs, advance=advance)
     return _finish(result.to_dict(), result.verdict, document, json, lambda: _print_clean(result))

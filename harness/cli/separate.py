@@ -47,13 +47,14 @@ def separate(
     from harness.audio.writers import StemWriter
     from harness.subjects import describe_subject
     from harness.subjects.names import with_settings
+    from harness.subjects.protocol import sound_of
     from harness.workbench import open_separator
 
     if audio_format not in FORMATS:
         raise UnknownNameError("format", audio_format, FORMATS)
     subject = with_settings(subject, settings or ())
     outline = describe_subject(subject)
-    geometry = outline.geometry
+    geometry = sound_of(outline)
     suffix, encoding = FORMATS[audio_format]
     with AudioReader(file, geometry) as reader:
         plan = plan_segments(

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from harness.audio.contract import AUDIO_SHAPE, SPECTROGRAM_SHAPE
 from harness.conversion.sidecar import opened
 from harness.errors import ContractError
 from harness.mil import DataType, Model
 from harness.mil.package import Package
 from harness.mil.types import TensorType, ValueType
+from harness.subjects.protocol import Interface
 
 
-def check_contract(
-    package: str | Path | Package | Model,
-    sources: int,
-    *,
-    spectrogram_shape: Sequence[int] = SPECTROGRAM_SHAPE,
-    audio_shape: Sequence[int] = AUDIO_SHAPE,
-) -> None:
+def check_contract(package: str | Path | Package | Model, interface: Interface) -> None:
     """Check the names, shapes and element types of the inputs and outputs of ``package``.
 
     Args:
         package: a path, or an opened package or model.
-        sources: number of stems.
-        spectrogram_shape: [1, 2 * audio channels, bins, frames] of the input ``spectrogram``.
-        audio_shape: [1, audio channels, samples] of the input ``audio``.
+        interface: what the network takes and returns.
 
     Raises:
         ContractError: one of them differs; the message has all that was expected and found.
@@ -39,16 +31,13 @@ def check_contract(
         for operation in function.block.operations
         for variable in operation.outputs
     }
-    expected_inputs = {"spectrogram": tuple(spectrogram_shape), "audio": tuple(audio_shape)}
-    expected_outputs = {
-        "freq": (1, sources, *spectrogram_shape[1:]),
-        "time": (1, sources, *audio_shape[1:]),
-    }
     for kind, names, shapes in (
-        ("inputs", [variable.name for variable in function.inputs], expected_inputs),
-        ("outputs", function.block.outputs, expected_outputs),
+        ("inputs", [variable.name for variable in function.inputs], interface.inputs),
+        ("outputs", function.block.outputs, interface.outputs),
     ):
-        expected = {name: TensorType(DataType.FLOAT32, shape) for name, shape in shapes.items()}
+        expected = {
+            name: TensorType(DataType.FLOAT32, tuple(shape)) for name, shape in shapes.items()
+        }
         found = {name: types[name] for name in names}
         if found != expected:
             raise ContractError(

@@ -1,9 +1,9 @@
 """From a traced network to a Core ML ML Program, with each operation's precision from a recipe.
 
 In: a `TracedModel` and a `PrecisionRecipe`. Out: an ``.mlpackage`` folder that appears whole or not
-at all, with inputs ``spectrogram`` and ``audio`` and outputs ``freq`` and ``time``, all float32
-with the shapes of the model contract, and a `ConvertedPackage` that says what was made. It works on
-any machine; running the package is another room's business.
+at all, with the inputs and outputs of the network's interface, all float32, and a
+`ConvertedPackage` that says what was made. It works on any machine; running the package is another
+room's business.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def convert_to_coreml(
     facts = {
         "subject": subject,
         "fingerprint": fingerprint,
-        "sources": ",".join(traced.sources),
+        "sources": ",".join(traced.interface.sources),
         "target": target,
         "compute_units": compute_units,
         "command": command,
@@ -178,13 +178,10 @@ def _convert(
         model = ct.convert(
             traced.script,
             inputs=[
-                ct.TensorType("spectrogram", traced.spectrogram_shape, np.float32),
-                ct.TensorType("audio", traced.audio_shape, np.float32),
+                ct.TensorType(name, shape, np.float32)
+                for name, shape in traced.interface.inputs.items()
             ],
-            outputs=[
-                ct.TensorType("freq", dtype=np.float32),
-                ct.TensorType("time", dtype=np.float32),
-            ],
+            outputs=[ct.TensorType(name, dtype=np.float32) for name in traced.interface.outputs],
             minimum_deployment_target=ct.target[target],
             compute_precision=precision,
             pass_pipeline=pipeline,
@@ -209,12 +206,7 @@ def _save(model: Any, out: Path, traced: TracedModel, recipe: PrecisionRecipe) -
     try:
         with atomic_folder(out) as fresh:
             model.save(str(fresh))
-            check_contract(
-                fresh,
-                len(traced.sources),
-                spectrogram_shape=traced.spectrogram_shape,
-                audio_shape=traced.audio_shape,
-            )
+            check_contract(fresh, traced.interface)
             audit = audit_package(fresh, recipe).at(out)
             return audit, sum(f.stat().st_size for f in fresh.rglob("*") if f.is_file())
     finally:

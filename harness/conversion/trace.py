@@ -1,7 +1,8 @@
-"""Trace the inner network once; every conversion starts from the trace.
+"""Trace what of a subject is converted once; every conversion starts from the trace.
 
-In: `FullHybridHTDemucs` in eval mode. Out: a `TracedModel`: the TorchScript graph with the sizes of
-the network's own inputs frozen into it, and what a conversion must remember of the PyTorch side.
+In: a module in eval mode that says what it takes and returns. Out: a `TracedModel`: the TorchScript
+graph with the sizes of the network's own inputs frozen into it, and what a conversion must remember
+of the PyTorch side.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+from torch import nn
 from torch.jit._trace import TracerWarning
 
 from harness.conversion.scopes import ModuleTree
 from harness.conversion.tap_mapping import TapSource
-from harness.subjects.surgery import FullHybridHTDemucs
-from harness.subjects.taps import capture_taps, tap_module_path
+from harness.errors import ParityError
+from harness.subjects.protocol import Extracted, Interface, run_extracted
 
 
 @dataclass(frozen=True)
@@ -25,49 +28,41 @@ class TracedModel:
     """A traced network and what is known of it.
 
     Attributes:
-        script: takes (spectrogram, audio), returns (freq, time).
-        sources: names of the stems in the order of the outputs' second axis.
-        spectrogram_shape: [1, 2 * audio channels, n_fft / 2, frames].
-        audio_shape: [1, audio channels, samples].
+        script: takes the inputs in order, returns the outputs in order.
+        interface: names and shapes of both.
         modules: names of the network's modules.
         taps: where each tap comes from, in the order of computation.
     """
 
     script: torch.jit.ScriptModule
-    sources: tuple[str, ...]
-    spectrogram_shape: tuple[int, ...]
-    audio_shape: tuple[int, ...]
+    interface: Interface
     modules: ModuleTree
     taps: Mapping[str, TapSource]
 
-    @property
-    def freq_shape(self) -> tuple[int, ...]:
-        """Shape of the output ``freq``: [1, sources, *spectrogram]."""
-        return (1, len(self.sources), *self.spectrogram_shape[1:])
 
-    @property
-    def time_shape(self) -> tuple[int, ...]:
-        """Shape of the output ``time``: [1, sources, *audio]."""
-        return (1, len(self.sources), *self.audio_shape[1:])
-
-
-def trace_inner_model(inner: FullHybridHTDemucs) -> TracedModel:
-    """Trace ``inner`` at the sizes of its own inputs.
+def trace_inner_model(inner: Extracted) -> TracedModel:
+    """Trace ``inner``, a module in eval mode, at the sizes of its own inputs.
 
     Takes one forward pass for the shapes of the taps and one for the trace. The weights are shared
     with ``inner``, not copied.
+
+    Raises:
+        ParityError: its outputs have other shapes than its interface says.
     """
-    reference = next(inner.parameters())
+    module = cast(nn.Module, inner)
+    reference = next(module.parameters())
+    interface = inner.interface
     # The values don't matter: nothing in the network branches on them.
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(
-        torch.randn(shape, generator=generator).to(reference)
-        for shape in (inner.spectrogram_shape, inner.audio_shape)
-    )
-    taps = {
-        name: TapSource(tap_module_path(name), tuple(tensor.shape))
-        for name, tensor in capture_taps(inner, *inputs).items()
+    inputs = {
+        name: torch.randn(shape, generator=generator).to(reference)
+        for name, shape in interface.inputs.items()
     }
+    made = run_extracted(inner, inputs, taps=None)
+    shapes = {name: tuple(made[name].shape) for name in interface.outputs}
+    if shapes != dict(interface.outputs):
+        raise ParityError(f"the network returns {shapes}, expected {dict(interface.outputs)}")
+    taps = {name: TapSource(path, tuple(made[name].shape)) for name, path in interface.taps.items()}
     with _without_attention_fastpath(), torch.no_grad(), warnings.catch_warnings():
         # Each warning says that a Python number became a constant of the graph. It is meant: the
         # model contract fixes every size.
@@ -75,15 +70,8 @@ def trace_inner_model(inner: FullHybridHTDemucs) -> TracedModel:
         warnings.filterwarnings("ignore", "`torch.jit.trace", DeprecationWarning)
         # The check runs the network again, which takes five times as long as the trace itself, to
         # find data-dependent control flow. The conversion suite compares outputs anyway.
-        script = torch.jit.trace(inner, inputs, check_trace=False)
-    return TracedModel(
-        script=script,
-        sources=inner.sources,
-        spectrogram_shape=inner.spectrogram_shape,
-        audio_shape=inner.audio_shape,
-        modules=ModuleTree.of(inner),
-        taps=taps,
-    )
+        script = torch.jit.trace(module, tuple(inputs.values()), check_trace=False)
+    return TracedModel(script, interface, ModuleTree.of(module), taps)
 
 
 @contextmanager

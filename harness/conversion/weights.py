@@ -11,9 +11,8 @@ multiplies) or its bias (it is added). Layout may differ, the order of the numbe
 conversion stores the three projections of an attention as one constant or as two, and the scale of
 a GroupNorm as [1, C, 1] for [C]. Where a module's numbers are in several constants, they are taken
 in program order, or in any other in which they fit: independent operations have no order. Constants
-of one size never change places, so that two exchanged ones are seen. Two modules add what is no
-checkpoint's tensor as it stands: the frequency embedding its scaled table, and the transformer its
-positions, which are computed.
+of one size never change places, so that two exchanged ones are seen. What each
+place must hold is the network's word (`harness.subjects.protocol.Network.constants`).
 
 Constants of one number (the epsilon of a norm) are not looked at: no checkpoint has them. A tensor
 that changes nothing (a scale of ones, a bias of zeros) may be absent, because conversion takes such
@@ -30,8 +29,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from demucs.htdemucs import HTDemucs
-from torch import Tensor
 
 from harness.conversion.packed import PackedWeight, equal_packed, packed_weights
 from harness.conversion.sidecar import opened, read_sidecar
@@ -39,11 +36,8 @@ from harness.mil import Model
 from harness.mil.package import Package
 from harness.mil.program import Constant, Operation, walk
 from harness.mil.types import TensorType
-from harness.subjects import extract_inner_model
+from harness.subjects.protocol import Constants, Place, Role
 
-Role: TypeAlias = Literal["weight", "bias"]
-Place: TypeAlias = tuple[str, Role]
-"""Module path, and what its operations do with the numbers."""
 Numbers: TypeAlias = npt.NDArray[np.floating]
 
 _ROLES: Final[Mapping[tuple[str, str], Role]] = {
@@ -61,7 +55,6 @@ _ROLES: Final[Mapping[tuple[str, str], Role]] = {
     ("add", "y"): "bias",
 }
 _NEUTRAL: Final[Mapping[Role, float]] = {"weight": 1.0, "bias": 0.0}
-_EMBEDDING: Final = "freq_emb.embedding.weight"
 _MOST_ORDERED: Final = 4  # constants of one place; HTDemucs has at most two
 _SMALLEST: Final = np.finfo(np.float16).smallest_subnormal
 
@@ -108,12 +101,15 @@ class WeightComparison:
     differences: tuple[WeightDifference, ...] = ()
 
 
-def compare_weights(package: str | Path | Package | Model, model: HTDemucs) -> WeightComparison:
-    """Compare the constants of ``package`` with the tensors of ``model``.
+def compare_weights(package: str | Path | Package | Model, expected: Constants) -> WeightComparison:
+    """Compare the constants of ``package`` with the tensors of a model.
+
+    Args:
+        package: a path, or an opened package or model.
+        expected: what `harness.subjects.protocol.Network.constants` says of the model.
 
     Raises:
         PackageError: ``package`` is no package, or a broken one.
-        ParityError: ``model`` is one that can't be converted.
     """
     package = opened(package)
     sidecar = read_sidecar(package)
@@ -124,7 +120,6 @@ def compare_weights(package: str | Path | Package | Model, model: HTDemucs) -> W
     if blocks is not None:
         reason = f"{blocks} runs its weights any number of times, which no layer of the model does"
         return WeightComparison("not_evaluated", reason, 0)
-    expected = _expected(model)
     found, strangers = _found(package, sidecar.modules)
     differences = [
         difference
@@ -147,32 +142,6 @@ def _operation_with_blocks(package: Package) -> Operation | None:
     functions = package.program.functions.values()
     everything = (operation for function in functions for operation in walk(function.block))
     return next((operation for operation in everything if operation.blocks), None)
-
-
-def _expected(model: HTDemucs) -> dict[Place, list[tuple[str, Numbers]]]:
-    """Return the tensors that belong to each place, with their names, in program order."""
-    expected: dict[Place, list[tuple[str, Numbers]]] = {}
-    for name, tensor in model.state_dict().items():
-        module, _, attribute = name.rpartition(".")
-        role: Role = "bias" if attribute.endswith("bias") else "weight"
-        if name == _EMBEDDING:
-            module, role, tensor = "freq_emb", "bias", _frequency_table(model)
-        # An attention calls no module for its last projection, but reads the module's tensors.
-        place = (module.removesuffix(".out_proj"), role)
-        expected.setdefault(place, []).append((name, tensor.numpy()))
-    transformer = extract_inner_model(model).crosstransformer
-    weight = model.crosstransformer.weight_pos_embed
-    expected["crosstransformer", "bias"] = [
-        (f"crosstransformer.{name}", (weight * getattr(transformer, name)).numpy())
-        for name in ("positions", "positions_t")
-    ]
-    return expected
-
-
-def _frequency_table(model: HTDemucs) -> Tensor:
-    """Return what the first encoder's output is shifted by, [channels, bins]."""
-    table: Tensor = model.freq_emb_scale * model.freq_emb.weight.detach().t()
-    return table.contiguous()
 
 
 def _found(

@@ -1,32 +1,33 @@
 """Engines: one protocol, one module for each way to execute a candidate.
 
 ``torch`` executes a subject; ``mil`` executes a saved package on any machine; ``coreml`` executes
-it on a Mac. `availability` says which of them can execute here, and why not.
+it on a Mac. `availability` says which of them can execute here, and why not. Engines of one's own
+come as plugins (`harness.plugins`).
 """
 
 from harness.engines import coreml_engine, mil_engine, torch_engine
 from harness.engines.base import (
     WITHOUT_ENGINES,
     Availability,
-    Candidate,
     Engine,
     Session,
     availability,
     engine,
     engine_names,
+    find_engine,
     open_engine,
 )
 
 __all__ = [
     "WITHOUT_ENGINES",
     "Availability",
-    "Candidate",
     "Engine",
     "Session",
     "availability",
     "coreml_engine",
     "engine",
     "engine_names",
+    "find_engine",
     "mil_engine",
     "open_engine",
     "torch_engine",

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from harness._coremltools import import_coremltools
-from harness.engines.base import Availability, Candidate, Session, engine
+from harness.engines.base import Availability, Executes, Session, engine
 from harness.errors import ParityError
 
 
 class CoremlSession:
     """A package that Core ML has compiled and loaded."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, package: Path) -> None:
         ct = import_coremltools()
-        self._model = ct.models.MLModel(
-            str(candidate.package), compute_units=ct.ComputeUnit.CPU_AND_NE
-        )
+        self._model = ct.models.MLModel(str(package), compute_units=ct.ComputeUnit.CPU_AND_NE)
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
@@ -35,6 +34,10 @@ class CoremlEngine:
     """Executes a package with Core ML, on the CPU and the Neural Engine."""
 
     name = "coreml"
+    executes: Executes = "package"
+    numerics = ()  # the device decides
+    emulates = False
+    gives_taps = False
 
     def availability(self) -> Availability:
         """Core ML is a part of macOS."""
@@ -42,8 +45,6 @@ class CoremlEngine:
             return Availability(False, f"Core ML runs on macOS only; this is {platform.system()}")
         return Availability(True, "Core ML of this Mac", platform.mac_ver()[0])
 
-    def open(self, candidate: Candidate, *, numerics: str) -> Session:
-        """Compile and load ``candidate.package``; the device decides the numerics."""
-        if candidate.package is None:
-            raise ParityError("engine 'coreml' executes a package, not a subject")
+    def open(self, candidate: Path, *, numerics: str) -> Session:
+        """Compile and load a package."""
         return CoremlSession(candidate)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 import harness
-from harness.engines.base import Availability, Candidate, Session, engine
-from harness.errors import ParityError
+from harness.engines.base import Availability, Executes, Session, engine
 
 
 @engine
@@ -17,6 +18,16 @@ class MilEngine:
     """Executes a package, operation by operation, at the precision that it declares."""
 
     name = "mil"
+    executes: Executes = "package"
+    emulates = True
+    gives_taps = True
+
+    @cached_property
+    def numerics(self) -> tuple[str, ...]:
+        """The numerics of the executor."""
+        from harness.mil import numerics_names
+
+        return tuple(numerics_names())
 
     def availability(self) -> Availability:
         """The executor needs PyTorch for its arithmetic and coremltools for the file format."""
@@ -25,13 +36,11 @@ class MilEngine:
         reason = "emulates the program's declared precision; it is not the Neural Engine"
         return Availability(True, reason, harness.__version__)
 
-    def open(self, candidate: Candidate, *, numerics: str) -> Session:
-        """Load ``candidate.package``; taps go by the names of the program's values."""
+    def open(self, candidate: Path, *, numerics: str) -> Session:
+        """Load a package; taps go by the names of the program's values."""
         from harness import mil
 
-        if candidate.package is None:
-            raise ParityError("engine 'mil' executes a package, not a subject")
-        model = mil.load(candidate.package)
+        model = mil.load(candidate)
 
         class MilSession:
             def predict(

@@ -1,4 +1,4 @@
-"""The subject itself, cut out of its STFT, executed by PyTorch: the reference engine."""
+"""What of a subject is converted, executed by PyTorch: the reference engine."""
 
 from __future__ import annotations
 
@@ -8,51 +8,45 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.engines.base import Availability, Candidate, Session, engine
-from harness.errors import ParityError
+from harness.engines.base import Availability, Executes, Session, engine
 
 if TYPE_CHECKING:
-    from harness.subjects import FullHybridHTDemucs
+    from harness.subjects import Extracted, Subject
 
 
 class TorchSession:
-    """The extracted inner model of one subject."""
+    """What of one subject is converted, as a module."""
 
-    def __init__(self, inner: FullHybridHTDemucs) -> None:
+    def __init__(self, inner: Extracted) -> None:
         self._inner = inner
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
-        """Execute once in float32; taps go by their names in `harness.subjects`."""
+        """Execute once in float32; taps go by the names of the network's interface."""
         import torch
 
-        from harness.subjects import capture_taps
+        from harness.subjects import run_extracted
 
-        spectrogram = torch.from_numpy(inputs["spectrogram"])
-        audio = torch.from_numpy(inputs["audio"])
-        with torch.inference_mode():
-            if taps:
-                found = capture_taps(self._inner, spectrogram, audio)
-                return {name: found[name].numpy() for name in (*taps, "freq", "time")}
-            freq, time = self._inner(spectrogram, audio)
-        return {"freq": freq.numpy(), "time": time.numpy()}
+        given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        made = run_extracted(self._inner, given, taps)
+        return {name: value.numpy() for name, value in made.items()}
 
 
 @engine
 class TorchEngine:
-    """Executes a subject with PyTorch."""
+    """Executes a subject with PyTorch, without what surgery cuts off."""
 
     name = "torch"
+    executes: Executes = "subject"
+    numerics = ()  # float32
+    emulates = False
+    gives_taps = True
 
     def availability(self) -> Availability:
         """PyTorch is a dependency, so it is always there."""
         return Availability(True, "PyTorch on this processor", importlib.metadata.version("torch"))
 
-    def open(self, candidate: Candidate, *, numerics: str) -> Session:
-        """Extract the inner model of ``candidate.subject``; float32 whatever ``numerics`` says."""
-        if candidate.subject is None:
-            raise ParityError("engine 'torch' executes a subject, not a package")
-        from harness.subjects import extract_inner_model
-
-        return TorchSession(extract_inner_model(candidate.subject.model))
+    def open(self, candidate: Subject, *, numerics: str) -> Session:
+        """Extract what is converted of a subject of one model."""
+        return TorchSession(candidate.extract())

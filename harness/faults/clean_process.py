@@ -32,7 +32,7 @@ from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
 from harness.audio.reference_stft import reference_spectrogram
 from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import TapLocation, load_recipe, tap_operations
-from harness.engines import Candidate, open_engine
+from harness.engines import open_engine
 from harness.golden.builder import observe_segment
 from harness.layers import (
     branch_checks,
@@ -42,11 +42,12 @@ from harness.layers import (
     surgery_checks,
     transform_check,
 )
+from harness.profiles import PACKAGE_ENGINE, SUBJECT_ENGINE
 from harness.subjects import Subject, load_subject
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import make_song
 from harness.verdicts import Check, Verdict
-from harness.workbench import Prediction, inner_taps, predict_segment
+from harness.workbench import Prediction, predict_segment
 
 _FP32: Final = load_recipe("fp32")
 _SIGNALS: Final = ("noise", "quiet", "hot", "antiphase")
@@ -105,28 +106,33 @@ class Evaluator:
     ) -> None:
         self._subject, self._environment, self._stored = subject, environment, stored
         found = tap_operations(package)
-        self._located = {tap: found[tap] for tap in inner_taps(subject.name)}
+        taps = subject.network.interface.inner_taps
+        self._located = {tap: found[tap] for tap in taps}
         self._inner = {tap: TapLocation(tap) for tap in self._located}
-        self._extracted = open_engine("torch", Candidate(subject=subject), numerics="storage")
-        self._package = open_engine("mil", Candidate(package=package), numerics="storage")
+        self._extracted = open_engine(SUBJECT_ENGINE, subject)
+        self._package = open_engine(PACKAGE_ENGINE, package)
 
     def run(self, seed: int) -> CleanRun:
         """Evaluate every check on the input of a seed."""
         name, audio = make_input(seed)
         here = observe_segment(self._subject, audio, taps=True)
         inputs = {"spectrogram": here["spectrogram"], "audio": audio}
-        extracted = predict_segment(self._extracted.predict, inputs, self._inner)
-        made = predict_segment(self._package.predict, inputs, self._located)
+        extracted = predict_segment(
+            self._subject.network, self._extracted.predict, inputs, self._inner
+        )
+        made = predict_segment(self._subject.network, self._package.predict, inputs, self._located)
         taps = tuple(self._located)
         checks = [
             *_stft(audio, here["spectrogram"]),
-            *surgery_checks(here, extracted.tensors, taps, {}),
+            *surgery_checks(here, extracted.tensors, taps, {}, outputs=extracted.results),
             *self._package_checks(here, made, {}),
         ]
         if seed in self._stored:
             golden, labels = self._stored[seed], {"case": "golden of another process"}
             inputs = {"spectrogram": golden["spectrogram"], "audio": audio}
-            again = predict_segment(self._package.predict, inputs, self._located)
+            again = predict_segment(
+                self._subject.network, self._package.predict, inputs, self._located
+            )
             checks += golden_checks(golden, here, labels)
             checks += self._package_checks(golden, again, labels)
         return _summary(self._environment, name, checks, _digest(made.outputs))
@@ -135,9 +141,9 @@ class Evaluator:
         self, golden: Mapping[str, np.ndarray], made: Prediction, labels: Mapping[str, str]
     ) -> Iterator[Check]:
         """Judge what the package made: the layers conversion and end_to_end."""
-        taps = tuple(self._located)
-        yield from branch_checks(golden, made.tensors, _FP32, labels)
-        yield from precision_checks(golden, made.tensors, None, _FP32, taps, labels)
+        taps, outputs, pair = tuple(self._located), tuple(made.outputs), (golden, made.tensors)
+        yield from branch_checks(*pair, _FP32, labels, outputs=outputs)
+        yield from precision_checks(*pair, None, _FP32, taps, labels, outputs=outputs)
         yield from stem_checks(golden["stems"], made.stems, self._subject.sources, labels)
 
 
@@ -178,8 +184,8 @@ def _headroom(check: Check) -> float:
 
 def _digest(made: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
-    for name in ("freq", "time"):
-        digest.update(np.ascontiguousarray(made[name]).data)
+    for value in made.values():
+        digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()[:16]
 
 

@@ -142,7 +142,7 @@ class FaultPackager:
 
     def _convert(self, fault: Fault, out: Path) -> None:
         """Convert the network with the bug in it, under the papers of the sound weights."""
-        subject = self._bench.subject(self._subject)
+        subject = self._bench.goldens.subject(self._subject)
         network = fault.inject(extract_inner_model(copy.deepcopy(subject.model)))
         convert_to_coreml(
             trace_inner_model(network),
@@ -159,7 +159,7 @@ class FaultPackager:
         return self.sound.model if recipe == self._recipe else self._open(recipe)
 
     def _open(self, recipe: str) -> Model:
-        return load(self._bench.package(self._subject, recipe))
+        return load(self._bench.packages.path(self._subject, recipe))
 
 
 def _save_model(model: Model, out: Path) -> None:

@@ -47,7 +47,7 @@ class FaultsRoom:
             "transform": lambda: TransformStand(bench, subject),
             "joiner": lambda: JoinerStand(bench, subject),
             "stems": lambda: StemStand(bench, subject),
-            "goldens": lambda: GoldenStand(bench.goldens.layout.recipes),
+            "goldens": lambda: GoldenStand(bench.goldens.store.layout.recipes),
             "feature": FeatureStand,
             "suite": SuiteStand,
             "session": SessionStand,

@@ -1,6 +1,8 @@
-"""The tensors of a golden, computed by the subject itself: the original HTDemucs in PyTorch.
+"""The tensors of a golden, computed by the subject itself: the original in PyTorch.
 
-A ``segment`` case takes one forward pass of each model, n = segment length, S = sources:
+A golden of one segment holds the network's inputs and outputs by their names, ``tap.NAME`` of each
+inner tap if the recipe says ``taps``, and ``stems`` where the network has some. Of HTDemucs, after
+one forward pass of each model, n = segment length, S = sources:
 
 ==================  =====================  =================================================
 ``audio``           [1, 2, n]              the signal
@@ -28,7 +30,7 @@ the overlap-add.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -36,10 +38,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.audio import PUBLISHED, SAMPLE_RATE, Geometry
+from harness.audio import PUBLISHED, SAMPLE_RATE
 from harness.audio.segments import separate_stream
+from harness.errors import ParityError
 from harness.golden.recipes import SONG, Case
-from harness.subjects import OriginalOutputs, Subject, run_original, separate_segment
+from harness.subjects import Network, Subject, separate_segment
+from harness.subjects.protocol import Shape
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import STEMS, make_song
 
@@ -49,7 +53,6 @@ FLOOR_SEED: Final = 46
 """Of the noise that a recipe puts under its signal."""
 _SHORTEST_SONG_S: Final = 1.0
 """What can be composed; a shorter segment gets its beginning."""
-_OUTPUT_TAPS: Final = ("freq", "time")
 _REST: Final = "other"
 """The source that holds what a subject has no source of its own for."""
 
@@ -58,24 +61,45 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
     """Return all tensors of one golden, by name; shapes as in the module's docstring.
 
     Raises:
-        ParityError: the case is no segment of this subject.
+        ParityError: the case is no segment of this subject, or a file that it can't separate.
     """
-    audio, true_stems = make_audio(case, subject.sources, subject.geometry)
-    with _deterministic():
-        if case.is_file:
-            tensors = {"audio": audio, "stems": _separate_file(subject, audio)}
-        else:
-            tensors = {"audio": audio} | _run_models(subject, audio, taps=case.taps)
+    signal, true_stems = case_signal(case, subject.network)
+    if case.is_file:
+        tensors = {"audio": signal, "stems": _separate_file(subject, signal)}
+    else:
+        inputs = network_inputs(subject.network, signal)
+        tensors = inputs | observe_inputs(subject, inputs, taps=case.taps)
     if true_stems is not None:
         tensors["true_stems"] = true_stems
     return tensors
 
 
+def case_signal(case: Case, network: Network) -> tuple[Array, Array | None]:
+    """Return the signal of a case for a network, and of a song its stems, as `make_audio` does."""
+    return make_audio(case, network.sources, network.signal_shape)
+
+
+def network_inputs(network: Network, signal: Array) -> dict[str, npt.NDArray[Any]]:
+    """Return the network's inputs for a signal [1, C, n], as arrays.
+
+    Raises:
+        ParityError: the signal is not exactly one segment.
+    """
+    if signal.shape != network.signal_shape:
+        raise ParityError(
+            f"the signal has shape {list(signal.shape)}, and one segment of {network.name} has "
+            f"{list(network.signal_shape)}"
+        )
+    inputs = network.inputs_of(torch.from_numpy(signal))
+    return {name: tensor.numpy() for name, tensor in inputs.items()}
+
+
 def make_audio(
-    case: Case, sources: tuple[str, ...], geometry: Geometry = PUBLISHED
+    case: Case, sources: tuple[str, ...], shape: Shape = PUBLISHED.audio_shape
 ) -> tuple[Array, Array | None]:
     """Return the signal of a case, float32 [1, C, length], and of a song its stems [S, C, length].
 
+    A case of one published segment is one of ``shape`` [1, C, n], however long that is.
     A stem that is not among ``sources`` is part of ``other``. There are no stems of a song for
     sources that are no stems of a song, or that lack ``other``.
 
@@ -84,8 +108,8 @@ def make_audio(
     """
     length = case.length
     if not case.is_file and length == PUBLISHED.segment_length:
-        length = geometry.segment_length
-    channels = [index % PUBLISHED.channels for index in range(geometry.channels)]
+        length = shape[-1]
+    channels = [index % PUBLISHED.channels for index in range(shape[1])]
     if case.kind != SONG:
         audio = make_signal(case.kind, length, **case.parameters)
         if case.floor_db is not None:
@@ -107,7 +131,7 @@ def _stems_of(stems: Array, sources: tuple[str, ...]) -> Array | None:
 
 
 def observe_segment(subject: Subject, audio: Array, *, taps: bool) -> dict[str, npt.NDArray[Any]]:
-    """Run the original on ``audio`` [1, 2, n] here and now; a golden's tensors but the signals.
+    """Run the original on a signal [1, C, n] here and now; a golden's tensors but the signals.
 
     What is compared bit by bit, or nearly, must be compared within one process: the order in which
     PyTorch sums depends on its threads and on the processor.
@@ -115,33 +139,17 @@ def observe_segment(subject: Subject, audio: Array, *, taps: bool) -> dict[str, 
     Raises:
         ParityError: ``audio`` is not exactly one segment of this subject.
     """
+    return observe_inputs(subject, network_inputs(subject.network, audio), taps=taps)
+
+
+def observe_inputs(
+    subject: Subject, inputs: Mapping[str, npt.NDArray[Any]], *, taps: bool
+) -> dict[str, npt.NDArray[Any]]:
+    """Run the original as `observe_segment` does, on the network's inputs."""
+    given = {name: torch.from_numpy(array) for name, array in inputs.items()}
     with _deterministic():
-        return _run_models(subject, audio, taps=taps)
-
-
-def _run_models(subject: Subject, audio: Array, *, taps: bool) -> dict[str, npt.NDArray[Any]]:
-    mix = torch.from_numpy(audio)
-    tensors: dict[str, npt.NDArray[Any]] = {}
-    weights = torch.tensor(subject.bag_weights)[:, :, None, None]
-    stems = torch.zeros(())
-    for index, model in enumerate(subject.models):
-        outputs = run_original(model, mix, taps=None if taps else ())
-        prefix = f"model.{index}." if len(subject.models) > 1 else ""
-        # The models of a bag share their STFT.
-        tensors["spectrogram"] = outputs.spectrogram.numpy()
-        tensors |= {prefix + name: tensor for name, tensor in _branches(outputs).items()}
-        stems = stems + outputs.stems[0] * weights[index]
-    tensors["stems"] = (stems / weights.sum(dim=0)).numpy()
-    return tensors
-
-
-def _branches(outputs: OriginalOutputs) -> dict[str, npt.NDArray[Any]]:
-    taps = {
-        f"tap.{name}": tensor.numpy()
-        for name, tensor in outputs.taps.items()
-        if name not in _OUTPUT_TAPS
-    }
-    return {"freq": outputs.freq.numpy(), "time": outputs.time.numpy(), **taps}
+        made = subject.network.observe(subject.models, given, taps=taps)
+    return {name: tensor.numpy() for name, tensor in made.items()}
 
 
 def _separate_file(subject: Subject, audio: Array) -> Array:
@@ -157,7 +165,8 @@ def _separate_file(subject: Subject, audio: Array) -> Array:
         overlap=geometry.overlap,
         channels=geometry.channels,
     )
-    return np.concatenate(list(blocks), axis=-1)
+    with _deterministic():
+        return np.concatenate(list(blocks), axis=-1)
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 Everybody who judges asks here: the suites, ``parity check`` and ``parity compare``, the judges of
 injected faults and of mutations, and clean runs. So one candidate gets one verdict, whoever asks.
 
-In: tensors by the names that goldens have (``freq`` [1, S, 4, bins, frames], ``time`` [1, S, C, n],
-``stems`` [S, C, n], ``tap.NAME`` in PyTorch's layout), the precision recipe of the candidate where
-it is a package, what a virtual run of that recipe made, and labels. Out: `Check` values, lazily and
-in the order of the network, so that who only asks whether anything fails can stop at the first.
+In: tensors by the names that goldens have (outputs by their own names, ``stems`` [S, C, n],
+``tap.NAME`` in PyTorch's layout), the names of the outputs, the precision recipe of the candidate
+where it is a package, what a virtual run of that recipe made, and labels. Out: `Check` values,
+lazily and in the order of the network, so that who only asks whether anything fails can stop at the
+first.
 
 ==============  ============================================================================
 `stft`          a transform, forward or back, with PyTorch's
 `surgery`       the extracted network with the original; the original with its golden
-`conversion`    both branches, and what the precision allows on branches and taps
+`conversion`    every output, and what the precision allows on outputs and taps
 `papers`        what a package declares and holds: contract, program, precision, constants
 `end_to_end`    stems, channels and worst seconds; quality beside the true stems
 ==============  ============================================================================
@@ -44,10 +45,17 @@ from harness.layers.papers import (
 )
 from harness.layers.stft import transform_check
 from harness.layers.surgery import golden_checks, surgery_checks
-from harness.layers.tensors import BRANCHES, Tensors, first_failing, tensor_label
+from harness.layers.tensors import (
+    ENGINE_GATES,
+    TAP_GATES,
+    Tensors,
+    first_failing,
+    tensor_label,
+)
 
 __all__ = [
-    "BRANCHES",
+    "ENGINE_GATES",
+    "TAP_GATES",
     "Quality",
     "Tensors",
     "audible_check",

@@ -1,7 +1,7 @@
 """The layer ``conversion``: a package makes what PyTorch makes, as exactly as its precision allows.
 
 Ratios forgive single defects, so a package is held to two things: the published gate on its
-branches, and what its precision can reach. In FP32 that is one bound, on branches and behind every
+outputs, and what its precision can reach. In FP32 that is one bound, on outputs and behind every
 block; for any other recipe it is a virtual run of it: the FP32 program with the recipe's roundings,
 executed by the same executor. A package that is worse by more than the gate's margin computes
 something else than it declares, even where it passes 60 dB.
@@ -10,13 +10,13 @@ something else than it declares, even where it passes 60 dB.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.layers.tensors import BRANCHES, Tensors, compared, tensor_label
+from harness.layers.tensors import Tensors, compared, tensor_label
 from harness.metrics import snr_db
 from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
 
@@ -32,7 +32,7 @@ def branch_checks(
     recipe: PrecisionRecipe,
     labels: Mapping[str, str],
     *,
-    outputs: Sequence[str] = BRANCHES,
+    outputs: Iterable[str],
     bounds: Gate | None = None,
 ) -> Iterator[Check]:
     """Compare the outputs of the program, elementwise and by SNR; ``bounds`` for other ones."""
@@ -51,9 +51,9 @@ def precision_checks(
     taps: Sequence[str],
     labels: Mapping[str, str],
     *,
-    outputs: Sequence[str] = BRANCHES,
+    outputs: Iterable[str],
 ) -> Iterator[Check]:
-    """Hold a package to what its recipe can reach, on its branches and behind every block.
+    """Hold a package to what its recipe can reach, on its outputs and behind every block.
 
     Args:
         expected: what PyTorch makes.

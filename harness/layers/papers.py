@@ -44,9 +44,7 @@ def audit_check(audit: Audit | None, labels: Mapping[str, str]) -> Check:
     """
     what = "operations of another precision"
     if audit is None:
-        outcome = not_evaluated(
-            "the package records no recipe: say by which it was made (--recipe)"
-        )
+        outcome = not_evaluated(_NO_RECIPE)
     elif audit.verdict == "not_evaluated":
         outcome = not_evaluated(audit.reason)
     else:

@@ -6,17 +6,22 @@ original computes here what its golden holds is asked apart, under a gate that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
 
-from harness.layers.tensors import BRANCHES, Tensors, compared, tensor_label
+from harness.layers.tensors import Tensors, compared, tensor_label
 from harness.verdicts import Check
 
 
 def surgery_checks(
-    original: Tensors, extracted: Tensors, taps: Sequence[str], labels: Mapping[str, str]
+    original: Tensors,
+    extracted: Tensors,
+    taps: Sequence[str],
+    labels: Mapping[str, str],
+    *,
+    outputs: Iterable[str],
 ) -> Iterator[Check]:
     """Compare the extracted network with the original, behind every block and at the end.
 
@@ -25,8 +30,9 @@ def surgery_checks(
         extracted: what the extracted network made of the same inputs.
         taps: names of the inner values that both have.
         labels: of every check.
+        outputs: names of what comes out at the end: the outputs, and stems where there are some.
     """
-    for name in (*(f"tap.{tap}" for tap in taps), *BRANCHES, "stems"):
+    for name in (*(f"tap.{tap}" for tap in taps), *outputs):
         where = {**labels, "tensor": tensor_label(name)}
         yield compared("surgery", "surgery", original[name], extracted[name], where)
 

@@ -10,8 +10,15 @@ import numpy.typing as npt
 
 from harness.verdicts import Check, Gate, Verdict, compare, gate
 
-BRANCHES: Final = ("freq", "time")
-"""The outputs of the network."""
+ENGINE_GATES: Final = {
+    "subject": frozenset({"surgery"}),
+    "package": frozenset(
+        {"conversion", "expected_precision", "expected_precision_fp32", "end_to_end", "quality"}
+    ),
+}
+"""By what an engine executes, the gates of the checks about what it made."""
+TAP_GATES: Final = frozenset({"surgery", "expected_precision", "expected_precision_fp32"})
+"""Those that ask for inner values, too."""
 
 
 class Tensors(Protocol):

@@ -59,7 +59,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--recipe", action="append", metavar="P", help="precision recipe (repeatable)")
     group.addoption("--case", action="append", metavar="C", help="only these cases (repeatable)")
     group.addoption(
-        "--require", action="append", metavar="ENGINE", help="an engine that must have executed"
+        "--engine",
+        action="append",
+        metavar="ENGINE",
+        help="an engine beside the default ones: it runs what it can, and must have (repeatable)",
     )
     group.addoption(
         "--golden-root", type=Path, metavar="DIR", help="golden folder (default: golden)"
@@ -72,8 +75,15 @@ def chosen(config: pytest.Config) -> dict[str, Sequence[str]]:
 
 
 def profile_of(config: pytest.Config) -> Profile:
-    """Return what this invocation sets out to evaluate."""
-    return chosen_profile(**chosen(config), engines=config.getoption("--require") or ())
+    """Return what this invocation sets out to evaluate.
+
+    Raises:
+        pytest.UsageError: there is no such engine, or a plugin can't be imported.
+    """
+    try:
+        return chosen_profile(**chosen(config), engines=config.getoption("--engine") or ())
+    except ParityError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def idle_option(config: pytest.Config) -> str:
@@ -103,7 +113,8 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
     try:
         recipes = golden_root(config) / "recipes.toml"
         known = load_cases(recipes) if recipes.is_file() else {}
-        return expectation(inventory, known, **chosen(config)), ()
+        engines = profile_of(config).engines
+        return expectation(inventory, known, **chosen(config), engines=engines), ()
     except ParityError as error:
         return None, (f"{NO_INVENTORY}: {error}",)
 

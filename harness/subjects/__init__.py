@@ -1,18 +1,34 @@
-"""What is proven: HTDemucs variants with their weights, their inner network, taps, and signals."""
+"""What is proven: networks with their weights, what of them is converted, taps, and signals.
+
+`Network` is what the other rooms know of one. HTDemucs is the one that this project is about.
+"""
 
 from __future__ import annotations
 
+from harness.subjects.htdemucs import HTDemucsNetwork, htdemucs_constants, stems_of
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName, parse_subject_name
-from harness.subjects.outline import Outline, describe_subject
+from harness.subjects.protocol import (
+    Constants,
+    Extracted,
+    Interface,
+    Network,
+    Place,
+    Subject,
+    run_extracted,
+)
 from harness.subjects.signals import SIGNALS, make_signal
-from harness.subjects.subject import Subject, load_subject, separate_segment
+from harness.subjects.structure import tap_module_path
+from harness.subjects.subject import (
+    describe_subject,
+    load_subject,
+    network,
+    own_network,
+    separate_segment,
+)
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
 from harness.subjects.taps import (
     OriginalOutputs,
-    capture_stft_output,
-    capture_taps,
     run_original,
-    tap_module_path,
     tap_names,
 )
 from harness.subjects.weights import UnusualWeightsWarning
@@ -21,21 +37,29 @@ __all__ = [
     "ARCHITECTURES",
     "SIGNALS",
     "Architecture",
+    "Constants",
+    "Extracted",
     "FullHybridHTDemucs",
+    "HTDemucsNetwork",
+    "Interface",
+    "Network",
     "OriginalOutputs",
-    "Outline",
+    "Place",
     "Subject",
     "SubjectName",
     "UnusualWeightsWarning",
-    "capture_stft_output",
-    "capture_taps",
     "describe_subject",
     "extract_inner_model",
+    "htdemucs_constants",
     "load_subject",
     "make_signal",
+    "network",
+    "own_network",
     "parse_subject_name",
+    "run_extracted",
     "run_original",
     "separate_segment",
+    "stems_of",
     "tap_module_path",
     "tap_names",
 ]

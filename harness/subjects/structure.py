@@ -1,15 +1,25 @@
-"""What surgery must know of an HTDemucs beforehand: whether it is supported, and its sizes."""
+"""What surgery must know of an HTDemucs beforehand: whether it is supported, its sizes and taps."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
 
 from demucs.hdemucs import MultiWrap
 from demucs.htdemucs import HTDemucs
 from torch import nn
 
 from harness.errors import ParityError
+from harness.subjects.protocol import Interface, Shape
+
+_MODULE_PATHS: Final = {
+    "norm.freq": "norm_freq",
+    "norm.time": "norm_time",
+    "freq": "denorm_freq",
+    "time": "denorm_time",
+}
+_BOTTOM_CONVOLUTIONS: Final = ("channel_upsampler", "channel_downsampler")
 
 
 def require_supported(model: nn.Module) -> None:
@@ -104,3 +114,58 @@ class Sizes:
 
 def _convolved(length: int, layer: _Layer) -> int:
     return (length + 2 * layer.pad - layer.kernel_size) // layer.stride + 1
+
+
+def inner_interface(
+    sources: Sequence[str], spectrogram: Shape, audio: Shape, parts: Any
+) -> Interface:
+    """Return what an extracted network takes and returns.
+
+    Args:
+        sources: names of the stems.
+        spectrogram, audio: shapes of the inputs.
+        parts: the network, or the original: the taps are those of its blocks.
+    """
+    inputs = {"spectrogram": spectrogram, "audio": audio}
+    outputs = {
+        name: (1, len(sources), *shape[1:])
+        for name, shape in zip(("freq", "time"), inputs.values(), strict=True)
+    }
+    taps = {name: tap_module_path(name) for name in names_of(parts)}
+    return Interface(inputs, outputs, taps, tuple(sources))
+
+
+def tap_module_path(name: str) -> str:
+    """Return the path of the module of `FullHybridHTDemucs` whose (first) output is the tap.
+
+    In a converted program it is the beginning of the module path of the operations that compute the
+    tap; the last of them whose result is used outside produces it, possibly in another layout.
+    """
+    return _MODULE_PATHS.get(name, name)
+
+
+def names_of(parts: Any) -> tuple[str, ...]:
+    """Return the names of all taps, in order of computation."""
+    names = ["norm.freq", "norm.time"]
+    for index in range(len(parts.encoder)):
+        if index < len(parts.tencoder):
+            names.append(f"tencoder.{index}")
+        names.append(f"encoder.{index}")
+        if index == 0 and parts.freq_emb is not None:
+            names.append("freq_emb")
+    upsampler, downsampler = _BOTTOM_CONVOLUTIONS
+    has_bottom = getattr(parts, upsampler, None) is not None
+    if has_bottom:
+        names += [upsampler, f"{upsampler}_t"]
+    if not isinstance(parts.crosstransformer.norm_in, nn.Identity):
+        names += ["crosstransformer.norm_in", "crosstransformer.norm_in_t"]
+    for index in range(len(parts.crosstransformer.layers)):
+        names += [f"crosstransformer.layers.{index}", f"crosstransformer.layers_t.{index}"]
+    if has_bottom:
+        names += [downsampler, f"{downsampler}_t"]
+    first_time_decoder = len(parts.decoder) - len(parts.tdecoder)
+    for index in range(len(parts.decoder)):
+        names.append(f"decoder.{index}")
+        if index >= first_time_decoder:
+            names.append(f"tdecoder.{index - first_time_decoder}")
+    return (*names, "freq", "time")

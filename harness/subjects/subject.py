@@ -1,82 +1,54 @@
-"""Subjects: the PyTorch models under proof, with their weights.
+"""Subjects by their names, whatever network they are of, and networks of one's own.
 
-`load_subject` makes one of its name, and `describe_subject` says what it will be without making its
-weights. Its models are ``demucs.htdemucs.HTDemucs`` as Demucs would load them: float32, on the CPU,
-in eval mode, without gradients, and the same in every process.
+`describe_subject` says what a subject is without making its weights; `load_subject` makes them. The
+part of a name before ``@`` and ``?`` says which network it is of: one that `network` registered, or
+else an HTDemucs.
 """
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
-from demucs.htdemucs import HTDemucs
 from torch import Tensor
 
-from harness.audio.contract import Geometry
-from harness.errors import ParityError
-from harness.subjects.arguments import identity
-from harness.subjects.names import ARCHITECTURES, Architecture, parse_subject_name
-from harness.subjects.outline import Outline, read_stored, seeded_outline
-from harness.subjects.seeded import seeded_state
-from harness.subjects.weights import (
-    UnusualWeightsWarning,
-    empty_model,
-    fingerprint,
-    model_from_checkpoint,
-    model_from_state,
-)
+from harness.errors import ParityError, UnknownNameError
+from harness.plugins import load_plugins
+from harness.subjects.loading import describe_htdemucs, load_htdemucs
+from harness.subjects.names import ARCHITECTURES
+from harness.subjects.protocol import Network, Subject
+from harness.subjects.weights import fingerprint
 
-_SEEDS_OF_A_BAG = 1_000_003
-"""Distance between the seeds of the members of a bag, so that the bags of small seeds differ."""
+_NETWORKS: dict[str, Network] = {}
+
+NetworkClass = TypeVar("NetworkClass", bound=type[Network])
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A model, or a bag of models, with weights.
+def network(cls: NetworkClass) -> NetworkClass:
+    """Register a network of one's own, which says how its model is built, as the subject's name.
 
-    Attributes:
-        name: ``NAME[@WEIGHTS][?OPTIONS]``.
-        models: one HTDemucs, or the members of the bag.
-        bag_weights: for each model, the weight of each of its stems in the result.
-        sources: names of the stems, in the order of the outputs.
-        geometry: the sizes of the inputs, and the sound that they stand for.
-        fingerprint: SHA-256 over names, shapes and bytes of all weights, and over what else makes
-            the network another than the published ones.
-        warnings: what is odd about the weights or was assumed, one sentence each.
-        notes: what was done to them, one sentence each.
+    Raises:
+        ParityError: its name is taken.
     """
+    made: Any = cls()
+    if made.name in _NETWORKS or made.name in ARCHITECTURES:
+        raise ParityError(f"network {made.name!r} is registered twice")
+    _NETWORKS[made.name] = made
+    return cls
 
-    name: str
-    models: tuple[HTDemucs, ...]
-    bag_weights: tuple[tuple[float, ...], ...]
-    sources: tuple[str, ...]
-    geometry: Geometry
-    fingerprint: str
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
-    @property
-    def segment_length(self) -> int:
-        """Samples in one segment."""
-        return self.geometry.segment_length
+def describe_subject(name: str) -> Network:
+    """Return what the subject ``NAME[@WEIGHTS][?OPTIONS]`` is, without making its weights.
 
-    @property
-    def model(self) -> HTDemucs:
-        """The only model.
+    A checkpoint is read once in a process, as long as its file stays as it is. Published weights
+    are not looked for: they are known.
 
-        Raises:
-            ParityError: this is a bag of several.
-        """
-        if len(self.models) > 1:
-            raise ParityError(
-                f"{self.name} is a bag of {len(self.models)} models, and one is needed here; "
-                "take each of Subject.models"
-            )
-        return self.models[0]
+    Raises:
+        UnknownNameError: NAME is no network, or there is no such option.
+        ParityError: WEIGHTS or an option can't be understood.
+        CheckpointError: ``@PATH`` weights that can't be used.
+    """
+    return own_network(name) or describe_htdemucs(name)
 
 
 def load_subject(name: str) -> Subject:
@@ -85,39 +57,14 @@ def load_subject(name: str) -> Subject:
     Each of its warnings is also issued as an `UnusualWeightsWarning`.
 
     Raises:
-        UnknownNameError: NAME is no architecture, or there is no such option.
-        ParityError: WEIGHTS or an option can't be understood.
-        CheckpointError: ``@PATH`` weights that can't be used.
+        UnknownNameError, ParityError, CheckpointError: as `describe_subject`.
         WeightsUnavailableError: trained weights that are not here and can't be downloaded.
     """
-    parsed = parse_subject_name(name)
-    oddities: list[str] = []
-    notes: list[str] = []
-    if parsed.seed is not None:
-        outline = seeded_outline(parsed)
-        models = _seeded_models(outline.members, parsed.seed)
-    else:
-        stored = read_stored(parsed)
-        outline = stored.outline
-        loaded = []
-        for member, checkpoint in zip(stored.resolved, stored.checkpoints, strict=True):
-            model, odd, said = model_from_checkpoint(member.architecture, checkpoint)
-            loaded.append(model)
-            oddities += (*member.warnings, *odd)
-            notes += (*member.notes, *said)
-        models = tuple(loaded)
-    for oddity in oddities:
-        warnings.warn(oddity, UnusualWeightsWarning, stacklevel=2)
-    return Subject(
-        name=str(parsed),
-        models=models,
-        bag_weights=outline.bag_weights,
-        sources=outline.sources,
-        geometry=outline.geometry,
-        fingerprint=fingerprint(models, _identity(outline)),
-        warnings=tuple(oddities),
-        notes=tuple(notes),
-    )
+    own = own_network(name)
+    if own is None:
+        return load_htdemucs(name)
+    model = own.build().eval().requires_grad_(False)
+    return Subject(name, own, (model,), fingerprint([model]))
 
 
 def separate_segment(subject: Subject, audio: Tensor) -> Tensor:
@@ -128,30 +75,28 @@ def separate_segment(subject: Subject, audio: Tensor) -> Tensor:
     Raises:
         ParityError: ``audio`` is not exactly one segment.
     """
-    expected = subject.geometry.audio_shape
+    expected = subject.network.signal_shape
     if tuple(audio.shape) != expected:
         raise ParityError(
             f"audio has shape {list(audio.shape)}, but {subject.name} separates {list(expected)}"
         )
-    weights = torch.tensor(subject.bag_weights, dtype=audio.dtype)[:, :, None, None]
-    total = torch.zeros(())
     with torch.no_grad():
-        for model, weight in zip(subject.models, weights, strict=True):
-            total = total + model(audio)[0] * weight
-    return total / weights.sum(dim=0)
+        return subject.network.separate(subject.models, audio)
 
 
-def _seeded_models(members: Sequence[Architecture], seed: int) -> tuple[HTDemucs, ...]:
-    return tuple(
-        model_from_state(member, seeded_state(empty_model(member), seed + index * _SEEDS_OF_A_BAG))
-        for index, member in enumerate(members)
-    )
+def own_network(subject: str) -> Network | None:
+    """Return the registered network that a subject is of; None for an HTDemucs.
 
-
-def _identity(outline: Outline) -> str:
-    """Return what of a subject its tensors don't show, and is not as in the published ones."""
-    row = ARCHITECTURES[parse_subject_name(outline.name).architecture]
-    own = [identity(member) for member in outline.members]
-    ones = {1.0} == {weight for weights in outline.bag_weights for weight in weights}
-    weights = [] if ones or outline.bag_weights == row.bag_weights else [*outline.bag_weights]
-    return json.dumps([own, weights]) if any(own) or weights else ""
+    Raises:
+        UnknownNameError: it is of neither, as far as a look at its name tells.
+        ParityError: weights or options are given to a network that has its own.
+    """
+    load_plugins()
+    name = subject.partition("@")[0].partition("?")[0]
+    if name in _NETWORKS and name != subject:
+        raise ParityError(
+            f"subject {subject!r}: network {name!r} has weights of its own; ask for {name!r} alone"
+        )
+    if _NETWORKS and name not in _NETWORKS and name not in ARCHITECTURES:
+        raise UnknownNameError("subject", name, [*ARCHITECTURES, *_NETWORKS])
+    return _NETWORKS.get(name)

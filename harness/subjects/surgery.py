@@ -29,7 +29,7 @@ from demucs.transformer import create_2d_sin_embedding
 from torch import Tensor, nn
 
 from harness.errors import ParityError
-from harness.subjects.structure import Sizes, require_supported
+from harness.subjects.structure import Sizes, inner_interface, require_supported
 
 NORMALISATION_EPS = 1e-5
 """Added to the standard deviation, outside the root, as HTDemucs does."""
@@ -42,17 +42,14 @@ class FullHybridHTDemucs(nn.Module):
     made of: changing one changes the other.
 
     Attributes:
-        sources: names of the stems, in the order of the outputs' second axis.
-        spectrogram_shape: what `forward` takes, [1, 2 * audio channels, n_fft / 2, frames].
-        audio_shape: what `forward` takes, [1, audio channels, samples].
+        interface: what it takes and returns, and its taps. (No property: a trace would compile it.)
     """
 
     def __init__(self, model: HTDemucs) -> None:
         super().__init__()
         sizes = Sizes(model)
-        self.sources: tuple[str, ...] = tuple(model.sources)
-        self.spectrogram_shape = (1, 2 * model.audio_channels, sizes.bins, sizes.frames)
-        self.audio_shape = (1, model.audio_channels, sizes.samples)
+        spectrogram = (1, 2 * model.audio_channels, sizes.bins, sizes.frames)
+        audio = (1, model.audio_channels, sizes.samples)
 
         # In the original's order, so that the state dicts have the same order, too.
         self.encoder = _Stages(model.encoder)
@@ -67,17 +64,17 @@ class FullHybridHTDemucs(nn.Module):
         self.channel_downsampler_t = model.channel_downsampler_t if has_bottom else None
         self.crosstransformer = _CrossTransformer(model, sizes)
 
-        stems = len(self.sources)
+        self.interface = inner_interface(model.sources, spectrogram, audio, self)
         self.norm_freq = _Normalise(axes=(1, 2, 3))
         self.norm_time = _Normalise(axes=(1, 2))
-        self.denorm_freq = _Denormalise((stems, *self.spectrogram_shape[1:]))
-        self.denorm_time = _Denormalise((stems, *self.audio_shape[1:]))
+        self.denorm_freq = _Denormalise(self.interface.outputs["freq"][1:])
+        self.denorm_time = _Denormalise(self.interface.outputs["time"][1:])
 
     def forward(self, spectrogram: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(freq, time)`` for one segment; shapes as in the module's docstring.
 
         Raises:
-            ParityError: an input has another shape than `spectrogram_shape` or `audio_shape`.
+            ParityError: an input has another shape than `interface` says.
         """
         self._check_shapes(spectrogram, audio)
         x, mean, std = self.norm_freq(spectrogram)
@@ -141,10 +138,8 @@ class FullHybridHTDemucs(nn.Module):
             Any, torch.jit
         ).is_tracing():  # shapes are tensors then, and a comparison would be traced
             return
-        for name, tensor, expected in (
-            ("spectrogram", spectrogram, self.spectrogram_shape),
-            ("audio", audio, self.audio_shape),
-        ):
+        shapes = self.interface.inputs
+        for (name, expected), tensor in zip(shapes.items(), (spectrogram, audio), strict=True):
             if tuple(tensor.shape) != expected:
                 raise ParityError(
                     f"{name} has shape {list(tensor.shape)}, expected {list(expected)}: "

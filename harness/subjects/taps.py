@@ -24,23 +24,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
-from demucs.htdemucs import HTDemucs
 from torch import Tensor, nn
 
 from harness.errors import ParityError, UnknownNameError
-from harness.subjects.structure import require_supported
+from harness.subjects.protocol import recorded_outputs
+from harness.subjects.structure import names_of, require_supported
 from harness.subjects.surgery import FullHybridHTDemucs
-
-_MODULE_PATHS: Final = {
-    "norm.freq": "norm_freq",
-    "norm.time": "norm_time",
-    "freq": "denorm_freq",
-    "time": "denorm_time",
-}
-_BOTTOM_CONVOLUTIONS: Final = ("channel_upsampler", "channel_downsampler")
 
 
 @dataclass(frozen=True)
@@ -70,67 +62,7 @@ def tap_names(model: nn.Module) -> tuple[str, ...]:
     """
     if not isinstance(model, FullHybridHTDemucs):
         require_supported(model)
-    parts: Any = model
-    names = ["norm.freq", "norm.time"]
-    for index in range(len(parts.encoder)):
-        if index < len(parts.tencoder):
-            names.append(f"tencoder.{index}")
-        names.append(f"encoder.{index}")
-        if index == 0 and parts.freq_emb is not None:
-            names.append("freq_emb")
-    upsampler, downsampler = _BOTTOM_CONVOLUTIONS
-    has_bottom = getattr(parts, upsampler, None) is not None
-    if has_bottom:
-        names += [upsampler, f"{upsampler}_t"]
-    if not isinstance(parts.crosstransformer.norm_in, nn.Identity):
-        names += ["crosstransformer.norm_in", "crosstransformer.norm_in_t"]
-    for index in range(len(parts.crosstransformer.layers)):
-        names += [f"crosstransformer.layers.{index}", f"crosstransformer.layers_t.{index}"]
-    if has_bottom:
-        names += [downsampler, f"{downsampler}_t"]
-    first_time_decoder = len(parts.decoder) - len(parts.tdecoder)
-    for index in range(len(parts.decoder)):
-        names.append(f"decoder.{index}")
-        if index >= first_time_decoder:
-            names.append(f"tdecoder.{index - first_time_decoder}")
-    return (*names, "freq", "time")
-
-
-def tap_module_path(name: str) -> str:
-    """Return the path of the module of `FullHybridHTDemucs` whose (first) output is the tap.
-
-    In a converted program it is the beginning of the module path of the operations that compute the
-    tap; the last of them whose result is used outside produces it, possibly in another layout.
-    """
-    return _MODULE_PATHS.get(name, name)
-
-
-def capture_taps(
-    model: nn.Module, *inputs: Tensor, names: Iterable[str] | None = None
-) -> dict[str, Tensor]:
-    """Run ``model`` once and return its taps, detached, in the order of computation.
-
-    Args:
-        model: the original HTDemucs, or the extracted network.
-        inputs: ``mix`` [1, C, samples] for the original; ``spectrogram, audio`` for the other.
-        names: the taps to keep; all by default (about 0.4 GB for the published architecture).
-
-    Raises:
-        UnknownNameError: a name that `tap_names` doesn't list.
-        ParityError: wrong number or shape of inputs, or a model that can't be tapped.
-    """
-    wanted = _check_names(model, names)
-    if isinstance(model, FullHybridHTDemucs):
-        if len(inputs) != 2:
-            raise ParityError(
-                f"an extracted network takes 2 inputs (spectrogram, audio), got {len(inputs)}"
-            )
-        with _recorded(model, wanted) as taps, torch.no_grad():
-            model(*inputs)
-        return {name: taps[name] for name in wanted}
-    if len(inputs) != 1:
-        raise ParityError(f"an original HTDemucs takes 1 input (mix), got {len(inputs)}")
-    return run_original(model, inputs[0], taps=wanted).taps
+    return names_of(model)
 
 
 def run_original(
@@ -187,36 +119,6 @@ def run_original(
     )
 
 
-def capture_stft_output(model: nn.Module, mix: Tensor) -> Tensor:
-    """Return the spectrogram [1, 2C, bins, frames] that ``model`` computes from ``mix`` [1, C, n].
-
-    The model's forward is run up to there and then left.
-
-    Raises:
-        ParityError: ``mix`` is not exactly one segment, or the model is not supported.
-    """
-    require_supported(model)
-    _check_mix(model, mix)
-
-    def stop(method: Callable[..., Tensor], *args: Any) -> Tensor:
-        raise _SpectrogramReached(method(*args))
-
-    try:
-        with _wrapped(model, "_magnitude", stop), torch.no_grad():
-            model(mix)
-    except _SpectrogramReached as reached:
-        return reached.spectrogram.detach()
-    raise ParityError(f"{type(model).__name__}.forward never computed a spectrogram")
-
-
-class _SpectrogramReached(Exception):
-    """Leaves a forward pass as soon as it has what is wanted of it."""
-
-    def __init__(self, spectrogram: Tensor) -> None:
-        super().__init__()
-        self.spectrogram = spectrogram
-
-
 def _check_names(model: nn.Module, names: Iterable[str] | None) -> tuple[str, ...]:
     known = tap_names(model)
     if names is None:
@@ -252,38 +154,31 @@ def _wrapped(model: nn.Module, name: str, wrapper: Callable[..., Any]) -> Iterat
 
 
 @contextmanager
-def _recorded(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Record the taps that modules see, by hooks that are gone at the end."""
-    taps: dict[str, Tensor] = {}
-    with ExitStack() as stack:
-        for name in names:
-            handle = _hook(model, name, taps)
-            if handle is not None:
-                stack.callback(handle.remove)
-        yield taps
+def _recorded(model: Any, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Record the taps that modules of the original see, by hooks that are gone at the end."""
+    # What the original computes between its modules shows as the input of the next one.
+    between = {
+        "norm.freq": (model.encoder[0], 0),
+        "norm.time": (model.tencoder[0], 0),
+        "freq_emb": (model.decoder[-1], 1),
+    }
+    wanted = [name for name in names if name not in ("freq", "time")]
+    paths = {name: name for name in wanted if name not in between}
 
-
-def _hook(model: Any, name: str, taps: dict[str, Tensor]) -> Any:
-    def keep_input(position: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def keep_input(name: str, position: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             taps[name] = _clean(args[position])
 
         return hook
 
-    def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        taps[name] = _clean(output[0] if isinstance(output, tuple) else output)
-
-    if isinstance(model, HTDemucs):
-        # What the original computes between its modules shows as the input of the next one.
-        if name in ("freq", "time"):
-            return None
-        if name == "norm.freq":
-            return model.encoder[0].register_forward_pre_hook(keep_input(0))
-        if name == "norm.time":
-            return model.tencoder[0].register_forward_pre_hook(keep_input(0))
-        if name == "freq_emb":
-            return model.decoder[-1].register_forward_pre_hook(keep_input(1))
-    return model.get_submodule(tap_module_path(name)).register_forward_hook(keep_output)
+    with ExitStack() as stack:
+        taps = stack.enter_context(recorded_outputs(model, paths))
+        for name in wanted:
+            if name in between:
+                module, position = between[name]
+                handle = module.register_forward_pre_hook(keep_input(name, position))
+                stack.callback(handle.remove)
+        yield taps
 
 
 def _clean(tensor: Tensor) -> Tensor:

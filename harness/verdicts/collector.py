@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -71,9 +72,7 @@ class Collector:
         engines = []
         for engine in self._engines.values():
             used = engine.executed or engine.name in self._executed
-            engines.append(
-                EngineState(engine.name, engine.available, engine.reason, engine.version, used)
-            )
+            engines.append(replace(engine, executed=used))
         return Run(
             profile=self.profile,
             checks=tuple(self.checks),

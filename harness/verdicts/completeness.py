@@ -9,7 +9,7 @@ can't report that it is missing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -44,7 +44,11 @@ def kind_of(check: Check) -> str:
 
 @dataclass(frozen=True)
 class Expected:
-    """How many checks of one kind a run must have at one place."""
+    """How many checks of one kind a run must have at one place.
+
+    ``engine`` names one that somebody asked for beside those of the inventory: its checks are
+    counted apart, and make up for none of the others'.
+    """
 
     layer: str
     subject: str
@@ -53,6 +57,7 @@ class Expected:
     kind: str
     gating: int
     exploratory: int
+    engine: str = ""
 
     @property
     def place(self) -> Place:
@@ -82,8 +87,9 @@ class Completeness:
         self, expected: Expectation, checks: Sequence[Check], faults: Sequence[InjectedFault]
     ) -> None:
         self._expected = expected
+        apart = {row.engine for row in expected.checks}
         self._made = {
-            gating: _tally(check for check in checks if check.gating is gating)
+            gating: _tally((check for check in checks if check.gating is gating), apart)
             for gating in (True, False)
         }
         injected = {fault.name for fault in faults}
@@ -133,16 +139,21 @@ class Completeness:
     def _found(self, row: Expected, *, gating: bool) -> int:
         """Return how many of the checks that a row expects there are; more count for nothing."""
         return min(
-            self._made[gating][row.place, row.kind], row.gating if gating else row.exploratory
+            self._made[gating][row.place, row.kind, row.engine],
+            row.gating if gating else row.exploratory,
         )
 
 
-def _tally(checks: Iterable[Check]) -> Counter[tuple[Place, str]]:
-    """Count what was looked at; two checks of one identity are one."""
+def _tally(checks: Iterable[Check], apart: Collection[str]) -> Counter[tuple[Place, str, str]]:
+    """Count what was looked at, engines ``apart`` apart; two checks of one identity are one."""
     judged = {check.id: check for check in checks if check.verdict is not Verdict.NOT_EVALUATED}
-    return Counter((Place.of(check), kind_of(check)) for check in judged.values())
+    engines = {name: check.labels.get("engine", "") for name, check in judged.items()}
+    return Counter(
+        (Place.of(check), kind_of(check), engines[name] if engines[name] in apart else "")
+        for name, check in judged.items()
+    )
 
 
 def _where(row: Expected) -> str:
-    at = " ".join(filter(None, (row.case and f"on {row.case}", row.recipe and f"in {row.recipe}")))
-    return f"{row.kind} {at}".strip()
+    words = ("on", row.case), ("in", row.recipe), ("by", row.engine)
+    return " ".join((row.kind, *(f"{word} {name}" for word, name in words if name)))

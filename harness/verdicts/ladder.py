@@ -82,4 +82,8 @@ def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> t
     if layer not in SUBJECT_LAYERS:
         return ()
     present = {check.labels.get("subject") for check in gating}
-    return tuple(subject for subject in profile.subjects if subject not in present)
+    return tuple(
+        subject
+        for subject in profile.subjects
+        if subject not in present and layer not in profile.without.get(subject, ())
+    )

@@ -30,26 +30,34 @@ class Profile:
         recipes: the precision recipes of the packages.
         cases: the golden cases of a subject; one that is not named here has all of them.
         faults: whether known bugs must have been injected.
+        without: layers that say nothing of a subject: one without stems has no end to end.
     """
 
     name: str
     layers: tuple[str, ...] = LAYERS
-    engines: tuple[str, ...] = ("torch", "mil")
+    engines: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     faults: bool = False
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EngineState:
-    """Whether an engine can execute here, why not if it can't, and whether it was used."""
+    """Whether an engine can execute here, why not if it can't, and whether it was used.
+
+    ``executes`` is ``subject`` or ``package``; ``emulates`` says that what it computes stands for a
+    device that is not here.
+    """
 
     name: str
     available: bool
     reason: str
     version: str = ""
     executed: bool = False
+    executes: str = ""
+    emulates: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,15 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 `open_separator` turns audio into stems.
 """
 
-from harness.workbench.bench import (
-    Prediction,
-    Workbench,
-    describe_package,
-    inner_taps,
-    predict_segment,
-)
+from harness.workbench.bench import Workbench
 from harness.workbench.check import check_package
-from harness.workbench.papers import paper_checks
+from harness.workbench.papers import describe_package, paper_checks
+from harness.workbench.predictions import Prediction, predict_segment, taps_in
 from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import (
     Separator,
     open_separator,
     separate_file,
-    stems_of,
     subject_sources,
 )
 
@@ -28,12 +22,11 @@ __all__ = [
     "Workbench",
     "check_package",
     "describe_package",
-    "inner_taps",
     "open_separator",
     "paper_checks",
     "predict_segment",
     "separate_file",
     "stem_qualities",
-    "stems_of",
     "subject_sources",
+    "taps_in",
 ]

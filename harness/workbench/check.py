@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from demucs.apply import BagOfModels, apply_model
 
 from harness.audio.files import AudioReader, read_audio
 from harness.audio.segments import separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
-from harness.golden.builder import observe_segment
+from harness.errors import ParityError
+from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
     Tensors,
     audible_check,
@@ -37,24 +37,24 @@ from harness.lint import lint_package
 from harness.metrics import ReferenceProjection, rms, separation_metrics
 from harness.mil import load
 from harness.mil.package import open_package
-from harness.profiles import engine_states
+from harness.profiles import (
+    DEFAULT,
+    PACKAGE_ENGINE,
+    STEM_LAYERS,
+    SUBJECT_ENGINE,
+    engine_states,
+)
 from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
-from harness.subjects.names import parse_subject_name
 from harness.verdicts import Check, Gate, Profile, compare, gate
 from harness.verdicts.collector import Collector
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import figures
-from harness.workbench.bench import (
-    Prediction,
-    Workbench,
-    describe_package,
-    inner_taps,
-    predict_segment,
-)
+from harness.workbench.bench import Workbench
 from harness.workbench.operations import tap_series
 from harness.workbench.outlines import outline_of
-from harness.workbench.papers import paper_checks, with_papers
+from harness.workbench.papers import describe_package, paper_checks, with_papers
+from harness.workbench.predictions import Prediction, predict_segment, taps_in
 from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import Separator, separate_file
 
@@ -125,7 +125,12 @@ class _Examination:
 
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
-        self._subject: Subject = bench.subject(inquiry.subject)
+        self._subject: Subject = bench.goldens.subject(inquiry.subject)
+        self._layers = tuple(
+            layer for layer in inquiry.layers if self._subject.sources or layer not in STEM_LAYERS
+        )
+        if not self._layers:
+            raise ParityError(f"{inquiry.subject} has no stems, so nothing of it is end to end")
         self._model = load(inquiry.package)
         sidecar = read_sidecar(self._model)
         self._recipe = inquiry.recipe or (sidecar.recipe if sidecar else None)
@@ -134,14 +139,13 @@ class _Examination:
         self._labels = {
             "subject": inquiry.subject,
             "recipe": recipe.name,
-            "engine": "mil",
-            "numerics": bench.numerics,
+            **bench.predictions.labels(PACKAGE_ENGINE),
         }
         cases = () if inquiry.audio else inquiry.cases
         profile = Profile(
             name="check",
-            layers=inquiry.layers,
-            engines=("torch", "mil") if inquiry.audio else ("mil",),
+            layers=self._layers,
+            engines=DEFAULT.engines if inquiry.audio else (PACKAGE_ENGINE,),
             subjects=(inquiry.subject,),
             recipes=(recipe.name,),
             cases={inquiry.subject: cases},
@@ -159,7 +163,7 @@ class _Examination:
         program, audit = None, None
         if self._recipe is not None:
             target = TARGETS.get(self._model.plan.function.opset, TARGETS["CoreML8"])
-            fresh = self._bench.package(self._inquiry.subject, self._recipe, target)
+            fresh = self._bench.packages.path(self._inquiry.subject, self._recipe, target)
             program = compare_programs(open_package(fresh), self._model)
             audit = self._audit(fresh, program, self._recipe)
         checks = list(paper_checks(self._model, self._subject, audit, labels))
@@ -190,22 +194,25 @@ class _Examination:
             return
         for case in self._inquiry.cases:
             self._step(case)
-            self.collector.add_golden(self._bench.golden_state(self._inquiry.subject, case))
+            self.collector.add_golden(self._bench.goldens.state(self._inquiry.subject, case))
             self._case(case, self._labels | {"case": case})
 
     def _case(self, case: str, labels: dict[str, str]) -> None:
         bench, subject = self._bench, self._inquiry.subject
-        golden = bench.golden(subject, case).require()
+        golden = bench.goldens.fetch(subject, case).require()
         if bench.goldens.cases[case].is_file:
             blocks = iter([golden["audio"][0]])
             stems = np.concatenate(list(self._separator().stream(blocks)), axis=-1)
         else:
-            predicted = bench.virtual(subject, case, self._claims) if self._predicted else None
-            taps = bench.taps_of(subject, case)
-            stems = self._segment(golden, bench.inputs(subject, case), predicted, taps, labels)
-        self.collector.executed("mil")
+            predicted = bench.virtual.of(subject, case, self._claims) if self._predicted else None
+            taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
+            made = self._segment(golden, inputs, predicted, taps, labels)
+            stems = made.stems if self._subject.sources else None
+        self.collector.executed(PACKAGE_ENGINE)
+        if stems is None:
+            return
         self._stems(golden["stems"], stems, labels)
-        if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._inquiry.layers:
+        if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._layers:
             self._music(golden, stems, labels)
 
     @property
@@ -220,20 +227,21 @@ class _Examination:
         predicted: Prediction | None,
         taps: tuple[str, ...],
         labels: dict[str, str],
-    ) -> np.ndarray:
-        """Judge the network on one segment, the layer conversion, and return its stems."""
-        located = self._bench.located(self._model, taps)
-        made = predict_segment(self.predict, inputs, located)
-        bounds = self._inquiry.bounds.get("conversion")
-        self._add(branch_checks(expected, made.tensors, self._claims, labels, bounds=bounds))
+    ) -> Prediction:
+        """Judge the network on one segment, the layer conversion, and return what it made."""
+        located = taps_in(self._model, taps)
+        made = predict_segment(self._subject.network, self.predict, inputs, located)
+        bounds, outputs = self._inquiry.bounds.get("conversion"), tuple(made.outputs)
+        pair = expected, made.tensors
+        self._add(branch_checks(*pair, self._claims, labels, outputs=outputs, bounds=bounds))
         promised = predicted.tensors if predicted else None
-        self._add(precision_checks(expected, made.tensors, promised, self._claims, taps, labels))
+        self._add(precision_checks(*pair, promised, self._claims, taps, labels, outputs=outputs))
         if taps:  # once for each signal that shows much
             self._add([repeat_check(made.outputs, self.predict(inputs), labels)])
             if made.taps:
                 self.collector.keep(tap_series(expected, made, labels))
-            self.collector.keep(*figures.count_rows(expected, made.tensors, labels))
-        return made.stems
+            self.collector.keep(*figures.count_rows(expected, made, labels))
+        return made
 
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge stems [S, C, n]: the layer end_to_end."""
@@ -254,8 +262,7 @@ class _Examination:
         )
         found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
         self.collector.keep(*figures.separation_rows(expected, actual, found, labels))
-        trained = parse_subject_name(self._inquiry.subject).seed is None
-        if trained and "true_stems" in golden:
+        if self._subject.network.trained and "true_stems" in golden:
             truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
             before, after = (
                 stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
@@ -271,13 +278,13 @@ class _Examination:
         labels = self._labels | {"case": printable(audio)}
         self._step("PyTorch")
         loudest, expected = self._original(audio)
-        self.collector.executed("torch")
+        self.collector.executed(SUBJECT_ENGINE)
         self._step("the package")
         actual = separate_file(audio, self._separator())
-        self.collector.executed("mil")
+        self.collector.executed(PACKAGE_ENGINE)
         self._loudest(loudest, labels)
         self._stems(expected, actual, labels)
-        self._add(_against_demucs(self._subject, audio, actual, labels))
+        self._add(_against_library(self._subject, audio, actual, labels))
 
     def _original(self, audio: Path) -> tuple[np.ndarray, np.ndarray]:
         """Return the loudest segment [1, C, n] and PyTorch's stems of the whole file."""
@@ -306,34 +313,35 @@ class _Examination:
         """Judge the network on a segment of the file, with all its taps."""
         bench, subject = self._bench, self._inquiry.subject
         expected = observe_segment(self._subject, audio, taps=True)
-        inputs = {"spectrogram": expected["spectrogram"], "audio": audio}
-        taps = inner_taps(subject)
+        network = self._subject.network
+        derived = {name: expected[name] for name in network.derived}
+        inputs = network_inputs(network, audio) | derived
+        taps = network.interface.inner_taps
         predicted = None
         if self._predicted:
-            located = bench.located(bench.package(subject, "fp32"), taps)
-            run = bench.virtual_run(subject, self._claims)
-            predicted = predict_segment(run, inputs, located)
+            predicted = bench.virtual.on(subject, self._claims, inputs, taps)
         self._segment(expected, inputs, predicted, taps, labels)
 
     def _separator(self) -> Separator:
-        ones = [1.0] * len(self._subject.sources)
-        return Separator([self], [ones], self._subject.geometry)
+        return Separator([self], self._subject.network)
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
         """Execute the package once, as a session does."""
-        return self._model.predict(inputs, taps=taps, numerics=self._bench.numerics)
+        return self._model.predict(inputs, taps=taps, numerics=self._bench.predictions.numerics)
 
     def audible(self) -> None:
         """Keep the verdict from being green where there was nothing to be heard."""
         check = audible_check(self._expected_stems, self._labels)
-        if check is not None:  # whichever layer was asked for: silence proves none
-            self.collector.add_check(replace(check, layer=self._inquiry.layers[-1]))
+        if (
+            check is not None and self._subject.sources
+        ):  # whichever layer was asked for: silence proves none
+            self.collector.add_check(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
-            if check.layer in self._inquiry.layers:
+            if check.layer in self._layers:
                 self.collector.add_check(check)
 
     def _step(self, what: str) -> None:
@@ -355,19 +363,13 @@ def printable(path: Path) -> str:
     return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _against_demucs(
+def _against_library(
     subject: Subject, audio: Path, actual: np.ndarray, labels: Mapping[str, str]
 ) -> Iterable[Check]:
-    """Compare with Demucs' own way through a file, which fades and pads otherwise: a diagnosis."""
-    model: Any = subject.models[0]
-    if len(subject.models) > 1:
-        weights = [list(row) for row in subject.bag_weights]
-        model = BagOfModels(list(subject.models), weights)
-    geometry = subject.geometry
-    mixture = torch.from_numpy(read_audio(audio, geometry))[None]
-    overlap = geometry.overlap / geometry.segment_length
+    """Compare with the way of the subject's own library through a file: a diagnosis."""
+    mixture = torch.from_numpy(read_audio(audio, subject.geometry))
     with torch.no_grad():
-        stems = apply_model(model, mixture, shifts=0, overlap=overlap)[0].numpy()
+        stems = subject.network.separate_file(subject.models, mixture).numpy()
     bounds = gate("end_to_end")
     for index, stem in enumerate(subject.sources):
         outcome = compare(stems[index], actual[index], bounds)

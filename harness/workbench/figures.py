@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audio import SAMPLE_RATE
-from harness.layers import BRANCHES, Tensors
+from harness.layers import Tensors
 from harness.metrics import (
     SeparationMetrics,
     channel_snr_db,
@@ -31,6 +31,7 @@ from harness.verdicts.rows.signals import (
     StemTimeline,
 )
 from harness.workbench.pictures import error_counts, stem_picture, stem_timeline
+from harness.workbench.predictions import Prediction
 
 Stems = npt.NDArray[np.floating[Any]]
 Labels = Mapping[str, str]
@@ -75,10 +76,10 @@ def timeline_rows(
         yield stem_timeline(expected[index], actual[index], stem, labels)
 
 
-def count_rows(expected: Tensors, actual: Tensors, labels: Labels) -> Iterator[ErrorCounts]:
+def count_rows(expected: Tensors, made: Prediction, labels: Labels) -> Iterator[ErrorCounts]:
     """Yield the errors of outputs and stems by size."""
-    for tensor in (*BRANCHES, "stems"):
-        yield error_counts(expected[tensor], actual[tensor], tensor, labels)
+    for tensor in made.results:
+        yield error_counts(expected[tensor], made.tensors[tensor], tensor, labels)
 
 
 def worst_stem(expected: Stems, actual: Stems) -> int:

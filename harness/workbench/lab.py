@@ -19,7 +19,6 @@ import torch
 
 from harness import mil
 from harness.audio.contract import SEGMENT_LENGTH
-from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import (
     PrecisionRecipe,
     check_contract,
@@ -29,7 +28,7 @@ from harness.conversion import (
 )
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
-from harness.golden.builder import make_audio
+from harness.golden.builder import case_signal
 from harness.precision import (
     Confirmation,
     Measure,
@@ -44,8 +43,9 @@ from harness.precision import (
 )
 from harness.precision.measures import audible
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
-from harness.subjects import describe_subject, extract_inner_model, load_subject
-from harness.workbench.separator import shapes_of, subject_sources
+from harness.subjects import describe_subject, load_subject
+from harness.workbench.packages import Packages
+from harness.workbench.separator import subject_sources
 
 SONG_PREFIX = "song:"
 
@@ -77,23 +77,12 @@ def check_package_of(package: Path | mil.Model, subject: str) -> None:
     Raises:
         ContractError: it is one of another model; says what it has and what was expected.
     """
-    outline = describe_subject(subject)
-    check_contract(package, len(outline.sources), **shapes_of(outline.geometry))
+    check_contract(package, describe_subject(subject).interface)
 
 
 def fp32_package(subject: str, folder: Path) -> Path:
     """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
-    loaded = load_subject(subject)
-    out = folder / f"{content_key(loaded.fingerprint)[:16]}-fp32.mlpackage"
-    if not out.exists():
-        convert_to_coreml(
-            trace_inner_model(extract_inner_model(loaded.model)),
-            recipe=load_recipe("fp32"),
-            out=out,
-            subject=loaded.name,
-            fingerprint=loaded.fingerprint,
-        )
-    return out
+    return Packages(folder, load_subject).path(subject, "fp32")
 
 
 def confirm(
@@ -111,7 +100,7 @@ def confirm(
     loaded = load_subject(subject)
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
         made = convert_to_coreml(
-            trace_inner_model(extract_inner_model(loaded.model)),
+            trace_inner_model(loaded.extract()),
             recipe=recipe,
             out=out or Path(folder) / "tuned.mlpackage",
             subject=loaded.name,
@@ -136,14 +125,12 @@ def lab_inputs(
         ParityError: a case is an audio file of several segments.
     """
     cases = load_cases(golden_root / "recipes.toml")
-    outline = describe_subject(subject)
-    geometry = outline.geometry
+    network = describe_subject(subject)
     inputs = {}
     for name in names:
-        audio, _ = make_audio(_case(name, cases), outline.sources, geometry)
-        tensor = torch.from_numpy(np.ascontiguousarray(audio)).to(device)
-        spectrogram = spectrogram_from_waveform(tensor, geometry)
-        inputs[name] = {"spectrogram": spectrogram, "audio": tensor}
+        signal, _ = case_signal(_case(name, cases), network)
+        tensor = torch.from_numpy(np.ascontiguousarray(signal)).to(device)
+        inputs[name] = network.inputs_of(tensor)
     return inputs
 
 

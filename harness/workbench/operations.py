@@ -7,7 +7,7 @@ enough for a run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -18,7 +18,6 @@ from harness.metrics import snr_db
 from harness.precision import (
     AllStemsMeasure,
     Probing,
-    VirtualPrecision,
     audit_headroom,
     measure_recipe,
 )
@@ -26,8 +25,9 @@ from harness.precision.profile import profile_operations
 from harness.verdicts.rows.documents import HeadroomRow, SensitivityRow, attachment
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.operations import OperationProfile, OperationSeries, TapSeries
-from harness.workbench.bench import Prediction, Workbench
+from harness.workbench.bench import Workbench
 from harness.workbench.lab import lab_inputs
+from harness.workbench.predictions import Prediction
 from harness.workbench.separator import subject_sources
 
 FP32: Final = "fp32"
@@ -47,12 +47,12 @@ def operation_series(
     """
     subject, recipe = labels["subject"], labels["recipe"]
     wide = recipe == FP32
-    reference = mil.load(bench.package(subject, FP32))
-    candidate = reference if wide else mil.load(bench.package(subject, recipe))
+    reference = mil.load(bench.packages.path(subject, FP32))
+    candidate = reference if wide else mil.load(bench.packages.path(subject, recipe))
     found = profile_operations(
         reference,
         candidate,
-        _inputs(bench, subject, labels["case"]),
+        {n: torch.from_numpy(v) for n, v in bench.goldens.inputs(subject, labels["case"]).items()},
         reference_numerics="float64" if wide else "storage",
         numerics=labels["numerics"],
         local=local,
@@ -91,9 +91,9 @@ def tap_series(expected: Tensors, prediction: Prediction, labels: Mapping[str, s
 
 def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> HeadroomRow:
     """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
-    model = mil.load(bench.package(subject, FP32))
-    found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.layout.root))
-    row = attachment(f"headroom of {subject}", found.to_dict())
+    model = mil.load(bench.packages.path(subject, FP32))
+    found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.store.layout.root))
+    row = attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
     assert isinstance(row, HeadroomRow)  # by the kind of its document
     return row
 
@@ -102,10 +102,9 @@ def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> SensitivityRow:
     """Return what each operation adds to the error of all stems, on golden signals."""
-    lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
     found = measure_recipe(
-        lab,
-        lab_inputs(subject, cases, bench.goldens.layout.root),
+        bench.packages.lab(subject),
+        lab_inputs(subject, cases, bench.goldens.store.layout.root),
         [AllStemsMeasure(subject_sources(subject))],
         load_recipe(recipe),
         subject=subject,
@@ -114,8 +113,3 @@ def sensitivity_attachment(
     row = attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
     assert isinstance(row, SensitivityRow)  # by the kind of its document
     return row
-
-
-def _inputs(bench: Workbench, subject: str, case: str) -> dict[str, Any]:
-    golden = bench.golden(subject, case).require()
-    return {name: torch.from_numpy(golden[name]) for name in ("spectrogram", "audio")}

@@ -14,7 +14,8 @@ from harness.audio.contract import SAMPLE_RATE, Geometry
 from harness.audio.stft import spectrogram_from_waveform, waveform_from_spectrogram
 from harness.errors import ParityError
 from harness.packs.htdemucs import NetworkValues
-from harness.subjects import Subject, capture_taps, extract_inner_model
+from harness.subjects import Subject, extract_inner_model
+from harness.subjects.protocol import run_extracted
 from harness.subjects.songs import make_song
 from harness.subjects.surgery import NORMALISATION_EPS
 
@@ -28,7 +29,7 @@ def subject_values(subject: Subject) -> NetworkValues:
     Raises:
         ParityError: it is a bag of several models, not stereo, or its branches part late.
     """
-    length = subject.segment_length
+    length = subject.geometry.segment_length
     song = make_song(SONG_SEED, max(length / SAMPLE_RATE, _SHORTEST_SONG_S))
     audio = song.mixture[None, :, :length]
     attributes = {"subject": subject.name, "fingerprint": subject.fingerprint}
@@ -53,7 +54,7 @@ def network_values(
     inner = extract_inner_model(copy.deepcopy(model)).double()
     wide = torch.from_numpy(audio).double()
     spectrogram = spectrogram_from_waveform(wide, geometry).float()
-    taps = capture_taps(inner, spectrogram.double(), wide)
+    taps = run_extracted(inner, {"spectrogram": spectrogram.double(), "audio": wide}, None)
     waveform = waveform_from_spectrogram(taps["freq"], audio.shape[-1], geometry)
     tensors = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
     return NetworkValues(
@@ -62,7 +63,7 @@ def network_values(
         {name: tap.numpy() for name, tap in taps.items()},
         waveform.numpy(),
         {
-            "sources": ",".join(inner.sources),
+            "sources": ",".join(inner.interface.sources),
             "sample_rate": geometry.sample_rate,
             "n_fft": geometry.n_fft,
             "hop": geometry.hop_length,

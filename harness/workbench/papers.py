@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.conversion import (
     Audit,
+    PrecisionRecipe,
     Sidecar,
     check_contract,
     compare_weights,
@@ -17,8 +18,8 @@ from harness.errors import ContractError
 from harness.layers import audit_check, contract_check, weights_check
 from harness.mil import Model
 from harness.subjects import Subject
-from harness.verdicts import Check
-from harness.workbench.separator import shapes_of
+from harness.verdicts import Check, Verdict
+from harness.verdicts.rows.packages import PackageAudit, PackageDescription, Rule, Split
 
 
 def paper_checks(
@@ -34,8 +35,39 @@ def paper_checks(
     """
     yield contract_check(_contract_error(package, subject), labels)
     yield audit_check(audit, labels)
-    found = compare_weights(package, subject.model)
+    found = compare_weights(package, subject.network.constants(subject.model))
     yield weights_check(found, read_sidecar(package), subject.name, subject.fingerprint, labels)
+
+
+def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> PackageDescription:
+    """Return the precision map of a package as the report draws it."""
+    files = [file for file in audit.package.rglob("*") if file.is_file()]
+    counts = {}
+    for kind, found in audit.precision_map.items():
+        known = {name: found.get(name, 0) for name in ("fp16", "fp32")}
+        counts[kind] = Split(**known, other=sum(found.values()) - sum(known.values()))
+    return PackageDescription(
+        subject=subject,
+        recipe=recipe.name,
+        gating=recipe.gating,
+        source=recipe.source,
+        counts=counts,
+        rules=tuple(
+            Rule(
+                rule=", ".join(count.rule.patterns),
+                precision=count.rule.decision,
+                matched=count.matched,
+                optional=count.rule.optional,
+            )
+            for count in audit.rules
+        ),
+        size_bytes=sum(file.stat().st_size for file in files),
+        audit=PackageAudit(
+            verdict=Verdict(audit.verdict),
+            reason=audit.reason,
+            differences=tuple(str(difference) for difference in audit.differences[:50]),
+        ),
+    )
 
 
 def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Model:
@@ -60,7 +92,7 @@ def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Mode
 
 def _contract_error(package: Path | Model, subject: Subject) -> ContractError | None:
     try:
-        check_contract(package, len(subject.sources), **shapes_of(subject.geometry))
+        check_contract(package, subject.network.interface)
     except ContractError as error:
         return error
     return None

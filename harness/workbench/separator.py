@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from harness.audio import PUBLISHED, Geometry
 from harness.audio.files import AudioReader
 from harness.audio.segments import separate_stream
-from harness.audio.stft import spectrogram_from_waveform
-from harness.audio.stft import waveform_from_spectrogram as waveform
 from harness.conversion import check_contract
-from harness.engines import Candidate, Session, open_engine
-from harness.engines.torch_engine import TorchSession
+from harness.engines import Session, open_engine
 from harness.errors import ParityError
-from harness.subjects import describe_subject, extract_inner_model, load_subject
+from harness.golden.builder import network_inputs
+from harness.profiles import PACKAGE_ENGINE, SUBJECT_ENGINE
+from harness.subjects import Network, describe_subject, load_subject
+from harness.subjects.protocol import sound_of
 
 
 class Separator:
-    """STFT, network, inverse STFT, sum of the branches.
+    """A signal to stems: inputs, network, stems of its outputs, mean over the models of a bag.
 
     Args:
         sessions: one for each model of the subject; more than one for a bag.
-        weights: for each of them, the weight of each stem in the weighted mean.
-        geometry: the sizes of the models' inputs.
+        network: of the subject.
+
+    Raises:
+        ParityError: the network's outputs are no audio.
     """
 
-    def __init__(
-        self,
-        sessions: Sequence[Session],
-        weights: Sequence[Sequence[float]],
-        geometry: Geometry = PUBLISHED,
-    ) -> None:
-        self.geometry = geometry
-        self._sessions = sessions
-        table = np.asarray(weights, np.float32)
+    def __init__(self, sessions: Sequence[Session], network: Network) -> None:
+        self.geometry = sound_of(network)
+        self._sessions, self._network = sessions, network
+        table = np.asarray(network.bag_weights, np.float32)
         self._shares = (table / table.sum(axis=0))[:, :, np.newaxis, np.newaxis]
 
     def __call__(self, audio: np.ndarray) -> np.ndarray:
         """Return the stems [S, C, n] of ``audio`` [1, C, n], one segment, both float32."""
-        spectrogram = spectrogram_from_waveform(torch.from_numpy(audio), self.geometry).numpy()
-        inputs = {"spectrogram": spectrogram, "audio": audio}
-        stems = stems_of(self._sessions[0].predict(inputs))
+        inputs = network_inputs(self._network, audio)
+        stems = self._network.stems_of(self._sessions[0].predict(inputs))
         if len(self._sessions) > 1:
             stems *= self._shares[0]
             for session, share in zip(self._sessions[1:], self._shares[1:], strict=True):
-                stems += share * stems_of(session.predict(inputs))
+                stems += share * self._network.stems_of(session.predict(inputs))
         return stems
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -60,24 +54,6 @@ class Separator:
             overlap=self.geometry.overlap,
             channels=self.geometry.channels,
         )
-
-
-def shapes_of(geometry: Geometry) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the network's inputs, as `check_contract` takes them."""
-    return {
-        "spectrogram_shape": geometry.spectrogram_shape,
-        "audio_shape": geometry.audio_shape,
-    }
-
-
-def stems_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the stems [S, C, n] of ``freq`` [1, S, 2C, bins, frames] and ``time`` [1, S, C, n]."""
-    time, freq = torch.from_numpy(outputs["time"]), torch.from_numpy(outputs["freq"])
-    channels, length = time.shape[-2:]
-    # The sample rate plays no part in a transform.
-    geometry = Geometry(PUBLISHED.sample_rate, channels, 2 * freq.shape[-2], length)
-    result: np.ndarray = waveform(freq, length, geometry).add_(time)[0].numpy()
-    return result
 
 
 def subject_sources(subject: str) -> tuple[str, ...]:
@@ -96,19 +72,19 @@ def open_separator(
     """
     if not packages:
         loaded = load_subject(subject)
-        sessions = [TorchSession(extract_inner_model(model)) for model in loaded.models]
-        return Separator(sessions, loaded.bag_weights, loaded.geometry)
-    outline = describe_subject(subject)
-    if len(packages) != len(outline.members):
+        return Separator([open_engine(SUBJECT_ENGINE, m) for m in loaded.members], loaded.network)
+    network = describe_subject(subject)
+    models = len(network.bag_weights)
+    if len(packages) != models:
         raise ParityError(
-            f"{subject} has {len(outline.members)} model(s) and {len(packages)} package(s) "
-            "were given: give one for each, in order"
+            f"{subject} has {models} model(s) and {len(packages)} package(s) were given: give one "
+            "for each, in order"
         )
     opened = []
     for package in packages:
-        check_contract(package, len(outline.sources), **shapes_of(outline.geometry))
-        opened.append(open_engine("mil", Candidate(package=package), numerics=numerics))
-    return Separator(opened, outline.bag_weights, outline.geometry)
+        check_contract(package, network.interface)
+        opened.append(open_engine(PACKAGE_ENGINE, package, numerics=numerics))
+    return Separator(opened, network)
 
 
 def separate_file(audio: Path, separator: Separator) -> np.ndarray:

@@ -22,9 +22,8 @@ import torch
 from harness import mil
 from harness.audio.stft import spectrogram_from_waveform
 from harness.metrics import snr_db
-from harness.subjects import extract_inner_model, load_subject
+from harness.subjects import extract_inner_model, load_subject, stems_of
 from harness.subjects.songs import make_song
-from harness.workbench.separator import stems_of
 
 
 def main() -> None:
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--numerics", action="append", choices=list(mil.numerics_names()))
     options = parser.parse_args()
     subject = load_subject(options.subject)
-    song = make_song(3, 30.0).mixture[None, :, : subject.segment_length]
+    song = make_song(3, 30.0).mixture[None, :, : subject.geometry.segment_length]
     audio = torch.from_numpy(np.ascontiguousarray(song, np.float32))
     inputs = {"spectrogram": spectrogram_from_waveform(audio), "audio": audio}
     with torch.no_grad():

@@ -12,7 +12,11 @@ from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench
 from harness.workbench.operations import headroom_attachment, sensitivity_attachment
 
-pytestmark = [pytest.mark.layer("conversion"), pytest.mark.subjects("small")]
+pytestmark = [
+    pytest.mark.layer("conversion"),
+    pytest.mark.subjects("small"),
+    pytest.mark.subjects("separating"),
+]
 
 ENDS_OF_THE_SCALE = ("hot", "quiet")
 

@@ -15,9 +15,9 @@ from harness.workbench import Workbench
 
 
 @pytest.fixture
-def labels(bench: Workbench, subject: str, case: str, recipe: str) -> dict[str, str]:
+def labels(bench: Workbench, subject: str, case: str, recipe: str, engine: str) -> dict[str, str]:
     where = {"subject": subject, "case": case, "recipe": recipe}
-    return where | {"engine": "mil", "numerics": bench.numerics}
+    return where | bench.predictions.labels(engine)
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +44,15 @@ def actual(
     subject: str,
     case: str,
     recipe: str,
+    engine: str,
 ) -> np.ndarray:
     """What the package makes of the case: stems [S, 2, n]."""
-    package = bench.package(subject, recipe)
+    package = bench.packages.path(subject, recipe)
     if bench.goldens.cases[case].is_file:
         assert callable(audio_file)
-        stems = bench.file_stems(subject, audio_file(case, golden), package)
+        audio = audio_file(case, golden)
+        stems = bench.predictions.file_stems(subject, audio, package, engine)
     else:
-        stems = bench.prediction(subject, case, package).stems
-    parity.executed("mil")
+        stems = bench.predictions.of(subject, case, package, engine).stems
+    parity.executed(engine)
     return stems

@@ -18,7 +18,11 @@ from harness.workbench import Workbench, subject_sources
 from harness.workbench.figures import count_rows, picture_row, timeline_rows, worst_stem
 from harness.workbench.pictures import audio_clip
 
-pytestmark = pytest.mark.layer("end_to_end")
+pytestmark = [
+    pytest.mark.layer("end_to_end"),
+    pytest.mark.engines("package"),
+    pytest.mark.subjects("separating"),
+]
 
 
 @pytest.mark.cases("song")
@@ -45,9 +49,9 @@ def test_what_is_left(
     labels: Mapping[str, str],
 ) -> None:
     """The worst stem in pictures, and the errors of outputs and stems by size."""
-    package = bench.package(labels["subject"], labels["recipe"])
-    made = bench.prediction(labels["subject"], labels["case"], package)
-    for row in count_rows(golden, made.tensors, labels):
+    package = bench.packages.path(labels["subject"], labels["recipe"])
+    made = bench.predictions.of(labels["subject"], labels["case"], package, labels["engine"])
+    for row in count_rows(golden, made, labels):
         parity.keep(row)
     expected, sources = golden["stems"], subject_sources(labels["subject"])
     parity.keep(picture_row(expected, actual, sources, labels))

@@ -26,7 +26,9 @@ from harness.workbench.figures import quality_rows
 pytestmark = [
     pytest.mark.layer("end_to_end"),
     pytest.mark.cases("song"),
+    pytest.mark.engines("package"),
     pytest.mark.subjects("trained"),
+    pytest.mark.subjects("separating"),
 ]
 
 Qualities = Sequence[StemQuality]

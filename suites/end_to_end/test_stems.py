@@ -17,10 +17,15 @@ from harness.layers import stem_checks
 from harness.metrics import ReferenceProjection, separation_metrics
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
+from harness.subjects.protocol import sound_of
 from harness.workbench import subject_sources
 from harness.workbench.figures import separation_rows
 
-pytestmark = pytest.mark.layer("end_to_end")
+pytestmark = [
+    pytest.mark.layer("end_to_end"),
+    pytest.mark.engines("package"),
+    pytest.mark.subjects("separating"),
+]
 
 
 @pytest.mark.cases("all")
@@ -29,10 +34,10 @@ def test_stems(
 ) -> None:
     """Every stem as a whole, each of its channels, and its worst second."""
     gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
-    outline = describe_subject(labels["subject"])
-    rate = outline.geometry.sample_rate
+    network = describe_subject(labels["subject"])
+    rate = sound_of(network).sample_rate
     pair = golden["stems"], actual
-    parity.add(stem_checks(*pair, outline.sources, labels, gating=gating, rate=rate))
+    parity.add(stem_checks(*pair, network.sources, labels, gating=gating, rate=rate))
 
 
 @pytest.fixture(scope="session")

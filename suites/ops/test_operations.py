@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.profiles import PACKAGE_ENGINE
 from suites.ops.cases import all_cases
 from suites.ops.packages import actual_outputs, expected_outputs
 
@@ -33,7 +34,7 @@ def test_storage(parity, tmp_path, operation, dtype):
             gate,
             case=f"{operation.id}-{dtype}",
             tensor=f"output {number}",
-            engine="mil",
+            engine=PACKAGE_ENGINE,
             numerics="storage",
         )
-    parity.executed("mil")
+    parity.executed(PACKAGE_ENGINE)

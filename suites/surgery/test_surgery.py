@@ -12,29 +12,30 @@ import pytest
 
 from harness.golden import Golden
 from harness.layers import golden_checks, surgery_checks
+from harness.profiles import SUBJECT_ENGINE
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench
 
 pytestmark = [pytest.mark.layer("surgery"), pytest.mark.cases("segment")]
 
 
-@pytest.fixture
-def labels(subject: str, case: str) -> dict[str, str]:
-    return {"subject": subject, "case": case, "engine": "torch"}
-
-
+@pytest.mark.subjects("cut")
+@pytest.mark.engines("subject")
 def test_extracted_network_is_the_original(
     parity: Recorder,
     bench: Workbench,
     golden: Golden,
     subject: str,
     case: str,
-    labels: dict[str, str],
+    engine: str,
 ) -> None:
-    original, extracted = bench.original(subject, case), bench.extracted(subject, case)
-    parity.executed("torch")
-    taps = bench.taps_of(subject, case)
-    parity.add(surgery_checks(original, extracted.tensors, taps, labels))
+    original = bench.goldens.original(subject, case)
+    extracted = bench.predictions.extracted(subject, case, engine)
+    parity.executed(engine)
+    taps = bench.predictions.taps(subject, case, engine)
+    labels = {"subject": subject, "case": case, **bench.predictions.labels(engine)}
+    results = extracted.results
+    parity.add(surgery_checks(original, extracted.tensors, taps, labels, outputs=results))
 
 
 def test_golden_is_what_the_original_computes_here(
@@ -43,6 +44,7 @@ def test_golden_is_what_the_original_computes_here(
     golden: Golden,
     subject: str,
     case: str,
-    labels: dict[str, str],
 ) -> None:
-    parity.add(golden_checks(golden, bench.original(subject, case), labels))
+    labels = {"subject": subject, "case": case, "engine": SUBJECT_ENGINE}
+    parity.add(golden_checks(golden, bench.goldens.original(subject, case), labels))
+    parity.executed(SUBJECT_ENGINE)

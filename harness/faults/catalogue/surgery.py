@@ -182,7 +182,7 @@ def _positions_shifted(network: FullHybridHTDemucs) -> FullHybridHTDemucs:
 def _positions_transposed(network: FullHybridHTDemucs) -> FullHybridHTDemucs:
     """The two-dimensional positional embedding is laid out bin by bin, not frame by frame."""
     positions = network.crosstransformer.positions
-    frames = network.spectrogram_shape[-1]
+    frames = network.interface.inputs["spectrogram"][-1]
     by_frame = positions.reshape(1, frames, -1, positions.shape[-1])
     network.crosstransformer.positions = by_frame.transpose(1, 2).reshape(positions.shape)
     return network

@@ -20,7 +20,6 @@ import torch
 
 from harness.conversion import TapLocation, load_recipe
 from harness.layers import (
-    BRANCHES,
     Tensors,
     branch_checks,
     first_failing,
@@ -28,8 +27,9 @@ from harness.layers import (
     reaches_fp32_check,
     stem_checks,
 )
+from harness.subjects import stems_of
+from harness.subjects.htdemucs import BRANCHES
 from harness.verdicts import LABELS, Check
-from harness.workbench import stems_of
 
 _FP32: Final = load_recipe("fp32")
 """What the mutated programs are made by: the sharpest gates there are."""

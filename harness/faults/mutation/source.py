@@ -19,7 +19,7 @@ from harness.faults.mutation.stage import Stage
 from harness.mil import Model
 from harness.subjects.songs import make_song
 from harness.verdicts import Verdict
-from harness.workbench import Workbench, subject_sources
+from harness.workbench import Workbench, subject_sources, taps_in
 
 HELD_OUT: Final = "held-out song"
 HELD_OUT_SEED: Final = 9001
@@ -54,10 +54,11 @@ class Source:
         if name == HELD_OUT:
             return Stage(model, name, held_out_inputs(), None, subject_sources(self.subject))
         bench = self._bench()
-        golden = bench.golden(self.subject, name).require()
-        inputs = {key: np.array(golden[key]) for key in ("spectrogram", "audio")}
-        located = bench.taps_in(self.package, self.subject, name)
-        missing = [tap for tap in bench.taps_of(self.subject, name) if tap not in located]
+        golden = bench.goldens.fetch(self.subject, name).require()
+        inputs = {k: np.array(v) for k, v in bench.goldens.inputs(self.subject, name).items()}
+        taps = bench.goldens.taps(self.subject, name)
+        located = taps_in(self.package, taps)
+        missing = [tap for tap in taps if tap not in located]
         if missing:
             raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
         expected = {key: golden[key] for key in golden.names if key not in inputs}
@@ -66,7 +67,8 @@ class Source:
 
     def read(self, model: Model) -> Sighting | None:
         """Compare a program's constants with the tensors of the subject."""
-        found = compare_weights(model, self._bench().subject(self.subject).model)
+        subject = self._bench().goldens.subject(self.subject)
+        found = compare_weights(model, subject.network.constants(subject.model))
         if found.verdict == Verdict.PASS.value:
             return None
         return Sighting("conversion", "weights", "constants", None)

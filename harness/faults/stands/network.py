@@ -31,12 +31,12 @@ class NetworkStand:
         return judged("surgery", self._judge(fault.case, fault.inject(self._network())))
 
     def _network(self) -> FullHybridHTDemucs:
-        return extract_inner_model(copy.deepcopy(self._bench.subject(self._subject).model))
+        return extract_inner_model(copy.deepcopy(self._bench.goldens.subject(self._subject).model))
 
     def _judge(self, case: str, network: FullHybridHTDemucs) -> Iterator[Check]:
-        original = self._bench.original(self._subject, case)
-        taps = self._bench.taps_of(self._subject, case)
-        inputs = self._bench.inputs_here(self._subject, case)
+        goldens = self._bench.goldens
+        original, taps = goldens.original(self._subject, case), goldens.taps(self._subject, case)
         located = {tap: TapLocation(tap) for tap in taps}
-        made = predict_segment(TorchSession(network).predict, inputs, located)
-        yield from surgery_checks(original, made.tensors, taps, {})
+        inputs, session = goldens.inputs_here(self._subject, case), TorchSession(network)
+        made = predict_segment(goldens.network(self._subject), session.predict, inputs, located)
+        yield from surgery_checks(original, made.tensors, taps, {}, outputs=made.results)

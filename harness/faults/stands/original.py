@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
-from demucs.htdemucs import HTDemucs
+from torch import nn
 
 from harness.faults.judging import Finding
 from harness.faults.registry import Fault
@@ -35,12 +35,12 @@ class OriginalStand:
         """Judge the changed original."""
         return judged("surgery", self._judge(fault.case, fault.inject(self._model())))
 
-    def _model(self) -> HTDemucs:
-        return copy.deepcopy(self._bench.subject(self._subject).model)
+    def _model(self) -> nn.Module:
+        return copy.deepcopy(self._bench.goldens.subject(self._subject).model)
 
-    def _judge(self, case: str, model: HTDemucs) -> Iterator[Check]:
-        golden = self._bench.golden(self._subject, case).require()
-        subject = replace(self._bench.subject(self._subject), models=(model,))
+    def _judge(self, case: str, model: nn.Module) -> Iterator[Check]:
+        golden = self._bench.goldens.fetch(self._subject, case).require()
+        subject = replace(self._bench.goldens.subject(self._subject), models=(model,))
         taps = self._bench.goldens.cases[case].taps
         here = observe_segment(subject, golden["audio"], taps=taps)
         yield from golden_checks(golden, here, {})

@@ -60,11 +60,11 @@ class PackageStand:
         return Shipment(self._open(RECIPE), self._open)
 
     def _open(self, recipe: str) -> Model:
-        return load(self._bench.package(self._subject, recipe))
+        return load(self._bench.packages.path(self._subject, recipe))
 
     def _judge(self, shipment: Shipment) -> Iterator[Finding]:
         sidecar = read_sidecar(shipment.model)
         assert sidecar is not None  # no injection takes the papers away
-        subject = self._bench.subject(self._subject)
+        subject = self._bench.goldens.subject(self._subject)
         audit = audit_package(shipment.model, sidecar.recipe)
         return map(found, paper_checks(shipment.model, subject, audit, {}))

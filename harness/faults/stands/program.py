@@ -16,7 +16,7 @@ from harness.mil import Model, load
 from harness.mil.editing import find
 from harness.mil.program import Operation
 from harness.verdicts import Check
-from harness.workbench import Workbench, paper_checks, predict_segment
+from harness.workbench import Workbench, paper_checks, predict_segment, taps_in
 
 RECIPE = "fp32"
 """The recipe that must pass, and with the sharpest gates."""
@@ -53,7 +53,7 @@ class ProgramStand:
     def converted(self) -> Converted:
         """Return the sound package, opened once."""
         if self._converted is None:
-            model = load(self._bench.package(self._subject, self._recipe))
+            model = load(self._bench.packages.path(self._subject, self._recipe))
             self._converted = Converted(model, module_paths(model))
         return self._converted
 
@@ -72,18 +72,18 @@ class ProgramStand:
             yield refused("conversion", "execution", error)
 
     def _checks(self, case: str, model: Model) -> Iterator[Check]:
-        subject, recipe = self._bench.subject(self._subject), load_recipe(self._recipe)
-        golden = self._bench.golden(self._subject, case).require()
-        taps = self._bench.taps_of(self._subject, case)
-        located = self._bench.taps_in(model, self._subject, case)
-        inputs = {"spectrogram": golden["spectrogram"], "audio": golden["audio"]}
-        run = partial(model.predict, numerics=self._bench.numerics)
-        made = predict_segment(run, inputs, located)
+        goldens, recipe = self._bench.goldens, load_recipe(self._recipe)
+        subject = goldens.subject(self._subject)
+        golden = goldens.fetch(self._subject, case).require()
+        taps, inputs = goldens.taps(self._subject, case), goldens.inputs(self._subject, case)
+        run = partial(model.predict, numerics=self._bench.predictions.numerics)
+        made = predict_segment(subject.network, run, inputs, taps_in(model, taps))
+        pair, outputs = (golden, made.tensors), tuple(made.outputs)
         predicted = None
         if not recipe.is_fp32:
-            predicted = self._bench.virtual(self._subject, case, self._recipe).tensors
-        yield from precision_checks(golden, made.tensors, predicted, recipe, taps, {})
+            predicted = self._bench.virtual.of(self._subject, case, self._recipe).tensors
+        yield from precision_checks(*pair, predicted, recipe, taps, {}, outputs=outputs)
         if recipe.must_pass("conversion"):
-            yield from branch_checks(golden, made.tensors, recipe, {})
+            yield from branch_checks(*pair, recipe, {}, outputs=outputs)
         yield from paper_checks(model, subject, audit_package(model, recipe), {})
         yield from stem_checks(golden["stems"], made.stems, subject.sources, {})

@@ -15,6 +15,7 @@ from harness.faults.judging import Finding, digest, found
 from harness.faults.registry import Fault
 from harness.faults.stands.program import RECIPE
 from harness.layers import stem_checks
+from harness.profiles import PACKAGE_ENGINE
 from harness.workbench import Workbench, subject_sources
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -37,13 +38,13 @@ class StemStand:
         return self._judge(fault.case, fault.inject(self._stems(fault.case).copy()))
 
     def _judge(self, case: str, stems: np.ndarray) -> Iterator[Finding]:
-        golden = self._bench.golden(self._subject, case).require()
+        golden = self._bench.goldens.fetch(self._subject, case).require()
         sources = subject_sources(self._subject)
         return map(found, stem_checks(golden["stems"], stems, sources, {}))
 
     def _predicted(self, case: str) -> np.ndarray:
-        package = self._bench.package(self._subject, RECIPE)
-        return self._bench.prediction(self._subject, case, package).stems
+        package = self._bench.packages.path(self._subject, RECIPE)
+        return self._bench.predictions.of(self._subject, case, package, PACKAGE_ENGINE).stems
 
 
 def _fades() -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +114,7 @@ class JoinerStand:
         return self._judge(fault.inject(Joiner()))
 
     def _judge(self, joiner: Joiner) -> Iterator[Finding]:
-        golden = self._bench.golden(self._subject, FILE_CASE).require()
+        golden = self._bench.goldens.fetch(self._subject, FILE_CASE).require()
         stems = joiner(golden["audio"][0], self._predict)
         sources = subject_sources(self._subject)
         return map(found, stem_checks(golden["stems"], stems, sources, {}))
@@ -121,6 +122,7 @@ class JoinerStand:
     def _predict(self, audio: np.ndarray) -> np.ndarray:
         key = digest(audio)
         if key not in self._known:
-            package = self._bench.package(self._subject, RECIPE)
-            self._known[key] = self._bench.separator(self._subject, package)(audio)
+            package = self._bench.packages.path(self._subject, RECIPE)
+            separator = self._bench.predictions.separator(self._subject, package, PACKAGE_ENGINE)
+            self._known[key] = separator(audio)
         return self._known[key]

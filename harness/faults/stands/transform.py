@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ class TransformStand:
 
     def _pairs(self):  # type: ignore[no-untyped-def]
         """Return signals with the spectrograms of Demucs' own methods, and an inverse pair."""
-        demucs = self._bench.subject(self._subject).model
+        demucs: Any = self._bench.goldens.subject(self._subject).model
         noise = make_signal("noise", SEGMENT_LENGTH, level_db=-20.0, seed=42)
         impulse = make_signal("impulse", SEGMENT_LENGTH, position=171_990, amplitude=0.25)
         pairs = {}

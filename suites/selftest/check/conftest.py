@@ -25,7 +25,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
 @pytest.fixture(scope="session")
 def package(bench: Workbench) -> Path:
     """The sound FP32 package of `mini`."""
-    return bench.package("mini", "fp32")
+    return bench.packages.path("mini", "fp32")
 
 
 @pytest.fixture(scope="session")

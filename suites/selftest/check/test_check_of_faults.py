@@ -51,7 +51,7 @@ def test_a_known_bug_is_red(
 def test_a_harmless_rewrite_is_green(
     name: str, recipe: str, bench: Workbench, judged: Judge, tmp_path: Path
 ) -> None:
-    REWRITES[name](bench.package("mini", recipe), tmp_path / "x.mlpackage")
+    REWRITES[name](bench.packages.path("mini", recipe), tmp_path / "x.mlpackage")
     run = judged(tmp_path / "x.mlpackage")
     shutil.rmtree(tmp_path / "x.mlpackage")
     assert run.verdict is Verdict.PASS, run.sentence()

@@ -236,7 +236,7 @@ def test_a_virtual_run_has_the_bits_of_the_package(
     recorded = read_sidecar(packed.path)
     assert recorded is not None
     generator = torch.Generator().manual_seed(3)
-    shapes = {"spectrogram": wide_trace.spectrogram_shape, "audio": wide_trace.audio_shape}
+    shapes = wide_trace.interface.inputs
     inputs = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     lab = VirtualPrecision(mil.load(target_path))
     virtual = lab.recipe_model(recorded.recipe).run(inputs)

@@ -27,8 +27,8 @@ from harness.conversion.survey import base_name
 from harness.errors import PackageError, RecipeError, UnknownNameError
 from harness.lint import Severity, lint_package
 from harness.mil.package import open_package
+from harness.subjects import run_extracted
 from harness.subjects.surgery import FullHybridHTDemucs
-from harness.subjects.taps import capture_taps
 
 Converter = Callable[[PrecisionRecipe], ConvertedPackage]
 
@@ -45,12 +45,7 @@ def names(package: Path) -> set[str]:
 def test_the_package_keeps_the_model_contract(
     shipped: ConvertedPackage, traced: TracedModel
 ) -> None:
-    check_contract(
-        shipped.path,
-        len(traced.sources),
-        spectrogram_shape=traced.spectrogram_shape,
-        audio_shape=traced.audio_shape,
-    )
+    check_contract(shipped.path, traced.interface)
     assert shipped.size_bytes == sum(
         file.stat().st_size for file in shipped.path.rglob("*") if file.is_file()
     )
@@ -123,10 +118,10 @@ def test_every_tap_is_found_and_is_the_value_that_pytorch_has(
 ) -> None:
     generator = torch.Generator().manual_seed(2)
     inputs = {
-        "spectrogram": torch.randn(inner.spectrogram_shape, generator=generator),
-        "audio": torch.randn(inner.audio_shape, generator=generator),
+        name: torch.randn(shape, generator=generator)
+        for name, shape in inner.interface.inputs.items()
     }
-    expected = capture_taps(inner, *inputs.values())
+    expected = run_extracted(inner, inputs, taps=None)
     locations = tap_operations(shipped.path)
     assert dict(shipped.taps.missing) == {}
     assert tuple(locations) == tuple(expected)

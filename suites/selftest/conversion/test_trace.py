@@ -14,8 +14,8 @@ def test_the_trace_computes_what_the_network_computes(
     traced: TracedModel, inner: FullHybridHTDemucs
 ) -> None:
     generator = torch.Generator().manual_seed(1)
-    spectrogram = torch.randn(traced.spectrogram_shape, generator=generator)
-    audio = torch.randn(traced.audio_shape, generator=generator)
+    shapes = traced.interface.inputs.values()
+    spectrogram, audio = (torch.randn(shape, generator=generator) for shape in shapes)
     with torch.no_grad():
         for actual, expected in zip(
             traced.script(spectrogram, audio), inner(spectrogram, audio), strict=True
@@ -27,12 +27,13 @@ def test_the_trace_computes_what_the_network_computes(
 def test_it_knows_the_shapes_of_outputs_and_taps(
     traced: TracedModel, inner: FullHybridHTDemucs
 ) -> None:
-    assert traced.sources == ("a", "b", "c")
-    assert traced.freq_shape == (1, 3, *traced.spectrogram_shape[1:])
-    assert traced.time_shape == (1, 3, *traced.audio_shape[1:])
+    assert traced.interface.sources == ("a", "b", "c")
+    inputs, outputs = traced.interface.inputs, traced.interface.outputs
+    assert outputs["freq"] == (1, 3, *inputs["spectrogram"][1:])
+    assert outputs["time"] == (1, 3, *inputs["audio"][1:])
     assert tuple(traced.taps) == tap_names(inner)
-    assert traced.taps["freq"].shape == traced.freq_shape
-    assert traced.taps["time"].shape == traced.time_shape
+    assert traced.taps["freq"].shape == outputs["freq"]
+    assert traced.taps["time"].shape == outputs["time"]
 
 
 @pytest.mark.parametrize("enabled", [True, False])

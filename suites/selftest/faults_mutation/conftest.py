@@ -12,8 +12,7 @@ import torch
 
 from harness import mil
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
-from harness.subjects import extract_inner_model
-from harness.subjects.taps import capture_taps
+from harness.subjects import extract_inner_model, run_extracted
 from suites.ops.packages import write_package
 from suites.selftest.faults_mutation.tiny import TinySource
 from suites.selftest.mil.conftest import make_program
@@ -48,7 +47,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
         goldens = {}
         for case in ("song", "noise", "held-out song"):
             spectrogram, audio = 0.1 * torch.randn(1, 4, 2048, 11), 0.1 * torch.randn(1, 2, 11025)
-            taps = capture_taps(inner, spectrogram, audio)
+            taps = run_extracted(inner, {"spectrogram": spectrogram, "audio": audio}, taps=None)
             goldens[case] = {
                 name if name in ("freq", "time") else f"tap.{name}": tensor.numpy()
                 for name, tensor in taps.items()

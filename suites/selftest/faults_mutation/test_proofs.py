@@ -30,9 +30,10 @@ HOLE = Mutation(
 
 
 class NoBench:
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, *_: object) -> None:
+        self.packages = self
 
-    def package(self, *_: object) -> Path:
+    def path(self, *_: object) -> Path:
         return Path("some.mlpackage")
 
 

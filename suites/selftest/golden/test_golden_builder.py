@@ -18,7 +18,7 @@ from harness.audio.stft import waveform_from_spectrogram
 from harness.errors import ParityError
 from harness.golden import Case
 from harness.golden.builder import build_tensors, make_audio
-from harness.subjects import Subject, separate_segment, tap_names
+from harness.subjects import HTDemucsNetwork, Subject, separate_segment, tap_names
 
 SEGMENT = 22_050
 SIX = ("drums", "bass", "other", "vocals", "guitar", "piano")
@@ -39,7 +39,8 @@ def geometry(segment_length: int) -> Geometry:
 
 def small_subject(sources: tuple[str, ...], weights: tuple[tuple[float, ...], ...]) -> Subject:
     models = tuple(small_model(seed, sources) for seed in range(len(weights)))
-    return Subject("small", models, weights, sources, geometry(SEGMENT), "f" * 64)
+    network = HTDemucsNetwork("mini", (), weights, sources, geometry(SEGMENT))
+    return Subject("small", network, models, "f" * 64)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,12 +158,12 @@ def test_a_song_has_no_true_stems_for_what_is_no_stem_of_a_song() -> None:
 def test_a_case_of_one_segment_is_one_of_the_subject_s_own() -> None:
     own = Geometry(sample_rate=48_000, channels=1, n_fft=2048, segment_length=9_600)
     case = segment_case(length=SEGMENT_LENGTH)
-    audio, _ = make_audio(case, FOUR, own)
+    audio, _ = make_audio(case, FOUR, own.audio_shape)
     published, _ = make_audio(case, FOUR)
     assert audio.shape == (1, 1, 9_600)
     assert published.shape == (1, 2, SEGMENT_LENGTH)
     song = segment_case(kind="song", parameters={"seed": 1}, length=SEGMENT_LENGTH)
-    mixture, stems = make_audio(song, FOUR, own)
+    mixture, stems = make_audio(song, FOUR, own.audio_shape)
     assert mixture.shape == (1, 1, 9_600)
     assert stems is not None
     assert stems.shape == (4, 1, 9_600)
@@ -174,7 +175,8 @@ def test_a_file_has_the_stems_of_all_its_segments(subject: Subject) -> None:
     long_model = HTDemucs(
         list(SIX), channels=8, t_layers=2, t_heads=2, bottom_channels=0, segment=Fraction(2)
     ).eval()
-    subject = Subject("long", (long_model,), short.bag_weights, SIX, geometry(88_200), "f" * 64)
+    network = replace(short.network, geometry=geometry(88_200))
+    subject = Subject("long", network, (long_model,), "f" * 64)
     case = segment_case(kind="song", parameters={"seed": 3}, length=length, scope="file")
     tensors = build_tensors(subject, case)
     assert set(tensors) == {"audio", "stems", "true_stems"}

@@ -10,7 +10,7 @@ from harness.audio.contract import SAMPLE_RATE, Geometry
 from harness.errors import ParityError
 from harness.packs import Pack, Request, Results, judge, open_pack, write_pack
 from harness.packs.htdemucs import network_cases
-from harness.subjects import capture_taps, extract_inner_model, tap_names
+from harness.subjects import extract_inner_model, run_extracted, tap_names
 from harness.subjects.songs import make_song
 from harness.verdicts import Verdict
 from harness.workbench.pack_values import network_values
@@ -39,7 +39,8 @@ def in_float32(pack: Pack, mode: str) -> dict[str, np.ndarray]:
         if entry.name.startswith("in/")
     }
     with torch.no_grad():
-        taps = capture_taps(extract_inner_model(MODEL), given["in/spectrogram"], given["in/audio"])
+        inputs = {name: given[f"in/{name}"] for name in ("spectrogram", "audio")}
+        taps = run_extracted(extract_inner_model(MODEL), inputs, None)
         stems = MODEL(given["in/audio"]) if mode == "full" else taps["time"]
     made = {name: tap.numpy() for name, tap in taps.items()} | {"stems": stems.numpy()}
     wanted = {entry.name[4:] for entry in case.expected}

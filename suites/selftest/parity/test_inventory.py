@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness.cli import main
-from harness.errors import NotEvaluatedError
+from harness.conversion import load_recipe
 from harness.faults import select_faults
 from harness.golden import load_cases
 from harness.profiles import DEFAULT, GOLDEN_ROOT, work_of
@@ -34,7 +34,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import INVENTORY, Inventory, read_inventory
-from harness.workbench.expectation import expectation, is_trained
+from harness.workbench.expectation import expectation, is_trained, required_rows
 
 ROOT = Path(__file__).parents[3]
 SMALL, FULL_SIZE = DEFAULT.subjects
@@ -161,8 +161,22 @@ def test_a_case_of_ones_own_is_judged_as_the_listed_one_that_is_like_it() -> Non
     found = expectation(LISTED, {**KNOWN, "mine": mine}, subjects=[SMALL], cases=["mine"])
     assert gating(found) == gating(expected(subjects=[SMALL], cases=["song_waltz"]))
     strange = replace(KNOWN["dc"], name="mine", taps=True)
-    with pytest.raises(NotEvaluatedError, match="case mine is like none of the inventory"):
-        expectation(LISTED, {"mine": strange}, subjects=[SMALL], cases=["mine"])
+    found = expectation(LISTED, {"mine": strange}, subjects=[SMALL], cases=["mine"])
+    kinds = {row.kind: row.gating for row in found.checks if row.recipe == "fp32" and row.case}
+    assert kinds["expected_precision_fp32"] == 2 + 35  # the taps of no listed case of its kind
+
+
+def test_the_count_of_what_the_layers_ask_is_what_the_inventory_lists() -> None:
+    """Two lists of one thing, made apart: a run that was accepted, and the rules of the layers."""
+    rules = [load_recipe(name) for name in DEFAULT.recipes]
+    for subject in DEFAULT.subjects:
+        listed = [row for row in LISTED.rows() if row.subject == subject and row.gating]
+        cases = [KNOWN[name] for name in dict.fromkeys(row.case for row in listed) if name]
+        fitting = [recipe for recipe in rules if recipe.is_for(subject)]
+        required = required_rows(describe_subject(subject), cases, fitting)
+        assert {(row.place, row.kind): row.gating for row in required} == {
+            (row.place, row.kind): row.gating for row in listed
+        }
 
 
 def test_a_recipe_is_judged_as_the_listed_one_that_claims_the_same(

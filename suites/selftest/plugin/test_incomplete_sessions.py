@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.engines import base
 from harness.verdicts import Run, Verdict
 from harness.verdicts.inventory import INVENTORY
+from suites.selftest.extending.plugins import ENGINE
 from suites.selftest.plugin.sessions import FAULTS, GREEN
 
 ROOT = Path(__file__).parents[3]
@@ -179,6 +181,26 @@ def test_only_what_failed_last_time_is_less_than_all(
     document, status = run(suite, monkeypatch, option)
     assert status == NOT_EVALUATED
     assert "layer conversion: 0 of 1" in said(document)
+
+
+def test_an_engine_that_was_asked_for_and_not_used_leaves_gaps(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do the default engines' checks make up for those that it should have made."""
+    monkeypatch.setattr("harness.engines.base._ENGINES", dict(base._ENGINES))
+    (suite.path / "mine.py").write_text(ENGINE, "utf-8")
+    monkeypatch.setenv("PARITY_PLUGINS", str(suite.path / "mine.py"))
+    document, status = run(suite, monkeypatch, "--engine plus_a_little")
+    assert status == NOT_EVALUATED
+    assert "engine plus_a_little: was available, but no check used it" in said(document)
+    assert "layer conversion: 1 of 2 expected gating checks of mini were made" in said(document)
+    assert "0 of 1 conversion on conversion by plus_a_little" in said(document)
+
+
+def test_an_engine_that_does_not_exist_stops_the_session(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(suite, monkeypatch, "--engine colibri") == (None, USAGE)
 
 
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])

@@ -128,7 +128,7 @@ def test_a_fault_that_was_skipped_leaves_a_gap(suite: pytest.Pytester) -> None:
 def test_a_required_engine_that_executed_nothing_keeps_it_from_green(
     suite: pytest.Pytester,
 ) -> None:
-    document, status = run(suite, "--require", "coreml")
+    document, status = run(suite, "--engine", "coreml")
     assert status == 3
     assert "engine coreml" in document.sentence()
 

@@ -106,4 +106,4 @@ def tone_in_noise(length: int, seed: int) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def music(narrow_trace: TracedModel) -> dict[str, torch.Tensor]:
-    return tone_in_noise(narrow_trace.audio_shape[-1], seed=2)
+    return tone_in_noise(narrow_trace.interface.inputs["audio"][-1], seed=2)

@@ -26,9 +26,11 @@ Signal = dict[str, torch.Tensor]
 class Loaded:
     """Stands for a subject that was loaded; its network is the trace of the fixtures."""
 
-    model: None = None
     name: str = "narrow"
     fingerprint: str = field(default="0" * 64)
+
+    def extract(self) -> None:
+        return None
 
 
 @pytest.fixture
@@ -57,7 +59,6 @@ def narrow_lab(
     monkeypatch.setattr(lab, "lab_inputs", inputs)
     monkeypatch.setattr(lab, "fp32_package", lambda subject, folder: narrow_path)
     monkeypatch.setattr(lab, "load_subject", lambda subject: Loaded())
-    monkeypatch.setattr(lab, "extract_inner_model", lambda model: model)
     monkeypatch.setattr(lab, "trace_inner_model", lambda model: narrow_trace)
     monkeypatch.setattr(lab, "subject_sources", sources)
     monkeypatch.setattr(harness.workbench, "subject_sources", sources)

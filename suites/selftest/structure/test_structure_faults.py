@@ -79,7 +79,7 @@ def test_every_saved_fault_is_a_difference_at_its_place(
         actual = mil.load(saved.path)
         sidecar = read_sidecar(actual)
         assert sidecar is not None
-        expected = mil.load(workbench.package("mini", sidecar.recipe.name))
+        expected = mil.load(workbench.packages.path("mini", sidecar.recipe.name))
         found = compare_programs(expected, actual)
         assert found.differences, fault.name
         assert found.count(Significance.COMPUTES), f"{fault.name}: {found.reason}"

@@ -67,7 +67,7 @@ def test_every_rewrite_of_the_trained_network_is_sound(
     recipe: str, workbench: Workbench, tmp_path: Path
 ) -> None:
     """Its program, its constants and its precision are those of the package that was rewritten."""
-    source = workbench.package("mini", recipe)
+    source = workbench.packages.path("mini", recipe)
     expected, subject = mil.load(source), load_subject("mini")
     for number, (name, rewrite) in enumerate(REWRITES.items()):
         path = tmp_path / f"{number}.mlpackage"

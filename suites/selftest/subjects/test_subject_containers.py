@@ -42,7 +42,7 @@ def written(path: Path, content: Any) -> Path:
 def expect(subject: Subject, state: State) -> None:
     """Check that ``subject`` is the network of this module, with these weights."""
     assert subject.sources == ("vocals", "other")
-    assert (subject.geometry.sample_rate, subject.segment_length) == (48_000, 24_000)
+    assert (subject.geometry.sample_rate, subject.geometry.segment_length) == (48_000, 24_000)
     own = subject.model.state_dict()
     assert own.keys() == state.keys()
     assert all(torch.equal(own[name], value.float()) for name, value in state.items())

@@ -181,7 +181,7 @@ def test_mini_is_loaded_from_the_repository() -> None:
     subject = load_subject("mini")
     folder = Path(__file__).parents[3] / "golden" / "mini"
     assert subject.sources == ("drums", "bass", "other", "vocals", "guitar", "piano")
-    assert subject.segment_length == 343_980
+    assert subject.geometry.segment_length == 343_980
     assert sum(parameter.numel() for parameter in subject.model.parameters()) == 3_147_956
     for path in (folder, folder / "mini.safetensors"):
         assert load_subject(f"mini@{path}").fingerprint == subject.fingerprint
@@ -215,8 +215,8 @@ def test_a_subject_says_what_it_is(tiny: Architecture) -> None:
     subject = load_subject("tiny@seeded:0")
     assert subject.name == "tiny@seeded"
     assert subject.sources == ("drums", "bass", "vocals")
-    assert subject.segment_length == 22_050
-    assert subject.bag_weights == ((1.0, 1.0, 1.0),)
+    assert subject.geometry.segment_length == 22_050
+    assert subject.network.bag_weights == ((1.0, 1.0, 1.0),)
     assert subject.warnings == ()
     assert subject.model is subject.models[0]
     assert isinstance(subject.model, HTDemucs)
@@ -274,7 +274,7 @@ def test_separation_of_one_model_is_its_own_forward(tiny: Architecture, mix: tor
 def test_separation_of_a_bag_is_that_of_demucs(tiny_bag: Architecture, mix: torch.Tensor) -> None:
     """Oracle: Demucs' own apply_model on its own bag, without shifts and splits."""
     subject = load_subject("tiny_bag@seeded")
-    bag = BagOfModels(list(subject.models), [list(row) for row in subject.bag_weights])
+    bag = BagOfModels(list(subject.models), [list(row) for row in subject.network.bag_weights])
     expected = apply_model(bag, mix, shifts=0, split=False)[0]
     torch.testing.assert_close(separate_segment(subject, mix), expected, rtol=1e-6, atol=1e-8)
     assert len({fingerprint([model]) for model in subject.models}) == 2

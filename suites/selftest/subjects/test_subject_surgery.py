@@ -18,10 +18,10 @@ from harness._coremltools import import_coremltools
 from harness.errors import ParityError
 from harness.subjects import (
     ARCHITECTURES,
-    capture_taps,
     extract_inner_model,
     load_subject,
     make_signal,
+    run_extracted,
     run_original,
     tap_module_path,
     tap_names,
@@ -62,7 +62,7 @@ def test_every_tap_has_the_same_bits_as_in_the_original(changes: dict[str, Any])
 
     original = run_original(model, mix, taps=None)
     inner = extract_inner_model(model)
-    taps = capture_taps(inner, original.spectrogram, mix)
+    taps = run_extracted(inner, {"spectrogram": original.spectrogram, "audio": mix}, taps=None)
 
     assert list(taps) == list(original.taps) == list(tap_names(model)) == list(tap_names(inner))
     for name, expected in original.taps.items():
@@ -140,7 +140,7 @@ def test_other_models_are_refused(model: HTDemucs) -> None:
 
 def test_inputs_of_another_length_are_refused(model: HTDemucs, mix: torch.Tensor) -> None:
     inner = extract_inner_model(model)
-    spectrogram = torch.zeros(inner.spectrogram_shape)
+    spectrogram = torch.zeros(inner.interface.inputs["spectrogram"])
     with pytest.raises(ParityError, match=r"audio has shape \[1, 2, 100\]"):
         inner(spectrogram, mix[..., :100])
     with pytest.raises(ParityError, match=r"spectrogram has shape \[1, 4, 2048, 21\]"):
@@ -153,7 +153,7 @@ def test_converted_operations_carry_unambiguous_module_paths() -> None:
     from coremltools.converters.mil.mil.scope import ScopeSource
 
     inner = extract_inner_model(build(depth=2, t_layers=2, dconv_mode=1))
-    inputs = torch.zeros(inner.spectrogram_shape), torch.zeros(inner.audio_shape)
+    inputs = tuple(map(torch.zeros, inner.interface.inputs.values()))
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
@@ -162,8 +162,8 @@ def test_converted_operations_carry_unambiguous_module_paths() -> None:
             program = ct.convert(
                 traced,
                 inputs=[
-                    ct.TensorType("spectrogram", inner.spectrogram_shape, np.float32),
-                    ct.TensorType("audio", inner.audio_shape, np.float32),
+                    ct.TensorType(name, shape, np.float32)
+                    for name, shape in inner.interface.inputs.items()
                 ],
                 convert_to="milinternal",
                 minimum_deployment_target=ct.target.iOS18,
@@ -193,12 +193,13 @@ def test_converted_operations_carry_unambiguous_module_paths() -> None:
 def test_six_stem_model_has_the_same_bits_at_every_tap_after_surgery() -> None:
     torch.set_num_threads(2)
     subject = load_subject("htdemucs_6s@seeded")
-    mix = torch.from_numpy(make_signal("noise", subject.segment_length))[None]
+    mix = torch.from_numpy(make_signal("noise", subject.geometry.segment_length))[None]
     original = run_original(subject.model, mix, taps=None)
     inner = extract_inner_model(subject.model)
-    taps = capture_taps(inner, original.spectrogram, mix)
+    taps = run_extracted(inner, {"spectrogram": original.spectrogram, "audio": mix}, taps=None)
 
-    assert inner.spectrogram_shape == tuple(original.spectrogram.shape) == (1, 4, 2048, 336)
+    shape = inner.interface.inputs["spectrogram"]
+    assert shape == tuple(original.spectrogram.shape) == (1, 4, 2048, 336)
     assert taps["freq"].shape == (1, 6, 4, 2048, 336)
     assert taps["time"].shape == (1, 6, 2, 343_980)
     differences = {

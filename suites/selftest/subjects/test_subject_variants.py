@@ -22,22 +22,22 @@ from variants import BASE, VARIANTS, live_model, saved
 from harness.audio.stft import spectrogram_from_waveform
 from harness.cli.app import app
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
-from harness.engines.torch_engine import TorchSession
+from harness.engines import open_engine
 from harness.errors import CheckpointError, ParityError, UnknownNameError
 from harness.metrics import snr_db
 from harness.subjects import (
     Subject,
     UnusualWeightsWarning,
-    capture_stft_output,
     describe_subject,
     extract_inner_model,
     load_subject,
+    run_original,
     separate_segment,
 )
 from harness.subjects.arguments import complete_arguments
 from harness.subjects.names import ARCHITECTURES
 from harness.subjects.shapes import arguments_from_shapes, stems_in_shapes
-from harness.workbench import Separator, inner_taps, open_separator
+from harness.workbench import Separator, open_separator
 from harness.workbench.separator import separate_file
 
 SHAPED = ("two stems", "mono", "nfft 2048", "other depth", "other width", "other layers")
@@ -73,7 +73,7 @@ def test_a_variant_is_what_demucs_would_construct(own: Own) -> None:
     length = int(model.segment * model.samplerate)
     assert subject.warnings == ()
     assert subject.sources == tuple(model.sources)
-    assert subject.segment_length == length
+    assert subject.geometry.segment_length == length
     assert subject.geometry.sample_rate == model.samplerate
     assert subject.geometry.audio_shape == (1, model.audio_channels, length)
     assert subject.geometry.hop_length == model.hop_length
@@ -87,25 +87,28 @@ def test_an_outline_says_the_same_without_weights(own: Own) -> None:
     outline = describe_subject(f"mini@{own.path}")
     inner = extract_inner_model(own.model)
     assert (outline.sources, outline.geometry) == (own.subject.sources, own.subject.geometry)
-    assert outline.bag_weights == own.subject.bag_weights
-    assert outline.geometry.spectrogram_shape == inner.spectrogram_shape
-    assert outline.geometry.audio_shape == inner.audio_shape
+    assert outline.bag_weights == own.subject.network.bag_weights
+    assert outline.geometry.spectrogram_shape == inner.interface.inputs["spectrogram"]
+    assert outline.geometry.audio_shape == inner.interface.inputs["audio"]
     assert {parameter.device.type for parameter in outline.empty_model().parameters()} == {"meta"}
-    taps = inner_taps(f"mini@{own.path}")
+    taps = outline.interface.inner_taps
     assert len([tap for tap in taps if tap.startswith("encoder.")]) == own.model.depth
 
 
 def test_a_variant_without_its_stft_computes_the_same(own: Own) -> None:
     """Surgery, both transforms and the sum of the branches, against the original's forward."""
     model, subject = own.model, own.subject
-    mix = music_like(subject.segment_length, subject.geometry.channels)
+    mix = music_like(subject.geometry.segment_length, subject.geometry.channels)
     ours = spectrogram_from_waveform(mix, subject.geometry)
-    torch.testing.assert_close(ours, capture_stft_output(model, mix), rtol=1e-5, atol=1e-6)
-    session = TorchSession(extract_inner_model(subject.model))
-    separator = Separator([session], subject.bag_weights, subject.geometry)
+    torch.testing.assert_close(ours, run_original(model, mix).spectrogram, rtol=1e-5, atol=1e-6)
+    separator = Separator([open_engine("torch", subject)], subject.network)
     with torch.no_grad():
         expected = model(mix)[0].numpy()
-    assert expected.shape == (len(model.sources), model.audio_channels, subject.segment_length)
+    assert expected.shape == (
+        len(model.sources),
+        model.audio_channels,
+        subject.geometry.segment_length,
+    )
     assert snr_db(expected, separator(mix.numpy())) > 110
 
 
@@ -194,7 +197,7 @@ def test_a_bare_state_dict_and_what_it_leaves_open_are_the_network(
     options = "&".join(f"{key}={value}" for key, value in said.items())
     subject = load_subject(f"htdemucs@{path}?{options}")
     assert subject.warnings == ()
-    mix = music_like(subject.segment_length, subject.geometry.channels)
+    mix = music_like(subject.geometry.segment_length, subject.geometry.channels)
     with torch.no_grad():
         assert torch.equal(separate_segment(subject, mix), model(mix)[0])
 
@@ -239,7 +242,7 @@ def test_a_segment_may_be_shortened_as_demucs_does(tmp_path: Path) -> None:
     """``demucs --segment 0.25``: the transformer takes any length up to the trained one."""
     path, model = checkpoint(tmp_path, "48 kHz")
     subject = load_subject(f"htdemucs@{path}?segment=1/4")
-    assert subject.segment_length == 12_000
+    assert subject.geometry.segment_length == 12_000
     assert "1/4 s instead of 1/2 s" in subject.notes[0]
     model.segment = Fraction(1, 4)
     mix = music_like(12_000)
@@ -347,17 +350,19 @@ def test_a_bag_honours_its_list(tmp_path: Path) -> None:
     subject, outline = load_subject(f"htdemucs@{tmp_path}"), describe_subject(f"mini@{listed}")
     bag = BagOfModels(models, weights, 0.25)
     mix = music_like(11_025)
-    assert subject.segment_length == 11_025
+    assert subject.geometry.segment_length == 11_025
     expected = apply_model(bag, mix, shifts=0, split=False)[0]
     torch.testing.assert_close(separate_segment(subject, mix), expected, rtol=1e-6, atol=1e-8)
-    assert outline.bag_weights == subject.bag_weights == tuple(map(tuple, weights))
+    assert outline.bag_weights == subject.network.bag_weights == tuple(map(tuple, weights))
     assert load_subject(f"mini@{listed}").fingerprint == subject.fingerprint
     separator: Separator = open_separator(f"mini@{listed}")
     assert snr_db(expected.numpy(), separator(mix.numpy())) > 110
 
     listed.write_text("models: [aaaaaaaa, bbbbbbbb, cccccccc]\nsegment: 44\n")
     unweighted = load_subject(f"htdemucs@{tmp_path}")
-    assert unweighted.segment_length == 22_050, "a list may shorten a segment, never lengthen it"
+    assert unweighted.geometry.segment_length == 22_050, (
+        "a list may shorten a segment, never lengthen it"
+    )
     assert unweighted.fingerprint != subject.fingerprint
 
 

@@ -29,7 +29,9 @@ from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.verdicts.rows.packages import Explanation, Step
 
 RUN = Run(
-    profile=Profile("default", subjects=("mini",), cases={"mini": ("song",)}),
+    profile=Profile(
+        "default", engines=("torch", "mil"), subjects=("mini",), cases={"mini": ("song",)}
+    ),
     checks=(
         Check(
             "conversion",

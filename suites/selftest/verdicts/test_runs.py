@@ -40,7 +40,7 @@ def check(layer: str, verdict: str = "pass", *, gating: bool = True, **labels: s
 @pytest.fixture
 def green() -> Run:
     return Run(
-        profile=Profile("parity", subjects=("mini",)),
+        profile=Profile("parity", engines=("torch", "mil"), subjects=("mini",)),
         checks=tuple(check(layer) for layer in LAYERS),
         engines=ENGINES,
         goldens=(GoldenState("mini", "song", "match", ""),),

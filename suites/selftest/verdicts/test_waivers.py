@@ -42,7 +42,7 @@ def run_with(outcome: Outcome, *waivers: Waiver, gating: bool = True) -> Run:
     checks.append(check("conversion", outcome, gating))
     engines = tuple(EngineState(name, True, "", "1", executed=True) for name in ("torch", "mil"))
     return Run(
-        Profile("default", subjects=("mini",)),
+        Profile("default", engines=("torch", "mil"), subjects=("mini",)),
         tuple(checks),
         engines,
         waivers=waivers,

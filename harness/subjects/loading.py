@@ -1,54 +1,47 @@
-"""What a subject is, without its weights: its networks, their stems, and the sizes of their inputs.
+"""HTDemucs subjects by their names: what one is, without its weights, and with them.
 
-`describe_subject` answers from a name, so that whoever has to know the stems or the shapes needs no
-weights. `read_stored` reads the checkpoints on the way to a `Subject`.
+`describe_htdemucs` answers from a name, so that whoever has to know the stems or the shapes needs
+no weights. The models of `load_htdemucs` are as Demucs would load them: float32, on the CPU, in
+eval mode, without gradients, and the same in every process.
 """
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Final
 
 from demucs.htdemucs import HTDemucs
 
-from harness.audio.contract import Geometry
 from harness.errors import CheckpointError
 from harness.subjects.arguments import (
     Resolved,
     complete_arguments,
     geometry_of,
+    identity,
     resolve,
     same_network,
     with_options,
 )
 from harness.subjects.checkpoints import Checkpoint, read_checkpoint
+from harness.subjects.htdemucs import HTDemucsNetwork
 from harness.subjects.locate import Located, locate_given, locate_pretrained
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName, parse_subject_name
-from harness.subjects.weights import empty_model
+from harness.subjects.protocol import Subject
+from harness.subjects.seeded import seeded_state
+from harness.subjects.weights import (
+    UnusualWeightsWarning,
+    empty_model,
+    fingerprint,
+    model_from_checkpoint,
+    model_from_state,
+)
 
-
-@dataclass(frozen=True)
-class Outline:
-    """What a subject is, without its weights.
-
-    Attributes:
-        name: ``NAME[@WEIGHTS][?OPTIONS]``.
-        members: one architecture for each model, with all of its arguments.
-        bag_weights: for each model, the weight of each of its stems in the result.
-        sources: names of the stems, in the order of the outputs.
-        geometry: the sizes of the inputs, and the sound that they stand for.
-    """
-
-    name: str
-    members: tuple[Architecture, ...]
-    bag_weights: tuple[tuple[float, ...], ...]
-    sources: tuple[str, ...]
-    geometry: Geometry
-
-    def empty_model(self) -> HTDemucs:
-        """Return the first model on the "meta" device, in eval mode."""
-        return empty_model(self.members[0]).eval()
+_SEEDS_OF_A_BAG: Final = 1_000_003
+"""Distance between the seeds of the members of a bag, so that the bags of small seeds differ."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +54,12 @@ class Stored:
         checkpoints: the files' contents, in the same order.
     """
 
-    outline: Outline
+    outline: HTDemucsNetwork
     resolved: tuple[Resolved, ...]
     checkpoints: tuple[Checkpoint, ...]
 
 
-def describe_subject(name: str) -> Outline:
+def describe_htdemucs(name: str) -> HTDemucsNetwork:
     """Return what the subject ``NAME[@WEIGHTS][?OPTIONS]`` is, without making its weights.
 
     A checkpoint is read once in a process, as long as its file stays as it is. Published weights
@@ -77,36 +70,67 @@ def describe_subject(name: str) -> Outline:
     """
     parsed = parse_subject_name(name)
     if parsed.path is None:
-        return seeded_outline(parsed)
+        return _seeded(parsed)
     located = _located(parsed)
     stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in located.files)
     return _described(parsed, located, stamps)
 
 
-def seeded_outline(parsed: SubjectName) -> Outline:
-    """Return what a subject is whose weights are not in a file, or are the published ones.
+def load_htdemucs(name: str) -> Subject:
+    """Return the subject ``NAME[@WEIGHTS][?OPTIONS]``.
 
     Raises:
-        UnknownNameError, ParityError: an option that doesn't exist or can't be.
+        UnknownNameError, ParityError, CheckpointError, WeightsUnavailableError: as `load_subject`.
     """
+    parsed = parse_subject_name(name)
+    oddities: list[str] = []
+    notes: list[str] = []
+    if parsed.seed is not None:
+        network = _seeded(parsed)
+        models = _seeded_models(network.members, parsed.seed)
+    else:
+        stored = _read(parsed, _located(parsed))
+        network = stored.outline
+        loaded = []
+        for member, checkpoint in zip(stored.resolved, stored.checkpoints, strict=True):
+            model, odd, said = model_from_checkpoint(member.architecture, checkpoint)
+            loaded.append(model)
+            oddities += (*member.warnings, *odd)
+            notes += (*member.notes, *said)
+        models = tuple(loaded)
+    for oddity in oddities:
+        warnings.warn(oddity, UnusualWeightsWarning, stacklevel=3)
+    digest = fingerprint(models, _identity(network))
+    return Subject(str(parsed), network, models, digest, tuple(oddities), tuple(notes))
+
+
+def _seeded_models(members: Sequence[Architecture], seed: int) -> tuple[HTDemucs, ...]:
+    return tuple(
+        model_from_state(member, seeded_state(empty_model(member), seed + index * _SEEDS_OF_A_BAG))
+        for index, member in enumerate(members)
+    )
+
+
+def _identity(network: HTDemucsNetwork) -> str:
+    """Return what of a subject its tensors don't show, and is not as in the published ones."""
+    row = ARCHITECTURES[parse_subject_name(network.name).architecture]
+    own = [identity(member) for member in network.members]
+    ones = {1.0} == {weight for weights in network.bag_weights for weight in weights}
+    weights = [] if ones or network.bag_weights == row.bag_weights else [*network.bag_weights]
+    return json.dumps([own, weights]) if any(own) or weights else ""
+
+
+def _seeded(parsed: SubjectName) -> HTDemucsNetwork:
+    """Return what a subject is whose weights are not in a file, or are the published ones."""
     row = ARCHITECTURES[parsed.architecture]
     changed = with_options(row, parsed)
     return _outline(parsed, changed, [Resolved(changed)] * len(row.members), Located(()))
 
 
-def read_stored(parsed: SubjectName) -> Stored:
-    """Read the checkpoints of a subject.
-
-    Raises:
-        UnknownNameError, ParityError, CheckpointError, WeightsUnavailableError: as `load_subject`.
-    """
-    return _read(parsed, _located(parsed))
-
-
 @lru_cache(maxsize=32)
 def _described(
     parsed: SubjectName, located: Located, _stamps: tuple[tuple[int, int], ...]
-) -> Outline:
+) -> HTDemucsNetwork:
     return _read(parsed, located).outline
 
 
@@ -148,7 +172,7 @@ def _at_most(member: Resolved, segment: float) -> Resolved:
 
 def _outline(
     parsed: SubjectName, row: Architecture, found: Sequence[Resolved], located: Located
-) -> Outline:
+) -> HTDemucsNetwork:
     members = tuple(member.architecture for member in found)
     first, geometry = members[0], geometry_of(members[0])
     for other in members[1:]:
@@ -167,4 +191,4 @@ def _outline(
         raise CheckpointError(
             f"{parsed} weighs {len(weights[0])} stems, but its models separate {len(first.sources)}"
         )
-    return Outline(str(parsed), members, weights, first.sources, geometry)
+    return HTDemucsNetwork(str(parsed), members, weights, first.sources, geometry)
