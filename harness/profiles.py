@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from harness.engines import availability, engine_names
 from harness.verdicts import EngineState, Profile
-
-GOLDEN_ROOT: Final = Path("golden")
-"""The folder with ``recipes.toml``, from the root of the repository."""
 
 # The trained subject takes every case: its blocks matter, and a segment takes it half a second. The
 # published size has constants, shapes and sums that a narrow network has not, and takes ten times

@@ -56,9 +56,6 @@ from harness.workbench.papers import paper_checks, with_papers
 from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import Separator, separate_file
 
-DEFAULT_CASES: Final = ("song", "hot", "quiet", "silence")
-"""Music; noise driven into clipping and noise at -60 dBFS, where what overflows and what vanishes
-shows; and silence, out of which nothing may come."""
 LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
 """Of a package that says nothing of itself: it is held to every gate, and nothing is predicted."""
@@ -83,8 +80,8 @@ class Inquiry:
     Attributes:
         package: the ``.mlpackage``.
         subject: name of the single model that it should equal.
-        recipe: the precision that it should have; None takes the one that it records.
         cases: golden cases.
+        recipe: the precision that it should have; None takes the one that it records.
         audio: an audio file, compared with PyTorch on the same segments.
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
@@ -92,8 +89,8 @@ class Inquiry:
 
     package: Path
     subject: str
+    cases: tuple[str, ...]
     recipe: PrecisionRecipe | None = None
-    cases: tuple[str, ...] = DEFAULT_CASES
     audio: Path | None = None
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)

@@ -19,8 +19,9 @@ import harness
 from harness.errors import NotEvaluatedError
 from harness.faults.judging import Finding, digest
 from harness.faults.registry import Fault
+from harness.places import INVENTORY
 from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed, not_evaluated
-from harness.verdicts.inventory import INVENTORY, Cell, Count, Inventory, Shape
+from harness.verdicts.inventory import Cell, Count, Inventory, Shape
 
 SECONDS = 300
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from harness.places import INVENTORY
 from harness.verdicts import LAYERS
-from harness.verdicts.inventory import INVENTORY
 from suites.selftest.plugin.sessions import FAULTS, GREEN, inventory_of_green
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.places import INVENTORY
 from harness.verdicts import Run, Verdict
-from harness.verdicts.inventory import INVENTORY
 from suites.selftest.plugin.sessions import FAULTS, GREEN
 
 ROOT = Path(__file__).parents[3]
