@@ -35,6 +35,7 @@ Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
 Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
+SWEEPS = generated("build/sweep")
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
 
 
@@ -264,7 +265,7 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     cache: Annotated[
         Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
-    ] = generated("build/sweep"),
+    ] = SWEEPS,
     target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
     golden_root: Root = GOLDEN_ROOT,
     json: Json = False,

@@ -151,6 +151,7 @@ def _cannot_store(
     free_bytes = shutil.disk_usage(layout.generated).free
     return GoldenError(
         f"golden {key[1]!r} of {key[0]!r} can't be stored ({error}): it takes "
-        f"{size_bytes / 1e6:.0f} MB and the disk of {layout.generated} has {free_bytes / 1e6:.0f} MB "
-        "free; make room and build it again (an older one was left as it was)"
+        f"{size_bytes / 1e6:.0f} MB and the disk of {layout.generated} has "
+        f"{free_bytes / 1e6:.0f} MB free; make room and build it again (an older one was left as "
+        "it was)"
     )
