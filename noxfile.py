@@ -144,7 +144,7 @@ def report(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks: ratios, measured side by side; writes reports/bench."""
-    install(session, "test", "bench")
+    install(session, "test")
     out = ["--bench-out", str(BENCH)]
     session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *out, *session.posargs)
 
