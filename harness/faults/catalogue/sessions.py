@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 
 from harness.engines import WITHOUT_ENGINES
+from harness.faults.judges.sessions import Session
 from harness.faults.registry import OWN, TOOLS, fault
-from harness.faults.stands.sessions import Session
 from harness.places import INVENTORY
 from harness.verdicts import Gate
 

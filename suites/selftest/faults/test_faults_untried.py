@@ -12,10 +12,10 @@ import pytest
 from harness.cli import main
 from harness.errors import NotEvaluatedError, ParityError
 from harness.faults import FaultsRoom, get_fault
+from harness.faults.judges import sessions
+from harness.faults.judges.sessions import SessionStand, SuiteStand
 from harness.faults.judging import Finding, broken, judge, sound_digests
 from harness.faults.registry import Fault
-from harness.faults.stands import sessions
-from harness.faults.stands.sessions import SessionStand, SuiteStand
 from harness.report import write_report
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict, not_evaluated
 from harness.workbench import Workbench
