@@ -176,7 +176,8 @@ def _run(
     document = out / "run.json"
     if not document.is_file():
         lines = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
-        raise NotEvaluatedError(f"a test session wrote no run; it ended with: {lines[-1]}")
+        said = next((line for line in lines if "error: " in line), lines[-1])
+        raise NotEvaluatedError(f"a test session wrote no run; it ended with: {said}")
     return Run.from_json(document.read_text(encoding="utf-8"))
 
 
