@@ -57,7 +57,7 @@ def test_a_run_says_its_layer_case_and_time_instead_of_dots(
 ) -> None:
     path = suite.path / "test_surgery.py"
     path.write_text(path.read_text("utf-8") + BAD, encoding="utf-8")
-    said = suite.runpytest_subprocess(*OUT, *workers).stdout
+    said = suite.runpytest_inprocess(*OUT, *workers).stdout
     said.re_match_lines([r"test_\w+.*: \d of 8 tests, time left not known yet"])
     said.fnmatch_lines(["failed: test_surgery.py::test_bad[[]mini-noise[]]"])
     said.re_match_lines([r"test_\w+.*: \d of 8 tests.*, (at least )?\d+ s left"])
