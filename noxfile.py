@@ -7,12 +7,14 @@ passes what follows ``--`` on to the program that it starts.
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests", "parity"]
+nox.options.sessions = ["lint", "tests", "parity", "installed"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
@@ -31,6 +33,22 @@ BESIDE = (CONFORMANCE, BENCH)  # shown in the report of a run, if they were made
 WAIVERS = Path("suites", "waivers.toml")
 LAYERS = ("ops", "stft", "surgery", "conversion", "end_to_end")
 SUITES = [f"suites/{layer}" for layer in (*LAYERS, "faults")]
+
+# What a user of the wheel does: the words, the exit code, and what is said.
+FIRST_STEPS = (
+    ("--version", 0, "htdemucs-parity "),
+    ("doctor", 0, "Every required engine can execute here"),
+    ("golden build --subject mini --case quiet", 0, "1 of 1 goldens are fine"),
+    ("golden show", 0, "│ mini               │ quiet      │ match"),
+    ("golden build --subject mini --case quiet --record", 2, "belongs to the installed package"),
+    ("convert mini --precision fp32 --out mini.mlpackage", 0, "pass: all"),
+    ("check mini.mlpackage --subject mini --case quiet", 0, "PASS: all"),
+    ("sensitivity mini --case quiet --probes 1", 0, "the whole recipe"),
+    ("faults --fault stft.*", 0, "injected faults were caught"),
+    ("faults --fault harness.fault-missed", 0, "1 of 1 injected faults were caught"),
+    ("faults --fault metrics.permuted", 3, "an installed package has no suites"),
+    ("faults --mutations", 3, "run them in a clone of the project"),
+)
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -84,6 +102,30 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:  # those narrow the line above
         sample = ["--sample", "1", "--out", str(Path(session.create_tmp(), "conformance"))]
         session.run("parity", "conformance", *sample, *workers[:2])
+
+
+@nox.session
+def installed(session: nox.Session) -> None:
+    """Build the wheel, install it where no clone is, and take a user's first steps with it."""
+    tmp = Path(session.create_tmp()).absolute()
+    for place in ("wheel", "empty", "cache"):
+        shutil.rmtree(tmp / place, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp / "wheel"), ".")
+    (wheel,) = (tmp / "wheel").glob("*.whl")
+    session.install("-c", "constraints.txt", str(wheel))
+    session.install("--force-reinstall", "--no-deps", str(wheel))  # the version has not changed
+    (tmp / "empty").mkdir()
+    session.chdir(tmp / "empty")
+    # The folders of a user who has none of ours, on whatever system.
+    cache = {name: str(tmp / "cache") for name in ("XDG_CACHE_HOME", "LOCALAPPDATA")}
+    environment = PATIENT_THREADS | cache | {"PYTHONPATH": "", "COLUMNS": "200"}
+    for words, code, said in FIRST_STEPS:
+        command = ["parity", *shlex.split(words)]
+        told = session.run(*command, env=environment, success_codes=[code], silent=True) or ""
+        if said not in told:
+            session.error(f"{shlex.join(command)} said nothing of {said!r}:\n{told}")
+    if [path.name for path in Path.cwd().iterdir()] != ["mini.mlpackage"]:
+        session.error(f"commands left {[*Path.cwd().iterdir()]}; expected mini.mlpackage alone")
 
 
 @nox.session(default=False)
@@ -141,7 +183,7 @@ def report(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks: ratios, measured side by side; writes reports/bench."""
-    install(session, "test", "bench")
+    install(session, "test")
     out = ["--bench-out", str(BENCH)]
     session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *out, *session.posargs)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +13,6 @@ from harness.verdicts import EngineState, Profile
 if TYPE_CHECKING:
     from harness.golden import Case
     from harness.subjects import Network
-
-GOLDEN_ROOT: Final = Path("golden")
-"""The folder with ``recipes.toml``, from the root of the repository."""
 
 STEM_LAYERS: Final = ("end_to_end",)
 """The layers that say something of stems alone."""

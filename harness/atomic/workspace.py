@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.locks import claim, waiting_claim
+from harness.atomic.claims import claim, waiting_claim
 
 _RANDOM = "[a-z0-9_]{8}"  # what `tempfile` draws
 

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -24,30 +24,13 @@ from harness.cli.console import (
     within_time,
 )
 from harness.cli.inspect import print_explanation
-from harness.cli.settings import SUBJECT_HELP, Settings
-from harness.conversion import load_recipe
+from harness.cli.settings import EXTREMES, SUBJECT_HELP, Settings
 from harness.errors import ParityError, UnknownNameError
-from harness.origin import provenance
-from harness.profiles import GOLDEN_ROOT
-from harness.subjects.names import with_settings
-from harness.verdicts import (
-    Check,
-    Gate,
-    Outcome,
-    Run,
-    Snapshot,
-    Verdict,
-    applicable,
-    gate,
-    read_waivers,
-    record_of,
-    remember,
-)
-from harness.workbench import Workbench, check_package
-from harness.workbench.check import DEFAULT_CASES, LAYERS, Inquiry
-from harness.workbench.explaining import explain_package, with_explanation
+from harness.places import GOLDEN_ROOT
 
-CASES = ", ".join(DEFAULT_CASES)
+if TYPE_CHECKING:
+    from harness.verdicts import Check, Gate, Outcome, Run
+
 MOST_TOLD = 5
 """Of the failures by one gate."""
 
@@ -74,7 +57,7 @@ def check(
     ] = None,
     case: Annotated[
         list[str] | None,
-        typer.Option(help=f"A golden case; repeat for several. Default: {CASES}."),
+        typer.Option(help=f"A golden case; repeat for several. Default: {', '.join(EXTREMES)}."),
     ] = None,
     audio: Annotated[
         Path | None, typer.Option(help="An audio file instead of golden cases.")
@@ -109,6 +92,14 @@ def check(
     json: Json = False,
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
+    from harness.conversion import load_recipe
+    from harness.origin import provenance
+    from harness.subjects.names import with_settings
+    from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
+    from harness.workbench import Workbench, check_package
+    from harness.workbench.check import Inquiry
+    from harness.workbench.explaining import explain_package, with_explanation
+
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
     known = () if waivers is None else read_waivers(waivers)
@@ -117,7 +108,7 @@ def check(
         package=package,
         subject=with_settings(subject, settings or []),
         recipe=None if recipe is None else load_recipe(recipe),
-        cases=tuple(case or DEFAULT_CASES),
+        cases=tuple(case or EXTREMES),
         audio=audio,
         layers=_layers(layer or []),
         bounds=_bounds(min_snr, rtol, atol),
@@ -159,6 +150,8 @@ def check(
 
 
 def _layers(names: list[str]) -> tuple[str, ...]:
+    from harness.workbench.check import LAYERS
+
     for name in names:
         if name not in LAYERS:
             raise UnknownNameError("layer of a package", name, LAYERS)
@@ -167,6 +160,8 @@ def _layers(names: list[str]) -> tuple[str, ...]:
 
 def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> dict[str, Gate]:
     """Return the gates that the command line replaces; what it leaves open stays as it is."""
+    from harness.verdicts import gate
+
     found = {}
     given = (rtol, atol) != (None, None)
     if given or min_snr is not None:
@@ -205,6 +200,8 @@ def _row(check: Check) -> dict[str, Any]:
 
 def _print_run(run: Run) -> None:
     """Print a row for each gate and case with its closest check, and every check that failed."""
+    from harness.verdicts import Verdict
+
     groups: dict[tuple[str, str, str], list[Check]] = {}
     for check in run.checks:
         if check.gating:
@@ -240,7 +237,7 @@ def _headroom(check: Check) -> float:
     """Return what sorts a check: those that failed without a distance come first."""
     found = check.outcome.headroom_db
     if found is None:
-        return -math.inf if check.verdict is not Verdict.PASS else math.inf
+        return -math.inf if check.verdict.value != "pass" else math.inf
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,12 +20,11 @@ from harness.cli.console import (
     progress,
     verdict_text,
 )
-from harness.comparison import ComparisonRow, Request, chosen_gate, judge, pair_up, read_side
 from harness.errors import NotEvaluatedError, ParityError
-from harness.origin import provenance
-from harness.subjects.names import FOUR_SOURCES, SIX_SOURCES
-from harness.verdicts import Check, Profile, Run, Verdict
-from harness.verdicts.collector import Collector
+
+if TYPE_CHECKING:
+    from harness.comparison import ComparisonRow
+    from harness.verdicts import Run
 
 _EXAMPLES = (
     "Examples: parity compare golden/tensors/mini/song.safetensors mine.safetensors | "
@@ -68,6 +67,8 @@ def compare_files(
     json: Json = False,
 ) -> None:
     """Compare tensors, audio files, or folders of them, each by the gate of its kind."""
+    from harness.comparison import Request, chosen_gate, judge, pair_up, read_side
+
     request = Request(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
     if expected.is_dir() != actual.is_dir():
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
@@ -98,6 +99,8 @@ def compare_files(
 
 
 def _sources(count: int) -> Sequence[str]:
+    from harness.subjects.names import FOUR_SOURCES, SIX_SOURCES
+
     return {len(FOUR_SOURCES): FOUR_SOURCES, len(SIX_SOURCES): SIX_SOURCES}.get(count, ())
 
 
@@ -114,6 +117,10 @@ def _matches(name: str, glob: str) -> bool:
 
 
 def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
+    from harness.origin import provenance
+    from harness.verdicts import Check, Profile
+    from harness.verdicts.collector import Collector
+
     collector = Collector(Profile("compare", (), ()))
     for finding in findings:
         labels = {"tensor": finding.name, "stem": finding.stem}
@@ -147,6 +154,8 @@ def _row(finding: ComparisonRow) -> dict[str, Any]:
 
 
 def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:
+    from harness.verdicts import Verdict
+
     table = [
         (
             finding.name,

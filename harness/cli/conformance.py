@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table, verdict_text
-from harness.conformance import Conformance, Selection, run
-from harness.conformance.table import ordered
 from harness.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from harness.conformance import Conformance
 
 EPILOG = (
     "Examples: parity conformance --sample 1; parity conformance -k TestSoftmax; "
@@ -51,6 +52,8 @@ def conformance(
 
     With --front-end torch, its tests of converted PyTorch models instead.
     """
+    from harness.conformance import Selection, run
+
     document = run(folder, Selection(sample, keyword, _suite(front_end)), workers=workers)
     if json:
         print_json(json_module.loads(document.to_json()))
@@ -66,6 +69,8 @@ def _suite(front_end: str) -> str:
 
 
 def _print(document: Conformance, folder: Path) -> None:
+    from harness.conformance.table import ordered
+
     rows = [(row.operation, row.passed, row.failed, row.waived) for row in ordered(document)]
     columns = ("operation", "passed", "failed", "waived")
     print_table("Tests by operation type", columns, rows, right=(1, 2, 3))

@@ -21,7 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -30,7 +30,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import one_line
-from harness.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from harness.verdicts import Verdict
 
 _WARNING_LENGTH = 2000  # PyTorch's have several sentences
 
@@ -39,7 +41,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 log = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
-COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NOT_EVALUATED: "yellow"}
+COLOURS = {"pass": "green", "fail": "red", "not_evaluated": "yellow"}
+"""By the value of a verdict."""
 
 
 def escape_what_cannot_be_printed() -> None:
@@ -117,7 +120,7 @@ def within_time(command: Callable[..., None]) -> Callable[..., None]:
 
 def verdict_text(verdict: Verdict) -> Text:
     """Return the verdict with its colour; the word alone says it, too."""
-    return Text(verdict.value.replace("_", " "), style=COLOURS[verdict])
+    return Text(verdict.value.replace("_", " "), style=COLOURS[verdict.value])
 
 
 def decibels(value: float | None) -> str:

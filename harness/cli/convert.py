@@ -13,7 +13,6 @@ import typer
 from harness.cli.console import Json, log, out, print_json, print_table
 from harness.cli.settings import SUBJECT_HELP, Settings
 from harness.errors import PackageError, RecipeError
-from harness.verdicts import EXIT_CODES, Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -121,6 +120,7 @@ def audit(
 ) -> None:
     """Compare the precision of every operation in a package with a recipe."""
     from harness.conversion import audit_package, load_recipe, precision_map, read_sidecar
+    from harness.verdicts import EXIT_CODES, Verdict
 
     if precision is not None:
         recipe = load_recipe(precision)

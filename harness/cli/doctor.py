@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from harness._coremltools import import_coremltools, import_messages
 from harness.cli.console import Json, out, print_json, print_table
-from harness.origin import machine, versions
-from harness.profiles import DEFAULT, engine_states
-from harness.verdicts import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +23,11 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Say which engines can execute here, with reasons, and which versions are installed."""
+    from harness._coremltools import import_coremltools, import_messages
+    from harness.origin import machine, versions
+    from harness.profiles import DEFAULT, engine_states
+    from harness.verdicts import Verdict
+
     import_coremltools()
     engines = engine_states()
     required = {*DEFAULT.engines, *(require or ())}
@@ -48,26 +50,24 @@ def doctor(
     raise typer.Exit(3 if missing else 0)
 
 
-def _print(document: dict[str, object], required: set[str]) -> None:
+def _print(document: Mapping[str, Any], required: Collection[str]) -> None:
     rows = [
         (
-            engine.name,
-            "yes" if engine.name in required else "no",
-            Text("can execute", "green") if engine.available else Text("can't", "yellow"),
-            engine.version or "-",
-            engine.reason,
+            engine["name"],
+            "yes" if engine["name"] in required else "no",
+            Text("can execute", "green") if engine["available"] else Text("can't", "yellow"),
+            engine["version"] or "-",
+            engine["reason"],
         )
-        for engine in engine_states()
+        for engine in document["engines"]
     ]
     print_table("Engines", ("engine", "required", "here", "version", "why"), rows)
     for title in ("versions", "machine"):
-        table = document[title]
-        assert isinstance(table, dict)
-        print_table(title.capitalize(), ("name", "value"), [(k, v) for k, v in table.items()])
+        print_table(title.capitalize(), ("name", "value"), list(document[title].items()))
     missing = document["missing"]
     if missing:
         out.print(Text.assemble(("Can't be evaluated here:", "yellow"), f" {missing}"))
     else:
         out.print("Every required engine can execute here; a run judges all five layers.")
-    for line in document["coremltools_says"]:  # type: ignore[attr-defined]
+    for line in document["coremltools_says"]:
         out.print(Text(f"coremltools: {line}", "dim"))

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from harness.cli import proofs
 from harness.cli.console import COLOURS as VERDICT_COLOURS
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
 from harness.errors import NotEvaluatedError, ParityError
-from harness.faults import SUBJECT, Fault, FaultsRoom, select_faults
-from harness.origin import provenance
-from harness.profiles import GOLDEN_ROOT
-from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run
-from harness.verdicts.collector import Collector
-from harness.verdicts.jsondata import plain
-from harness.workbench import Workbench
+from harness.places import GOLDEN_ROOT
 
-COLOURS = {FaultOutcome.CAUGHT: "green", FaultOutcome.NOT_TRIED: "yellow"}
+if TYPE_CHECKING:
+    from harness.faults import Fault
+    from harness.verdicts import InjectedFault, Run
+
+COLOURS = {"caught": "green", "not_tried": "yellow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -68,6 +66,8 @@ def faults(
     json: Json = False,
 ) -> None:
     """Inject known conversion bugs on purpose, and say what caught each of them."""
+    from harness.faults import select_faults
+
     if mutations or clean_runs is not None:
         if mutations and clean_runs is not None:
             raise ParityError("give --mutations or --clean-runs, not both")
@@ -92,6 +92,8 @@ def faults(
         write_report(run, out_dir)
         log.print(f"report: {out_dir / 'index.html'}")
     if json:
+        from harness.verdicts.jsondata import plain
+
         rows = [plain(row) for row in run.faults]
         print_json({"verdict": run.verdict.value, "sentence": run.sentence(), "faults": rows})
     else:
@@ -107,7 +109,19 @@ def _prove(
     golden_root: Path,
     json: bool,
 ) -> int:
-    """Run what stands beside the faults, and return the exit code."""
+    """Run what stands beside the faults, and return the exit code.
+
+    Raises:
+        NotEvaluatedError: this was installed without it.
+    """
+    if importlib.util.find_spec("harness.faults.mutation") is None:
+        raise NotEvaluatedError(
+            "--mutations and --clean-runs prove the harness itself and are not installed with it; "
+            "run them in a clone of the project, with 'python -m pip install -e .[test]'"
+        )
+    from harness.cli import proofs
+    from harness.faults import SUBJECT
+
     if clean_runs is not None:
         path = out_dir / "clean-runs.json" if out_dir else None
         return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, document=path, json=json)
@@ -121,11 +135,17 @@ def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Ru
     Raises:
         NotEvaluatedError: there is nothing to inject them into.
     """
+    from harness.faults import SUBJECT, FaultsRoom
+    from harness.origin import provenance
+    from harness.verdicts import Profile
+    from harness.verdicts.collector import Collector
+    from harness.workbench import Workbench
+
     recipes = golden_root / "recipes.toml"
     if not recipes.is_file():
         raise NotEvaluatedError(
             f"nothing was injected: {recipes} is not there, and faults are injected into {SUBJECT} "
-            "on golden cases; run this in a clone of the project, or give its --golden-root"
+            "on golden cases; give the folder that has it by --golden-root, or none"
         )
     profile = Profile("faults", layers=(), engines=(), subjects=(SUBJECT,), faults=True)
     collector = Collector(profile)
@@ -154,7 +174,7 @@ def _print(run: Run) -> None:
     rows = [
         (
             row.name,
-            Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome, "red")),
+            Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome.value, "red")),
             row.expected,
             _where(row),
             decibels(row.headroom_db),
@@ -164,7 +184,7 @@ def _print(run: Run) -> None:
     ]
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
-    out.print(Text(run.sentence(), style=VERDICT_COLOURS[run.verdict]))
+    out.print(Text(run.sentence(), style=VERDICT_COLOURS[run.verdict.value]))
 
 
 def _where(row: InjectedFault) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.console import Json, out, print_json, print_table, progress
 from harness.errors import ParityError, UnknownNameError
-from harness.golden import Finding, GoldenStatus, GoldenStore
-from harness.profiles import GOLDEN_ROOT, chosen_profile, work_of
-from harness.subjects import Subject, load_subject
-from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS
+from harness.places import GOLDEN_ROOT
+
+if TYPE_CHECKING:
+    from harness.golden import Finding, GoldenStore
+    from harness.subjects import Subject
 
 app = typer.Typer(
     help="Build, verify and show the expected tensors.",
@@ -40,6 +41,9 @@ def build(
     json: Json = False,
 ) -> None:
     """Run the subject in PyTorch on every case, and store what it computes."""
+    from harness.golden import GoldenStatus, GoldenStore
+    from harness.subjects import load_subject
+
     if new and force:
         raise ParityError("give --new or --force, not both")
     store: GoldenStore[Subject] = GoldenStore(root)
@@ -64,6 +68,10 @@ def verify(
     subject: Subjects = None, case: Cases = None, root: Root = GOLDEN_ROOT, json: Json = False
 ) -> None:
     """Say of each golden: match, drift, missing, stale, corrupt or not built."""
+    from harness.golden import GoldenStore
+    from harness.subjects import load_subject
+    from harness.verdicts import GREEN_GOLDENS
+
     store: GoldenStore[Subject] = GoldenStore(root)
     work = _work(store, subject, case)
     findings = []
@@ -78,6 +86,8 @@ def verify(
 @app.command()
 def show(root: Root = GOLDEN_ROOT, json: Json = False) -> None:
     """List the cases, and every golden that was built here or is committed."""
+    from harness.golden import GoldenStore
+
     store: GoldenStore[Subject] = GoldenStore(root)
     holdings = store.show()
     if json:
@@ -105,6 +115,8 @@ def show(root: Root = GOLDEN_ROOT, json: Json = False) -> None:
 def _work(
     store: GoldenStore[Subject], subjects: list[str] | None, cases: list[str] | None
 ) -> tuple[tuple[str, str], ...]:
+    from harness.profiles import chosen_profile, work_of
+
     for name in cases or ():
         if name not in store.cases:
             raise UnknownNameError("case", name, store.cases)
@@ -113,6 +125,8 @@ def _work(
 
 def _finish(findings: list[Finding], json: bool, *, fine: tuple[Finding, ...]) -> None:
     """Print the findings; leave with 0 (all fine), 1 (one is corrupt or drifted) or 3."""
+    from harness.verdicts import RED_GOLDENS
+
     red = any(finding.status.value in RED_GOLDENS for finding in findings)
     code = 1 if red else 3 if len(fine) < len(findings) else 0
     if json:

@@ -17,17 +17,12 @@ from harness.cli.console import (
     progress,
     within_time,
 )
-from harness.cli.tensors import read_tensors
-from harness.profiles import GOLDEN_ROOT
-from harness.verdicts import EXIT_CODES, Run, Verdict
-from harness.verdicts.jsondata import read_document
+from harness.cli.settings import EXTREMES
+from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
     from harness.precision.explain import Explanation
-
-EXTREMES = ("song", "hot", "quiet", "silence")
-"""What an audit listens to by default: music, and the ends of what a signal can be."""
 
 Cases = Annotated[
     list[str] | None,
@@ -145,6 +140,8 @@ def diagnose(
     """
     import torch
 
+    from harness.cli.tensors import read_tensors
+    from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.explaining import diagnose_package
 
     recorded = None
@@ -167,10 +164,10 @@ def diagnose(
         print_json(found.to_dict())
     else:
         _print_diagnosis(found)
-    raise typer.Exit(EXIT_CODES[_VERDICTS.get(found.conclusion, Verdict.FAIL)])
+    raise typer.Exit(EXIT_CODES[Verdict(_VERDICTS.get(found.conclusion, "fail"))])
 
 
-_VERDICTS = {"as good as it has to be": Verdict.PASS, "not evaluated": Verdict.NOT_EVALUATED}
+_VERDICTS = {"as good as it has to be": "pass", "not evaluated": "not_evaluated"}
 
 
 def _print_diagnosis(found: ThreeWay) -> None:
@@ -218,6 +215,8 @@ def explain(
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
     from harness.precision import explain as explain_run
+    from harness.verdicts import Run
+    from harness.verdicts.jsondata import read_document
     from harness.workbench.explaining import explain_package
 
     run = read_document(document, Run.from_json)

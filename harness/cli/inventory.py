@@ -5,23 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.atomic import write_text
 from harness.cli.console import COLOURS, Json, out, print_json
 from harness.cli.report import read_run
 from harness.errors import NotEvaluatedError, ParityError, RunError
-from harness.profiles import DEFAULT
-from harness.verdicts import EXIT_CODES, Run, Verdict
-from harness.verdicts.inventory import (
-    INVENTORY,
-    NO_INVENTORY,
-    Inventory,
-    differences,
-    read_inventory,
-)
+from harness.places import INVENTORY
+
+if TYPE_CHECKING:
+    from harness.verdicts import Run
+    from harness.verdicts.inventory import Inventory
 
 inventories = typer.Typer(
     help="What a complete run must look at, listed apart from what pytest collected.",
@@ -69,7 +64,7 @@ def verdict(
     else:
         for reason in reasons:
             out.print(f"- {reason}")
-        out.print(run.sentence(), style=COLOURS[run.verdict])
+        out.print(run.sentence(), style=COLOURS[run.verdict.value])
         if run.coverage:
             out.print(run.coverage)
     raise typer.Exit(run.exit_code)
@@ -78,6 +73,9 @@ def verdict(
 @inventories.command()
 def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
     """List what a run looked at as what complete runs look at; says what changes by it."""
+    from harness.atomic import write_text
+    from harness.verdicts.inventory import differences, read_inventory
+
     listed = _listed(run_file)
     before = read_inventory(inventory) if inventory.exists() else None
     changed = differences(before, listed) if before else ()
@@ -94,6 +92,9 @@ def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json =
 @inventories.command()
 def diff(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
     """Say what a run looked at that the inventory counts differently; exit code 1 if anything."""
+    from harness.verdicts import EXIT_CODES, Verdict
+    from harness.verdicts.inventory import differences, read_inventory
+
     changed = differences(read_inventory(inventory), _listed(run_file))
     if json:
         print_json({"inventory": str(inventory), "changed": list(changed)})
@@ -111,6 +112,9 @@ def _listed(run_file: Path) -> Inventory:
     Raises:
         RunError: it was narrowed, or did not pass for another reason than the inventory.
     """
+    from harness.profiles import DEFAULT
+    from harness.verdicts import Verdict
+    from harness.verdicts.inventory import Inventory
     from harness.workbench.expectation import is_trained
 
     run = read_run(run_file)
@@ -129,6 +133,8 @@ def _listed(run_file: Path) -> Inventory:
 
 
 def _apart_from_inventory(run: Run) -> Run:
+    from harness.verdicts.inventory import NO_INVENTORY
+
     gaps = tuple(gap for gap in run.gaps if not gap.startswith(NO_INVENTORY))
     return replace(run, expected=None, gaps=gaps)
 

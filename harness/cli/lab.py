@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.allocation import keep_memory
-from harness.atomic import write_text, write_texts
 from harness.cli.console import (
     Json,
     decibels,
@@ -23,8 +21,7 @@ from harness.cli.console import (
     progress,
 )
 from harness.errors import ParityError
-from harness.profiles import GOLDEN_ROOT
-from harness.verdicts import EXIT_CODES, Verdict
+from harness.places import GOLDEN_ROOT, generated
 
 if TYPE_CHECKING:
     from harness.precision import Sensitivity, Tuning
@@ -38,6 +35,7 @@ Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
 Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
+SWEEPS = generated("build/sweep")
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
 
 
@@ -77,6 +75,7 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
+    from harness.allocation import keep_memory
     from harness.conversion import load_recipe
     from harness.precision import (
         AllStemsMeasure,
@@ -187,8 +186,11 @@ def tune(
     X.toml lie X.py, an op_selector that needs nothing but coremltools, and X.json, everything that
     was tried. The exit status is 1 if the target can't be reached, or the package misses it.
     """
+    from harness.allocation import keep_memory
+    from harness.atomic import write_texts
     from harness.errors import UnknownNameError
     from harness.precision import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
+    from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench import subject_sources
     from harness.workbench.lab import confirm, lab_inputs, open_lab
 
@@ -263,7 +265,7 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     cache: Annotated[
         Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
-    ] = Path("build/sweep"),
+    ] = SWEEPS,
     target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
     golden_root: Root = GOLDEN_ROOT,
     json: Json = False,
@@ -304,5 +306,7 @@ def sweep(
 
 
 def _write(target: Path | None, document: Mapping[str, Any]) -> None:
+    from harness.atomic import write_text
+
     if target is not None:
         write_text(target, json_text(document) + "\n")

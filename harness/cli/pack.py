@@ -23,7 +23,6 @@ from harness.cli.console import (
 )
 from harness.cli.settings import SUBJECT_HELP
 from harness.errors import UnknownNameError, one_line
-from harness.verdicts import Verdict
 
 if TYPE_CHECKING:
     from harness.packs import Answered, Execution, Judgement, Pack, Request
@@ -228,6 +227,8 @@ def _judged(
 
 
 def _document(judgement: Judgement, run: Run, execution: Execution | None) -> dict[str, Any]:
+    from harness.verdicts import Verdict
+
     checks = [
         {
             "case": f.case.name,
@@ -251,6 +252,8 @@ def _document(judgement: Judgement, run: Run, execution: Execution | None) -> di
 
 
 def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
+    from harness.verdicts import Verdict
+
     columns = ("operation", "pass", "fail", "not evaluated", "worst headroom")
     print_table("By operation", columns, _rows(judgement), right=(1, 2, 3, 4))
     for finding in _telling(judgement):
@@ -276,6 +279,8 @@ def _log_stderr(text: str) -> None:
 
 
 def _rows(judgement: Judgement) -> list[tuple[object, ...]]:
+    from harness.verdicts import Verdict
+
     rows: list[tuple[object, ...]] = []
     for operation in dict.fromkeys(finding.case.operation for finding in judgement.findings):
         mine = [f.outcome for f in judgement.findings if f.case.operation == operation]
@@ -287,6 +292,8 @@ def _rows(judgement: Judgement) -> list[tuple[object, ...]]:
 
 def _telling(judgement: Judgement) -> list[Any]:
     """Return the first failing tensor of each case, as many as are shown."""
+    from harness.verdicts import Verdict
+
     firsts = {f.case.name: f for f in reversed(judgement.of(Verdict.FAIL))}
     return [f for f in judgement.findings if firsts.get(f.case.name) is f][:_SHOWN]
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table, within_time
-from harness.cli.tensors import read_tensors, write_tensors
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.mil import Inspection, Model, ValueStatistics
 
 
@@ -58,7 +58,10 @@ def predict(
     Inputs of another element type are converted as Core ML does, with a note where that changed a
     value. States start from zero. A classifier's label and probabilities are printed, not written.
     """
+    import numpy as np
+
     from harness import mil
+    from harness.cli.tensors import read_tensors, write_tensors
     from harness.mil.features import converted
     from harness.mil.program import walk
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table, progress, within_time
-from harness.cli.tensors import read_tensors
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.reduction import Attempt, Oracle
 
 EPILOG = (
@@ -86,6 +86,7 @@ def reduce(
     What is left is loaded from disk again, and must fail again, before it is called a reduction.
     """
     from harness import mil
+    from harness.cli.tensors import read_tensors
     from harness.mil.features import converted
     from harness.reduction import Attempt, Command, check_expected, check_target, parse_condition
 
@@ -117,7 +118,10 @@ def reduce(
 def _reference(
     reference: str | None, expected: Path | None, against: Path | None, attempt: Attempt
 ) -> str | Mapping[str, np.ndarray]:
+    import numpy as np
+
     from harness import mil
+    from harness.cli.tensors import read_tensors
 
     if sum(given is not None for given in (reference, expected, against)) > 1:
         raise ParityError("give one of --reference, --expected and --against")

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.atomic import write_text
 from harness.cli.console import Json, out, print_json
 from harness.errors import ParityError, RunError
-from harness.report import write_report
-from harness.verdicts import (
-    EXIT_CODES,
-    Baseline,
-    Record,
-    Run,
-    Snapshot,
-    Verdict,
-    changes,
-    read_baseline,
-    recall,
-)
-from harness.verdicts.jsondata import read_document
-from harness.verdicts.rows.documents import read_attachment
+
+if TYPE_CHECKING:
+    from harness.verdicts import Record, Run
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")
@@ -76,6 +64,10 @@ def report(
     the first to the second. Attached documents are drawn, and kept in the run that is written
     beside the page.
     """
+    from harness.report import write_report
+    from harness.verdicts import Record, Snapshot, read_baseline, recall
+    from harness.verdicts.rows.documents import read_attachment
+
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
     run = read_run(run_files[-1])
@@ -103,6 +95,9 @@ def accept(
     json: Json = False,
 ) -> None:
     """Accept a run as the baseline; it must have passed."""
+    from harness.atomic import write_text
+    from harness.verdicts import Baseline, Snapshot, Verdict
+
     run = read_run(run_file)
     if not reason.strip():
         raise ParityError("--reason is empty; say why this run is what to expect from now on")
@@ -125,6 +120,8 @@ def diff(
     json: Json = False,
 ) -> None:
     """Say what moved since the baseline; exit code 1 if a gating check got worse."""
+    from harness.verdicts import EXIT_CODES, Record, Snapshot, Verdict, changes, read_baseline
+
     run, accepted = read_run(run_file), read_baseline(baseline)
     found = changes(accepted.snapshot, Snapshot.of(run))
     counts = _counts(Record(accepted.snapshot, accepted.reason), run)
@@ -146,6 +143,8 @@ def diff(
 
 
 def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
+    from harness.verdicts import Snapshot, changes
+
     if record.before is None:
         return {}
     found = changes(record.before, Snapshot.of(run))
@@ -163,4 +162,7 @@ def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
 
 def read_run(path: Path) -> Run:
     """Return the run in the file at ``path``; raises `RunError` if there is none."""
+    from harness.verdicts import Run
+    from harness.verdicts.jsondata import read_document
+
     return read_document(path, Run.from_json)

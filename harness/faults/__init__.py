@@ -4,8 +4,8 @@ A fault is one decorated function in `harness.faults.catalogue`. `FaultsRoom.inj
 the same comparisons and gates as a run, and returns an `InjectedFault` for the run document.
 """
 
+from harness.faults.injector import SUBJECT, FaultsRoom
 from harness.faults.registry import LEVELS, Fault, all_faults, fault, get_fault, select_faults
-from harness.faults.room import SUBJECT, FaultsRoom
 
 __all__ = [
     "LEVELS",

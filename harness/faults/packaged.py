@@ -31,10 +31,10 @@ from harness.conversion import (
     trace_inner_model,
 )
 from harness.errors import ParityError
+from harness.faults.injector import SUBJECT
+from harness.faults.judges.package import Shipment
+from harness.faults.judges.program import RECIPE, Converted
 from harness.faults.registry import Fault, all_faults
-from harness.faults.room import SUBJECT
-from harness.faults.stands.package import Shipment
-from harness.faults.stands.program import RECIPE, Converted
 from harness.mil import Model, load
 from harness.mil.ops.registry import definition
 from harness.mil.program import Function, Variable, verify

@@ -8,7 +8,7 @@
         return replace(port, window=hann(N_FFT, symmetric=True))
 
 The docstring is the bug, in one sentence. What the function gets and returns is said by the stand
-that it is judged on (`harness.faults.stands`). It never changes what it gets: it returns another.
+that it is judged on (`harness.faults.judges`). It never changes what it gets: it returns another.
 """
 
 from __future__ import annotations

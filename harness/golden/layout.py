@@ -7,6 +7,9 @@
     <root>/tensors/<subject>/<case>.safetensors      the tensors (generated)
     <root>/tensors/ledger.json                       what this machine made (generated)
     <root>/tensors/.locks/                           lock files (generated, never deleted)
+
+An installed package holds the root, and nothing is written there: its ``tensors/`` is in the cache
+of the user (`harness.places`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.locks import file_lock
+from harness.places import GOLDEN_ROOT, INSTALLED, generated
 
 _PORTABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
 _LONGEST_STEM = 60
@@ -41,13 +45,23 @@ class Layout:
         return self.root / "manifest.json"
 
     @property
+    def is_installed(self) -> bool:
+        """Whether the recipes and the manifest are those of an installed package."""
+        return INSTALLED and self.root == GOLDEN_ROOT
+
+    @property
+    def generated(self) -> Path:
+        """The folder of all that is generated."""
+        return generated("golden/tensors") if self.is_installed else self.root / "tensors"
+
+    @property
     def ledger(self) -> Path:
         """The file that says what this machine made."""
-        return self.root / "tensors" / "ledger.json"
+        return self.generated / "ledger.json"
 
     def tensors(self, subject: str, case: str) -> Path:
         """The file of one golden."""
-        return self.root / "tensors" / file_stem(subject) / f"{case}.safetensors"
+        return self.generated / file_stem(subject) / f"{case}.safetensors"
 
     def lock_golden(self, subject: str, case: str) -> AbstractContextManager[None]:
         """Lock one golden. To be taken before, never inside, `lock_document`."""
@@ -58,7 +72,7 @@ class Layout:
         return self._lock(document.name)
 
     def _lock(self, name: str) -> AbstractContextManager[None]:
-        return file_lock(self.root / "tensors" / ".locks" / f"{name}.lock")
+        return file_lock(self.generated / ".locks" / f"{name}.lock")
 
 
 def file_stem(subject: str) -> str:

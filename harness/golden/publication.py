@@ -111,12 +111,18 @@ def accept(layout: Layout, subject: str, case: str, *, keep: Container[str]) -> 
         keep: the cases that exist; records of others are dropped.
 
     Raises:
-        GoldenError: the subject's name means nothing on other machines.
+        GoldenError: the subject's name means nothing on other machines, or the manifest is that
+            of an installed package.
     """
     if file_stem(subject) != subject:
         raise GoldenError(
             f"the goldens of {subject!r} can't be recorded in {layout.manifest}, because its name "
             "is a path of this machine; record those of a subject with a name of its own"
+        )
+    if layout.is_installed:
+        raise GoldenError(
+            f"{layout.manifest} belongs to the installed package, so nothing is recorded in it; "
+            "copy its folder and give that as --golden-root, or record in a clone"
         )
     record = read_ledger(layout.ledger)[subject, case].current
     if record is None:
@@ -142,9 +148,10 @@ def _enter(layout: Layout, key: tuple[str, str], entry: Entry) -> None:
 def _cannot_store(
     layout: Layout, key: tuple[str, str], size_bytes: int, error: OSError
 ) -> GoldenError:
-    free_bytes = shutil.disk_usage(layout.root).free
+    free_bytes = shutil.disk_usage(layout.generated).free
     return GoldenError(
         f"golden {key[1]!r} of {key[0]!r} can't be stored ({error}): it takes "
-        f"{size_bytes / 1e6:.0f} MB and the disk of {layout.root} has {free_bytes / 1e6:.0f} MB "
-        "free; make room and build it again (an older one was left as it was)"
+        f"{size_bytes / 1e6:.0f} MB and the disk of {layout.generated} has "
+        f"{free_bytes / 1e6:.0f} MB free; make room and build it again (an older one was left as "
+        "it was)"
     )

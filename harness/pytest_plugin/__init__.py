@@ -23,6 +23,7 @@ import pytest
 from harness.errors import NotEvaluatedError
 from harness.pytest_plugin.gatherer import ASSERTS, DESELECTED, Gatherer
 from harness.pytest_plugin.options import add_options, golden_root, profile_of
+from harness.pytest_plugin.progress import Progress
 from harness.pytest_plugin.recorder import CheckFailed, Recorder, put, raise_missed
 from harness.verdicts import EXIT_CODES, Verdict
 
@@ -52,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # Under no name of ours: what has a name can be switched off by "-p no:NAME".
         config.stash[_GATHERER] = Gatherer(config)
         config.pluginmanager.register(config.stash[_GATHERER])
+        out = config.getoption("--parity-out")
+        if out is not None and config.get_verbosity() <= 0:
+            config.pluginmanager.register(Progress(out))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -9,10 +9,11 @@ from typing import Final
 import pytest
 
 from harness.errors import ParityError, RunError
-from harness.profiles import GOLDEN_ROOT, chosen_profile
+from harness.places import INVENTORY
+from harness.profiles import chosen_profile
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
 from harness.verdicts.completeness import Expectation
-from harness.verdicts.inventory import INVENTORY, NO_INVENTORY, read_inventory
+from harness.verdicts.inventory import NO_INVENTORY, read_inventory
 from harness.verdicts.rows.documents import Document, read_attachment
 
 _NARROWING: Final = {"subjects": "--subject", "cases": "--case", "recipes": "--recipe"}
@@ -122,7 +123,7 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
 def golden_root(config: pytest.Config) -> Path:
     """Return the folder with the golden recipes that this invocation uses."""
     given: Path | None = config.getoption("--golden-root")
-    return given or config.rootpath / GOLDEN_ROOT
+    return given or config.rootpath / "golden"
 
 
 def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:

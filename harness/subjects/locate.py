@@ -28,12 +28,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from harness.atomic import atomic_file
 from harness.bounded import read_text
 from harness.errors import CheckpointError, WeightsUnavailableError, one_line
+from harness.places import PROJECT
 from harness.subjects.checkpoints import CHECKPOINT_SUFFIXES, PICKLED_SUFFIXES
 from harness.subjects.names import Architecture
 
 _log = logging.getLogger(__name__)
 
-_REPOSITORY: Final = Path(__file__).parents[2]
 _TIMEOUT_S: Final = 5.0
 _REFERENCE_LIMIT_BYTES: Final = 1 << 10
 _BAG_LIMIT_BYTES: Final = 1 << 16
@@ -116,27 +116,26 @@ def _members(architecture: Architecture, folder: Path) -> tuple[Path, ...]:
 
 
 def locate_pretrained(architecture: Architecture) -> tuple[Path, ...]:
-    """Return the files of the trained weights: the repository's, or else the published ones.
+    """Return the files of the trained weights: the project's own, or else the published ones.
 
     Published weights come from a cache, or else are freshly downloaded.
 
     Raises:
-        WeightsUnavailableError: this is no clone of the repository, or the published weights are in
+        WeightsUnavailableError: the project's own file is missing, or the published weights are in
             no cache and no server can be reached.
     """
     if architecture.weight_file:
-        return (_locate_in_repository(architecture),)
+        return (_locate_own(architecture),)
     return tuple(_locate_member(architecture, signature) for signature in architecture.members)
 
 
-def _locate_in_repository(architecture: Architecture) -> Path:
-    path = _REPOSITORY / architecture.weight_file
+def _locate_own(architecture: Architecture) -> Path:
+    path = PROJECT / architecture.weight_file
     if not path.is_file():
         name = architecture.name
         raise WeightsUnavailableError(
-            f"the weights of {name} are not on this machine: {path} is missing (they come with a "
-            f"clone of the repository, not with an installed package); use {name}@seeded, or get "
-            f"{architecture.weight_file} from a clone and use {name}@PATH"
+            f"the weights of {name} are not on this machine: {path} is missing, which comes with "
+            f"the project; install it again, or use {name}@seeded or {name}@PATH"
         )
     return path
 

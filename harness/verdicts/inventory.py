@@ -25,8 +25,6 @@ from harness.verdicts.faults import InjectedFault
 from harness.verdicts.jsondata import parsed, plain, restored
 
 SCHEMA_VERSION: Final = 1
-INVENTORY: Final = Path("suites", "inventory.json")
-"""Where the inventory is kept, from the root of the repository."""
 NO_INVENTORY: Final = "what a complete run looks at is not known"
 """How the gap of a run begins that no inventory was found for."""
 

@@ -58,9 +58,6 @@ from harness.workbench.predictions import Prediction, predict_segment, taps_in
 from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import Separator, separate_file
 
-DEFAULT_CASES: Final = ("song", "hot", "quiet", "silence")
-"""Music; noise driven into clipping and noise at -60 dBFS, where what overflows and what vanishes
-shows; and silence, out of which nothing may come."""
 LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
 """Of a package that says nothing of itself: it is held to every gate, and nothing is predicted."""
@@ -85,8 +82,8 @@ class Inquiry:
     Attributes:
         package: the ``.mlpackage``.
         subject: name of the single model that it should equal.
-        recipe: the precision that it should have; None takes the one that it records.
         cases: golden cases.
+        recipe: the precision that it should have; None takes the one that it records.
         audio: an audio file, compared with PyTorch on the same segments.
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
@@ -94,8 +91,8 @@ class Inquiry:
 
     package: Path
     subject: str
+    cases: tuple[str, ...]
     recipe: PrecisionRecipe | None = None
-    cases: tuple[str, ...] = DEFAULT_CASES
     audio: Path | None = None
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from demucs.htdemucs import HTDemucs
 
+from harness.faults.judges.goldens import CASES, OTHER, Keep, Weights, build
 from harness.faults.registry import CONVERSIONS, OWN, fault
-from harness.faults.stands.goldens import CASES, OTHER, Keep, Weights, build
 from harness.golden import Case
 
 _goldens = partial(fault, on="goldens", caught_by="golden store")

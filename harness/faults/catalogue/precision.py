@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.faults.judges.feature import Feature
+from harness.faults.judges.package import Shipment
+from harness.faults.judges.program import Converted
 from harness.faults.registry import CLASSIC, CONVERSIONS, MIXED_PACKAGE, QUIET_MODELS, fault
-from harness.faults.stands.feature import Feature
-from harness.faults.stands.package import Shipment
-from harness.faults.stands.program import Converted
 from harness.mil import DataType, Model
 from harness.mil.editing import (
     computing,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.faults.judges.program import Converted
 from harness.faults.registry import CLASSIC, CONVERSIONS, MEASURED, fault
-from harness.faults.stands.program import Converted
 from harness.mil import Model
 from harness.mil.editing import (
     computing,

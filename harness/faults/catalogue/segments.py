@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from harness.faults.judges.stems import Joiner
 from harness.faults.registry import CLASSIC, CONVERSIONS, fault
-from harness.faults.stands.stems import Joiner
 
 _joiner = partial(fault, on="joiner", caught_by="end_to_end")
 

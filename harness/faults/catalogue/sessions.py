@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 
 from harness.engines import WITHOUT_ENGINES
+from harness.faults.judges.sessions import Session
 from harness.faults.registry import OWN, TOOLS, fault
-from harness.faults.stands.sessions import Session
+from harness.places import INVENTORY
 from harness.verdicts import Gate
-from harness.verdicts.inventory import INVENTORY
 
 _session = partial(fault, on="session", caught_by="run verdict", case="session")
 _gate = partial(fault, on="gates", caught_by="kill matrix", source=OWN)

@@ -9,8 +9,8 @@ import numpy as np
 
 from harness.audio import HOP_LENGTH, N_FFT
 from harness.audio.windows import hamming, hann
+from harness.faults.judges.transform import EDGE, Port
 from harness.faults.registry import CLASSIC, CONVERSIONS, PORTS, fault
-from harness.faults.stands.transform import EDGE, Port
 
 _port = partial(fault, on="transform", caught_by="stft")
 

@@ -11,10 +11,10 @@ from demucs.demucs import LayerScale
 from demucs.transformer import LayerScale as TransformerScale
 from torch import nn
 
-from harness.faults.mutation.rows_layers import flip_exponent
+from harness.faults.judges.package import Shipment
+from harness.faults.judges.program import Converted
+from harness.faults.operators.layers import flip_exponent
 from harness.faults.registry import CLASSIC, CONVERSIONS, MEASURED, fault
-from harness.faults.stands.package import Shipment
-from harness.faults.stands.program import Converted
 from harness.mil import Model
 from harness.mil.editing import edited, find, known_value, with_constant, with_inputs
 from harness.subjects import FullHybridHTDemucs, extract_inner_model, load_subject

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from harness.errors import PackageError
-from harness.faults.mutation.rows_general import (
+from harness.faults.judges.program import Converted
+from harness.faults.operators.arithmetic import (
     absolute,
     epsilon,
     one_axis_less,
     subtracted,
     unbiased,
 )
-from harness.faults.mutation.rows_layers import heads, key_and_value
-from harness.faults.mutation.rows_moves import other_side, transposed_first
-from harness.faults.mutation.site import Edit, Site
+from harness.faults.operators.layers import heads, key_and_value
+from harness.faults.operators.layout import other_side, transposed_first
+from harness.faults.operators.site import Edit, Site
 from harness.faults.registry import CLASSIC, CONVERSIONS, fault
-from harness.faults.stands.program import Converted
 from harness.mil import Model
 from harness.mil.editing import (
     constant,

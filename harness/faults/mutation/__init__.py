@@ -3,17 +3,8 @@
 `run_campaign` does it; its module says what counts as a mutation that matters, and as caught.
 """
 
-from harness.faults.mutation import rows_general, rows_layers, rows_moves
 from harness.faults.mutation.campaign import run_campaign
 from harness.faults.mutation.results import CampaignResult, Mutation
-from harness.faults.mutation.source import Source
+from harness.faults.mutation.target import Source
 
-__all__ = [
-    "CampaignResult",
-    "Mutation",
-    "Source",
-    "rows_general",
-    "rows_layers",
-    "rows_moves",
-    "run_campaign",
-]
+__all__ = ["CampaignResult", "Mutation", "Source", "run_campaign"]

@@ -3,7 +3,7 @@
 A mutation is a small wrong step of a converter, made in memory: every operation's result multiplied
 by 1.01, something that it reads changed (by its type: a table with one function for each change),
 and the operation left out where shapes allow it. Each mutated program is judged by the gates of the
-layered suites (`harness.faults.mutation.judge`) against PyTorch's tensors.
+layered suites (`harness.faults.mutation.detector`) against PyTorch's tensors.
 
 What has to be caught is a mutation that *matters*: that changes an output by more than its
 tolerance. Compared are the mutated and the unmutated program's outputs: each branch under the gate
@@ -33,11 +33,11 @@ from typing import Final
 
 from harness.conversion import read_sidecar
 from harness.errors import ParityError
-from harness.faults.mutation.labour import Findings, Place, crew, work
 from harness.faults.mutation.results import CampaignResult, Fate, Mutation
-from harness.faults.mutation.site import Mutant, mutants
-from harness.faults.mutation.source import HELD_OUT, Source
-from harness.faults.mutation.stage import Finding
+from harness.faults.mutation.runner import Finding
+from harness.faults.mutation.target import HELD_OUT, Source
+from harness.faults.mutation.workers import Findings, Place, crew, work
+from harness.faults.operators.site import Mutant, mutants
 from harness.mil import Model, load
 from harness.mil.editing import edited, key
 from harness.mil.program import Operation

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from harness.faults.mutation.judge import Change, Sighting
-from harness.faults.mutation.site import Kind
+from harness.faults.mutation.detector import Change, Sighting
+from harness.faults.operators.site import Kind
 from harness.verdicts import Verdict
 
 DOCUMENT_KIND = "mutations"

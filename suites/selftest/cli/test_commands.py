@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +31,47 @@ COMMANDS = (
     "sensitivity",
     "tune",
     "sweep",
+    "reduce",
+    "faults",
+    "verdict",
+)
+GROUPS = (
+    "golden build",
+    "golden verify",
+    "golden show",
+    "baseline accept",
+    "baseline diff",
+    "inventory accept",
+    "inventory diff",
 )
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "golden build", "golden verify", "golden show"])
+@pytest.mark.parametrize("command", [*COMMANDS, *GROUPS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--json" in shown
     assert "Usage" in shown
+
+
+HEAVY = {"torch", "coremltools", "scipy", "demucs", "numpy", "matplotlib", "pytest"}
+LOADED = """
+import sys
+from harness.cli import main
+codes = [main([*words.split(), "--help"]) for words in sys.argv[1:]] + [main(["--version"])]
+print(codes, *sys.modules, file=sys.stderr)
+"""
+
+
+def test_help_and_version_load_nothing_that_computes() -> None:
+    """Who asks what there is must not wait seconds for PyTorch."""
+    words = ["", *COMMANDS, *GROUPS]
+    command = [sys.executable, "-c", LOADED, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    codes, _, modules = done.stderr.partition("] ")
+    assert codes.count("0") == len(words) + 1
+    assert HEAVY.isdisjoint(modules.split())
+    assert "htdemucs-parity" in done.stdout
 
 
 def test_doctor_names_every_engine_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main, report
+import harness.report
+from harness.cli import main
 from harness.report import write_report
 from harness.verdicts import Profile, Run
 
@@ -63,7 +64,7 @@ def test_a_command_that_is_cancelled_removes_its_temporary_folder(
             os.kill(os.getpid(), signal.SIGTERM)
             raise AssertionError("the command went on")
 
-    monkeypatch.setattr(report, "write_report", work)
+    monkeypatch.setattr(harness.report, "write_report", work)
     (tmp_path / "run.json").write_text(RUN.to_json(), encoding="utf-8")
     where = ["--out", str(tmp_path / "out"), "--baseline", "none", "--history", "none"]
     assert main(["report", str(tmp_path / "run.json"), *where, "--json"]) == 143
@@ -81,7 +82,7 @@ def test_ctrl_c_is_said_in_words(
     def work(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "write_report", work)
+    monkeypatch.setattr(harness.report, "write_report", work)
     (tmp_path / "run.json").write_text(RUN.to_json(), encoding="utf-8")
     where = ["--out", str(tmp_path / "out"), "--baseline", "none", "--history", "none"]
     assert main(["report", str(tmp_path / "run.json"), *where]) == 130
@@ -99,7 +100,7 @@ def test_who_ignores_a_signal_goes_on_to(
         os.kill(os.getpid(), signal.SIGHUP)
         return tmp_path
 
-    monkeypatch.setattr(report, "write_report", work)
+    monkeypatch.setattr(harness.report, "write_report", work)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["report", str(tmp_path / "run.json"), *where]) == 0

@@ -13,7 +13,7 @@ from harness.errors import ParityError, UnknownNameError
 from harness.faults import LEVELS, all_faults, fault, get_fault, select_faults
 from harness.faults.registry import OWN
 from harness.faults.table import markdown
-from harness.profiles import GOLDEN_ROOT
+from harness.places import GOLDEN_ROOT
 
 ROOT = Path(__file__).parents[3]
 

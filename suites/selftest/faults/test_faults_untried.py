@@ -9,14 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-import harness
 from harness.cli import main
 from harness.errors import NotEvaluatedError, ParityError
 from harness.faults import FaultsRoom, get_fault
+from harness.faults.judges import sessions
+from harness.faults.judges.sessions import SessionStand, SuiteStand
 from harness.faults.judging import Finding, broken, judge, sound_digests
 from harness.faults.registry import Fault
-from harness.faults.stands import sessions
-from harness.faults.stands.sessions import SessionStand, SuiteStand
 from harness.report import write_report
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict, not_evaluated
 from harness.workbench import Workbench
@@ -60,12 +59,11 @@ def test_a_trial_that_lacks_something_is_not_tried() -> None:
     assert (found.outcome, found.reason) == (FaultOutcome.NOT_TRIED, "no package")
 
 
-@pytest.mark.parametrize("bug", [SESSION, SUITE], ids=["session", "suite"])
-def test_without_a_clone_the_bugs_of_the_harness_are_not_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: Fault
+def test_without_a_clone_the_bugs_that_suites_judge_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harness, "__file__", str(tmp_path / "harness" / "__init__.py"))
-    found = room(tmp_path).inject(bug)
+    monkeypatch.setattr(sessions, "INSTALLED", True)
+    found = room(tmp_path).inject(SUITE)
     assert found.outcome is FaultOutcome.NOT_TRIED
     assert "has no suites" in found.reason
     assert "run this in a clone" in found.reason

@@ -15,9 +15,9 @@ from harness.conversion import TapLocation
 from harness.errors import ParityError
 from harness.faults.mutation import CampaignResult, Mutation, run_campaign
 from harness.faults.mutation.campaign import conclude
-from harness.faults.mutation.judge import Change, Judge, Original, Sighting
-from harness.faults.mutation.site import mutants
-from harness.faults.mutation.stage import Finding, Stage
+from harness.faults.mutation.detector import Change, Judge, Original, Sighting
+from harness.faults.mutation.runner import Finding, Stage
+from harness.faults.operators.site import mutants
 from harness.mil.editing import constant, with_inputs
 from harness.verdicts import Verdict
 

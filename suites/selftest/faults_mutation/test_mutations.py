@@ -9,7 +9,7 @@ import torch
 from harness import mil
 from harness.errors import ExecutionError, PackageError, ParityError
 from harness.faults.mutation.fragment import Fragments
-from harness.faults.mutation.site import Mutant, mutants, mutation
+from harness.faults.operators.site import Mutant, mutants, mutation
 from harness.mil.editing import edited, key, known_value
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli import main, proofs
 from harness.faults.mutation import CampaignResult, Mutation
-from harness.faults.mutation.judge import Change, Sighting
+from harness.faults.mutation.detector import Change, Sighting
 from suites.selftest.faults_mutation.test_clean import many, result
 
 CAUGHT = Mutation(

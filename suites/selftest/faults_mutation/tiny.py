@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.conversion import tap_operations
-from harness.faults.mutation.judge import Judge, Sighting
-from harness.faults.mutation.stage import Stage
+from harness.faults.mutation.detector import Judge, Sighting
+from harness.faults.mutation.runner import Stage
 from harness.mil import Model
 
 

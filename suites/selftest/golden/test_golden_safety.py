@@ -25,7 +25,14 @@ from golden_fakes import (
 )
 
 from harness.errors import GoldenError
-from harness.golden import GoldenStatus, GoldenStore, inspection, publication, tensorfile
+from harness.golden import (
+    GoldenStatus,
+    GoldenStore,
+    inspection,
+    layout,
+    publication,
+    tensorfile,
+)
 from harness.locks import file_lock
 
 Store = GoldenStore[FakeSubject]
@@ -261,3 +268,18 @@ def test_a_lock_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
         file_lock(tmp_path / "file" / "a.lock"),
     ):
         pass
+
+
+def test_an_installed_package_is_not_written_to(
+    subject: FakeSubject, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its folder may be read-only, and is replaced at the next upgrade."""
+    before = {path.name for path in store.layout.root.iterdir()}
+    monkeypatch.setattr(layout, "INSTALLED", True)
+    monkeypatch.setattr(layout, "GOLDEN_ROOT", store.layout.root)
+    monkeypatch.setattr(layout, "generated", lambda folder: tmp_path / "cache" / folder)
+    assert store.build(subject, "noise").usable
+    assert store.layout.tensors(subject.name, "noise").is_relative_to(tmp_path / "cache")
+    with pytest.raises(GoldenError, match="belongs to the installed package"):
+        store.build(subject, "noise", record=True)
+    assert {path.name for path in store.layout.root.iterdir()} == before

@@ -16,7 +16,8 @@ from harness.cli import main
 from harness.conversion import load_recipe
 from harness.faults import select_faults
 from harness.golden import load_cases
-from harness.profiles import DEFAULT, GOLDEN_ROOT, work_of
+from harness.places import GOLDEN_ROOT, INVENTORY
+from harness.profiles import DEFAULT, work_of
 from harness.report import write_report
 from harness.subjects import describe_subject
 from harness.verdicts import (
@@ -33,7 +34,7 @@ from harness.verdicts import (
     read_baseline,
 )
 from harness.verdicts.completeness import Expectation
-from harness.verdicts.inventory import INVENTORY, Inventory, read_inventory
+from harness.verdicts.inventory import Inventory, read_inventory
 from harness.workbench.expectation import expectation, is_trained, required_rows
 
 ROOT = Path(__file__).parents[3]

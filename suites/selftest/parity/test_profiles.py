@@ -6,7 +6,8 @@ import pytest
 
 from harness.golden import load_cases
 from harness.golden.records import read_manifest
-from harness.profiles import DEFAULT, GOLDEN_ROOT, chosen_profile, work_of
+from harness.places import GOLDEN_ROOT
+from harness.profiles import DEFAULT, chosen_profile, work_of
 
 FULL_SIZE = "htdemucs_6s@seeded"
 CASES = load_cases(GOLDEN_ROOT / "recipes.toml")

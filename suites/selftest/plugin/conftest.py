@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 
+# pytester takes out of sys.modules what a session in this process imported, so each would again.
+import hypothesis  # noqa: F401
 import pytest
 
+import harness.report
+import harness.workbench.expectation  # noqa: F401
+from harness.places import INVENTORY
 from harness.verdicts import LAYERS
-from harness.verdicts.inventory import INVENTORY
 from suites.selftest.plugin.sessions import FAULTS, GREEN, inventory_of_green
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.engines import base
+from harness.places import INVENTORY
 from harness.verdicts import Run, Verdict
-from harness.verdicts.inventory import INVENTORY
 from suites.selftest.extending.plugins import ENGINE
 from suites.selftest.plugin.sessions import FAULTS, GREEN
 

@@ -19,7 +19,7 @@ def run(suite: pytest.Pytester, *arguments: str) -> tuple[Run, int]:
     """Run the session; return its run document and its exit status."""
     out = suite.path / "out"
     options = ["-p", "harness.pytest_plugin", "--parity-out", str(out), "-p", "no:cacheprovider"]
-    result = suite.runpytest_subprocess(*options, *arguments)
+    result = suite.runpytest_inprocess(*options, *arguments)
     document = Run.from_json((out / "run.json").read_text(encoding="utf-8"))
     assert (out / "index.html").stat().st_size > 1000
     return document, int(result.ret)

@@ -195,15 +195,15 @@ def test_mini_can_be_seeded_too() -> None:
 
 
 @pytest.mark.usefixtures("_offline")
-def test_without_a_clone_mini_is_an_answer_with_a_way_out(
+def test_mini_without_its_file_is_an_answer_with_a_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locate, "_REPOSITORY", tmp_path)
+    monkeypatch.setattr(locate, "PROJECT", tmp_path)
     with pytest.raises(WeightsUnavailableError) as caught:
         load_subject("mini")
     assert caught.value.exit_code == 3
     missing = tmp_path / "golden" / "mini" / "mini.safetensors"
-    for part in (str(missing), "clone", "mini@seeded", "mini@PATH"):
+    for part in (str(missing), "install it again", "mini@seeded", "mini@PATH"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -10,12 +10,12 @@ import pytest
 from harness.audio import SEGMENT_LENGTH
 from harness.audio.reference_stft import reference_spectrogram, reference_waveform
 from harness.audio.segments import separate_stream
+from harness.faults.judges.gates import _changed
+from harness.faults.judges.sessions import SessionStand, SuiteStand
+from harness.faults.judges.stems import Joiner
+from harness.faults.judges.transform import Port
 from harness.faults.judging import judge, sound_digests
 from harness.faults.registry import get_fault
-from harness.faults.stands.gates import _changed
-from harness.faults.stands.sessions import SessionStand, SuiteStand
-from harness.faults.stands.stems import Joiner
-from harness.faults.stands.transform import Port
 from harness.verdicts import GATES, gate
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
 from harness.audio.segments import crossfade
+from harness.faults.judges.program import RECIPE
 from harness.faults.judging import Finding, digest, found
 from harness.faults.registry import Fault
-from harness.faults.stands.program import RECIPE
 from harness.layers import stem_checks
 from harness.profiles import PACKAGE_ENGINE
 from harness.workbench import Workbench, subject_sources

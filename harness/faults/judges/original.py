@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from torch import nn
 
+from harness.faults.judges.common import judged
 from harness.faults.judging import Finding
 from harness.faults.registry import Fault
-from harness.faults.stands.common import judged
 from harness.golden.builder import observe_segment
 from harness.layers import golden_checks
 from harness.verdicts import Check

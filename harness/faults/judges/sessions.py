@@ -19,8 +19,9 @@ import harness
 from harness.errors import NotEvaluatedError
 from harness.faults.judging import Finding, digest
 from harness.faults.registry import Fault
+from harness.places import INSTALLED, INVENTORY, PROJECT
 from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed, not_evaluated
-from harness.verdicts.inventory import INVENTORY, Cell, Count, Inventory, Shape
+from harness.verdicts.inventory import Cell, Count, Inventory, Shape
 
 SECONDS = 300
 
@@ -51,19 +52,18 @@ def test_caught(parity):
 """
 
 
-def root() -> Path:
+def clone() -> Path:
     """Return the clone that this program runs from.
 
     Raises:
         NotEvaluatedError: it was installed without its suites.
     """
-    found = Path(harness.__file__).parents[1]
-    if not (found / "suites").is_dir() or not (found / "pyproject.toml").is_file():
+    if INSTALLED:
         raise NotEvaluatedError(
-            f"{found} has no suites: faults of the harness are judged by the project's own tests; "
-            "run this in a clone, with 'python -m pip install -e .[test]'"
+            "an installed package has no suites, and this bug is judged by the project's own "
+            "tests; run this in a clone, with 'python -m pip install -e .[test]'"
         )
-    return found
+    return PROJECT
 
 
 def _inventory() -> Inventory:
@@ -114,7 +114,7 @@ class SessionStand:
             words = ["-m", "pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider"]
             words += [
                 "-c",
-                str(root() / "pyproject.toml"),
+                str(PROJECT / "pyproject.toml"),
                 "--rootdir",
                 str(folder),
                 "--subject",
@@ -139,7 +139,7 @@ class SuiteStand:
     def _judge(self, fault: Fault, patch: str) -> Iterator[Finding]:
         with tempfile.TemporaryDirectory(prefix="parity-suite-") as name:
             words = ["-m", "harness.faults.patched", patch, "-p", "no:cacheprovider", "-x"]
-            run = _run([*words, *shlex.split(fault.case)], Path(name), {}, cwd=root())
+            run = _run([*words, *shlex.split(fault.case)], Path(name), {}, cwd=clone())
         if patch == "none" and run.problems:
             raise NotEvaluatedError(
                 f"{fault.case} can't be run here, so no bug can be tried on it: {run.problems[0]}; "
@@ -153,7 +153,8 @@ def _run(
 ) -> Run:
     """Run Python on ``words`` and return the run that pytest wrote."""
     out = folder / "out"
-    paths = [str(root()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    code = str(Path(harness.__file__).parents[1])
+    paths = [code, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -175,7 +176,8 @@ def _run(
     document = out / "run.json"
     if not document.is_file():
         lines = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
-        raise NotEvaluatedError(f"a test session wrote no run; it ended with: {lines[-1]}")
+        said = next((line for line in lines if "error: " in line), lines[-1])
+        raise NotEvaluatedError(f"a test session wrote no run; it ended with: {said}")
     return Run.from_json(document.read_text(encoding="utf-8"))
 
 

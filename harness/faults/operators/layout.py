@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.faults.mutation.site import Edit, Site, mutation
+from harness.faults.operators.site import Edit, Site, mutation
 from harness.mil.editing import constant, key, new_operation, with_inputs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.faults.mutation.site import Edit, Site, mutation
+from harness.faults.operators.site import Edit, Site, mutation
 from harness.mil.editing import (
     constant,
     new_operation,

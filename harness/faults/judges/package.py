@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from harness.conversion import audit_package, read_sidecar
 from harness.errors import PackageError
+from harness.faults.judges.program import RECIPE
 from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
-from harness.faults.stands.program import RECIPE
 from harness.mil import Model, load
 from harness.workbench import Workbench, paper_checks
 

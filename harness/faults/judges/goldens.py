@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from harness.errors import GoldenError
+from harness.faults.judges.common import refused
 from harness.faults.judging import Finding, digest
 from harness.faults.registry import Fault
-from harness.faults.stands.common import refused
 from harness.golden import Case, GoldenStore
 from harness.verdicts import GoldenState, Outcome, Profile, Run, failed, not_evaluated
 from harness.verdicts.checks import Verdict

@@ -8,9 +8,9 @@ from functools import partial
 
 from harness.conversion import audit_package, load_recipe, module_paths
 from harness.errors import ParityError
+from harness.faults.judges.common import refused
 from harness.faults.judging import Finding, found
 from harness.faults.registry import Fault
-from harness.faults.stands.common import refused
 from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
 from harness.mil.editing import find

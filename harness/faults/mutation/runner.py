@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from harness.errors import ExecutionError, PackageError, ParityError
+from harness.faults.mutation.detector import Change, Judge, Original, Sighting, arrays
 from harness.faults.mutation.fragment import Fragments
-from harness.faults.mutation.judge import Change, Judge, Original, Sighting, arrays
-from harness.faults.mutation.site import Mutant
+from harness.faults.operators.site import Mutant
 from harness.mil import Model
 from harness.mil.program import Operation
 

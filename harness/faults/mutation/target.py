@@ -14,8 +14,8 @@ from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
 from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import compare_weights
 from harness.errors import ParityError
-from harness.faults.mutation.judge import Judge, Sighting
-from harness.faults.mutation.stage import Stage
+from harness.faults.mutation.detector import Judge, Sighting
+from harness.faults.mutation.runner import Stage
 from harness.mil import Model
 from harness.subjects.songs import make_song
 from harness.verdicts import Verdict

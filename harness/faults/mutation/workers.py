@@ -15,9 +15,9 @@ from typing import Final, TypeAlias
 
 import torch
 
-from harness.faults.mutation.site import mutants
-from harness.faults.mutation.source import Source
-from harness.faults.mutation.stage import Finding, Stage
+from harness.faults.mutation.runner import Finding, Stage
+from harness.faults.mutation.target import Source
+from harness.faults.operators.site import mutants
 from harness.mil import load
 from harness.workers import worker_pool
 

@@ -7,18 +7,18 @@ from functools import lru_cache
 from typing import Final
 
 from harness.errors import ParityError
+from harness.faults.judges.feature import FeatureStand
+from harness.faults.judges.gates import GateStand
+from harness.faults.judges.goldens import GoldenStand
+from harness.faults.judges.network import NetworkStand
+from harness.faults.judges.original import OriginalStand
+from harness.faults.judges.package import PackageStand
+from harness.faults.judges.program import ProgramStand
+from harness.faults.judges.sessions import SessionStand, SuiteStand
+from harness.faults.judges.stems import JoinerStand, StemStand
+from harness.faults.judges.transform import TransformStand
 from harness.faults.judging import Stand, broken, judge, sound_digests
 from harness.faults.registry import Fault
-from harness.faults.stands.feature import FeatureStand
-from harness.faults.stands.gates import GateStand
-from harness.faults.stands.goldens import GoldenStand
-from harness.faults.stands.network import NetworkStand
-from harness.faults.stands.original import OriginalStand
-from harness.faults.stands.package import PackageStand
-from harness.faults.stands.program import ProgramStand
-from harness.faults.stands.sessions import SessionStand, SuiteStand
-from harness.faults.stands.stems import JoinerStand, StemStand
-from harness.faults.stands.transform import TransformStand
 from harness.verdicts import InjectedFault
 from harness.workbench import Workbench
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.faults.mutation.rows_general import swap_elements
-from harness.faults.mutation.site import Edit, Site, mutation
+from harness.faults.operators.arithmetic import swap_elements
+from harness.faults.operators.site import Edit, Site, mutation
 from harness.mil.editing import constant, with_constant, with_inputs, with_swapped
 
 WEIGHTED = ("conv", "conv_transpose", "linear")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from harness.conversion import TapLocation
 from harness.engines.torch_engine import TorchSession
+from harness.faults.judges.common import judged
 from harness.faults.judging import Finding
 from harness.faults.registry import Fault
-from harness.faults.stands.common import judged
 from harness.layers import surgery_checks
 from harness.subjects import FullHybridHTDemucs, extract_inner_model
 from harness.verdicts import Check

@@ -1,0 +1,9 @@
+"""Mutation operators: what can be got wrong in one operation of a converted program.
+
+Importing this package registers all of them; `mutants` applies them to one operation.
+"""
+
+from harness.faults.operators import arithmetic, layers, layout
+from harness.faults.operators.site import Edit, Mutant, Site, mutants, mutation
+
+__all__ = ["Edit", "Mutant", "Site", "arithmetic", "layers", "layout", "mutants", "mutation"]

@@ -1,0 +1,87 @@
+"""What is imported is declared, and what is declared is used: an installation has what it needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bounded import parse_toml
+
+ROOT = Path(__file__).parents[3]
+UNIMPORTED = {
+    "pytest-xdist": 'find_spec("xdist")',  # harness/conformance/runner.py starts pytest with it
+    "ruff": 'session.run("ruff"',
+    "mypy": 'session.run("mypy"',
+    "import-linter": 'session.run("lint-imports"',
+}
+"""What is used without being imported, and the words by which it is."""
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that requirements name."""
+    return {canonical(re.split(r"[^\w.-]", text)[0]) for text in requirements}
+
+
+def imported(*places: str) -> dict[str, str]:
+    """Return the imported top-level modules of others, each with a file that imports it."""
+    files = [file for place in places for file in [ROOT / place, *(ROOT / place).rglob("*.py")]]
+    own = {"harness", "suites", *(file.stem for file in files), *sys.stdlib_module_names}
+    found: dict[str, str] = {}
+    for file in files:
+        for node in ast.walk(
+            ast.parse(file.read_bytes()) if file.is_file() else ast.Module([], [])
+        ):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            found |= {name.partition(".")[0]: str(file.relative_to(ROOT)) for name in names}
+    return {name: file for name, file in found.items() if name not in own}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    document: dict[str, Any] = parse_toml((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return document["project"]
+
+
+@pytest.fixture(scope="module")
+def owners() -> dict[str, set[str]]:
+    """The distributions of each module; tomli, too, which is installed on Python 3.10 alone."""
+    known = importlib.metadata.packages_distributions()
+    return {"tomli": {"tomli"}} | {name: set(map(canonical, d)) for name, d in known.items()}
+
+
+def test_an_installation_declares_what_it_imports_and_nothing_else(
+    project: dict[str, Any], owners: dict[str, set[str]]
+) -> None:
+    declared, used = required(project["dependencies"]), imported("harness")
+    strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
+    assert strange == {}
+    assert declared - set().union(*(owners.get(name, ()) for name in used)) == set()
+
+
+def test_the_extras_hold_what_developing_imports_and_nothing_else(
+    project: dict[str, Any], owners: dict[str, set[str]]
+) -> None:
+    extras = required(text for extra in project["optional-dependencies"].values() for text in extra)
+    declared = extras | required(project["dependencies"]) | {"nox"}  # which installs all else
+    used = imported("suites", "conftest.py", "noxfile.py")
+    strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
+    assert strange == {}
+    unused = extras - set().union(*(owners.get(name, ()) for name in used))
+    assert unused == UNIMPORTED.keys()
+    source = "".join(
+        (ROOT / file).read_text("utf-8") for file in ("noxfile.py", "harness/conformance/runner.py")
+    )
+    assert [words for words in UNIMPORTED.values() if words not in source] == []
