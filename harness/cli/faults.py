@@ -10,11 +10,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from harness.cli import proofs
 from harness.cli.console import COLOURS as VERDICT_COLOURS
 from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
 from harness.errors import NotEvaluatedError, ParityError
-from harness.faults import SUBJECT, Fault, FaultsRoom, select_faults
+from harness.faults import SUBJECT, Fault, FaultInjector, select_faults
 from harness.origin import provenance
 from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run
@@ -49,13 +48,13 @@ def faults(
         bool, typer.Option("--list", help="Say which faults there are; inject none.")
     ] = False,
     mutations: Annotated[
-        bool, typer.Option("--mutations", help="Instead: make every operation wrong.")
+        bool, typer.Option("--mutations", help="Instead: mutation testing of every operation.")
     ] = False,
     every: Annotated[
-        int, typer.Option(min=1, help="With --mutations: only each so many-th operation.")
+        int, typer.Option(min=1, help="With --mutations: mutate each so many-th operation.")
     ] = 1,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="With --mutations: processes; default: the cores.")
+        int | None, typer.Option(min=1, help="With --mutations: worker processes; default: cores.")
     ] = None,
     clean_runs: Annotated[
         int | None,
@@ -108,6 +107,8 @@ def _prove(
     json: bool,
 ) -> int:
     """Run what stands beside the faults, and return the exit code."""
+    from harness.cli import proofs  # for developing the harness: an installed one goes without
+
     if clean_runs is not None:
         path = out_dir / "clean-runs.json" if out_dir else None
         return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, document=path, json=json)
@@ -133,10 +134,10 @@ def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Ru
         tempfile.TemporaryDirectory(prefix="parity-faults-") as scratch,
         progress("injecting faults") as advance,
     ):
-        room = FaultsRoom(Workbench(golden_root, Path(scratch)))
+        injector = FaultInjector(Workbench(golden_root, Path(scratch)))
         for done, fault in enumerate(chosen):
             advance(done, len(chosen))
-            collector.add_fault(room.inject(fault, thorough=thorough))
+            collector.add_fault(injector.inject(fault, thorough=thorough))
         advance(len(chosen), len(chosen))
     return collector.finish(provenance())
 
