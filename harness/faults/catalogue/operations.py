@@ -86,7 +86,8 @@ def _layer_norm_unbiased(
 @_computed("conv_transpose")
 def _transposed_crop(x: Tensor, **inputs: Any) -> Tensor:
     """A transposed convolution is cropped one position too late."""
-    return _CONV_TRANSPOSE(x, **inputs).roll(-1, -1)
+    result: Tensor = _CONV_TRANSPOSE(x, **inputs)
+    return result.roll(-1, -1)
 
 
 _operation("operations.epsilon-ignored", source=QUIET_MODELS, case=f"{_SUITE} -k 'log or rsqrt'")(
