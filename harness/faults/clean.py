@@ -169,13 +169,10 @@ def run_clean(
         raise ParityError(f"{runs} clean runs are too few for {len(chosen)} environments")
     found: list[CleanRun] = []
     golden = observe_segment(load_subject(subject), make_input(COMMON_SEED), taps=True)
-    seeds = iter(range(COMMON_SEED + 1, COMMON_SEED + 1 + runs))
-    for number, environment in enumerate(chosen):
-        own = list(islice(seeds, len(range(number, runs, len(chosen)))))
-        order = Order(
-            environment.name, environment.threads, subject, package, {COMMON_SEED: golden}
-        )
-        for run in _in_process(environment, order, [COMMON_SEED, *own[:-1]]):
+    for environment, seeds in zip(chosen, _seeds(runs, len(chosen)), strict=True):
+        name, threads = environment.name, environment.threads
+        order = Order(name, threads, subject, package, {COMMON_SEED: golden})
+        for run in _in_process(environment, order, seeds):
             found.append(run)
             advance(len(found), runs)
     return CleanResult(
@@ -185,6 +182,14 @@ def run_clean(
         duration_s=round(time.perf_counter() - started, 1),
         provenance=provenance(),
     )
+
+
+def _seeds(runs: int, environments: int) -> Iterator[list[int]]:
+    """Yield the seeds of each environment: the common one, and fresh ones of its own."""
+    fresh = iter(range(COMMON_SEED + 1, COMMON_SEED + 1 + runs))
+    for number in range(environments):
+        own = list(islice(fresh, len(range(number, runs, environments))))
+        yield [COMMON_SEED, *own[:-1]]
 
 
 def _in_process(environment: Environment, order: Order, seeds: Sequence[int]) -> Iterator[CleanRun]:

@@ -65,7 +65,7 @@ def run_campaign(
 
     Args:
         target: the package, the goldens and the subject.
-        recipe: name of the precision recipe, for the record.
+        recipe: name of its precision recipe.
         jobs: number of processes; each needs about 1 GB for ``mini``.
         every: only each so many-th operation is mutated, for a quick look.
         advance: called as ``advance(what, done, total)``.
@@ -75,18 +75,16 @@ def run_campaign(
     """
     started = time.perf_counter()
     model = load(target.package)
-    chosen = {
-        (index, which): mutant
-        for index in range(0, len(model.operations), every)
-        for which, mutant in enumerate(mutants(model, index))
-    }
+    indices = range(0, len(model.operations), every)
+    chosen = {(i, which): m for i in indices for which, m in enumerate(mutants(model, i))}
     if not chosen:
         raise ParityError(f"{target.package} has no operation that could be mutated")
     runs, sample = _evaluate(target, model, chosen, jobs, advance)
+    cases = (input for input in runs if input not in (CONSTANTS, HELD_OUT))
     return CampaignResult(
         subject=target.subject,
         recipe=recipe,
-        cases=tuple(input for input in runs if input not in (CONSTANTS, HELD_OUT)),
+        cases=tuple(cases),
         held_out=HELD_OUT,
         operations=len(model.operations),
         mutants=_concluded(model, chosen, runs),
