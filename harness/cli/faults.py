@@ -47,13 +47,13 @@ def faults(
         bool, typer.Option("--list", help="Say which faults there are; inject none.")
     ] = False,
     mutations: Annotated[
-        bool, typer.Option("--mutations", help="Instead: make every operation wrong.")
+        bool, typer.Option("--mutations", help="Instead: mutation testing of every operation.")
     ] = False,
     every: Annotated[
-        int, typer.Option(min=1, help="With --mutations: only each so many-th operation.")
+        int, typer.Option(min=1, help="With --mutations: mutate each so many-th operation.")
     ] = 1,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="With --mutations: processes; default: the cores.")
+        int | None, typer.Option(min=1, help="With --mutations: worker processes; default: cores.")
     ] = None,
     clean_runs: Annotated[
         int | None,
@@ -135,7 +135,7 @@ def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Ru
     Raises:
         NotEvaluatedError: there is nothing to inject them into.
     """
-    from harness.faults import SUBJECT, FaultsRoom
+    from harness.faults import SUBJECT, FaultInjector
     from harness.origin import provenance
     from harness.verdicts import Profile
     from harness.verdicts.collector import Collector
@@ -153,10 +153,10 @@ def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Ru
         tempfile.TemporaryDirectory(prefix="parity-faults-") as scratch,
         progress("injecting faults") as advance,
     ):
-        room = FaultsRoom(Workbench(golden_root, Path(scratch)))
+        injector = FaultInjector(Workbench(golden_root, Path(scratch)))
         for done, fault in enumerate(chosen):
             advance(done, len(chosen))
-            collector.add_fault(room.inject(fault, thorough=thorough))
+            collector.add_fault(injector.inject(fault, thorough=thorough))
         advance(len(chosen), len(chosen))
     return collector.finish(provenance())
 

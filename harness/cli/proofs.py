@@ -26,7 +26,8 @@ from harness.cli.console import (
     verdict_text,
 )
 from harness.faults.clean import CleanResult, run_clean
-from harness.faults.mutation import CampaignResult, Source, run_campaign
+from harness.faults.mutation import CampaignResult, MutationTarget, run_campaign
+from harness.faults.mutation.results import STATUSES
 from harness.verdicts import EXIT_CODES, Verdict
 from harness.workbench import Workbench
 
@@ -54,7 +55,7 @@ def mutations(
     """
     with tempfile.TemporaryDirectory(prefix="parity-mutations-") as scratch:
         package = Workbench(golden_root, Path(scratch)).packages.path(subject, RECIPE)
-        source = Source(package, golden_root, subject)
+        target = MutationTarget(package, golden_root, subject)
         with progress("mutating") as bar:
             last = ""
 
@@ -66,7 +67,7 @@ def mutations(
                 bar(done, total)
 
             workers = jobs or os.cpu_count() or 1
-            result = run_campaign(source, recipe=RECIPE, jobs=workers, every=every, advance=advance)
+            result = run_campaign(target, recipe=RECIPE, jobs=workers, every=every, advance=advance)
     return _finish(result.to_dict(), result.verdict, document, json, lambda: _print(result))
 
 
@@ -109,25 +110,25 @@ def _finish(
 
 
 def _print(result: CampaignResult) -> None:
-    fates = ("caught", "refused", "harmless", "identical", "hole")
     document = result.to_dict()
     rows = [
-        (name, *(row.get(fate, "") for fate in fates)) for name, row in document["by_type"].items()
+        (name, *(row.get(status, "") for status in STATUSES))
+        for name, row in document["by_type"].items()
     ]
-    rows.append(("all", *(document["fates"].get(fate, 0) for fate in fates)))
-    print_table("Mutations by operation type", ("type", *fates), rows, right=(1, 2, 3, 4, 5))
+    rows.append(("all", *(document["statuses"].get(status, 0) for status in STATUSES)))
+    print_table("Mutants by operation type", ("type", *STATUSES), rows, right=(1, 2, 3, 4, 5))
     seen = [(check, count) for check, count in document["by_check"].items()]
-    print_table("What saw them first", ("check", "mutations"), seen, right=(1,))
+    print_table("What killed them", ("check", "mutants"), seen, right=(1,))
     left = [
-        (m.type, m.operation, m.change, m.fate, decibels(min(c.snr_db for c in m.changes)))
-        for m in result.survivors()
+        (m.type, m.operation, m.change, m.status, decibels(min(c.snr_db for c in m.changes)))
+        for m in result.unseen()
     ]
-    columns = ("type", "operation", "change", "fate", "outputs unchanged to")
+    columns = ("type", "operation", "change", "status", "outputs unchanged to")
     print_table("What no check saw", columns, left, right=(4,))
-    share = "-" if result.caught_share is None else f"{100 * result.caught_share:.2f} %"
+    score = "-" if result.score is None else f"{100 * result.score:.2f} %"
     sentence = (
-        f": {share} of the mutations that change an output by more than its tolerance were caught "
-        f"({result.count('hole')} holes)"
+        f": mutation score {score}: so many of the mutants that change an output by more than its "
+        f"tolerance were killed ({result.count('survived')} survived)"
     )
     out.print(verdict_text(result.verdict) + sentence)
 

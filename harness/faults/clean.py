@@ -9,30 +9,28 @@ all stay green; and how close the closest came is told. Kernels are chosen by en
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from safetensors.numpy import save_file
-
 from harness.errors import ParityError
-from harness.faults.clean_process import CleanRun, make_input
+from harness.faults.clean_process import CleanRun, Order, begin, evaluate, make_input
 from harness.golden.builder import observe_segment
 from harness.origin import provenance
 from harness.subjects import load_subject
 from harness.verdicts import Verdict
+from harness.workers import worker_pool
 
 DOCUMENT_KIND = "clean_runs"
 DOCUMENT_VERSION = 1
 LEAST_RUNS: Final = 50
+"""Five for each of the ten environments."""
 COMMON_SEED: Final = 1000
 """Evaluated in every environment, so that bits can be compared between them, and judged there once
 more by a golden of this process."""
@@ -57,6 +55,11 @@ class Environment:
 
 def environments(cores: int) -> tuple[Environment, ...]:
     """Return the environments for a machine with so many cores."""
+    oldest = {
+        "ATEN_CPU_CAPABILITY": "default",
+        "DNNL_MAX_CPU_ISA": "SSE41",
+        "MKL_CBWR": "COMPATIBLE",
+    }
     return (
         Environment("one thread", 1),
         Environment("two threads", 2),
@@ -67,15 +70,7 @@ def environments(cores: int) -> tuple[Environment, ...]:
         Environment("oneDNN SSE4.1", 1, {"DNNL_MAX_CPU_ISA": "SSE41"}),
         Environment("oneDNN AVX2", 1, {"DNNL_MAX_CPU_ISA": "AVX2"}),
         Environment("MKL compatible", 1, {"MKL_CBWR": "COMPATIBLE"}),
-        Environment(
-            "oldest everywhere",
-            2,
-            {
-                "ATEN_CPU_CAPABILITY": "default",
-                "DNNL_MAX_CPU_ISA": "SSE41",
-                "MKL_CBWR": "COMPATIBLE",
-            },
-        ),
+        Environment("oldest everywhere", 2, oldest),
     )
 
 
@@ -173,15 +168,13 @@ def run_clean(
     if runs < len(chosen):
         raise ParityError(f"{runs} clean runs are too few for {len(chosen)} environments")
     found: list[CleanRun] = []
-    with tempfile.TemporaryDirectory() as folder:
-        stored = {COMMON_SEED: _store_golden(Path(folder), subject, COMMON_SEED)}
-        for number, environment in enumerate(chosen):
-            count = len(range(number, runs, len(chosen)))
-            first = COMMON_SEED + 1 + sum(len(range(n, runs, len(chosen))) for n in range(number))
-            seeds = [COMMON_SEED, *range(first, first + count - 1)]
-            for run in _run_process(environment, package, subject, seeds, stored):
-                found.append(run)
-                advance(len(found), runs)
+    golden = observe_segment(load_subject(subject), make_input(COMMON_SEED), taps=True)
+    for environment, seeds in zip(chosen, _seeds(runs, len(chosen)), strict=True):
+        name, threads = environment.name, environment.threads
+        order = Order(name, threads, subject, package, {COMMON_SEED: golden})
+        for run in _in_process(environment, order, seeds):
+            found.append(run)
+            advance(len(found), runs)
     return CleanResult(
         subject=subject,
         environments=tuple(chosen),
@@ -191,53 +184,46 @@ def run_clean(
     )
 
 
-def _store_golden(folder: Path, subject: str, seed: int) -> Path:
-    path = folder / f"{seed}.safetensors"
-    tensors = observe_segment(load_subject(subject), make_input(seed)[1], taps=True)
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
-    return path
+def _seeds(runs: int, environments: int) -> Iterator[list[int]]:
+    """Yield the seeds of each environment: the common one, and fresh ones of its own."""
+    fresh = iter(range(COMMON_SEED + 1, COMMON_SEED + 1 + runs))
+    for number in range(environments):
+        own = list(islice(fresh, len(range(number, runs, environments))))
+        yield [COMMON_SEED, *own[:-1]]
 
 
-def _run_process(
-    environment: Environment,
-    package: Path,
-    subject: str,
-    seeds: Sequence[int],
-    stored: Mapping[int, Path],
-) -> Iterator[CleanRun]:
+def _in_process(environment: Environment, order: Order, seeds: Sequence[int]) -> Iterator[CleanRun]:
     """Yield the runs of one process as they end.
 
     Raises:
         ParityError: it ended before it had done all of them.
     """
-    order = {
-        "environment": environment.name,
-        "threads": environment.threads,
-        "subject": subject,
-        "package": str(package.resolve()),
-        "seeds": list(seeds),
-        "stored": {seed: str(path.resolve()) for seed, path in stored.items()},
-    }
-    threads = str(environment.threads)
-    variables = {**os.environ, **environment.variables, "OMP_NUM_THREADS": threads}
-    with subprocess.Popen(
-        [sys.executable, "-m", "harness.faults.clean_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=variables,
-    ) as process:
-        assert process.stdin is not None  # both are pipes
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order))
-        process.stdin.close()
-        done = 0
-        for line in process.stdout:
-            values = json.loads(line)
-            yield CleanRun(**{**values, "alarms": tuple(values["alarms"])})
-            done += 1
-    if process.returncode or done != len(seeds):
+    done = 0
+    # PyTorch, oneDNN and MKL read their variables when they are loaded: a process has to inherit
+    # them when it starts.
+    variables = {**environment.variables, "OMP_NUM_THREADS": str(environment.threads)}
+    try:
+        with _variables(variables), worker_pool(1, begin, order) as pool:
+            for run in pool.map(evaluate, seeds):
+                yield run
+                done += 1
+    except (BrokenProcessPool, BrokenPipeError) as error:  # dead later, or before it was ready
         raise ParityError(
-            f"the process for {environment.name!r} ended with status {process.returncode} after "
-            f"{done} of {len(seeds)} clean runs; see its messages above"
-        )
+            f"the process for {environment.name!r} ended after {done} of {len(seeds)} clean runs; "
+            "see its messages above"
+        ) from error
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,8 +1,8 @@
-"""One process of clean runs: reads what to do from stdin, writes one JSON line for each run.
+"""What one process of clean runs does.
 
-``python -m harness.faults.clean_process`` is started by `harness.faults.clean` with the environment
-that PyTorch has to find when it is imported: its code path and its threads can't be changed later.
-Each run is a fresh input, evaluated by the gates of four layers on a sound package:
+It is started by `harness.faults.clean` with the environment that PyTorch has to find when it is
+imported: its code path and its threads can't be changed later. Each run is a fresh input, evaluated
+by the gates of four layers on a sound package:
 
 - ``stft``: our transform against Demucs' own, and the NumPy description of it against ours;
 - ``surgery``: outputs, stems and every tap of the extracted network against the original;
@@ -17,16 +17,13 @@ is asked is whether the gates are wide enough for any machine, whichever made th
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 
 from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
 from harness.audio.reference_stft import reference_spectrogram
@@ -43,7 +40,7 @@ from harness.layers import (
     transform_check,
 )
 from harness.profiles import PACKAGE_ENGINE, SUBJECT_ENGINE
-from harness.subjects import Subject, load_subject
+from harness.subjects import load_subject
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import make_song
 from harness.verdicts import Check, Verdict
@@ -78,49 +75,61 @@ class CleanRun:
     facts: Mapping[str, str]
 
 
-def make_input(seed: int) -> tuple[str, np.ndarray]:
-    """Return an input's name and audio [1, 2, n]: songs, and signals in turn with their seeds."""
-    if seed % 2 == 0:
+def input_name(seed: int) -> str:
+    """Return what an input is: songs, and signals in turn, with their seeds."""
+    kind = "song" if seed % 2 == 0 else _SIGNALS[seed // 2 % len(_SIGNALS)]
+    return f"{kind} {seed}"
+
+
+def make_input(seed: int) -> np.ndarray:
+    """Return the audio [1, 2, n] of an input."""
+    kind = input_name(seed).split()[0]
+    if kind == "song":
         song = make_song(seed, SEGMENT_LENGTH / SAMPLE_RATE)
-        return f"song {seed}", np.array(song.mixture[np.newaxis])
-    kind = _SIGNALS[seed // 2 % len(_SIGNALS)]
-    return f"{kind} {seed}", make_signal(kind, SEGMENT_LENGTH, seed=seed)[np.newaxis]
+        return np.array(song.mixture[np.newaxis])
+    return make_signal(kind, SEGMENT_LENGTH, seed=seed)[np.newaxis]
 
 
-class Evaluator:
-    """A subject and a sound package of it.
+@dataclass(frozen=True)
+class Order:
+    """What a process is told.
 
-    Args:
-        subject: the model.
+    Attributes:
+        environment: name of its environment.
+        threads: number of PyTorch's threads.
+        subject: name of the model.
         package: its FP32 package, with a sidecar.
-        environment: name of this process's environment.
         stored: what `observe_segment` returned in another process, by seed.
     """
 
-    def __init__(
-        self,
-        subject: Subject,
-        package: Path,
-        environment: str,
-        stored: Mapping[int, Mapping[str, np.ndarray]],
-    ) -> None:
-        self._subject, self._environment, self._stored = subject, environment, stored
-        found = tap_operations(package)
-        taps = subject.network.interface.inner_taps
+    environment: str
+    threads: int
+    subject: str
+    package: Path
+    stored: Mapping[int, Mapping[str, np.ndarray]]
+
+
+class Evaluator:
+    """A subject and a sound package of it."""
+
+    def __init__(self, order: Order) -> None:
+        self._subject = load_subject(order.subject)
+        self._environment, self._stored = order.environment, order.stored
+        found = tap_operations(order.package)
+        taps = self._subject.network.interface.inner_taps
         self._located = {tap: found[tap] for tap in taps}
         self._inner = {tap: TapLocation(tap) for tap in self._located}
-        self._extracted = open_engine(SUBJECT_ENGINE, subject)
-        self._package = open_engine(PACKAGE_ENGINE, package)
+        self._extracted = open_engine(SUBJECT_ENGINE, self._subject)
+        self._package = open_engine(PACKAGE_ENGINE, order.package)
 
     def run(self, seed: int) -> CleanRun:
         """Evaluate every check on the input of a seed."""
-        name, audio = make_input(seed)
+        audio = make_input(seed)
         here = observe_segment(self._subject, audio, taps=True)
         inputs = {"spectrogram": here["spectrogram"], "audio": audio}
-        extracted = predict_segment(
-            self._subject.network, self._extracted.predict, inputs, self._inner
-        )
-        made = predict_segment(self._subject.network, self._package.predict, inputs, self._located)
+        network = self._subject.network
+        extracted = predict_segment(network, self._extracted.predict, inputs, self._inner)
+        made = predict_segment(network, self._package.predict, inputs, self._located)
         taps = tuple(self._located)
         checks = [
             *_stft(audio, here["spectrogram"]),
@@ -130,12 +139,10 @@ class Evaluator:
         if seed in self._stored:
             golden, labels = self._stored[seed], {"case": "golden of another process"}
             inputs = {"spectrogram": golden["spectrogram"], "audio": audio}
-            again = predict_segment(
-                self._subject.network, self._package.predict, inputs, self._located
-            )
+            again = predict_segment(network, self._package.predict, inputs, self._located)
             checks += golden_checks(golden, here, labels)
             checks += self._package_checks(golden, again, labels)
-        return _summary(self._environment, name, checks, _digest(made.outputs))
+        return _summary(self._environment, input_name(seed), checks, _digest(made.outputs))
 
     def _package_checks(
         self, golden: Mapping[str, np.ndarray], made: Prediction, labels: Mapping[str, str]
@@ -189,16 +196,16 @@ def _digest(made: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()[:16]
 
 
-def main() -> None:
-    """Do what the document on stdin says."""
-    order: dict[str, Any] = json.load(sys.stdin)
-    torch.set_num_threads(order["threads"])
-    subject = load_subject(order["subject"])
-    stored = {int(seed): load_file(path) for seed, path in order["stored"].items()}
-    evaluator = Evaluator(subject, Path(order["package"]), order["environment"], stored)
-    for seed in order["seeds"]:
-        print(json.dumps(asdict(evaluator.run(seed))), flush=True)
+_evaluator: Evaluator
 
 
-if __name__ == "__main__":
-    main()
+def begin(order: Order) -> None:
+    """Prepare this process."""
+    global _evaluator
+    torch.set_num_threads(order.threads)
+    _evaluator = Evaluator(order)
+
+
+def evaluate(seed: int) -> CleanRun:
+    """Evaluate every check on the input of a seed."""
+    return _evaluator.run(seed)

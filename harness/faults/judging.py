@@ -1,32 +1,42 @@
-"""Was a bug noticed? The rules that turn findings into an outcome; the same for every level.
+"""Was a bug noticed? The rules that turn judgements into an outcome; the same for every level.
 
-A stand looks at a candidate and yields a `Finding` for each thing that its layer judges: the
+A judge looks at a candidate and yields a `Judgement` for each thing that its layer looks at: the
 outcome of the project's own comparison under its own gate, and a digest of what was judged. It
 does so twice: for the sound candidate (the *control*) and for the one with the bug. Then
 
 - the control must pass everything, or nothing that the layer says of the bug means anything;
   where it could not be looked at, the bug is not tried;
-- a finding whose digest is not the control's proves that the bug reached what is judged;
-- the bug is caught if a finding of the layer it belongs to doesn't pass.
+- a judgement whose digest is not the control's proves that the bug reached what is judged;
+- the bug is caught if a judgement of the layer it belongs to doesn't pass.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from harness.errors import NotEvaluatedError, ParityError
 from harness.faults.registry import Fault
-from harness.verdicts import LABELS, Check, FaultOutcome, InjectedFault, Outcome, Verdict
+from harness.verdicts import (
+    LABELS,
+    Check,
+    FaultOutcome,
+    InjectedFault,
+    Outcome,
+    Run,
+    Verdict,
+    failed,
+    not_evaluated,
+)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judgement:
     """One thing that was judged.
 
     Attributes:
@@ -45,12 +55,17 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """Where it was looked at: unique among the findings on one candidate."""
+        """Where it was looked at: unique among the judgements on one candidate."""
         return f"{self.layer}/{self.gate}/{self.what}"
 
 
-def found(check: Check) -> Finding:
-    """Return a check of a layer as a finding.
+Judge: TypeAlias = Callable[[Fault], Iterator[Judgement]]
+"""Makes a sound candidate, injects the fault and judges as one or more layers do, cheapest first;
+work goes on as it is read. Given `Fault.control`, it judges the sound candidate."""
+
+
+def judgement(check: Check) -> Judgement:
+    """Return what a check of a layer says.
 
     Its evidence is all that the comparison measured: float64 sums over every element, so a
     candidate that differs in one bit of what is judged differs there, too.
@@ -58,19 +73,31 @@ def found(check: Check) -> Finding:
     outcome = check.outcome
     said = f"{outcome.verdict.value} {outcome.reason} {sorted(outcome.metrics.items())}"
     where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
-    return Finding(check.layer, check.gate.name if check.gate else "", where, outcome, digest(said))
+    gate = check.gate.name if check.gate else ""
+    return Judgement(check.layer, gate, where, outcome, digest(said))
 
 
-class Stand(Protocol):
-    """Judges candidates as one or more layers do."""
+def judgements(layer: str, checks: Iterable[Check]) -> Iterator[Judgement]:
+    """Turn checks into judgements; what can't be executed is one of ``layer``, too."""
+    try:
+        yield from map(judgement, checks)
+    except (ParityError, RuntimeError) as error:  # PyTorch refuses shapes by RuntimeError
+        yield refused(layer, "execution", ParityError(str(error)))
 
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound candidate, on the case of ``fault``."""
-        ...
 
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Inject ``fault`` and judge what comes out, cheapest first; work goes on as it is read."""
-        ...
+def refused(layer: str, rule: str, error: ParityError) -> Judgement:
+    """Return the judgement of a candidate that could not even be executed, or was refused."""
+    reason = f"{type(error).__name__}: {error}"
+    return Judgement(layer, rule, "execution", failed(reason), digest(reason))
+
+
+def outcome_of(run: Run, sound: str) -> Outcome:
+    """Return what a run as a whole says; ``sound`` is what it says where nothing is wrong."""
+    if run.verdict is Verdict.FAIL:
+        return failed(run.red[0])
+    if run.verdict is Verdict.NOT_EVALUATED:
+        return not_evaluated(run.missing[0])
+    return Outcome(Verdict.PASS, run.sentence(), sound, sound)
 
 
 _BREAKAGE = (
@@ -99,107 +126,88 @@ def digest(value: np.ndarray | str) -> str:
     return described.hexdigest()
 
 
-def sound_digests(stand: Stand, fault: Fault) -> dict[str, str]:
-    """Return the digests of the control, by place.
+def sound_digests(judge: Judge, fault: Fault) -> dict[str, str]:
+    """Return the digests of the control of ``fault``, by place.
 
     Raises:
         InjectionError: the control doesn't pass.
         NotEvaluatedError: the control could not be judged.
     """
     digests = {}
-    for finding in stand.control(fault):
-        verdict = finding.outcome.verdict
+    for said in judge(fault.control):
+        verdict = said.outcome.verdict
         if verdict is not Verdict.PASS:
             kind = NotEvaluatedError if verdict is Verdict.NOT_EVALUATED else InjectionError
-            raise kind(
-                f"without any bug {finding.place} is {verdict.value}: {finding.outcome.reason}"
-            )
-        digests[finding.place] = finding.evidence
+            raise kind(f"without any bug {said.place} is {verdict.value}: {said.outcome.reason}")
+        digests[said.place] = said.evidence
     return digests
 
 
-def judge(
-    fault: Fault, stand: Stand, control: Mapping[str, str], *, thorough: bool = True
+def inject(
+    fault: Fault, judge: Judge, control: Mapping[str, str], *, thorough: bool = True
 ) -> InjectedFault:
     """Inject ``fault`` and return what became of it.
 
     Args:
         fault: the bug.
-        stand: judges it.
+        judge: judges it.
         control: from `sound_digests`.
         thorough: look at everything, to say what else would have seen the bug; otherwise stop at
             the first check that catches it.
     """
     clock = time.perf_counter()
+    row = _injected(fault, judge, control, thorough)
+    return replace(row, duration_s=round(time.perf_counter() - clock, 3))
+
+
+def untried(fault: Fault, error: ParityError) -> InjectedFault:
+    """Return the row of a fault of which the control is not sound, or could not be judged."""
+    lacking = isinstance(error, NotEvaluatedError)
+    return _row(fault, FaultOutcome.NOT_TRIED if lacking else FaultOutcome.ERROR, str(error))
+
+
+def _injected(
+    fault: Fault, judge: Judge, control: Mapping[str, str], thorough: bool
+) -> InjectedFault:
     differing: list[str] = []
-    failing: list[Finding] = []
+    failing: list[Judgement] = []
     try:
-        for finding in stand.trial(fault):
-            if control.get(finding.place) != finding.evidence:
-                differing.append(finding.place)
-            if finding.outcome.verdict is not Verdict.PASS:
-                failing.append(finding)
-                if finding.layer == fault.caught_by and not thorough:
+        for said in judge(fault):
+            if control.get(said.place) != said.evidence:
+                differing.append(said.place)
+            if said.outcome.verdict is not Verdict.PASS:
+                failing.append(said)
+                if said.layer == fault.caught_by and not thorough:
                     break
     except NotEvaluatedError as error:
-        return _row(fault, FaultOutcome.NOT_TRIED, clock, reason=str(error))
+        return _row(fault, FaultOutcome.NOT_TRIED, str(error))
     except _BREAKAGE as error:
-        reason = f"{type(error).__name__}: {error}"
-        return _row(fault, FaultOutcome.ERROR, clock, reason=reason)
-    catching = [finding for finding in failing if finding.layer == fault.caught_by]
+        return _row(fault, FaultOutcome.ERROR, f"{type(error).__name__}: {error}")
     if not differing:
         reason = "the bug changed nothing that any check looks at, so nothing is proven"
-        return _row(fault, FaultOutcome.NOT_EFFECTIVE, clock, reason=reason)
-    seen_by = tuple(dict.fromkeys(f"{item.layer}/{item.gate}" for item in failing))
-    proof = f"differs from the sound candidate at {differing[0]}"
+        return _row(fault, FaultOutcome.NOT_EFFECTIVE, reason)
+    return _concluded(fault, failing, f"differs from the sound candidate at {differing[0]}")
+
+
+def _concluded(fault: Fault, failing: Sequence[Judgement], proof: str) -> InjectedFault:
+    """Return the row of a bug that reached what is judged, from the judgements that don't pass."""
+    gates = tuple(dict.fromkeys(f"{said.layer}/{said.gate}" for said in failing))
+    catching = [said for said in failing if said.layer == fault.caught_by]
     if not catching:
-        elsewhere = f"; noticed by {', '.join(seen_by)} alone" if seen_by else ""
-        reason = f"{fault.caught_by} stayed green{elsewhere}"
-        return _row(fault, FaultOutcome.MISSED, clock, reason=reason, seen_by=seen_by, proof=proof)
-    distances = [
-        item.outcome.headroom_db for item in catching if item.outcome.headroom_db is not None
-    ]
-    return _row(
-        fault,
-        FaultOutcome.CAUGHT,
-        clock,
+        elsewhere = f"; noticed by {', '.join(gates)} alone" if gates else ""
+        row = _row(fault, FaultOutcome.MISSED, f"{fault.caught_by} stayed green{elsewhere}")
+        return replace(row, seen_by=gates, proof=proof)
+    distances = [said.outcome.headroom_db for said in catching]
+    return replace(
+        _row(fault, FaultOutcome.CAUGHT, catching[0].outcome.reason),
         caught_by=catching[0].place,
-        seen_by=seen_by,
-        reason=catching[0].outcome.reason,
-        headroom_db=min(distances, default=None),
+        seen_by=gates,
+        headroom_db=min((db for db in distances if db is not None), default=None),
         proof=proof,
     )
 
 
-def broken(fault: Fault, error: ParityError) -> InjectedFault:
-    """Return the row of a fault of which the control is not sound, or could not be judged."""
-    untried = isinstance(error, NotEvaluatedError)
-    outcome = FaultOutcome.NOT_TRIED if untried else FaultOutcome.ERROR
-    return _row(fault, outcome, time.perf_counter(), reason=str(error))
-
-
-def _row(
-    fault: Fault,
-    outcome: FaultOutcome,
-    clock: float,
-    *,
-    reason: str,
-    caught_by: str = "",
-    seen_by: tuple[str, ...] = (),
-    headroom_db: float | None = None,
-    proof: str = "",
-) -> InjectedFault:
+def _row(fault: Fault, outcome: FaultOutcome, reason: str) -> InjectedFault:
     return InjectedFault(
-        name=fault.name,
-        level=fault.level,
-        bug=fault.bug,
-        source=fault.source,
-        expected=fault.caught_by,
-        outcome=outcome,
-        caught_by=caught_by,
-        seen_by=seen_by,
-        reason=reason,
-        headroom_db=headroom_db,
-        proof=proof,
-        duration_s=round(time.perf_counter() - clock, 3),
+        fault.name, fault.level, fault.bug, fault.source, fault.caught_by, outcome, reason=reason
     )

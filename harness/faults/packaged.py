@@ -14,14 +14,11 @@ executor is made to compute otherwise is in no package, and is not saved::
 from __future__ import annotations
 
 import copy
-import fnmatch
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from harness.conversion import (
     convert_to_coreml,
@@ -36,26 +33,11 @@ from harness.faults.judges.package import Shipment
 from harness.faults.judges.program import RECIPE, Converted
 from harness.faults.registry import Fault, all_faults
 from harness.mil import Model, load
-from harness.mil.ops.registry import definition
 from harness.mil.program import Function, Variable, verify
 from harness.mil.saving import save_package
 from harness.structure import compare_programs
 from harness.subjects import extract_inner_model
 from harness.workbench import Workbench
-
-_COMPUTED: Final = "the executor computes it otherwise, and no package says how it is computed"
-UNSAVABLE: Final[Mapping[str, str]] = {
-    "program.stems-interleaved": _COMPUTED,
-    "program.softmax-axis": _COMPUTED,
-    "program.attention-unscaled": _COMPUTED,
-    "precision.undeclared-*": _COMPUTED,
-    "precision.fp16-*accumulation": _COMPUTED,
-    "precision.sum-overflows": _COMPUTED,
-    "precision.mean-overflows": _COMPUTED,
-    "precision.nan-in-one-sample": _COMPUTED,
-    "precision.sigmoid-table": _COMPUTED,
-}
-"""Faults of a converted program that can't be saved, by name or pattern, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +55,13 @@ class SavedFault:
 
 def unsavable_reason(fault: Fault) -> str | None:
     """Return why no package can have a bug; None if one can."""
-    for pattern, reason in UNSAVABLE.items():
-        if fnmatch.fnmatchcase(fault.name, pattern):
-            return reason
-    if fault.on in ("program", "mixed", "package"):
+    if fault.judge in ("arithmetic", "mixed"):
+        return "the executor computes it otherwise, and no package says how it is computed"
+    if fault.judge in ("program", "package") or (
+        fault.judge == "network" and fault.level == "weights"
+    ):
         return None
-    if fault.on == "network" and fault.level == "weights":
-        return None
-    return f"it is injected into what the stand {fault.on!r} judges, which is no package"
+    return f"it is injected into what the judge {fault.judge!r} looks at, which is no package"
 
 
 def savable_faults() -> tuple[Fault, ...]:
@@ -118,10 +99,10 @@ class FaultPackager:
         reason = unsavable_reason(fault)
         if reason is not None:
             return SavedFault(None, reason)
-        if fault.on == "package" and self._recipe != RECIPE:
+        if fault.judge == "package" and self._recipe != RECIPE:
             return SavedFault(None, f"it is a bug of what is shipped as {RECIPE}, made of that")
         try:
-            if fault.on == "network":
+            if fault.judge == "network":
                 self._convert(fault, out)
             else:
                 _save_model(self._inject(fault), out)
@@ -134,16 +115,17 @@ class FaultPackager:
         return SavedFault(out)
 
     def _inject(self, fault: Fault) -> Model:
-        if fault.on == "package":
-            shipped: Shipment = fault.inject(Shipment(self.sound.model, self._open))
-            return shipped.model
-        model: Model = fault.inject(self.sound)
+        sound: Converted | Shipment = self.sound
+        if fault.judge == "package":
+            sound = Shipment(self.sound.model, self._open)
+        model: Model = fault.inject(sound).model
         return model
 
     def _convert(self, fault: Fault, out: Path) -> None:
         """Convert the network with the bug in it, under the papers of the sound weights."""
         subject = self._bench.goldens.subject(self._subject)
-        network = fault.inject(extract_inner_model(copy.deepcopy(subject.model)))
+        network = extract_inner_model(copy.deepcopy(subject.model))
+        fault.inject(network)
         convert_to_coreml(
             trace_inner_model(network),
             recipe=load_recipe(self._recipe),
@@ -163,14 +145,7 @@ class FaultPackager:
 
 
 def _save_model(model: Model, out: Path) -> None:
-    """Save an edited model with the papers that it has.
-
-    Raises:
-        PackageError: it computes something that its program doesn't say.
-    """
-    for step in model.plan.steps:
-        if step.definition is not definition(step.operation.type):
-            raise ParityError(_COMPUTED)
+    """Save an edited model with the papers that it has."""
     function = _with_identifiers(model.plan.function)
     verify(function)
     save_package(out, function, model.package.constants.array, model.package.metadata)

@@ -1,22 +1,30 @@
-"""The registry of faults: one decorated function is one known bug.
+"""The registry of faults: one decorated function, or one row, is one known bug.
 
 ::
 
-    @fault("stft.window-symmetric", on="transform", caught_by="stft", source=PORTS)
-    def symmetric_window(port: Port) -> Port:
-        \"\"\"The Hann window is symmetric, as np.hanning makes it, not periodic.\"\"\"
-        return replace(port, window=hann(N_FFT, symmetric=True))
+    _stems = partial(fault, judge="stems", caught_by="end_to_end")
 
-The docstring is the bug, in one sentence. What the function gets and returns is said by the stand
-that it is judged on (`harness.faults.judges`). It never changes what it gets: it returns another.
+    @_stems("stems.silence", source=TOOLS)
+    def _silence(stems: np.ndarray) -> np.ndarray:
+        \"\"\"The quietest stem is replaced by silence.\"\"\"
+        stems[np.argmin(np.square(stems).mean(axis=(1, 2)))] = 0
+        return stems
+
+    _stems("stems.rotated", source=CONVERSIONS)(
+        lambda stems: np.roll(stems, 1, axis=0),
+        "The last source comes first.",
+    )
+
+The docstring is the bug, in one sentence; an injection that is one expression stands beside it.
+What an injection gets and returns is said by its judge (`harness.faults.judges`).
 """
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeVar
 
 from harness.errors import ParityError, UnknownNameError
 
@@ -52,7 +60,7 @@ class Fault:
     Attributes:
         name: ``LEVEL.what``.
         bug: what the wrong implementation does, in one sentence.
-        on: name of the stand that judges it.
+        judge: name of the judge that looks for it; see `harness.faults.judges`.
         caught_by: the layer or mechanism that has to notice it.
         source: where it was seen.
         inject: makes the wrong thing of the right one.
@@ -62,7 +70,7 @@ class Fault:
 
     name: str
     bug: str
-    on: str
+    judge: str
     caught_by: str
     source: str
     inject: Callable[..., Any]
@@ -74,33 +82,57 @@ class Fault:
         """Where in the conversion the bug lives."""
         return self.name.partition(".")[0]
 
+    @property
+    def control(self) -> Fault:
+        """The same with nothing injected: its judge must find the sound candidate sound."""
+        return replace(self, name=NOTHING, inject=lambda candidate: candidate)
+
+
+NOTHING: Final = "none"
+"""Name of a fault that injects nothing."""
 
 _FAULTS: dict[str, Fault] = {}
 _Inject = TypeVar("_Inject", bound=Callable[..., Any])
 
 
+class _Registrar(Protocol):
+    """Takes an injection, as a decorator or as a row with the bug in a sentence."""
+
+    def __call__(self, inject: _Inject, bug: str = "") -> _Inject: ...
+
+
 def fault(
-    name: str, *, on: str, caught_by: str, source: str, case: str = "song", sample: bool = False
-) -> Callable[[_Inject], _Inject]:
-    """Register the decorated function as the injection of a bug; its docstring says which.
+    name: str, *, judge: str, caught_by: str, source: str, case: str = "song", sample: bool = False
+) -> _Registrar:
+    """Register an injection of a bug, which its docstring says, or the text that is given with it.
 
     Raises:
         ParityError: the name is taken, is of no level, or the bug isn't described.
     """
 
-    def register(inject: _Inject) -> _Inject:
-        bug = " ".join((inject.__doc__ or "").split())
-        found = Fault(name, bug, on, caught_by, source, inject, case, sample)
-        if name in _FAULTS:
-            raise ParityError(f"fault {name!r} is registered twice")
-        if found.level not in LEVELS or "." not in name:
-            raise ParityError(f"fault {name!r} must be named LEVEL.what: {', '.join(LEVELS)}")
-        if not bug:
-            raise ParityError(f"fault {name!r} must say what its bug is in its docstring")
-        _FAULTS[name] = found
+    def register(inject: _Inject, bug: str = "") -> _Inject:
+        said = " ".join((bug or inject.__doc__ or "").split())
+        _register(Fault(name, said, judge, caught_by, source, inject, case, sample))
         return inject
 
     return register
+
+
+def fields(**values: Any) -> Callable[[Any], Any]:
+    """Return an injection that gives some fields of a frozen dataclass other values."""
+    return lambda candidate: replace(candidate, **values)
+
+
+def _register(found: Fault) -> None:
+    if found.name in _FAULTS:
+        raise ParityError(f"fault {found.name!r} is registered twice")
+    if found.level not in LEVELS or "." not in found.name:
+        raise ParityError(f"fault {found.name!r} must be named LEVEL.what: {', '.join(LEVELS)}")
+    if not found.bug:
+        raise ParityError(
+            f"fault {found.name!r} must say what its bug is, in its docstring or beside it"
+        )
+    _FAULTS[found.name] = found
 
 
 def all_faults() -> tuple[Fault, ...]:

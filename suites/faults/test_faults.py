@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.faults import Fault, FaultsRoom, select_faults
+from harness.faults import Fault, FaultInjector, select_faults
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench
 
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.layer("faults")
 
 
 @pytest.fixture(scope="session")
-def room(bench: Workbench) -> FaultsRoom:
-    return FaultsRoom(bench)
+def injector(bench: Workbench) -> FaultInjector:
+    return FaultInjector(bench)
 
 
 @pytest.mark.parametrize("injected", select_faults(sample=True), ids=lambda fault: fault.name)
-def test_fault(parity: Recorder, room: FaultsRoom, injected: Fault) -> None:
-    parity.fault(room.inject(injected, thorough=False))
+def test_fault(parity: Recorder, injector: FaultInjector, injected: Fault) -> None:
+    parity.fault(injector.inject(injected, thorough=False))

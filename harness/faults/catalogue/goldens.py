@@ -15,8 +15,8 @@ from harness.faults.judges.goldens import CASES, OTHER, Keep, Weights, build
 from harness.faults.registry import CONVERSIONS, OWN, fault
 from harness.golden import Case
 
-_goldens = partial(fault, on="goldens", caught_by="golden store")
-_original = partial(fault, on="original", caught_by="surgery")
+_goldens = partial(fault, judge="goldens", caught_by="golden store")
+_original = partial(fault, judge="original", caught_by="surgery")
 
 
 @_goldens("goldens.bit-flipped", source=OWN, sample=True)
@@ -57,10 +57,10 @@ def _of_another_case(keep: Keep) -> Keep:
     return keep
 
 
-@_goldens("goldens.stale-weights", source=CONVERSIONS, sample=True)
-def _stale_weights(keep: Keep) -> Keep:
-    """The weights changed since the golden was made."""
-    return replace(keep, subject=Weights(keep.subject.name, "c" * 64))
+_goldens("goldens.stale-weights", source=CONVERSIONS, sample=True)(
+    lambda keep: replace(keep, subject=Weights(keep.subject.name, "c" * 64)),
+    "The weights changed since the golden was made.",
+)
 
 
 @_goldens("goldens.stale-recipe", source=OWN)
@@ -73,10 +73,10 @@ def _stale_recipe(keep: Keep) -> Keep:
     return keep
 
 
-@_goldens("goldens.stale-versions", source=OWN)
-def _stale_versions(keep: Keep) -> Keep:
-    """Another PyTorch is installed than the one that made the golden."""
-    return replace(keep, versions={**keep.versions, "torch": "2.0"})
+_goldens("goldens.stale-versions", source=OWN)(
+    lambda keep: replace(keep, versions={**keep.versions, "torch": "2.0"}),
+    "Another PyTorch is installed than the one that made the golden.",
+)
 
 
 @_goldens("goldens.drifted", source=OWN)
@@ -105,18 +105,16 @@ def _not_finite(keep: Keep) -> Keep:
 
 
 @_original("goldens.of-another-demucs", source=OWN, sample=True)
-def _of_another_demucs(model: HTDemucs) -> HTDemucs:
+def _of_another_demucs(model: HTDemucs) -> None:
     """The Demucs that made the goldens had the exact GELU, the one installed here has tanh's."""
     for module in model.modules():
         if isinstance(module, torch.nn.GELU):
             module.approximate = "tanh"
-    return model
 
 
 @_original("goldens.of-other-weights", source=OWN)
-def _of_other_weights(model: HTDemucs) -> HTDemucs:
+def _of_other_weights(model: HTDemucs) -> None:
     """One weight here has another value than the one that made the goldens."""
     weight: Any = model.get_submodule("decoder.3.conv_tr").weight
     with torch.no_grad():
         weight.view(-1)[7] += 0.01
-    return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -20,97 +20,87 @@ from harness.verdicts import checks
 _TENSOR = "suites/selftest/metrics/test_metrics_tensor.py"
 _SEPARATION = "suites/selftest/metrics/test_metrics_separation.py"
 _CHECKS = "suites/selftest/verdicts/test_checks.py"
-_metrics = partial(fault, on="suite", caught_by="selftest")
-Separation = Callable[..., tuple[SeparationMetrics, ...]]
+_metrics = partial(fault, judge="suite", caught_by="selftest")
+
+# What is sound, before any of it is patched.
+_DIFFERENCE = tensor.compute_numerical_diff
+_SEPARATED = separation.separation_metrics
+_PROJECTED = ReferenceProjection.project
 
 
-def _put(module: Any, name: str, value: object) -> None:
-    """Give a name in a module, and in the package that hands it on, another value."""
-    for place in (module, metrics, verdicts):
-        if hasattr(place, name):
-            setattr(place, name, value)
+def _put(value: object, *names: tuple[Any, str]) -> None:
+    """Give names in modules, and in the packages that hand them on, another value."""
+    for module, name in names:
+        for place in (module, metrics, verdicts):
+            if hasattr(place, name):
+                setattr(place, name, value)
+
+
+def _in_place_of(module: Any, name: str) -> Callable[[Callable[..., Any]], Callable[[], None]]:
+    """Put the decorated function in the place of what a module calls so."""
+
+    def decorate(wrong: Callable[..., Any]) -> Callable[[], None]:
+        return wraps(wrong)(partial(_put, wrong, (module, name)))
+
+    return decorate
 
 
 @_metrics("metrics.epsilon-in-ratio", source=TOOLS, case=f"{_TENSOR} -k 'by_silence'", sample=True)
-def _epsilon_in_ratio() -> None:
+@_in_place_of(tensor, "snr_db")
+def _epsilon_in_ratio(expected: npt.ArrayLike, actual: npt.ArrayLike) -> float:
     """An epsilon stands in the dB formula: a quiet stem replaced by silence scores 100 dB."""
-
-    def forgiving(expected: npt.ArrayLike, actual: npt.ArrayLike) -> float:
-        e, a = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
-        error = float(np.sum((a - e) ** 2)) + 1e-8
-        return 10 * math.log10((float(np.sum(e * e)) + 1e-8) / error) + 100 * (error < 2e-8)
-
-    _put(tensor, "snr_db", forgiving)
+    e, a = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
+    error = float(np.sum((a - e) ** 2)) + 1e-8
+    return 10 * math.log10((float(np.sum(e * e)) + 1e-8) / error) + 100 * (error < 2e-8)
 
 
 @_metrics("metrics.ratio-in-float32", source=TOOLS, case=f"{_TENSOR} -k 'known_error or of_any'")
-def _ratio_in_float32() -> None:
+@_in_place_of(tensor, "float64_chunks")
+def _ratio_in_float32(*arguments: Any) -> Iterator[tuple[int, Any, Any]]:
     """The ratio is summed in float32."""
-    sound = _arrays.float64_chunks
-
-    def narrow(*arguments: Any) -> Iterator[tuple[int, Any, Any]]:
-        for offset, e, a in sound(*arguments):
-            yield offset, e.astype(np.float32), a.astype(np.float32)
-
-    _put(tensor, "float64_chunks", narrow)
+    for offset, e, a in _arrays.float64_chunks(*arguments):
+        yield offset, e.astype(np.float32), a.astype(np.float32)
 
 
 @_metrics("metrics.shapes-broadcast", source=TOOLS, case=f"{_TENSOR} -k 'cannot_be_compared'")
-def _shapes_broadcast() -> None:
+@_in_place_of(tensor, "real_pair")
+def _shapes_broadcast(expected: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Any, ...]:
     """Tensors of unequal shapes are broadcast until they fit."""
-
-    def fitted(expected: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[Any, ...]:
-        return tuple(np.broadcast_arrays(np.asarray(expected), np.asarray(actual)))
-
-    _put(tensor, "real_pair", fitted)
+    return tuple(np.broadcast_arrays(np.asarray(expected), np.asarray(actual)))
 
 
 @_metrics("metrics.nan-is-no-error", source=TOOLS, case=f"{_TENSOR} -k 'not_finite'")
-def _nan_is_no_error() -> None:
+@_in_place_of(tensor._Walk, "_settle_non_finite")
+def _nan_is_no_error(self: Any, e: Any, a: Any, error: Any, magnitude: Any) -> None:
     """NaN counts as no error, because a comparison with it is false."""
-
-    def forgiving(self: Any, e: Any, a: Any, error: Any, magnitude: Any) -> None:
-        error[~np.isfinite(error)] = 0.0
-        magnitude[~np.isfinite(magnitude)] = 0.0
-
-    tensor._Walk._settle_non_finite = forgiving  # type: ignore[method-assign]
+    error[~np.isfinite(error)] = 0.0
+    magnitude[~np.isfinite(magnitude)] = 0.0
 
 
 @_metrics("metrics.tolerance-of-the-candidate", source=TOOLS, case=f"{_TENSOR} -k 'of_torch'")
-def _tolerance_of_the_candidate() -> None:
+@_in_place_of(tensor, "compute_numerical_diff")
+def _tolerance_of_the_candidate(expected: Any, actual: Any, **words: Any) -> Any:
     """The relative tolerance is one of the candidate's values, not of the reference's."""
-    sound = tensor.compute_numerical_diff
-
-    def exchanged(expected: Any, actual: Any, **words: Any) -> Any:
-        return sound(actual, expected, **words)
-
-    _put(tensor, "compute_numerical_diff", exchanged)
+    return _DIFFERENCE(actual, expected, **words)
 
 
-@_metrics("metrics.no-rule-for-silence", source=OWN, case=f"{_CHECKS} -k 'silence'")
-def _no_rule_for_silence() -> None:
-    """Silence has no rule of its own: the ratio with it decides."""
-    _put(checks, "SILENCE_DBFS", -1000.0)
-
-
-@_metrics("metrics.nothing-is-silent-enough", source=TOOLS, case=f"{_CHECKS} -k 'by_silence'")
-def _everything_is_silent() -> None:
-    """The threshold of silence is -40 dBFS, so quiet music counts as silence."""
-    _put(checks, "SILENCE_DBFS", -40.0)
-    _put(checks, "SILENT_ERROR_DBFS", -40.0)
+_metrics("metrics.no-rule-for-silence", source=OWN, case=f"{_CHECKS} -k 'silence'")(
+    partial(_put, -1000.0, (checks, "SILENCE_DBFS")),
+    "Silence has no rule of its own: the ratio with it decides.",
+)
+_metrics("metrics.nothing-is-silent-enough", source=TOOLS, case=f"{_CHECKS} -k 'by_silence'")(
+    partial(_put, -40.0, (checks, "SILENCE_DBFS"), (checks, "SILENT_ERROR_DBFS")),
+    "The threshold of silence is -40 dBFS, so quiet music counts as silence.",
+)
 
 
 @_metrics("metrics.permuted", source=TOOLS, case=f"{_SEPARATION} -k 'swapped_stems'")
-def _permuted() -> None:
+@_in_place_of(separation, "separation_metrics")
+def _permuted(references: Any, estimates: Any, **words: Any) -> tuple[SeparationMetrics, ...]:
     """The best permutation of the sources is searched, so exchanged stems score as perfect."""
-    sound = separation.separation_metrics
-
-    def permuted(references: Any, estimates: Any, **words: Any) -> tuple[SeparationMetrics, ...]:
-        array = np.asarray(estimates)
-        orders = itertools.permutations(range(len(array)))
-        return max((sound(references, array[list(o)], **words) for o in orders), key=_score)
-
-    _put(separation, "separation_metrics", permuted)
+    array = np.asarray(estimates)
+    orders = itertools.permutations(range(len(array)))
+    return max((_SEPARATED(references, array[list(o)], **words) for o in orders), key=_score)
 
 
 def _score(rows: Sequence[SeparationMetrics]) -> float:
@@ -118,26 +108,18 @@ def _score(rows: Sequence[SeparationMetrics]) -> float:
 
 
 @_metrics("metrics.one-source-alone", source=TOOLS, case=f"{_SEPARATION} -k 'leakage_shows'")
-def _one_source_alone() -> None:
+@_in_place_of(separation, "separation_metrics")
+def _alone(references: Any, estimates: Any, **words: Any) -> tuple[SeparationMetrics, ...]:
     """Each source is judged alone, so that leakage from the others counts as noise."""
-    sound = separation.separation_metrics
-
-    def alone(references: Any, estimates: Any, **words: Any) -> tuple[SeparationMetrics, ...]:
-        pairs = zip(np.asarray(references), np.asarray(estimates), strict=True)
-        return tuple(sound(r[np.newaxis], e[np.newaxis], **words)[0] for r, e in pairs)
-
-    _put(separation, "separation_metrics", alone)
+    pairs = zip(np.asarray(references), np.asarray(estimates), strict=True)
+    return tuple(_SEPARATED(r[np.newaxis], e[np.newaxis], **words)[0] for r, e in pairs)
 
 
 @_metrics("metrics.projected-in-float32", source=TOOLS, case=f"{_SEPARATION} -k 'reaches_200'")
-def _projected_in_float32() -> None:
+@_in_place_of(ReferenceProjection, "project")
+def _saturating(self: Any, signals: Any, source: int | None = None) -> Any:
     """The estimate is projected in float32, and the reference subtracted afterwards."""
-    sound = ReferenceProjection.project
-
-    def saturating(self: Any, signals: Any, source: int | None = None) -> Any:
-        projected = sound(self, signals.astype(np.float32).astype(np.float64), source)
-        level = np.sqrt(np.mean(np.square(self.references)))
-        noise = np.random.default_rng(0).standard_normal(projected.shape)
-        return projected + 6e-8 * level * noise
-
-    ReferenceProjection.project = saturating  # type: ignore[method-assign]
+    projected = _PROJECTED(self, signals.astype(np.float32).astype(np.float64), source)
+    level = np.sqrt(np.mean(np.square(self.references)))
+    noise = np.random.default_rng(0).standard_normal(projected.shape)
+    return projected + 6e-8 * level * noise  # half a unit in the last place of float32

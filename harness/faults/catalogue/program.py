@@ -3,264 +3,192 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.faults.catalogue.edits import computed, left_out, mutated, rebound
 from harness.faults.judges.program import Converted
+from harness.faults.operators import Site
+from harness.faults.operators.arithmetic import exchanged
+from harness.faults.operators.layers import query_and_key
+from harness.faults.operators.layout import replicated
 from harness.faults.registry import CLASSIC, CONVERSIONS, MEASURED, fault
-from harness.mil import Model
-from harness.mil.editing import (
-    computing,
-    constant,
-    edited,
-    key,
-    known_value,
-    skipped,
-    with_inputs,
-    with_swapped,
-    with_type,
+from harness.mil.editing import constant, key, known_value, with_inputs, with_type
+from harness.mil.program import Operation
+
+_program = partial(fault, judge="program", caught_by="conversion")
+_arithmetic = partial(fault, judge="arithmetic", caught_by="conversion")
+_TRANSFORMER = "crosstransformer.layers"
+_SELF = f"{_TRANSFORMER}.0.self_attn"
+_CROSS = f"{_TRANSFORMER}_t.1.cross_attn"
+_ATTENTION = "scaled_dot_product_attention"
+_TANH = constant("TANH_APPROXIMATION")
+
+
+def _moved(site: Site, **by: list[int]) -> Operation:
+    """Return the operation with lists of integers that it reads moved by so much."""
+    operation = site.operation
+    for parameter, step in by.items():
+        moved = known_value(site.model, operation, parameter) + np.asarray(step)
+        operation = with_inputs(operation, **{parameter: moved.astype(np.int32)})
+    return operation
+
+
+_program("program.gelu-tanh", source=MEASURED, sample=True)(
+    rebound("gelu", "encoder.0", mode=_TANH),
+    "One GELU in its tanh approximation.",
+)
+_program("program.gelu-tanh-everywhere", source=CONVERSIONS)(
+    lambda converted: converted.edited(
+        *(with_inputs(gelu, mode=_TANH) for gelu in converted.all("gelu"))
+    ),
+    "Every GELU in its tanh approximation.",
+)
+_program("program.gelu-sigmoid", source=CLASSIC)(
+    rebound("gelu", f"{_TRANSFORMER}.4", mode=constant("SIGMOID_APPROXIMATION")),
+    "One GELU as x times sigmoid(1.702 x).",
+)
+_program("program.conv-dilation", source=CLASSIC)(
+    rebound("conv", "encoder.1.dconv.layers.1.0", dilations=[1], pad=[1, 1]),
+    "A dilation of 2 is lost, and the padding with it.",
 )
 
-_program = partial(fault, on="program", caught_by="conversion")
-_SELF = "crosstransformer.layers.0.self_attn"
-_CROSS = "crosstransformer.layers_t.1.cross_attn"
 
-
-def _moved(converted: Converted, type: str, module: str, parameter: str, by: Any) -> Model:
-    """Return the program with a list of integers in one operation moved by ``by``."""
-    operation = converted.first(type, module)
-    value = known_value(converted.model, operation, parameter)
-    assert isinstance(value, np.ndarray)
-    changed = constant((value + np.asarray(by)).astype(np.int32))
-    return edited(converted.model, with_inputs(operation, **{parameter: changed}))
-
-
-@_program("program.gelu-tanh", source=MEASURED, sample=True)
-def _gelu_tanh(converted: Converted) -> Model:
-    """One GELU in its tanh approximation."""
-    gelu = converted.first("gelu", "encoder.0")
-    mode = constant("TANH_APPROXIMATION")
-    return edited(converted.model, with_inputs(gelu, mode=mode))
-
-
-@_program("program.gelu-tanh-everywhere", source=CONVERSIONS)
-def _gelu_tanh_everywhere(converted: Converted) -> Model:
-    """Every GELU in its tanh approximation."""
-    mode = constant("TANH_APPROXIMATION")
-    return edited(
-        converted.model, *(with_inputs(gelu, mode=mode) for gelu in converted.all("gelu"))
-    )
-
-
-@_program("program.gelu-sigmoid", source=CLASSIC)
-def _gelu_sigmoid(converted: Converted) -> Model:
-    """One GELU as x times sigmoid(1.702 x)."""
-    gelu = converted.first("gelu", "crosstransformer.layers.4")
-    mode = constant("SIGMOID_APPROXIMATION")
-    return edited(converted.model, with_inputs(gelu, mode=mode))
-
-
-@_program("program.conv-dilation", source=CLASSIC)
-def _conv_dilation(converted: Converted) -> Model:
-    """A dilation of 2 is lost, and the padding with it."""
-    conv = converted.first("conv", "encoder.1.dconv.layers.1.0")
-    ones = constant([1])
-    return edited(converted.model, with_inputs(conv, dilations=ones, pad=constant([1, 1])))
-
-
-@_program("program.conv-pad-uneven", source=CLASSIC)
-def _conv_pad_uneven(converted: Converted) -> Model:
-    """The padding of a convolution stands on one side: the result comes one sample late."""
-    return _moved(converted, "conv", "tencoder.2.dconv.layers.0.0", "pad", [1, -1])
+_program("program.conv-pad-uneven", source=CLASSIC)(
+    mutated(lambda site: [_moved(site, pad=[1, -1])], "conv", "tencoder.2.dconv.layers.0.0"),
+    "The padding of a convolution stands on one side: the result comes one sample late.",
+)
 
 
 @_program("program.transposed-crop", source=CONVERSIONS, sample=True)
-def _transposed_crop(converted: Converted) -> Model:
+def _transposed_crop(converted: Converted) -> Converted:
     """The result of the last transposed convolution is cropped one sample late."""
-    cut = converted.all("slice_by_index", "tdecoder.3")[-1]
-    begin = known_value(converted.model, cut, "begin")
-    end = known_value(converted.model, cut, "end")
-    last = np.array([0, 0, 1])
-    moved = with_inputs(
-        cut,
-        begin=constant((begin + last).astype(np.int32)),
-        end=constant((end + last).astype(np.int32)),
-        end_mask=constant([True, True, False]),
-    )
-    return edited(converted.model, moved)
+    cut = converted.site("slice_by_index", "tdecoder.3", at=-1)
+    later = _moved(cut, begin=[0, 0, 1], end=[0, 0, 1])
+    return converted.edited(with_inputs(later, end_mask=[True, True, False]))
 
 
-@_program("program.slice-begin", source=CLASSIC)
-def _slice_begin(converted: Converted) -> Model:
-    """A slice of a fused projection starts one too late: the key is the value."""
-    return _moved(
-        converted, "slice_by_index", "crosstransformer.layers.1.cross_attn", "begin", [1, 0, 0, 0]
-    )
+_program("program.slice-begin", source=CLASSIC)(
+    mutated(
+        lambda site: [_moved(site, begin=[1, 0, 0, 0])],
+        "slice_by_index",
+        f"{_TRANSFORMER}.1.cross_attn",
+    ),
+    "A slice of a fused projection starts one too late: the key is the value.",
+)
 
 
 @_program("program.reshape-for-transpose", source=CLASSIC)
-def _reshape_for_transpose(converted: Converted) -> Model:
+def _reshape_for_transpose(converted: Converted) -> Converted:
     """A transpose is replaced by a reshape to the same shape."""
-    transpose = converted.all("transpose", "crosstransformer")[0]
-    shape = [int(size or 0) for size in transpose.outputs[0].type.shape or ()]  # type: ignore[union-attr]
-    changed = with_inputs(with_type(transpose, "reshape"), perm=None, shape=constant(shape))
-    return edited(converted.model, changed)
+    site = converted.site("transpose", "crosstransformer")
+    reshape = with_type(site.operation, "reshape")
+    return converted.edited(with_inputs(reshape, perm=None, shape=site.shape))
 
 
-@_program("program.stems-interleaved", source=CONVERSIONS)
-def _stems_interleaved(converted: Converted) -> Model:
-    """Channels are split into (channel, stem) in the place of (stem, channel)."""
-    reshape = key(converted.first("reshape", "denorm_freq"))
-
-    def interleaved(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        batch, stems, channels, *rest = shape
-        return x.reshape(batch, channels, stems, *rest).transpose(1, 2).clone()
-
-    return computing(converted.model, {reshape: interleaved})
+@_arithmetic("program.stems-interleaved", source=CONVERSIONS)
+@computed("reshape", "denorm_freq")
+def _stems_interleaved(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Channels are split into (channel, stem) instead of (stem, channel)."""
+    batch, stems, channels, *rest = shape
+    return x.reshape(batch, channels, stems, *rest).transpose(1, 2).clone()
 
 
-@_program("program.query-key", source=CLASSIC)
-def _query_key(converted: Converted) -> Model:
-    """Query and key of one self-attention are exchanged."""
-    attention = converted.first("scaled_dot_product_attention", _SELF)
-    return edited(converted.model, with_swapped(attention, "query", "key"))
+_program("program.query-key", source=CLASSIC)(
+    mutated(query_and_key, _ATTENTION, _SELF),
+    "Query and key of one self-attention are exchanged.",
+)
 
 
 @_program("program.value-is-key", source=CLASSIC)
-def _value_is_key(converted: Converted) -> Model:
-    """One cross-attention mixes keys in the place of values."""
-    attention = converted.first("scaled_dot_product_attention", _CROSS)
-    return edited(converted.model, with_inputs(attention, value=str(attention.inputs["key"][0])))
+def _value_is_key(converted: Converted) -> Converted:
+    """One cross-attention mixes keys instead of values."""
+    attention = converted.site(_ATTENTION, _CROSS)
+    return converted.edited(with_inputs(attention.operation, value=attention.read("key")))
 
 
-@_program("program.softmax-axis", source=CLASSIC)
-def _softmax_axis(converted: Converted) -> Model:
+@_arithmetic("program.softmax-axis", source=CLASSIC)
+@computed(_ATTENTION, _SELF)
+def _softmax_axis(query: Tensor, key: Tensor, value: Tensor, attn_mask: object = None) -> Tensor:
     """The softmax of one attention runs over the queries instead of the keys."""
-    attention = key(converted.first("scaled_dot_product_attention", _SELF))
-
-    def wrong(query: Tensor, key: Tensor, value: Tensor, attn_mask: object = None) -> Tensor:
-        scores = query @ key.mT / query.shape[-1] ** 0.5
-        return torch.softmax(scores, dim=-2) @ value
-
-    return computing(converted.model, {attention: wrong})
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    return torch.softmax(scores, dim=-2) @ value
 
 
-@_program("program.attention-unscaled", source=CLASSIC)
-def _attention_unscaled(converted: Converted) -> Model:
+@_arithmetic("program.attention-unscaled", source=CLASSIC)
+@computed(_ATTENTION, _CROSS)
+def _unscaled(query: Tensor, key: Tensor, value: Tensor, attn_mask: object = None) -> Tensor:
     """The scores of one attention are not divided by the root of the head's width."""
-    attention = key(converted.first("scaled_dot_product_attention", _CROSS))
-
-    def wrong(query: Tensor, key: Tensor, value: Tensor, attn_mask: object = None) -> Tensor:
-        return functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-
-    return computing(converted.model, {attention: wrong})
+    return functional.scaled_dot_product_attention(query, key, value, scale=1.0)
 
 
-@_program("program.layer-norm-epsilon", source=CLASSIC)
-def _layer_norm_epsilon(converted: Converted) -> Model:
-    """One layer normalisation has an epsilon of 1e-3 in the place of 1e-5."""
-    norm = converted.first("layer_norm", "crosstransformer.layers.0.norm1")
-    return edited(converted.model, with_inputs(norm, epsilon=1e-3))
-
-
-@_program("program.layer-norm-without-gain", source=CLASSIC)
-def _layer_norm_without_gain(converted: Converted) -> Model:
-    """One layer normalisation lost its gain in a fusion."""
-    norm = converted.first("layer_norm", "crosstransformer.layers_t.3.norm1")
-    return edited(converted.model, with_inputs(norm, gamma=None))
-
-
-@_program("program.subtraction-swapped", source=CLASSIC)
-def _subtraction_swapped(converted: Converted) -> Model:
-    """The mean minus the value, where the value minus the mean is meant."""
-    subtraction = converted.first("sub", "encoder.0.dconv.layers.0.4")
-    return edited(converted.model, with_swapped(subtraction, "x", "y"))
-
-
-@_program("program.root-skipped", source=CLASSIC)
-def _root_skipped(converted: Converted) -> Model:
-    """A square root is optimised away: the variance divides in the place of the deviation."""
-    root = converted.first("sqrt", "decoder.0.dconv.layers.1.1")
-    return edited(converted.model, skipped(root))
+_program("program.layer-norm-epsilon", source=CLASSIC)(
+    rebound("layer_norm", f"{_TRANSFORMER}.0.norm1", epsilon=1e-3),
+    "One layer normalisation has an epsilon of 1e-3 instead of 1e-5.",
+)
+_program("program.layer-norm-without-gain", source=CLASSIC)(
+    rebound("layer_norm", f"{_TRANSFORMER}_t.3.norm1", gamma=None),
+    "One layer normalisation lost its gain in a fusion.",
+)
+_program("program.subtraction-swapped", source=CLASSIC)(
+    mutated(exchanged, "sub", "encoder.0.dconv.layers.0.4"),
+    "The mean minus the value, where the value minus the mean is meant.",
+)
+_program("program.root-skipped", source=CLASSIC)(
+    left_out("sqrt", "decoder.0.dconv.layers.1.1"),
+    "A square root is optimised away: the variance divides instead of the deviation.",
+)
 
 
 @_program("program.gate-halves", source=CLASSIC)
-def _gate_halves(converted: Converted) -> Model:
-    """A gated linear unit gates with its first half in the place of the second."""
-    sigmoid = converted.first("sigmoid", "tencoder.1")
-    product = next(
-        operation
-        for operation in converted.all("mul", "tencoder.1")
-        if key(sigmoid) in operation.input_names
+def _gate_halves(converted: Converted) -> Converted:
+    """A gated linear unit gates with its first half instead of the second."""
+    sigmoid = converted.site("sigmoid", "tencoder.1")
+    gate = key(sigmoid.operation)
+    product = next(o for o in converted.all("mul", "tencoder.1") if gate in o.input_names)
+    (first,) = [name for name in product.input_names if name != gate]
+    (side,) = [side for side in ("x", "y") if product.inputs[side] == (first,)]
+    return converted.edited(
+        with_inputs(sigmoid.operation, x=first),
+        with_inputs(product, **{side: sigmoid.read("x")}),
     )
-    second = str(sigmoid.inputs["x"][0])
-    (side,) = [side for side in ("x", "y") if operation_input(product, side) != key(sigmoid)]
-    first = operation_input(product, side)
-    changed = with_inputs(sigmoid, x=first), with_inputs(product, **{side: second})
-    return edited(converted.model, *changed)
 
 
-def operation_input(operation: Any, parameter: str) -> str:
-    """Return the name of the value that an input is bound to."""
-    return str(operation.inputs[parameter][0])
-
-
-@_program("program.residual-skipped", source=CLASSIC)
-def _residual_skipped(converted: Converted) -> Model:
-    """The sum of a residual block is optimised away: its branch is lost."""
-    total = converted.first("add", "crosstransformer.layers.3")
-    return edited(converted.model, skipped(total, "x"))
-
-
-@_program("program.skip-connection-skipped", source=CLASSIC)
-def _skip_connection_skipped(converted: Converted) -> Model:
-    """The sum with a skip connection is optimised away."""
-    total = converted.first("add", "tdecoder.2")
-    return edited(converted.model, skipped(total, "x"))
-
-
-@_program("program.frequency-embedding-skipped", source=CONVERSIONS)
-def _frequency_embedding_skipped(converted: Converted) -> Model:
-    """The sum with the frequency embedding is optimised away."""
-    total = converted.first("add", "freq_emb")
-    return edited(converted.model, skipped(total, "x"))
-
-
-@_program("program.positions-skipped", source=CLASSIC)
-def _positions_skipped(converted: Converted) -> Model:
-    """The sum with the positional embedding is optimised away."""
-    total = converted.first("add", "crosstransformer")
-    return edited(converted.model, skipped(total, "x"))
-
-
-@_program("program.layer-scale-skipped", source=CONVERSIONS)
-def _layer_scale_skipped(converted: Converted) -> Model:
-    """The product with one LayerScale is optimised away."""
-    product = converted.first("mul", "crosstransformer.layers.2.gamma_1")
-    return edited(converted.model, skipped(product, "y"))
-
-
-@_program("program.mean-not-restored", source=CLASSIC, case="dc")
-def _mean_not_restored(converted: Converted) -> Model:
-    """The mean is not added to the time branch again."""
-    total = converted.first("add", "denorm_time")
-    return edited(converted.model, with_inputs(total, y=constant(np.float32(0.0))))
-
-
-@_program("program.pad-mode", source=CLASSIC)
-def _pad_mode(converted: Converted) -> Model:
-    """The one sample that fills up a stride repeats its neighbour instead of being zero."""
-    pad = converted.first("pad", "tencoder.1")
-    return edited(converted.model, with_inputs(pad, mode=constant("replicate")))
+_program("program.residual-skipped", source=CLASSIC)(
+    left_out("add", f"{_TRANSFORMER}.3"),
+    "The sum of a residual block is optimised away: its branch is lost.",
+)
+_program("program.skip-connection-skipped", source=CLASSIC)(
+    left_out("add", "tdecoder.2"),
+    "The sum with a skip connection is optimised away.",
+)
+_program("program.frequency-embedding-skipped", source=CONVERSIONS)(
+    left_out("add", "freq_emb"),
+    "The sum with the frequency embedding is optimised away.",
+)
+_program("program.positions-skipped", source=CLASSIC)(
+    left_out("add", "crosstransformer"),
+    "The sum with the positional embedding is optimised away.",
+)
+_program("program.layer-scale-skipped", source=CONVERSIONS)(
+    left_out("mul", f"{_TRANSFORMER}.2.gamma_1", "y"),
+    "The product with one LayerScale is optimised away.",
+)
+_program("program.mean-not-restored", source=CLASSIC, case="dc")(
+    rebound("add", "denorm_time", y=0.0),
+    "The mean is not added to the time branch again.",
+)
+_program("program.pad-mode", source=CLASSIC)(
+    mutated(replicated, "pad", "tencoder.1"),
+    "The one sample that fills up a stride repeats its neighbour instead of being zero.",
+)
 
 
 @_program("program.hard-sigmoid", source=CLASSIC)
-def _hard_sigmoid(converted: Converted) -> Model:
+def _hard_sigmoid(converted: Converted) -> Converted:
     """One sigmoid is the piecewise linear one of mobile kernels."""
-    sigmoid = converted.first("sigmoid", "encoder.2")
-    hard = with_inputs(with_type(sigmoid, "sigmoid_hard"), alpha=1 / 6, beta=0.5)
-    return edited(converted.model, hard)
+    hard = with_type(converted.first("sigmoid", "encoder.2"), "sigmoid_hard")
+    return converted.edited(with_inputs(hard, alpha=1 / 6, beta=0.5))

@@ -8,19 +8,17 @@ import numpy as np
 
 from harness.faults.registry import CLASSIC, CONVERSIONS, TOOLS, fault
 
-_stems = partial(fault, on="stems", caught_by="end_to_end")
+_stems = partial(fault, judge="stems", caught_by="end_to_end")
 
 
-@_stems("stems.order", source=CONVERSIONS, sample=True)
-def _order(stems: np.ndarray) -> np.ndarray:
-    """Bass and drums are exchanged: the sources come in the order of another model."""
-    return stems[[1, 0, *range(2, len(stems))]]
-
-
-@_stems("stems.rotated", source=CONVERSIONS)
-def _rotated(stems: np.ndarray) -> np.ndarray:
-    """The last source comes first."""
-    return np.roll(stems, 1, axis=0)
+_stems("stems.order", source=CONVERSIONS, sample=True)(
+    lambda stems: stems[[1, 0, *range(2, len(stems))]],
+    "Bass and drums are exchanged: the sources come in the order of another model.",
+)
+_stems("stems.rotated", source=CONVERSIONS)(
+    lambda stems: np.roll(stems, 1, axis=0),
+    "The last source comes first.",
+)
 
 
 @_stems("stems.gain-half", source=CONVERSIONS)
@@ -58,16 +56,14 @@ def _left_right(stems: np.ndarray) -> np.ndarray:
     return stems
 
 
-@_stems("stems.mono", source=CLASSIC)
-def _mono(stems: np.ndarray) -> np.ndarray:
-    """Stems are mixed down to mono and come out on both channels."""
-    return np.repeat(stems.mean(axis=1, keepdims=True), 2, axis=1)
-
-
-@_stems("stems.one-sample-late", source=CLASSIC)
-def _one_sample_late(stems: np.ndarray) -> np.ndarray:
-    """Stems come one sample late."""
-    return np.roll(stems, 1, axis=-1)
+_stems("stems.mono", source=CLASSIC)(
+    lambda stems: np.repeat(stems.mean(axis=1, keepdims=True), 2, axis=1),
+    "Stems are mixed down to mono and come out on both channels.",
+)
+_stems("stems.one-sample-late", source=CLASSIC)(
+    lambda stems: np.roll(stems, 1, axis=-1),
+    "Stems come one sample late.",
+)
 
 
 @_stems("stems.low-passed", source=TOOLS)

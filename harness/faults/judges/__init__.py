@@ -1,20 +1,21 @@
-"""Stands: what judges a candidate as a layer of the run does, one for each kind of candidate.
+"""Judges: each looks at one kind of candidate as a layer of the run does.
 
 ===========  ===============================================  =================================
-stand        an injection gets, and returns                   judged by
+judge        an injection gets, and returns                   judged by
 ===========  ===============================================  =================================
-network      a copy of the extracted network in PyTorch       surgery
-original     a copy of the original HTDemucs                  surgery, by the golden
-program      the opened FP32 package, a `Model`               conversion, end_to_end
-mixed        the opened `mini_60db` package, a `Model`        conversion, end_to_end
+network      a copy of the extracted network, to change       surgery
+original     a copy of the original HTDemucs, to change       surgery, by the golden
+program      the opened FP32 package, a `Converted`           conversion, end_to_end
+arithmetic   the same; its executor computes otherwise        conversion, end_to_end
+mixed        the same of the `mini_60db` package              conversion, end_to_end
 package      packages, and what one is shipped as             conversion: contract, audit, origin
 transform    a `Port` of the STFT                             stft
-feature      a `Feature` in front of a network                conversion, at several levels
+feature      a `LogFeature` in front of a network             conversion, at several levels
 joiner       a `Joiner` of segments                           end_to_end, on a file
 stems        the stems of one segment                         end_to_end
 goldens      a golden store on disk                           the store and the run's verdict
 suite        nothing; patches a module in its own process     real suites, run by pytest
-session      a small test session on disk                     the pytest plugin, the run's verdict
-gates        nothing; loosens a gate in the table             other faults, which then go unseen
+session      the files of a test session                      the pytest plugin, the run's verdict
+gates        a gate of the table                              other faults, which then go unseen
 ===========  ===============================================  =================================
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.faults.judging import Finding, found
+from harness.faults.judging import Judgement, judgement
 from harness.faults.registry import Fault
 from harness.layers.tensors import compared
 from harness.mil import DataType, Model
@@ -23,12 +23,14 @@ from harness.mil.program import Block, Function, Program, Variable, verify
 from harness.mil.types import TensorType
 
 EPSILON = 1e-7
+"""Small enough for FP32, and a subnormal in FP16, whose smallest normal number is 6.1e-5."""
 LEVELS_DB = (0, -20, -40, -60)
+"""Down to where the power of a sample, 1e-6, comes near the epsilon and decides the result."""
 SHAPE = (2, 4096)
 
 
 @dataclass(frozen=True)
-class Feature:
+class LogFeature:
     """What the program computes; the defaults are right.
 
     Attributes:
@@ -67,28 +69,16 @@ class Feature:
         return Model.of(package, function)
 
 
-class FeatureStand:
-    """Injections get a `Feature` and return another."""
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound feature."""
-        return self._judge(Feature())
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the feature with the bug."""
-        return self._judge(fault.inject(Feature()))
-
-    def _judge(self, feature: Feature) -> Iterator[Finding]:
-        model = feature.model()
-        noise = np.random.default_rng(0).standard_normal(SHAPE)
-        for level_db in LEVELS_DB:
-            x = (noise * 10 ** (level_db / 20)).astype(np.float32)
-            expected = np.log(x.astype(np.float64) ** 2 + EPSILON).astype(np.float32)
-            what = f"log power at {level_db} dBFS"
-            actual = model.predict({"x": x})["y"]
-            yield found(compared("conversion", "conversion", expected, actual, {"what": what}))
-        silence = np.zeros(SHAPE, np.float32)
-        expected = np.full(SHAPE, np.log(EPSILON), np.float32)
-        actual = model.predict({"x": silence})["y"]
-        where = {"what": "log power of silence"}
-        yield found(compared("conversion", "conversion", expected, actual, where))
+def judge_feature(fault: Fault) -> Iterator[Judgement]:
+    """Judge a feature at several levels and on silence; an injection gets one, returns another."""
+    feature: LogFeature = fault.inject(LogFeature())
+    model = feature.model()
+    noise = np.random.default_rng(0).standard_normal(SHAPE)
+    inputs = {f"at {db} dBFS": noise * 10 ** (db / 20) for db in LEVELS_DB}
+    inputs["of silence"] = np.zeros(SHAPE)
+    for where, signal in inputs.items():
+        x = signal.astype(np.float32)
+        expected = np.log(x.astype(np.float64) ** 2 + EPSILON).astype(np.float32)
+        actual = model.predict({"x": x})["y"]
+        what = {"what": f"log power {where}"}
+        yield judgement(compared("conversion", "conversion", expected, actual, what))

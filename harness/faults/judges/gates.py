@@ -5,40 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.faults.judging import Finding, Stand, digest, judge
+from harness.errors import NotEvaluatedError
+from harness.faults.judging import Judgement, digest
 from harness.faults.registry import Fault, get_fault
-from harness.verdicts import GATES, Gate, Outcome, Profile, Run, Verdict, failed
+from harness.verdicts import (
+    GATES,
+    FaultOutcome,
+    Gate,
+    InjectedFault,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+    failed,
+)
 
 
-class GateStand:
-    """Injections get the table's gate, named by ``Fault.case`` before a colon, and loosen it.
+def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterator[Judgement]:
+    """Judge a gate by a sentinel: a known bug that the sound gate catches.
 
-    After the colon stands the sentinel: a known bug that the sound gate catches.
+    ``fault.case`` is ``GATE:SENTINEL``; an injection gets the gate and returns a looser one. The
+    control comes first, so the sentinel's own control is judged while the gate is sound.
     """
-
-    def __init__(self, stand_of: Callable[[Fault], tuple[Stand, dict[str, str]]]) -> None:
-        self._stand_of = stand_of
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound table."""
-        return self._judge(fault, lambda gate: gate)
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the loosened table."""
-        return self._judge(fault, fault.inject)
-
-    def _judge(self, fault: Fault, change: Callable[[Gate], Gate]) -> Iterator[Finding]:
-        name, _, sentinel_name = fault.case.partition(":")
-        sentinel = get_fault(sentinel_name)
-        stand, digests = self._stand_of(sentinel)
-        with _changed(name, change(GATES[name])):
-            row = judge(sentinel, stand, digests)
-        run = Run(Profile("faults", layers=(), engines=()), checks=(), faults=(row,))
-        outcome = Outcome(Verdict.PASS, "the sentinel is caught", "caught", "caught")
-        if run.verdict is not Verdict.PASS:
-            outcome = failed(run.sentence(), expected="caught", observed=row.outcome.value)
-        said = digest(row.outcome.value)
-        yield Finding("kill matrix", "run verdict", sentinel_name, outcome, said)
+    name, _, sentinel = fault.case.partition(":")
+    with _changed(name, fault.inject(GATES[name])):
+        row = inject(get_fault(sentinel))
+    if row.outcome is FaultOutcome.NOT_TRIED:
+        raise NotEvaluatedError(row.reason)
+    run = Run(Profile("faults", layers=(), engines=()), checks=(), faults=(row,))
+    outcome = Outcome(Verdict.PASS, "the sentinel is caught", "caught", "caught")
+    if run.verdict is not Verdict.PASS:
+        outcome = failed(run.sentence(), expected="caught", observed=row.outcome.value)
+    yield Judgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))
 
 
 @contextmanager

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from harness.errors import GoldenError
-from harness.faults.judges.common import refused
-from harness.faults.judging import Finding, digest
+from harness.faults.judging import Judgement, digest, outcome_of, refused
 from harness.faults.registry import Fault
 from harness.golden import Case, GoldenStore
-from harness.verdicts import GoldenState, Outcome, Profile, Run, failed, not_evaluated
-from harness.verdicts.checks import Verdict
+from harness.verdicts import GoldenState, Profile, Run
+from harness.workbench import Workbench
 
 CASES = ("noise", "song")
 VERSIONS = {"torch": "1.0", "demucs": "1.0", "numpy": "1.0", "harness": "1.0"}
@@ -68,44 +67,23 @@ class Keep:
 OTHER = Weights("htdemucs", "b" * 64)
 
 
-class GoldenStand:
-    """Injections get a `Keep` that is theirs, and return it or another view of it."""
-
-    def __init__(self, recipes: Path) -> None:
-        self._recipes = recipes
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge a sound store."""
-        return self._judge(lambda keep: keep)
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the store with the bug."""
-        return self._judge(fault.inject)
-
-    def _judge(self, change: Callable[[Keep], Keep]) -> Iterator[Finding]:
-        with tempfile.TemporaryDirectory(prefix="parity-goldens-") as folder:
-            keep = Keep(Path(folder))
-            shutil.copy(self._recipes, keep.root / self._recipes.name)
-            for subject in (keep.subject, OTHER):
-                for case in CASES:
-                    keep.store.build(subject, case, record=True)
-            changed = change(keep)
-            try:
-                finding = changed.store.fetch(changed.subject, CASES[0]).finding
-            except GoldenError as error:
-                yield refused("golden store", "fetch", error)
-                return
-        name = changed.subject.name
-        state = GoldenState(name, CASES[0], finding.run_status, finding.message)
-        profile = Profile("faults", layers=(), engines=(), faults=False)
-        run = Run(profile, checks=(), goldens=(state,))
-        evidence = digest(f"{finding.run_status} {run.verdict.value}")
-        yield Finding("golden store", "run verdict", CASES[0], _outcome(run), evidence)
-
-
-def _outcome(run: Run) -> Outcome:
-    if run.verdict is Verdict.FAIL:
-        return failed(run.red[0])
-    if run.verdict is Verdict.NOT_EVALUATED:
-        return not_evaluated(run.missing[0])
-    return Outcome(Verdict.PASS, "the golden is sound", "a sound golden", "a sound golden")
+def judge_goldens(bench: Workbench, fault: Fault) -> Iterator[Judgement]:
+    """Judge a store; an injection gets a `Keep` of its own and returns it or another view of it."""
+    recipes = bench.goldens.store.layout.recipes
+    with tempfile.TemporaryDirectory(prefix="parity-goldens-") as folder:
+        keep = Keep(Path(folder))
+        shutil.copy(recipes, keep.root / recipes.name)
+        for subject in (keep.subject, OTHER):
+            for case in CASES:
+                keep.store.build(subject, case, record=True)
+        changed: Keep = fault.inject(keep)
+        try:
+            status = changed.store.fetch(changed.subject, CASES[0]).finding
+        except GoldenError as error:
+            yield refused("golden store", "fetch", error)
+            return
+    state = GoldenState(changed.subject.name, CASES[0], status.run_status, status.message)
+    run = Run(Profile("faults", layers=(), engines=()), checks=(), goldens=(state,))
+    evidence = digest(f"{status.run_status} {run.verdict.value}")
+    outcome = outcome_of(run, "a sound golden")
+    yield Judgement("golden store", "run verdict", CASES[0], outcome, evidence)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.conversion import audit_package, read_sidecar
 from harness.errors import PackageError
 from harness.faults.judges.program import RECIPE
-from harness.faults.judging import Finding, found
+from harness.faults.judging import Judgement, judgement
 from harness.faults.registry import Fault
 from harness.mil import Model, load
 from harness.workbench import Workbench, paper_checks
@@ -42,29 +42,15 @@ class Shipment:
         return replace(self, model=Model(package, self.model.plan))
 
 
-class PackageStand:
-    """Injections get a `Shipment` of the FP32 package and return another."""
+def judge_package(bench: Workbench, subject: str, fault: Fault) -> Iterator[Judgement]:
+    """Judge a package; an injection gets a `Shipment` of the FP32 one and returns another."""
 
-    def __init__(self, bench: Workbench, subject: str) -> None:
-        self._bench, self._subject = bench, subject
+    def opened(recipe: str) -> Model:
+        return load(bench.packages.path(subject, recipe))
 
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound package."""
-        return self._judge(self._shipment())
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge what is shipped."""
-        return self._judge(fault.inject(self._shipment()))
-
-    def _shipment(self) -> Shipment:
-        return Shipment(self._open(RECIPE), self._open)
-
-    def _open(self, recipe: str) -> Model:
-        return load(self._bench.packages.path(self._subject, recipe))
-
-    def _judge(self, shipment: Shipment) -> Iterator[Finding]:
-        sidecar = read_sidecar(shipment.model)
-        assert sidecar is not None  # no injection takes the papers away
-        subject = self._bench.goldens.subject(self._subject)
-        audit = audit_package(shipment.model, sidecar.recipe)
-        return map(found, paper_checks(shipment.model, subject, audit, {}))
+    shipment: Shipment = fault.inject(Shipment(opened(RECIPE), opened))
+    sidecar = read_sidecar(shipment.model)
+    assert sidecar is not None  # no injection takes the papers away
+    audit = audit_package(shipment.model, sidecar.recipe)
+    checks = paper_checks(shipment.model, bench.goldens.subject(subject), audit, {})
+    yield from map(judgement, checks)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 from harness.conversion import audit_package, load_recipe, module_paths
-from harness.errors import ParityError
-from harness.faults.judges.common import refused
-from harness.faults.judging import Finding, found
+from harness.errors import PackageError, ParityError
+from harness.faults.judging import Judgement, judgement, refused
+from harness.faults.operators import Edit, Site
 from harness.faults.registry import Fault
 from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
-from harness.mil.editing import find
+from harness.mil.editing import (
+    computing,
+    edited,
+    find,
+    key,
+)
 from harness.mil.program import Operation
 from harness.verdicts import Check
 from harness.workbench import Workbench, paper_checks, predict_segment, taps_in
@@ -25,6 +31,8 @@ RECIPE = "fp32"
 @dataclass(frozen=True)
 class Converted:
     """An opened package, and where its operations come from.
+
+    An edit returns another package; this one stays as it is.
 
     Attributes:
         model: the package.
@@ -42,34 +50,53 @@ class Converted:
         """Return the first of them in program order."""
         return self.all(type, module)[0]
 
+    def site(self, type: str, module: str, at: int = 0) -> Site:
+        """Return one of them as a place for a mutation operator."""
+        operation = self.all(type, module)[at]
+        return Site(self.model, operation, self.model.operations.index(operation))
 
-class ProgramStand:
-    """Injections get a `Converted` package and return a `Model`."""
+    def edited(self, *operations: Operation, before: Sequence[Operation] = ()) -> Converted:
+        """Put other operations in the place of those of their names, ``before`` the first of them.
+
+        Raises:
+            ParityError: as `harness.mil.editing.edited`.
+        """
+        inserted = {key(operations[0]): before} if before else None
+        return replace(self, model=edited(self.model, *operations, before=inserted))
+
+    def applied(self, edit: Edit | None) -> Converted:
+        """Put what a mutation operator made of one operation into the program.
+
+        Raises:
+            PackageError: it made nothing of it.
+        """
+        if edit is None:
+            raise PackageError("the program has nothing there that could be got wrong in this way")
+        return self.edited(edit[-1], before=edit[:-1])
+
+    def computing(self, operation: Operation, function: Callable[..., Any]) -> Converted:
+        """Let the executor compute an operation by another function."""
+        return replace(self, model=computing(self.model, {key(operation): function}))
+
+
+class ProgramJudge:
+    """Injections get a `Converted` package and return another."""
 
     def __init__(self, bench: Workbench, subject: str, recipe: str = RECIPE) -> None:
         self._bench, self._subject, self._recipe = bench, subject, recipe
-        self._converted: Converted | None = None
 
-    def converted(self) -> Converted:
-        """Return the sound package, opened once."""
-        if self._converted is None:
-            model = load(self._bench.packages.path(self._subject, self._recipe))
-            self._converted = Converted(model, module_paths(model))
-        return self._converted
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound package."""
-        return self._judge(fault.case, self.converted().model)
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the package with the bug."""
-        return self._judge(fault.case, fault.inject(self.converted()))
-
-    def _judge(self, case: str, model: Model) -> Iterator[Finding]:
+    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+        """Judge what a package computes and says."""
+        changed: Converted = fault.inject(self._converted)
         try:
-            yield from map(found, self._checks(case, model))
+            yield from map(judgement, self._checks(fault.case, changed.model))
         except ParityError as error:
             yield refused("conversion", "execution", error)
+
+    @cached_property
+    def _converted(self) -> Converted:
+        model = load(self._bench.packages.path(self._subject, self._recipe))
+        return Converted(model, module_paths(model))
 
     def _checks(self, case: str, model: Model) -> Iterator[Check]:
         goldens, recipe = self._bench.goldens, load_recipe(self._recipe)

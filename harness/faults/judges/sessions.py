@@ -1,7 +1,7 @@
 """pytest sessions in processes of their own, judged by the run that they write.
 
-A `SessionStand` runs a small test session through the project's plugin, under the project's own
-pytest configuration. A `SuiteStand` runs real suites of the project with a module patched.
+`judge_session` runs a small test session through the project's plugin, under the project's own
+pytest configuration. `judge_by_suite` runs real suites of the project with a module patched.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from pathlib import Path
 
 import harness
 from harness.errors import NotEvaluatedError
-from harness.faults.judging import Finding, digest
-from harness.faults.registry import Fault
+from harness.faults.judging import Judgement, digest, outcome_of
+from harness.faults.registry import NOTHING, Fault
 from harness.places import INSTALLED, INVENTORY, PROJECT
-from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed, not_evaluated
+from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed
 from harness.verdicts.inventory import Cell, Count, Inventory, Shape
 
 SECONDS = 300
+"""How long a session may take, many times what one needs on a machine of its own: what takes longer
+hangs, and was not evaluated."""
 
 _LAYER = """
 import numpy as np
@@ -74,7 +76,7 @@ def _inventory() -> Inventory:
 
 
 @dataclass(frozen=True)
-class Session:
+class SessionFiles:
     """A test session in which every layer holds.
 
     Attributes:
@@ -94,58 +96,33 @@ class Session:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class SessionStand:
-    """Injections get a `Session` and return another."""
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound session."""
-        return self._judge(Session())
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the session with the bug."""
-        return self._judge(fault.inject(Session()))
-
-    def _judge(self, session: Session) -> Iterator[Finding]:
-        with tempfile.TemporaryDirectory(prefix="parity-session-") as name:
-            folder = Path(name)
-            for file, content in session.files.items():
-                (folder / file).parent.mkdir(exist_ok=True)
-                (folder / file).write_text(content, encoding="utf-8")
-            words = ["-m", "pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider"]
-            words += [
-                "-c",
-                str(PROJECT / "pyproject.toml"),
-                "--rootdir",
-                str(folder),
-                "--subject",
-                "mini",
-            ]
-            run = _run([*words, *session.arguments, str(folder)], folder, session.environment)
-        evidence = digest(" ".join(run.red + run.missing))
-        yield Finding("run verdict", run.verdict.value, "session", _verdict(run), evidence)
+def judge_session(fault: Fault) -> Iterator[Judgement]:
+    """Judge a session; an injection gets the `SessionFiles` of a sound one and returns others."""
+    session: SessionFiles = fault.inject(SessionFiles())
+    with tempfile.TemporaryDirectory(prefix="parity-session-") as name:
+        folder = Path(name)
+        for file, content in session.files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(content, encoding="utf-8")
+        words = shlex.split("-m pytest -p harness.pytest_plugin -p no:cacheprovider --subject mini")
+        words += ["-c", str(PROJECT / "pyproject.toml"), "--rootdir", name]
+        run = _run([*words, *session.arguments, name], folder, session.environment)
+    outcome = outcome_of(run, "a green session")
+    evidence = digest(" ".join(run.red + run.missing))
+    yield Judgement("run verdict", run.verdict.value, "session", outcome, evidence)
 
 
-class SuiteStand:
-    """Injections get nothing and patch a module, in a process that then runs `Fault.case`."""
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge by the suite without a patch."""
-        return self._judge(fault, "none")
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge by the suite with the patch."""
-        return self._judge(fault, fault.name)
-
-    def _judge(self, fault: Fault, patch: str) -> Iterator[Finding]:
-        with tempfile.TemporaryDirectory(prefix="parity-suite-") as name:
-            words = ["-m", "harness.faults.patched", patch, "-p", "no:cacheprovider", "-x"]
-            run = _run([*words, *shlex.split(fault.case)], Path(name), {}, cwd=clone())
-        if patch == "none" and run.problems:
-            raise NotEvaluatedError(
-                f"{fault.case} can't be run here, so no bug can be tried on it: {run.problems[0]}; "
-                "the suites need 'python -m pip install -e .[test]'"
-            )
-        yield Finding(fault.caught_by, "suite", fault.case, _red(run), digest(" ".join(run.red)))
+def judge_by_suite(fault: Fault) -> Iterator[Judgement]:
+    """Judge by the suite that ``fault.case`` names, in a process where the injection patches."""
+    with tempfile.TemporaryDirectory(prefix="parity-suite-") as name:
+        words = ["-m", "harness.faults.patched", fault.name, "-p", "no:cacheprovider", "-x"]
+        run = _run([*words, *shlex.split(fault.case)], Path(name), {}, cwd=clone())
+    if fault.name == NOTHING and run.problems:
+        raise NotEvaluatedError(
+            f"{fault.case} can't be run here, so no bug can be tried on it: {run.problems[0]}; "
+            "the suites need 'python -m pip install -e .[test]'"
+        )
+    yield Judgement(fault.caught_by, "suite", fault.case, _red(run), digest(" ".join(run.red)))
 
 
 def _run(
@@ -153,8 +130,10 @@ def _run(
 ) -> Run:
     """Run Python on ``words`` and return the run that pytest wrote."""
     out = folder / "out"
-    code = str(Path(harness.__file__).parents[1])
-    paths = [code, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    paths = [
+        str(Path(harness.__file__).parents[1]),
+        *os.environ.get("PYTHONPATH", "").split(os.pathsep),
+    ]
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -179,15 +158,6 @@ def _run(
         said = next((line for line in lines if "error: " in line), lines[-1])
         raise NotEvaluatedError(f"a test session wrote no run; it ended with: {said}")
     return Run.from_json(document.read_text(encoding="utf-8"))
-
-
-def _verdict(run: Run) -> Outcome:
-    """Return what the run as a whole says."""
-    if run.verdict is Verdict.FAIL:
-        return failed(run.red[0])
-    if run.verdict is Verdict.NOT_EVALUATED:
-        return not_evaluated(run.missing[0])
-    return Outcome(Verdict.PASS, run.sentence(), "a green session", "a green session")
 
 
 def _red(run: Run) -> Outcome:

@@ -12,7 +12,7 @@ import numpy as np
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
 from harness.audio.segments import crossfade
 from harness.faults.judges.program import RECIPE
-from harness.faults.judging import Finding, digest, found
+from harness.faults.judging import Judgement, digest, judgement
 from harness.faults.registry import Fault
 from harness.layers import stem_checks
 from harness.profiles import PACKAGE_ENGINE
@@ -22,29 +22,26 @@ Predict = Callable[[np.ndarray], np.ndarray]
 FILE_CASE = "song_file"
 
 
-class StemStand:
+class StemJudge:
     """Injections get the stems [S, 2, n] that the sound package made, and return others."""
 
     def __init__(self, bench: Workbench, subject: str) -> None:
         self._bench, self._subject = bench, subject
         self._stems = lru_cache(maxsize=2)(self._predicted)
 
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound stems."""
-        return self._judge(fault.case, self._stems(fault.case))
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the stems with the bug."""
-        return self._judge(fault.case, fault.inject(self._stems(fault.case).copy()))
-
-    def _judge(self, case: str, stems: np.ndarray) -> Iterator[Finding]:
-        golden = self._bench.goldens.fetch(self._subject, case).require()
-        sources = subject_sources(self._subject)
-        return map(found, stem_checks(golden["stems"], stems, sources, {}))
+    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+        """Judge the stems of one segment."""
+        made = fault.inject(self._stems(fault.case).copy())
+        yield from _judged(self._bench, self._subject, fault.case, made)
 
     def _predicted(self, case: str) -> np.ndarray:
         package = self._bench.packages.path(self._subject, RECIPE)
         return self._bench.predictions.of(self._subject, case, package, PACKAGE_ENGINE).stems
+
+
+def _judged(bench: Workbench, subject: str, case: str, stems: np.ndarray) -> Iterator[Judgement]:
+    expected = bench.goldens.fetch(subject, case).require()["stems"]
+    return map(judgement, stem_checks(expected, stems, subject_sources(subject), {}))
 
 
 def _fades() -> tuple[np.ndarray, np.ndarray]:
@@ -98,26 +95,19 @@ class Joiner:
         return result[..., self.shift : length]
 
 
-class JoinerStand:
+class JoinerJudge:
     """Injections get a `Joiner` and return another; predictions of equal segments are shared."""
 
     def __init__(self, bench: Workbench, subject: str) -> None:
         self._bench, self._subject = bench, subject
         self._known: dict[str, np.ndarray] = {}
 
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound joiner."""
-        return self._judge(Joiner())
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the joiner with the bug."""
-        return self._judge(fault.inject(Joiner()))
-
-    def _judge(self, joiner: Joiner) -> Iterator[Finding]:
-        golden = self._bench.goldens.fetch(self._subject, FILE_CASE).require()
-        stems = joiner(golden["audio"][0], self._predict)
-        sources = subject_sources(self._subject)
-        return map(found, stem_checks(golden["stems"], stems, sources, {}))
+    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+        """Judge the stems that are put together for a file."""
+        joiner: Joiner = fault.inject(Joiner())
+        audio = self._bench.goldens.fetch(self._subject, FILE_CASE).require()["audio"][0]
+        stems = joiner(audio, self._predict)
+        yield from _judged(self._bench, self._subject, FILE_CASE, stems)
 
     def _predict(self, audio: np.ndarray) -> np.ndarray:
         key = digest(audio)

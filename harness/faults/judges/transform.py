@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio.windows import hann
-from harness.faults.judging import Finding, found
+from harness.faults.judging import Judgement, judgement
 from harness.faults.registry import Fault
 from harness.layers import transform_check
 from harness.subjects import make_signal
@@ -36,7 +36,7 @@ class Port:
         edge: samples that the first frame starts before the signal.
         padding: what is put at both ends, as ``numpy.pad`` calls it.
         frames_later: frames by which the cut of the spectrogram starts too late.
-        bins: the first bin that is kept; 1 keeps Nyquist in the place of 0 Hz.
+        bins: the first bin that is kept; 1 keeps Nyquist instead of 0 Hz.
         sign: of the imaginary parts, both ways.
         channels: which of left real, left imaginary, right real, right imaginary comes where.
         nyquist: on the way back, ``zero``, or ``last``: the last bin once more.
@@ -95,30 +95,24 @@ class Port:
         return (total[..., kept] / divisor[kept]).astype(np.float32)
 
 
-class TransformStand:
+class TransformJudge:
     """Injections get a `Port` and return another."""
 
     def __init__(self, bench: Workbench, subject: str) -> None:
         self._bench, self._subject = bench, subject
-        self._expected = lru_cache(maxsize=1)(self._pairs)
 
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the sound port."""
-        return self._judge(Port())
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        """Judge the port with the bug."""
-        return self._judge(fault.inject(Port()))
-
-    def _judge(self, port: Port) -> Iterator[Finding]:
-        pairs, freq, waveform = self._expected()
+    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+        """Judge a port, both ways."""
+        port: Port = fault.inject(Port())
+        pairs, freq, waveform = self._expected
         for name, (signal, spectrogram) in pairs.items():
             what = {"what": f"forward, {name}"}
-            yield found(transform_check(spectrogram, port.forward(signal), what))
+            yield judgement(transform_check(spectrogram, port.forward(signal), what))
         made = port.inverse(freq, SEGMENT_LENGTH)
-        yield found(transform_check(waveform, made, {"what": "inverse"}))
+        yield judgement(transform_check(waveform, made, {"what": "inverse"}))
 
-    def _pairs(self):  # type: ignore[no-untyped-def]
+    @cached_property
+    def _expected(self) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
         """Return signals with the spectrograms of Demucs' own methods, and an inverse pair."""
         demucs: Any = self._bench.goldens.subject(self._subject).model
         noise = make_signal("noise", SEGMENT_LENGTH, level_db=-20.0, seed=42)

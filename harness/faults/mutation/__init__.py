@@ -1,10 +1,10 @@
-"""Systematic mutation of a converted program: every operation is made wrong, in several ways.
+"""Mutation testing of a converted program: every operation is made wrong, in several ways.
 
-`run_campaign` does it; its module says what counts as a mutation that matters, and as caught.
+`run_campaign` does it; its module says which mutants matter, and when one counts as killed.
 """
 
 from harness.faults.mutation.campaign import run_campaign
-from harness.faults.mutation.results import CampaignResult, Mutation
-from harness.faults.mutation.target import Source
+from harness.faults.mutation.results import CampaignResult, MutantResult
+from harness.faults.mutation.target import MutationTarget
 
-__all__ = ["CampaignResult", "Mutation", "Source", "run_campaign"]
+__all__ = ["CampaignResult", "MutantResult", "MutationTarget", "run_campaign"]

@@ -36,7 +36,7 @@ _FP32: Final = load_recipe("fp32")
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Detection:
     """A check that failed on a mutant.
 
     Attributes:
@@ -51,7 +51,7 @@ class Sighting:
     excess_db: float | None
 
 
-class Judge:
+class Detector:
     """The expected tensors of one case.
 
     Args:
@@ -73,9 +73,9 @@ class Judge:
         for tap, location in taps.items():
             self._at.setdefault(location.output, []).append((tap, location))
 
-    def at(self, name: str, value: torch.Tensor) -> Sighting | None:
+    def at(self, name: str, value: torch.Tensor) -> Detection | None:
         """Return what is wrong with a value of the program, if it is a tap."""
-        return _sighting(
+        return _detection(
             reaches_fp32_check(
                 self._expected,
                 {f"tap.{tap}": location.in_torch_layout(value.numpy())},
@@ -85,9 +85,9 @@ class Judge:
             for tap, location in self._at.get(name, ())
         )
 
-    def end(self, outputs: Mapping[str, np.ndarray]) -> Sighting | None:
+    def end(self, outputs: Mapping[str, np.ndarray]) -> Detection | None:
         """Return what is wrong with what the program returned."""
-        return _sighting(self._end(outputs))
+        return _detection(self._end(outputs))
 
     def _end(self, outputs: Mapping[str, np.ndarray]) -> Iterator[Check]:
         expected, names = self._expected, self._outputs
@@ -115,7 +115,7 @@ class Change:
     matters: bool
 
 
-class Original:
+class UnmutatedOutputs:
     """What the unmutated program returns on one input.
 
     Args:
@@ -148,14 +148,14 @@ class Original:
         return Change(self._input, min(ratios), matters)
 
 
-def _sighting(checks: Iterable[Check]) -> Sighting | None:
+def _detection(checks: Iterable[Check]) -> Detection | None:
     """Return the first check that fails; those after it are not made."""
     check = first_failing(checks)
     if check is None or check.gate is None:
         return None
     where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
     headroom = check.outcome.headroom_db
-    return Sighting(check.layer, check.gate.name, where, None if headroom is None else -headroom)
+    return Detection(check.layer, check.gate.name, where, None if headroom is None else -headroom)
 
 
 def arrays(values: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:

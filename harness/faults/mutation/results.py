@@ -1,7 +1,7 @@
 """What a campaign found: frozen values, and the JSON document of them.
 
-The document has ``kind`` "mutations" and a ``version``; each mutation is a row of ``rows``: a list
-of values in the order of ``columns``. Everything that a report shows can be computed from it.
+The document has ``kind`` "mutations" and a ``version``; each mutant is a row of ``rows``: a list of
+values in the order of ``columns``. Everything that a report shows can be computed from it.
 """
 
 from __future__ import annotations
@@ -9,36 +9,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
-from harness.faults.mutation.detector import Change, Sighting
+from harness.faults.mutation.detector import Change, Detection
 from harness.faults.operators.site import Kind
 from harness.verdicts import Verdict
 
-DOCUMENT_KIND = "mutations"
-DOCUMENT_VERSION = 1
-REQUIRED_SHARE = 0.99
-"""Of the mutations that change an output by more than its tolerance, how many must be caught."""
+DOCUMENT_KIND: Final = "mutations"
+DOCUMENT_VERSION: Final = 1
+REQUIRED_SCORE: Final = 0.99
+"""Of the mutants that change an output by more than its tolerance, how many must be killed. The
+score of a whole campaign is 1; one percent is what may be argued about, mutant by mutant."""
 
-Fate = Literal["caught", "refused", "identical", "harmless", "hole"]
+MutantStatus = Literal["killed", "invalid", "tolerated", "equivalent", "survived"]
+STATUSES: Final[tuple[MutantStatus, ...]] = get_args(MutantStatus)
 
 
 @dataclass(frozen=True)
-class Mutation:
-    """What became of one mutation.
+class MutantResult:
+    """What became of one mutant.
 
     Attributes:
         index: the operation's place in the program.
         operation, type, module: its name, MIL type and PyTorch module ("" where unknown).
         kind, change: what was done.
-        fate: ``caught`` by a check; ``refused`` by the executor, which is caught, too;
-            ``identical``: the operation makes the same bits, so nothing was mutated; ``harmless``:
-            no check sees it, and no output changes by more than its tolerance, also on an input
-            that no check has seen; ``hole``: no check sees it, and an output does.
-        case: where it was caught: a golden case, or ``constants``, where reading was enough.
-        sighting: the check that saw it first.
+        status: ``killed`` by a check; ``invalid``: the executor could not run it, which nobody
+            overlooks; ``equivalent``: the operation makes the same bits, so nothing was mutated;
+            ``tolerated``: no check fails, and no output changes by more than its tolerance, also on
+            an input that no check has seen; ``survived``: no check fails, and an output does.
+        case: where it was killed: a golden case, or ``constants``, where reading was enough.
+        detection: the check that saw it first.
         changes: what it does to the outputs on each input on which it ran to the end.
-        reason: why it was refused.
+        reason: why it was invalid.
     """
 
     index: int
@@ -47,30 +49,25 @@ class Mutation:
     module: str
     kind: Kind
     change: str
-    fate: Fate
+    status: MutantStatus
     case: str = ""
-    sighting: Sighting | None = None
+    detection: Detection | None = None
     changes: tuple[Change, ...] = ()
     reason: str = ""
-
-    @property
-    def caught(self) -> bool:
-        """Whether anything saw it."""
-        return self.fate in ("caught", "refused")
 
 
 @dataclass(frozen=True)
 class CampaignResult:
-    """Every mutation of one program.
+    """Every mutant of one program.
 
     Attributes:
         subject, recipe: what the program was converted from, and how.
-        cases: the golden cases on which it was judged, in their order.
+        cases: the golden cases on which mutants were judged, in their order.
         held_out: the input that no check has seen.
         operations: number of operations of the program.
-        mutations: in program order.
-        sample: positions in ``mutations`` of caught ones that were run to the end all the same,
-            evenly spread: what share of the caught ones matters.
+        mutants: in program order.
+        sample: positions in ``mutants`` of killed ones that were run to the end all the same,
+            evenly spread: what share of the killed ones matters.
         duration_s: of the whole campaign.
         provenance: versions, machine, commit and command.
     """
@@ -80,49 +77,49 @@ class CampaignResult:
     cases: tuple[str, ...]
     held_out: str
     operations: int
-    mutations: tuple[Mutation, ...]
+    mutants: tuple[MutantResult, ...]
     sample: tuple[int, ...]
     duration_s: float
     provenance: Mapping[str, Any]
 
-    def count(self, *fates: Fate) -> int:
-        """Return how many mutations met one of these fates."""
-        return sum(mutation.fate in fates for mutation in self.mutations)
+    def count(self, *statuses: MutantStatus) -> int:
+        """Return how many mutants have one of these statuses."""
+        return sum(mutant.status in statuses for mutant in self.mutants)
 
     @property
     def mattering_share(self) -> float | None:
-        """Of the caught mutations in the sample, the share that changes an output by more than its
+        """Of the killed mutants in the sample, the share that changes an output by more than its
         tolerance; None without a sample."""
         if not self.sample:
             return None
-        sampled = [self.mutations[place] for place in self.sample]
+        sampled = [self.mutants[place] for place in self.sample]
         return sum(any(c.matters for c in m.changes) for m in sampled) / len(sampled)
 
     @property
-    def caught_share(self) -> float | None:
-        """Caught mutations that matter, of all that matter; None if none does.
+    def score(self) -> float | None:
+        """The mutation score: killed mutants that matter, of all that matter; None if none does.
 
-        How many of the caught ones matter is extrapolated from the sample.
+        How many of the killed ones matter is extrapolated from the sample.
         """
-        caught = self.count("caught") * (self.mattering_share or 0.0)
-        holes = self.count("hole")
-        return caught / (caught + holes) if caught + holes else None
+        killed = self.count("killed") * (self.mattering_share or 0.0)
+        survived = self.count("survived")
+        return killed / (killed + survived) if killed + survived else None
 
     @property
     def verdict(self) -> Verdict:
-        """Pass if at least `REQUIRED_SHARE` of the mutations that matter were caught."""
-        share = self.caught_share
-        if share is None:
+        """Pass if the score is at least `REQUIRED_SCORE`."""
+        if self.score is None:
             return Verdict.NOT_EVALUATED
-        return Verdict.PASS if share >= REQUIRED_SHARE else Verdict.FAIL
+        return Verdict.PASS if self.score >= REQUIRED_SCORE else Verdict.FAIL
 
-    def survivors(self) -> tuple[Mutation, ...]:
-        """Return the mutations that no check saw."""
-        return tuple(m for m in self.mutations if m.fate in ("harmless", "hole"))
+    def unseen(self) -> tuple[MutantResult, ...]:
+        """Return the mutants that ran and that no check saw, whether they matter or not."""
+        return tuple(m for m in self.mutants if m.status in ("tolerated", "survived"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as plain JSON data; infinities stay floats."""
-        columns = [field.name for field in fields(Mutation)]
+        seen = [m.detection for m in self.mutants if m.detection]
+        by_check = Counter(f"{d.layer}/{d.gate}/{d.tensor}" for d in seen)
         return {
             "kind": DOCUMENT_KIND,
             "version": DOCUMENT_VERSION,
@@ -132,22 +129,16 @@ class CampaignResult:
             "held_out": self.held_out,
             "operations": self.operations,
             "verdict": self.verdict.value,
-            "required_share": REQUIRED_SHARE,
-            "caught_share": self.caught_share,
+            "required_score": REQUIRED_SCORE,
+            "score": self.score,
             "mattering_share": self.mattering_share,
             "sample": list(self.sample),
-            "fates": dict(Counter(m.fate for m in self.mutations)),
-            "by_type": _table((m.type, m.fate) for m in self.mutations),
-            "by_change": _table((m.change, m.fate) for m in self.mutations),
-            "by_check": dict(
-                Counter(
-                    f"{m.sighting.layer}/{m.sighting.gate}/{m.sighting.tensor}"
-                    for m in self.mutations
-                    if m.sighting
-                ).most_common()
-            ),
-            "columns": columns,
-            "rows": [list(asdict(m).values()) for m in self.mutations],
+            "statuses": dict(Counter(m.status for m in self.mutants)),
+            "by_type": _table((m.type, m.status) for m in self.mutants),
+            "by_change": _table((m.change, m.status) for m in self.mutants),
+            "by_check": dict(by_check.most_common()),
+            "columns": [field.name for field in fields(MutantResult)],
+            "rows": [list(asdict(m).values()) for m in self.mutants],
             "duration_s": self.duration_s,
             "provenance": dict(self.provenance),
         }

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from harness.errors import ExecutionError, PackageError, ParityError
-from harness.faults.mutation.detector import Change, Judge, Original, Sighting, arrays
+from harness.faults.mutation.detector import Change, Detection, Detector, UnmutatedOutputs, arrays
 from harness.faults.mutation.fragment import Fragments
 from harness.faults.operators.site import Mutant
 from harness.mil import Model
@@ -23,25 +23,25 @@ from harness.mil.program import Operation
 
 
 @dataclass(frozen=True)
-class Finding:
+class MutantRun:
     """What became of a mutant on one input.
 
     Attributes:
-        refused: why it could not be executed; "" if it could.
-        identical: its operation still made the same bits, so nothing was mutated.
-        sighting: the first check that failed; None if none did, or none was asked.
+        invalid: why it could not be executed; "" if it could.
+        equivalent: its operation still made the same bits, so nothing was mutated.
+        detection: the first check that failed; None if none did, or none was asked.
         change: what it does to the outputs, where it ran to the end.
     """
 
-    refused: str = ""
-    identical: bool = False
-    sighting: Sighting | None = None
+    invalid: str = ""
+    equivalent: bool = False
+    detection: Detection | None = None
     change: Change | None = None
 
     @property
-    def noticed(self) -> bool:
-        """Whether a check failed, or the executor refused the mutant."""
-        return self.sighting is not None or bool(self.refused)
+    def ended(self) -> bool:
+        """Whether a check failed, or the mutant could not be executed: nothing is left to ask."""
+        return self.detection is not None or bool(self.invalid)
 
     @property
     def matters(self) -> bool:
@@ -49,22 +49,22 @@ class Finding:
         return self.change is not None and self.change.matters
 
 
-class _Seen(Exception):
+class _Detected(Exception):
     """Leaves a run at the first check that fails."""
 
-    def __init__(self, sighting: Sighting) -> None:
+    def __init__(self, detection: Detection) -> None:
         super().__init__()
-        self.sighting = sighting
+        self.detection = detection
 
 
-class Stage:
+class MutantRunner:
     """A model on one input.
 
     Args:
         model: the unmutated program.
         name: of the input.
         inputs: arrays by name.
-        judge: the expected tensors; None where the outputs are only compared with the unmutated.
+        detector: the expected tensors; None where the outputs are only compared with the unmutated.
         sources: names of the stems that ``freq`` and ``time`` come to; none where there are none.
 
     Raises:
@@ -76,22 +76,22 @@ class Stage:
         model: Model,
         name: str,
         inputs: Mapping[str, np.ndarray],
-        judge: Judge | None,
+        detector: Detector | None,
         sources: Sequence[str] = (),
     ) -> None:
-        self._model, self._judge = model, judge
+        self._model, self._detector = model, detector
         self._fragments = Fragments(model)
         self._position = 0
         self._values = {key: torch.from_numpy(array) for key, array in inputs.items()}
-        sighting, outputs = self._finish(self._values, 0, self._values)
-        if sighting is not None:
+        detection, outputs = self._finish(self._values, 0, self._values)
+        if detection is not None:
             raise ParityError(
-                f"the unmutated program fails {sighting.gate} at {sighting.tensor} on {name}; "
+                f"the unmutated program fails {detection.gate} at {detection.tensor} on {name}; "
                 "mutations of it would prove nothing: see 'parity check'"
             )
-        self._original = Original(name, outputs, sources)
+        self._unmutated = UnmutatedOutputs(name, outputs, sources)
 
-    def find(self, mutants: Sequence[Mutant], *, judged: bool = True) -> list[Finding]:
+    def run(self, mutants: Sequence[Mutant], *, judged: bool = True) -> list[MutantRun]:
         """Return what becomes of mutants of one operation.
 
         Args:
@@ -105,26 +105,26 @@ class Stage:
         self._values = self._model.resume(self._values, self._position, index)
         self._position = index
         after = self._model.resume(self._values, index, index + 1)
-        return [self._find(mutant, after, judged=judged) for mutant in mutants]
+        return [self._run(mutant, after, judged=judged) for mutant in mutants]
 
-    def _find(self, mutant: Mutant, after: Mapping[str, torch.Tensor], *, judged: bool) -> Finding:
+    def _run(self, mutant: Mutant, after: Mapping[str, torch.Tensor], *, judged: bool) -> MutantRun:
         operation = self._model.operations[mutant.index]
         results = [variable.name for variable in operation.outputs]
         try:
             made = self._fragments.run(mutant.operations, results, self._values)
         except (ExecutionError, PackageError) as error:
-            return Finding(refused=str(error))
+            return MutantRun(invalid=str(error))
         read = {name: tensor for name, tensor in made.items() if name in after}
         if all(torch.equal(tensor, after[name]) for name, tensor in read.items()):
-            return Finding(identical=True)
+            return MutantRun(equivalent=True)
         try:
             values = {**after, **read}
-            sighting, outputs = self._finish(values, mutant.index + 1, read, judged=judged)
+            detection, outputs = self._finish(values, mutant.index + 1, read, judged=judged)
         except ExecutionError as error:
-            return Finding(refused=str(error))
+            return MutantRun(invalid=str(error))
         if judged:
-            return Finding(sighting=sighting)
-        return Finding(change=self._original.change(outputs))
+            return MutantRun(detection=detection)
+        return MutantRun(change=self._unmutated.change(outputs))
 
     def _finish(
         self,
@@ -133,19 +133,19 @@ class Stage:
         made: Mapping[str, torch.Tensor],
         *,
         judged: bool = True,
-    ) -> tuple[Sighting | None, dict[str, np.ndarray]]:
+    ) -> tuple[Detection | None, dict[str, np.ndarray]]:
         """Run from ``first`` to the end, or to the first check that fails.
 
         ``made`` are the values that are new; nothing is checked that does not depend on them.
         """
-        judge = self._judge if judged else None
+        detector = self._detector if judged else None
         touched: set[str] = set()
 
         def look(name: str, tensor: torch.Tensor) -> None:
             touched.add(name)
-            sighting = judge.at(name, tensor) if judge else None
-            if sighting is not None:
-                raise _Seen(sighting)
+            detection = detector.at(name, tensor) if detector else None
+            if detection is not None:
+                raise _Detected(detection)
 
         def observe(operation: Operation, results: tuple[torch.Tensor, ...]) -> None:
             if not touched.isdisjoint(operation.input_names):
@@ -156,6 +156,6 @@ class Stage:
             for name, tensor in made.items():
                 look(name, tensor)
             outputs = arrays(self._model.resume(values, first, observe=observe))
-        except _Seen as seen:
-            return seen.sighting, {}
-        return judge.end(outputs) if judge else None, outputs
+        except _Detected as seen:
+            return seen.detection, {}
+        return detector.end(outputs) if detector else None, outputs

@@ -14,8 +14,8 @@ from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
 from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import compare_weights
 from harness.errors import ParityError
-from harness.faults.mutation.detector import Judge, Sighting
-from harness.faults.mutation.runner import Stage
+from harness.faults.mutation.detector import Detection, Detector
+from harness.faults.mutation.runner import MutantRunner
 from harness.mil import Model
 from harness.subjects.songs import make_song
 from harness.verdicts import Verdict
@@ -23,10 +23,11 @@ from harness.workbench import Workbench, subject_sources, taps_in
 
 HELD_OUT: Final = "held-out song"
 HELD_OUT_SEED: Final = 9001
+"""Of no golden case, and of no clean run, whose seeds begin at 1000."""
 
 
 @dataclass(frozen=True)
-class Source:
+class MutationTarget:
     """A package, and the model that it was converted from.
 
     Attributes:
@@ -44,15 +45,15 @@ class Source:
         known = self._bench().goldens.cases
         return tuple(name for name, case in known.items() if not case.is_file)
 
-    def stage(self, model: Model, name: str) -> Stage:
-        """Return the stage of a golden case, or of the held-out input.
+    def runner(self, model: Model, name: str) -> MutantRunner:
+        """Return the runner of a golden case, or of the held-out input.
 
         Raises:
             ParityError: the golden is not usable, the package does not say where a tap is, or it
                 fails a check unmutated.
         """
         if name == HELD_OUT:
-            return Stage(model, name, held_out_inputs(), None, subject_sources(self.subject))
+            return MutantRunner(model, name, held_out_inputs(), None, subject_sources(self.subject))
         bench = self._bench()
         golden = bench.goldens.fetch(self.subject, name).require()
         inputs = {k: np.array(v) for k, v in bench.goldens.inputs(self.subject, name).items()}
@@ -63,15 +64,17 @@ class Source:
             raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
         expected = {key: golden[key] for key in golden.names if key not in inputs}
         sources = subject_sources(self.subject)
-        return Stage(model, name, inputs, Judge(expected, located, sources=sources), sources)
+        return MutantRunner(
+            model, name, inputs, Detector(expected, located, sources=sources), sources
+        )
 
-    def read(self, model: Model) -> Sighting | None:
+    def read(self, model: Model) -> Detection | None:
         """Compare a program's constants with the tensors of the subject."""
         subject = self._bench().goldens.subject(self.subject)
         found = compare_weights(model, subject.network.constants(subject.model))
         if found.verdict == Verdict.PASS.value:
             return None
-        return Sighting("conversion", "weights", "constants", None)
+        return Detection("conversion", "weights", "constants", None)
 
     def _bench(self) -> Workbench:
         return _workbench(self.golden_root, self.package.parent)

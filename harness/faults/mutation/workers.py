@@ -1,70 +1,72 @@
-"""Who does the work of a campaign: one process, or several that share it.
+"""Who does the work of a campaign: this process, or several that share it.
 
-Work on one input is cut into tasks of neighbouring operations. Each process takes the next one, so
+Work on one input is cut into tasks of neighbouring operations. Each worker takes the next one, so
 it only ever moves forward through the program, and keeps its unmutated run where it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Final, TypeAlias
 
 import torch
 
-from harness.faults.mutation.runner import Finding, Stage
-from harness.faults.mutation.target import Source
-from harness.faults.operators.site import mutants
+from harness.faults.mutation.runner import MutantRun, MutantRunner
+from harness.faults.mutation.target import MutationTarget
+from harness.faults.operators import mutants
 from harness.mil import load
 from harness.workers import worker_pool
 
 Place: TypeAlias = tuple[int, int]
 """An operation, and which of its mutants."""
-Findings: TypeAlias = Mapping[Place, Finding]
+Runs: TypeAlias = Mapping[Place, MutantRun]
 Advance = Callable[[int, int], None]
 
 _OPERATIONS_PER_TASK: Final = 8
+"""Few enough that workers end together, of 1,600 in a program; many enough that the way from one
+task to the next, through the unmutated program, stays short beside the mutants on it."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """Mutants of some neighbouring operations on one input; see `Stage.find` for ``judged``."""
+class MutantTask:
+    """Mutants of some neighbouring operations on one input; see `MutantRunner.run`."""
 
     input: str
     judged: bool
     places: tuple[Place, ...]
 
 
-class Worker:
+class MutantWorker:
     """Does tasks: one input after the other, each in program order."""
 
-    def __init__(self, source: Source) -> None:
-        self._source, self._model = source, load(source.package)
+    def __init__(self, target: MutationTarget) -> None:
+        self._target, self._model = target, load(target.package)
         self._input = ""
-        self._stage: Stage | None = None
+        self._runner: MutantRunner | None = None
 
-    def do(self, task: Task) -> list[Finding]:
-        """Return the findings of a task, in its order."""
-        if self._stage is None or self._input != task.input:
-            self._stage = None  # its values go before the next ones come
-            self._stage, self._input = self._source.stage(self._model, task.input), task.input
-        found: list[Finding] = []
+    def do(self, task: MutantTask) -> list[MutantRun]:
+        """Return what became of the mutants of a task, in its order."""
+        if self._runner is None or self._input != task.input:
+            self._runner = None  # its values go before the next ones come
+            self._runner, self._input = self._target.runner(self._model, task.input), task.input
+        runs: list[MutantRun] = []
         for index, places in groupby(task.places, key=lambda place: place[0]):
             known = list(mutants(self._model, index))
             chosen = [known[which] for _, which in places]
-            found += self._stage.find(chosen, judged=task.judged)
-        return found
+            runs += self._runner.run(chosen, judged=task.judged)
+        return runs
 
 
-Do: TypeAlias = Callable[[Sequence[Task]], Iterator[list[Finding]]]
+Do: TypeAlias = Callable[[Iterable[MutantTask]], Iterator[list[MutantRun]]]
 
 
 @contextmanager
-def crew(source: Source, jobs: int) -> Iterator[Do]:
-    """Yield what does tasks in ``jobs`` processes and returns their findings in order.
+def workers(target: MutationTarget, jobs: int) -> Iterator[Do]:
+    """Yield what does tasks in ``jobs`` processes and returns their runs in order.
 
     Every process computes with one thread, so no result depends on how many there are.
     """
@@ -72,49 +74,42 @@ def crew(source: Source, jobs: int) -> Iterator[Do]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            worker = Worker(source)
-            yield lambda tasks: map(worker.do, tasks)
+            yield partial(map, MutantWorker(target).do)
         finally:
             torch.set_num_threads(threads)
         return
-    with worker_pool(jobs, _hire, source) as pool:
+    with worker_pool(jobs, _begin, target) as pool:
         try:
-            yield lambda tasks: _in_pool(pool, tasks)
+            yield partial(pool.map, _do)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def work(
+def run_mutants(
     do: Do, input: str, places: Sequence[Place], *, judged: bool, advance: Advance
-) -> dict[Place, Finding]:
+) -> dict[Place, MutantRun]:
     """Return what becomes of the mutants at ``places``, in program order, on one input."""
-    found: dict[Place, Finding] = {}
-    size = _OPERATIONS_PER_TASK
+    runs: dict[Place, MutantRun] = {}
     tasks = [
-        Task(input, judged, tuple(group))
-        for _, group in groupby(places, key=lambda place: place[0] // size)
+        MutantTask(input, judged, tuple(group))
+        for _, group in groupby(places, key=lambda place: place[0] // _OPERATIONS_PER_TASK)
     ]
     advance(0, len(places))
-    for task, findings in zip(tasks, do(tasks), strict=True):
-        found.update(zip(task.places, findings, strict=True))
-        advance(len(found), len(places))
-    return found
+    for task, done in zip(tasks, do(tasks), strict=True):
+        runs.update(zip(task.places, done, strict=True))
+        advance(len(runs), len(places))
+    return runs
 
 
-_worker: Worker | None = None
+_worker: MutantWorker
 
 
-def _hire(source: Source) -> None:
+def _begin(target: MutationTarget) -> None:
     global _worker
     torch.set_num_threads(1)
-    _worker = Worker(source)
+    _worker = MutantWorker(target)
 
 
-def _do(task: Task) -> list[Finding]:
-    assert _worker is not None  # the pool hires before it sends tasks
+def _do(task: MutantTask) -> list[MutantRun]:
     return _worker.do(task)
-
-
-def _in_pool(pool: Executor, tasks: Sequence[Task]) -> Iterator[list[Finding]]:
-    return pool.map(_do, tasks)

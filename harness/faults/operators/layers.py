@@ -1,4 +1,4 @@
-"""Mutations of what has weights: convolutions, matrix products, normalisation, attention."""
+"""Operators for what has weights: convolutions, matrix products, normalisation, attention."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.faults.operators.arithmetic import swap_elements
-from harness.faults.operators.site import Edit, Site, mutation
-from harness.mil.editing import constant, with_constant, with_inputs, with_swapped
+from harness.faults.operators.arithmetic import scalar_times, swapped
+from harness.faults.operators.site import Edit, Site, operator
+from harness.mil.editing import constant, with_inputs, with_swapped
 
 WEIGHTED = ("conv", "conv_transpose", "linear")
+NORMALISING = ("layer_norm", "batch_norm", "instance_norm")
 
 
-@mutation("one exponent bit of one weight flipped", *WEIGHTED)
+@operator("one exponent bit of one weight flipped", *WEIGHTED)
 def bit(site: Site) -> Edit | None:
     """The lowest exponent bit: that weight doubles or halves."""
-    weight = site.constant("weight")
-    if weight is None:
-        return None
-    place = site.draw(weight.size)
-    return [with_constant(site.model, site.operation, "weight", flip_exponent(place))]
+    return site.changed("weight", lambda weight: flip_exponent(weight, site.draw(weight.size)))
 
 
-@mutation("two rows of the weight exchanged", *WEIGHTED)
+@operator("two rows of the weight exchanged", *WEIGHTED)
 def rows(site: Site) -> Edit | None:
     """Neighbouring output channels; of a transposed convolution, input channels."""
     weight = site.constant("weight")
@@ -35,20 +32,16 @@ def rows(site: Site) -> Edit | None:
         array[[row, row + 1]] = array[[row + 1, row]]
         return array
 
-    return [with_constant(site.model, site.operation, "weight", change)]
+    return site.changed("weight", change)
 
 
-@mutation("one element of the bias dropped", *WEIGHTED)
+@operator("one element of the bias dropped", *WEIGHTED)
 def bias(site: Site) -> Edit | None:
     """Set it to zero."""
-    value = site.constant("bias")
-    if value is None:
-        return None
-    place = site.draw(value.size)
-    return [with_constant(site.model, site.operation, "bias", zero_element(place))]
+    return site.changed("bias", zeroed(site))
 
 
-@mutation("padding shifted by one", "conv")
+@operator("padding shifted by one", "conv")
 def shifted(site: Site) -> Edit | None:
     """One more before and one less after, in the last dimension that is padded."""
     pads = site.constant("pad")
@@ -63,7 +56,7 @@ def shifted(site: Site) -> Edit | None:
     return None
 
 
-@mutation("crop shifted by one", "conv_transpose")
+@operator("crop shifted by one", "conv_transpose")
 def cropped(site: Site) -> Edit | None:
     """The result read one frame later, along the first spatial dimension."""
     shape = site.constant("output_shape")
@@ -77,79 +70,64 @@ def cropped(site: Site) -> Edit | None:
     return [with_inputs(site.operation, pad=padded, pad_type=constant("custom"))]
 
 
-@mutation("epsilon x 1000", "layer_norm", "batch_norm", "instance_norm")
+@operator("epsilon x 1000", *NORMALISING)
 def epsilon(site: Site) -> Edit | None:
-    """1e-2 in the place of 1e-5."""
-    if site.constant("epsilon") is None:
-        return None
-    return [with_constant(site.model, site.operation, "epsilon", lambda array: array * 1000)]
+    """1e-2 instead of 1e-5."""
+    return scalar_times(site, "epsilon", 1000)
 
 
-@mutation("two elements of the gain exchanged", "layer_norm", "batch_norm", "instance_norm")
+@operator("two elements of the gain exchanged", *NORMALISING)
 def gamma(site: Site) -> Edit | None:
     """Neighbours."""
-    value = site.constant("gamma")
-    if value is None or value.size < 2:
-        return None
-    change = swap_elements(site.draw(value.size - 1))
-    return [with_constant(site.model, site.operation, "gamma", change)]
+    return site.changed("gamma", swapped(site), least=2)
 
 
-@mutation("one element of the offset dropped", "layer_norm", "batch_norm", "instance_norm")
+@operator("one element of the offset dropped", *NORMALISING)
 def beta(site: Site) -> Edit | None:
     """Set it to zero."""
-    value = site.constant("beta")
-    if value is None:
-        return None
-    change = zero_element(site.draw(value.size))
-    return [with_constant(site.model, site.operation, "beta", change)]
+    return site.changed("beta", zeroed(site))
 
 
-@mutation("tanh approximation", "gelu")
+@operator("tanh approximation", "gelu")
 def tanh(site: Site) -> Edit | None:
     """What another framework calls GELU."""
     return [with_inputs(site.operation, mode=constant("TANH_APPROXIMATION"))]
 
 
-@mutation("query and key exchanged", "scaled_dot_product_attention")
+@operator("query and key exchanged", "scaled_dot_product_attention")
 def query_and_key(site: Site) -> Edit | None:
     """Fits together only where both sides have one length."""
     return [with_swapped(site.operation, "query", "key")]
 
 
-@mutation("key and value exchanged", "scaled_dot_product_attention")
+@operator("key and value exchanged", "scaled_dot_product_attention")
 def key_and_value(site: Site) -> Edit | None:
     """They have one shape, so nothing complains."""
     return [with_swapped(site.operation, "key", "value")]
 
 
-@mutation("heads of the value in reverse order", "scaled_dot_product_attention")
+@operator("heads of the value in reverse order", "scaled_dot_product_attention")
 def heads(site: Site) -> Edit | None:
     """Permuted attention heads."""
-    name = site.read("value")
-    shape = [] if name is None else [n or 1 for n in site.type_of(name).shape or ()]
+    shape = site.shape_of("value")
     if len(shape) < 4 or shape[-3] < 2:
         return None
     return site.before("value", "reverse", shape, axes=[len(shape) - 3])
 
 
-def flip_exponent(place: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that flips the lowest exponent bit of an array's element ``place``."""
+def flip_exponent(array: np.ndarray, place: int) -> np.ndarray:
+    """Flip the lowest exponent bit of an array's element ``place``, counted flat."""
+    bits = np.uint16 if array.dtype == np.float16 else np.uint32
+    lowest = np.finfo(array.dtype).nmant
+    array.reshape(-1).view(bits)[place] ^= bits(1 << lowest)
+    return array
+
+
+def zeroed(site: Site) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that sets one element, drawn for the operation, to zero."""
 
     def change(array: np.ndarray) -> np.ndarray:
-        bits = np.uint16 if array.dtype == np.float16 else np.uint32
-        lowest = np.finfo(array.dtype).nmant
-        array.reshape(-1).view(bits)[place] ^= bits(1 << lowest)
-        return array
-
-    return change
-
-
-def zero_element(place: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that sets an array's element ``place``, counted flat, to zero."""
-
-    def change(array: np.ndarray) -> np.ndarray:
-        array.reshape(-1)[place] = 0
+        array.reshape(-1)[site.draw(array.size)] = 0
         return array
 
     return change

@@ -1,4 +1,4 @@
-"""Mutations of what only moves values: order, shape, slices, splits, padding.
+"""Operators for what only moves values: order, shape, slices, splits, padding.
 
 All of them keep the declared shape: a wrong shape is refused by any engine, a wrong order is not.
 """
@@ -9,26 +9,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.faults.operators.site import Edit, Site, mutation
+from harness.faults.operators.site import Edit, Site, operator
 from harness.mil.editing import constant, key, new_operation, with_inputs
 
 
-@mutation("values in the order of the input", "transpose")
+@operator("values in the order of the input", "transpose")
 def not_transposed(site: Site) -> Edit | None:
     """A transpose that only renames the axes: the bytes stay where they are."""
     name = site.read("x")
     if name is None or site.result.shape is None:
         return None
-    result, shape = key(site.operation), [n or 1 for n in site.result.shape]
-    reshaped = new_operation("reshape", result, shape, site.result.dtype, x=name)
-    return [with_inputs(reshaped, shape=shape)]
+    result, dtype = key(site.operation), site.result.dtype
+    reshaped = new_operation("reshape", result, site.shape, dtype, x=name)
+    return [with_inputs(reshaped, shape=site.shape)]
 
 
-@mutation("last two axes exchanged first", "reshape")
+@operator("last two axes exchanged first", "reshape")
 def transposed_first(site: Site) -> Edit | None:
     """A reshape of values that lie in another order."""
-    name = site.read("x")
-    shape = [] if name is None else [n or 1 for n in site.type_of(name).shape or ()]
+    shape = site.shape_of("x")
     long = [axis for axis, size in enumerate(shape) if size > 1]
     if len(long) < 2:
         return None
@@ -38,31 +37,29 @@ def transposed_first(site: Site) -> Edit | None:
     return site.before("x", "transpose", [shape[axis] for axis in perm], perm=perm)
 
 
-@mutation("last axis reversed", "expand_dims", "squeeze")
+@operator("last axis reversed", "expand_dims", "squeeze")
 def reversed_first(site: Site) -> Edit | None:
     """What only adds or removes an axis of length one has nothing else to get wrong."""
-    name = site.read("x")
-    shape = [] if name is None else [n or 1 for n in site.type_of(name).shape or ()]
+    shape = site.shape_of("x")
     long = [axis for axis, size in enumerate(shape) if size > 1]
     return site.before("x", "reverse", shape, axes=long[-1:]) if long else None
 
 
-@mutation("parts exchanged", "split")
+@operator("parts exchanged", "split")
 def exchanged(site: Site) -> Edit | None:
-    """The gate of a gated linear unit in the place of its value."""
+    """The gate of a gated linear unit instead of its value."""
     outputs = site.operation.outputs
     if len({str(variable.type) for variable in outputs}) != 1 or len(outputs) < 2:
         return None
     return [replace(site.operation, outputs=outputs[::-1])]
 
 
-@mutation("window shifted by one", "slice_by_index")
+@operator("window shifted by one", "slice_by_index")
 def shifted(site: Site) -> Edit | None:
     """The same length, one element later, or earlier where there is no later one."""
-    name, begin, end = site.read("x"), site.constant("begin"), site.constant("end")
-    if name is None or begin is None or end is None:
+    shape, begin, end = site.shape_of("x"), site.constant("begin"), site.constant("end")
+    if not shape or begin is None or end is None:
         return None
-    shape = [n or 1 for n in site.type_of(name).shape or ()]
     starts, stops = begin.reshape(-1).tolist(), end.reshape(-1).tolist()
     for axis, size in enumerate(shape):
         whole = starts[axis] == 0 and stops[axis] >= size
@@ -81,7 +78,7 @@ def shifted(site: Site) -> Edit | None:
     return None
 
 
-@mutation("padding on the other side", "pad")
+@operator("padding on the other side", "pad")
 def other_side(site: Site) -> Edit | None:
     """Before and after exchanged."""
     amounts = site.constant("pad")
@@ -93,11 +90,10 @@ def other_side(site: Site) -> Edit | None:
     return [with_inputs(site.operation, pad=constant(exchanged))]
 
 
-@mutation("border repeated", "pad")
+@operator("border repeated", "pad")
 def replicated(site: Site) -> Edit | None:
-    """The last value in the place of zeros."""
-    amounts = site.constant("pad")
-    if amounts is None:
+    """The last value instead of zeros."""
+    if site.constant("pad") is None:
         return None
     return [with_inputs(site.operation, mode=constant("replicate"))]
 

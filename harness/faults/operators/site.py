@@ -1,10 +1,10 @@
-"""The place of a mutation, and the register of what can be done there.
+"""The place of a mutation, and the register of mutation operators: what can be done there.
 
-A row of the register is a function that takes a `Site` and returns the operations that stand in the
-place of the site's one, or None where it does not apply. The last of them makes values with the
-names, shapes and types of the original's, so the rest of the program stays as it is::
+An operator is a function that takes a `Site` and returns the operations that stand in the place of
+the site's one, or None where it does not apply. The last of them makes values with the names,
+shapes and types of the original's, so the rest of the program stays as it is::
 
-    @mutation("tanh approximation", "gelu")
+    @operator("tanh approximation", "gelu")
     def tanh(site: Site) -> Edit | None:
         return [with_inputs(site.operation, mode=constant("TANH_APPROXIMATION"))]
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.errors import ParityError
 from harness.mil import Model
-from harness.mil.editing import key, new_operation
+from harness.mil.editing import key, new_operation, with_constant
 from harness.mil.program import Constant, Operation, Variable
 from harness.mil.types import TensorType
 
@@ -59,6 +59,16 @@ class Site:
             raise ParityError(f"value {name!r} is a {declared}; only tensors are mutated")
         return declared
 
+    @property
+    def shape(self) -> list[int]:
+        """Shape of the first result."""
+        return [size or 1 for size in self.result.shape or ()]
+
+    def shape_of(self, parameter: str) -> list[int]:
+        """Return the shape of the value that an input is bound to; empty if that is none."""
+        name = self.read(parameter)
+        return [] if name is None else [size or 1 for size in self.type_of(name).shape or ()]
+
     def read(self, parameter: str) -> str | None:
         """Return the name of the value that an input is bound to; None if that is a constant."""
         bindings = self.operation.inputs.get(parameter, ())
@@ -73,6 +83,18 @@ class Site:
             if found is not None and not isinstance(found.value, str):
                 return self.model.package.constants.array(found)
         return None
+
+    def changed(
+        self, parameter: str, change: Callable[[np.ndarray], np.ndarray], least: int = 1
+    ) -> Edit | None:
+        """Return the operation with a constant of ``least`` elements or more changed.
+
+        ``change`` gets a copy; None where the input is bound to no such constant.
+        """
+        value = self.constant(parameter)
+        if value is None or value.size < least:
+            return None
+        return [with_constant(self.model, self.operation, parameter, change)]
 
     def draw(self, below: int) -> int:
         """Return a number from 0 to ``below - 1`` that is always the same for this operation."""
@@ -118,8 +140,8 @@ _CONSTANTS: dict[Model, dict[str, Constant]] = {}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the register: what it does, where it belongs, and the function that does it."""
+class Operator:
+    """A mutation operator: what it does, to which types of operations (all if none is named)."""
 
     kind: Kind
     change: str
@@ -129,7 +151,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Mutant:
-    """One mutation of one operation."""
+    """One operation with one operator applied: what stands in its place."""
 
     index: int
     kind: Kind
@@ -144,11 +166,11 @@ class Mutant:
         return any(isinstance(t, TensorType) and t.dtype.is_floating and t.shape for t in types)
 
 
-_ROWS: list[Row] = []
+_OPERATORS: list[Operator] = []
 _Apply = Callable[[Site], Edit | None]
 
 
-def mutation(change: str, *types: str, kind: Kind = "operand") -> Callable[[_Apply], _Apply]:
+def operator(change: str, *types: str, kind: Kind = "operand") -> Callable[[_Apply], _Apply]:
     """Register the decorated function for operations of ``types``, of all types if none is given.
 
     Raises:
@@ -156,11 +178,11 @@ def mutation(change: str, *types: str, kind: Kind = "operand") -> Callable[[_App
     """
 
     def register(function: _Apply) -> _Apply:
-        row = Row(kind, change, frozenset(types), function)
-        for other in _ROWS:
-            if other.change == change and (other.types & row.types or not types):
-                raise ParityError(f"the mutation {change!r} is registered twice")
-        _ROWS.append(row)
+        new = Operator(kind, change, frozenset(types), function)
+        for other in _OPERATORS:
+            if other.change == change and (other.types & new.types or not types):
+                raise ParityError(f"the mutation operator {change!r} is registered twice")
+        _OPERATORS.append(new)
         return function
 
     return register
@@ -177,9 +199,9 @@ def mutants(model: Model, index: int) -> Iterator[Mutant]:
     known = [types[slots[name]] for name in names if name in slots]
     if site.operation.blocks or not all(isinstance(type, TensorType) for type in known):
         return
-    for row in _ROWS:
-        if row.types and site.operation.type not in row.types:
+    for each in _OPERATORS:
+        if each.types and site.operation.type not in each.types:
             continue
-        edit = row.apply(site)
+        edit = each.apply(site)
         if edit is not None:
-            yield Mutant(index, row.kind, row.change, tuple(edit))
+            yield Mutant(index, each.kind, each.change, tuple(edit))

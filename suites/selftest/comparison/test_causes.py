@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from harness.comparison import CAUSES, explain_array, explain_shape, explain_wave
 from harness.verdicts import Gate, gate
+from suites.selftest.comparison import planted as suite
 
 HERE = Path(__file__).parent
-suite = SimpleNamespace(**runpy.run_path(str(HERE / "planted.py")))
 DOCUMENT = HERE.parents[2] / "docs" / "comparing.md"
 STEMS = gate("end_to_end")
 RATE = 44_100

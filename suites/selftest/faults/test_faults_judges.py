@@ -1,4 +1,4 @@
-"""Stands that need no model: what they call sound must be sound, and bugs must show."""
+"""Judges that need no model: what they call sound must be sound, and bugs must show."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from harness.audio import SEGMENT_LENGTH
 from harness.audio.reference_stft import reference_spectrogram, reference_waveform
 from harness.audio.segments import separate_stream
 from harness.faults.judges.gates import _changed
-from harness.faults.judges.sessions import SessionStand, SuiteStand
+from harness.faults.judges.sessions import judge_by_suite, judge_session
 from harness.faults.judges.stems import Joiner
 from harness.faults.judges.transform import Port
-from harness.faults.judging import judge, sound_digests
+from harness.faults.judging import inject, sound_digests
 from harness.faults.registry import get_fault
 from harness.verdicts import GATES, gate
 
@@ -68,5 +68,5 @@ def test_a_loosened_gate_is_put_back() -> None:
 @pytest.mark.parametrize("name", ["harness.test-skipped", "metrics.epsilon-in-ratio"])
 def test_a_bug_in_a_process_of_its_own_is_caught_there_and_stays_there(name: str) -> None:
     bug = get_fault(name)
-    stand = SessionStand() if bug.on == "session" else SuiteStand()
-    assert judge(bug, stand, sound_digests(stand, bug)).caught
+    judge = judge_session if bug.judge == "session" else judge_by_suite
+    assert inject(bug, judge, sound_digests(judge, bug)).caught

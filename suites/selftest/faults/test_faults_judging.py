@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from harness.errors import ParityError
-from harness.faults.judging import Finding, InjectionError, digest, found, judge, sound_digests
+from harness.faults.judging import (
+    InjectionError,
+    Judgement,
+    digest,
+    inject,
+    judgement,
+    sound_digests,
+)
 from harness.faults.registry import Fault
 from harness.layers.tensors import compared
 from harness.verdicts import FaultOutcome, Profile, Run, Verdict
@@ -17,28 +24,21 @@ from harness.verdicts import FaultOutcome, Profile, Run, Verdict
 NOISE = np.random.default_rng(0).standard_normal((2, 1000)).astype(np.float32)
 
 
-class Pipeline:
-    """A stand of two layers that look at one tensor: a sharp one, and a blunt one on top."""
-
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        return self._judge(NOISE)
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        return self._judge(fault.inject(NOISE.copy()))
-
-    def _judge(self, actual: np.ndarray) -> Iterator[Finding]:
-        where = {"tensor": "freq"}
-        yield found(compared("conversion", "expected_precision_fp32", NOISE, actual, where))
-        yield found(compared("end_to_end", "end_to_end", NOISE, actual, {"stem": "drums"}))
+def look(fault: Fault) -> Iterator[Judgement]:
+    """A judge of two layers that look at one tensor: a sharp one, and a blunt one on top."""
+    actual = fault.inject(NOISE.copy())
+    where = {"tensor": "freq"}
+    yield judgement(compared("conversion", "expected_precision_fp32", NOISE, actual, where))
+    yield judgement(compared("end_to_end", "end_to_end", NOISE, actual, {"stem": "drums"}))
 
 
-def fault(inject: Callable[..., Any], caught_by: str = "conversion") -> Fault:
-    return Fault("program.x", "a bug", "program", caught_by, "a source", inject)
+def fault(wrong: Callable[..., Any], caught_by: str = "conversion") -> Fault:
+    return Fault("program.x", "a bug", "program", caught_by, "a source", wrong)
 
 
-def injected(inject: Callable[..., Any], **words: Any) -> Any:
-    stand, bug = Pipeline(), fault(inject, **words)
-    return judge(bug, stand, sound_digests(stand, bug))
+def injected(wrong: Callable[..., Any], **words: Any) -> Any:
+    bug = fault(wrong, **words)
+    return inject(bug, look, sound_digests(look, bug))
 
 
 def test_a_bug_that_the_layer_sees_is_caught_with_its_distance() -> None:
@@ -81,24 +81,24 @@ def test_an_injection_that_breaks_is_an_error_and_not_caught(error: Exception) -
 
 
 def test_without_a_sound_control_nothing_is_judged() -> None:
-    class Sick(Pipeline):
-        def control(self, fault: Fault) -> Iterator[Finding]:
-            return self._judge(NOISE * np.float32(1.001))
+    def sick(fault: Fault) -> Iterator[Judgement]:
+        actual = NOISE * np.float32(1.001)
+        yield judgement(compared("conversion", "conversion", NOISE, actual, {"tensor": "freq"}))
 
     with pytest.raises(InjectionError, match=r"without any bug conversion/.* is fail"):
-        sound_digests(Sick(), fault(lambda x: x))
+        sound_digests(sick, fault(lambda x: x))
 
 
 def test_without_thoroughness_the_first_catch_ends_the_trial() -> None:
-    stand, bug = Pipeline(), fault(np.zeros_like)
-    row = judge(bug, stand, sound_digests(stand, bug), thorough=False)
+    bug = fault(np.zeros_like)
+    row = inject(bug, look, sound_digests(look, bug), thorough=False)
     assert row.seen_by == ("conversion/expected_precision_fp32",)
 
 
-@pytest.mark.parametrize("inject", [lambda x: x, lambda x: x * np.float32(1.0000001)])
-def test_what_is_not_caught_turns_a_run_red(inject: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("wrong", [lambda x: x, lambda x: x * np.float32(1.0000001)])
+def test_what_is_not_caught_turns_a_run_red(wrong: Callable[..., Any]) -> None:
     profile = Profile("faults", layers=(), engines=(), faults=True)
-    run = Run(profile, checks=(), faults=(injected(inject),))
+    run = Run(profile, checks=(), faults=(injected(wrong),))
     assert run.verdict is Verdict.FAIL
     assert run.red[0].startswith("fault program.x: ")
     assert "1 of 1 injected faults were not caught" in run.sentence()

@@ -42,9 +42,9 @@ def test_a_fault_is_registered_once_with_a_level_and_a_description() -> None:
 
     for name in ("stems.order", "nowhere.order", "stems"):
         with pytest.raises(ParityError, match="fault"):
-            fault(name, on="stems", caught_by="end_to_end", source=OWN)(described)
+            fault(name, judge="stems", caught_by="end_to_end", source=OWN)(described)
     with pytest.raises(ParityError, match="docstring"):
-        fault("stems.new", on="stems", caught_by="end_to_end", source=OWN)(lambda: None)
+        fault("stems.new", judge="stems", caught_by="end_to_end", source=OWN)(lambda: None)
     assert "stems.new" not in {item.name for item in all_faults()}
 
 
@@ -71,11 +71,12 @@ def test_the_list_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
 def test_injecting_writes_a_run_and_a_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["faults", "--level", "goldens", "--json", "--out", str(tmp_path / "report")]
+    chosen = ["--fault", "goldens.bit-flipped", "--fault", "goldens.stale-*"]
+    words = ["faults", *chosen, "--json", "--out", str(tmp_path / "report")]
     assert main([*words, "--golden-root", str(ROOT / GOLDEN_ROOT)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"] == "pass"
-    assert {row["outcome"] for row in document["faults"]} == {"caught"}
+    assert [row["outcome"] for row in document["faults"]] == 4 * ["caught"]
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "goldens.bit-flipped" in page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,10 +12,11 @@ import pytest
 
 from harness.cli import main
 from harness.errors import NotEvaluatedError, ParityError
-from harness.faults import FaultsRoom, get_fault
+from harness.faults import FaultInjector, get_fault
 from harness.faults.judges import sessions
-from harness.faults.judges.sessions import SessionStand, SuiteStand
-from harness.faults.judging import Finding, broken, judge, sound_digests
+from harness.faults.judges.gates import judge_gate
+from harness.faults.judges.sessions import judge_by_suite, judge_session
+from harness.faults.judging import Judgement, inject, sound_digests, untried
 from harness.faults.registry import Fault
 from harness.report import write_report
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict, not_evaluated
@@ -24,46 +26,49 @@ PROFILE = Profile("faults", layers=(), engines=(), subjects=("mini",), faults=Tr
 SESSION, SUITE = get_fault("harness.test-skipped"), get_fault("metrics.epsilon-in-ratio")
 
 
-def room(tmp_path: Path) -> FaultsRoom:
-    return FaultsRoom(Workbench(tmp_path, tmp_path / "packages"))
+def injector(tmp_path: Path) -> FaultInjector:
+    return FaultInjector(Workbench(tmp_path, tmp_path / "packages"))
 
 
 def row(outcome: FaultOutcome, name: str = "stems.order", reason: str = "") -> InjectedFault:
     return InjectedFault(name, "stems", "bug", "s", "end_to_end", outcome, reason=reason)
 
 
-class Nowhere:
-    """A stand of which something is not on this machine."""
+def without_golden(fault: Fault) -> Iterator[Judgement]:
+    yield Judgement("stems", "gate", "x", not_evaluated("no golden"), "")
 
-    def __init__(self, control: bool) -> None:
-        self._control = control
 
-    def control(self, fault: Fault) -> Iterator[Finding]:
-        if not self._control:
-            yield Finding("stems", "gate", "x", not_evaluated("no golden"), "")
-
-    def trial(self, fault: Fault) -> Iterator[Finding]:
-        raise NotEvaluatedError("no package")
-        yield
+def without_package(fault: Fault) -> Iterator[Judgement]:
+    raise NotEvaluatedError("no package")
+    yield
 
 
 def test_without_a_control_that_can_be_judged_nothing_is_tried() -> None:
     with pytest.raises(NotEvaluatedError, match=r"without any bug .* is not_evaluated: no golden"):
-        sound_digests(Nowhere(control=False), SESSION)
-    assert broken(SESSION, NotEvaluatedError("x")).outcome is FaultOutcome.NOT_TRIED
-    assert broken(SESSION, ParityError("x")).outcome is FaultOutcome.ERROR
+        sound_digests(without_golden, SESSION)
+    assert untried(SESSION, NotEvaluatedError("x")).outcome is FaultOutcome.NOT_TRIED
+    assert untried(SESSION, ParityError("x")).outcome is FaultOutcome.ERROR
 
 
 def test_a_trial_that_lacks_something_is_not_tried() -> None:
-    found = judge(SESSION, Nowhere(control=True), {})
+    found = inject(SESSION, without_package, {})
     assert (found.outcome, found.reason) == (FaultOutcome.NOT_TRIED, "no package")
+
+
+def test_a_gate_whose_sentinel_lacks_something_is_not_tried() -> None:
+    """If the sentinel can't be tried, nothing was seen of the gate that it watches over."""
+    gate = get_fault("harness.loosened-end-to-end")
+    judge = partial(judge_gate, lambda sentinel: untried(sentinel, NotEvaluatedError("no golden")))
+    with pytest.raises(NotEvaluatedError, match="no golden"):
+        sound_digests(judge, gate)
+    assert inject(gate, judge, {}).outcome is FaultOutcome.NOT_TRIED
 
 
 def test_without_a_clone_the_bugs_that_suites_judge_are_not_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "INSTALLED", True)
-    found = room(tmp_path).inject(SUITE)
+    found = injector(tmp_path).inject(SUITE)
     assert found.outcome is FaultOutcome.NOT_TRIED
     assert "has no suites" in found.reason
     assert "run this in a clone" in found.reason
@@ -75,13 +80,13 @@ def test_without_what_the_suites_import_their_bugs_are_not_tried(
     problem = "suites/x.py could not be collected: ModuleNotFoundError: No module named 'mir_eval'"
     run = Run(PROFILE, (), problems=(problem,))
     monkeypatch.setattr(sessions, "_run", lambda *words, **more: run)
-    found = room(tmp_path).inject(SUITE)
+    found = injector(tmp_path).inject(SUITE)
     assert found.outcome is FaultOutcome.NOT_TRIED
     assert "No module named 'mir_eval'" in found.reason
     assert "pip install -e .[test]" in found.reason
     # Behind a sound control the same is the bug's doing.
-    (finding,) = SuiteStand().trial(SUITE)
-    assert finding.outcome.verdict is Verdict.FAIL
+    (said,) = judge_by_suite(SUITE)
+    assert said.outcome.verdict is Verdict.FAIL
 
 
 def test_a_session_that_does_not_end_is_not_tried(
@@ -89,7 +94,7 @@ def test_a_session_that_does_not_end_is_not_tried(
 ) -> None:
     monkeypatch.setattr(sessions, "SECONDS", 0.01)
     with pytest.raises(NotEvaluatedError, match="did not end within"):
-        list(SessionStand().control(SESSION))
+        list(judge_session(SESSION.control))
 
 
 def test_a_run_counts_what_was_not_tried_apart() -> None:

@@ -14,7 +14,7 @@ from harness import mil
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
 from harness.subjects import extract_inner_model, run_extracted
 from suites.ops.packages import write_package
-from suites.selftest.faults_mutation.tiny import TinySource
+from suites.selftest.faults_mutation.tiny import TinyTarget
 from suites.selftest.mil.conftest import make_program
 from suites.selftest.networks import narrow_network
 
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
+def network(tmp_path_factory: pytest.TempPathFactory) -> TinyTarget:
     """The whole architecture, shallow, narrow and a quarter of a second long, with its taps."""
     model = narrow_network(["a", "b"], t_layers=2)
     with torch.random.fork_rng():
@@ -56,7 +56,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
     np.savez(
         folder / "goldens.npz", **{f"{c}/{n}": a for c, g in goldens.items() for n, a in g.items()}
     )
-    return TinySource(package, folder / "goldens.npz")
+    return TinyTarget(package, folder / "goldens.npz")
 
 
 def zoo(mb: Any, x: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ import torch
 from harness import mil
 from harness.errors import ExecutionError, PackageError, ParityError
 from harness.faults.mutation.fragment import Fragments
-from harness.faults.operators.site import Mutant, mutants, mutation
+from harness.faults.operators import Mutant, Site, mutants, operator
+from harness.faults.operators.arithmetic import left_out
 from harness.mil.editing import edited, key, known_value
 
 
@@ -150,6 +153,16 @@ def test_a_mutation_is_the_same_every_time(program):
     assert [constants(m) for m in first] == [constants(m) for m in second]
 
 
+def test_what_is_left_out_does_not_depend_on_the_order_of_inputs(program):
+    """The inputs of an operation are a map in the file, which is read in any order."""
+    index = one(program, "scaled_dot_product_attention", "left out").index
+    operation = program.operations[index]
+    site = Site(program, operation, index)
+    turned = replace(operation, inputs=dict(reversed(operation.inputs.items())))
+    (passed_on,), (again,) = left_out(site), left_out(Site(program, turned, index))
+    assert passed_on.inputs == again.inputs
+
+
 def test_one_change_is_registered_once():
     with pytest.raises(ParityError, match="'left out' is registered twice"):
-        mutation("left out", kind="skip")(lambda site: None)
+        operator("left out", kind="skip")(lambda site: None)

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main, proofs
-from harness.faults.mutation import CampaignResult, Mutation
-from harness.faults.mutation.detector import Change, Sighting
+from harness.faults.mutation import CampaignResult, MutantResult
+from harness.faults.mutation.detector import Change, Detection
 from suites.selftest.faults_mutation.test_clean import many, result
 
-CAUGHT = Mutation(
-    *(0, "conv_1", "conv", "encoder.0", "scale", "result x 1.01", "caught", "song"),
-    Sighting("conversion", "conversion", "freq", 20.0),
+KILLED = MutantResult(
+    *(0, "conv_1", "conv", "encoder.0", "scale", "result x 1.01", "killed", "song"),
+    Detection("conversion", "conversion", "freq", 20.0),
     (Change("held-out song", 30.0, True),),
 )
-HARMLESS = Mutation(
-    *(1, "sub_1", "sub", "", "operand", "operands exchanged", "harmless"),
+TOLERATED = MutantResult(
+    *(1, "sub_1", "sub", "", "operand", "operands exchanged", "tolerated"),
     changes=(Change("held-out song", math.inf, False),),
 )
-HOLE = Mutation(
-    *(2, "mul_1", "mul", "", "scale", "result x 1.01", "hole"),
+SURVIVED = MutantResult(
+    *(2, "mul_1", "mul", "", "scale", "result x 1.01", "survived"),
     changes=(Change("held-out song", 30.0, True),),
 )
 
@@ -47,27 +47,27 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
     return answer_with
 
 
-def campaign(*rows: Mutation) -> CampaignResult:
+def campaign(*rows: MutantResult) -> CampaignResult:
     return CampaignResult("mini", "fp32", ("song",), "held-out song", 3, rows, (0,), 1.0, {})
 
 
 def test_a_hole_is_exit_code_1_and_is_shown(answer, capsys):
-    answer(campaign(CAUGHT, HARMLESS, HOLE))
+    answer(campaign(KILLED, TOLERATED, SURVIVED))
     assert proofs.mutations("mini", Path("golden")) == 1
     shown = capsys.readouterr().out
     assert "mul_1" in shown
     assert "exact" in shown
     assert "50.00 %" in shown
-    assert "1 holes" in shown
+    assert "1 survived" in shown
 
 
 def test_caught_mutations_are_exit_code_0_and_one_document(answer, capsys, tmp_path):
-    answer(campaign(CAUGHT, HARMLESS))
+    answer(campaign(KILLED, TOLERATED))
     path = tmp_path / "mutations.json"
     assert proofs.mutations("mini", Path("golden"), document=path, json=True) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(path.read_text())
-    assert printed["caught_share"] == 1.0
+    assert printed["score"] == 1.0
     assert printed["rows"][1][printed["columns"].index("changes")][0]["snr_db"] == "inf"
 
 
@@ -83,7 +83,7 @@ def test_clean_runs_end_as_they_say(answer, capsys):
 
 
 def test_the_command_reaches_them(answer, capsys, tmp_path):
-    answer(campaign(CAUGHT, HARMLESS))
+    answer(campaign(KILLED, TOLERATED))
     assert main(["faults", "--mutations", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "mutations"
     assert (tmp_path / "mutations.json").is_file()

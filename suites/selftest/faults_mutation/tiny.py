@@ -1,4 +1,4 @@
-"""A source of stages that can be sent to another process; its goldens lie in one file."""
+"""A target of mutation that can be sent to another process; its goldens lie in one file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.conversion import tap_operations
-from harness.faults.mutation.detector import Judge, Sighting
-from harness.faults.mutation.runner import Stage
+from harness.faults.mutation.detector import Detection, Detector
+from harness.faults.mutation.runner import MutantRunner
 from harness.mil import Model
 
 
 @dataclass(frozen=True)
-class TinySource:
+class TinyTarget:
     package: Path
     goldens: Path
     subject: str = "tiny"
@@ -22,10 +22,10 @@ class TinySource:
     def cases(self) -> tuple[str, ...]:
         return ("song", "noise")
 
-    def read(self, model: Model) -> Sighting | None:
+    def read(self, model: Model) -> Detection | None:
         return None  # this network has no checkpoint
 
-    def stage(self, model: Model, name: str) -> Stage:
+    def runner(self, model: Model, name: str) -> MutantRunner:
         with np.load(self.goldens) as file:
             golden = {
                 key.removeprefix(f"{name}/"): file[key]
@@ -35,4 +35,4 @@ class TinySource:
         inputs = {key: golden.pop(key) for key in ("spectrogram", "audio")}
         located = tap_operations(self.package)
         taps = {tap: where for tap, where in located.items() if f"tap.{tap}" in golden}
-        return Stage(model, name, inputs, Judge(golden, taps))
+        return MutantRunner(model, name, inputs, Detector(golden, taps))

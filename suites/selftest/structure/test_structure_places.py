@@ -14,7 +14,8 @@ from harness.mil import Model
 from harness.mil.editing import constant, edited, find, skipped, with_constant, with_inputs
 from harness.mil.saving import save_package
 from harness.structure import ProgramChange, Significance, compare_programs
-from suites.selftest.structure.rewrites import Draft, values_renamed
+from suites.selftest.structure.rewrites_of_names import values_renamed
+from suites.selftest.structure.rewriting import Draft
 
 
 def _tanh(model: Model) -> Model:

@@ -1,0 +1,68 @@
+"""Edits that bugs of a converted program are made of; each returns an injection.
+
+An operation is found by its type and the PyTorch module that it was converted from; where there
+are several, ``at`` says which in program order::
+
+    rebound("layer_norm", "crosstransformer.layers.3.norm1", beta=None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from harness.faults.judges.program import Converted
+from harness.faults.operators import Edit, Site
+from harness.mil.editing import Bindable, skipped, with_constant, with_inputs
+
+ProgramEdit: TypeAlias = Callable[[Converted], Converted]
+
+
+def mutated(
+    operator: Callable[[Site], Edit | None], type: str, module: str, at: int = 0
+) -> ProgramEdit:
+    """Apply a mutation operator to an operation."""
+    return lambda converted: converted.applied(operator(converted.site(type, module, at)))
+
+
+def rebound(type: str, module: str, **inputs: Bindable) -> ProgramEdit:
+    """Bind some inputs of an operation to other values; ``None`` unbinds."""
+    return lambda converted: converted.edited(with_inputs(converted.first(type, module), **inputs))
+
+
+def left_out(type: str, module: str, parameter: str = "x") -> ProgramEdit:
+    """Leave an operation out: its input stands for its result."""
+    return lambda converted: converted.edited(skipped(converted.first(type, module), parameter))
+
+
+def constant_changed(
+    type: str, module: str, parameter: str, at: int = 0
+) -> Callable[[Callable[[np.ndarray], np.ndarray]], ProgramEdit]:
+    """Change a constant that an operation reads by the decorated function, which gets a copy."""
+
+    def decorate(change: Callable[[np.ndarray], np.ndarray]) -> ProgramEdit:
+        @wraps(change)
+        def inject(converted: Converted) -> Converted:
+            operation = converted.all(type, module)[at]
+            changed = with_constant(converted.model, operation, parameter, change)
+            return converted.edited(changed)
+
+        return inject
+
+    return decorate
+
+
+def computed(type: str, module: str, at: int = 0) -> Callable[[Callable[..., Any]], ProgramEdit]:
+    """Let the executor compute an operation by the decorated function."""
+
+    def decorate(function: Callable[..., Any]) -> ProgramEdit:
+        @wraps(function)
+        def inject(converted: Converted) -> Converted:
+            return converted.computing(converted.all(type, module)[at], function)
+
+        return inject
+
+    return decorate
