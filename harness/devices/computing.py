@@ -62,9 +62,14 @@ class Device:
 
         Raises:
             UnknownNameError: there is no such function.
+            ProfileError: a gradient is asked for.
         """
         if name not in FUNCTIONS:
             raise UnknownNameError("function", name, FUNCTIONS)
+        if x.requires_grad:
+            raise ProfileError(
+                f"{self.label} has no gradient of {name}; detach its argument, or compute without"
+            )
         key = (name, x.device)
         if key not in self._lookups:
             values = self._values(name, grid.every_number()).astype(np.float32)
