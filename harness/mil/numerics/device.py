@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -38,6 +38,7 @@ def device_names() -> tuple[str, ...]:
     return tuple(shipped_profiles())
 
 
+@cache
 def named_device(name: str) -> Numerics:
     """Return the numerics ``PROFILE`` or ``PROFILE, PROPERTY=VALUE, ...``.
 

@@ -43,7 +43,7 @@ def get_numerics(name: str | Numerics) -> Numerics:
     from harness.mil.numerics.device import device_names, named_device  # reads files, so not before
 
     if name.partition(",")[0].strip() in device_names():
-        return _NUMERICS.setdefault(name, named_device(name))
+        return named_device(name)
     raise UnknownNameError("numerics", name, [*_NUMERICS, *device_names()])
 
 
