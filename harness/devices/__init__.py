@@ -5,6 +5,7 @@
 `reading`            profiles as TOML files, and those that are shipped
 `properties`         the questions that a profile has to answer
 `tables`             functions from 33 knots
+`values`             such a function at all FP16 numbers, to be looked up
 `accumulators`       matrix products with the published accumulators
 `convolution`        convolutions as sums of such products
 `computing`          a device: a profile with its unknowns settled, and everything that it computes

@@ -7,9 +7,6 @@
 Tensors are float32 or float16 and on any PyTorch device; what is not on the FP16 grid is rounded to
 it first. Results are on the grid and in the type of the first argument. Everything is a pure
 function of its arguments and settings. There are no gradients.
-
-A function of one variable is computed once for all 65,536 FP16 numbers, by NumPy in float64 from
-its definition, and then looked up: exact, and as fast for any definition.
 """
 
 from __future__ import annotations
@@ -23,12 +20,12 @@ import torch
 from torch import Tensor
 
 from harness.devices import convolution as unfolding
-from harness.devices import grid, reductions, tables
+from harness.devices import grid, reductions
 from harness.devices.accumulators import products
 from harness.devices.profile import Profile, ProfileError
 from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reading import load_profile
-from harness.devices.reference import FUNCTIONS, FloatArray
+from harness.devices.values import every_value
 from harness.devices.winograd import winograd
 from harness.errors import UnknownNameError
 
@@ -64,37 +61,16 @@ class Device:
             UnknownNameError: there is no such function.
             ProfileError: a gradient is asked for.
         """
-        if name not in FUNCTIONS:
-            raise UnknownNameError("function", name, FUNCTIONS)
         if x.requires_grad:
             raise ProfileError(
                 f"{self.label} has no gradient of {name}; detach its argument, or compute without"
             )
         key = (name, x.device)
         if key not in self._lookups:
-            values = self._values(name, grid.every_number()).astype(np.float32)
+            values = every_value(self.profile, self.settings, name).astype(np.float32)
             self._lookups[key] = torch.from_numpy(values).to(x.device)
         bits = x.half().view(torch.int16).to(torch.int64) & 0xFFFF
         return self._lookups[key].take(bits).to(x.dtype)
-
-    def _values(self, name: str, x: FloatArray) -> FloatArray:
-        """Return ``name`` at FP16 values ``x``, on the FP16 grid."""
-        never_nan = self.settings["specials"] == "never_nan"
-        if never_nan:  # a zero has no sign either
-            x = np.where(np.isnan(x), np.inf, x) + 0.0
-        if self.settings["elementwise_subnormals"] == "flushed":
-            x = np.where(np.abs(x) < grid.SMALLEST_NORMAL, np.copysign(0.0, x), x)
-        with np.errstate(all="ignore"):
-            if name in self.profile.tables and self.settings["activations"] == "tables":
-                rounding = str(self.settings["table_rounding"])
-                y = tables.evaluate(self.profile.tables[name], x, rounding)
-            else:
-                y = grid.nearest_even(FUNCTIONS[name](x))
-            if name == "log":
-                y = np.where(x == 0, self.settings["log_of_zero"], y)
-            if name == "softplus":
-                y = np.where(np.exp(x) < self.settings["softplus_collapse"], y, 0.0)
-        return np.where(np.isnan(y), 0.0, y) if never_nan else y
 
     def round(self, x: Tensor) -> Tensor:
         """Return ``x`` rounded to whole numbers."""

@@ -161,3 +161,8 @@ def test_a_band_shows_in_a_result():
 def test_a_choice_that_a_device_does_not_have_is_refused(choice, message):
     with pytest.raises((ProfileError, UnknownNameError), match=message):
         device("ane-m1", **choice)
+
+
+def test_a_gradient_is_refused_instead_of_lost():
+    with pytest.raises(ProfileError, match="ane-m1 has no gradient of gelu; detach"):
+        M1.function("gelu", torch.zeros(1, requires_grad=True))
