@@ -16,7 +16,7 @@ overflowed still says how far, and so does an integer that wrapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -129,7 +129,7 @@ class Watch:
                 dtype: form if dtype is DataType.BOOL else _Watched.of(form, dtype, self._look)
                 for dtype, form in numerics.formats.items()
             }
-            self._watched[numerics] = Numerics(numerics.name, formats)
+            self._watched[numerics] = replace(numerics, formats=formats)
         return self._watched[numerics]
 
     def _look(self, measured: Measured, stored: torch.Tensor) -> None:

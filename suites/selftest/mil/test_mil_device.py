@@ -67,6 +67,15 @@ def test_one_operation_alone_may_be_the_devices(tmp_path):
     assert np.array_equal(alone, exact)
 
 
+def test_whoever_watches_a_run_sees_the_devices_values(tmp_path):
+    case = one("gelu")
+    results(case, tmp_path, "storage")  # writes the package
+    model = mil.load(tmp_path / "case.mlpackage")
+    watch = mil.Watch(model, "ane-m1")
+    operation = next(o for o in model.operations if o.type == "gelu")
+    assert watch.numerics_of(operation).functions is mil.get_numerics("ane-m1").functions
+
+
 def test_fp32_operations_are_another_units(tmp_path):
     case = one("sigmoid")
     actual, exact = (
