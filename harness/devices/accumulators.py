@@ -57,6 +57,7 @@ def products(
     rounding: str = "fused",
     ceiling: float = OVERFLOW,
     subnormals: str = "kept",
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Return the matrix product of ``a`` [..., M, K] and ``b`` [..., K, N] as a unit gives it.
 
@@ -69,6 +70,8 @@ def products(
             before it is added.
         ceiling: the magnitude from which on results, and intermediate sums of tiles, are infinite.
         subnormals: ``flushed`` if subnormal operands count as zero.
+        bias: added to the sums before they are rounded; broadcast with [B, M, N], where B are all
+            leading axes.
 
     Returns:
         [..., M, N] in the type of ``a``, values of the FP16 grid.
@@ -86,6 +89,7 @@ def products(
     dtype, shape = a.dtype, torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left, right = (_operand(x, shape, subnormals) for x in (a, b))
     sums = ways[accumulator](left, right)
+    sums = sums if bias is None else sums + bias
     result = limited(rounded(sums), ceiling)
     return result.reshape(*shape, *result.shape[1:]).to(dtype)
 

@@ -124,9 +124,18 @@ class Device:
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return x W^T + b for ``x`` [..., K], ``weight`` [N, K] and ``bias`` [N]."""
+        early, late = self._biases(bias)
+        ceiling, way = float(self.settings["product_ceiling"]), str(self.settings["accumulator"])
         rows = x.reshape(1, -1, x.shape[-1])
-        y = self.matmul(rows, weight.T[None]).reshape(*x.shape[:-1], weight.shape[0])
-        return y if bias is None else self.elementwise(torch.add, y, bias)
+        y = self._product(rows, weight.T[None], way, ceiling, early).to(x.dtype)
+        y = y.reshape(*x.shape[:-1], weight.shape[0])
+        return y if late is None else self.elementwise(torch.add, y, late)
+
+    def _biases(self, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Return what is added before sums are rounded, and what is added after."""
+        if bias is not None and self.settings["bias"] == "wide":
+            return self._taken(bias), None
+        return None, bias
 
     def convolution(
         self,
@@ -143,23 +152,23 @@ class Device:
 
         The other arguments are those of `harness.devices.convolution.convolution`.
         """
-        way = str(self.settings["convolution"])
+        way, (early, late) = str(self.settings["convolution"]), self._biases(bias)
         dense = (*weight.shape[2:], *strides, *dilations, groups) == (3, 3, 1, 1, 1, 1, 1)
         if way != "direct" and dense:
             tile = {"winograd_2": 2, "winograd_4": 4}[way]
-            sums = winograd(self._taken(x), self._taken(weight), tile, list(padding))
+            sums = winograd(self._taken(x), self._taken(weight), tile, list(padding), early)
             y = self._stored(grid.limited(sums, float(self.settings["product_ceiling"])), x)
         else:
             y = unfolding.convolution(
                 x,
                 weight,
-                self._product_of(weight[0].numel()),
+                self._product_of(weight[0].numel(), early, groups),
                 strides=strides,
                 padding=padding,
                 dilations=dilations,
                 groups=groups,
             ).to(x.dtype)
-        return y if bias is None else self._with_bias(y, bias)
+        return y if late is None else self._with_bias(y, late)
 
     def transposed_convolution(
         self,
@@ -177,28 +186,33 @@ class Device:
 
         The other arguments are those of `harness.devices.convolution.transposed_convolution`.
         """
+        early, late = self._biases(bias)
+        terms = weight.shape[0] // groups * weight.shape[2:].numel()
         y = unfolding.transposed_convolution(
             x,
             weight,
-            self._product_of(weight.shape[0] // groups * weight.shape[2:].numel()),
+            self._product_of(terms, early, groups),
             strides=strides,
             padding=padding,
             dilations=dilations,
             output_padding=output_padding,
             groups=groups,
         ).to(x.dtype)
-        return y if bias is None else self._with_bias(y, bias)
+        return y if late is None else self._with_bias(y, late)
 
     def _with_bias(self, y: Tensor, bias: Tensor) -> Tensor:
         return self.elementwise(torch.add, y, bias.reshape([-1] + [1] * (y.ndim - 2)))
 
-    def _product_of(self, terms: int) -> unfolding.Product:
+    def _product_of(self, terms: int, bias: Tensor | None, groups: int) -> unfolding.Product:
         # One tap from one channel sums nothing, and goes to the end of FP16.
         ceiling = float(self.settings["product_ceiling"]) if terms > 1 else grid.OVERFLOW
         way = str(self.settings["convolution_accumulator"])
-        return lambda a, b: self._product(a, b, way, ceiling)
+        offsets = None if bias is None else bias.reshape(groups, -1, 1)
+        return lambda a, b: self._product(a, b, way, ceiling, offsets)
 
-    def _product(self, a: Tensor, b: Tensor, accumulator: str, ceiling: float) -> Tensor:
+    def _product(
+        self, a: Tensor, b: Tensor, accumulator: str, ceiling: float, bias: Tensor | None = None
+    ) -> Tensor:
         y = products(
             self._taken(a),
             self._taken(b),
@@ -207,6 +221,7 @@ class Device:
             rounding=str(self.settings.get("product_rounding", "fused")),
             ceiling=ceiling,
             subnormals=str(self.settings["product_subnormals"]),
+            bias=bias,
         )
         return self._stored(y, y)
 

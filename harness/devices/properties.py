@@ -60,6 +60,7 @@ PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
             only_if=("accumulator", "sequential_fp16"),
         ),
         "product_ceiling": Property("the magnitude from which on sums of products become infinite"),
+        "bias": Property("how a bias is added to a sum of products", ("fp16", "wide")),
         "product_subnormals": Property(
             "whether a subnormal operand of a product counts as zero", ("kept", "flushed")
         ),

@@ -45,7 +45,13 @@ _FORMS: Final[dict[int, tuple[list[list[float]], list[list[float]], list[list[fl
 }
 
 
-def winograd(x: Tensor, weight: Tensor, tile: int, padding: list[tuple[int, int]]) -> Tensor:
+def winograd(
+    x: Tensor,
+    weight: Tensor,
+    tile: int,
+    padding: list[tuple[int, int]],
+    bias: Tensor | None = None,
+) -> Tensor:
     """Return the convolution of ``x`` [N, C_in, H, W] with ``weight`` [C_out, C_in, 3, 3].
 
     Args:
@@ -53,6 +59,7 @@ def winograd(x: Tensor, weight: Tensor, tile: int, padding: list[tuple[int, int]
         weight: the same.
         tile: outputs along each axis that are made at once, 2 or 4.
         padding: zeros before and after, for both axes.
+        bias: [C_out], added before the result is rounded.
 
     Returns:
         [N, C_out, H', W'] in float32, on the FP16 grid.
@@ -65,5 +72,7 @@ def winograd(x: Tensor, weight: Tensor, tile: int, padding: list[tuple[int, int]
     windows = x.unfold(2, tile + 2, tile).unfold(3, tile + 2, tile)
     windows = rounded(into @ windows @ into.T)  # [N, C_in, rows, columns, t + 2, t + 2]
     sums = torch.einsum("ocij,ncrsij->norsij", kernels, windows)
-    tiles = rounded(out @ sums @ out.T).permute(0, 1, 2, 4, 3, 5)
+    results = out @ sums @ out.T
+    results = results if bias is None else results + bias.reshape(-1, 1, 1, 1, 1)
+    tiles = rounded(results).permute(0, 1, 2, 4, 3, 5)
     return tiles.flatten(4, 5).flatten(2, 3)[:, :, :height, :width]

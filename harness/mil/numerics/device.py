@@ -89,6 +89,7 @@ def _sums_as_storage(unit: Device) -> bool:
         and settings["product_ceiling"] == OVERFLOW
         and settings["convolution"] == "direct"
         and settings["specials"] == "ieee"
+        and settings["bias"] == "wide"
     )
 
 

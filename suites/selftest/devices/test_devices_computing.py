@@ -121,6 +121,19 @@ def test_mlx_4411_relaxed_fp32_products_drop_13_bits():
     assert torch.equal(device("gpu").fp32_operand(x), x)
 
 
+@pytest.mark.parametrize(("bias", "result"), [("fp16", 0.0), ("wide", 1.0)])
+def test_a_bias_meets_the_sum_before_or_after_it_is_rounded(bias, result):
+    unit = device("ane-m1", bias=bias)
+    x, weight, offset = torch.tensor([[2048.0, 1.0]]), torch.ones(1, 2), torch.tensor([-2048.0])
+    assert unit.linear(x, weight, offset).item() == result
+    arguments = {"strides": [1], "padding": [(0, 0)], "dilations": [1]}
+    signal, kernel = x.reshape(1, 2, 1), weight.reshape(1, 2, 1)
+    assert unit.convolution(signal, kernel, offset, **arguments).item() == result
+    arguments |= {"output_padding": [0]}
+    kernel = weight.reshape(2, 1, 1)
+    assert unit.transposed_convolution(signal, kernel, offset, **arguments).item() == result
+
+
 def test_a_linear_layer_adds_its_bias_in_fp16():
     x, weight, bias = normal(2, 3, 40), normal(5, 40, seed=1), normal(5, seed=2)
     expected = (M1.matmul(x.reshape(1, 6, 40), weight.T[None]) + bias).half().float()
