@@ -8,9 +8,10 @@ How profiles are written as TOML is in `harness.devices.reading`; what computes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reference import MANTISSAS
@@ -19,6 +20,8 @@ from harness.errors import ParityError, UnknownNameError
 Confidence = Literal["high", "medium", "low"]
 Basis = Literal["measured", "inferred"]
 Unit = Literal["ane", "gpu", "cpu"]
+MOST_KNOTS: Final = 1025
+"""Of any table; Apple's have 33."""
 
 
 class ProfileError(ParityError):
@@ -149,10 +152,14 @@ class Table:
                 f"kind: expected an octave for none but {', '.join(MANTISSAS)}, not odd, and with "
                 "rounded values"
             )
+        tails = [tail for tail in (self.below, self.above) if tail is not None]
+        lines = [number for tail in tails for number in (tail.at, tail.slope, tail.offset)]
+        if not all(map(math.isfinite, (low, high, *lines))):
+            raise ProfileError("domain, below, above: expected finite numbers")
         if not low < high:
             raise ProfileError(f"domain: expected two ascending numbers, found {[low, high]}")
-        if self.knots < 2:
-            raise ProfileError(f"knots: expected two or more, found {self.knots}")
+        if not 2 <= self.knots <= MOST_KNOTS:
+            raise ProfileError(f"knots: expected 2 to {MOST_KNOTS:,}, found {self.knots}")
         if self.odd and low != 0:
             raise ProfileError(f"domain: expected an odd function's to begin at 0, found {low:g}")
         points = self.kind == "points"

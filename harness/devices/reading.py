@@ -46,6 +46,7 @@ from harness.devices.profile import Fact, Origin, Profile, ProfileError, Table, 
 from harness.devices.reference import FUNCTIONS
 from harness.errors import ParityError, UnknownNameError
 
+_FOLDER = files("harness.devices").joinpath("profiles")
 _NUMBER = (int, float)
 _ORIGIN = {"source": str, "confidence": str, "basis": str}
 _PROFILE = {
@@ -74,13 +75,17 @@ _OPTIONAL = {"tables", "odd", "below", "above"}
 T = TypeVar("T")
 
 
+def profile_text(name: str) -> str:
+    """Return the TOML of a shipped profile, to be changed and read again."""
+    return _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
 @cache
 def shipped_profiles() -> Mapping[str, Profile]:
     """Return the profiles that come with the harness, by name."""
-    folder = files("harness.devices").joinpath("profiles")
     profiles = [
         parse_profile(entry.read_text(encoding="utf-8"), entry.name)
-        for entry in folder.iterdir()
+        for entry in _FOLDER.iterdir()
         if entry.name.endswith(".toml")
     ]
     return MappingProxyType({p.name: p for p in sorted(profiles, key=lambda p: p.name)})

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 
 from harness.devices import ProfileError, load_profile, parse_profile, shipped_profiles
 from harness.devices.properties import PROPERTIES
+from harness.devices.reading import profile_text
 from harness.errors import UnknownNameError
-
-FOLDER = Path(parse_profile.__code__.co_filename).parent / "profiles"
 
 
 def text(name: str = "ane-m1") -> str:
-    return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    return profile_text(name)
 
 
 def test_the_units_that_matter_have_a_profile():
@@ -82,7 +80,10 @@ def test_an_infinite_number_is_a_number():
         ("odd = true", "odd = false", "tables.tanh: below: expected a line here"),
         ("[tables.sqrt]", "[tables.root]", "unknown function 'root'"),
         ("[tables.sqrt]", "[tables.softplus]", "expected an octave for none but exp, exp2"),
-        ("knots = 33", "knots = 1", "tables.sigmoid: knots: expected two or more, found 1"),
+        ("knots = 33", "knots = 1", "tables.sigmoid: knots: expected 2 to 1,025, found 1"),
+        ("knots = 33", "knots = 1000000000", "knots: expected 2 to 1,025, found 1000000000"),
+        ("domain = [0.0, 4.0]", "domain = [0.0, inf]", "tables.tanh: domain, below, above: exp"),
+        ("at = 4.0, slope = 0.0", "at = 4.0, slope = nan", "expected finite numbers"),
         ('source = "guide, chapter 3"', 'source = " "', "source: expected who published it"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else None,
