@@ -2,8 +2,8 @@
 
 ``load(path)`` opens an ``.mlpackage``, or an ``.mlmodelc`` that Xcode made of one, and returns a
 `Model`; ``Model.predict(inputs)`` executes it.
-This room imports nothing of the project but its errors and how files are read within bounds and
-written whole, so it can be taken out and used alone.
+This room imports nothing of the project but its errors, how files are read within bounds and
+written whole, and how devices compute, so it can be taken out and used alone.
 """
 
 from harness.mil.features import Feature

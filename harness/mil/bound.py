@@ -55,6 +55,7 @@ class BoundStep:
         self._read = by_source[Source.READ]
         if definition.takes_context:
             self._literals["context"] = _context(step, numerics, device)
+        self._function = _function(step, numerics)
         self._within = _within(step, numerics)
         self._takes_out = definition.takes_out
         self._shares_memory = definition.effect.shares_memory
@@ -97,10 +98,10 @@ class BoundStep:
             if blocks:
                 keywords["blocks"] = blocks
             if self._within is None:
-                returned = self.step.definition.function(**keywords)
+                returned = self._function(**keywords)
             else:
                 with self._within():
-                    returned = self.step.definition.function(**keywords)
+                    returned = self._function(**keywords)
             results = returned if isinstance(returned, tuple) else (returned,)
             if not self._shares_memory and returned is not out:
                 self._refuse_shared_memory(keywords, results, out)
@@ -188,6 +189,14 @@ def _context(step: Step, numerics: Numerics, device: torch.device) -> Context:
     dtypes = tuple(d for d in found if d is not None and d is not DataType.STRING)
     form = numerics.format(dtypes[0]) if dtypes else Format(torch.float32)
     return Context(form.carrier, device, dtypes, sums_are_wide=form.within is None)
+
+
+def _function(step: Step, numerics: Numerics) -> Callable[..., Any]:
+    """Return what computes the step: its definition, or what the numerics has instead."""
+    dtype = element_type(step.types[0]) if step.types else None
+    if dtype is not DataType.FLOAT16:
+        return step.definition.function
+    return numerics.functions.get(step.operation.type, step.definition.function)
 
 
 def _within(

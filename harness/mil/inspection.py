@@ -131,7 +131,7 @@ class Watch:
                 dtype: form if dtype is DataType.BOOL else _Watched.of(form, dtype, self._look)
                 for dtype, form in numerics.formats.items()
             }
-            self._watched[numerics] = Numerics(numerics.name, formats)
+            self._watched[numerics] = replace(numerics, formats=formats)
         return self._watched[numerics]
 
     def _look(self, measured: ElementStatistics, stored: torch.Tensor) -> None:

@@ -17,8 +17,12 @@ never see declared types: they compute in the type of the tensors that they get.
                     and block size are defined in `harness.mil.numerics.accumulation`
 ==================  ===============================================================================
 
-Each also exists as ``NAME+ftz``, in which FP16 subnormals are flushed to zero (with their sign):
-results as they are stored, inputs and constants.
+Each device profile is one, too: ``ane-m1``, ``gpu``, ..., and ``ane-m1, normalisation=stages`` with
+an unknown settled otherwise. It computes FP16 operations as is published of the device:
+`harness.mil.numerics.device`.
+
+Each of the table also exists as ``NAME+ftz``, in which FP16 subnormals are flushed to zero (with
+their sign): results as they are stored, inputs and constants.
 
 FP16 values are carried as float32 tensors that hold only values of the FP16 grid, but in
 ``native``. That is exact (float32 contains every FP16 value, and FP16 subnormals are normal

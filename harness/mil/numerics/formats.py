@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -59,10 +59,18 @@ class Format:
 
 @dataclass(frozen=True, eq=False)
 class Numerics:
-    """A named way to execute declared precision."""
+    """A named way to execute declared precision.
+
+    Attributes:
+        name: how it is asked for.
+        formats: how values of each element type are held and computed.
+        functions: what computes operations whose first output is FP16 instead of their definition,
+            by type; called with the definition's arguments.
+    """
 
     name: str
     formats: Mapping[DataType, Format]
+    functions: Mapping[str, Callable[..., torch.Tensor]] = field(default_factory=dict)
 
     def format(self, dtype: DataType) -> Format:
         """Return how ``dtype`` is held.
@@ -111,7 +119,8 @@ def flushing(numerics: Numerics) -> Numerics:
     It applies to every FP16 value: results as they are stored, inputs and constants.
     """
     half = replace(numerics.format(DataType.FLOAT16), flush=True)
-    return Numerics(f"{numerics.name}+ftz", {**numerics.formats, DataType.FLOAT16: half})
+    formats = {**numerics.formats, DataType.FLOAT16: half}
+    return replace(numerics, name=f"{numerics.name}+ftz", formats=formats)
 
 
 _UNSIGNED = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64))

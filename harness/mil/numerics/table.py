@@ -30,14 +30,21 @@ def register(numerics: Numerics) -> Numerics:
 def get_numerics(name: str | Numerics) -> Numerics:
     """Return the numerics of that name; a `Numerics` is returned as it is.
 
+    Beside those that are registered, each device profile is one: `harness.mil.numerics.device`.
+
     Raises:
         UnknownNameError: there is none; lists those that exist.
+        ParityError: a device's name with a setting that it does not have.
     """
     if isinstance(name, Numerics):
         return name
-    if name not in _NUMERICS:
-        raise UnknownNameError("numerics", name, _NUMERICS)
-    return _NUMERICS[name]
+    if name in _NUMERICS:
+        return _NUMERICS[name]
+    from harness.mil.numerics.device import device_names, named_device  # reads files, so not before
+
+    if name.partition(",")[0].strip() in device_names():
+        return named_device(name)
+    raise UnknownNameError("numerics", name, [*_NUMERICS, *device_names()])
 
 
 def numerics_names() -> Iterator[str]:

@@ -202,15 +202,9 @@ def conv_transpose(
     """
     rank = x.ndim - 2
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
-    kernel = _dilated(weight, dilations)
-    sizes = tuple(x.shape[2:])
-    full = [(n - 1) * s + k for n, s, k in zip(sizes, strides, kernel, strict=True)]
-    crop = _transposed_crop(pad_type, pad, full, sizes, strides)
-    if output_shape is not None:
-        crop = [
-            (before, length - before - wanted)
-            for (before, _), length, wanted in zip(crop, full, output_shape[2:], strict=True)
-        ]
+    crop = transposed_crop(
+        tuple(x.shape[2:]), tuple(weight.shape[2:]), strides, dilations, pad_type, pad, output_shape
+    )
     if (
         groups == 1
         and set(dilations) == {1}
@@ -275,18 +269,47 @@ def _by_phases(
     return y[(slice(None), slice(None), *kept)]
 
 
-def _transposed_crop(
-    pad_type: str, pad: Ints | None, full: list[int], sizes: Ints, strides: Ints
+def transposed_crop(
+    sizes: Ints,
+    kernel: Ints,
+    strides: Ints,
+    dilations: Ints,
+    pad_type: str,
+    pad: Ints | None,
+    output_shape: Ints | None,
 ) -> list[tuple[int, int]]:
-    """Return how much of the full result to drop before and after; negative: to add."""
+    """Return how much of the full result of `conv_transpose` to drop before and after.
+
+    Args:
+        sizes: of the spatial dimensions of the input.
+        kernel: sizes without dilation.
+        strides: of each spatial dimension.
+        dilations: of each spatial dimension.
+        pad_type: as of `spatial_padding`.
+        pad: as of `spatial_padding`.
+        output_shape: of the result with batch and channels; fixes what is dropped after.
+
+    Returns:
+        For each spatial dimension; negative: to add.
+    """
+    full = [
+        (n - 1) * s + (k - 1) * d + 1
+        for n, s, k, d in zip(sizes, strides, kernel, dilations, strict=True)
+    ]
     if pad_type not in ("same", "same_lower"):
-        return spatial_padding(pad_type, pad, sizes, sizes, strides)
-    crop = []
-    for length, size, stride in zip(full, sizes, strides, strict=True):
-        total = length - size * stride
-        small, large = total // 2, total - total // 2
-        crop.append((small, large) if pad_type == "same" else (large, small))
-    return crop
+        crop = spatial_padding(pad_type, pad, sizes, sizes, strides)
+    else:
+        crop = []
+        for length, size, stride in zip(full, sizes, strides, strict=True):
+            total = length - size * stride
+            small, large = total // 2, total - total // 2
+            crop.append((small, large) if pad_type == "same" else (large, small))
+    if output_shape is None:
+        return crop
+    return [
+        (before, length - before - wanted)
+        for (before, _), length, wanted in zip(crop, full, output_shape[2:], strict=True)
+    ]
 
 
 def _dilated(weight: Tensor, dilations: Ints) -> Ints:

@@ -27,6 +27,8 @@ from harness.conformance.results import Conformance, Outcome, Result, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
 from harness.conversion import load_recipe
 from harness.conversion.sidecar import PREFIX, read_sidecar
+from harness.devices import device, load_profile
+from harness.devices.reading import profile_text
 from harness.golden import load_cases
 from harness.golden.fingerprint import fingerprint
 from harness.golden.records import (
@@ -337,6 +339,12 @@ def make_audio(folder: Path) -> None:
     soundfile.write(folder / "song.ogg", samples, 44_100)
 
 
+def compute_by_profile(folder: Path, changed: str) -> None:
+    unit = device(load_profile(folder / changed))
+    for name in unit.profile.tables:
+        unit.function(name, torch.ones(1))
+
+
 READERS = [
     Reader("packages", make_packages, run_model, chosen=False),
     Reader("compiled models", make_compiled, run_model, chosen=False),
@@ -347,6 +355,11 @@ READERS = [
         "precision recipes",
         lambda folder: write(folder, recipe_toml=RECIPE),
         lambda folder, changed: load_recipe(folder / changed),
+    ),
+    Reader(
+        "device profiles",
+        lambda folder: write(folder, mine_toml=profile_text("ane-m1")),
+        compute_by_profile,
     ),
     Reader(
         "golden recipes",

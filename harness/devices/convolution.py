@@ -1,0 +1,100 @@
+"""Convolutions as sums of products: windows are unfolded, and any accumulator adds them up.
+
+The order in which a unit takes the terms of a convolution is not published. Here it is the order of
+memory: input channels, then the kernel. A transposed convolution is what it is on paper: the input
+with zeros between its elements, convolved with the kernel turned around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""From [B, M, K] and [B, K, N] to [B, M, N]."""
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    product: Product,
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilations: Sequence[int],
+    groups: int = 1,
+) -> Tensor:
+    """Return the convolution of ``x`` with ``weight``, without a bias.
+
+    Args:
+        x: [N, C_in, *D], any number of spatial axes.
+        weight: [C_out, C_in / groups, *K].
+        product: sums the products, `harness.devices.accumulators.products` with its settings.
+        strides: for each spatial axis.
+        padding: zeros before and after, for each spatial axis.
+        dilations: for each spatial axis.
+        groups: channels that see each other.
+
+    Returns:
+        [N, C_out, *D'].
+    """
+    windows = torch.constant_pad_nd(x, [n for pair in reversed(padding) for n in pair])
+    kernel = weight.shape[2:]
+    for axis, (k, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
+        windows = windows.unfold(axis + 2, (k - 1) * dilation + 1, stride)[..., ::dilation]
+    rank = x.ndim - 2
+    items, sizes = x.shape[0], windows.shape[2 : 2 + rank]
+    # [groups, C_in / groups, *K, N, *D']: terms first, then what each of them is a term of.
+    order = (1, 2, *range(3 + rank, 3 + 2 * rank), 0, *range(3, 3 + rank))
+    terms = windows.unflatten(1, (groups, -1)).permute(order)
+    patches = terms.reshape(groups, weight.shape[1:].numel(), items * sizes.numel())
+    kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
+    sums = product(kernels, patches).reshape(weight.shape[0], items, *sizes)
+    return sums.transpose(0, 1)
+
+
+def transposed_convolution(
+    x: Tensor,
+    weight: Tensor,
+    product: Product,
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilations: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int = 1,
+) -> Tensor:
+    """Return ``x`` [N, C_in, *D] spread by ``weight`` [C_in, C_out / groups, *K], without a bias.
+
+    Args:
+        x: as of `convolution`.
+        weight: as PyTorch has it, input channels first.
+        product: as of `convolution`.
+        strides: of the output.
+        padding: what is cut off the output at both ends of each axis.
+        dilations: of the kernel.
+        output_padding: what is added at the far end of each axis.
+        groups: channels that see each other.
+    """
+    kernel = weight.shape[2:]
+    full = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], strides, strict=True)]
+    stuffed = x.new_zeros(*x.shape[:2], *full)
+    places: list[slice] = [slice(None, None, s) for s in strides]
+    stuffed[(slice(None), slice(None), *places)] = x
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    around = [
+        (r - before, r - after + extra)
+        for r, (before, after), extra in zip(reach, padding, output_padding, strict=True)
+    ]
+    turned = weight.flip(*range(2, weight.ndim)).unflatten(0, (groups, -1)).transpose(1, 2)
+    return convolution(
+        stuffed,
+        turned.flatten(0, 1),
+        product,
+        strides=[1] * len(kernel),
+        padding=around,
+        dilations=dilations,
+        groups=groups,
+    )

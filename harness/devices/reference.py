@@ -1,0 +1,56 @@
+"""The functions as mathematics has them, in float64: what tables are made from and judged by.
+
+They take and return float64 arrays of any shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+Function: TypeAlias = Callable[[FloatArray], FloatArray]
+
+
+def _gelu(x: FloatArray) -> FloatArray:
+    # Times zero where the normal distribution's function is none of float64's numbers.
+    return np.where(np.isneginf(x), 0.0, x * special.ndtr(x))
+
+
+def _silu(x: FloatArray) -> FloatArray:
+    return np.where(np.isneginf(x), 0.0, x * special.expit(x))
+
+
+FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
+    {
+        "sigmoid": special.expit,
+        "tanh": np.tanh,
+        "gelu": _gelu,
+        "silu": _silu,
+        "exp": np.exp,
+        "exp2": np.exp2,
+        "log": np.log,
+        "reciprocal": np.reciprocal,
+        "sqrt": np.sqrt,
+        "rsqrt": lambda x: 1 / np.sqrt(x),
+        "softplus": lambda x: np.logaddexp(0.0, x),
+    }
+)
+"""By name. The logarithm is the natural one."""
+
+MANTISSAS: Final[Mapping[str, Function]] = MappingProxyType(
+    {
+        "exp": np.exp2,
+        "exp2": np.exp2,
+        "log": np.log2,
+        "reciprocal": np.reciprocal,
+        "sqrt": np.sqrt,
+        "rsqrt": FUNCTIONS["rsqrt"],
+    }
+)
+"""Of functions whose table is over a mantissa: what its knots are values of."""

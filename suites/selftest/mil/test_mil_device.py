@@ -1,0 +1,121 @@
+"""Devices as numerics: which operations they compute, that they are right, and their names."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from harness import mil
+from harness.devices import device
+from harness.devices.computing import Device
+from harness.errors import ParityError, UnknownNameError
+from harness.mil.numerics.device import OPERATIONS, device_names, device_numerics
+from suites.ops.cases import all_cases
+from suites.ops.packages import actual_outputs, expected_outputs
+
+CASES = [case for case in all_cases() if case.op in OPERATIONS and "fp16" in case.dtypes]
+# Relative to the largest value: tables leave 1.5 % of SiLU, everything else is far nearer.
+WORST = 0.016
+
+
+def results(case, path, numerics) -> list[np.ndarray]:
+    return [
+        result.astype(np.float64)
+        for dtype, result in actual_outputs(case, "fp16", path / "case.mlpackage", numerics)
+        if dtype is mil.DataType.FLOAT16
+    ]
+
+
+def test_every_operation_of_a_device_has_a_case():
+    assert {case.op for case in CASES} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_an_operation_takes_all_of_its_arguments_and_is_right(case, tmp_path):
+    for expected, actual in zip(
+        expected_outputs(case, "fp16"), results(case, tmp_path, "ane-m1"), strict=True
+    ):
+        assert actual.shape == expected.shape
+        if case.op == "round":  # where a half goes away from zero on the device
+            (x,) = case.tensors.values()
+            expected = np.copysign(np.floor(np.abs(x) + 0.5), x)
+        assert not np.isnan(actual).any()
+        usual = np.isfinite(expected) & (np.abs(expected) < 32768)
+        largest = np.abs(expected[usual]).max(initial=1.0)
+        error = np.abs(actual - expected)[usual & np.isfinite(actual)]
+        assert error.max(initial=0.0) <= WORST * largest
+
+
+def one(op: str):
+    return next(case for case in CASES if case.op == op)
+
+
+@pytest.mark.parametrize("op", ["gelu", "sigmoid", "softmax", "real_div"])
+def test_a_device_is_seen_in_a_result(op, tmp_path):
+    (exact,) = results(one(op), tmp_path / "storage", "storage")
+    (tables,) = results(one(op), tmp_path / "device", "ane-m1")
+    assert not np.array_equal(exact, tables)
+
+
+def test_one_operation_alone_may_be_the_devices(tmp_path):
+    gelu = device_numerics(device("ane-m1"), ["gelu"])
+    assert set(gelu.functions) == {"gelu"}
+    (alone,) = results(one("sigmoid"), tmp_path / "alone", gelu)
+    (exact,) = results(one("sigmoid"), tmp_path / "storage", "storage")
+    assert np.array_equal(alone, exact)
+
+
+def test_whoever_watches_a_run_sees_the_devices_values(tmp_path):
+    case = one("gelu")
+    results(case, tmp_path, "storage")  # writes the package
+    model = mil.load(tmp_path / "case.mlpackage")
+    watch = mil.Watch(model, "ane-m1")
+    operation = next(o for o in model.operations if o.type == "gelu")
+    assert watch.numerics_of(operation).functions is mil.get_numerics("ane-m1").functions
+
+
+def test_fp32_operations_are_another_units(tmp_path):
+    case = one("sigmoid")
+    actual, exact = (
+        actual_outputs(case, "fp32", tmp_path / f"{name}.mlpackage", name)[0][1]
+        for name in ("ane-m1", "storage")
+    )
+    assert np.array_equal(actual, exact)
+
+
+def test_a_gpu_sums_as_storage_does():
+    assert "conv" not in mil.get_numerics("gpu").functions
+    assert "conv" in mil.get_numerics("gpu-m5").functions
+    assert "conv" in mil.get_numerics("gpu, convolution=winograd_2").functions
+
+
+def test_a_name_settles_unknowns():
+    chosen = mil.get_numerics("ane-m5, log_of_zero=-inf,reduce_sum = narrow")
+    unit = chosen.functions["log"].args[0]
+    assert isinstance(unit, Device)
+    assert unit == device("ane-m5", log_of_zero=-math.inf, reduce_sum="narrow")
+    assert chosen.name == "ane-m5, log_of_zero=-inf, reduce_sum=narrow"
+    assert mil.get_numerics("ane-m1") is mil.get_numerics("ane-m1")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ane-m2", "unknown numerics 'ane-m2'; did you mean 'ane-m"),
+        ("ane-m1, narrow", "expected PROPERTY=VALUE, found 'narrow'"),
+        ("ane-m1, reduce_sum=thin", "reduce_sum can't be 'thin'"),
+        ("ane-m1, product_ceiling=65520", "product_ceiling is known to be 32768.0"),
+        ("ane-m1, colour=red", "unknown device property 'colour'"),
+    ],
+)
+def test_a_wrong_name_is_refused_in_one_sentence(name, message):
+    with pytest.raises(ParityError, match=message):
+        mil.get_numerics(name)
+
+
+def test_devices_are_listed_where_a_name_is_unknown():
+    with pytest.raises(UnknownNameError) as caught:
+        mil.get_numerics("npu")
+    assert set(device_names()) <= set(caught.value.known)
