@@ -23,8 +23,8 @@ from harness.verdicts import EXIT_CODES, Run, Verdict
 from harness.verdicts.jsondata import read_document
 
 if TYPE_CHECKING:
-    from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
-    from harness.precision.explain import Explanation
+    from harness.diagnosis import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
+    from harness.diagnosis.explain import Explanation
 
 EXTREMES = ("song", "hot", "quiet", "silence")
 """What an audit listens to by default: music, and the ends of what a signal can be."""
@@ -78,7 +78,7 @@ def headroom(
     operations in FP16. The command reports and judges nothing: it exits with 0.
     """
     from harness import mil
-    from harness.precision import audit_headroom
+    from harness.diagnosis import audit_headroom
     from harness.workbench.lab import lab_inputs, open_lab
 
     names = case or list(EXTREMES)
@@ -217,7 +217,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
-    from harness.precision import explain as explain_run
+    from harness.diagnosis import explain as explain_run
     from harness.workbench.explaining import explain_package
 
     run = read_document(document, Run.from_json)

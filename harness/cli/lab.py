@@ -27,7 +27,8 @@ from harness.profiles import GOLDEN_ROOT
 from harness.verdicts import EXIT_CODES, Verdict
 
 if TYPE_CHECKING:
-    from harness.precision import Sensitivity, Tuning
+    from harness.precision.sensitivity import Sensitivity
+    from harness.precision.tuning import Tuning
 
 Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
 Cases = Annotated[
@@ -78,7 +79,7 @@ def sensitivity(
 ) -> None:
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
     from harness.conversion import load_recipe
-    from harness.precision import (
+    from harness.precision.sensitivity import (
         AllStemsMeasure,
         OutputMeasure,
         Probing,
@@ -188,7 +189,7 @@ def tune(
     was tried. The exit status is 1 if the target can't be reached, or the package misses it.
     """
     from harness.errors import UnknownNameError
-    from harness.precision import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
+    from harness.precision.tuning import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
     from harness.workbench import subject_sources
     from harness.workbench.lab import confirm, lab_inputs, open_lab
 

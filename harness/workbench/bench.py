@@ -32,7 +32,7 @@ from harness.golden.builder import observe_segment
 from harness.layers import BRANCHES
 from harness.locks import file_lock
 from harness.mil import Model, load
-from harness.precision import VirtualPrecision
+from harness.precision.virtual import VirtualPrecision
 from harness.profiles import DEFAULT
 from harness.subjects import (
     Subject,

@@ -30,20 +30,11 @@ from harness.conversion import (
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import make_audio
-from harness.precision import (
-    Confirmation,
-    Measure,
-    OutputMeasure,
-    Trial,
-    Tuner,
-    VirtualPrecision,
-    fp32_share,
-    operation_costs,
-    stem_measures,
-    weight_bytes,
-)
-from harness.precision.measures import audible
+from harness.precision.sensitivity import Measure, OutputMeasure, stem_measures, weight_bytes
+from harness.precision.sensitivity.measures import audible
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
+from harness.precision.tuning import Confirmation, Trial, Tuner, fp32_share, operation_costs
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import describe_subject, extract_inner_model, load_subject
 from harness.workbench.separator import shapes_of, subject_sources
 

@@ -13,16 +13,12 @@ import torch
 
 from harness import mil
 from harness.conversion import load_recipe
+from harness.diagnosis import audit_headroom
+from harness.diagnosis.profile import profile_operations
 from harness.layers import Tensors
 from harness.metrics import dbfs, rms, snr_db
-from harness.precision import (
-    AllStemsMeasure,
-    Probing,
-    VirtualPrecision,
-    audit_headroom,
-    measure_recipe,
-)
-from harness.precision.profile import profile_operations
+from harness.precision.sensitivity import AllStemsMeasure, Probing, measure_recipe
+from harness.precision.virtual import VirtualPrecision
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
 from harness.workbench.bench import Prediction, Workbench

@@ -36,16 +36,10 @@ from harness.atomic import write_text
 from harness.audio import spectrogram_from_waveform
 from harness.golden import load_cases
 from harness.golden.builder import make_audio
-from harness.precision import (
-    AllStemsMeasure,
-    Goal,
-    Trial,
-    Tuner,
-    VirtualPrecision,
-    measure_sensitivity,
-    tuned_recipe,
-)
-from harness.precision.baselines import baselines
+from harness.precision.sensitivity import AllStemsMeasure, measure_sensitivity
+from harness.precision.tuning import Goal, Trial, Tuner, tuned_recipe
+from harness.precision.tuning.baselines import baselines
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects.names import ARCHITECTURES
 
 RECIPES = Path("golden", "recipes.toml")

@@ -24,13 +24,8 @@ from harness import mil
 from harness.allocation import keep_memory
 from harness.audio import SAMPLE_RATE, spectrogram_from_waveform
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
-from harness.precision import (
-    AllStemsMeasure,
-    Probing,
-    Sensitivity,
-    VirtualPrecision,
-    measure_sensitivity,
-)
+from harness.precision.sensitivity import AllStemsMeasure, Probing, Sensitivity, measure_sensitivity
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import extract_inner_model, load_subject
 from harness.subjects.names import ARCHITECTURES
 from harness.subjects.songs import make_song

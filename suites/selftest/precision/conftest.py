@@ -14,7 +14,7 @@ from harness import mil
 from harness._coremltools import import_coremltools
 from harness.audio import spectrogram_from_waveform
 from harness.conversion import TracedModel, convert_to_coreml, load_recipe, trace_inner_model
-from harness.precision import VirtualPrecision
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects.surgery import extract_inner_model
 from suites.ops.packages import write_package
 from suites.selftest.networks import narrow_network

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from harness import mil
-from harness.precision import AllStemsMeasure, OutputMeasure, StemMeasure, VirtualPrecision
-from harness.precision.adjoint import Recording, Visit
-from harness.precision.measures import Stretch, ToleranceMeasure, random_probes
+from harness.precision.sensitivity import AllStemsMeasure, OutputMeasure, StemMeasure
+from harness.precision.sensitivity.adjoint import Recording, Visit
+from harness.precision.sensitivity.measures import Stretch, ToleranceMeasure, random_probes
+from harness.precision.virtual import VirtualPrecision
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import make_program
 

@@ -19,7 +19,8 @@ from harness.conversion import (
     shipped_recipes,
     trace_inner_model,
 )
-from harness.precision import VirtualPrecision, stem_measures, weight_bytes
+from harness.precision.sensitivity import stem_measures, weight_bytes
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import Subject, extract_inner_model, load_subject
 from harness.workbench.lab import lab_inputs
 

@@ -15,16 +15,16 @@ from harness import mil
 from harness._coremltools import import_coremltools
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, Rule, Weights
+from harness.diagnosis.profile import profile_operations
 from harness.metrics import snr_db
-from harness.precision import (
+from harness.precision.sensitivity import (
     OutputMeasure,
     Probing,
-    VirtualPrecision,
     measure_compression,
     measure_recipe,
     weight_bytes,
 )
-from harness.precision.profile import profile_operations
+from harness.precision.virtual import VirtualPrecision
 from suites.ops.packages import write_package
 
 _random = np.random.default_rng(7)

@@ -16,7 +16,7 @@ import harness.workbench
 from harness import mil
 from harness.cli.app import main
 from harness.conversion import TracedModel, load_recipe
-from harness.precision import VirtualPrecision
+from harness.precision.virtual import VirtualPrecision
 from harness.workbench import lab
 
 Signal = dict[str, torch.Tensor]

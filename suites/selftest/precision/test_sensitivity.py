@@ -11,14 +11,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from harness.precision import (
+from harness.precision.sensitivity import (
     AllStemsMeasure,
     OutputMeasure,
     Probing,
-    VirtualPrecision,
     measure_sensitivity,
     stem_measures,
 )
+from harness.precision.virtual import VirtualPrecision
 from suites.selftest.precision.conftest import tone_in_noise
 
 BOTH = (OutputMeasure("gated"), OutputMeasure("flat"))

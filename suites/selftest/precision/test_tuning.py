@@ -13,18 +13,18 @@ from harness import mil
 from harness.conversion import convert_to_coreml
 from harness.conversion.recipes import parse_recipe
 from harness.errors import ParityError
-from harness.precision import (
+from harness.precision.sensitivity import OutputMeasure
+from harness.precision.sensitivity.measures import audible
+from harness.precision.tuning import (
     Goal,
-    OutputMeasure,
     Tuner,
-    VirtualPrecision,
     complete,
     operation_costs,
     selector_source,
     tuned_recipe,
 )
-from harness.precision.baselines import baselines
-from harness.precision.measures import audible
+from harness.precision.tuning.baselines import baselines
+from harness.precision.virtual import VirtualPrecision
 
 STEMS = ("drums", "vocals")
 GOAL = Goal(75.0, margin_db=0.5)

@@ -1,0 +1,234 @@
+"""A package beside its reference, operation by operation: how far apart, and how near FP16's ends.
+
+Both programs run at the same time, step by step, and of each operation only statistics are kept:
+its accumulated error, the error that it adds itself, its largest magnitude, and how many units in
+the last place its elements are off. The reference is the model in FP32; values are matched by name,
+as in `harness.diagnosis.three_way`. A model in FP32 is its own reference, computed in float64.
+
+Levels and maxima are of every element. Units in the last place and subnormals are of a sample of at
+most `SAMPLE` elements, evenly spread, so that two runs count the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import torch
+
+from harness.conversion.sidecar import read_sidecar
+from harness.conversion.survey import base_value
+from harness.diagnosis.replay import Played, Replay
+from harness.diagnosis.sides import Names, Reference
+from harness.metrics import ulp_statistics
+from harness.mil import DataType, Model
+from harness.mil.plan import Step
+from harness.mil.types import TensorType
+from harness.precision.sensitivity.roundings import moves
+
+Tensor: TypeAlias = torch.Tensor
+
+SAMPLE: Final = 1 << 12
+_ROW: Final = 1 << 13
+_SMALLEST_NORMAL: Final = 2.0**-14  # of FP16
+
+
+@dataclass(frozen=True)
+class OperationProfile:
+    """What one operation of a package was like beside its reference.
+
+    Attributes:
+        index: its place in the program.
+        operation: its name, as recipes spell it.
+        type, module, precision: of the operation; ``precision`` is ``fp16`` or ``fp32``.
+        snr_db: accumulated error of its result; ``None`` where the reference has no such value, or
+            is silent.
+        local_db: the error that it adds itself: its result on the reference's inputs; ``None``
+            where it was not measured, an input has no counterpart, or the reference is silent.
+        max_abs_error: of any element; ``None`` where the reference has no such value.
+        peak: largest magnitude of its result in the reference, where no range limits it.
+        ulp_p50, ulp_p99: units in the last place of its declared type that half, or 99 %, of the
+            elements do not exceed.
+        subnormal_share: of its elements, those that FP16 holds as subnormals or makes zero.
+    """
+
+    index: int
+    operation: str
+    type: str
+    module: str
+    precision: str
+    snr_db: float | None
+    local_db: float | None
+    max_abs_error: float | None
+    peak: float
+    ulp_p50: int | None
+    ulp_p99: int | None
+    subnormal_share: float
+
+
+def profile_operations(
+    reference: Model,
+    candidate: Model,
+    inputs: Mapping[str, Tensor],
+    *,
+    reference_numerics: str = "storage",
+    numerics: str = "storage",
+    local: bool = True,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[OperationProfile, ...]:
+    """Return the profile of every floating-point operation of ``candidate`` that computes.
+
+    Operations that only move values are left out: their error is that of what they move.
+
+    Args:
+        reference: the model in FP32.
+        candidate: the same model at any precision.
+        inputs: float32, by name.
+        reference_numerics: how the reference is computed.
+        numerics: how the candidate is computed.
+        local: whether ``local_db`` is measured, which takes a third run.
+        advance: called as ``advance(done, total)``.
+
+    Raises:
+        PackageError: a program has blocks or states.
+    """
+    profiler = _Profiler(reference, candidate, inputs, reference_numerics, numerics, local)
+    total = len(candidate.operations)
+    found: list[OperationProfile] = []
+    for done, played in enumerate(profiler.replay.steps(inputs)):
+        advance(done, total)
+        found += profiler.profiles(played)
+    advance(total, total)
+    return tuple(found)
+
+
+class _Profiler:
+    """Goes through the candidate's plan with the reference beside it."""
+
+    def __init__(
+        self,
+        reference: Model,
+        candidate: Model,
+        inputs: Mapping[str, Tensor],
+        reference_numerics: str,
+        numerics: str,
+        local: bool,
+    ) -> None:
+        self._local = local
+        self.replay = Replay(candidate, numerics)
+        self._plan = candidate.plan
+        self._names = Names(reference.plan, candidate.plan)
+        self._reference = Reference(reference, inputs, self._uses(), reference_numerics)
+        sidecar = read_sidecar(candidate)
+        self._modules = sidecar.modules if sidecar else {}
+
+    def _uses(self) -> Counter[str]:
+        """Return how often each value of the reference will be asked for."""
+        uses: Counter[str] = Counter()
+        for step in self._plan.steps:
+            if self._judged(step):
+                read = dict.fromkeys(step.reads) if self._local else ()
+                slots = (*read, step.outputs[0])
+                uses.update(self._names.of[slot] for slot in slots if slot in self._names.of)
+        return uses
+
+    def _judged(self, step: Step) -> bool:
+        held = self._plan.types[step.outputs[0]]
+        return not moves(step) and isinstance(held, TensorType) and held.dtype.is_floating
+
+    def _use(self, slot: int) -> Tensor | None:
+        name = self._names.of.get(slot)
+        return None if name is None else self._reference.use(name)
+
+    def profiles(self, played: Played) -> Iterator[OperationProfile]:
+        """Yield the profile of a step, if it has one."""
+        step = played.step
+        if not self._judged(step):
+            return
+        inputs = self._inputs(step, played.values) if self._local else None
+        wanted, actual = self._use(step.outputs[0]), played.results[0]
+        level = local = error = None
+        if wanted is not None:
+            size = _norm(wanted)
+            rest = actual.to(wanted.dtype) - wanted
+            level, error = _ratio_db(size, rest), _peak(rest)
+            if inputs is not None:
+                made = self.replay.call(step, inputs)[0]
+                local = _ratio_db(size, made.to(wanted.dtype) - wanted)
+        operation = step.operation
+        name = operation.outputs[0].name
+        half = operation.dtype is DataType.FLOAT16
+        sample = _sample(actual if wanted is None else wanted)
+        ulp = None if wanted is None else ulp_statistics(
+            sample.numpy(), _sample(actual).numpy(), dtype="float16" if half else "float32"
+        )  # fmt: skip
+        sizes = sample.abs()
+        yield OperationProfile(
+            index=operation.location.index,
+            operation=base_value(name if len(operation.outputs) == 1 else operation.name),
+            type=operation.type,
+            module=self._modules.get(name, ""),
+            precision="fp16" if half else "fp32",
+            snr_db=level,
+            local_db=local,
+            max_abs_error=error,
+            peak=_peak(actual if wanted is None else wanted),
+            ulp_p50=None if ulp is None else ulp.p50,
+            ulp_p99=None if ulp is None else ulp.p99,
+            subnormal_share=float(((sizes < _SMALLEST_NORMAL) & (sizes > 0)).double().mean()),
+        )
+
+    def _inputs(self, step: Step, values: Mapping[int, Any]) -> dict[int, Any] | None:
+        """Return the reference's values of what a step reads, stored as declared.
+
+        ``None`` if a floating-point one has no counterpart.
+        """
+        found: dict[int, Any] = {}
+        complete = True
+        for slot in dict.fromkeys(step.reads):
+            if slot in self._plan.fixed:
+                continue
+            wanted = self._use(slot)
+            held = self._plan.types[slot]
+            if wanted is not None:
+                found[slot] = self.replay.stored(wanted, slot)
+            else:
+                found[slot] = values[slot]
+                floats = isinstance(held, TensorType) and held.dtype.is_floating
+                complete = complete and not floats
+        return found if complete else None
+
+
+def _ratio_db(size: float, rest: Tensor) -> float | None:
+    """Return the SNR of what has the norm ``size``, and an error; ``None`` if ``size`` is 0."""
+    error = _norm(rest)
+    if size == 0.0:
+        return math.inf if error == 0.0 else None
+    if not math.isfinite(error):
+        return -math.inf
+    return 20 * math.log10(size / error) if error > 0 else math.inf
+
+
+def _norm(tensor: Tensor) -> float:
+    """Return the norm: of rows in the tensor's own type, which is fast, of those in float64."""
+    flat = tensor.reshape(-1)
+    whole = flat.numel() - flat.numel() % _ROW
+    rows = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
+    rest = torch.linalg.vector_norm(flat[whole:], dtype=torch.float64)
+    return math.hypot(float(torch.linalg.vector_norm(rows, dtype=torch.float64)), float(rest))
+
+
+def _peak(tensor: Tensor) -> float:
+    if not tensor.numel():
+        return 0.0
+    low, high = tensor.aminmax()
+    return max(float(high), -float(low))
+
+
+def _sample(tensor: Tensor) -> Tensor:
+    flat = tensor.reshape(-1)
+    step = max(1, math.ceil(flat.numel() / SAMPLE))
+    return flat[:: step | 1]  # an odd step: a power of two would look at one channel only

@@ -1,0 +1,21 @@
+"""The cheapest set of FP32 operations that reaches a target."""
+
+from harness.precision.tuning.costs import COST_KINDS, CostKind, fp32_share, operation_costs
+from harness.precision.tuning.goals import Confirmation, Goal, Trial, Tuning
+from harness.precision.tuning.recipes import selector_source, tuned_recipe
+from harness.precision.tuning.tuner import Tuner, complete
+
+__all__ = [
+    "COST_KINDS",
+    "Confirmation",
+    "CostKind",
+    "Goal",
+    "Trial",
+    "Tuner",
+    "Tuning",
+    "complete",
+    "fp32_share",
+    "operation_costs",
+    "selector_source",
+    "tuned_recipe",
+]
