@@ -1,6 +1,7 @@
 """The networks of the precision lab."""
 
 from suites.selftest.precision.conftest import (
+    music,
     narrow,
     narrow_path,
     narrow_trace,
@@ -9,4 +10,4 @@ from suites.selftest.precision.conftest import (
     small,
 )
 
-__all__ = ["narrow", "narrow_path", "narrow_trace", "one_thread", "signal", "small"]
+__all__ = ["music", "narrow", "narrow_path", "narrow_trace", "one_thread", "signal", "small"]
