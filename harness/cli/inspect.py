@@ -218,11 +218,12 @@ def explain(
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
     from harness.diagnosis import explain as explain_run
+    from harness.subjects.outputs import branch_of
     from harness.workbench.explaining import explain_package
 
     run = read_document(document, Run.from_json)
     if package is None:
-        found = explain_run(run)
+        found = explain_run(run, branch_of=branch_of)
     else:
         with progress("comparing") as advance:
             found = explain_package(run, package, golden_root, reference=reference, advance=advance)

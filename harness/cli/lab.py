@@ -79,33 +79,22 @@ def sensitivity(
 ) -> None:
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
     from harness.conversion import load_recipe
-    from harness.precision.sensitivity import (
-        AllStemsMeasure,
-        OutputMeasure,
-        Probing,
-        measure_recipe,
-        stem_measures,
-    )
-    from harness.workbench import subject_sources
-    from harness.workbench.lab import lab_inputs, open_lab
+    from harness.precision.sensitivity import Probing, measure_sensitivity
+    from harness.workbench.lab import lab_inputs, lab_measures, open_lab
 
     keep_memory()
     recipe = load_recipe(precision)
-    stems = subject_sources(subject)
     inputs = lab_inputs(subject, case or ["song"], golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab, progress("probing") as advance:
-        found = measure_recipe(
+        found = measure_sensitivity(
             lab,
             inputs,
-            [
-                AllStemsMeasure(stems),
-                *stem_measures(stems),
-                OutputMeasure("freq"),
-                OutputMeasure("time"),
-            ],
-            recipe,
+            lab_measures(subject, lab),
+            choice=lab.by_recipe(recipe),
+            weights=lab.weights_by_recipe(recipe),
             subject=subject,
+            precision=recipe.name,
             probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
@@ -189,9 +178,15 @@ def tune(
     was tried. The exit status is 1 if the target can't be reached, or the package misses it.
     """
     from harness.errors import UnknownNameError
-    from harness.precision.tuning import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
-    from harness.workbench import subject_sources
-    from harness.workbench.lab import confirm, lab_inputs, open_lab
+    from harness.precision.tuning import (
+        COST_KINDS,
+        Goal,
+        Tuner,
+        selector_source,
+        tuned_recipe,
+    )
+    from harness.precision.tuning import tune as find_cheapest
+    from harness.workbench.lab import confirm, lab_inputs, lab_stems, open_lab
 
     if target.suffix != ".toml":
         raise ParityError(f"can't write a recipe as {target}: the name must end in .toml")
@@ -208,8 +203,8 @@ def tune(
     inputs = lab_inputs(subject, names, golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab:
-        tuner = Tuner(lab, inputs, goal, subject_sources(subject), probes, report=log.print)
-        found = tuner.tune()
+        tuner = Tuner(lab, inputs, goal, lab_stems(subject), probes, report=log.print)
+        found = find_cheapest(tuner)
         written = {}
         if found.best is not None:
             recipe = tuned_recipe(lab, found, name=target.stem, subject=subject, cases=names)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from harness.diagnosis.causes import NEXT_STEPS
 from harness.diagnosis.failures import (
     BEFORE_VALUES,
+    BranchOf,
     closest_check,
     failed_checks,
     has_layer,
@@ -107,6 +108,7 @@ def explain(
     package: str = "",
     diagnosis: ThreeWay | None = None,
     headroom: HeadroomAudit | None = None,
+    branch_of: BranchOf = lambda tap: "",
 ) -> Explanation:
     """Return the decision path of a run.
 
@@ -116,12 +118,13 @@ def explain(
             begin with its conversion.
         diagnosis: of the package that failed, on the case of `focus_of`.
         headroom: of that package, likewise.
+        branch_of: on which branch of the network a tap is; by default there is one.
     """
     focus = focus_of(run)
     subject = focus.subject if focus is not None and focus.subject else "SUBJECT"
     steps: list[Answer] = []
     commands: list[str] = []
-    for walk in (_harness, _layer, partial(_place, package)):
+    for walk in (_harness, _layer, partial(_place, package, branch_of)):
         found = walk(run)
         steps.append(found[0])
         commands += found[1]
@@ -179,7 +182,7 @@ def _has_branches(run: Run) -> bool:
     return any(check.gate is not None and check.gate.name == "conversion" for check in run.checks)
 
 
-def _place(package: str, run: Run) -> _Step:
+def _place(package: str, branch_of: BranchOf, run: Run) -> _Step:
     """Return where in its layer the first failure is."""
     question = "Where does it begin, and were the inputs right there?"
     first = failed_checks(run)[0]
@@ -202,7 +205,7 @@ def _place(package: str, run: Run) -> _Step:
             else "It is the first of all: the error is born before it."
         )
         return Answer(question, words, (reason,)), commands, False
-    drop = largest_drop(run, first)
+    drop = largest_drop(run, first, branch_of)
     words = drop or (
         f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
         f"seen at {labels.get('tensor') or labels.get('stem') or labels.get('what', 'the end')}."

@@ -6,10 +6,13 @@ inner values before outputs: what comes later has inherited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
 
 from harness.verdicts import LAYERS, Check, Run, Verdict
+
+BranchOf: TypeAlias = Callable[[str], str]
+"""Says on which of a network's branches a tap is: those of several interleave in a program."""
 
 BEFORE_VALUES: Final = {
     "contract": "its inputs or outputs are not those of the contract",
@@ -104,14 +107,14 @@ def tap_before(run: Run, check: Check) -> str:
     return before
 
 
-def largest_drop(run: Run, check: Check) -> str:
+def largest_drop(run: Run, check: Check, branch_of: BranchOf) -> str:
     """Return in words where along the network the most is lost, if the run has that curve."""
     wanted = {key: check.labels.get(key) for key in ("subject", "recipe")}
     for series in run.artefacts.get("error_along_network", ()):
         if any(series.get(key) != value for key, value in wanted.items()):
             continue
         points = [(str(p["op"]), float(p["snr_db"])) for p in series["points"]]
-        lost = [(two[1] - one[1], one, two) for one, two in _pairs(points)]
+        lost = [(two[1] - one[1], one, two) for one, two in _pairs(points, branch_of)]
         if not lost:
             continue
         step, one, two = min(lost)
@@ -130,13 +133,12 @@ def largest_drop(run: Run, check: Check) -> str:
 
 
 def _pairs(
-    points: Sequence[tuple[str, float]],
+    points: Sequence[tuple[str, float]], branch_of: BranchOf
 ) -> Iterator[tuple[tuple[str, float], tuple[str, float]]]:
-    """Yield neighbours on one branch: names on the other one interleave with them."""
+    """Yield neighbours on one branch: names on another one interleave with them."""
     last: dict[str, tuple[str, float]] = {}
     for point in points:
-        family = point[0].split(".")[0]
-        branch = "time" if family.startswith("t") or family.endswith("_t") else "freq"
+        branch = branch_of(point[0])
         if branch in last:
             yield last[branch], point
         last[branch] = point

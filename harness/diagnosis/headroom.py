@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from harness.conversion.sidecar import read_sidecar
-from harness.conversion.survey import base_value
 from harness.diagnosis.contraction import FULL_ACCUMULATOR, accumulated_terms
 from harness.diagnosis.replay import local_snr_db
 from harness.errors import PackageError
@@ -32,7 +31,7 @@ from harness.mil import DataType, Model, Numerics, ValueStatistics, get_numerics
 from harness.mil.assignment import OperationNumerics
 from harness.mil.plan import Step
 from harness.mil.statistics import FP16_MAX
-from harness.precision.sensitivity.roundings import moves
+from harness.precision.virtual import moves, operation_name
 
 RiskKind: TypeAlias = Literal["range", "subnormal", "accumulation", "integer"]
 TARGET_DB: Final = 60.0
@@ -207,11 +206,10 @@ def _judged(
             _accumulation(operation.type, terms, cases[loudest], loudest, lost),
         ]
     found.append(_integer(cases))
-    name = operation.outputs[0].name
     return OperationHeadroom(
-        operation=base_value(name if len(operation.outputs) == 1 else operation.name),
+        operation=operation_name(operation),
         type=operation.type,
-        module=modules.get(name, ""),
+        module=modules.get(operation.outputs[0].name, ""),
         dtype=str(operation.dtype),
         peak=cases[loudest].peak,
         peak_case=loudest,

@@ -12,22 +12,18 @@ most `SAMPLE` elements, evenly spread, so that two runs count the same ones.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 
-from harness.conversion.sidecar import read_sidecar
-from harness.conversion.survey import base_value
 from harness.diagnosis.replay import Played, Replay
-from harness.diagnosis.sides import Names, Reference
+from harness.diagnosis.sides import Reference
 from harness.metrics import ulp_statistics
 from harness.mil import DataType, Model
 from harness.mil.plan import Step
-from harness.mil.types import TensorType
-from harness.precision.sensitivity.roundings import moves
+from harness.precision.virtual import is_floating, moves, operation_name
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -119,37 +115,23 @@ class _Profiler:
     ) -> None:
         self._local = local
         self.replay = Replay(candidate, numerics)
-        self._plan = candidate.plan
-        self._names = Names(reference.plan, candidate.plan)
-        self._reference = Reference(reference, inputs, self._uses(), reference_numerics)
-        sidecar = read_sidecar(candidate)
-        self._modules = sidecar.modules if sidecar else {}
+        self._reference = Reference(reference, self.replay, inputs, self._uses, reference_numerics)
 
-    def _uses(self) -> Counter[str]:
-        """Return how often each value of the reference will be asked for."""
-        uses: Counter[str] = Counter()
-        for step in self._plan.steps:
-            if self._judged(step):
-                read = dict.fromkeys(step.reads) if self._local else ()
-                slots = (*read, step.outputs[0])
-                uses.update(self._names.of[slot] for slot in slots if slot in self._names.of)
-        return uses
+    def _uses(self, step: Step) -> tuple[int, ...]:
+        if not self._judged(step):
+            return ()
+        return (*(dict.fromkeys(step.reads) if self._local else ()), step.outputs[0])
 
     def _judged(self, step: Step) -> bool:
-        held = self._plan.types[step.outputs[0]]
-        return not moves(step) and isinstance(held, TensorType) and held.dtype.is_floating
-
-    def _use(self, slot: int) -> Tensor | None:
-        name = self._names.of.get(slot)
-        return None if name is None else self._reference.use(name)
+        return not moves(step) and is_floating(self.replay.model.plan.types[step.outputs[0]])
 
     def profiles(self, played: Played) -> Iterator[OperationProfile]:
         """Yield the profile of a step, if it has one."""
         step = played.step
         if not self._judged(step):
             return
-        inputs = self._inputs(step, played.values) if self._local else None
-        wanted, actual = self._use(step.outputs[0]), played.results[0]
+        inputs = self._reference.given(step, played.values)[0] if self._local else None
+        wanted, actual = self._reference.use(step.outputs[0]), played.results[0]
         level = local = error = None
         if wanted is not None:
             size = _norm(wanted)
@@ -159,7 +141,6 @@ class _Profiler:
                 made = self.replay.call(step, inputs)[0]
                 local = _ratio_db(size, made.to(wanted.dtype) - wanted)
         operation = step.operation
-        name = operation.outputs[0].name
         half = operation.dtype is DataType.FLOAT16
         sample = _sample(actual if wanted is None else wanted)
         ulp = None if wanted is None else ulp_statistics(
@@ -168,9 +149,9 @@ class _Profiler:
         sizes = sample.abs()
         yield OperationProfile(
             index=operation.location.index,
-            operation=base_value(name if len(operation.outputs) == 1 else operation.name),
+            operation=operation_name(operation),
             type=operation.type,
-            module=self._modules.get(name, ""),
+            module=self._reference.module(step),
             precision="fp16" if half else "fp32",
             snr_db=level,
             local_db=local,
@@ -180,26 +161,6 @@ class _Profiler:
             ulp_p99=None if ulp is None else ulp.p99,
             subnormal_share=float(((sizes < _SMALLEST_NORMAL) & (sizes > 0)).double().mean()),
         )
-
-    def _inputs(self, step: Step, values: Mapping[int, Any]) -> dict[int, Any] | None:
-        """Return the reference's values of what a step reads, stored as declared.
-
-        ``None`` if a floating-point one has no counterpart.
-        """
-        found: dict[int, Any] = {}
-        complete = True
-        for slot in dict.fromkeys(step.reads):
-            if slot in self._plan.fixed:
-                continue
-            wanted = self._use(slot)
-            held = self._plan.types[slot]
-            if wanted is not None:
-                found[slot] = self.replay.stored(wanted, slot)
-            else:
-                found[slot] = values[slot]
-                floats = isinstance(held, TensorType) and held.dtype.is_floating
-                complete = complete and not floats
-        return found if complete else None
 
 
 def _ratio_db(size: float, rest: Tensor) -> float | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 
+from harness.conversion.sidecar import read_sidecar
 from harness.conversion.survey import base_value
 from harness.diagnosis.replay import Played, Replay, snr_db
 from harness.errors import ContractError
 from harness.mil import Model
 from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
-from harness.precision.sensitivity.roundings import floating_reads
+from harness.precision.virtual import floating_reads, is_floating
 
 Tensor: TypeAlias = torch.Tensor
 Results: TypeAlias = Sequence[Any]
@@ -55,20 +56,68 @@ def _alike(one: Plan, there: int, other: Plan, here: int) -> bool:
 
 
 class Reference:
-    """Values of the reference, made when they are asked for and dropped after their last use."""
+    """The reference's values behind a candidate's slots: made when asked for, dropped after use.
+
+    Args:
+        model: the reference.
+        replay: of the candidate.
+        inputs: float32, by name.
+        uses: returns the slots that will be asked for at a step of the candidate, each once.
+        numerics: how the reference is computed.
+    """
 
     def __init__(
         self,
         model: Model,
+        replay: Replay,
         inputs: Mapping[str, Tensor],
-        uses: Counter[str],
+        uses: Callable[[Step], Iterable[int]],
         numerics: str = "storage",
     ) -> None:
-        self._left, self._known = uses, dict(inputs)
+        self._candidate, self._names = replay, Names(model.plan, replay.model.plan)
+        self._left = Counter(
+            self._names.of[slot]
+            for step in replay.model.plan.steps
+            for slot in uses(step)
+            if slot in self._names.of
+        )
+        self._known = dict(inputs)
         self._steps: Iterator[Played] = Replay(model, numerics).steps(inputs)
+        sidecar = read_sidecar(replay.model)
+        self._modules = sidecar.modules if sidecar else {}
 
-    def use(self, name: str) -> Tensor:
-        """Return a value, for one of the uses that were announced."""
+    def module(self, step: Step) -> str:
+        """Return the PyTorch module of a step; empty where the package doesn't record it."""
+        return self._modules.get(step.operation.outputs[0].name, "")
+
+    def given(
+        self, step: Step, values: Mapping[int, Any]
+    ) -> tuple[dict[int, Tensor] | None, dict[int, Any]]:
+        """Return what a step reads as the reference has it: stored as declared, and as it is.
+
+        What has no counterpart is taken from the candidate's own ``values``; if a floating-point
+        tensor hasn't, the first result is ``None``.
+        """
+        plan = self._candidate.model.plan
+        stored: dict[int, Tensor] = {}
+        plain: dict[int, Any] = {}
+        complete = True
+        for slot in dict.fromkeys(step.reads):
+            if slot in plan.fixed:
+                continue
+            wanted = self.use(slot)
+            if wanted is None:
+                complete = complete and not is_floating(plan.types[slot])
+                stored[slot] = plain[slot] = values[slot]
+            else:
+                stored[slot], plain[slot] = self._candidate.stored(wanted, slot), wanted
+        return (stored if complete else None), plain
+
+    def use(self, slot: int) -> Tensor | None:
+        """Return a value, for one of the uses that were announced; None if it hasn't any."""
+        if slot not in self._names.of:
+            return None
+        name = self._names.of[slot]
         while name not in self._known:
             played = next(self._steps)
             for variable, made in zip(played.step.operation.outputs, played.results, strict=True):

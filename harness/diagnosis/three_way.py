@@ -18,26 +18,22 @@ listed as unmatched, never taken for right.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import torch
 
-from harness.conversion.sidecar import read_sidecar
-from harness.conversion.survey import base_value
 from harness.diagnosis.causes import Evidence, cause_of, floor_db, words_of
 from harness.diagnosis.contraction import accumulated_terms
 from harness.diagnosis.findings import TARGET_DB, Conclusion, OperationError, ThreeWay
 from harness.diagnosis.replay import Played, Replay, snr_db
-from harness.diagnosis.sides import Captured, Computed, Names, Reference
+from harness.diagnosis.sides import Captured, Computed, Reference
 from harness.errors import ContractError, ParityError
 from harness.mil import Model, Numerics
 from harness.mil.assignment import OperationNumerics
 from harness.mil.plan import Step
-from harness.mil.types import TensorType
-from harness.precision.sensitivity.roundings import floating_reads, moves
+from harness.precision.virtual import floating_reads, is_floating, moves, operation_name
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -118,11 +114,13 @@ class _Comparison:
     ) -> None:
         self.expected = Replay(candidate)
         self._plan, self._target = candidate.plan, target
-        self._names = Names(reference.plan, candidate.plan)
-        self._reference = Reference(reference, inputs, self._uses())
+        self._reference = Reference(
+            reference,
+            self.expected,
+            inputs,
+            lambda step: (*dict.fromkeys(step.reads), *step.outputs),
+        )
         self._exact = Replay(candidate, "float64")
-        sidecar = read_sidecar(candidate)
-        self._modules = sidecar.modules if sidecar else {}
         self._reached: dict[int, float] = {}
         self._outputs: dict[str, tuple[float, float]] = {}
         self._operations: list[OperationError] = []
@@ -132,23 +130,19 @@ class _Comparison:
         self._last_read = {slot: step for step in candidate.plan.steps for slot in step.reads}
         self._readers: dict[int, float] = {}
 
-    def _uses(self) -> Counter[str]:
-        """Return how often each value of the reference will be asked for."""
-        uses: Counter[str] = Counter()
-        for step in self._plan.steps:
-            for slot in (*dict.fromkeys(step.reads), *step.outputs):
-                uses.update([self._names.of[slot]] if slot in self._names.of else [])
-        return uses
-
     def look_at(self, played: Played) -> None:
         step = played.step
         made = self._target.made(step)
-        given = self._given(step, played.values)
+        given = self._reference.given(step, played.values)
         reached: dict[int, float] = {}
         references: dict[int, Tensor] = {}
         for index, slot in enumerate(step.outputs):
-            name, actual, wanted = step.operation.outputs[index].name, made[index], self._use(slot)
-            if not self._floats(slot):
+            name, actual, wanted = (
+                step.operation.outputs[index].name,
+                made[index],
+                self._reference.use(slot),
+            )
+            if not is_floating(self._plan.types[slot]):
                 continue
             if wanted is None or actual is None:
                 self._unmatched.append(name)
@@ -201,35 +195,6 @@ class _Comparison:
                 elif place in references:
                     self._notice(index, snr_db(references[place], result))
 
-    def _floats(self, slot: int) -> bool:
-        held = self._plan.types[slot]
-        return isinstance(held, TensorType) and held.dtype.is_floating
-
-    def _use(self, slot: int) -> Tensor | None:
-        name = self._names.of.get(slot)
-        return None if name is None else self._reference.use(name)
-
-    def _given(
-        self, step: Step, values: Mapping[int, Any]
-    ) -> tuple[dict[int, Tensor] | None, dict[int, Any]]:
-        """Return the reference's values of what a step reads, stored as declared, and as they are.
-
-        The first is ``None`` if one of them has no counterpart.
-        """
-        stored: dict[int, Tensor] = {}
-        plain: dict[int, Any] = {}
-        complete = True
-        for slot in dict.fromkeys(step.reads):
-            if slot in self._plan.fixed:
-                continue
-            wanted = self._use(slot)
-            if wanted is None:
-                complete = complete and not self._floats(slot)
-                stored[slot] = plain[slot] = values[slot]
-            else:
-                stored[slot], plain[slot] = self.expected.stored(wanted, slot), wanted
-        return (stored if complete else None), plain
-
     def _judge(
         self,
         step: Step,
@@ -261,12 +226,11 @@ class _Comparison:
             deviation_db=deviation,
         )
         cause = cause_of(seen)
-        name = operation.outputs[0].name
         return OperationError(
-            operation=base_value(name if len(operation.outputs) == 1 else operation.name),
-            value=name,
+            operation=operation_name(operation),
+            value=operation.outputs[0].name,
             type=operation.type,
-            module=self._modules.get(name, ""),
+            module=self._reference.module(step),
             dtype=dtype,
             terms=seen.terms,
             expected_db=math.inf,

@@ -17,6 +17,7 @@ from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three
 from harness.diagnosis.explain import Explanation
 from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.errors import ParityError
+from harness.subjects.outputs import branch_of
 from harness.verdicts import Run
 from harness.verdicts.artefacts import KIND_OF
 from harness.verdicts.artefacts import Explanation as Row
@@ -80,13 +81,15 @@ def explain_package(
         raise ParityError(f"the run names no subject, so {package} has no reference")
     first = next(iter(failed_checks(run)), None)
     if first is not None and says_it_all(first):
-        return explain(run, package=str(package))
+        return explain(run, package=str(package), branch_of=branch_of)
     case = focus.case if focus.case in {golden.case for golden in run.goldens} else ANY_CASE
     diagnosis = diagnose_package(
         package, focus.subject, case, golden_root, reference=reference, advance=advance
     )
     headroom = audit_headroom(mil.load(package), lab_inputs(focus.subject, [case], golden_root))
-    return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)
+    return explain(
+        run, package=str(package), diagnosis=diagnosis, headroom=headroom, branch_of=branch_of
+    )
 
 
 def with_explanation(run: Run, found: Explanation) -> Run:

@@ -17,13 +17,12 @@ from harness.diagnosis import audit_headroom
 from harness.diagnosis.profile import profile_operations
 from harness.layers import Tensors
 from harness.metrics import dbfs, rms, snr_db
-from harness.precision.sensitivity import AllStemsMeasure, Probing, measure_recipe
+from harness.precision.sensitivity import Probing, measure_sensitivity
 from harness.precision.virtual import VirtualPrecision
 from harness.verdicts.artefacts import Attachment, OperationSeries
 from harness.verdicts.attachments import attachment
 from harness.workbench.bench import Prediction, Workbench
-from harness.workbench.lab import lab_inputs
-from harness.workbench.separator import subject_sources
+from harness.workbench.lab import lab_inputs, lab_measures
 
 FP32: Final = "fp32"
 PROBES: Final = 8
@@ -114,13 +113,15 @@ def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> Attachment:
     """Return what each operation adds to the error of all stems, on golden signals."""
-    lab = VirtualPrecision(mil.load(bench.package(subject, FP32)))
-    found = measure_recipe(
+    lab, wanted = VirtualPrecision(mil.load(bench.package(subject, FP32))), load_recipe(recipe)
+    found = measure_sensitivity(
         lab,
         lab_inputs(subject, cases, bench.goldens.layout.root),
-        [AllStemsMeasure(subject_sources(subject))],
-        load_recipe(recipe),
+        lab_measures(subject, lab)[:1],
+        choice=lab.by_recipe(wanted),
+        weights=lab.weights_by_recipe(wanted),
         subject=subject,
+        precision=wanted.name,
         probing=Probing(PROBES),
     )
     return attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())

@@ -1,33 +1,42 @@
-"""What each operation adds to the error of a model's outputs."""
+"""What each operation adds to the error of a model's outputs: `measure_sensitivity`."""
 
-from harness.precision.sensitivity.compression import (
-    measure_compression,
-    measure_recipe,
-    weight_bytes,
-)
-from harness.precision.sensitivity.estimates import Probing
 from harness.precision.sensitivity.measures import (
-    AllStemsMeasure,
     Measure,
-    OutputMeasure,
-    StemMeasure,
+    SignalMeasure,
+    Stems,
     ToleranceMeasure,
+    audible,
+    measures_of,
+    output_measure,
     stem_measures,
 )
-from harness.precision.sensitivity.sensitivity import Sensitivity, Share, measure_sensitivity
+from harness.precision.sensitivity.measuring import (
+    Probing,
+    Sensitivity,
+    Share,
+    measure_sensitivity,
+    snr_of,
+)
+from harness.precision.sensitivity.shares import ShareEstimator
+from harness.precision.sensitivity.sites import RESULT, Site, Sites, part_sites
 
 __all__ = [
-    "AllStemsMeasure",
+    "RESULT",
     "Measure",
-    "OutputMeasure",
     "Probing",
     "Sensitivity",
     "Share",
-    "StemMeasure",
+    "ShareEstimator",
+    "SignalMeasure",
+    "Site",
+    "Sites",
+    "Stems",
     "ToleranceMeasure",
-    "measure_compression",
-    "measure_recipe",
+    "audible",
     "measure_sensitivity",
+    "measures_of",
+    "output_measure",
+    "part_sites",
+    "snr_of",
     "stem_measures",
-    "weight_bytes",
 ]

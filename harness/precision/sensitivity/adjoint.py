@@ -30,6 +30,11 @@ from harness.precision.sensitivity.pullbacks import Gradients, pull
 Tensor: TypeAlias = torch.Tensor
 Probes: TypeAlias = Mapping[str, Tensor]
 """For each output [probes, *shape of the output]; those of a missing output are zero."""
+Added: TypeAlias = Callable[
+    [Step, Mapping[int, Any], Mapping[int, Tensor]],
+    Sequence[tuple[Mapping[int, Tensor], Sequence[float]]],
+]
+"""From a step, the values that it reads and its results: errors by slot, and their weights."""
 
 STRETCH_BYTES = 1 << 30
 """How much one stretch between two kept places may hold."""
@@ -89,7 +94,7 @@ class Recording:
         held = self._stretches[-1].after
         self.outputs = {name: held[slot] for name, slot in self.slots.items()}
 
-    def steps(self) -> Iterator[tuple[ScheduledStep, Mapping[int, Any]]]:
+    def _steps(self) -> Iterator[tuple[ScheduledStep, Mapping[int, Any]]]:
         """Yield what was executed, in order, with the values by slot of and around it."""
         for stretch in self._stretches:
             tape = self._tape(stretch)
@@ -103,6 +108,43 @@ class Recording:
             tape = self._tape(stretch)
             for scheduled in reversed(stretch.steps):
                 _back(tape, scheduled.step, gradients, visit, keep=stretch.tape is not None)
+
+    @torch.no_grad()
+    def superpose(self, added: Added, count: int) -> list[dict[str, Tensor]]:
+        """Return what weighted sums of errors do to the outputs, by ``count`` runs side by side.
+
+        With e_k the error of operation k and J_k the derivative of the outputs with respect to its
+        result, a sum is ``sum(w_k J_k e_k)``: the program is run once more with ``w_k e_k`` added
+        to each result, and the outputs are subtracted. That holds to first order, so weights
+        should leave the sum small beside the outputs.
+
+        Args:
+            added: gives the errors of a step, by slot, each with its weight in each run.
+            count: of runs.
+
+        Raises:
+            ExecutionError: an operation failed.
+        """
+        call = self.executable.call
+        runs: list[dict[int, Any]] = [
+            {**self.executable.constants, **self.inputs} for _ in range(count)
+        ]
+        for scheduled, values in self._steps():
+            step = scheduled.step
+            parts = added(step, values, {slot: values[slot] for slot in step.outputs})
+            # The memory of a view is an operand's.
+            add = torch.add if step.definition.effect.shares_memory else torch.Tensor.add_
+            for number, own in enumerate(runs):
+                own.update(zip(step.outputs, call(step, own), strict=True))
+                for errors, weights in parts:
+                    for slot, error in errors.items():
+                        own[slot] = add(own[slot], error, alpha=weights[number])
+                for slot in scheduled.free:
+                    del own[slot]
+        return [
+            {name: own[slot] - self.outputs[name] for name, slot in self.slots.items()}
+            for own in runs
+        ]
 
     def _tape(self, stretch: _Stretch) -> _Tape:
         if stretch.tape is not None:

@@ -1,8 +1,8 @@
-"""Each operation's share of the output error, by probes.
+"""Each site's share of the output error: a table of sites by probes, and what it tells.
 
-With e what FP16 does to an operation's result and J the derivative of the measured field with
-respect to it, the error that is measured is b = J e, to first order, and the share is |b|^2. A
-covector u on the field gives one number of b for every operation, by one walk back: u . b = g . e
+With e the error of a site and J the derivative of the measured field with respect to where it is
+made, the error that is measured is b = J e, to first order, and the share is |b|^2. A
+covector u on the field gives one number of b for every site, by one walk back: u . b = g . e
 with the gradient g = J^T u. Over random signs, (u . b)^2 has the mean |b|^2, and as variance twice
 its square: n such probes alone leave a deviation of sqrt(2 / n).
 
@@ -25,6 +25,10 @@ the Most of Every Sample in Stochastic Trace Estimation", 2024), and what lies b
 is known. So they count, too, for as much as their own direction leaves of their worth.
 
 What so few probes tell of the rest is pooled with what its single elements do: ``pooling.py``.
+
+That is what the errors make of the signal at hand, where roundings happen to agree or to cancel. A
+set of precisions rounds other values, so tuning asks for what they make *on average*: what their
+elements make, times how much more than that all probes of all measures found.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +48,7 @@ from harness.precision.sensitivity.adjoint import STRETCH_BYTES, Recording, Visi
 from harness.precision.sensitivity.directions import Directions
 from harness.precision.sensitivity.measures import Measure
 from harness.precision.sensitivity.pooling import pooled
-from harness.precision.sensitivity.superposition import ErrorOf, Errors, superpose
+from harness.precision.sensitivity.sites import RESULT, Errors, Site, Sites, Values
 
 Tensor: TypeAlias = torch.Tensor
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -59,39 +63,59 @@ _LEAST = 1e-2
 
 @dataclass(frozen=True)
 class Shares:
-    """What operations add to measures.
+    """What sites add to measures.
 
     Attributes:
-        names: of the operations, as the plan has them.
-        values: shares by operation and measure.
+        sites: that the measures depend on.
+        values: shares by site and measure.
         deviations: of their natural logarithms, another one for each input.
         biases: deviations of them that are the same for every input.
     """
 
-    names: tuple[str, ...]
+    sites: tuple[Site, ...]
     values: Array
     deviations: Array
     biases: Array
 
 
 @dataclass(frozen=True, eq=False)
-class _Met:
-    """What operations and fields have in common.
+class _Table:
+    """What sites and fields have in common.
 
     Attributes:
-        names: of the operations, as the plan has them.
-        types: theirs.
-        sizes: how many elements their results have.
-        products: for each measure [operations, fields], u . b.
-        elements: for each measure [operations, last fields], the sum of squares of what the single
-            elements of the result add to u . b.
+        sites: in the order of the walk.
+        sizes: how many elements their errors have.
+        products: for each measure [sites, fields], u . b.
+        elements: for each measure [sites, last fields], the sum of squares of what the single
+            elements of the error add to u . b.
     """
 
-    names: tuple[str, ...]
-    types: tuple[str, ...]
+    sites: tuple[Site, ...]
     sizes: Array
     products: Mapping[Measure, Array]
     elements: Mapping[Measure, Array]
+
+    @property
+    def kinds(self) -> list[str]:
+        """What sites are pooled by: alike interfere alike."""
+        return [f"{s.type} {s.error} {s.read == RESULT}" for s in self.sites]
+
+
+def _beside(tables: Sequence[_Table]) -> _Table:
+    """Return tables of several measures as one; a site that one doesn't have is 0 there."""
+    sites = tuple(dict.fromkeys(site for table in tables for site in table.sites))
+    sizes = {s: size for t in tables for s, size in zip(t.sites, t.sizes, strict=True)}
+
+    def whole(table: _Table, part: Array) -> Array:
+        rows = dict(zip(table.sites, part, strict=True))
+        return np.array([rows.get(site, np.zeros(part.shape[1])) for site in sites])
+
+    return _Table(
+        sites,
+        np.array([sizes[site] for site in sites]),
+        {m: whole(table, part) for table in tables for m, part in table.products.items()},
+        {m: whole(table, part) for table in tables for m, part in table.elements.items()},
+    )
 
 
 def directions_of(probes: int) -> int:
@@ -100,20 +124,20 @@ def directions_of(probes: int) -> int:
 
 
 class ShareEstimator:
-    """Estimates the shares of a model's operations on one input.
+    """Estimates the shares of a model's sites on one input.
 
     Args:
         model: in FP32.
-        error_of: gives e of each operation that has a share.
+        sites: gives the errors of each operation.
         inputs: float32, on the device to work on.
 
     Attributes:
         outputs: of the model.
     """
 
-    def __init__(self, model: Model, error_of: ErrorOf, inputs: Mapping[str, Tensor]) -> None:
-        self._error_of = error_of
-        self._errors: dict[str, Errors] = {}
+    def __init__(self, model: Model, sites: Sites, inputs: Mapping[str, Tensor]) -> None:
+        self._sites = sites
+        self._errors: dict[str, Mapping[Site, Errors]] = {}
         self._bytes = 0
         self._recording = Recording(model, inputs)
         self.outputs = self._recording.outputs
@@ -121,7 +145,7 @@ class ShareEstimator:
     def estimate(
         self, measures: Sequence[Measure], probes: int, generator: torch.Generator
     ) -> Shares:
-        """Return the shares.
+        """Return the shares on this input, of sites whose errors are of results.
 
         Args:
             measures: of the error; none of them silent.
@@ -131,31 +155,73 @@ class ShareEstimator:
         count = directions_of(probes)
         random = probes - 2 * count
         seen = {measure: self._signs(measure, count, generator) for measure in measures}
-        met = self._met(seen) if count else None
-        if met is not None and not met.names:
+        first = self._table(seen) if count else None
+        if first is not None and not first.sites:
             return Shares((), *np.zeros((3, 0, len(measures))))
-        directions = self._directions(seen, met)
+        directions = self._directions(seen, first)
         fields = {m: d.extended(self._signs(m, random, generator)) for m, d in directions.items()}
-        final = self._met(fields, random)
-        found = np.zeros((3, len(final.names), len(measures)))
+        final = self._table(fields, random)
+        found = np.zeros((3, len(final.sites), len(measures)))
         for column, (measure, direction) in enumerate(directions.items()):
-            first = np.zeros((len(final.names), 0)) if met is None else met.products[measure]
+            led = np.zeros((len(final.sites), 0)) if first is None else first.products[measure]
             with np.errstate(invalid="ignore"):  # gradients are infinite at the root of a zero
-                found[:, :, column] = _shares(direction, first, final, measure)
-        return Shares(final.names, *found)
+                found[:, :, column] = _shares(direction, led, final, measure)
+        return Shares(final.sites, *found)
+
+    def expected(
+        self, measures: Sequence[Measure], probes: int, generator: torch.Generator, at_once: int
+    ) -> tuple[tuple[Site, ...], Array]:
+        """Return sites, and the shares [sites, measures] that their errors have on average.
+
+        A site's elements may agree wherever the same signal comes in every frame, and the same
+        rounding with it: then (g . e)^2 is far above sum(g_i^2 e_i^2) in every measure, so that
+        ratio is told by the probes of all of them together. That it is below is not relied on.
+
+        The arguments are those of `estimate`, and how many probes a walk takes: random ones alone,
+        since a direction is one of this input.
+        """
+        together = max(1, at_once // probes)
+        tables = [
+            self._table({m: self._signs(m, probes, generator) for m in some}, probes)
+            for some in (measures[i : i + together] for i in range(0, len(measures), together))
+        ]
+        table = _beside(tables)
+        squares = np.stack([np.square(table.products[m]) for m in measures], axis=1)
+        elements = np.stack([table.elements[m] for m in measures], axis=1)
+        alone = elements.mean(2, keepdims=True)
+        told = np.broadcast_to((alone > 0) & np.isfinite(alone), elements.shape)
+        flat = (len(table.sites), len(measures) * probes)
+        with np.errstate(invalid="ignore"):
+            # By the level of each measure, all probes are of one kind.
+            each, whole = (
+                np.divide(part, alone, out=np.ones_like(part), where=told).reshape(flat)
+                for part in (elements, squares)
+            )
+            known = told.reshape(flat)
+            counts = np.maximum(known.sum(1), 1.0)
+            mean = np.where(known, whole, 0.0).sum(1) / counts
+            agreement = pooled(mean, counts, each, table.sizes, table.kinds).energies
+        return table.sites, alone[:, :, 0] * np.maximum(agreement, 1.0)[:, np.newaxis]
 
     def _signs(self, measure: Measure, count: int, generator: torch.Generator) -> list[Tensor]:
-        return [measure.signs(self.outputs, generator).double() for _ in range(count)]
+        return [measure.signs(self.outputs, generator) for _ in range(count)]
 
     def _directions(
-        self, seen: Mapping[Measure, Sequence[Tensor]], met: _Met | None
+        self, seen: Mapping[Measure, Sequence[Tensor]], first: _Table | None
     ) -> dict[Measure, Directions]:
         """Return directions for each measure, from random fields and what they met."""
-        if met is None:
+        if first is None:
             return dict.fromkeys(seen, Directions((), *np.zeros((2, 0, 0))))
-        weights = np.hstack([_weights(met.products[measure]) for measure in seen])
-        rows = dict(zip(met.names, weights.tolist(), strict=True))
-        sums = iter(superpose(self._recording, self._error, rows))
+        weights = np.hstack([_weights(first.products[measure]) for measure in seen])
+        rows = dict(zip(first.sites, weights.tolist(), strict=True))
+
+        def added(
+            step: Step, values: Values, results: Errors
+        ) -> list[tuple[Errors, Sequence[float]]]:
+            found = self._errors_of(step, values, results).items()
+            return [(errors, rows[site]) for site, errors in found if site in rows]
+
+        sums = iter(self._recording.superpose(added, weights.shape[1]))
         return {
             measure: Directions.of(
                 [measure.field(self.outputs, next(sums)) for _ in fields], fields
@@ -163,28 +229,27 @@ class ShareEstimator:
             for measure, fields in seen.items()
         }
 
-    def _met(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> _Met:
-        """Return what ``fields`` and operations have in common, the ``last`` ones element-wise."""
+    def _table(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> _Table:
+        """Return what ``fields`` and sites have in common, the ``last`` ones element-wise."""
         probes = [
             measure.covectors(
-                self.outputs, torch.stack(list(own)) / math.sqrt(measure.weight(self.outputs))
+                self.outputs, [field / math.sqrt(measure.weight(self.outputs)) for field in own]
             )
             for measure, own in fields.items()
         ]
         stops = np.cumsum([len(own) for own in fields.values()]).tolist()
         looked_into = [slice(stop - last, stop) for stop in stops] if last else []
-        steps: dict[str, Step] = {}
-        sizes: dict[str, int] = {}
-        rows: dict[str, Tensor] = {}
+        sizes: dict[Site, int] = {}
+        rows: dict[Site, Tensor] = {}
 
         def visit(visit: Visit) -> None:
-            name = visit.step.operation.name
-            error = self._error(visit.step, visit.values, visit.outputs)
-            for slot in visit.at_outputs.keys() & error.keys():
-                row = _common(visit.at_outputs[slot], error[slot], looked_into)
-                rows[name] = rows.get(name, 0) + row
-                sizes[name] = sizes.get(name, 0) + error[slot].numel()
-                steps[name] = visit.step
+            found = self._errors_of(visit.step, visit.values, visit.outputs)
+            for site, errors in found.items():
+                gradients = visit.at_outputs if site.read == RESULT else visit.at_inputs
+                for slot in gradients.keys() & errors.keys():
+                    row = _common(gradients[slot], errors[slot], looked_into)
+                    rows[site] = rows.get(site, 0) + row
+                    sizes[site] = sizes.get(site, 0) + errors[slot].numel()
 
         self._recording.walk_back(joined(probes), visit)
         if rows:
@@ -193,27 +258,24 @@ class ShareEstimator:
             table = np.zeros((0, stops[-1] + len(stops) * last))
         products = np.split(table[:, : stops[-1]], stops[:-1], axis=1)
         elements = np.split(table[:, stops[-1] :], len(stops), axis=1)
-        return _Met(
-            names=tuple(rows),
-            types=tuple(step.operation.type for step in steps.values()),
+        return _Table(
+            sites=tuple(rows),
             sizes=np.array(list(sizes.values()), dtype=np.float64),
             products=dict(zip(fields, products, strict=True)),
             elements=dict(zip(fields, elements, strict=True)),
         )
 
-    def _error(
-        self, step: Step, values: Mapping[int, Any], results: Mapping[int, Tensor]
-    ) -> Errors:
-        """Return e of a step's results by slot; it is kept for the next time as long as it fits."""
+    def _errors_of(self, step: Step, values: Values, results: Errors) -> Mapping[Site, Errors]:
+        """Return the errors of a step; they are kept for the next time as long as they fit."""
         name = step.operation.name
         if name in self._errors:
             return self._errors[name]
-        error = self._error_of(step, values, results)
-        size = sum(part.nbytes for part in error.values())
+        found = self._sites(step, values, results)
+        size = sum(part.nbytes for errors in found.values() for part in errors.values())
         if self._bytes + size <= STRETCH_BYTES:
-            self._errors[name] = error
+            self._errors[name] = found
             self._bytes += size
-        return error
+        return found
 
 
 def _common(gradient: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Tensor:
@@ -240,10 +302,10 @@ def _of_piece(rows: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Tens
 
 
 def _weights(numbers: Array) -> Array:
-    """Return for each operation and probe the weight of its error.
+    """Return for each site and probe the weight of its error, B^T z over |b|^2.
 
     Args:
-        numbers: g . e by operation and probe.
+        numbers: g . e by site and probe.
     """
     numbers = np.where(np.isfinite(numbers), numbers, 0.0)
     shares = np.square(numbers).mean(1, keepdims=True)
@@ -255,13 +317,13 @@ def _weights(numbers: Array) -> Array:
 
 
 def _shares(
-    directions: Directions, first: Array, final: _Met, measure: Measure
+    directions: Directions, first: Array, final: _Table, measure: Measure
 ) -> tuple[Array, Array, Array]:
     """Return shares, and the deviations and biases of their natural logarithms.
 
     Args:
         directions: in which errors lie.
-        first: [operations, random fields that led to them].
+        first: [sites, random fields that led to them].
         final: what the directions, and random fields orthogonal to them, met.
         measure: one of those.
     """
@@ -276,7 +338,7 @@ def _shares(
     more = (worth * (np.square(beside) - own)).sum(1)
     count = new.shape[1] + worth.sum(1)
     left = (new.shape[1] * left + np.maximum(more, 0.0)) / count
-    rest = pooled(left, count, final.elements[measure], final.sizes, final.types)
+    rest = pooled(left, count, final.elements[measure], final.sizes, final.kinds)
     whole = known + rest.energies
     unsure = np.divide(rest.energies, whole, out=np.zeros_like(left), where=whole > 0)
     return whole, unsure * rest.deviations, unsure * rest.biases

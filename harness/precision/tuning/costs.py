@@ -16,9 +16,9 @@ import numpy as np
 from harness.errors import UnknownNameError
 from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
-from harness.precision.sensitivity.roundings import is_floating, shape_of
 from harness.precision.tuning.parts import Parts
 from harness.precision.tuning.trade import Costs
+from harness.precision.virtual import is_floating, shape_of
 from harness.precision.virtual.model import Choice, operation_name
 
 CostKind = Literal["bytes", "flops"]

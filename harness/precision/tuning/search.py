@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.precision.sensitivity.estimates import snr_of
+from harness.precision.sensitivity import snr_of
 from harness.precision.tuning.blame import region_to_blame
 from harness.precision.tuning.costs import trade_costs
 from harness.precision.tuning.goals import Trial, Tuning
 from harness.precision.tuning.parts import Parts
 from harness.precision.tuning.trade import cheapest
-
-if TYPE_CHECKING:
-    from harness.precision.tuning.tuner import Tuner
+from harness.precision.tuning.tuner import Tuner
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -48,7 +45,18 @@ _RUNS = 5
 """Runs of one case that explanations may take for each round, all together."""
 
 
-class Search:
+def tune(tuner: Tuner, parts: Parts | None = None, *, rounds: int = 8) -> Tuning:
+    """Find the cheapest set that reaches the goal.
+
+    Args:
+        tuner: knows the model, the inputs and the goal.
+        parts: of the error, from an earlier call of `Tuner.parts` with the same goal.
+        rounds: of predicting and measuring, at most.
+    """
+    return _Search(tuner, parts or tuner.parts(), rounds).run()
+
+
+class _Search:
     """Rounds of predicting, measuring and correcting.
 
     Args:

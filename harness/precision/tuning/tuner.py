@@ -1,8 +1,7 @@
-"""The cheapest set of FP32 operations that reaches a target, on every given input.
+"""Sets of precisions of one model, measured by virtual runs on a few inputs.
 
-Sensitivities predict the error of any set (`parts`), virtual runs measure it, and
-a search (`search`) goes between the two. `Tuner.confirm` holds the winner against
-a package that was really converted.
+`parts` predicts the error of any set, `trial` measures one; the search (`search.tune`) goes between
+the two, and `Tuner.confirm` holds the winner against a package that was really converted.
 """
 
 from __future__ import annotations
@@ -17,22 +16,20 @@ import torch
 from harness.conversion.recipes import Precision
 from harness.errors import ParityError
 from harness.mil import Model
-from harness.precision.sensitivity.estimates import snr_of
-from harness.precision.sensitivity.measures import (
+from harness.precision.sensitivity import (
     Measure,
-    OutputMeasure,
-    Outputs,
-    StemMeasure,
+    SignalMeasure,
+    Stems,
     ToleranceMeasure,
     audible,
+    output_measure,
+    snr_of,
     stem_measures,
 )
-from harness.precision.sensitivity.roundings import Roundings, floating_reads, moves
 from harness.precision.tuning.costs import fp32_share, operation_costs
-from harness.precision.tuning.goals import AGREEMENT_DB, Confirmation, Goal, Trial, Tuning
+from harness.precision.tuning.goals import AGREEMENT_DB, Confirmation, Goal, Trial
 from harness.precision.tuning.parts import Parts, measure_parts
-from harness.precision.tuning.search import Search
-from harness.precision.virtual.model import VirtualPrecision, operation_name
+from harness.precision.virtual import VirtualPrecision, floating_reads, moves, operation_name
 
 Inputs: TypeAlias = Mapping[str, torch.Tensor]
 Report: TypeAlias = Callable[[str], None]
@@ -46,7 +43,7 @@ class Tuner:
         lab: the model.
         cases: inputs by name, all on one device.
         goal: what must be reached.
-        stems: names of the stems; empty for a program that has none.
+        stems: how the outputs become stems; None for a program that has none.
         probes: for each measure.
         seed: of the probes.
         report: gets a line for each step of the work.
@@ -56,7 +53,7 @@ class Tuner:
     lab: VirtualPrecision
     cases: Mapping[str, Inputs]
     goal: Goal
-    stems: Sequence[str] = ()
+    stems: Stems | None = None
     probes: int = 3
     seed: int = 0
     report: Report = field(default=lambda line: None)
@@ -64,66 +61,65 @@ class Tuner:
 
     def __post_init__(self) -> None:
         self._references = {case: self.lab.base.run(inputs) for case, inputs in self.cases.items()}
-        self.ratios: dict[str, Measure] = {}
+        self.ratios: dict[str, SignalMeasure] = {}
         self.tolerances: dict[str, ToleranceMeasure] = {}
-        narrow = self.lab.model(self.lab.fp32_for(()))
-        for case, expected in self._references.items():
-            for measure in audible(self._snr_measures(expected), expected):
-                if self.goal.every_second and isinstance(measure, StemMeasure):
-                    actual = narrow.run(self.cases[case])
-                    measure = replace(measure, stretch=measure.worst_stretch(expected, actual)[1])
-                self.ratios[f"{case}/{measure.name}"] = measure
-            if self.goal.rtol is not None and self.goal.atol is not None:
-                for output in expected:
-                    tolerance = ToleranceMeasure(output, self.goal.rtol, self.goal.atol)
-                    self.tolerances[f"{case}/{tolerance.name}"] = tolerance
-        if not self.ratios and not self.tolerances:
+        self._of: dict[str, dict[str, Measure]] = {}
+        for case in self.cases:
+            ratios = {f"{case}/{measure.name}": measure for measure in self._ratios(case)}
+            tolerances = {f"{case}/{measure.name}": measure for measure in self._tolerances(case)}
+            self.ratios |= ratios
+            self.tolerances |= tolerances
+            self._of[case] = {**ratios, **tolerances}
+        if not any(self._of.values()):
             raise ParityError(
                 f"nothing can be measured: the outputs on {', '.join(self.cases)} are silent"
             )
         self.costs = operation_costs(self.lab.base.plan, self.goal.cost)
         self._known: dict[tuple[str, ...], dict[str, float]] = {}
 
-    def _snr_measures(self, expected: Outputs) -> Sequence[Measure]:
-        if self.stems:
-            return stem_measures(self.stems)
-        return tuple(OutputMeasure(output) for output in expected)
+    def _ratios(self, case: str) -> Sequence[SignalMeasure]:
+        """Return the audible measures of a case, where asked for of the second FP16 hurts most."""
+        expected = self._references[case]
+        all_ = stem_measures(self.stems) if self.stems else tuple(map(output_measure, expected))
+        found = audible(all_, expected)
+        if not self.goal.every_second or not any(m.sample_rate for m in found):
+            return found
+        actual = self.lab.model(self.lab.fp32_for(())).run(self.cases[case])
+        return [
+            replace(m, stretch=m.worst_stretch(expected, actual)[1]) if m.sample_rate else m
+            for m in found
+        ]
+
+    def _tolerances(self, case: str) -> Sequence[ToleranceMeasure]:
+        rtol, atol = self.goal.rtol, self.goal.atol
+        if rtol is None or atol is None:
+            return ()
+        return [ToleranceMeasure(output, rtol, atol) for output in self._references[case]]
 
     def parts(self) -> Parts:
         """Return the parts of the error, measures named ``CASE/MEASURE``."""
-        device = next(iter(next(iter(self.cases.values())).values())).device
-        roundings = Roundings(self.lab, device)
         found = []
-        for case, inputs in self.cases.items():
+        for case, measures in self._of.items():
             self.report(f"sensitivities on {case}")
-            named = {**self.ratios, **self.tolerances}
-            mine = {key: m for key, m in named.items() if key.startswith(f"{case}/")}
-            if not mine:  # silent: there is nothing that an error could be small beside
+            if not measures:  # silent: there is nothing that an error could be small beside
                 continue
-            generator = torch.Generator().manual_seed(self.seed)
             parts = measure_parts(
                 self.lab,
-                roundings,
-                inputs,
-                list(mine.values()),
+                self.cases[case],
+                list(measures.values()),
                 probes=self.probes,
-                generator=generator,
+                generator=torch.Generator().manual_seed(self.seed),
                 at_once=self.at_once,
             )
-            found.append(replace(parts, measures=tuple(mine)))
+            found.append(replace(parts, measures=tuple(measures)))
         return found[0].joined(found[1:])
-
-    def choice(self, fp32: Sequence[str]) -> dict[str, Precision]:
-        """Return the precision of every operation, those that move values included."""
-        return complete(self.lab, frozenset(fp32))
 
     def trial(self, fp32: Sequence[str], predicted: Mapping[str, float] | None = None) -> Trial:
         """Measure the operations in ``fp32`` in FP32 and all others in FP16, by virtual runs."""
         choice = complete(self.lab, frozenset(fp32))
         found = self.measured(fp32)
-        names = tuple(name for name, precision in choice.items() if precision == "fp32")
         return Trial(
-            fp32=names,
+            fp32=_wide(choice),
             fp32_share=fp32_share(self.costs, choice),
             predicted_db=dict(predicted or {}),
             measured_db=self._levels(found),
@@ -134,7 +130,7 @@ class Tuner:
     def measured(self, fp32: Sequence[str]) -> Mapping[str, float]:
         """Return what `measure` makes of the run behind `trial`; each set is run once."""
         choice = complete(self.lab, frozenset(fp32))
-        key = tuple(name for name, precision in choice.items() if precision == "fp32")
+        key = _wide(choice)
         if key not in self._known:
             self._known[key] = self.measure(self.lab.model(choice))
         return self._known[key]
@@ -145,7 +141,7 @@ class Tuner:
         return all(self._holds(self._measure_case(case, model)) for case in self.cases)
 
     def measured_on(self, case: str, fp32: Sequence[str]) -> Mapping[str, float]:
-        """Return the same of one case alone."""
+        """Return the same as `measured` of one case alone."""
         return self._measure_case(case, self.lab.model(complete(self.lab, frozenset(fp32))))
 
     def measure(self, model: Model) -> dict[str, float]:
@@ -162,11 +158,16 @@ class Tuner:
 
     def _measure_case(self, case: str, model: Model) -> dict[str, float]:
         expected, actual = self._references[case], model.run(self.cases[case])
-        return {
-            name: self._error(measure, expected, actual)
-            for name, measure in {**self.ratios, **self.tolerances}.items()
-            if name.startswith(f"{case}/")
-        }
+        every_second = self.goal.every_second
+        found = {}
+        for name, measure in self._of[case].items():
+            if isinstance(measure, ToleranceMeasure):
+                found[name] = measure.worst(expected, actual) ** 2
+            elif isinstance(measure, SignalMeasure) and every_second and measure.sample_rate:
+                found[name] = measure.worst_stretch(expected, actual)[0]
+            else:
+                found[name] = measure.of(expected, actual)
+        return found
 
     def confirm(self, best: Trial, package: Model, audit: str) -> Confirmation:
         """Hold a trial against the package that was converted by its recipe.
@@ -198,21 +199,9 @@ class Tuner:
         allowed = self.goal.tolerance_share
         return loudest > target and all(v <= allowed for v in self._worst(found).values())
 
-    def _error(self, measure: Measure, expected: Outputs, actual: Outputs) -> float:
-        if isinstance(measure, ToleranceMeasure):
-            return measure.worst(expected, actual) ** 2
-        if self.goal.every_second and isinstance(measure, StemMeasure):
-            return measure.worst_stretch(expected, actual)[0]
-        return measure.of(expected, actual)
 
-    def tune(self, parts: Parts | None = None, *, rounds: int = 8) -> Tuning:
-        """Find the cheapest set that reaches the goal.
-
-        Args:
-            parts: of the error, from an earlier call of `parts` with the same goal.
-            rounds: of predicting and measuring, at most.
-        """
-        return Search(self, parts or self.parts(), rounds).run()
+def _wide(choice: Mapping[str, Precision]) -> tuple[str, ...]:
+    return tuple(name for name, precision in choice.items() if precision == "fp32")
 
 
 def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, Precision]:

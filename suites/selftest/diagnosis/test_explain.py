@@ -13,6 +13,7 @@ from harness.cli.app import main
 from harness.diagnosis import audit_headroom, explain, focus_of, three_way
 from harness.mil.editing import edited, find, with_constant
 from harness.precision.virtual import VirtualPrecision
+from harness.subjects.outputs import branch_of
 from harness.verdicts import (
     LAYERS,
     Check,
@@ -124,7 +125,9 @@ def test_the_largest_loss_along_the_network_is_found_on_its_own_branch() -> None
         check("conversion", "fail", recipe="fp16", tensor="freq"),
         artefacts={"error_along_network": (series,)},
     )
-    assert "between 'encoder.1' (74.0 dB) and 'encoder.2' (61.0 dB)" in words(run)
+    found = words(run, branch_of=branch_of)
+    assert "between 'encoder.1' (74.0 dB) and 'encoder.2' (61.0 dB)" in found
+    assert "between 'encoder.0' (75.0 dB) and 'tencoder.0' (50.0 dB)" in words(run)  # one branch
 
 
 def test_suggested_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:

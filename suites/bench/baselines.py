@@ -18,9 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.conversion.recipes import load_recipe
-from harness.precision.tuning.goals import Trial
-from harness.precision.tuning.parts import Parts
-from harness.precision.tuning.tuner import Tuner
+from harness.precision.tuning import Parts, Trial, Tuner
 
 Steps = Sequence[tuple[str, ...]]
 
