@@ -61,8 +61,9 @@ def first_that_holds(tuner: Tuner, steps: Steps) -> Trial | None:
     names: list[str] = []
     for step in steps:
         names += step
-        if tuner.reaches(names):
-            return tuner.trial(names)
+        trial = tuner.trial(names)
+        if trial.holds:
+            return trial
     return None
 
 
@@ -73,7 +74,7 @@ def bisected(tuner: Tuner, steps: Steps) -> Trial | None:
     best, low, high = None, 0, len(steps)
     while low < high:
         middle = (low + high) // 2
-        if tuner.reaches(names[: ends[middle]]):
+        if tuner.trial(names[: ends[middle]]).holds:
             best, high = names[: ends[middle]], middle
         else:
             low = middle + 1

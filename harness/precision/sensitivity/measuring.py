@@ -16,12 +16,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 
 from harness.precision.sensitivity.measures import Outputs, SignalMeasure, audible
-from harness.precision.sensitivity.shares import ShareEstimator, directions_of
+from harness.precision.sensitivity.shares import Estimate, ShareEstimator, directions_of
 from harness.precision.sensitivity.sites import Site, recipe_sites
 from harness.precision.virtual import Choice, Compression, VirtualPrecision
 
@@ -163,15 +163,15 @@ def measure_sensitivity(
     sites = recipe_sites(lab, device, choice, weights)
     changed = None if choice is None else lab.model(choice, weights)
     generator = torch.Generator().manual_seed(how.seed)
-    columns: dict[str, dict[Site, _Estimate]] = {}
+    columns: dict[str, dict[Site, Estimate]] = {}
     measured: dict[str, float] = {}
     for index, (case, given) in enumerate(cases.items()):
         estimator = ShareEstimator(lab.base, sites, given)
         expected = estimator.outputs
         chosen = audible(measures, expected)
-        rows: dict[str, dict[Site, _Estimate]] = {}
+        rows: dict[str, dict[Site, Estimate]] = {}
         for done, total, some in _walks(chosen, measures, how):
-            rows |= _estimated(estimator, some, how, generator)
+            rows |= estimator.estimate(some, how.probes, generator)
             how.advance(index * total + done, len(cases) * total)
         for measure in chosen:
             found = rows.get(measure.name) or _added(measure, rows, expected)
@@ -189,20 +189,6 @@ def measure_sensitivity(
         {key: snr_of(sum(e.value for e in column.values())) for key, column in columns.items()},
         measured,
     )
-
-
-class _Estimate(NamedTuple):
-    """A share in one case, and how far off its natural logarithm is.
-
-    Attributes:
-        value: noise-to-signal ratio.
-        deviation: standard deviation, independent of other cases.
-        bias: standard deviation of what is off in every case alike.
-    """
-
-    value: float
-    deviation: float
-    bias: float
 
 
 def _probed(measures: Sequence[SignalMeasure]) -> list[SignalMeasure]:
@@ -226,28 +212,9 @@ def _walks(
         yield total if last else first // together + 1, total, probed[first : first + together]
 
 
-def _estimated(
-    estimator: ShareEstimator,
-    measures: Sequence[SignalMeasure],
-    how: Probing,
-    generator: torch.Generator,
-) -> dict[str, dict[Site, _Estimate]]:
-    shares = estimator.estimate(measures, how.probes, generator)
-    tables = (shares.values, shares.deviations, shares.biases)
-    return {
-        measure.name: {
-            site: _Estimate(*numbers)
-            for site, *numbers in zip(
-                shares.sites, *(table[:, column].tolist() for table in tables), strict=True
-            )
-        }
-        for column, measure in enumerate(measures)
-    }
-
-
 def _added(
-    measure: SignalMeasure, rows: Mapping[str, Mapping[Site, _Estimate]], expected: Outputs
-) -> dict[Site, _Estimate]:
+    measure: SignalMeasure, rows: Mapping[str, Mapping[Site, Estimate]], expected: Outputs
+) -> dict[Site, Estimate]:
     """Return shares of a measure whose error is the sum of its parts', each times its weight."""
     weights = {part.name: part.weight(expected) for part in measure.parts}
     total = sum(weights.values())
@@ -258,21 +225,21 @@ def _added(
             for name, weight in weights.items()
             if site in rows[name]
         ]
-        found[site] = _summed([_Estimate(w * e.value, e.deviation, e.bias) for w, e in some])
+        found[site] = _summed([Estimate(w * e.value, e.deviation, e.bias) for w, e in some])
     return found
 
 
-def _summed(row: Sequence[_Estimate]) -> _Estimate:
+def _summed(row: Sequence[Estimate]) -> Estimate:
     """Return a sum of shares: what deviates on its own grows less than what is off alike."""
     value = sum(e.value for e in row)
     if not value:
-        return _Estimate(0.0, 0.0, 0.0)
+        return Estimate(0.0, 0.0, 0.0)
     apart = math.hypot(*(e.value * e.deviation for e in row))
-    return _Estimate(value, apart / value, sum(e.value * e.bias for e in row) / value)
+    return Estimate(value, apart / value, sum(e.value * e.bias for e in row) / value)
 
 
 def _shares_of(
-    lab: VirtualPrecision, columns: Mapping[str, Mapping[Site, _Estimate]]
+    lab: VirtualPrecision, columns: Mapping[str, Mapping[Site, Estimate]]
 ) -> tuple[Share, ...]:
     """Return the shares of all sites that have any, in program order; those of weights last."""
     order = {step.operation.name: index for index, step in enumerate(lab.base.plan.steps)}
@@ -282,12 +249,12 @@ def _shares_of(
 
 
 def _share_of(
-    lab: VirtualPrecision, site: Site, columns: Mapping[str, Mapping[Site, _Estimate]]
+    lab: VirtualPrecision, site: Site, columns: Mapping[str, Mapping[Site, Estimate]]
 ) -> Share:
-    rows: dict[str, list[_Estimate]] = {}
+    rows: dict[str, list[Estimate]] = {}
     for key, column in columns.items():
         # An operation that a measure doesn't depend on was not on the way back from it.
-        estimate = column.get(site, _Estimate(0.0, 0.0, 0.0))
+        estimate = column.get(site, Estimate(0.0, 0.0, 0.0))
         rows.setdefault(key.partition("/")[2], []).append(estimate)
     sums = {measure: _summed(row) for measure, row in rows.items()}
     described = lab.described(site.operation)

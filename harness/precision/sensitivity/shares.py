@@ -36,7 +36,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -61,21 +61,18 @@ _LEAST = 1e-2
 """Of the median share: errors that seem smaller, which few probes can't tell, weigh no more."""
 
 
-@dataclass(frozen=True)
-class Shares:
-    """What sites add to measures.
+class Estimate(NamedTuple):
+    """A share, and how far off its natural logarithm is.
 
     Attributes:
-        sites: that the measures depend on.
-        values: shares by site and measure.
-        deviations: of their natural logarithms, another one for each input.
-        biases: deviations of them that are the same for every input.
+        value: noise-to-signal ratio.
+        deviation: standard deviation, another one for each input.
+        bias: standard deviation of what is off for every input alike.
     """
 
-    sites: tuple[Site, ...]
-    values: Array
-    deviations: Array
-    biases: Array
+    value: float
+    deviation: float
+    bias: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,27 +92,10 @@ class _Table:
     products: Mapping[Measure, Array]
     elements: Mapping[Measure, Array]
 
-    @property
-    def kinds(self) -> list[str]:
-        """What sites are pooled by: alike interfere alike."""
-        return [f"{s.type} {s.error} {s.read == RESULT}" for s in self.sites]
 
-
-def _beside(tables: Sequence[_Table]) -> _Table:
-    """Return tables of several measures as one; a site that one doesn't have is 0 there."""
-    sites = tuple(dict.fromkeys(site for table in tables for site in table.sites))
-    sizes = {s: size for t in tables for s, size in zip(t.sites, t.sizes, strict=True)}
-
-    def whole(table: _Table, part: Array) -> Array:
-        rows = dict(zip(table.sites, part, strict=True))
-        return np.array([rows.get(site, np.zeros(part.shape[1])) for site in sites])
-
-    return _Table(
-        sites,
-        np.array([sizes[site] for site in sites]),
-        {m: whole(table, part) for table in tables for m, part in table.products.items()},
-        {m: whole(table, part) for table in tables for m, part in table.elements.items()},
-    )
+def _kind(site: Site) -> str:
+    """Return what a site is pooled by: errors of one kind interfere alike."""
+    return f"{site.type} {site.error} {site.read == RESULT}"
 
 
 def directions_of(probes: int) -> int:
@@ -144,8 +124,8 @@ class ShareEstimator:
 
     def estimate(
         self, measures: Sequence[Measure], probes: int, generator: torch.Generator
-    ) -> Shares:
-        """Return the shares on this input, of sites whose errors are of results.
+    ) -> dict[str, dict[Site, Estimate]]:
+        """Return the shares on this input by measure, of sites whose errors are of results.
 
         Args:
             measures: of the error; none of them silent.
@@ -157,21 +137,24 @@ class ShareEstimator:
         seen = {measure: self._signs(measure, count, generator) for measure in measures}
         first = self._table(seen) if count else None
         if first is not None and not first.sites:
-            return Shares((), *np.zeros((3, 0, len(measures))))
+            return {measure.name: {} for measure in measures}
         directions = self._directions(seen, first)
         fields = {m: d.extended(self._signs(m, random, generator)) for m, d in directions.items()}
         final = self._table(fields, random)
-        found = np.zeros((3, len(final.sites), len(measures)))
-        for column, (measure, direction) in enumerate(directions.items()):
+        found = {}
+        for measure, direction in directions.items():
             led = np.zeros((len(final.sites), 0)) if first is None else first.products[measure]
             with np.errstate(invalid="ignore"):  # gradients are infinite at the root of a zero
-                found[:, :, column] = _shares(direction, led, final, measure)
-        return Shares(final.sites, *found)
+                rows = np.stack(_shares(direction, led, final, measure), axis=1).tolist()
+            found[measure.name] = {
+                site: Estimate(*row) for site, row in zip(final.sites, rows, strict=True)
+            }
+        return found
 
     def expected(
         self, measures: Sequence[Measure], probes: int, generator: torch.Generator, at_once: int
-    ) -> tuple[tuple[Site, ...], Array]:
-        """Return sites, and the shares [sites, measures] that their errors have on average.
+    ) -> dict[Site, Array]:
+        """Return the shares by measure that the errors of each site have on average.
 
         A site's elements may agree wherever the same signal comes in every frame, and the same
         rounding with it: then (g . e)^2 is far above sum(g_i^2 e_i^2) in every measure, so that
@@ -181,27 +164,19 @@ class ShareEstimator:
         since a direction is one of this input.
         """
         together = max(1, at_once // probes)
-        tables = [
-            self._table({m: self._signs(m, probes, generator) for m in some}, probes)
-            for some in (measures[i : i + together] for i in range(0, len(measures), together))
-        ]
-        table = _beside(tables)
-        squares = np.stack([np.square(table.products[m]) for m in measures], axis=1)
-        elements = np.stack([table.elements[m] for m in measures], axis=1)
-        alone = elements.mean(2, keepdims=True)
-        told = np.broadcast_to((alone > 0) & np.isfinite(alone), elements.shape)
-        flat = (len(table.sites), len(measures) * probes)
-        with np.errstate(invalid="ignore"):
-            # By the level of each measure, all probes are of one kind.
-            each, whole = (
-                np.divide(part, alone, out=np.ones_like(part), where=told).reshape(flat)
-                for part in (elements, squares)
-            )
-            known = told.reshape(flat)
-            counts = np.maximum(known.sum(1), 1.0)
-            mean = np.where(known, whole, 0.0).sum(1) / counts
-            agreement = pooled(mean, counts, each, table.sizes, table.kinds).energies
-        return table.sites, alone[:, :, 0] * np.maximum(agreement, 1.0)[:, np.newaxis]
+        numbers: dict[Site, Array] = {}
+        sizes: dict[Site, float] = {}
+        for start in range(0, len(measures), together):
+            some = measures[start : start + together]
+            table = self._table({m: self._signs(m, probes, generator) for m in some}, probes)
+            sizes |= zip(table.sites, table.sizes, strict=True)
+            for column, measure in enumerate(some, start):
+                pairs = np.square(table.products[measure]), table.elements[measure]
+                for site, *pair in zip(table.sites, *pairs, strict=True):
+                    # What a measure doesn't depend on has no share in it.
+                    whole = numbers.setdefault(site, np.zeros((2, len(measures), probes)))
+                    whole[:, column] = pair
+        return _on_average(numbers, np.array(list(sizes.values())))
 
     def _signs(self, measure: Measure, count: int, generator: torch.Generator) -> list[Tensor]:
         return [measure.signs(self.outputs, generator) for _ in range(count)]
@@ -301,6 +276,23 @@ def _of_piece(rows: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Tens
     return torch.cat([rows @ error, *(norm.square() for norm in norms)])
 
 
+def _on_average(numbers: Mapping[Site, Array], sizes: Array) -> dict[Site, Array]:
+    """Return shares by measure, of (g . e)^2 and sum(g_i^2 e_i^2) by measure and probe."""
+    squares, elements = np.stack(list(numbers.values()), axis=1)
+    alone = elements.mean(2, keepdims=True)
+    told = np.broadcast_to((alone > 0) & np.isfinite(alone), elements.shape)
+    # By the level of its measure, each probe of any of them is worth the same.
+    whole, each = (
+        np.divide(part, alone, out=np.full_like(part, rest), where=told).reshape(len(part), -1)
+        for part, rest in ((squares, 0.0), (elements, 1.0))
+    )
+    count = np.maximum(told.reshape(len(told), -1).sum(1), 1.0)
+    kinds = [_kind(site) for site in numbers]
+    agreement = pooled(whole.sum(1) / count, count, each, sizes, kinds).energies
+    shares = alone[:, :, 0] * np.maximum(agreement, 1.0)[:, np.newaxis]
+    return dict(zip(numbers, shares, strict=True))
+
+
 def _weights(numbers: Array) -> Array:
     """Return for each site and probe the weight of its error, B^T z over |b|^2.
 
@@ -338,7 +330,8 @@ def _shares(
     more = (worth * (np.square(beside) - own)).sum(1)
     count = new.shape[1] + worth.sum(1)
     left = (new.shape[1] * left + np.maximum(more, 0.0)) / count
-    rest = pooled(left, count, final.elements[measure], final.sizes, final.kinds)
+    kinds = [_kind(site) for site in final.sites]
+    rest = pooled(left, count, final.elements[measure], final.sizes, kinds)
     whole = known + rest.energies
     unsure = np.divide(rest.energies, whole, out=np.zeros_like(left), where=whole > 0)
     return whole, unsure * rest.deviations, unsure * rest.biases

@@ -126,9 +126,8 @@ def measure_parts(
     plan = lab.base.plan
     device = next(iter(inputs.values())).device
     estimator = ShareEstimator(lab.base, part_sites(lab, device), inputs)
-    sites, table = estimator.expected(measures, probes, generator, at_once)
-    shares = dict(zip(sites, table, strict=True))
-    made = {site.operation for site in sites if site.read == RESULT}
+    shares = estimator.expected(measures, probes, generator, at_once)
+    made = {site.operation for site in shares if site.read == RESULT}
     steps = [step for step in plan.steps if step.operation.name in made]
     index = {step.operation.name: number for number, step in enumerate(steps)}
     own = np.zeros((len(steps), len(measures)))

@@ -135,11 +135,6 @@ class Tuner:
             self._known[key] = self.measure(self.lab.model(choice))
         return self._known[key]
 
-    def reaches(self, fp32: Sequence[str]) -> bool:
-        """Whether the trial of ``fp32`` holds; the first case where it doesn't is the last run."""
-        model = self.lab.model(complete(self.lab, frozenset(fp32)))
-        return all(self._holds(self._measure_case(case, model)) for case in self.cases)
-
     def measured_on(self, case: str, fp32: Sequence[str]) -> Mapping[str, float]:
         """Return the same as `measured` of one case alone."""
         return self._measure_case(case, self.lab.model(complete(self.lab, frozenset(fp32))))
