@@ -67,11 +67,14 @@ class Measure(ABC):
             return math.nan
         return _energy(self.field(expected, _difference(expected, actual))) / weight
 
-    def signs(self, expected: Outputs, generator: torch.Generator) -> Tensor:
-        """Return a field of independent signs; the same on every device."""
+    def signs(self, expected: Outputs, generator: torch.Generator, count: int) -> list[Tensor]:
+        """Return ``count`` fields of independent signs; the same on every device."""
         like = self.field(expected, expected)
-        bits = torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8)
-        return bits.to(like.device).to(like.dtype).mul_(2).sub_(1)
+        bits = (
+            torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8)
+            for _ in range(count)
+        )
+        return [each.to(like.device).to(like.dtype).mul_(2).sub_(1) for each in bits]
 
     def covectors(self, expected: Outputs, fields: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return A^T u for each u of ``fields``, [fields, *output] for each output that A reads."""
@@ -93,8 +96,8 @@ class Measure(ABC):
     ) -> dict[str, Tensor]:
         """Return random covectors v with E[(v . e)^2] = ``of`` an error e."""
         scale = math.sqrt(self.weight(expected))
-        signs = [self.signs(expected, generator) / scale for _ in range(count)]
-        return self.covectors(expected, signs)
+        signs = self.signs(expected, generator, count)
+        return self.covectors(expected, [field / scale for field in signs])
 
 
 @dataclass(frozen=True)

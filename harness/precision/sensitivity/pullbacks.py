@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import torch
 
-from harness.mil.ops.movement import slice_limits
 from harness.mil.plan import Source, Step
 
 Tensor: TypeAlias = torch.Tensor
@@ -30,7 +29,6 @@ _Found: TypeAlias = dict[int, Tensor] | None
 # PyTorch's vmap has no rule for the gradient of its fused attention on every device.
 _NOT_BATCHED = frozenset({"scaled_dot_product_attention"})
 _POINTWISE = frozenset({"gelu", "sigmoid", "sqrt", "tanh", "exp", "erf", "silu"})
-_LIMITS = ("begin", "end", "stride", "begin_mask", "end_mask", "squeeze_mask")
 _LARGE = {"cpu": 1 << 19}  # elements of a value whose gradients are better pulled one by one
 
 
@@ -144,21 +142,6 @@ def _transposed(step: Step, leaves: Leaves, gradient: Tensor, values: Values) ->
     return {slot: gradient.permute(0, *(axis + 1 for axis in inverse))}
 
 
-def _sliced(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _Found:
-    ((slot, leaf),) = leaves.items()
-    known: dict[str, Any] = dict.fromkeys(_LIMITS)
-    known |= {a.name: a.payload for a in step.arguments if a.source is Source.LITERAL}
-    if any(a.source is not Source.LITERAL for a in step.arguments if a.name in _LIMITS):
-        return None
-    limits = slice_limits(leaf.shape, **known)
-    if any(limit.step < 0 for limit in limits):
-        return None
-    whole = gradient.new_zeros(len(gradient), *leaf.shape)
-    part = whole[(slice(None), *limits)]
-    part.copy_(gradient.reshape(part.shape))
-    return {slot: whole}
-
-
 def _averaged(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _Found:
     ((slot, leaf),) = leaves.items()
     axes = _literal(step, "axes")
@@ -262,7 +245,6 @@ _WRITTEN_OUT: Mapping[str, Callable[[Step, Leaves, Tensor, Values], _Found]] = {
     "expand_dims": _reshaped,
     "squeeze": _reshaped,
     "transpose": _transposed,
-    "slice_by_index": _sliced,
     "reduce_mean": _averaged,
     "add": _added,
     "sub": _added,

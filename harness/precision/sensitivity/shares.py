@@ -179,7 +179,7 @@ class ShareEstimator:
         return _on_average(numbers, np.array(list(sizes.values())))
 
     def _signs(self, measure: Measure, count: int, generator: torch.Generator) -> list[Tensor]:
-        return [measure.signs(self.outputs, generator) for _ in range(count)]
+        return measure.signs(self.outputs, generator, count)
 
     def _directions(
         self, seen: Mapping[Measure, Sequence[Tensor]], first: _Table | None
@@ -207,10 +207,9 @@ class ShareEstimator:
     def _table(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> _Table:
         """Return what ``fields`` and sites have in common, the ``last`` ones element-wise."""
         probes = [
-            measure.covectors(
-                self.outputs, [field / math.sqrt(measure.weight(self.outputs)) for field in own]
-            )
+            measure.covectors(self.outputs, [field / scale for field in own])
             for measure, own in fields.items()
+            for scale in (math.sqrt(measure.weight(self.outputs)),)
         ]
         stops = np.cumsum([len(own) for own in fields.values()]).tolist()
         looked_into = [slice(stop - last, stop) for stop in stops] if last else []
@@ -299,6 +298,7 @@ def _weights(numbers: Array) -> Array:
     Args:
         numbers: g . e by site and probe.
     """
+    # B is scaled by its columns' norms: else the loudest operations alone would lead the way.
     numbers = np.where(np.isfinite(numbers), numbers, 0.0)
     shares = np.square(numbers).mean(1, keepdims=True)
     shares = np.maximum(shares, _LEAST * np.median(shares))
@@ -320,11 +320,15 @@ def _shares(
         measure: one of those.
     """
     exact, new = np.split(final.products[measure], [len(directions.basis)], axis=1)
+    # |b|^2 = |Q^T b|^2 + |(1 - Q Q^T) b|^2: the first is known, the second a mean of squares.
     known, left = np.square(exact).sum(1), np.square(new).mean(1)
+    # XTrace, "leave one out": beside the directions of the others, z_j . b has lost all of Q but
+    # the direction s_j that z_j alone has added. Its square has the mean (s_j . b)^2 + left.
     own = exact @ directions.left_out
     beside = first - exact @ directions.seen + own * (directions.left_out * directions.seen).sum(0)
-    # Beside the others' directions lie the own one and what is left.
     own = np.square(own)
+    # So less (s_j . b)^2 it tells of ``left``; its variance, 2 (own + left)^2 in place of
+    # 2 left^2, says how much of a probe it is worth.
     total = left[:, np.newaxis] + own
     worth = np.divide(left[:, np.newaxis], total, out=np.zeros_like(total), where=total > 0) ** 2
     more = (worth * (np.square(beside) - own)).sum(1)

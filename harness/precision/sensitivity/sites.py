@@ -79,10 +79,8 @@ def recipe_sites(
     """
     counted = _counted_inputs(lab, choice)
     roundings = _Roundings(lab, device)
-    stored, packed = (
-        _Stored(lab, lab.model(choice or lab.fp32_for(lab.movable), some), device)
-        for some in ({}, weights)
-    )
+    held = choice or lab.fp32_for(lab.movable)
+    pair = [_Stored(lab, lab.model(held, some), device) for some in ({}, weights) if weights]
 
     def sites(step: Step, values: Values, results: Errors) -> dict[Site, Errors]:
         operation = step.operation
@@ -94,10 +92,10 @@ def recipe_sites(
             )
         how = weights.get(operation_name(operation))
         if how is not None:
-            pairs = zip(
-                step.outputs, stored.call(step, values), packed.call(step, values), strict=True
-            )
-            found[Site(operation.name, operation.type, how)] = {s: b - a for s, a, b in pairs}
+            rows = zip(step.outputs, *(model.call(step, values) for model in pair), strict=True)
+            found[Site(operation.name, operation.type, how)] = {
+                slot: packed - stored for slot, stored, packed in rows
+            }
         return found
 
     return sites

@@ -84,7 +84,8 @@ def cheapest(
             best = pruned
         if error.max() == 0:
             break
-        # The tightest bounds get dearer, those with room to spare cheaper.
+        # The tightest bounds get dearer, those with room to spare cheaper: multiplicative weights,
+        # with a power under 1 so that prices don't swing from one bound to another.
         shares = shares * np.maximum(error / error.max(), _LEAST_PRICE) ** 0.7
         shares = shares / shares.sum()
     return best
