@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 import torch
 
-from harness.diagnosis.replay import Played, Replay
+from harness.diagnosis.replay import Played, Replay, level_db, norm
 from harness.diagnosis.sides import Reference
 from harness.metrics import ulp_statistics
 from harness.mil import DataType, Model
@@ -28,7 +28,6 @@ from harness.precision.virtual import is_floating, moves, operation_name
 Tensor: TypeAlias = torch.Tensor
 
 SAMPLE: Final = 1 << 12
-_ROW: Final = 1 << 13
 _SMALLEST_NORMAL: Final = 2.0**-14  # of FP16
 
 
@@ -134,12 +133,11 @@ class _Profiler:
         wanted, actual = self._reference.use(step.outputs[0]), played.results[0]
         level = local = error = None
         if wanted is not None:
-            size = _norm(wanted)
             rest = actual.to(wanted.dtype) - wanted
-            level, error = _ratio_db(size, rest), _peak(rest)
+            level, error = _known_db(wanted, rest), _peak(rest)
             if inputs is not None:
                 made = self.replay.call(step, inputs)[0]
-                local = _ratio_db(size, made.to(wanted.dtype) - wanted)
+                local = _known_db(wanted, made.to(wanted.dtype) - wanted)
         operation = step.operation
         half = operation.dtype is DataType.FLOAT16
         sample = _sample(actual if wanted is None else wanted)
@@ -163,23 +161,10 @@ class _Profiler:
         )
 
 
-def _ratio_db(size: float, rest: Tensor) -> float | None:
-    """Return the SNR of what has the norm ``size``, and an error; ``None`` if ``size`` is 0."""
-    error = _norm(rest)
-    if size == 0.0:
-        return math.inf if error == 0.0 else None
-    if not math.isfinite(error):
-        return -math.inf
-    return 20 * math.log10(size / error) if error > 0 else math.inf
-
-
-def _norm(tensor: Tensor) -> float:
-    """Return the norm: of rows in the tensor's own type, which is fast, of those in float64."""
-    flat = tensor.reshape(-1)
-    whole = flat.numel() - flat.numel() % _ROW
-    rows = torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1)
-    rest = torch.linalg.vector_norm(flat[whole:], dtype=torch.float64)
-    return math.hypot(float(torch.linalg.vector_norm(rows, dtype=torch.float64)), float(rest))
+def _known_db(reference: Tensor, rest: Tensor) -> float | None:
+    """Return the SNR of an error ``rest``; ``None`` beside silence, if it isn't exact."""
+    level = level_db(norm(reference), norm(rest))
+    return level if reference.any() or level == math.inf else None
 
 
 def _peak(tensor: Tensor) -> float:

@@ -27,7 +27,7 @@ import torch
 from harness.diagnosis.causes import Evidence, cause_of, floor_db, words_of
 from harness.diagnosis.contraction import accumulated_terms
 from harness.diagnosis.findings import TARGET_DB, Conclusion, OperationError, ThreeWay
-from harness.diagnosis.replay import Played, Replay, snr_db
+from harness.diagnosis.replay import Played, Replay, norm, snr_db
 from harness.diagnosis.sides import Captured, Computed, Reference
 from harness.errors import ContractError, ParityError
 from harness.mil import Model, Numerics
@@ -279,5 +279,4 @@ class _Comparison:
 
 
 def _rms(tensor: Tensor) -> float:
-    norm = torch.linalg.vector_norm(tensor.float(), dtype=torch.float64)
-    return float(norm) / math.sqrt(max(1, tensor.numel()))
+    return norm(tensor.float()) / math.sqrt(max(1, tensor.numel()))

@@ -16,6 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -188,11 +189,13 @@ class ToleranceMeasure(Measure):
 def stem_measures(stems: Stems) -> tuple[SignalMeasure, ...]:
     """Return the measure of each stem."""
     return tuple(
-        SignalMeasure(
-            f"stem:{name}", lambda outputs, i=i: stems.waveform(outputs, i), stems.sample_rate
-        )
-        for i, name in enumerate(stems.names)
+        SignalMeasure(f"stem:{name}", partial(_stem, stems, index), stems.sample_rate)
+        for index, name in enumerate(stems.names)
     )
+
+
+def _stem(stems: Stems, index: int, outputs: Outputs) -> Tensor:
+    return stems.waveform(outputs, index)
 
 
 def output_measure(output: str) -> SignalMeasure:

@@ -13,8 +13,8 @@ program that is FP32 everywhere else; then every input counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -56,19 +56,19 @@ class Share:
         operation: its name in recipes.
         type: MIL operation type.
         module: PyTorch module path; None where it isn't known.
+        error: what it adds: that of ``fp16``, or that of its weights stored as ``int8``, ...
         mean: noise-to-signal ratio by measure, mean over the cases.
         worst: the greatest over the cases.
         deviation_db: standard deviation of the mean's estimate.
-        error: what it adds: that of ``fp16``, or that of its weights stored as ``int8``, ...
     """
 
     operation: str
     type: str
     module: str | None
+    error: str
     mean: Mapping[str, float]
     worst: Mapping[str, float]
     deviation_db: Mapping[str, float]
-    error: str = "fp16"
 
 
 @dataclass(frozen=True)
@@ -118,18 +118,7 @@ class Sensitivity:
             "probes": self.probes,
             "predicted_db": dict(self.predicted_db),
             "measured_db": dict(self.measured_db),
-            "operations": [
-                {
-                    "operation": share.operation,
-                    "type": share.type,
-                    "module": share.module,
-                    "error": share.error,
-                    "mean": dict(share.mean),
-                    "worst": dict(share.worst),
-                    "deviation_db": dict(share.deviation_db),
-                }
-                for share in self.operations
-            ],
+            "operations": [asdict(share) for share in self.operations],
             "types": {m: self.totals(m, lambda s: s.type) for m in self.measures},
             "modules": {m: self.totals(m, lambda s: s.module or "") for m in self.measures},
         }
@@ -163,6 +152,8 @@ def measure_sensitivity(
     sites = recipe_sites(lab, device, choice, weights)
     changed = None if choice is None else lab.model(choice, weights)
     generator = torch.Generator().manual_seed(how.seed)
+    together = max(1, how.at_once // (how.probes - directions_of(how.probes)))
+    walks = math.ceil(len(_probed(measures)) / together)  # fewer where a case is silent
     columns: dict[str, dict[Site, Estimate]] = {}
     measured: dict[str, float] = {}
     for index, (case, given) in enumerate(cases.items()):
@@ -170,9 +161,12 @@ def measure_sensitivity(
         expected = estimator.outputs
         chosen = audible(measures, expected)
         rows: dict[str, dict[Site, Estimate]] = {}
-        for done, total, some in _walks(chosen, measures, how):
+        probed = _probed(chosen)
+        for first in range(0, len(probed), together):
+            some = probed[first : first + together]
             rows |= estimator.estimate(some, how.probes, generator)
-            how.advance(index * total + done, len(cases) * total)
+            done = first // together + 1 if first + together < len(probed) else walks
+            how.advance(index * walks + done, len(cases) * walks)
         for measure in chosen:
             found = rows.get(measure.name) or _added(measure, rows, expected)
             columns[f"{case}/{measure.name}"] = found
@@ -195,21 +189,6 @@ def _probed(measures: Sequence[SignalMeasure]) -> list[SignalMeasure]:
     """Return the measures that need probes: a sum of others that are measured needs none."""
     names = {measure.name for measure in measures}
     return [m for m in measures if not m.parts or any(p.name not in names for p in m.parts)]
-
-
-def _walks(
-    chosen: Sequence[SignalMeasure], measures: Sequence[SignalMeasure], how: Probing
-) -> Iterator[tuple[int, int, Sequence[SignalMeasure]]]:
-    """Yield measures that are probed together, and which of how many such walks it is.
-
-    A case that is silent in some has fewer, and counts as done with the last.
-    """
-    together = max(1, how.at_once // (how.probes - directions_of(how.probes)))
-    total = math.ceil(len(_probed(measures)) / together)
-    probed = _probed(chosen)
-    for first in range(0, len(probed), together):
-        last = first + together >= len(probed)
-        yield total if last else first // together + 1, total, probed[first : first + together]
 
 
 def _added(
@@ -262,11 +241,11 @@ def _share_of(
         described.name,
         described.type,
         described.module,
+        site.error,
         {m: e.value / len(rows[m]) for m, e in sums.items()},
         {m: max(e.value for e in row) for m, row in rows.items()},
         # A mean of cases is off by as much, relatively, as their sum.
         {m: 10 / math.log(10) * math.hypot(e.deviation, e.bias) for m, e in sums.items()},
-        site.error,
     )
 
 

@@ -27,7 +27,8 @@ def tuned_recipe(
             by_type.setdefault(operation.type, []).append(operation.name)
     goal = tuning.goal
     tolerance = "" if goal.rtol is None else f", rtol {goal.rtol:g} and atol {goal.atol:g}"
-    scope = "every second of every channel" if goal.every_second else "every stem"
+    unit = "stem" if any("/stem:" in name for name in best.measured_db) else "output"
+    scope = "every second of every channel" if goal.every_second else f"every {unit}"
     return PrecisionRecipe(
         name=name,
         default=default,  # type: ignore[arg-type]

@@ -189,3 +189,12 @@ def test_a_share_that_is_not_known_spoils_no_other(
     assert broken.ranked(name)[0] == others[0]
     expected = replace(found, operations=tuple(others)).totals(name, lambda share: "all")
     assert broken.totals(name, lambda share: "all") == pytest.approx(expected)
+
+
+def test_where_there_are_no_stems_nothing_is_said_of_them(
+    small: VirtualPrecision, signal: dict[str, torch.Tensor]
+) -> None:
+    names = [output.name for output in small.base.outputs]
+    found = measure_sensitivity(small, {"noise": signal}, measures_of(None, names))
+    assert found.measures == ("branch:gated", "branch:flat")
+    assert set(found.predicted_db) == {"noise/branch:gated", "noise/branch:flat"}

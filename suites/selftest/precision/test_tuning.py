@@ -13,7 +13,13 @@ from harness import mil
 from harness.conversion import convert_to_coreml
 from harness.conversion.recipes import parse_recipe
 from harness.errors import ParityError
-from harness.precision.sensitivity import audible, output_measure
+from harness.precision.sensitivity import (
+    Probing,
+    audible,
+    measure_sensitivity,
+    measures_of,
+    output_measure,
+)
 from harness.precision.tuning import (
     Goal,
     Tuner,
@@ -86,6 +92,17 @@ def test_the_selector_needs_nothing_of_ours_and_decides_as_the_recipe_does(
         if operation.type != "split":
             decided = namespace["op_selector"](Operation(operation.name))
             assert decided is (recipe.decide(operation) == "fp16"), operation.name
+
+
+def test_sensitivities_and_tuning_predict_the_same_of_fp16(small: VirtualPrecision, signal) -> None:
+    """Both are sums over one table: else an engineer ranks by one error and tunes for another."""
+    cases, choice = {"noise": signal}, small.fp32_for(())
+    parts = Tuner(small, cases, Goal(40.0), probes=48).parts()
+    measures = measures_of(None, ["gated", "flat"])
+    found = measure_sensitivity(small, cases, measures, choice=choice, probing=Probing(48))
+    error = parts.error(np.zeros(len(parts.operations), bool))
+    for name, value in zip(parts.measures, error, strict=True):
+        assert -10 * np.log10(value) == pytest.approx(found.predicted_db[name], abs=1.5)
 
 
 def test_a_limit_on_fp32_is_kept_and_named(tuner, parts) -> None:
