@@ -21,8 +21,8 @@ from harness.cli.settings import EXTREMES
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
-    from harness.precision import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
-    from harness.precision.explain import Explanation
+    from harness.diagnosis import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
+    from harness.diagnosis.explain import Explanation
 
 Cases = Annotated[
     list[str] | None,
@@ -73,7 +73,7 @@ def headroom(
     operations in FP16. The command reports and judges nothing: it exits with 0.
     """
     from harness import mil
-    from harness.precision import audit_headroom
+    from harness.diagnosis import audit_headroom
     from harness.workbench.lab import lab_inputs, open_lab
 
     names = case or list(EXTREMES)
@@ -214,7 +214,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
-    from harness.precision import explain as explain_run
+    from harness.diagnosis import explain as explain_run
     from harness.verdicts import Run
     from harness.verdicts.jsondata import read_document
     from harness.workbench.explaining import explain_package

@@ -24,7 +24,8 @@ from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
 if TYPE_CHECKING:
-    from harness.precision import Sensitivity, Tuning
+    from harness.precision.sensitivity import Sensitivity
+    from harness.precision.tuning import Tuning
 
 Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
 Cases = Annotated[
@@ -77,33 +78,22 @@ def sensitivity(
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
     from harness.allocation import keep_memory
     from harness.conversion import load_recipe
-    from harness.precision import (
-        AllStemsMeasure,
-        OutputMeasure,
-        Probing,
-        measure_recipe,
-        stem_measures,
-    )
-    from harness.workbench import subject_sources
-    from harness.workbench.lab import lab_inputs, open_lab
+    from harness.precision.sensitivity import Probing, measure_sensitivity
+    from harness.workbench.lab import lab_inputs, lab_measures, open_lab
 
     keep_memory()
     recipe = load_recipe(precision)
-    stems = subject_sources(subject)
     inputs = lab_inputs(subject, case or ["song"], golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab, progress("probing") as advance:
-        found = measure_recipe(
+        found = measure_sensitivity(
             lab,
             inputs,
-            [
-                AllStemsMeasure(stems),
-                *stem_measures(stems),
-                OutputMeasure("freq"),
-                OutputMeasure("time"),
-            ],
-            recipe,
+            lab_measures(subject, lab),
+            choice=lab.by_recipe(recipe),
+            weights=lab.weights_by_recipe(recipe),
             subject=subject,
+            precision=recipe.name,
             probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
@@ -189,10 +179,10 @@ def tune(
     from harness.allocation import keep_memory
     from harness.atomic import write_texts
     from harness.errors import UnknownNameError
-    from harness.precision import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
+    from harness.precision.tuning import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
+    from harness.precision.tuning import tune as find_cheapest
     from harness.verdicts import EXIT_CODES, Verdict
-    from harness.workbench import subject_sources
-    from harness.workbench.lab import confirm, lab_inputs, open_lab
+    from harness.workbench.lab import confirm, lab_inputs, lab_stems, open_lab
 
     if target.suffix != ".toml":
         raise ParityError(f"can't write a recipe as {target}: the name must end in .toml")
@@ -209,8 +199,8 @@ def tune(
     inputs = lab_inputs(subject, names, golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab:
-        tuner = Tuner(lab, inputs, goal, subject_sources(subject), probes, report=log.print)
-        found = tuner.tune()
+        tuner = Tuner(lab, inputs, goal, lab_stems(subject), probes, report=log.print)
+        found = find_cheapest(tuner)
         written = {}
         if found.best is not None:
             recipe = tuned_recipe(lab, found, name=target.stem, subject=subject, cases=names)

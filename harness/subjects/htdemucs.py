@@ -150,6 +150,10 @@ class HTDemucsNetwork(Network):
         """Return ``inverse_stft(freq) + time``."""
         return stems_of(outputs)
 
+    def stem_of(self, outputs: Mapping[str, Tensor], index: int) -> Tensor:
+        """Return ``inverse_stft(freq) + time`` of one stem."""
+        return stem_waveform(outputs, index)
+
 
 def stems_of(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return the stems [S, C, n] of ``freq`` [1, S, 2C, bins, frames] and ``time`` [1, S, C, n]."""
@@ -159,6 +163,17 @@ def stems_of(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     geometry = Geometry(PUBLISHED.sample_rate, channels, 2 * freq.shape[-2], length)
     result: np.ndarray = waveform_from_spectrogram(freq, length, geometry).add_(time)[0].numpy()
     return result
+
+
+def stem_waveform(outputs: Mapping[str, Tensor], index: int) -> Tensor:
+    """Return a stem [C, n] in float64 of ``freq`` [1, S, 2C, bins, frames], ``time`` [1, S, C, n].
+
+    It is linear in the outputs, so of an error it is the error of the stem.
+    """
+    freq, time = outputs["freq"][:, index : index + 1].double(), outputs["time"][0, index].double()
+    channels, length = time.shape
+    geometry = Geometry(PUBLISHED.sample_rate, channels, 2 * freq.shape[-2], length)
+    return waveform_from_spectrogram(freq, length, geometry)[0, 0] + time
 
 
 def htdemucs_constants(model: HTDemucs) -> Constants:

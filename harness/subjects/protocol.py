@@ -148,6 +148,13 @@ class Network(ABC):
         """Return the stems [S, C, n] that outputs stand for."""
         raise ParityError(f"the outputs of network {self.name!r} stand for no stems")
 
+    def stem_of(self, outputs: Mapping[str, Tensor], index: int) -> Tensor:
+        """Return one stem [C, n] in float64 of outputs, in which it is linear and differentiable.
+
+        Of an error of the outputs it is the error of the stem.
+        """
+        raise ParityError(f"the outputs of network {self.name!r} stand for no stems")
+
     def extract(self, model: nn.Module) -> Extracted:
         """Return what is converted: ``model`` after surgery, or as it is."""
         model.interface = self.interface  # type: ignore[assignment]

@@ -1,6 +1,6 @@
 """Which operation of a package is wrong, and why: a run explained by executing it once more.
 
-In: a run, and the package that it judged. Out: the decision path of `harness.precision.explain`,
+In: a run, and the package that it judged. Out: the decision path of `harness.diagnosis.explain`,
 with a three-way diagnosis and a headroom audit of that package, and the run with it for its page.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from harness import mil
+from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
+from harness.diagnosis.explain import Explanation
+from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.errors import ParityError
-from harness.precision import ThreeWay, audit_headroom, explain, focus_of, three_way
-from harness.precision.explain import Explanation
-from harness.precision.failures import failed_checks, says_it_all
 from harness.verdicts import Run
 from harness.verdicts.rows.packages import Explanation as Row
 from harness.verdicts.rows.packages import Step
@@ -38,7 +38,7 @@ def diagnose_package(
     reference: Path | None = None,
     advance: Advance = lambda done, total: None,
 ) -> ThreeWay:
-    """Return what `harness.precision.three_way` says of a package on one case.
+    """Return what `harness.diagnosis.three_way` says of a package on one case.
 
     Args:
         package: the ``.mlpackage``.

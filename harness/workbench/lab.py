@@ -29,23 +29,13 @@ from harness.conversion import (
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import case_signal
-from harness.precision import (
-    Confirmation,
-    Measure,
-    OutputMeasure,
-    Trial,
-    Tuner,
-    VirtualPrecision,
-    fp32_share,
-    operation_costs,
-    stem_measures,
-    weight_bytes,
-)
-from harness.precision.measures import audible
+from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
+from harness.precision.tuning import Confirmation, Trial, Tuner, fp32_share, operation_costs
+from harness.precision.virtual import VirtualPrecision, weight_bytes
 from harness.subjects import describe_subject, load_subject
+from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
-from harness.workbench.separator import subject_sources
 
 SONG_PREFIX = "song:"
 
@@ -69,6 +59,19 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
         yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+
+
+def lab_stems(subject: str) -> Stems | None:
+    """Return how the outputs of a subject's network become its stems; None if it has none."""
+    network = describe_subject(subject)
+    if not network.sources:
+        return None
+    return Stems(network.sources, network.stem_of, sound_of(network).sample_rate)
+
+
+def lab_measures(subject: str, lab: VirtualPrecision) -> tuple[SignalMeasure, ...]:
+    """Return what an error is measured by: all stems, each stem, each output of the network."""
+    return measures_of(lab_stems(subject), [output.name for output in lab.base.outputs])
 
 
 def check_package_of(package: Path | mil.Model, subject: str) -> None:
@@ -187,10 +190,7 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
     choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
     expected = lab.base.run(inputs)
     actual = lab.model(choice, weights).run(inputs, numerics=cell.numerics)
-    measures: list[Measure] = [
-        *stem_measures(subject_sources(cell.subject)),
-        *map(OutputMeasure, expected),
-    ]
+    _, *measures = lab_measures(cell.subject, lab)  # without that of all stems together
     return {
         "fp32_share": fp32_share(costs, choice),
         "weight_bytes": weight_bytes(lab, choice, weights),

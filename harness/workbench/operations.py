@@ -13,22 +13,17 @@ import torch
 
 from harness import mil
 from harness.conversion import load_recipe
+from harness.diagnosis import audit_headroom
+from harness.diagnosis.profile import profile_operations
 from harness.layers import Tensors
 from harness.metrics import snr_db
-from harness.precision import (
-    AllStemsMeasure,
-    Probing,
-    audit_headroom,
-    measure_recipe,
-)
-from harness.precision.profile import profile_operations
+from harness.precision.sensitivity import Probing, measure_sensitivity
 from harness.verdicts.rows.documents import HeadroomRow, SensitivityRow, attachment
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.operations import OperationProfile, OperationSeries, TapSeries
 from harness.workbench.bench import Workbench
-from harness.workbench.lab import lab_inputs
+from harness.workbench.lab import lab_inputs, lab_measures
 from harness.workbench.predictions import Prediction
-from harness.workbench.separator import subject_sources
 
 FP32: Final = "fp32"
 PROBES: Final = 8
@@ -102,12 +97,15 @@ def sensitivity_attachment(
     bench: Workbench, subject: str, recipe: str, cases: tuple[str, ...]
 ) -> SensitivityRow:
     """Return what each operation adds to the error of all stems, on golden signals."""
-    found = measure_recipe(
-        bench.packages.lab(subject),
+    lab, wanted = bench.packages.lab(subject), load_recipe(recipe)
+    found = measure_sensitivity(
+        lab,
         lab_inputs(subject, cases, bench.goldens.store.layout.root),
-        [AllStemsMeasure(subject_sources(subject))],
-        load_recipe(recipe),
+        lab_measures(subject, lab)[:1],
+        choice=lab.by_recipe(wanted),
+        weights=lab.weights_by_recipe(wanted),
         subject=subject,
+        precision=wanted.name,
         probing=Probing(PROBES),
     )
     row = attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())

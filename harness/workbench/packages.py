@@ -19,7 +19,7 @@ from harness.conversion import (
 )
 from harness.locks import file_lock
 from harness.mil import load
-from harness.precision import VirtualPrecision
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import Subject
 
 

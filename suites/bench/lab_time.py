@@ -1,7 +1,7 @@
 """How long the precision lab takes, what it finds, and how that compares, on any device.
 
     parity convert mini --precision fp32 --out fp32.mlpackage
-    python suites/bench/lab_time.py --package fp32.mlpackage --subject mini --device cuda \
+    python -m suites.bench.lab_time --package fp32.mlpackage --subject mini --device cuda \
         --case song --case dc --every-second --min-snr 60 --rtol 1e-3 --atol 1e-4 \
         --unseen quiet --unseen song:101 --baselines --out tuned
 
@@ -33,20 +33,16 @@ import torch
 
 from harness import mil
 from harness.atomic import write_text
+from harness.audio import SAMPLE_RATE
 from harness.audio.stft import spectrogram_from_waveform
 from harness.golden import load_cases
 from harness.golden.builder import make_audio
-from harness.precision import (
-    AllStemsMeasure,
-    Goal,
-    Trial,
-    Tuner,
-    VirtualPrecision,
-    measure_sensitivity,
-    tuned_recipe,
-)
-from harness.precision.baselines import baselines
+from harness.precision.sensitivity import Stems, measure_sensitivity, measures_of
+from harness.precision.tuning import Goal, Trial, Tuner, tune, tuned_recipe
+from harness.precision.virtual import VirtualPrecision
+from harness.subjects.htdemucs import stem_waveform
 from harness.subjects.names import ARCHITECTURES
+from suites.bench.baselines import baselines
 
 RECIPES = Path("golden", "recipes.toml")
 CASE_HELP = "a golden case, or one with another seed (song:101); repeatable"
@@ -58,9 +54,9 @@ def main() -> None:
     """Measure, tune, compare, print."""
     options = _options()
     device = torch.device(options.device)
-    stems = ARCHITECTURES[options.subject].sources
-    cases = {name: _inputs(name, stems, device) for name in options.case}
-    unseen = {name: _inputs(name, stems, device) for name in options.unseen}
+    stems = _stems(options.subject)
+    cases = {name: _inputs(name, stems.names, device) for name in options.case}
+    unseen = {name: _inputs(name, stems.names, device) for name in options.unseen}
     lab = VirtualPrecision(mil.load(options.package))
     lab.base.run(next(iter(cases.values())))  # what is made once, such as plans, is made here
     document: dict[str, Any] = {"device": str(device), "subject": options.subject}
@@ -75,6 +71,10 @@ def main() -> None:
             write_text(options.out / "lab_time.json", text)
 
 
+def _stems(subject: str) -> Stems:
+    return Stems(ARCHITECTURES[subject].sources, stem_waveform, SAMPLE_RATE)
+
+
 def _tuned(
     lab: VirtualPrecision,
     cases: Mapping[str, Inputs],
@@ -84,12 +84,12 @@ def _tuned(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Tune for one goal, write the recipe, and return it beside the other ways to choose."""
-    device, stems = torch.device(options.device), ARCHITECTURES[options.subject].sources
+    device, stems = torch.device(options.device), _stems(options.subject)
     started = _now(device)
     tuner = Tuner(lab, cases, goal, stems, options.probes, report=say, at_once=options.at_once)
     parts = tuner.parts()
     parts_s = _now(device) - started
-    tuning = tuner.tune(parts, rounds=options.rounds)
+    tuning = tune(tuner, parts, rounds=options.rounds)
     tune_s = _now(device) - started
     say(f"tuning on {len(cases)} cases: {tune_s:.1f} s; {tuning.limit or 'reached'}")
     if options.out is not None and tuning.best is not None:
@@ -108,13 +108,13 @@ def _tuned(
 def _time_sensitivity(
     lab: VirtualPrecision,
     cases: Mapping[str, Inputs],
-    stems: tuple[str, ...],
+    stems: Stems,
     device: torch.device,
 ) -> float:
     started = _now(device)
     first = dict(list(cases.items())[:1])
     found = measure_sensitivity(
-        lab, first, [AllStemsMeasure(stems)], choice=lab.fp32_for(()), precision="fp16"
+        lab, first, measures_of(stems, ())[:1], choice=lab.fp32_for(()), precision="fp16"
     )
     seconds = _now(device) - started
     say(f"sensitivity of {len(found.operations)} operations on 1 case: {seconds:.1f} s")

@@ -25,14 +25,16 @@ from harness.allocation import keep_memory
 from harness.audio import SAMPLE_RATE
 from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
-from harness.precision import (
-    AllStemsMeasure,
+from harness.precision.sensitivity import (
     Probing,
     Sensitivity,
-    VirtualPrecision,
+    Stems,
     measure_sensitivity,
+    measures_of,
 )
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import extract_inner_model, load_subject
+from harness.subjects.htdemucs import stem_waveform
 from harness.subjects.names import ARCHITECTURES
 from harness.subjects.songs import make_song
 
@@ -90,7 +92,8 @@ def compared(found: Sensitivity, truth: dict[str, float]) -> tuple[float, float]
 
 
 def test_sensitivity_beside_one_run_for_each_operation(lab: VirtualPrecision) -> None:
-    measure = AllStemsMeasure(ARCHITECTURES["mini"].sources)
+    stems = Stems(ARCHITECTURES["mini"].sources, stem_waveform, SAMPLE_RATE)
+    measure = measures_of(stems, ())[0]
     cases = {f"song {seed}": piece(seed) for seed in SEEDS}
     lab.base.run(cases["song 1"])
     forward = np.median([seconds(lambda: lab.base.run(cases["song 1"])) for _ in range(9)])

@@ -1,7 +1,7 @@
 """What a run keeps of every operation of a package: a list of metrics, and the rows they stand in.
 
 `OPERATION_METRICS` is the one list of what is known of an operation. A metric that is measured is
-computed in `harness.precision.profile`, under its name; one that follows from others is computed
+computed in `harness.diagnosis.profile`, under its name; one that follows from others is computed
 here. Rows, the published schema, the columns of the report, their words and their colours all come
 from the list, by name: who adds a metric adds an entry, and a function that measures it.
 """

@@ -30,7 +30,7 @@ from harness.conversion.compression import channel_axis, compress
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import DescribedOperation, PrecisionRecipe, PrecisionRule, Weights
 from harness.errors import NotEvaluatedError, RecipeError
-from harness.precision import VirtualPrecision
+from harness.precision.virtual import VirtualPrecision
 from suites.ops.packages import write_package
 
 _random = np.random.default_rng(0)

@@ -12,9 +12,12 @@ import torch
 
 from harness import mil
 from harness._coremltools import import_coremltools
+from harness.audio import SAMPLE_RATE
 from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import TracedModel, convert_to_coreml, load_recipe, trace_inner_model
-from harness.precision import VirtualPrecision
+from harness.precision.sensitivity import Stems
+from harness.precision.virtual import VirtualPrecision
+from harness.subjects.htdemucs import stem_waveform
 from harness.subjects.surgery import extract_inner_model
 from suites.ops.packages import write_package
 from suites.selftest.networks import narrow_network
@@ -23,6 +26,7 @@ _random = np.random.default_rng(5)
 FILTERS = _random.standard_normal((6, 4, 3)).astype(np.float32)
 MATRIX = (0.4 * _random.standard_normal((6, 6))).astype(np.float32)
 SCALE = _random.standard_normal((6, 1)).astype(np.float32)
+STEMS = Stems(("drums", "vocals"), stem_waveform, SAMPLE_RATE)
 TINY_EPSILON = np.float32(1e-9)
 """Zero in FP16, unless it is kept from becoming that."""
 

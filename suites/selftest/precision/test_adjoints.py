@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,24 @@ import pytest
 import torch
 
 from harness import mil
-from harness.precision import AllStemsMeasure, OutputMeasure, StemMeasure, VirtualPrecision
-from harness.precision.adjoint import Recording, Visit
-from harness.precision.measures import Stretch, ToleranceMeasure, random_probes
+from harness.audio import SAMPLE_RATE
+from harness.precision.sensitivity import (
+    Measure,
+    Stems,
+    ToleranceMeasure,
+    measures_of,
+    output_measure,
+    stem_measures,
+)
+from harness.precision.sensitivity.adjoint import Recording, Visit
+from harness.precision.sensitivity.measures import Stretch
+from harness.precision.virtual import VirtualPrecision
+from harness.subjects.htdemucs import stem_waveform
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import make_program
+from suites.selftest.precision.conftest import STEMS
+
+DRUMS, VOCALS = stem_measures(STEMS)
 
 
 @pytest.mark.parametrize("stretch_bytes", [1, 4000, 1 << 30])
@@ -65,9 +79,9 @@ def test_each_reader_of_a_value_has_a_gradient_of_its_own(
         if slot in visit.at_outputs:
             whole.append(visit.at_outputs[slot])
 
-    measure = OutputMeasure("gated")
+    measure = output_measure("gated")
     recording = Recording(small.base, signal)
-    recording.walk_back(random_probes(measure, recording.outputs, generator, 1), visit)
+    recording.walk_back(measure.probes(recording.outputs, generator, 1), visit)
     assert set(parts) == {"squared", "normal"}
     torch.testing.assert_close(whole[0], parts["squared"] + parts["normal"])
 
@@ -83,22 +97,22 @@ def errors_like(outputs: dict[str, torch.Tensor], scale: float) -> dict[str, tor
 @pytest.mark.parametrize(
     "measure",
     [
-        StemMeasure(1, "vocals"),
-        StemMeasure(0, "drums", Stretch(1, 2000, 6000)),
-        AllStemsMeasure(("drums", "vocals")),
-        OutputMeasure("freq"),
+        VOCALS,
+        replace(DRUMS, stretch=Stretch(1, 2000, 6000)),
+        measures_of(STEMS, ())[0],
+        output_measure("freq"),
         ToleranceMeasure("time", 1e-3, 1e-4),
     ],
     ids=lambda measure: measure.name,
 )
 def test_probes_give_the_measured_error_on_average(
-    measure: StemMeasure, narrow: VirtualPrecision, music: dict[str, torch.Tensor]
+    measure: Measure, narrow: VirtualPrecision, music: dict[str, torch.Tensor]
 ) -> None:
     expected = narrow.base.run(music)
     actual = errors_like(expected, 1e-4)
     generator = torch.Generator().manual_seed(0)
     squares = []
-    probes = random_probes(measure, expected, generator, 64)
+    probes = measure.probes(expected, generator, 64)
     for number in range(64):
         dots = [
             (probe[number].double() * (actual[name] - expected[name]).double()).sum()
@@ -115,11 +129,11 @@ def test_a_stretch_is_found_where_the_error_is(
     expected = narrow.base.run(music)
     actual = {name: value.clone() for name, value in expected.items()}
     actual["time"][0, 1, 1] += 1e-3
-    ratio, stretch = StemMeasure(1, "vocals").worst_stretch(expected, actual)
+    ratio, stretch = VOCALS.worst_stretch(expected, actual)
     assert stretch is not None
     assert stretch.channel == 1
-    assert ratio == pytest.approx(StemMeasure(1, "vocals", stretch).of(expected, actual))
-    assert StemMeasure(0, "drums").worst_stretch(expected, actual) == (0.0, None)
+    assert ratio == pytest.approx(replace(VOCALS, stretch=stretch).of(expected, actual))
+    assert DRUMS.worst_stretch(expected, actual) == (0.0, None)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 1), (2, 1, 1), (1, 3, 1), (4,), (1,)])
@@ -178,11 +192,11 @@ def test_a_nan_is_the_worst_error_of_every_measure() -> None:
     """Else an overflow in FP16 reads as no error at all, and tuning calls it a success."""
     expected = {"freq": torch.randn(1, 1, 4, 2048, 22), "time": torch.randn(1, 1, 2, 22050)}
     broken = {name: torch.full_like(value, math.nan) for name, value in expected.items()}
-    measures = (StemMeasure(0, "bass"), AllStemsMeasure(("bass",)), OutputMeasure("freq"))
+    measures = measures_of(Stems(("bass",), stem_waveform, SAMPLE_RATE), ["freq"])
     assert [measure.of(expected, broken) for measure in measures] == [math.inf] * 3
     tolerance = ToleranceMeasure("time", 1e-3, 1e-4)
     assert tolerance.of(expected, broken) == tolerance.worst(expected, broken) == math.inf
-    ratio, stretch = StemMeasure(0, "bass").worst_stretch(expected, broken)
+    ratio, stretch = measures[1].worst_stretch(expected, broken)
     assert ratio == math.inf
     assert stretch is not None
 

@@ -10,9 +10,10 @@ import torch
 
 from harness import mil
 from harness._coremltools import import_coremltools
-from harness.precision import Goal, Tuner, VirtualPrecision
-from harness.precision.blame import region_to_blame
-from harness.precision.parts import Parts
+from harness.precision.tuning import Goal, Tuner
+from harness.precision.tuning.blame import region_to_blame
+from harness.precision.tuning.parts import Parts
+from harness.precision.virtual import VirtualPrecision
 from suites.ops.packages import write_package
 
 SIZE = 100

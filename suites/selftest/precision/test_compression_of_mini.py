@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from harness import mil
+from harness.audio import SAMPLE_RATE
 from harness.conversion import (
     TracedModel,
     compare_weights,
@@ -19,8 +20,10 @@ from harness.conversion import (
     shipped_recipes,
     trace_inner_model,
 )
-from harness.precision import VirtualPrecision, stem_measures, weight_bytes
+from harness.precision.sensitivity import Stems, stem_measures
+from harness.precision.virtual import VirtualPrecision, weight_bytes
 from harness.subjects import Subject, extract_inner_model, htdemucs_constants, load_subject
+from harness.subjects.htdemucs import stem_waveform
 from harness.workbench.lab import lab_inputs
 
 pytestmark = pytest.mark.exhaustive
@@ -57,7 +60,7 @@ def test_a_recipe_is_virtually_what_it_is_converted(
     inputs = lab_inputs("mini", ["song"], Path("golden"))["song"]
     expected, real = lab.base.run(inputs), mil.load(made.path).run(inputs)
     virtual = lab.recipe_model(recipe).run(inputs)
-    for measure in stem_measures(subject.sources):
+    for measure in stem_measures(Stems(subject.sources, stem_waveform, SAMPLE_RATE)):
         levels = [-10 * torch.tensor(measure.of(expected, x)).log10() for x in (real, virtual)]
         assert abs(levels[0] - levels[1]) < 0.05
     assert all(torch.equal(real[output], virtual[output]) for output in real)

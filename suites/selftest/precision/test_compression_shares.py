@@ -15,16 +15,10 @@ from harness import mil
 from harness._coremltools import import_coremltools
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, PrecisionRule, Weights
+from harness.diagnosis.profile import profile_operations
 from harness.metrics import snr_db
-from harness.precision import (
-    OutputMeasure,
-    Probing,
-    VirtualPrecision,
-    measure_compression,
-    measure_recipe,
-    weight_bytes,
-)
-from harness.precision.profile import profile_operations
+from harness.precision.sensitivity import Probing, Sensitivity, measure_sensitivity, output_measure
+from harness.precision.virtual import VirtualPrecision, weight_bytes
 from suites.ops.packages import write_package
 
 _random = np.random.default_rng(7)
@@ -35,7 +29,7 @@ LAST = (0.2 * _random.standard_normal((48, 64))).astype(np.float32)
 LINEAR_DB = 0.1
 """Shares are first order; the error of four bits is large."""
 TABLE = _random.standard_normal((1, 24, 100)).astype(np.float32)
-BOTH = (OutputMeasure("made"), OutputMeasure("inner"))
+BOTH = (output_measure("made"), output_measure("inner"))
 
 
 def network_program() -> Any:
@@ -142,6 +136,14 @@ def everything(weights: Weights, precision: str = "fp16") -> PrecisionRecipe:
     return PrecisionRecipe("all", precision, (PrecisionRule(weights=weights, types=("*",)),))  # type: ignore[arg-type]
 
 
+def shares_of(
+    lab: VirtualPrecision, signal: dict[str, torch.Tensor], recipe: PrecisionRecipe, how: Probing
+) -> Sensitivity:
+    choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
+    cases = {"noise": signal}
+    return measure_sensitivity(lab, cases, BOTH, choice=choice, weights=weights, probing=how)
+
+
 @pytest.mark.parametrize("weights", ["int8", "palette4"])
 def test_a_share_is_what_a_run_with_that_one_weight_compressed_has(
     weights: Weights, lab: VirtualPrecision, signal: dict[str, torch.Tensor]
@@ -151,8 +153,13 @@ def test_a_share_is_what_a_run_with_that_one_weight_compressed_has(
     wide = {operation.name: "fp32" for operation in lab.operations}
     packed = lab.weights_by_recipe(everything(weights))
     assert len(packed) == 5
-    found = measure_compression(
-        lab, {"noise": signal}, BOTH, wide, packed, probing=Probing(probes, at_once=2 * probes)
+    found = measure_sensitivity(
+        lab,
+        {"noise": signal},
+        BOTH,
+        choice=wide,
+        weights=packed,
+        probing=Probing(probes, at_once=2 * probes),
     )
     assert {share.error for share in found.operations} == {weights}
     expected = lab.base.run(signal)
@@ -177,8 +184,8 @@ def test_the_reported_uncertainty_is_what_seeds_differ_by(
     wide = {operation.name: "fp32" for operation in lab.operations}
     packed = lab.weights_by_recipe(everything("int8"))
     runs = [
-        measure_compression(
-            lab, {"noise": signal}, BOTH[:1], wide, packed, probing=Probing(8, seed)
+        measure_sensitivity(
+            lab, {"noise": signal}, BOTH[:1], choice=wide, weights=packed, probing=Probing(8, seed)
         )
         for seed in range(24)
     ]
@@ -193,7 +200,7 @@ def test_both_errors_of_a_recipe_stand_side_by_side_and_predict_it(
     lab: VirtualPrecision, signal: dict[str, torch.Tensor]
 ) -> None:
     recipe = everything("int8")
-    found = measure_recipe(lab, {"noise": signal}, BOTH, recipe, probing=Probing(64, at_once=128))
+    found = shares_of(lab, signal, recipe, Probing(64, at_once=128))
     errors = [(share.operation, share.error) for share in found.operations]
     assert {name for name, error in errors if error == "int8"} == lab.weights_by_recipe(
         recipe
@@ -215,13 +222,8 @@ def test_a_recipe_that_compresses_nothing_has_shares_of_fp16_alone(
     lab: VirtualPrecision, signal: dict[str, torch.Tensor]
 ) -> None:
     steps: list[tuple[int, int]] = []
-    found = measure_recipe(
-        lab,
-        {"noise": signal},
-        BOTH,
-        PrecisionRecipe("plain", "fp16"),
-        probing=Probing(advance=lambda done, total: steps.append((done, total))),
-    )
+    probing = Probing(advance=lambda done, total: steps.append((done, total)))
+    found = shares_of(lab, signal, PrecisionRecipe("plain", "fp16"), probing)
     assert {share.error for share in found.operations} == {"fp16"}
     assert steps[-1][0] == steps[-1][1]
 

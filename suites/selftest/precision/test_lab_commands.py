@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-import harness.workbench
 from harness import mil
 from harness.cli.app import main
 from harness.conversion import TracedModel, load_recipe
-from harness.precision import VirtualPrecision
+from harness.precision.virtual import VirtualPrecision
 from harness.workbench import lab
+from suites.selftest.precision.conftest import STEMS
 
 Signal = dict[str, torch.Tensor]
 
@@ -52,16 +52,12 @@ def narrow_lab(
     ) -> dict[str, Signal]:
         return dict.fromkeys(names, music)
 
-    def sources(subject: str) -> tuple[str, ...]:
-        return ("drums", "vocals")
-
     monkeypatch.setattr(lab, "open_lab", open_narrow)
     monkeypatch.setattr(lab, "lab_inputs", inputs)
     monkeypatch.setattr(lab, "fp32_package", lambda subject, folder: narrow_path)
     monkeypatch.setattr(lab, "load_subject", lambda subject: Loaded())
     monkeypatch.setattr(lab, "trace_inner_model", lambda model: narrow_trace)
-    monkeypatch.setattr(lab, "subject_sources", sources)
-    monkeypatch.setattr(harness.workbench, "subject_sources", sources)
+    monkeypatch.setattr(lab, "lab_stems", lambda subject: STEMS)
 
 
 def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

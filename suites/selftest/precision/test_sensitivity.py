@@ -11,21 +11,22 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from harness.precision import (
-    AllStemsMeasure,
-    OutputMeasure,
+from harness.precision.sensitivity import (
     Probing,
-    VirtualPrecision,
+    SignalMeasure,
     measure_sensitivity,
+    measures_of,
+    output_measure,
     stem_measures,
 )
-from suites.selftest.precision.conftest import tone_in_noise
+from harness.precision.virtual import VirtualPrecision
+from suites.selftest.precision.conftest import STEMS, tone_in_noise
 
-BOTH = (OutputMeasure("gated"), OutputMeasure("flat"))
+BOTH = (output_measure("gated"), output_measure("flat"))
 
 
 def brute_force(
-    lab: VirtualPrecision, inputs: dict[str, torch.Tensor], measure: OutputMeasure
+    lab: VirtualPrecision, inputs: dict[str, torch.Tensor], measure: SignalMeasure
 ) -> dict[str, float]:
     """Return the error that each operation alone leaves, by one virtual run for each."""
     expected = lab.base.run(inputs)
@@ -37,7 +38,7 @@ def brute_force(
 
 @pytest.mark.parametrize("measure", BOTH, ids=lambda measure: measure.name)
 def test_shares_are_those_of_one_run_for_each_operation(
-    measure: OutputMeasure, small: VirtualPrecision, signal: dict[str, torch.Tensor]
+    measure: SignalMeasure, small: VirtualPrecision, signal: dict[str, torch.Tensor]
 ) -> None:
     truth = brute_force(small, signal, measure)
     found = measure_sensitivity(
@@ -61,7 +62,7 @@ def test_the_sum_of_the_shares_predicts_a_recipe(
     found = measure_sensitivity(
         narrow,
         cases,
-        stem_measures(("drums", "vocals")),
+        stem_measures(STEMS),
         choice=narrow.fp32_for(()),
         precision="fp16",
         probing=Probing(8, at_once=16),
@@ -75,8 +76,7 @@ def test_the_sum_of_the_shares_predicts_a_recipe(
 def test_all_stems_together_have_the_sum_of_what_each_has(
     narrow: VirtualPrecision, music: dict[str, torch.Tensor]
 ) -> None:
-    stems = ("drums", "vocals")
-    together, each = AllStemsMeasure(stems), stem_measures(stems)
+    together, *each = measures_of(STEMS, ())
     steps: list[tuple[int, int]] = []
     probing = Probing(4, advance=lambda done, total: steps.append((done, total)))
     found = measure_sensitivity(narrow, {"music": music}, (together, *each), probing=probing)
@@ -189,3 +189,12 @@ def test_a_share_that_is_not_known_spoils_no_other(
     assert broken.ranked(name)[0] == others[0]
     expected = replace(found, operations=tuple(others)).totals(name, lambda share: "all")
     assert broken.totals(name, lambda share: "all") == pytest.approx(expected)
+
+
+def test_where_there_are_no_stems_nothing_is_said_of_them(
+    small: VirtualPrecision, signal: dict[str, torch.Tensor]
+) -> None:
+    names = [output.name for output in small.base.outputs]
+    found = measure_sensitivity(small, {"noise": signal}, measures_of(None, names))
+    assert found.measures == ("branch:gated", "branch:flat")
+    assert set(found.predicted_db) == {"noise/branch:gated", "noise/branch:flat"}

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.precision.parts import Parts
-from harness.precision.trade import Costs, _cut, _Limits, cheapest
+from harness.precision.tuning.parts import Parts
+from harness.precision.tuning.trade import Costs, _cut, _Limits, cheapest
 
 
 def problem(seed: int, size: int = 9, measures: int = 2) -> tuple[Parts, Costs]:

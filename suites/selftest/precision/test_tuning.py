@@ -13,20 +13,26 @@ from harness import mil
 from harness.conversion import convert_to_coreml
 from harness.conversion.recipes import parse_recipe
 from harness.errors import ParityError
-from harness.precision import (
+from harness.precision.sensitivity import (
+    Probing,
+    audible,
+    measure_sensitivity,
+    measures_of,
+    output_measure,
+)
+from harness.precision.tuning import (
     Goal,
-    OutputMeasure,
     Tuner,
-    VirtualPrecision,
     complete,
     operation_costs,
     selector_source,
+    tune,
     tuned_recipe,
 )
-from harness.precision.baselines import baselines
-from harness.precision.measures import audible
+from harness.precision.virtual import VirtualPrecision
+from suites.bench.baselines import baselines
+from suites.selftest.precision.conftest import STEMS
 
-STEMS = ("drums", "vocals")
 GOAL = Goal(75.0, margin_db=0.5)
 
 
@@ -42,7 +48,7 @@ def parts(tuner):
 
 @pytest.fixture(scope="module")
 def tuned(tuner, parts):
-    return tuner.tune(parts)
+    return tune(tuner, parts)
 
 
 def test_the_target_is_reached_with_a_part_of_the_operations(tuned) -> None:
@@ -88,8 +94,19 @@ def test_the_selector_needs_nothing_of_ours_and_decides_as_the_recipe_does(
             assert decided is (recipe.decide(operation) == "fp16"), operation.name
 
 
+def test_sensitivities_and_tuning_predict_the_same_of_fp16(small: VirtualPrecision, signal) -> None:
+    """Both are sums over one table: else an engineer ranks by one error and tunes for another."""
+    cases, choice = {"noise": signal}, small.fp32_for(())
+    parts = Tuner(small, cases, Goal(40.0), probes=48).parts()
+    measures = measures_of(None, ["gated", "flat"])
+    found = measure_sensitivity(small, cases, measures, choice=choice, probing=Probing(48))
+    error = parts.error(np.zeros(len(parts.operations), bool))
+    for name, value in zip(parts.measures, error, strict=True):
+        assert -10 * np.log10(value) == pytest.approx(found.predicted_db[name], abs=1.5)
+
+
 def test_a_limit_on_fp32_is_kept_and_named(tuner, parts) -> None:
-    found = replace(tuner, goal=replace(GOAL, max_fp32_share=0.01)).tune(parts, rounds=2)
+    found = tune(replace(tuner, goal=replace(GOAL, max_fp32_share=0.01)), parts, rounds=2)
     assert found.best is None
     assert "1.0 % are allowed" in found.limit
     document = json.loads(json.dumps(found.to_dict()))
@@ -102,7 +119,7 @@ def test_one_operation_that_was_misjudged_costs_little(tuned, tuner, parts) -> N
     misjudged = int(np.where(needed, parts.own.max(1), 0.0).argmax())
     chosen = np.arange(len(needed)) == misjudged
     wrong = parts.corrected(chosen, np.full(len(parts.measures), 1e-4))
-    best = replace(tuner, report=lines.append).tune(wrong).best
+    best = tune(replace(tuner, report=lines.append), wrong).best
     assert best is not None
     assert parts.operations[misjudged] in best.fp32
     assert best.fp32_share < tuned.best.fp32_share + 0.05
@@ -111,7 +128,7 @@ def test_one_operation_that_was_misjudged_costs_little(tuned, tuner, parts) -> N
 
 def test_a_tolerance_holds_for_every_element(small: VirtualPrecision, signal) -> None:
     goal = Goal(20.0, rtol=1e-3, atol=1e-3, margin_db=0.0)
-    found = Tuner(small, {"noise": signal}, goal).tune()
+    found = tune(Tuner(small, {"noise": signal}, goal))
     assert found.best is not None
     expected = small.base.run(signal)
     actual = small.model(complete(small, frozenset(found.best.fp32))).run(signal)
@@ -125,7 +142,7 @@ def test_a_silent_case_is_passed_over_and_silence_alone_is_refused(
     """Nothing can be told of silence, and it must not be taken for success."""
     silent = {name: torch.zeros_like(value) for name, value in signal.items()}
     expected = small.base.run(silent)
-    assert not audible([OutputMeasure(name) for name in expected], expected)
+    assert not audible([output_measure(name) for name in expected], expected)
     beside = Tuner(small, {"noise": signal, "silence": silent}, Goal(40.0)).parts()
     alone = Tuner(small, {"noise": signal}, Goal(40.0)).parts()
     assert beside.measures == alone.measures

@@ -14,8 +14,8 @@ from harness._coremltools import import_coremltools
 from harness.conversion import TracedModel, convert_to_coreml, load_recipe, shipped_recipes
 from harness.conversion.quiet import quiet_coremltools
 from harness.errors import PackageError, RecipeError
-from harness.precision import VirtualPrecision, operation_name
-from harness.precision.constants import round_constant
+from harness.precision.virtual import VirtualPrecision, operation_name
+from harness.precision.virtual.constants import round_constant
 from suites.ops.packages import write_package
 from suites.selftest.precision.conftest import network_program
 

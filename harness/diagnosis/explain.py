@@ -1,0 +1,265 @@
+"""The decision path of somebody who debugs accuracy, walked through for one run.
+
+In: a run, and where there is one, a three-way diagnosis and a headroom audit of the package that
+failed. Out: questions with their answers, in the order in which an engineer asks them, each with
+its evidence, and commands to go on with. ``docs/debugging-accuracy.md`` draws the same path.
+
+The layers stand on each other, so the lowest one that fails is looked at first, and of its checks
+the first in the order of the network: what comes later has inherited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Final
+
+from harness.diagnosis.causes import NEXT_STEPS
+from harness.diagnosis.failures import (
+    BEFORE_VALUES,
+    closest_check,
+    failed_checks,
+    has_layer,
+    largest_drop,
+    next_commands,
+    says_it_all,
+    tap_before,
+)
+from harness.diagnosis.findings import TARGET_DB, Conclusion, ThreeWay
+from harness.diagnosis.headroom import HeadroomAudit
+from harness.verdicts import LAYERS, Run, Verdict
+
+_MEANINGS: Final = {
+    "ops": "an operation of the executor is not what mathematics says: nothing above it counts",
+    "stft": "the transform around the network differs from PyTorch's: window, scale, padding",
+    "surgery": "the network that was cut out is not the original: nothing was converted yet",
+    "conversion": "the package differs from PyTorch's network",
+    "end_to_end": "the stems differ though the network does not: look at the transform, the "
+    "segments and the overlap",
+}
+_ALONE: Final = (
+    "the stems differ; the network alone was not compared, so it is not known where that begins"
+)
+"""What a failure end to end means where nothing below it was looked at."""
+_CONCLUSIONS: Final[dict[Conclusion, str]] = {
+    "as good as it has to be": "No: it reaches what its precision allows, and that is over 60 dB.",
+    "fp16 is not enough": "No, but its precision is not enough: what it allows is below 60 dB.",
+    "worse than fp16 has to be": "Yes: rounded once for each operation, it would be better.",
+    "another computation": "It is another computation than the subject's, whatever its precision.",
+    "not evaluated": "Not evaluated: an output has no counterpart in the reference.",
+}
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What to look at first: the first check that failed, or the run's first subject."""
+
+    layer: str
+    subject: str
+    case: str
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One step on the path."""
+
+    question: str
+    answer: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The whole path, and commands to go on with."""
+
+    steps: tuple[Answer, ...]
+    commands: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain Python values."""
+        return asdict(self)
+
+
+def focus_of(run: Run) -> Focus | None:
+    """Return what to look at first: failed gating checks come before exploratory ones.
+
+    A run without any check that names a subject has none.
+    """
+    first = next(iter(failed_checks(run)), None)
+    if first is None:
+        subject = run.profile.subjects[0] if run.profile.subjects else ""
+        return Focus("", subject, "", "") if subject else None
+    labels = first.labels
+    return Focus(
+        first.layer,
+        labels.get("subject", ""),
+        labels.get("case", ""),
+        labels.get("recipe", ""),
+    )
+
+
+def explain(
+    run: Run,
+    *,
+    package: str = "",
+    diagnosis: ThreeWay | None = None,
+    headroom: HeadroomAudit | None = None,
+) -> Explanation:
+    """Return the decision path of a run.
+
+    Args:
+        run: as it was written.
+        package: the path of the package that failed, for the commands; if there is none they
+            begin with its conversion.
+        diagnosis: of the package that failed, on the case of `focus_of`.
+        headroom: of that package, likewise.
+    """
+    focus = focus_of(run)
+    subject = focus.subject if focus is not None and focus.subject else "SUBJECT"
+    steps: list[Answer] = []
+    commands: list[str] = []
+    for walk in (_harness, _layer, partial(_place, package)):
+        found = walk(run)
+        steps.append(found[0])
+        commands += found[1]
+        if found[2]:
+            break
+    for answer, more in (*_diagnosed(diagnosis, subject), *_audited(headroom)):
+        steps.append(answer)
+        commands += more
+    return Explanation(tuple(steps), tuple(dict.fromkeys(commands)))
+
+
+_Step = tuple[Answer, list[str], bool]
+"""An answer, commands, and whether the path ends here."""
+
+
+def _harness(run: Run) -> _Step:
+    question = "Can the run be trusted?"
+    goldens = [g for g in run.goldens if g.status in ("corrupt", "drift")]
+    if run.problems or goldens:
+        evidence = (*run.problems, *(f"golden {g.subject}/{g.case}: {g.message}" for g in goldens))
+        words = "No: the harness or a golden broke, so no number in it means anything."
+        return Answer(question, words, evidence), ["parity doctor", "parity golden verify"], True
+    if run.verdict is Verdict.NOT_EVALUATED:
+        words = f"Nothing failed, but {len(run.missing)} required thing(s) were not looked at."
+        answer = Answer(question, words, run.missing[:_SHOWN])
+        return answer, ["parity doctor"], not failed_checks(run)
+    words = "Yes: everything that it set out to evaluate was evaluated."
+    if run.missing:
+        words = f"As far as it goes: {len(run.missing)} required thing(s) were not looked at."
+    return Answer(question, words, run.missing[:_SHOWN]), [], False
+
+
+def _layer(run: Run) -> _Step:
+    question = "Which layer fails first?"
+    failed = failed_checks(run)
+    if not failed:
+        return Answer(question, "None: every check holds.", closest_check(run)), [], True
+    first = failed[0]
+    kind = "" if first.gating else " (only exploratory checks fail: the run is not red for them)"
+    below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if has_layer(run, layer)]
+    sound = f"; {', '.join(below)} below it hold" if below else ""
+    alone = first.layer == "end_to_end" and not _has_branches(run)
+    meaning = _ALONE if alone else _MEANINGS[first.layer]
+    words = f"{first.layer}{sound}. That means: {meaning}.{kind}"
+    counts = tuple(
+        f"{layer}: {sum(c.layer == layer for c in failed)} checks failed"
+        for layer in LAYERS
+        if any(c.layer == layer for c in failed)
+    )
+    return Answer(question, words, counts), [], False
+
+
+def _has_branches(run: Run) -> bool:
+    """Return whether the outputs of the network were compared by themselves."""
+    return any(check.gate is not None and check.gate.name == "conversion" for check in run.checks)
+
+
+def _place(package: str, run: Run) -> _Step:
+    """Return where in its layer the first failure is."""
+    question = "Where does it begin, and were the inputs right there?"
+    first = failed_checks(run)[0]
+    labels = first.labels
+    commands = [first.command] if first.command else []
+    commands += next_commands(run, first, package)
+    reason = f"{first.id}: {first.outcome.reason}"
+    if first.gate is not None and first.gate.name in BEFORE_VALUES:
+        words = f"Before any value: {BEFORE_VALUES[first.gate.name]}."
+        if says_it_all(first):
+            again = f"parity convert {labels.get('subject', 'S')} --precision {labels['recipe']}"
+            return Answer(question, words, (reason,)), [f"{again} --out x.mlpackage"], True
+        return Answer(question, words, (reason,)), commands, False
+    if labels.get("tensor", "").startswith("tap "):
+        tap = labels["tensor"].removeprefix("tap ")
+        before = tap_before(run, first)
+        words = f"At the tap {tap!r}, the first in the order of the network that fails. " + (
+            f"The one before it, {before!r}, holds: the error is born between the two."
+            if before
+            else "It is the first of all: the error is born before it."
+        )
+        return Answer(question, words, (reason,)), commands, False
+    drop = largest_drop(run, first)
+    words = drop or (
+        f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
+        f"seen at {labels.get('tensor') or labels.get('stem') or labels.get('what', 'the end')}."
+    )
+    return Answer(question, words, (reason,)), commands, False
+
+
+def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Answer, list[str]]]:
+    if found is None:
+        return
+    evidence = tuple(
+        f"{name}: {expected:.1f} dB expected of its precision, {target:.1f} dB in {found.target}"
+        for name, (expected, target) in found.outputs.items()
+    )
+    words = _CONCLUSIONS[found.conclusion]
+    yield Answer("Is the package worse than its precision has to be?", words, evidence), []
+    question = "Which operation, and why?"
+    harmless = [o for o in found.culprits if not o.matters]
+    aside = [
+        f"harmless: {o.type} {o.operation!r} ({o.words}); what reads it is right"
+        for o in harmless[:_SHOWN]
+    ]
+    tune = f"parity tune {subject} --out recipe.toml"
+    guilty = [o for o in found.culprits if o.matters]
+    if not guilty:
+        words = (
+            "None by itself: each is as exact as its precision allows, and their roundings add "
+            "up. Only more FP32 helps."
+        )
+        yield Answer(question, words, tuple(aside)), [tune]
+        return
+    first = guilty[0]
+    right = first.inputs_db >= TARGET_DB
+    inputs = "right" if right else f"wrong already ({first.inputs_db:.1f} dB)"
+    module = f" in {first.module}" if first.module else ""
+    words = (
+        f"{first.type} {first.operation!r}{module}, by its {first.cause}: {first.words}. "
+        f"Its inputs were {inputs}."
+    )
+    others = [f"{o.type} {o.operation!r}: {o.cause}, {o.words}" for o in guilty[1:_SHOWN]]
+    assert first.cause is not None  # that makes it a culprit
+    advice = f"What to do: {NEXT_STEPS[first.cause]}."
+    remedy = [] if first.cause in ("computation", "execution") else [tune]
+    yield Answer(question, words, (*others, *aside, advice)), remedy
+
+
+def _audited(found: HeadroomAudit | None) -> Iterator[tuple[Answer, list[str]]]:
+    if found is None:
+        return
+    question = "How near is it to the limits of FP16?"
+    if not found.at_risk:
+        yield Answer(question, "No operation is at risk on this signal."), []
+        return
+    words = f"{len(found.at_risk)} of {len(found.operations)} operations are at risk; the first:"
+    lines = [
+        f"{o.type} {o.operation!r}: {risk.kind}, {risk.reason}"
+        for o in found.at_risk[:_SHOWN]
+        for risk in o.risks
+    ]
+    yield Answer(question, words, tuple(lines)), []

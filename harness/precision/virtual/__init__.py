@@ -1,0 +1,22 @@
+"""A model in FP32 at any precision, without converting it: `VirtualPrecision`."""
+
+from harness.precision.virtual.model import (
+    Choice,
+    Compression,
+    VirtualPrecision,
+    operation_name,
+)
+from harness.precision.virtual.plans import floating_reads, is_floating, moves, shape_of
+from harness.precision.virtual.sizes import weight_bytes
+
+__all__ = [
+    "Choice",
+    "Compression",
+    "VirtualPrecision",
+    "floating_reads",
+    "is_floating",
+    "moves",
+    "operation_name",
+    "shape_of",
+    "weight_bytes",
+]
