@@ -71,4 +71,4 @@ def figures(
     for paths in files.values():
         out.print("\n".join(map(str, paths)))
     for sentence in missing.values():
-        log.print(sentence)
+        log.print(sentence, soft_wrap=True)

@@ -73,11 +73,11 @@ def _drawings(run: Run) -> Iterator[Drawing]:
     for labels, lines in timelines.items():
         yield _drawing("timeline", labels, sound.timeline_figure, lines)
     for row in by_recipe(run, rows.stem_picture):
-        labels = (row.subject, row.case, row.recipe, row.stem)
-        yield _drawing("spectrograms", labels, sound.spectrograms_figure, row)
+        of = (row.subject, row.case, row.recipe, row.stem)
+        yield _drawing("spectrograms", of, sound.spectrograms_figure, row)
     for share in map(sensitivity_view, rows.sensitivity):
-        labels = (share.row.subject, share.row.precision)
-        yield _drawing("sensitivities", labels, precision.sensitivities_figure, share)
+        names = (share.row.subject, share.row.precision)
+        yield _drawing("sensitivities", names, precision.sensitivities_figure, share)
     for tuning in map(tuning_view, rows.tuning):
         yield _drawing("pareto", [tuning.row.subject], precision.pareto_figure, tuning)
 

@@ -45,7 +45,9 @@ def operations_figure(paper: Paper, group: Sequence[Series]) -> Figure:
     columns = 2 if paper.wide and len(group) > 1 else 1
     rows = math.ceil(len(group) / columns)
     about = (group[0].row.subject, group[0].row.case)
-    figure = paper.figure("SNR after each operation", about, 0.35 + 0.62 * rows)
+    figure = paper.figure(
+        "SNR after each operation", about, 0.35 + (0.5 if paper.wide else 0.62) * rows
+    )
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, series in zip(panels, group, strict=False):
         place = decibel_axis(axes, [p.snr_db for s in group for p in s.points], LIMIT_DB)
@@ -60,7 +62,8 @@ def operations_figure(paper: Paper, group: Sequence[Series]) -> Figure:
                     markersize=1.8 * paper.scale,
                     **look,
                 )
-        axes.set_title(f"{name(series.row.recipe)}, against {name(series.row.reference, 40)}")
+        title = f"{name(series.row.recipe)}, against {name(series.row.reference, 40)}"
+        axes.set_title(paper.fill(title, 0.8 / columns))
         _name_stages(axes, series)
         axes.set_ylabel("SNR (dB)" if axes.get_subplotspec().is_first_col() else "")
         draw_gate(axes, LIMIT_DB)
@@ -117,7 +120,9 @@ def sensitivities_figure(paper: Paper, view: SensitivityView) -> Figure:
     top.invert_yaxis()
     sums.plot(range(len(view.cumulative) + 1), [0.0, *view.cumulative], color="#0072B2")
     drawn, every = len(view.cumulative), len(view.row.operations)
-    sums.set(title=f"Together, the first {drawn} of {every}", xlabel="operations, worst first")
+    sums.set(
+        title=paper.fill(f"Together ({drawn} of {every})", 0.4), xlabel="operations, worst first"
+    )
     sums.set(ylabel="share of the error (%)", xlim=(0, None), ylim=(0, 102))
     if 0 < view.half <= drawn:
         words = f"half of it: {view.half} of {every}"
@@ -164,7 +169,7 @@ def _name_stages(axes: Axes, series: Series) -> None:
     wide = [stage for stage in series.stages if stage.stop - stage.start > 0.15 * last]
     if wide:
         axes.set_xticks([(stage.start + stage.stop) / 2 for stage in wide])
-        axes.set_xticklabels([name(stage.name, _NAME_LENGTH) for stage in wide])
+        axes.set_xticklabels([name(stage.name, _NAME_LENGTH) for stage in wide], size="small")
         axes.tick_params(axis="x", length=0)
     for stage in wide:
         axes.axvline(stage.start, color="0.75", linewidth=rcParams["grid.linewidth"], zorder=0)
@@ -173,4 +178,4 @@ def _name_stages(axes: Axes, series: Series) -> None:
 def _short(tap: str) -> str:
     """Return the name of a tap, without its first part where it is long."""
     short = tap if len(tap) <= _NAME_LENGTH else tap.partition(".")[2] or tap
-    return name(short, _NAME_LENGTH + 4)
+    return name(short, _NAME_LENGTH + 6)

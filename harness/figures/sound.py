@@ -13,12 +13,22 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from harness.figures.style import Paper, decibel_axis, draw_gate, draw_legend, draw_note, name
+from harness.figures.style import (
+    LONGEST_S,
+    Paper,
+    decibel_axis,
+    draw_gate,
+    draw_legend,
+    draw_note,
+    name,
+    within,
+)
 from harness.report.order import grouped, sortable
 from harness.report.view_stems import LIMIT_DB, SubjectStems
 from harness.verdicts.rows.signals import Raster, StemPicture, StemTimeline
 
 _HERTZ = {100.0: "100", 500.0: "500", 2000.0: "2k", 10_000.0: "10k"}
+_LOUDEST_DB = 1000.0  # beyond what any float64 can be
 
 
 def stems_figure(paper: Paper, view: SubjectStems) -> Figure:
@@ -64,7 +74,7 @@ def timeline_figure(paper: Paper, rows: Sequence[StemTimeline]) -> Figure:
             markevery=math.ceil(len(worst) / 30) or None,
             **paper.looks[recipe],
         )
-        found += [(place(at), middle, stem) for middle, (at, stem) in worst.items()]
+        found += [(place(at), middle, stem) for middle, (at, stem) in worst.items() if stem]
     axes.set(xlabel="time (s)", ylabel="SNR (dB)")
     if found:
         level, middle, stem = min(found)
@@ -74,13 +84,16 @@ def timeline_figure(paper: Paper, rows: Sequence[StemTimeline]) -> Figure:
     return figure
 
 
-def _worst_stems(rows: Sequence[StemTimeline]) -> dict[float, tuple[float, str]]:
-    """Return the lowest SNR at the middle of each stretch, and the stem that has it."""
-    worst: dict[float, tuple[float, str]] = {}
+def _worst_stems(rows: Sequence[StemTimeline]) -> dict[float, tuple[float | None, str]]:
+    """Return the lowest SNR around the middle of each stretch, and its stem; None in silence."""
+    worst: dict[float, tuple[float | None, str]] = {}
     for row in rows:
         for start, at in zip(row.start_s, row.snr_db, strict=True):
-            middle = start + row.stretch_s / 2
-            if at is not None and sortable(at) < sortable(worst.get(middle, (math.inf, ""))[0]):
+            middle = within(start + row.stretch_s / 2, 0.0, LONGEST_S)
+            known = worst.get(middle, (None, ""))[0]
+            if at is None:
+                worst.setdefault(middle, (None, ""))
+            elif known is None or sortable(at) < sortable(known):
                 worst[middle] = at, row.stem
     return dict(sorted(worst.items()))
 
@@ -89,27 +102,29 @@ def spectrograms_figure(paper: Paper, row: StemPicture) -> Figure:
     """Draw the spectrograms of what PyTorch made, of what the package made, and of the rest."""
     about = (row.subject, row.case, row.recipe, row.stem)
     figure = paper.figure("Spectrograms", about, 0.95 if paper.wide else 1.9)
+    low, high = math.log10(row.low_hz), math.log10(row.high_hz)
+    end = within(row.duration_s, 1e-3, LONGEST_S)
     shape = (1, 3) if paper.wide else (3, 1)
     panels = figure.subplots(*shape, sharex=True, sharey=True)
     shown = {"Reference": row.reference, "Candidate": row.candidate, "Difference": row.difference}
     for axes, (title, picture) in zip(panels, shown.items(), strict=True):
         levels = levels_db(picture)
-        quiet = levels_db(row.reference) if title == "Candidate" else levels
+        scale = levels_db(row.reference) if title == "Candidate" else levels
         image = axes.imshow(
             levels,
-            extent=(0.0, row.duration_s, math.log10(row.low_hz), math.log10(row.high_hz)),
-            vmin=np.percentile(quiet, 1),
-            vmax=max(picture.high_db, picture.low_db),
+            extent=(0.0, end, low, high),
+            vmin=np.percentile(scale, 1),
+            vmax=scale.max(),
             aspect="auto",
             interpolation="none",
         )
         axes.set(title=title, xlabel="time (s)", ylabel="frequency (Hz)")
         axes.grid(visible=False)
         axes.label_outer()
-        bar = figure.colorbar(image, ax=axes, location="bottom" if paper.wide else "right")
-        bar.set_label("level (dBFS)")
+        side = "bottom" if paper.wide else "right"
+        figure.colorbar(image, ax=axes, location=side, extend="both", label="level (dBFS)")
     hertz = {math.log10(at): label for at, label in _HERTZ.items()}
-    inside = [at for at in hertz if math.log10(row.low_hz) <= at <= math.log10(row.high_hz)]
+    inside = [at for at in hertz if low <= at <= high]
     panels[0].set_yticks(inside, [hertz[at] for at in inside])
     return figure
 
@@ -117,4 +132,5 @@ def spectrograms_figure(paper: Paper, row: StemPicture) -> Figure:
 def levels_db(picture: Raster) -> npt.NDArray[np.float64]:
     """Return the levels [rows, columns] of a picture in dB, the highest band first."""
     codes = np.frombuffer(picture.codes, np.uint8).reshape(picture.rows, picture.columns)
-    return picture.low_db + codes / (picture.levels - 1) * (picture.high_db - picture.low_db)
+    low, high = (within(at, -_LOUDEST_DB, _LOUDEST_DB) for at in (picture.low_db, picture.high_db))
+    return low + codes / (picture.levels - 1) * (high - low)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final
 
-from cycler import cycler
 from matplotlib import rcParams, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from harness.errors import ParityError, one_line
@@ -54,15 +54,25 @@ SIZES: Final = {
     "ytick.major.width": 0.6,
 }
 """In points, where a figure is printed; all of them grow together where it is projected."""
-LOOKS: Final = cycler(
-    color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#8C6D00"],
-    linestyle=["-", "--", "-.", ":", "-", (0, (6, 2)), (0, (1, 1))],
-    marker=["o", "s", "^", "D", "x", "v", "P"],
+LOOKS: Final = tuple(
+    {"color": colour, "linestyle": line, "marker": marker}
+    for colour, line, marker in (
+        ("#0072B2", "-", "o"),
+        ("#D55E00", "--", "s"),
+        ("#009E73", "-.", "^"),
+        ("#CC79A7", ":", "D"),
+        ("#000000", "-", "x"),
+        ("#56B4E9", (0, (6, 2)), "v"),
+        ("#8C6D00", (0, (1, 1)), "P"),
+    )
 )
+"""Of recipes, in the order of the run."""
 WIDTHS: Final = {"column": 3.4, "page": 7.0, "slide": 10.0}
-NARROWEST, WIDEST = 2.5, 20.0
+NARROWEST, WIDEST = 3.2, 20.0
 INK, QUIET = "0.15", "0.45"
-_LOWEST_DB: Final = -20.0
+LONGEST_S: Final = 1e7
+"""The longest signal that an axis reaches: nobody separates songs of four months."""
+_LOWEST_DB, _HIGHEST_DB = -20.0, 400.0  # float64 itself ends at some 320 dB
 _locator: Final = MaxNLocator(6, steps=[1, 2, 5, 10])
 
 
@@ -112,7 +122,7 @@ class Paper:
     @property
     def wide(self) -> bool:
         """Whether panels have room beside each other."""
-        return self.width_in >= 5.0
+        return self.width_in >= 6.0
 
     def style(self) -> AbstractContextManager[None]:
         """Return the context in which to draw and to save; it leaves no setting changed."""
@@ -120,6 +130,11 @@ class Paper:
             ["default", {**STYLE, **{key: self.scale * size for key, size in SIZES.items()}}]
         )
         return context
+
+    def fill(self, text: str, share: float = 1.0) -> str:
+        """Break a title into lines that a share of the width has room for."""
+        letter = 0.57 * self.scale * SIZES["font.size"]
+        return "\n".join(textwrap.wrap(text, int(share * self.width_in * 72 / letter)))
 
     def figure(self, what: str, about: Sequence[str], height: float = 1.0) -> Figure:
         """Return an empty figure with its title.
@@ -131,9 +146,8 @@ class Paper:
         """
         tall = self.width_in * (0.5 if self.wide else 0.72) * height
         figure = Figure(figsize=(self.width_in, tall))
-        across = int(self.width_in * 72 / (0.57 * self.scale * SIZES["font.size"]))
         lines = [what, ", ".join(name(part, 60) for part in about if part)]
-        text = "\n".join(part for line in lines for part in textwrap.wrap(line, across))
+        text = "\n".join(map(self.fill, lines))
         figure.suptitle(text, x=0.04 / self.width_in, ha="left", size="medium")
         return figure
 
@@ -143,12 +157,18 @@ def name(text: str, length: int = 28) -> str:
     return one_line(text, length)
 
 
+def within(value: float, low: float, high: float) -> float:
+    """Return the number nearest to ``value`` between two ends; NaN is the lower one."""
+    return min(max(low, value), high)  # max keeps its first where the second is NaN
+
+
 def draw_gate(axes: Axes, level_db: float, word: str = "gate") -> None:
     """Draw a bound as a line that is named beside the panel, where nothing is under the words."""
-    axes.axhline(level_db, color=INK, linestyle=(0, (4, 2)), zorder=2.5)
+    at = within(level_db, *axes.get_ylim())
+    axes.axhline(at, color=INK, linestyle=(0, (4, 2)), zorder=2.5)
     axes.annotate(
         f"{word}\n{level_db:g} dB",
-        (1.0, level_db),
+        (1.0, at),
         xycoords=("axes fraction", "data"),
         xytext=(3, 0),
         textcoords="offset points",
@@ -181,6 +201,7 @@ def draw_legend(figure: Figure) -> None:
         columnspacing=1.2,
     )
     for handle in legend.legend_handles:
+        assert isinstance(handle, Line2D)  # a panel with a legend draws nothing else
         handle.set_markersize(max(handle.get_markersize(), rcParams["lines.markersize"]))
 
 
@@ -198,20 +219,20 @@ def decibel_axis(
         levels_db: what must be in sight, too.
     """
     given = [value for value in values if value is not None]
-    known = [*filter(math.isfinite, given), *levels_db]
+    known = [min(value, _HIGHEST_DB) for value in (*given, *levels_db) if math.isfinite(value)]
     least, most = min(known, default=0.0), max(known, default=0.0)
     low = max(_LOWEST_DB, 10.0 * math.floor((least - 0.12 * (most - least)) / 10.0))
     high = max(10.0 * math.ceil((most + 1.0) / 10.0), low + 10.0)
-    ticks = [at for at in _locator.tick_values(low, high) if low <= at <= high]
+    exact = math.inf in given
+    ticks = [at for at in _locator.tick_values(low, high) if low <= at < high + (not exact)]
     labels = [f"{at:g}".replace("-", "\N{MINUS SIGN}") for at in ticks]
     rail = high + 0.07 * (high - low)
-    exact = math.inf in given
     axes.set_yticks([*ticks, rail] if exact else ticks, [*labels, "exact"] if exact else labels)
     axes.set_ylim(low, rail + 0.03 * (high - low) if exact else high)
 
     def place(value: float | None) -> float:
         if value is None:
             return math.nan
-        return rail if value == math.inf else low if math.isnan(value) else max(value, low)
+        return rail if value == math.inf else within(value, low, high)
 
     return place
