@@ -178,4 +178,4 @@ def _name_stages(axes: Axes, series: Series) -> None:
 def _short(tap: str) -> str:
     """Return the name of a tap, without its first part where it is long."""
     short = tap if len(tap) <= _NAME_LENGTH else tap.partition(".")[2] or tap
-    return name(short, _NAME_LENGTH + 6)
+    return name(short, _NAME_LENGTH + 8)

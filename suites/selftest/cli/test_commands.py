@@ -22,6 +22,7 @@ COMMANDS = (
     "compare",
     "separate",
     "report",
+    "figures",
     "conformance",
     "headroom",
     "diagnose",
