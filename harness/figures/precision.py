@@ -45,23 +45,16 @@ def operations_figure(paper: Paper, group: Sequence[Series]) -> Figure:
     columns = 2 if paper.wide and len(group) > 1 else 1
     rows = math.ceil(len(group) / columns)
     about = (group[0].row.subject, group[0].row.case)
-    figure = paper.figure(
-        "SNR after each operation", about, 0.35 + (0.5 if paper.wide else 0.62) * rows
-    )
+    height = 0.35 + rows * (0.5 if paper.wide else 0.62)
+    figure = paper.figure("SNR after each operation", about, height)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, series in zip(panels, group, strict=False):
         place = decibel_axis(axes, [p.snr_db for s in group for p in s.points], LIMIT_DB)
         for precision, look in _PRECISIONS.items():
-            mine = [point for point in series.points if point.precision == precision]
-            levels = [place(point.snr_db) for point in mine]
+            mine = [(p.index, place(p.snr_db)) for p in series.points if p.precision == precision]
             if mine:
-                axes.plot(
-                    [p.index for p in mine],
-                    levels,
-                    linestyle="",
-                    markersize=1.8 * paper.scale,
-                    **look,
-                )
+                size = 1.8 * paper.scale
+                axes.plot(*zip(*mine, strict=True), linestyle="", markersize=size, **look)
         title = f"{name(series.row.recipe)}, against {name(series.row.reference, 40)}"
         axes.set_title(paper.fill(title, 0.8 / columns))
         _name_stages(axes, series)
@@ -96,7 +89,7 @@ def taps_figure(paper: Paper, group: Sequence[Series]) -> Figure:
         )
     names = {point.index: _short(point.operation) for s in group for point in s.points}
     room = paper.width_in * 72 * 0.75 / (8 * paper.scale)  # how many names stand beside each other
-    shown = sorted(names)[:: math.ceil(len(names) / room)]
+    shown = sorted(names)[:: max(1, math.ceil(len(names) / room))]
     axes.set_xticks(shown, [names[at] for at in shown], rotation=90, size="x-small")
     axes.set_xticks(sorted(names), minor=True)
     axes.set_ylabel("SNR (dB)")
@@ -120,10 +113,9 @@ def sensitivities_figure(paper: Paper, view: SensitivityView) -> Figure:
     top.invert_yaxis()
     sums.plot(range(len(view.cumulative) + 1), [0.0, *view.cumulative], color="#0072B2")
     drawn, every = len(view.cumulative), len(view.row.operations)
-    sums.set(
-        title=paper.fill(f"Together ({drawn} of {every})", 0.4), xlabel="operations, worst first"
-    )
-    sums.set(ylabel="share of the error (%)", xlim=(0, None), ylim=(0, 102))
+    sums.set_title(paper.fill(f"Together ({drawn} of {every})", 0.4))
+    sums.set(xlabel="operations, worst first", ylabel="share of the error (%)")
+    sums.set(xlim=(0, None), ylim=(0, 102))
     if 0 < view.half <= drawn:
         words = f"half of it: {view.half} of {every}"
         draw_note(sums, view.half, view.cumulative[view.half - 1], words)

@@ -154,7 +154,8 @@ class Paper:
 
 def name(text: str, length: int = 28) -> str:
     """Return what a run calls something, as one printable line."""
-    return one_line(text, length)
+    line = one_line(text, length)
+    return f" {line}" if line.startswith("_") else line  # a legend leaves out what begins with _
 
 
 def within(value: float, low: float, high: float) -> float:
@@ -219,7 +220,8 @@ def decibel_axis(
         levels_db: what must be in sight, too.
     """
     given = [value for value in values if value is not None]
-    known = [min(value, _HIGHEST_DB) for value in (*given, *levels_db) if math.isfinite(value)]
+    finite = filter(math.isfinite, (*given, *levels_db))
+    known = [within(value, _LOWEST_DB, _HIGHEST_DB) for value in finite]
     least, most = min(known, default=0.0), max(known, default=0.0)
     low = max(_LOWEST_DB, 10.0 * math.floor((least - 0.12 * (most - least)) / 10.0))
     high = max(10.0 * math.ceil((most + 1.0) / 10.0), low + 10.0)

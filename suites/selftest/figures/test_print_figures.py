@@ -25,10 +25,11 @@ from harness.figures import KINDS, WIDTHS, Drawing, Paper, drawings_of
 from harness.verdicts import GATES, Profile, Run
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.documents import attachment
+from harness.verdicts.rows.operations import TapSeries
 from harness.verdicts.rows.signals import StemPicture, StemTimeline
 from suites.selftest.report.conftest import build_run
 from suites.selftest.report.figure_rows import SENSITIVITY, TUNING, figure_rows, labels, series
-from suites.selftest.report.run_rows import RECIPES, STEMS, SUBJECT
+from suites.selftest.report.run_rows import RECIPES, STEMS, SUBJECT, separation_row
 from suites.selftest.report.test_odd_documents import SOUND, odd
 
 Drawn = Callable[[str], Figure]
@@ -239,6 +240,8 @@ def test_a_name_is_text_whatever_it_holds() -> None:
     figure.draw_without_rendering()
     assert figure.legends[0].texts[0].get_text().startswith(r"$\frac{1}{$ <")
     assert figure.get_tightbbox().x1 < WIDTHS["column"] + 0.01
+    rows = [replace(row, recipe="_draft") for row in rows]
+    assert draw(alone(*rows), "timeline").legends[0].texts[0].get_text() == " _draft"
 
 
 def test_a_sensitivity_whose_half_is_beyond_the_curve_has_no_note() -> None:
@@ -270,7 +273,7 @@ def _draw_whatever(document: dict[str, Any]) -> list[Drawing]:
     return list(drawings_of(run))
 
 
-@pytest.mark.parametrize("number", [1e308, -1e308, 5e-324, -1.0, 0.0])
+@pytest.mark.parametrize("number", [1.7e308, -1.7e308, 5e-324, -1.0, 0.0])
 def test_a_number_that_no_signal_has_is_drawn_at_the_end_of_its_axis(number: float) -> None:
     line, picture = (
         next(row for row in figure_rows() if isinstance(row, kind))
@@ -280,6 +283,21 @@ def test_a_number_that_no_signal_has_is_drawn_at_the_end_of_its_axis(number: flo
     picture = replace(picture, duration_s=number)
     document = json.loads(alone(line, picture).to_json())
     assert [drawing.kind for drawing in _draw_whatever(document)] == ["timeline", "spectrograms"]
+
+
+def test_a_row_with_nothing_in_it_is_an_empty_panel() -> None:
+    timeline = next(row for row in figure_rows() if isinstance(row, StemTimeline))
+    tried = {"trials": [], "best": None, "goal": {"min_snr_db": None, "cost": "flops"}}
+    run = alone(
+        series("fp16", 0),
+        TapSeries(**labels("fp16"), reference="PyTorch", operations=()),
+        separation_row(snr_db=None),
+        replace(timeline, start_s=(), snr_db=()),
+        attachment("s", {**SENSITIVITY, "operations": []}),
+        attachment("t", {**TUNING, **tried}),
+    )
+    found = _draw_whatever(json.loads(run.to_json()))
+    assert [drawing.kind for drawing in found] == [kind for kind in KINDS if kind != "spectrograms"]
 
 
 @pytest.mark.exhaustive
