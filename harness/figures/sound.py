@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from harness.figures.style import (
     LONGEST_S,
@@ -122,7 +123,8 @@ def spectrograms_figure(paper: Paper, row: StemPicture) -> Figure:
         axes.grid(visible=False)
         axes.label_outer()
         side = "bottom" if paper.wide else "right"
-        figure.colorbar(image, ax=axes, location=side, extend="both", label="level (dBFS)")
+        bar = figure.colorbar(image, ax=axes, location=side, extend="both", label="level (dBFS)")
+        bar.locator = MaxNLocator(4, steps=[1, 2, 5, 10])  # few: their labels may not hang over
     hertz = {math.log10(at): label for at, label in _HERTZ.items()}
     inside = [at for at in hertz if low <= at <= high]
     panels[0].set_yticks(inside, [hertz[at] for at in inside])
