@@ -39,7 +39,8 @@ def figures(
         ),
     ] = None,
     width: Annotated[
-        str, typer.Option(help="column (3.4 in), page (7 in), slide (10 in), or inches.")
+        str,
+        typer.Option(help="column (3.4 in), page (7 in), slide (10 in), or inches from 3.2 to 10."),
     ] = "page",
     attach: Attach = None,
     json: Json = False,

@@ -68,7 +68,7 @@ LOOKS: Final = tuple(
 )
 """Of recipes, in the order of the run."""
 WIDTHS: Final = {"column": 3.4, "page": 7.0, "slide": 10.0}
-NARROWEST, WIDEST = 3.2, 14.0
+NARROWEST, WIDEST = 3.2, 10.0
 INK, QUIET = "0.15", "0.45"
 LONGEST_S: Final = 1e7
 """The longest signal that an axis reaches: nobody separates songs of four months."""

@@ -137,8 +137,8 @@ def test_the_files_appear_together_or_not_at_all(run: Run, tmp_path: Path) -> No
         (("--only", "stem"), "unknown figure 'stem'; did you mean 'stems'?"),
         (("--only", "stems", "--only", "taps-mini-*"), "unknown figure 'taps-mini-*'"),
         (("--width", "wide"), "--width 'wide' is none of column, page, slide and no number of"),
-        (("--width", "1"), "inches from 3.2 to 14"),
-        (("--width", "nan"), "inches from 3.2 to 14"),
+        (("--width", "1"), "inches from 3.2 to 10"),
+        (("--width", "nan"), "inches from 3.2 to 10"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_one_sentence(
