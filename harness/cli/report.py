@@ -23,6 +23,14 @@ baselines = typer.Typer(
     epilog="Example: parity baseline accept reports/latest/run.json --reason 'torch 2.13'",
 )
 BaselineFile = Annotated[Path, typer.Option("--baseline", help="The file of the baseline.")]
+Attach = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--attach",
+        help="A document of parity sensitivity, tune, headroom or conformance, or of nox -s "
+        "bench; repeatable.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,14 +56,7 @@ def report(
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
     ] = HISTORY,
-    attach: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--attach",
-            help="A document of parity sensitivity, tune, headroom or conformance, or of nox -s "
-            "bench; repeatable.",
-        ),
-    ] = None,
+    attach: Attach = None,
     json: Json = False,
 ) -> None:
     """Render the report of a run: index.html, junit.xml and summary.md.

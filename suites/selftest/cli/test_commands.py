@@ -24,6 +24,7 @@ COMMANDS = (
     "compare",
     "separate",
     "report",
+    "figures",
     "conformance",
     "headroom",
     "diagnose",
