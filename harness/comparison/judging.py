@@ -87,21 +87,17 @@ def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Compari
     kind = AUDIO_FILE if isinstance(item, Audio) else kind_of(pair.name)
     bounds = request.gate or gate(kind.gate)
     notes = (pair.note,) if pair.note else ()
+    unlike = failed("one is an audio file and the other a tensor: convert one of them")
+    row = ComparisonRow(pair.name, "", "", kind.layer, bounds, unlike, None, notes)
     if pair.expected is None:
-        outcome = failed("the reference has no such tensor", observed=pair.name)
-        return (ComparisonRow(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
+        return (_failed(row, "the reference has no such tensor", "", pair.name),)
     if pair.actual is None:
-        outcome = failed("the candidate has no such tensor", expected=pair.name)
-        return (ComparisonRow(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
-    template = ComparisonRow(
-        pair.name, "", "", kind.layer, bounds, failed("not judged"), None, notes
-    )
+        return (_failed(row, "the candidate has no such tensor", pair.name, ""),)
     if isinstance(pair.expected, Audio) and isinstance(pair.actual, Audio):
-        return tuple(_audio(template, pair.expected, pair.actual, rivals, request))
+        return tuple(_audio(row, pair.expected, pair.actual, rivals, request))
     if isinstance(pair.expected, Tensor) and isinstance(pair.actual, Tensor):
-        return tuple(_tensor(template, kind, pair.expected.load(), pair.actual.load(), request))
-    outcome = failed("one is an audio file and the other a tensor: convert one of them")
-    return (replace(template, outcome=outcome),)
+        return tuple(_tensor(row, kind, pair.expected.load(), pair.actual.load(), request))
+    return (row,)
 
 
 def _audio(
@@ -204,19 +200,14 @@ def _stem(
         if what != broken:
             yield replace(row, what=what, outcome=outcome)
             continue
-        cause = (
-            explain_wave(expected, actual, row.gate, rate=rate, others=others)
-            if searched
-            else _cut_cause(expected, actual, row.gate)
-        )
-        unequal = expected.shape != actual.shape
+        cause, unequal = None, expected.shape != actual.shape
+        if searched:
+            cause = explain_wave(expected, actual, row.gate, rate=rate, others=others)
+        elif unequal:
+            cause = explain_shape(expected, actual, row.gate)
         found = _explained(replace(row, what=what), outcome, cause, searched or unequal)
         trace = missing_band(expected, actual, rate) if searched and cause is None else ""
         yield _noted(found, trace) if trace else found
-
-
-def _cut_cause(expected: Array, actual: Array, gate: Gate) -> Cause | None:
-    return None if expected.shape == actual.shape else explain_shape(expected, actual, gate)
 
 
 def by_value(expected: Array, actual: Array) -> tuple[tuple[Array, Array], str]:

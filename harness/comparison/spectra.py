@@ -55,8 +55,6 @@ def explain_spectrum(
     frames = _frames(frame_error, len(bad) * shape[0] * shape[1])
     e = e_all[bad, ..., frames].astype(np.float64)
     a = a_all[bad, ..., frames].astype(np.float64)
-    if not (np.isfinite(e).all() and np.isfinite(a).all()):
-        return None
     whole = e_all[..., frames]
     guesses = itertools.chain(
         _silence(e, a),

@@ -24,7 +24,6 @@ from harness.errors import PackageError, UnknownNameError
 from harness.mil.model import Model
 from harness.mil.program import (
     Binding,
-    Block,
     Constant,
     Function,
     Location,
@@ -105,7 +104,7 @@ def known_value(model: Model, operation: Operation, parameter: str) -> np.ndarra
         PackageError: the input is bound to nothing, or to what is known only at run time.
     """
     bindings = operation.inputs.get(parameter, ())
-    constants = model.plan.function.constants
+    constants = model.plan.function.block.constants
     for binding in bindings[:1]:
         found = constants.get(binding) if isinstance(binding, str) else binding
         if found is not None:
@@ -228,7 +227,9 @@ def edited(
     for operation in function.block.operations:
         name = key(operation) if operation.outputs else ""
         operations += [*inserted.get(name, ()), changed.get(name, operation)]
-    return _model(model, function, operations)
+    return replanned(
+        model, replace(function, block=replace(function.block, operations=tuple(operations)))
+    )
 
 
 def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Model:
@@ -257,11 +258,6 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
 
 def _binding(value: Bindable) -> Binding:
     return value if isinstance(value, str | Constant) else constant(value)
-
-
-def _model(model: Model, function: Function, operations: Sequence[Operation]) -> Model:
-    block = Block(function.block.inputs, function.block.outputs, tuple(operations))
-    return replanned(model, replace(function, block=block))
 
 
 def replanned(model: Model, function: Function) -> Model:

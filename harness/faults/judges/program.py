@@ -14,12 +14,7 @@ from harness.faults.operators import Edit, Site
 from harness.faults.registry import Fault
 from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
-from harness.mil.editing import (
-    computing,
-    edited,
-    find,
-    key,
-)
+from harness.mil.editing import computing, edited, find, key
 from harness.mil.program import Operation
 from harness.verdicts import Check
 from harness.workbench import Workbench, paper_checks, predict_segment, taps_in
@@ -42,9 +37,9 @@ class Converted:
     model: Model
     modules: Mapping[str, str]
 
-    def all(self, type: str, module: str = "*", name: str = "*") -> tuple[Operation, ...]:
+    def all(self, type: str, module: str = "*") -> tuple[Operation, ...]:
         """Return the operations of a type in the PyTorch modules that fit a pattern."""
-        return find(self.model, type=type, name=name, modules=self.modules, module=module)
+        return find(self.model, type=type, modules=self.modules, module=module)
 
     def first(self, type: str, module: str = "*") -> Operation:
         """Return the first of them in program order."""

@@ -74,12 +74,13 @@ class Site:
         bindings = self.operation.inputs.get(parameter, ())
         if len(bindings) != 1 or not isinstance(bindings[0], str):
             return None
-        return None if bindings[0] in self._constants else bindings[0]
+        return None if bindings[0] in self.model.plan.function.block.constants else bindings[0]
 
     def constant(self, parameter: str) -> np.ndarray | None:
         """Return the array of numbers that an input is bound to; None if it is bound to no such."""
+        constants = self.model.plan.function.block.constants
         for binding in self.operation.inputs.get(parameter, ()):
-            found = self._constants.get(binding) if isinstance(binding, str) else binding
+            found = constants.get(binding) if isinstance(binding, str) else binding
             if found is not None and not isinstance(found.value, str):
                 return self.model.package.constants.array(found)
         return None
@@ -122,21 +123,6 @@ class Site:
         renamed = tuple(Variable(f"{v.name}~", v.type) for v in self.operation.outputs)
         pairs = zip(renamed, self.operation.outputs, strict=True)
         return [replace(self.operation, outputs=renamed), *(then(*pair) for pair in pairs)]
-
-    @property
-    def _constants(self) -> dict[str, Constant]:
-        return constants_of(self.model)
-
-
-def constants_of(model: Model) -> dict[str, Constant]:
-    """Return the constants of a program by name; read once for each program."""
-    if model not in _CONSTANTS:
-        _CONSTANTS.clear()
-        _CONSTANTS[model] = model.plan.function.constants
-    return _CONSTANTS[model]
-
-
-_CONSTANTS: dict[Model, dict[str, Constant]] = {}
 
 
 @dataclass(frozen=True)

@@ -127,18 +127,6 @@ def _gelu(unit: Device, x: Tensor, mode: str = "EXACT", out: Any = None) -> Tens
     return unit.elementwise(torch.mul, x, gate)
 
 
-def _real_div(unit: Device, x: Tensor, y: Tensor, out: Any = None) -> Tensor:
-    return unit.real_div(x, y)
-
-
-def _round(unit: Device, x: Tensor, out: Any = None) -> Tensor:
-    return unit.round(x)
-
-
-def _softmax(unit: Device, x: Tensor, axis: int = -1) -> Tensor:
-    return unit.softmax(x, axis)
-
-
 def _reduction(compute: Callable[[Device, Tensor, list[int]], Tensor]) -> Callable[..., Tensor]:
     def function(
         unit: Device, x: Tensor, axes: Ints | None = None, keep_dims: bool = False
@@ -283,9 +271,9 @@ OPERATIONS: Final[Mapping[str, Callable[..., Tensor]]] = {
     "inverse": _function_of_sum("reciprocal", 1e-4),
     "log": _function_of_sum("log", 1e-45),
     "rsqrt": _function_of_sum("rsqrt", 1e-12),
-    "real_div": _real_div,
-    "round": _round,
-    "softmax": _softmax,
+    "real_div": lambda unit, x, y, out=None: unit.real_div(x, y),
+    "round": lambda unit, x, out=None: unit.round(x),
+    "softmax": lambda unit, x, axis=-1: unit.softmax(x, axis),
     "reduce_sum": _reduction(Device.sum),
     "reduce_mean": _reduction(Device.mean),
     "reduce_log_sum_exp": _reduction(Device.log_sum_exp),

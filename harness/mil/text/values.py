@@ -21,7 +21,6 @@ from harness.mil.types import (
     TensorType,
     TupleType,
     ValueType,
-    data_type,
 )
 
 # No program nests types, literals or blocks nearly as deeply.
@@ -138,8 +137,8 @@ class ValueParser:
 
     def _element(self, word: str) -> DataType:
         try:
-            return data_type(word)
-        except KeyError:
+            return DataType(word)
+        except ValueError:
             self.lexer.refuse(f"{word[:40]!r} is no element type")
 
     def _size(self) -> int | None:
