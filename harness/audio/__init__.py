@@ -3,8 +3,7 @@
 The numbers of the model contract are here, without torch or libsndfile; the rest is in modules:
 
 - `files`, `writers`: audio files in and out;
-- `stft`: the transform pair (torch; all other arrays are NumPy), `reference_stft` and `packed_fft`
-  to judge it by, `windows` that add up;
+- `stft`: the transform pair (torch; all other arrays are NumPy), `windows` that add up;
 - `segments`: a song in overlapping pieces, and back.
 """
 

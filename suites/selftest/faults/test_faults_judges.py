@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from harness.audio import SEGMENT_LENGTH
-from harness.audio.reference_stft import reference_spectrogram, reference_waveform
 from harness.audio.segments import separate_stream
 from harness.faults.judges.gates import _changed
 from harness.faults.judges.sessions import judge_by_suite, judge_session
@@ -17,6 +16,7 @@ from harness.faults.judges.transform import Port
 from harness.faults.judging import inject, sound_digests
 from harness.faults.registry import get_fault
 from harness.verdicts import GATES, gate
+from suites.stft.reference_stft import reference_spectrogram, reference_waveform
 
 
 @pytest.fixture(scope="module")
