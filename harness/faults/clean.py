@@ -124,10 +124,9 @@ class CleanResult:
         return {
             "kind": DOCUMENT_KIND,
             "version": DOCUMENT_VERSION,
-            "subject": self.subject,
+            **asdict(self),
             "verdict": self.verdict.value,
             "alarms": self.alarms,
-            "environments": [asdict(environment) for environment in self.environments],
             "closest": {
                 layer: {
                     "headroom_db": run.headroom_db[layer],
@@ -137,9 +136,6 @@ class CleanResult:
                 for layer, run in self.closest.items()
             },
             "bits": self.bits,
-            "runs": [asdict(run) for run in self.runs],
-            "duration_s": self.duration_s,
-            "provenance": dict(self.provenance),
         }
 
 

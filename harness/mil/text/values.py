@@ -108,23 +108,18 @@ class ValueParser:
         lexer.expect("<")
         if word == "tuple":
             return TupleType(self.items(self.type, ">"))
-        result: ValueType
-        if word == "tensor":
-            result = self._tensor()
-        else:
-            inner = self.type()
-            if word == "state":
-                result = StateType(inner)
-            else:
-                lexer.expect(",")
-                list_type = word == "list"
-                result = (
-                    ListType(inner, self._size())
-                    if list_type
-                    else DictionaryType(inner, self.type())
-                )
+        found: ValueType = self._tensor() if word == "tensor" else self._holding(word, self.type())
         lexer.expect(">")
-        return result
+        return found
+
+    def _holding(self, word: str, inner: ValueType) -> ValueType:
+        """Return the list, dictionary or state of ``inner``."""
+        if word == "state":
+            return StateType(inner)
+        self.lexer.expect(",")
+        if word == "list":
+            return ListType(inner, self._size())
+        return DictionaryType(inner, self.type())
 
     def _tensor(self) -> TensorType:
         element = self._element(self.lexer.word("an element type"))
