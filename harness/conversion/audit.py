@@ -47,10 +47,11 @@ from harness.conversion.recipes import (
     Weights,
     count_rules,
 )
-from harness.conversion.sidecar import Sidecar, opened, read_sidecar
+from harness.conversion.sidecar import Sidecar, read_sidecar
 from harness.conversion.survey import base_name, base_value
 from harness.mil import DataType, Model
 from harness.mil.graph import Node
+from harness.mil.model import opened
 from harness.mil.package import Package
 from harness.mil.program import Operation
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from harness._coremltools import import_coremltools
 from harness.conversion.recipes import Weights
-from harness.conversion.survey import every_operation, register_pass
+from harness.conversion.survey import every_operation, register_pass, values_read
 from harness.errors import NotEvaluatedError, RecipeError
 from harness.mil import DataType
 from harness.mil.constants import ReadArray
@@ -163,15 +163,7 @@ def compressed_pipeline(pipeline: Any, decide: Callable[[Any], Weights]) -> Any:
 
 def has_weights(operation: Any) -> bool:
     """Whether a coremltools ``Operation`` reads a constant that can be compressed."""
-    return any(_is_weight(value) for value in _values(operation))
-
-
-def _values(operation: Any) -> list[Any]:
-    return [
-        value
-        for values in operation.inputs.values()
-        for value in (values if isinstance(values, (list, tuple)) else [values])
-    ]
+    return any(_is_weight(value) for value in values_read(operation))
 
 
 def _is_weight(value: Any) -> bool:
@@ -205,7 +197,7 @@ def _chosen(program: Any, decide: Callable[[Any], Weights]) -> dict[str, Weights
     chosen: dict[str, tuple[Weights, str]] = {}
     for function in program.functions.values():
         for operation in every_operation(function):
-            weights = [value for value in _values(operation) if _is_weight(value)]
+            weights = [value for value in values_read(operation) if _is_weight(value)]
             decision = decide(operation) if weights else "float"
             for value in weights:
                 name = value.op.name

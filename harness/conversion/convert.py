@@ -28,7 +28,12 @@ from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
 from harness.conversion.selector import PrecisionSelector, create_precision_selector
 from harness.conversion.sidecar import Sidecar, VanishedOperation
-from harness.conversion.survey import base_name, every_operation, surveyed_pipeline
+from harness.conversion.survey import (
+    base_name,
+    every_operation,
+    surveyed_pipeline,
+    values_read,
+)
 from harness.conversion.tap_mapping import TapMapping, TapOperation, find_taps
 from harness.conversion.trace import TracedModel
 from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
@@ -252,11 +257,7 @@ def _vanished(
 
 def _reads(operation: Any) -> tuple[str, ...]:
     """Return the names of the values that a coremltools ``Operation`` reads."""
-    return tuple(
-        value.name
-        for values in operation.inputs.values()
-        for value in (values if isinstance(values, (list, tuple)) else [values])
-    )
+    return tuple(value.name for value in values_read(operation))
 
 
 def _modules(nodes: list[TapOperation]) -> dict[str, str]:

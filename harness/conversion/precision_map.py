@@ -11,10 +11,10 @@ from pathlib import Path
 
 from harness.conversion.compression import is_compressible, storage_of
 from harness.conversion.selector import UNDECIDED_TYPES
-from harness.conversion.sidecar import opened
 from harness.mil import DataType, Model
 from harness.mil.constants import ReadArray
 from harness.mil.graph import GraphValue, Node, graph_of
+from harness.mil.model import opened
 from harness.mil.package import Package
 
 

@@ -65,6 +65,15 @@ def every_operation(block: Any) -> Iterator[Any]:
         yield operation
 
 
+def values_read(operation: Any) -> list[Any]:
+    """Return the values that a coremltools ``Operation`` reads."""
+    return [
+        value
+        for values in operation.inputs.values()
+        for value in (values if isinstance(values, (list, tuple)) else [values])
+    ]
+
+
 @functools.cache
 def register_pass(name: str, option: str, apply: Callable[[Any, Any], None]) -> None:
     """Make ``apply(program, value)`` a pass that coremltools knows as ``name``.

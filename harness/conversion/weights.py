@@ -32,9 +32,10 @@ import numpy.typing as npt
 
 from harness.conversion.packed import PackedWeight, equal_packed, packed_weights
 from harness.conversion.precision_map import every_node
-from harness.conversion.sidecar import opened, read_sidecar
+from harness.conversion.sidecar import read_sidecar
 from harness.mil import Model
 from harness.mil.graph import graph_of
+from harness.mil.model import opened
 from harness.mil.package import Package
 from harness.mil.program import Constant, Operation
 from harness.mil.types import TensorType

@@ -14,7 +14,7 @@ module paths of the original program are valid for the edited one.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -219,10 +219,7 @@ def edited(
     function = model.plan.function
     changed = {key(operation): operation for operation in replacements}
     inserted = dict(before or {})
-    known = {key(operation) for operation in function.block.operations if operation.outputs}
-    for name in (*changed, *inserted):
-        if name not in known:
-            raise UnknownNameError("operation", name, known)
+    _check_known((*changed, *inserted), function.block.operations)
     operations: list[Operation] = []
     for operation in function.block.operations:
         name = key(operation) if operation.outputs else ""
@@ -243,10 +240,7 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
     Raises:
         UnknownNameError: there is no such operation.
     """
-    known = {key(step.operation) for step in model.plan.steps}
-    for name in functions:
-        if name not in known:
-            raise UnknownNameError("operation", name, known)
+    _check_known(functions, model.operations)
     steps = tuple(
         replace(step, definition=replace(step.definition, function=functions[name]))
         if (name := key(step.operation)) in functions
@@ -254,6 +248,13 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
         for step in model.plan.steps
     )
     return Model(model.package, replace(model.plan, steps=steps))
+
+
+def _check_known(names: Iterable[str], operations: Iterable[Operation]) -> None:
+    known = {key(operation) for operation in operations if operation.outputs}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("operation", name, known)
 
 
 def _binding(value: Bindable) -> Binding:

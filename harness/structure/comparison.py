@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from harness.conversion import read_sidecar
-from harness.conversion.sidecar import opened
 from harness.mil import Model
+from harness.mil.model import opened
 from harness.mil.package import Package
 from harness.mil.program import Function
 from harness.structure.differences import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from unittest.mock import patch
 
 from harness.errors import NotEvaluatedError
 from harness.faults.judging import Judgement, digest
@@ -11,7 +11,6 @@ from harness.faults.registry import Fault, get_fault
 from harness.verdicts import (
     GATES,
     FaultOutcome,
-    Gate,
     InjectedFault,
     Outcome,
     Profile,
@@ -28,7 +27,7 @@ def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterat
     control comes first, so the sentinel's own control is judged while the gate is sound.
     """
     name, _, sentinel = fault.case.partition(":")
-    with _changed(name, fault.inject(GATES[name])):
+    with patch.dict(GATES, {name: fault.inject(GATES[name])}):
         row = inject(get_fault(sentinel))
     if row.outcome is FaultOutcome.NOT_TRIED:
         raise NotEvaluatedError(row.reason)
@@ -37,14 +36,3 @@ def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterat
     if run.verdict is not Verdict.PASS:
         outcome = failed(run.sentence(), expected="caught", observed=row.outcome.value)
     yield Judgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))
-
-
-@contextmanager
-def _changed(name: str, gate: Gate) -> Iterator[None]:
-    """Put another gate into the table for a while."""
-    sound = GATES[name]
-    GATES[name] = gate
-    try:
-        yield
-    finally:
-        GATES[name] = sound
