@@ -34,7 +34,7 @@ _MOST_INTEGER: Final = 1 << 53
 
 
 @dataclass(frozen=True)
-class Request:
+class ComparisonRequest:
     """How a comparison is to be made.
 
     Attributes:
@@ -75,7 +75,9 @@ class ComparisonRow:
     notes: tuple[str, ...] = ()
 
 
-def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[ComparisonRow, ...]:
+def judge(
+    pair: Pair, rivals: Sequence[Pair], request: ComparisonRequest
+) -> tuple[ComparisonRow, ...]:
     """Compare a pair.
 
     Args:
@@ -101,7 +103,11 @@ def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Compari
 
 
 def _audio(
-    row: ComparisonRow, expected: Audio, actual: Audio, rivals: Sequence[Pair], request: Request
+    row: ComparisonRow,
+    expected: Audio,
+    actual: Audio,
+    rivals: Sequence[Pair],
+    request: ComparisonRequest,
 ) -> Iterator[ComparisonRow]:
     one, other = expected.read(), actual.read()
     if expected.encoding != actual.encoding:
@@ -131,7 +137,7 @@ def _audio(
 
 
 def _tensor(
-    row: ComparisonRow, kind: TensorKind, expected: Array, actual: Array, request: Request
+    row: ComparisonRow, kind: TensorKind, expected: Array, actual: Array, request: ComparisonRequest
 ) -> Iterator[ComparisonRow]:
     try:
         (expected, actual), note = by_value(expected, actual)
@@ -161,7 +167,7 @@ def _tensor(
 
 
 def _tensor_cause(
-    kind: TensorKind, expected: Array, actual: Array, gate: Gate, request: Request
+    kind: TensorKind, expected: Array, actual: Array, gate: Gate, request: ComparisonRequest
 ) -> Cause | None:
     if kind.form == "spectrum" and expected.ndim >= 3 and expected.shape[-3] % 2 == 0:
         count = expected.shape[-4] if expected.ndim > 3 else 1
@@ -171,7 +177,9 @@ def _tensor_cause(
     return explain_array(expected, actual, gate)
 
 
-def _wave_cause(expected: Array, actual: Array, gate: Gate, request: Request) -> Cause | None:
+def _wave_cause(
+    expected: Array, actual: Array, gate: Gate, request: ComparisonRequest
+) -> Cause | None:
     """Return the cause in the first of the signals [..., channels, n] that fails."""
     shape = expected.shape[-2:]
     ones, others = expected.reshape(-1, *shape), actual.reshape(-1, *shape)

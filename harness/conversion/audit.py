@@ -23,7 +23,7 @@ what the package's metadata says: an audit finds mistakes, not forgeries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -109,10 +109,6 @@ class Audit:
     rules: tuple[RuleCount, ...]
     precision_map: Mapping[str, Mapping[str, int]]
     compressed: int = 0
-
-    def at(self, package: Path) -> Audit:
-        """Return the same audit for a package that was moved."""
-        return replace(self, package=package)
 
 
 def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe) -> Audit:

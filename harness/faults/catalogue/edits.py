@@ -15,14 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from harness.faults.judges.program import Converted
-from harness.faults.operators import Edit, Site
+from harness.faults.operators import Edit, MutationSite
 from harness.mil.editing import Bindable, skipped, with_constant, with_inputs
 
 ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 
 
 def mutated(
-    operator: Callable[[Site], Edit | None], type: str, module: str, at: int = 0
+    operator: Callable[[MutationSite], Edit | None], type: str, module: str, at: int = 0
 ) -> ProgramEdit:
     """Apply a mutation operator to an operation."""
     return lambda converted: converted.applied(operator(converted.site(type, module, at)))

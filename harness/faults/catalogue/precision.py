@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.faults.catalogue.edits import ProgramEdit, computed, mutated, rebound
 from harness.faults.judges.feature import LogFeature
 from harness.faults.judges.package import Shipment
-from harness.faults.operators import Edit, Site
+from harness.faults.operators import Edit, MutationSite
 from harness.faults.registry import (
     CLASSIC,
     CONVERSIONS,
@@ -134,7 +134,7 @@ _arithmetic("precision.mean-overflows", source=CONVERSIONS, case="dc")(
 )
 
 
-def _round_trip(site: Site) -> Edit:
+def _round_trip(site: MutationSite) -> Edit:
     """Cast what an operation reads as ``x`` to FP16 and back."""
     narrow, wide = f"{key(site.operation)}_narrow", f"{key(site.operation)}_wide"
     casts = (

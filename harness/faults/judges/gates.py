@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 from harness.errors import NotEvaluatedError
-from harness.faults.judging import Judgement, digest
+from harness.faults.judging import FaultJudgement, digest
 from harness.faults.registry import Fault, get_fault
 from harness.verdicts import (
     GATES,
@@ -20,7 +20,7 @@ from harness.verdicts import (
 )
 
 
-def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterator[Judgement]:
+def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a gate by a sentinel: a known bug that the sound gate catches.
 
     ``fault.case`` is ``GATE:SENTINEL``; an injection gets the gate and returns a looser one. The
@@ -35,4 +35,4 @@ def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterat
     outcome = Outcome(Verdict.PASS, "the sentinel is caught", "caught", "caught")
     if run.verdict is not Verdict.PASS:
         outcome = failed(run.sentence(), expected="caught", observed=row.outcome.value)
-    yield Judgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))
+    yield FaultJudgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.conversion import audit_package, load_recipe, module_paths
 from harness.errors import PackageError, ParityError
-from harness.faults.judging import Judgement, judgement, refused
-from harness.faults.operators import Edit, Site
+from harness.faults.judging import FaultJudgement, judgement, refused
+from harness.faults.operators import Edit, MutationSite
 from harness.faults.registry import Fault
 from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
@@ -45,10 +45,10 @@ class Converted:
         """Return the first of them in program order."""
         return self.all(type, module)[0]
 
-    def site(self, type: str, module: str, at: int = 0) -> Site:
+    def site(self, type: str, module: str, at: int = 0) -> MutationSite:
         """Return one of them as a place for a mutation operator."""
         operation = self.all(type, module)[at]
-        return Site(self.model, operation, self.model.operations.index(operation))
+        return MutationSite(self.model, operation, self.model.operations.index(operation))
 
     def edited(self, *operations: Operation, before: Sequence[Operation] = ()) -> Converted:
         """Put other operations in the place of those of their names, ``before`` the first of them.
@@ -80,7 +80,7 @@ class ProgramJudge:
     def __init__(self, bench: Workbench, subject: str, recipe: str = RECIPE) -> None:
         self._bench, self._subject, self._recipe = bench, subject, recipe
 
-    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+    def __call__(self, fault: Fault) -> Iterator[FaultJudgement]:
         """Judge what a package computes and says."""
         changed: Converted = fault.inject(self._converted)
         try:

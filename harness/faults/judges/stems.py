@@ -11,7 +11,7 @@ import numpy as np
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
 from harness.audio.segments import crossfade
 from harness.faults.judges.program import RECIPE
-from harness.faults.judging import Judgement, digest, judgement
+from harness.faults.judging import FaultJudgement, digest, judgement
 from harness.faults.registry import Fault
 from harness.layers import stem_checks
 from harness.profiles import PACKAGE_ENGINE
@@ -21,14 +21,16 @@ Predict = Callable[[np.ndarray], np.ndarray]
 FILE_CASE = "song_file"
 
 
-def judge_stems(bench: Workbench, subject: str, fault: Fault) -> Iterator[Judgement]:
+def judge_stems(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
     """Judge the stems of one segment; an injection gets those [S, 2, n] of the sound package."""
     package = bench.packages.path(subject, RECIPE)
     stems = bench.predictions.of(subject, fault.case, package, PACKAGE_ENGINE).stems
     yield from _judged(bench, subject, fault.case, fault.inject(stems.copy()))
 
 
-def _judged(bench: Workbench, subject: str, case: str, stems: np.ndarray) -> Iterator[Judgement]:
+def _judged(
+    bench: Workbench, subject: str, case: str, stems: np.ndarray
+) -> Iterator[FaultJudgement]:
     expected = bench.goldens.fetch(subject, case).require()["stems"]
     return map(judgement, stem_checks(expected, stems, subject_sources(subject), {}))
 
@@ -87,7 +89,7 @@ class JoinerJudge:
         self._bench, self._subject = bench, subject
         self._known: dict[str, np.ndarray] = {}
 
-    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+    def __call__(self, fault: Fault) -> Iterator[FaultJudgement]:
         """Judge the stems that are put together for a file."""
         joiner: Joiner = fault.inject(Joiner())
         audio = self._bench.goldens.fetch(self._subject, FILE_CASE).require()["audio"][0]

@@ -16,7 +16,7 @@ import torch
 
 from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio.windows import hann
-from harness.faults.judging import Judgement, judgement
+from harness.faults.judging import FaultJudgement, judgement
 from harness.faults.registry import Fault
 from harness.layers import transform_check
 from harness.subjects import make_signal
@@ -95,7 +95,7 @@ class Port:
         return (total[..., kept] / divisor[kept]).astype(np.float32)
 
 
-def judge_transform(bench: Workbench, subject: str, fault: Fault) -> Iterator[Judgement]:
+def judge_transform(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a port, both ways; an injection gets a `Port` and returns another."""
     port: Port = fault.inject(Port())
     pairs, freq, waveform = _expected(bench, subject)

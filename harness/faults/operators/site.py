@@ -1,11 +1,11 @@
 """The place of a mutation, and the register of mutation operators: what can be done there.
 
-An operator is a function that takes a `Site` and returns the operations that stand in the place of
+An operator is a function that takes a `MutationSite` and returns the operations that stand in the place of
 the site's one, or None where it does not apply. The last of them makes values with the names,
 shapes and types of the original's, so the rest of the program stays as it is::
 
     @operator("tanh approximation", "gelu")
-    def tanh(site: Site) -> Edit | None:
+    def tanh(site: MutationSite) -> Edit | None:
         return [with_inputs(site.operation, mode=constant("TANH_APPROXIMATION"))]
 """
 
@@ -30,7 +30,7 @@ Edit: TypeAlias = Sequence[Operation]
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class MutationSite:
     """One operation of a program.
 
     Attributes:
@@ -132,7 +132,7 @@ class Operator:
     kind: Kind
     change: str
     types: frozenset[str]
-    apply: Callable[[Site], Edit | None]
+    apply: Callable[[MutationSite], Edit | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class Mutant:
 
 
 _OPERATORS: list[Operator] = []
-_Apply = Callable[[Site], Edit | None]
+_Apply = Callable[[MutationSite], Edit | None]
 
 
 def operator(change: str, *types: str, kind: Kind = "operand") -> Callable[[_Apply], _Apply]:
@@ -179,7 +179,7 @@ def mutants(model: Model, index: int) -> Iterator[Mutant]:
 
     Branches, loops and lists have none.
     """
-    site = Site(model, model.operations[index], index)
+    site = MutationSite(model, model.operations[index], index)
     slots, types = model.plan.slots, model.plan.types
     names = (*(v.name for v in site.operation.outputs), *site.operation.input_names)
     known = [types[slots[name]] for name in names if name in slots]

@@ -47,18 +47,11 @@ def _enumerated(view: View) -> list[Described]:
     return [entry for entry in view.description.inputs if len(set(entry.rule.enumerated)) > 1]
 
 
-def _ranged(view: View) -> list[Described]:
-    return [
-        entry
-        for entry in view.description.inputs
-        if any(low != high for low, high in entry.rule.ranges)
-    ]
-
-
 @error(source=issue(2548), next_step="make all flexible inputs ranges, or all enumerations")
 def enumerated_beside_range(view: View) -> Iterator[Hit]:
     """One input lists its shapes and another has ranges, which Core ML doesn't mix."""
-    listed, ranged = _enumerated(view), _ranged(view)
+    listed, inputs = _enumerated(view), view.description.inputs
+    ranged = [entry for entry in inputs if any(low != high for low, high in entry.rule.ranges)]
     if listed and ranged:
         yield Hit(f"{listed[0].name!r} lists its shapes, and {ranged[0].name!r} has ranges")
 

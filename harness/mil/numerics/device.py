@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor
 
-from harness.devices import Device, device, shipped_profiles
+from harness.devices import Device, device
 from harness.devices.grid import OVERFLOW
 from harness.errors import ParityError
 from harness.mil.numerics.formats import INTEGERS, Format, Numerics
@@ -31,11 +31,6 @@ from harness.mil.numerics.rounding import Rounding, flush_subnormals, round_to_f
 from harness.mil.types import DataType
 
 Ints: TypeAlias = tuple[int, ...]
-
-
-def device_names() -> tuple[str, ...]:
-    """Return the names of the profiles."""
-    return tuple(shipped_profiles())
 
 
 @cache
