@@ -8,7 +8,6 @@ The numbers of the model contract are here, without torch or libsndfile; the res
 """
 
 from harness.audio.contract import (
-    AUDIO_SHAPE,
     CHANNELS,
     FRAMES,
     FREQUENCY_BINS,
@@ -18,12 +17,10 @@ from harness.audio.contract import (
     SAMPLE_RATE,
     SEGMENT_LENGTH,
     SEGMENT_OVERLAP,
-    SPECTROGRAM_SHAPE,
     Geometry,
 )
 
 __all__ = [
-    "AUDIO_SHAPE",
     "CHANNELS",
     "FRAMES",
     "FREQUENCY_BINS",
@@ -33,6 +30,5 @@ __all__ = [
     "SAMPLE_RATE",
     "SEGMENT_LENGTH",
     "SEGMENT_OVERLAP",
-    "SPECTROGRAM_SHAPE",
     "Geometry",
 ]

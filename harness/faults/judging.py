@@ -1,7 +1,7 @@
 """Was a bug noticed? The rules that turn judgements into an outcome; the same for every level.
 
-A judge looks at a candidate and yields a `FaultJudgement` for each thing that its layer looks at: the
-outcome of the project's own comparison under its own gate, and a digest of what was judged. It
+A judge looks at a candidate and yields a `FaultJudgement` for each thing that its layer looks at:
+the outcome of the project's own comparison under its own gate, and a digest of what was judged. It
 does so twice: for the sound candidate (the *control*) and for the one with the bug. Then
 
 - the control must pass everything, or nothing that the layer says of the bug means anything;

@@ -1,8 +1,8 @@
 """The place of a mutation, and the register of mutation operators: what can be done there.
 
-An operator is a function that takes a `MutationSite` and returns the operations that stand in the place of
-the site's one, or None where it does not apply. The last of them makes values with the names,
-shapes and types of the original's, so the rest of the program stays as it is::
+An operator is a function that takes a `MutationSite` and returns the operations that stand in the
+place of the site's one, or None where it does not apply. The last of them makes values with the
+names, shapes and types of the original's, so the rest of the program stays as it is::
 
     @operator("tanh approximation", "gelu")
     def tanh(site: MutationSite) -> Edit | None:

@@ -65,7 +65,7 @@ _DOUBLE = Format(torch.float64)
 
 STORAGE = _floating("storage", Format(torch.float32, round_to_float16), _SINGLE)
 FLOAT64 = _floating("float64", _DOUBLE, _DOUBLE)
-NATIVE = _floating("native", Format(torch.float16), _SINGLE)
-FP16_ACCUMULATE = _floating(
+_floating("native", Format(torch.float16), _SINGLE)
+_floating(
     "fp16_accumulate", Format(torch.float32, round_to_float16, within=HalfAccumulation), _SINGLE
 )
