@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from harness import mil
 from harness.audio.files import read_audio
 from harness.cli.tensors import read_tensors, write_tensors
-from harness.conformance.results import Conformance, Outcome, Result, summarise
+from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
 from harness.conversion import load_recipe
 from harness.conversion.sidecar import PREFIX, read_sidecar
@@ -297,7 +297,7 @@ def read_history(folder: Path, changed: str) -> None:
 
 
 def make_attachment(folder: Path) -> None:
-    results = [Result("test_a[1]", Outcome.FAILED, ("conv",), 1, "other values")]
+    results = [CaseResult("test_a[1]", CaseStatus.FAILED, ("conv",), 1, "other values")]
     found = summarise(
         results,
         selection="all",
