@@ -146,6 +146,11 @@ class Run:
         reasons = [f"a newer run began at {self.overtaken} and has not ended"] * bool(
             self.overtaken
         )
+        reasons += [  # before what is missing because of it
+            f"engine {name}: {self._engine_gap(name)}"
+            for name in self.profile.engines
+            if self._engine_gap(name)
+        ]
         reasons += [
             f"{check.id}: {check.outcome.reason}"
             for check in self.checks
@@ -156,11 +161,6 @@ class Run:
             if not short and layer.required and layer.verdict is Verdict.NOT_EVALUATED:
                 short = (f"layer {layer.layer}: {layer.reason}",)
             reasons += short
-        reasons += [
-            f"engine {name}: {self._engine_gap(name)}"
-            for name in self.profile.engines
-            if self._engine_gap(name)
-        ]
         reasons += [
             f"golden {golden.subject}/{golden.case}: {golden.message}"
             for golden in self.goldens

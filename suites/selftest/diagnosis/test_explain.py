@@ -78,6 +78,15 @@ def test_the_lowest_layer_that_fails_is_looked_at(layer: str) -> None:
     assert focus.layer == layer
 
 
+def test_the_transform_is_not_blamed_where_the_network_was_not_compared() -> None:
+    """What `check --layer end_to_end` writes says nothing of the network inside."""
+    bad = check("end_to_end", "fail", "end_to_end", stem="drums")
+    alone = replace(run_with(), checks=(bad,))
+    assert "was not compared, so it is not known where that begins" in words(alone)
+    assert "look at the transform" not in words(alone)
+    assert "look at the transform" in words(run_with(bad))
+
+
 def test_what_a_package_holds_comes_before_its_values() -> None:
     run = run_with(
         check("conversion", "fail", "expected_precision_fp32", tensor="tap encoder.1"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.conformance.results import Outcome, Result, StaleWaiver, summarise
+from harness.conformance.results import CaseResult, CaseStatus, StaleWaiver, summarise
 from harness.errors import RunError
 from harness.report import render
 from harness.report.view_proofs import bench_view, conformance_views
@@ -25,9 +25,9 @@ def attached(run: Run, *documents: dict[str, Any]) -> Run:
 
 def conformance(word: str = "softmax") -> dict[str, Any]:
     results = [
-        Result("a.py::t[1]", Outcome.PASSED, ("add", word), 2),
-        Result("a.py::t[2]", Outcome.FAILED, ("mul",), 1, f"{word} differs"),
-        Result("a.py::t[3]", Outcome.WAIVED, ("add",), 1, "known"),
+        CaseResult("a.py::t[1]", CaseStatus.PASSED, ("add", word), 2),
+        CaseResult("a.py::t[2]", CaseStatus.FAILED, ("mul",), 1, f"{word} differs"),
+        CaseResult("a.py::t[3]", CaseStatus.WAIVED, ("add",), 1, "known"),
     ]
     document = summarise(
         results,
