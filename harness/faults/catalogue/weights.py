@@ -85,11 +85,13 @@ def _layers_exchanged(network: FullHybridHTDemucs) -> None:
 @_network("weights.query-key-order", source=CLASSIC)
 def _query_key_order(network: FullHybridHTDemucs) -> None:
     """A fused projection holds key, query, value instead of query, key, value."""
+
+    def exchanged(fused: torch.Tensor) -> torch.Tensor:
+        query, key, value = fused.chunk(3)
+        return torch.cat([key, query, value])
+
     for leaf in ("weight", "bias"):
-        name = f"crosstransformer.layers.0.self_attn.in_proj_{leaf}"
-        _changed(name, lambda fused: torch.cat([fused.chunk(3)[part] for part in (1, 0, 2)]))(
-            network
-        )
+        _changed(f"crosstransformer.layers.0.self_attn.in_proj_{leaf}", exchanged)(network)
 
 
 @_network("weights.norm-gain-and-bias", source=CLASSIC)
