@@ -84,7 +84,9 @@ _arithmetic("precision.undeclared-fp16-attention", source=CLASSIC)(
 
 @_arithmetic("precision.undeclared-bfloat16", source=CLASSIC)
 @computed("linear", "crosstransformer.layers.1.linear1")
-def _undeclared_bfloat16(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _undeclared_bfloat16(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, out: object = None
+) -> Tensor:
     """One matrix product runs in bfloat16 although the package declares FP32."""
     narrowed = None if bias is None else bias.bfloat16()
     product: Tensor = definition("linear").function(x.bfloat16(), weight.bfloat16(), narrowed)
@@ -113,7 +115,9 @@ def _fp16_accumulation(x: Tensor, axes: object = None, keep_dims: bool = False) 
 
 @_arithmetic("precision.fp16-product-accumulation", source=CLASSIC)
 @computed("linear", "crosstransformer.layers.0.linear2")
-def _product_accumulation(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _product_accumulation(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, out: object = None
+) -> Tensor:
     """One matrix product accumulates in FP16 although the package declares FP32."""
     product = half_product(x, weight.mT.expand(x.shape[0], -1, -1))
     return product if bias is None else product + bias
