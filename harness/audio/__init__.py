@@ -3,13 +3,11 @@
 The numbers of the model contract are here, without torch or libsndfile; the rest is in modules:
 
 - `files`, `writers`: audio files in and out;
-- `stft`: the transform pair (torch; all other arrays are NumPy), `reference_stft` and `packed_fft`
-  to judge it by, `windows` that add up;
+- `stft`: the transform pair (torch; all other arrays are NumPy), `windows` that add up;
 - `segments`: a song in overlapping pieces, and back.
 """
 
 from harness.audio.contract import (
-    AUDIO_SHAPE,
     CHANNELS,
     FRAMES,
     FREQUENCY_BINS,
@@ -19,12 +17,10 @@ from harness.audio.contract import (
     SAMPLE_RATE,
     SEGMENT_LENGTH,
     SEGMENT_OVERLAP,
-    SPECTROGRAM_SHAPE,
     Geometry,
 )
 
 __all__ = [
-    "AUDIO_SHAPE",
     "CHANNELS",
     "FRAMES",
     "FREQUENCY_BINS",
@@ -34,6 +30,5 @@ __all__ = [
     "SAMPLE_RATE",
     "SEGMENT_LENGTH",
     "SEGMENT_OVERLAP",
-    "SPECTROGRAM_SHAPE",
     "Geometry",
 ]

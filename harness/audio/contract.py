@@ -80,5 +80,3 @@ SEGMENT_LENGTH: Final = PUBLISHED.segment_length
 SEGMENT_OVERLAP: Final = PUBLISHED.overlap
 FREQUENCY_BINS: Final = PUBLISHED.frequency_bins
 FRAMES: Final = PUBLISHED.frames
-SPECTROGRAM_SHAPE: Final = PUBLISHED.spectrogram_shape
-AUDIO_SHAPE: Final = PUBLISHED.audio_shape

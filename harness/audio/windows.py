@@ -97,25 +97,6 @@ def nola(window: Array, hop: int) -> OverlapSum:
     return _measured(overlap_sum(np.square(window, dtype=np.float64), hop), hop)
 
 
-def onesided_energy(
-    spectrum: NDArray[np.inexact[Any]], *, has_nyquist: bool, axis: int = -2
-) -> NDArray[np.float64]:
-    """Return the energy of a real signal from the half of its spectrum that is stored.
-
-    For a transform divided by sqrt(N), Parseval's theorem makes it the sum of the squared samples,
-    for each frame. Bins between 0 Hz and Nyquist stand for two, those two for one.
-
-    Args:
-        spectrum: complex, the bins along ``axis`` from 0 Hz upwards.
-        has_nyquist: whether the last bin is the Nyquist bin; without it, its share is missing.
-        axis: of the bins.
-    """
-    power = np.moveaxis(np.abs(spectrum.astype(np.complex128)) ** 2, axis, 0)
-    twice = power[1:-1] if has_nyquist else power[1:]
-    energy: NDArray[np.float64] = power[0] + 2 * twice.sum(axis=0)
-    return energy + power[-1] if has_nyquist else energy
-
-
 def _cosine_sum(coefficients: tuple[float, ...], n: int, symmetric: bool) -> NDArray[np.float64]:
     if n < 2:
         raise AudioError(f"window of {n} samples; expected at least 2")

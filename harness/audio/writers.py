@@ -29,7 +29,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from harness.atomic import atomic_file, atomic_set
+from harness.atomic import atomic_set
 from harness.audio.contract import PUBLISHED, Geometry
 from harness.audio.encoder import Encoder, checked_encoding
 from harness.errors import AudioError
@@ -37,72 +37,6 @@ from harness.errors import AudioError
 Array = NDArray[np.float32]
 
 _FULL_DISK_BYTES: Final = 2**20
-
-
-class AudioWriter:
-    """One audio file, written block by block; a context manager.
-
-    Args:
-        path: ends in .wav or .flac.
-        encoding: ``float32``, ``pcm24`` or ``pcm16``; by default the best that the container has.
-        frames: samples in each channel that will be written, if known: needed beyond 4 GiB.
-        geometry: its sample rate and channels are those of the file.
-
-    Attributes:
-        path: as given.
-        frames: samples written so far.
-        clipped_samples: values so far that were beyond full scale and have been clipped.
-
-    Raises:
-        AudioError: unknown suffix or encoding, or the file can't be written (a full disk, ...).
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        encoding: str | None = None,
-        frames: int | None = None,
-        geometry: Geometry = PUBLISHED,
-    ) -> None:
-        self.path = Path(path)
-        self._geometry = geometry
-        self._encoding = checked_encoding(self.path.suffix, encoding)
-        self._announced = frames
-        self._stack = ExitStack()
-
-    def __enter__(self) -> AudioWriter:
-        with _explained(self.path), ExitStack() as stack:
-            temporary = stack.enter_context(atomic_file(self.path))
-            encoder = Encoder(
-                temporary, self.path.name, self._encoding, self._announced, self._geometry
-            )
-            self._encoder = stack.enter_context(encoder)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        with _explained(self.path):
-            self._stack.__exit__(*exception)
-
-    @property
-    def frames(self) -> int:
-        """Samples in each channel that have been written."""
-        return self._encoder.frames
-
-    @property
-    def clipped_samples(self) -> int:
-        """Values that were beyond full scale and have been clipped."""
-        return self._encoder.clipped_samples
-
-    def write(self, block: Array) -> None:
-        """Append ``block``, float32 [2, n].
-
-        Raises:
-            AudioError: another shape, NaN or infinity, too long for WAV, or the disk is full.
-        """
-        with _explained(self.path):
-            self._encoder.write(block)
 
 
 class StemWriter:
@@ -115,7 +49,9 @@ class StemWriter:
         folder: where the stems go.
         sources: their names in order, which become file names.
         suffix: ``.wav`` or ``.flac``.
-        encoding, frames, geometry: as for :class:`AudioWriter`.
+        encoding: ``float32``, ``pcm24`` or ``pcm16``; by default the best that the container has.
+        frames: samples in each channel that will be written, if known: needed beyond 4 GiB.
+        geometry: its sample rate and channels are those of the files.
 
     Attributes:
         paths: source name -> the file that it becomes.

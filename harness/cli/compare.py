@@ -67,9 +67,9 @@ def compare_files(
     json: Json = False,
 ) -> None:
     """Compare tensors, audio files, or folders of them, each by the gate of its kind."""
-    from harness.comparison import Request, chosen_gate, judge, pair_up, read_side
+    from harness.comparison import ComparisonRequest, chosen_gate, judge, pair_up, read_side
 
-    request = Request(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
+    request = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
     if expected.is_dir() != actual.is_dir():
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
     pairs = pair_up(read_side(expected), read_side(actual))

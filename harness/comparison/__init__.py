@@ -11,7 +11,7 @@ second, each with the gate that judged it and, where one thing explains a failur
 from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import CAUSES
 from harness.comparison.inputs import Audio, Tensor, load_all, read_file, read_side
-from harness.comparison.judging import ComparisonRow, Request, by_value, judge
+from harness.comparison.judging import ComparisonRequest, ComparisonRow, by_value, judge
 from harness.comparison.kinds import chosen_gate, kind_of
 from harness.comparison.pairing import Pair, pair_up
 from harness.comparison.waves import explain_wave
@@ -19,9 +19,9 @@ from harness.comparison.waves import explain_wave
 __all__ = [
     "CAUSES",
     "Audio",
+    "ComparisonRequest",
     "ComparisonRow",
     "Pair",
-    "Request",
     "Tensor",
     "by_value",
     "chosen_gate",

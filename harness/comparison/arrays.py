@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from harness.comparison.causes import Cause, FloatArray, Hypothesis, select
-from harness.comparison.signals import Problem, levels, lost, overlap
+from harness.comparison.signals import WaveProblem, levels, lost, overlap
 from harness.metrics import snr_db
 from harness.verdicts import Gate, Verdict, compare
 
@@ -32,8 +32,6 @@ def explain_array(expected: npt.NDArray[Any], actual: npt.NDArray[Any], gate: Ga
     """
     part = _part(expected, actual)
     e, a = expected[part].astype(np.float64), actual[part].astype(np.float64)
-    if not (np.isfinite(e).all() and np.isfinite(a).all()):
-        return None
     return select(_hypotheses(e, a), e, a, gate)
 
 
@@ -73,7 +71,7 @@ def _hypotheses(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
         return
     whole = (...,)
     flat_e, flat_a = e.reshape(1, -1), a.reshape(1, -1)
-    for guess in levels(Problem(flat_e, flat_a, (0,), 0, flat_e.shape[1], 1)):
+    for guess in levels(WaveProblem(flat_e, flat_a, (0,), 0, flat_e.shape[1], 1)):
         predicted = guess.predicted.reshape(e.shape)
         yield Hypothesis(guess.name, guess.words, guess.complexity, predicted, whole)
     for axis in range(e.ndim):

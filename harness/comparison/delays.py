@@ -14,7 +14,7 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import oaconvolve
 
 from harness.comparison.causes import FloatArray, Hypothesis
-from harness.comparison.signals import Problem, with_gain
+from harness.comparison.signals import WaveProblem, with_gain
 
 LONGEST_S: Final = 2.0
 _HALF_WIDTH: Final = 96
@@ -22,7 +22,7 @@ _HALF_WIDTH: Final = 96
 _KAISER_BETA: Final = 11.0
 
 
-def delays(problem: Problem) -> Iterator[Hypothesis]:
+def delays(problem: WaveProblem) -> Iterator[Hypothesis]:
     """Yield the most likely shift: whole, whole with a gain, and fractional."""
     lag = _best_lag(problem)
     whole = _whole(problem, lag)
@@ -44,7 +44,7 @@ def _words(lag: float, rate: int) -> str:
     return f"{side} by {size} {noun} (delay {1000 * lag / rate:+.4g} ms)"
 
 
-def _best_lag(problem: Problem) -> int:
+def _best_lag(problem: WaveProblem) -> int:
     """Return the shift with the greatest normalised correlation."""
     e = problem.expected[list(problem.channels)]
     length = e.shape[1]
@@ -66,7 +66,7 @@ def _best_lag(problem: Problem) -> int:
     return int(lags[int(np.argmax(values))])
 
 
-def _whole(problem: Problem, lag: int) -> tuple[int, int, FloatArray] | None:
+def _whole(problem: WaveProblem, lag: int) -> tuple[int, int, FloatArray] | None:
     """Return the samples of the wrong span that a shift reaches, and the prediction there."""
     length = problem.expected.shape[1]
     start, stop = max(problem.start, lag), min(problem.stop, length + lag)
@@ -75,7 +75,7 @@ def _whole(problem: Problem, lag: int) -> tuple[int, int, FloatArray] | None:
     return start, stop, problem.expected[problem.part(start - lag, stop - lag)]
 
 
-def _fraction(problem: Problem, lag: int) -> Iterator[Hypothesis]:
+def _fraction(problem: WaveProblem, lag: int) -> Iterator[Hypothesis]:
     shift = float(lag)
     for _ in range(4):
         made = _shifted(problem, shift)
@@ -95,7 +95,7 @@ def _fraction(problem: Problem, lag: int) -> Iterator[Hypothesis]:
         yield Hypothesis("delay", words, 1.5, predicted, problem.part(start, stop))
 
 
-def _shifted(problem: Problem, shift: float) -> tuple[int, int, FloatArray] | None:
+def _shifted(problem: WaveProblem, shift: float) -> tuple[int, int, FloatArray] | None:
     """Return the reference shifted by any number of samples, where nothing is missing."""
     whole = int(np.floor(shift))
     length = problem.expected.shape[1]

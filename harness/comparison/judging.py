@@ -34,7 +34,7 @@ _MOST_INTEGER: Final = 1 << 53
 
 
 @dataclass(frozen=True)
-class Request:
+class ComparisonRequest:
     """How a comparison is to be made.
 
     Attributes:
@@ -75,7 +75,9 @@ class ComparisonRow:
     notes: tuple[str, ...] = ()
 
 
-def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[ComparisonRow, ...]:
+def judge(
+    pair: Pair, rivals: Sequence[Pair], request: ComparisonRequest
+) -> tuple[ComparisonRow, ...]:
     """Compare a pair.
 
     Args:
@@ -87,25 +89,25 @@ def judge(pair: Pair, rivals: Sequence[Pair], request: Request) -> tuple[Compari
     kind = AUDIO_FILE if isinstance(item, Audio) else kind_of(pair.name)
     bounds = request.gate or gate(kind.gate)
     notes = (pair.note,) if pair.note else ()
+    unlike = failed("one is an audio file and the other a tensor: convert one of them")
+    row = ComparisonRow(pair.name, "", "", kind.layer, bounds, unlike, None, notes)
     if pair.expected is None:
-        outcome = failed("the reference has no such tensor", observed=pair.name)
-        return (ComparisonRow(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
+        return (_failed(row, "the reference has no such tensor", "", pair.name),)
     if pair.actual is None:
-        outcome = failed("the candidate has no such tensor", expected=pair.name)
-        return (ComparisonRow(pair.name, "", "", kind.layer, bounds, outcome, None, notes),)
-    template = ComparisonRow(
-        pair.name, "", "", kind.layer, bounds, failed("not judged"), None, notes
-    )
+        return (_failed(row, "the candidate has no such tensor", pair.name, ""),)
     if isinstance(pair.expected, Audio) and isinstance(pair.actual, Audio):
-        return tuple(_audio(template, pair.expected, pair.actual, rivals, request))
+        return tuple(_audio(row, pair.expected, pair.actual, rivals, request))
     if isinstance(pair.expected, Tensor) and isinstance(pair.actual, Tensor):
-        return tuple(_tensor(template, kind, pair.expected.load(), pair.actual.load(), request))
-    outcome = failed("one is an audio file and the other a tensor: convert one of them")
-    return (replace(template, outcome=outcome),)
+        return tuple(_tensor(row, kind, pair.expected.load(), pair.actual.load(), request))
+    return (row,)
 
 
 def _audio(
-    row: ComparisonRow, expected: Audio, actual: Audio, rivals: Sequence[Pair], request: Request
+    row: ComparisonRow,
+    expected: Audio,
+    actual: Audio,
+    rivals: Sequence[Pair],
+    request: ComparisonRequest,
 ) -> Iterator[ComparisonRow]:
     one, other = expected.read(), actual.read()
     if expected.encoding != actual.encoding:
@@ -135,7 +137,7 @@ def _audio(
 
 
 def _tensor(
-    row: ComparisonRow, kind: TensorKind, expected: Array, actual: Array, request: Request
+    row: ComparisonRow, kind: TensorKind, expected: Array, actual: Array, request: ComparisonRequest
 ) -> Iterator[ComparisonRow]:
     try:
         (expected, actual), note = by_value(expected, actual)
@@ -165,7 +167,7 @@ def _tensor(
 
 
 def _tensor_cause(
-    kind: TensorKind, expected: Array, actual: Array, gate: Gate, request: Request
+    kind: TensorKind, expected: Array, actual: Array, gate: Gate, request: ComparisonRequest
 ) -> Cause | None:
     if kind.form == "spectrum" and expected.ndim >= 3 and expected.shape[-3] % 2 == 0:
         count = expected.shape[-4] if expected.ndim > 3 else 1
@@ -175,7 +177,9 @@ def _tensor_cause(
     return explain_array(expected, actual, gate)
 
 
-def _wave_cause(expected: Array, actual: Array, gate: Gate, request: Request) -> Cause | None:
+def _wave_cause(
+    expected: Array, actual: Array, gate: Gate, request: ComparisonRequest
+) -> Cause | None:
     """Return the cause in the first of the signals [..., channels, n] that fails."""
     shape = expected.shape[-2:]
     ones, others = expected.reshape(-1, *shape), actual.reshape(-1, *shape)
@@ -204,19 +208,14 @@ def _stem(
         if what != broken:
             yield replace(row, what=what, outcome=outcome)
             continue
-        cause = (
-            explain_wave(expected, actual, row.gate, rate=rate, others=others)
-            if searched
-            else _cut_cause(expected, actual, row.gate)
-        )
-        unequal = expected.shape != actual.shape
+        cause, unequal = None, expected.shape != actual.shape
+        if searched:
+            cause = explain_wave(expected, actual, row.gate, rate=rate, others=others)
+        elif unequal:
+            cause = explain_shape(expected, actual, row.gate)
         found = _explained(replace(row, what=what), outcome, cause, searched or unequal)
         trace = missing_band(expected, actual, rate) if searched and cause is None else ""
         yield _noted(found, trace) if trace else found
-
-
-def _cut_cause(expected: Array, actual: Array, gate: Gate) -> Cause | None:
-    return None if expected.shape == actual.shape else explain_shape(expected, actual, gate)
 
 
 def by_value(expected: Array, actual: Array) -> tuple[tuple[Array, Array], str]:

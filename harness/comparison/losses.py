@@ -15,7 +15,7 @@ from scipy.fft import irfft, rfft
 from scipy.signal import csd, oaconvolve, welch
 
 from harness.comparison.causes import FloatArray, Hypothesis
-from harness.comparison.signals import Problem, lost
+from harness.comparison.signals import WaveProblem, lost
 from harness.metrics import SILENT_ERROR_DBFS
 
 _SHORTEST_GAP_S: Final = 0.002
@@ -28,7 +28,7 @@ _LEFT: Final = 1e-2
 """Shares of power: what counts as part of the reference, and what as left of it."""
 
 
-def losses(problem: Problem) -> Iterator[Hypothesis]:
+def losses(problem: WaveProblem) -> Iterator[Hypothesis]:
     """Yield silence, gaps, missing bands, and a filter."""
     everywhere = problem.part(0, problem.expected.shape[1])
     if lost(problem.actual[everywhere], problem.expected[everywhere]):
@@ -46,7 +46,7 @@ def is_nothing(samples: npt.NDArray[Any]) -> bool:
     return bool(samples.max() < _NOTHING and samples.min() > -_NOTHING)
 
 
-def _gaps(problem: Problem) -> Iterator[Hypothesis]:
+def _gaps(problem: WaveProblem) -> Iterator[Hypothesis]:
     e, a = problem.e, problem.a
     runs = _runs(np.all(np.abs(a) < _NOTHING, axis=0), int(_SHORTEST_GAP_S * problem.rate))
     runs = [
@@ -75,7 +75,7 @@ def _runs(mask: npt.NDArray[np.bool_], shortest: int) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in pairs if stop - start >= max(shortest, 2)]
 
 
-def _bands(problem: Problem) -> Iterator[Hypothesis]:
+def _bands(problem: WaveProblem) -> Iterator[Hypothesis]:
     """Yield the cut-off that leaves the least error, from above and from below."""
     e, a = problem.e, problem.a
     length = e.shape[1]
@@ -125,7 +125,7 @@ def missing_band(expected: npt.NDArray[Any], actual: npt.NDArray[Any], rate: int
     return f"nothing is left above {_hertz(frequency[kept[-1]])}, as after a lossy codec"
 
 
-def _filters(problem: Problem) -> Iterator[Hypothesis]:
+def _filters(problem: WaveProblem) -> Iterator[Hypothesis]:
     e, a = problem.e, problem.a
     if e.shape[1] < 4 * _FILTER_TAPS:
         return

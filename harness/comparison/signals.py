@@ -1,6 +1,6 @@
 """Hypotheses about signals that need no search: level, sign, offset, clipping, rounding, routing.
 
-Each function yields `Hypothesis` values for a `Problem`, which are judged by `causes.select`.
+Each function yields `Hypothesis` values for a `WaveProblem`, which are judged by `causes.select`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROUNDINGS: Final = (("rounded", np.rint), ("rounded down", np.floor), ("truncat
 
 
 @dataclass(frozen=True)
-class Problem:
+class WaveProblem:
     """An error whose cause is sought.
 
     Attributes:
@@ -63,7 +63,7 @@ class Problem:
         return (np.array(self.channels, dtype=np.intp), slice(start, stop))
 
 
-def levels(problem: Problem) -> Iterator[Hypothesis]:
+def levels(problem: WaveProblem) -> Iterator[Hypothesis]:
     """Yield sign, gain, offset, clipping and rounding."""
     e, a, region = problem.e, problem.a, problem.region
     yield Hypothesis("polarity", "the polarity is inverted", 0, -e, region)
@@ -83,7 +83,7 @@ def levels(problem: Problem) -> Iterator[Hypothesis]:
         yield Hypothesis("quantisation", words, complexity, predicted, region)
 
 
-def routings(problem: Problem) -> Iterator[Hypothesis]:
+def routings(problem: WaveProblem) -> Iterator[Hypothesis]:
     """Yield channels that are exchanged, copied or mixed down."""
     count = problem.expected.shape[0]
     if count < 2:
@@ -110,7 +110,7 @@ def routings(problem: Problem) -> Iterator[Hypothesis]:
 
 
 def others_instead(
-    problem: Problem, others: Iterable[tuple[str, npt.NDArray[Any]]]
+    problem: WaveProblem, others: Iterable[tuple[str, npt.NDArray[Any]]]
 ) -> Iterator[Hypothesis]:
     """Yield the other stems that may stand here."""
     for name, stem in others:

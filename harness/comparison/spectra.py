@@ -55,8 +55,6 @@ def explain_spectrum(
     frames = _frames(frame_error, len(bad) * shape[0] * shape[1])
     e = e_all[bad, ..., frames].astype(np.float64)
     a = a_all[bad, ..., frames].astype(np.float64)
-    if not (np.isfinite(e).all() and np.isfinite(a).all()):
-        return None
     whole = e_all[..., frames]
     guesses = itertools.chain(
         _silence(e, a),
@@ -175,13 +173,14 @@ def _moved(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
     if frame:
         side = "late" if frame > 0 else "early"
         words = f"{side} by {abs(frame)} {'frame' if abs(frame) == 1 else 'frames'}"
-        yield _shifted(e, 3, frame, "frame offset", words)
+        moved = e[overlap(3, -frame)]
+        yield Hypothesis("frame offset", words, 1, moved, overlap(3, frame))
     step = _best_shift(e, a, 2, _FURTHEST_BIN)
     if step:
         words = f"bin k holds bin k {'-' if step > 0 else '+'} {abs(step)}"
         if step == -1:
             words += ": the lowest bin was dropped instead of the highest"
-        yield _shifted(e, 2, step, "bin offset", words)
+        yield Hypothesis("bin offset", words, 1, e[overlap(2, -step)], overlap(2, step))
 
 
 def _best_shift(e: FloatArray, a: FloatArray, axis: int, furthest: int) -> int:
@@ -195,10 +194,6 @@ def _best_shift(e: FloatArray, a: FloatArray, axis: int, furthest: int) -> int:
         if alike > best_alike:
             best, best_alike = shift, alike
     return best
-
-
-def _shifted(e: FloatArray, axis: int, shift: int, name: str, words: str) -> Hypothesis:
-    return Hypothesis(name, words, 1, e[overlap(axis, -shift)], overlap(axis, shift))
 
 
 def _lost_bins(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from harness.comparison.causes import Cause, FloatArray, located, select, wanted_db
 from harness.comparison.delays import delays
 from harness.comparison.losses import is_nothing, losses
-from harness.comparison.signals import Problem, levels, others_instead, routings
+from harness.comparison.signals import WaveProblem, levels, others_instead, routings
 from harness.layers import channel_names
 from harness.metrics import SILENT_ERROR_DBFS, StretchSnr, segmental_snr_db, stretch_snr_db
 from harness.verdicts import Gate
@@ -52,10 +52,8 @@ def explain_wave(
     start, stop = _excerpt(expected, actual, rate)
     e = expected[:, start:stop].astype(np.float64)
     a = actual[:, start:stop].astype(np.float64)
-    if not (np.isfinite(e).all() and np.isfinite(a).all()):
-        return None
     ends = stop == expected.shape[1] or is_nothing(actual[:, stop:])
-    whole = Problem(e, a, tuple(range(e.shape[0])), 0, e.shape[1], rate, start, ends)
+    whole = WaveProblem(e, a, tuple(range(e.shape[0])), 0, e.shape[1], rate, start, ends)
     instead = list(others(start, stop))
     for problem in _narrowed(whole, gate):
         cause = _explained(problem, gate, instead)
@@ -67,7 +65,7 @@ def explain_wave(
 
 
 def _explained(
-    problem: Problem, gate: Gate, others: list[tuple[str, npt.NDArray[Any]]]
+    problem: WaveProblem, gate: Gate, others: list[tuple[str, npt.NDArray[Any]]]
 ) -> Cause | None:
     guesses = itertools.chain(
         routings(problem),
@@ -79,7 +77,7 @@ def _explained(
     return select(guesses, problem.expected, problem.actual, gate)
 
 
-def _channel_by_channel(problem: Problem, gate: Gate) -> Cause | None:
+def _channel_by_channel(problem: WaveProblem, gate: Gate) -> Cause | None:
     """Return one cause for each channel as one, if each has one."""
     names = channel_names(problem.expected.shape[0])
     causes = []
@@ -106,7 +104,7 @@ def _excerpt(expected: npt.NDArray[Any], actual: npt.NDArray[Any], rate: int) ->
     return start, start + longest
 
 
-def _narrowed(whole: Problem, gate: Gate) -> list[Problem]:
+def _narrowed(whole: WaveProblem, gate: Gate) -> list[WaveProblem]:
     """Return where the cause is sought, one place after the other.
 
     The channels are those with a second that breaks the gate. The span is from the first to the
@@ -149,7 +147,7 @@ def _bad_blocks(e: FloatArray, a: FloatArray, gate: Gate, size: int) -> npt.NDAr
     return np.asarray((error > allowed).any(axis=1))
 
 
-def _where(problem: Problem, name: str) -> str:
+def _where(problem: WaveProblem, name: str) -> str:
     words = []
     count, length = problem.expected.shape
     if len(problem.channels) < count and name != "channels":

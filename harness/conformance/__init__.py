@@ -9,7 +9,7 @@ from harness.conformance.results import (
     CaseResult,
     CaseStatus,
     Conformance,
-    ConformanceRow,
+    OperationTally,
     StaleWaiver,
 )
 from harness.conformance.runner import Selection, run
@@ -19,7 +19,7 @@ __all__ = [
     "CaseResult",
     "CaseStatus",
     "Conformance",
-    "ConformanceRow",
+    "OperationTally",
     "Selection",
     "StaleWaiver",
     "run",

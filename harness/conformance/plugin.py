@@ -16,6 +16,7 @@ import random
 import time
 import zlib
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,7 @@ class ConformanceController:
     def _waived(self, result: CaseResult) -> CaseResult:
         if result.outcome is not CaseStatus.FAILED or result.id not in self._waivers:
             return result
-        reason = self._waivers[result.id]
-        return CaseResult(
-            result.id, CaseStatus.WAIVED, result.operations, result.predictions, reason
-        )
+        return replace(result, outcome=CaseStatus.WAIVED, reason=self._waivers[result.id])
 
     def _stale(self) -> tuple[StaleWaiver, ...]:
         stale = []

@@ -75,7 +75,7 @@ class StaleWaiver:
 
 
 @dataclass(frozen=True)
-class ConformanceRow:
+class OperationTally:
     """How many tests with an operation of this type in their programs passed, failed, are waived.
 
     One test counts for every type in its programs, so the rows add up to more than the tests.
@@ -112,7 +112,7 @@ class Conformance:
     collected: int
     counts: Mapping[str, int]
     predictions: int
-    operations: tuple[ConformanceRow, ...]
+    operations: tuple[OperationTally, ...]
     failures: tuple[CaseResult, ...] = ()
     waived: tuple[CaseResult, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
@@ -207,13 +207,13 @@ def summarise(results: Sequence[CaseResult], **more: Any) -> Conformance:
     )
 
 
-def _rows(results: Sequence[CaseResult]) -> tuple[ConformanceRow, ...]:
+def _rows(results: Sequence[CaseResult]) -> tuple[OperationTally, ...]:
     counts: Counter[tuple[str, CaseStatus]] = Counter()
     for result in results:
         if result.outcome in _EXECUTED:
             counts.update((operation, result.outcome) for operation in result.operations)
     names = sorted({operation for operation, _ in counts})
-    return tuple(ConformanceRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
+    return tuple(OperationTally(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

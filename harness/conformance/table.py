@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness.conformance.results import Conformance, ConformanceRow
+from collections.abc import Mapping
+
+from harness.conformance.results import Conformance, OperationTally
 
 _FAILURES_SHOWN = 50
 
@@ -24,7 +26,7 @@ def to_markdown(document: Conformance) -> str:
     return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
 
 
-def ordered(document: Conformance) -> list[ConformanceRow]:
+def ordered(document: Conformance) -> list[OperationTally]:
     """Return the rows with the most failures first, then by name."""
     return sorted(document.operations, key=lambda row: (-row.failed, -row.waived, row.operation))
 
@@ -32,7 +34,7 @@ def ordered(document: Conformance) -> list[ConformanceRow]:
 def _counts(document: Conformance) -> list[str]:
     counts = {name.replace("_", " "): number for name, number in document.counts.items()}
     versions = document.provenance.get("versions", {})
-    lines = [
+    return [
         f"coremltools {versions.get('coremltools', '?')}; {document.selection} of "
         f"{document.collected} tests of ML Programs; {document.predictions} predictions; "
         f"{document.duration_s:.0f} s.",
@@ -41,7 +43,6 @@ def _counts(document: Conformance) -> list[str]:
         "|" + "---:|" * len(counts),
         "| " + " | ".join(str(number) for number in counts.values()) + " |",
     ]
-    return lines
 
 
 def _operations(document: Conformance) -> list[str]:
@@ -68,8 +69,7 @@ def _named(title: str, entries: list[tuple[str, str]]) -> list[str]:
     return [f"## {title}", "", *lines]
 
 
-def _tallied(title: str, tally: object) -> list[str]:
-    assert isinstance(tally, dict)
+def _tallied(title: str, tally: Mapping[str, int]) -> list[str]:
     if not tally:
         return []
     lines = [f"| {_one_line(name)} | {number} |" for name, number in tally.items()]

@@ -23,7 +23,7 @@ what the package's metadata says: an audit finds mistakes, not forgeries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -47,10 +47,11 @@ from harness.conversion.recipes import (
     Weights,
     count_rules,
 )
-from harness.conversion.sidecar import Sidecar, opened, read_sidecar
+from harness.conversion.sidecar import Sidecar, read_sidecar
 from harness.conversion.survey import base_name, base_value
 from harness.mil import DataType, Model
 from harness.mil.graph import Node
+from harness.mil.model import opened
 from harness.mil.package import Package
 from harness.mil.program import Operation
 
@@ -108,10 +109,6 @@ class Audit:
     rules: tuple[RuleCount, ...]
     precision_map: Mapping[str, Mapping[str, int]]
     compressed: int = 0
-
-    def at(self, package: Path) -> Audit:
-        """Return the same audit for a package that was moved."""
-        return replace(self, package=package)
 
 
 def audit_package(package: str | Path | Package | Model, recipe: PrecisionRecipe) -> Audit:

@@ -25,7 +25,7 @@ import numpy as np
 
 from harness._coremltools import import_coremltools
 from harness.conversion.recipes import Weights
-from harness.conversion.survey import every_operation
+from harness.conversion.survey import every_operation, register_pass, values_read
 from harness.errors import NotEvaluatedError, RecipeError
 from harness.mil import DataType
 from harness.mil.constants import ReadArray
@@ -119,23 +119,15 @@ def storage_of(operation: Operation, read: ReadArray) -> str:
         read: returns the array of a constant.
     """
     inputs = {name: bound[0] for name, bound in operation.inputs.items() if len(bound) == 1}
-    types = {
-        name: value.type
-        for name, value in inputs.items()
-        if isinstance(value, Constant) and isinstance(value.type, TensorType)
-    }
+    held = {name: value for name, value in inputs.items() if isinstance(value, Constant)}
+    types = {n: value.type for n, value in held.items() if isinstance(value.type, TensorType)}
     found = None
     if types.keys() == inputs.keys():  # else an input is itself compressed
         if operation.type in ("constexpr_blockwise_shift_scale", "constexpr_affine_dequantize"):
-            found = _quantized(types, lambda name: read(_constant(inputs[name])))
+            found = _quantized(types, lambda name: read(held[name]))
         elif operation.type == "constexpr_lut_to_dense":
             found = _palettized(types)
     return found or f"compressed for {operation.type}"
-
-
-def _constant(binding: str | Constant) -> Constant:
-    assert isinstance(binding, Constant)
-    return binding
 
 
 def _quantized(types: Mapping[str, TensorType], array: Callable[[str], np.ndarray]) -> str | None:
@@ -163,7 +155,7 @@ def compressed_pipeline(pipeline: Any, decide: Callable[[Any], Weights]) -> Any:
         pipeline: what it is added to.
         decide: says how the weights of a coremltools ``Operation`` are stored.
     """
-    _register_pass()
+    register_pass(_PASS, "decide", _compress_program)
     pipeline.append_pass(_PASS)
     pipeline.set_options(_PASS, {"decide": decide})
     return pipeline
@@ -171,15 +163,7 @@ def compressed_pipeline(pipeline: Any, decide: Callable[[Any], Weights]) -> Any:
 
 def has_weights(operation: Any) -> bool:
     """Whether a coremltools ``Operation`` reads a constant that can be compressed."""
-    return any(_is_weight(value) for value in _values(operation))
-
-
-def _values(operation: Any) -> list[Any]:
-    return [
-        value
-        for values in operation.inputs.values()
-        for value in (values if isinstance(values, (list, tuple)) else [values])
-    ]
+    return any(_is_weight(value) for value in values_read(operation))
 
 
 def _is_weight(value: Any) -> bool:
@@ -188,40 +172,24 @@ def _is_weight(value: Any) -> bool:
     return value.val.dtype.kind == "f" and _is_large(value.val.shape)
 
 
-@functools.cache
-def _register_pass() -> None:
+def _compress_program(program: Any, decide: Callable[[Any], Weights]) -> None:
+    """Hand every operation's weights to coremltools' own passes, as ``decide`` says."""
     passes = _passes()
-    from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
-    from coremltools.converters.mil.mil.passes.pass_registry import register_pass
     from coremltools.optimize import coreml as optimize
 
-    class CompressWeights(AbstractGraphPass):  # type: ignore[misc]
-        """Hand every operation's weights to coremltools' own passes, as ``decide`` says."""
-
-        decide: Callable[[Any], Weights] = _float  # an option has to have a value
-
-        def apply(self, program: Any) -> None:
-            chosen = _chosen(program, self.decide)
-            for weights in dict.fromkeys(chosen.values()):
-                named = [name for name, kind in chosen.items() if kind == weights]
-                if weights == "int8":
-                    config = optimize.OpLinearQuantizerConfig(weight_threshold=THRESHOLD)
-                    run = passes.linear_quantize_weights
-                else:
-                    table = functools.partial(_table, bits=PALETTE_BITS[weights])
-                    config = optimize.OpPalettizerConfig(
-                        mode="custom", lut_function=table, weight_threshold=THRESHOLD
-                    )
-                    run = passes.palettize_weights
-                by_name = dict.fromkeys(named, config)
-                run(optimize.OptimizationConfig(op_name_configs=by_name)).apply(program)
-
-    namespace, name = _PASS.split("::")
-    register_pass(namespace=namespace, name=name)(CompressWeights)
-
-
-def _float(operation: Any) -> Weights:
-    return "float"
+    chosen = _chosen(program, decide)
+    for weights in dict.fromkeys(chosen.values()):
+        if weights == "int8":
+            config = optimize.OpLinearQuantizerConfig(weight_threshold=THRESHOLD)
+            run = passes.linear_quantize_weights
+        else:
+            table = functools.partial(_table, bits=PALETTE_BITS[weights])
+            config = optimize.OpPalettizerConfig(
+                mode="custom", lut_function=table, weight_threshold=THRESHOLD
+            )
+            run = passes.palettize_weights
+        by_name = {name: config for name, kind in chosen.items() if kind == weights}
+        run(optimize.OptimizationConfig(op_name_configs=by_name)).apply(program)
 
 
 def _chosen(program: Any, decide: Callable[[Any], Weights]) -> dict[str, Weights]:
@@ -229,7 +197,7 @@ def _chosen(program: Any, decide: Callable[[Any], Weights]) -> dict[str, Weights
     chosen: dict[str, tuple[Weights, str]] = {}
     for function in program.functions.values():
         for operation in every_operation(function):
-            weights = [value for value in _values(operation) if _is_weight(value)]
+            weights = [value for value in values_read(operation) if _is_weight(value)]
             decision = decide(operation) if weights else "float"
             for value in weights:
                 name = value.op.name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.conversion.sidecar import opened
 from harness.errors import ContractError
 from harness.mil import DataType, Model
+from harness.mil.model import opened
 from harness.mil.package import Package
 from harness.mil.types import TensorType, ValueType
 from harness.subjects.protocol import Interface

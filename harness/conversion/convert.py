@@ -12,7 +12,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,12 @@ from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
 from harness.conversion.selector import PrecisionSelector, create_precision_selector
 from harness.conversion.sidecar import Sidecar, VanishedOperation
-from harness.conversion.survey import base_name, every_operation, surveyed_pipeline
+from harness.conversion.survey import (
+    base_name,
+    every_operation,
+    surveyed_pipeline,
+    values_read,
+)
 from harness.conversion.tap_mapping import TapMapping, TapOperation, find_taps
 from harness.conversion.trace import TracedModel
 from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
@@ -123,7 +128,10 @@ def convert_to_coreml(
         **{f"version.{name}": version for name, version in versions().items()},
     }
     known = {name: fact for name, fact in facts.items() if fact}
-    sidecar = Sidecar(recipe, _modules(nodes), taps, vanished, known)
+    modules = {
+        name: node.module for node in nodes if node.module is not None for name, _ in node.outputs
+    }
+    sidecar = Sidecar(recipe, modules, taps, vanished, known)
     model.short_description = f"{subject} without its STFT, precision recipe {recipe.name}"
     model.user_defined_metadata.update(sidecar.to_metadata())
     audit, size_bytes = _save(model, out, traced, recipe)
@@ -207,7 +215,7 @@ def _save(model: Any, out: Path, traced: TracedModel, recipe: PrecisionRecipe) -
         with atomic_folder(out) as fresh:
             model.save(str(fresh))
             check_contract(fresh, traced.interface)
-            audit = audit_package(fresh, recipe).at(out)
+            audit = replace(audit_package(fresh, recipe), package=out)
             return audit, sum(f.stat().st_size for f in fresh.rglob("*") if f.is_file())
     finally:
         # coremltools deletes its working copy, as large as the package, only when Python exits.
@@ -252,17 +260,7 @@ def _vanished(
 
 def _reads(operation: Any) -> tuple[str, ...]:
     """Return the names of the values that a coremltools ``Operation`` reads."""
-    return tuple(
-        value.name
-        for values in operation.inputs.values()
-        for value in (values if isinstance(values, (list, tuple)) else [values])
-    )
-
-
-def _modules(nodes: list[TapOperation]) -> dict[str, str]:
-    return {
-        name: node.module for node in nodes if node.module is not None for name, _ in node.outputs
-    }
+    return tuple(value.name for value in values_read(operation))
 
 
 def _module_path(operation: Any, tree: ModuleTree) -> str | None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from harness.conversion.compression import is_compressible, storage_of
 from harness.conversion.selector import UNDECIDED_TYPES
-from harness.conversion.sidecar import opened
 from harness.mil import DataType, Model
 from harness.mil.constants import ReadArray
-from harness.mil.graph import GraphValue, Node, graph_of
+from harness.mil.graph import Node, graph_of
+from harness.mil.model import opened
 from harness.mil.package import Package
 
 
@@ -78,8 +78,7 @@ def floating_inputs(node: Node) -> tuple[tuple[str, DataType], ...]:
 
 def stored_weights(node: Node, read: ReadArray) -> tuple[StoredWeight, ...]:
     """Return the weights that an operation reads, and other constants that are compressed."""
-    found = (_stored(name, value, read) for name, value in node.inputs)
-    return tuple(weight for weight in found if weight is not None)
+    return tuple(_stored(node, read))
 
 
 def only_feeds_operations(node: Node) -> bool:
@@ -112,14 +111,14 @@ def _readers(node: Node) -> list[Node]:
     return [] if value.leaves else [reader for reader, _ in value.readers]
 
 
-def _stored(parameter: str, value: GraphValue, read: ReadArray) -> StoredWeight | None:
-    compressible = is_compressible(value.type)
-    made_by = value.producer.operation if value.producer is not None else None
-    if made_by is not None and made_by.type.startswith("constexpr_"):
-        return StoredWeight(parameter, storage_of(made_by, read), compressible)
-    if value.constant is None or not compressible:
-        return None
-    return StoredWeight(parameter, "float", True)
+def _stored(node: Node, read: ReadArray) -> Iterator[StoredWeight]:
+    for parameter, value in node.inputs:
+        compressible = is_compressible(value.type)
+        made_by = value.producer.operation if value.producer is not None else None
+        if made_by is not None and made_by.type.startswith("constexpr_"):
+            yield StoredWeight(parameter, storage_of(made_by, read), compressible)
+        elif value.constant is not None and compressible:
+            yield StoredWeight(parameter, "float", True)
 
 
 def _floating(dtypes: Iterable[DataType | None]) -> tuple[DataType, ...]:

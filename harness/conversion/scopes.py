@@ -47,14 +47,12 @@ class ModuleTree:
         if not scopes:
             yield path
             return
-        child = _join(path, scopes[0])
+        child = f"{path}.{scopes[0]}" if path else scopes[0]
         if child in self.names:
             yield from self._descend(child, scopes[1:])
-        for silent in self._silent_children(path):
-            yield from self._descend(silent, scopes)
-
-    def _silent_children(self, path: str) -> Iterable[str]:
-        return (name for name in self.silent if name and name.rpartition(".")[0] == path)
+        for name in self.silent:
+            if name and name.rpartition(".")[0] == path:
+                yield from self._descend(name, scopes)
 
 
 def module_scopes(operation: Any) -> tuple[str, ...]:
@@ -63,7 +61,3 @@ def module_scopes(operation: Any) -> tuple[str, ...]:
         if source.name == "TORCHSCRIPT_MODULE_NAME":
             return tuple(scopes[:-1])
     return ()
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

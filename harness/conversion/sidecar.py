@@ -18,7 +18,8 @@ from harness.conversion.recipes import DescribedOperation, PrecisionRecipe, pars
 from harness.conversion.tap_mapping import TapLocation, TapMapping
 from harness.errors import PackageError, RecipeError
 from harness.mil import Model
-from harness.mil.package import Package, open_package
+from harness.mil.model import opened
+from harness.mil.package import Package
 
 PREFIX = "htdemucs_parity."
 
@@ -138,13 +139,6 @@ def tap_operations(package: str | Path | Package | Model) -> dict[str, TapLocati
         PackageError: it is no package, or one that records no taps.
     """
     return dict(_sidecar(package).taps.found)
-
-
-def opened(package: str | Path | Package | Model) -> Package:
-    """Return the package of a model or at a path; an opened one as it is."""
-    if isinstance(package, Model):
-        return package.package
-    return package if isinstance(package, Package) else open_package(package)
 
 
 def _sidecar(package: str | Path | Package | Model) -> Sidecar:

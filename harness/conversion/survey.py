@@ -47,7 +47,7 @@ def surveyed_pipeline(visit: Callable[[list[Any]], object]) -> Any:
         visit: called once with the coremltools ``Operation`` objects that are no constants, in
             program order.
     """
-    _register_pass()
+    register_pass(_PASS, "visit", _survey)
     pipeline = import_coremltools().PassPipeline.DEFAULT
     index = pipeline.passes.index(_BEFORE)
     pipeline.insert_pass(index, _PASS)
@@ -65,32 +65,45 @@ def every_operation(block: Any) -> Iterator[Any]:
         yield operation
 
 
+def values_read(operation: Any) -> list[Any]:
+    """Return the values that a coremltools ``Operation`` reads."""
+    return [
+        value
+        for values in operation.inputs.values()
+        for value in (values if isinstance(values, (list, tuple)) else [values])
+    ]
+
+
 @functools.cache
-def _register_pass() -> None:
+def register_pass(name: str, option: str, apply: Callable[[Any, Any], None]) -> None:
+    """Make ``apply(program, value)`` a pass that coremltools knows as ``name``.
+
+    ``value`` is what a pipeline gives the pass as its ``option``.
+    """
     import_coremltools()
     from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
-    from coremltools.converters.mil.mil.passes.pass_registry import register_pass
+    from coremltools.converters.mil.mil.passes.pass_registry import register_pass as register
 
-    class SurveyOperations(AbstractGraphPass):  # type: ignore[misc]
-        """Name every operation after its value, then show them to ``visit``."""
-
-        visit: Callable[[list[Any]], object] = _ignore
+    class Pass(AbstractGraphPass):  # type: ignore[misc]
+        """One of this project's own."""
 
         def apply(self, program: Any) -> None:
-            operations = [
-                operation
-                for function in program.functions.values()
-                for operation in every_operation(function)
-            ]
-            _name_after_values(operations)
-            self.visit([operation for operation in operations if operation.op_type != "const"])
+            apply(program, getattr(self, option))
 
-    namespace, name = _PASS.split("::")
-    register_pass(namespace=namespace, name=name)(SurveyOperations)
+    setattr(Pass, option, None)  # coremltools sets none that isn't there
+    namespace, title = name.split("::")
+    register(namespace=namespace, name=title)(Pass)
 
 
-def _ignore(operations: list[Any]) -> None:
-    """Stand for a visitor until the pipeline sets one."""
+def _survey(program: Any, visit: Callable[[list[Any]], object]) -> None:
+    """Name every operation after its value, then show them to ``visit``."""
+    operations = [
+        operation
+        for function in program.functions.values()
+        for operation in every_operation(function)
+    ]
+    _name_after_values(operations)
+    visit([operation for operation in operations if operation.op_type != "const"])
 
 
 def _name_after_values(operations: list[Any]) -> None:

@@ -114,21 +114,19 @@ def _locate(
         return TapLocation(same[0])
     if same:
         return f"{len(same)} values of shape {list(shape)} leave it: {', '.join(same)}"
-    permuted = [
-        (name, permutations)
-        for name, candidate in leaving
-        if (permutations := _permutations(candidate, shape))
+    fitting = [
+        (name, order) for name, candidate in leaving for order in _permutations(candidate, shape)
     ]
-    if not permuted:
+    names = list(dict.fromkeys(name for name, _ in fitting))
+    if not names:
         shapes = ", ".join(f"{name} {list(candidate)}" for name, candidate in leaving)
         return f"no value of shape {list(shape)} leaves it, in any order of axes, only {shapes}"
-    if len(permuted) > 1:
-        names = ", ".join(name for name, _ in permuted)
-        return f"{len(permuted)} values have shape {list(shape)} in another order of axes: {names}"
-    name, permutations = permuted[0]
-    if len(permutations) > 1:
-        return f"{name} has shape {list(shape)} in more than one order of axes"
-    return TapLocation(name, permutations[0])
+    if len(names) > 1:
+        found = f"{len(names)} values have shape {list(shape)} in another order of axes"
+        return f"{found}: {', '.join(names)}"
+    if len(fitting) > 1:
+        return f"{names[0]} has shape {list(shape)} in more than one order of axes"
+    return TapLocation(*fitting[0])
 
 
 def _permutations(

@@ -31,10 +31,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.conversion.packed import PackedWeight, equal_packed, packed_weights
-from harness.conversion.sidecar import opened, read_sidecar
+from harness.conversion.precision_map import every_node
+from harness.conversion.sidecar import read_sidecar
 from harness.mil import Model
+from harness.mil.graph import graph_of
+from harness.mil.model import opened
 from harness.mil.package import Package
-from harness.mil.program import Constant, Operation, walk
+from harness.mil.program import Constant, Operation
 from harness.mil.types import TensorType
 from harness.subjects.protocol import Constants, Place, Role
 
@@ -116,9 +119,9 @@ def compare_weights(package: str | Path | Package | Model, expected: Constants) 
     if sidecar is None:
         reason = "the package doesn't record the PyTorch modules that its operations were made from"
         return WeightComparison("not_evaluated", reason, 0)
-    blocks = _operation_with_blocks(package)
-    if blocks is not None:
-        reason = f"{blocks} runs its weights any number of times, which no layer of the model does"
+    looping = next((node.operation for node in every_node(package) if node.blocks), None)
+    if looping is not None:
+        reason = f"{looping} runs its weights any number of times, which no layer of the model does"
         return WeightComparison("not_evaluated", reason, 0)
     found, strangers = _found(package, sidecar.modules)
     differences = [
@@ -136,12 +139,6 @@ def compare_weights(package: str | Path | Package | Model, expected: Constants) 
         reason = f"{len(differences)} tensors are not those of the model, first {differences[0]}"
         return WeightComparison("fail", reason, compared, tuple(differences))
     return WeightComparison("pass", f"all {compared} tensors are those of the model", compared)
-
-
-def _operation_with_blocks(package: Package) -> Operation | None:
-    functions = package.program.functions.values()
-    everything = (operation for function in functions for operation in walk(function.block))
-    return next((operation for operation in everything if operation.blocks), None)
 
 
 def _found(
@@ -168,24 +165,15 @@ def _found(
 def _constants(package: Package) -> Iterator[tuple[Operation, str, Constant | PackedWeight]]:
     """Yield every constant of floats with more dimensions than none, where it is read."""
     for function in package.program.functions.values():
-        operations = list(walk(function.block))
-        named = {
-            operation.outputs[0].name: operation.attributes["val"]
-            for operation in operations
-            if operation.type == "const"
-        }
         packed = packed_weights(package, function)
-        for operation in operations:
-            if operation.type.startswith("constexpr_"):
+        for node in graph_of(function).nodes:
+            if node.operation.type.startswith("constexpr_"):
                 continue
-            for parameter, bindings in operation.inputs.items():
-                for binding in bindings:
-                    if isinstance(binding, str) and binding in packed:
-                        yield operation, parameter, packed[binding]
-                        continue
-                    constant = named.get(binding) if isinstance(binding, str) else binding
-                    if constant is not None and _is_tensor_of_floats(constant):
-                        yield operation, parameter, constant
+            for parameter, value in node.inputs:
+                if value.name in packed:
+                    yield node.operation, parameter, packed[value.name]
+                elif value.constant is not None and _is_tensor_of_floats(value.constant):
+                    yield node.operation, parameter, value.constant
 
 
 def _is_tensor_of_floats(constant: Constant) -> bool:

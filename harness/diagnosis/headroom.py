@@ -31,7 +31,6 @@ from harness.mil import DataType, Model, Numerics, ValueStatistics, get_numerics
 from harness.mil.assignment import OperationNumerics
 from harness.mil.numerics.limits import FP16_MAX
 from harness.mil.plan import Step
-from harness.mil.types import data_type
 from harness.precision.virtual import moves, operation_name
 
 RiskKind: TypeAlias = Literal["range", "subnormal", "accumulation", "integer"]
@@ -85,7 +84,7 @@ class OperationHeadroom:
     @property
     def headroom_db(self) -> float:
         """From the largest magnitude up to 65,504, or its integer type's end; ``inf`` of zeros."""
-        declared = data_type(self.dtype)
+        declared = DataType(self.dtype)
         limit = FP16_MAX if declared.is_floating else float(np.iinfo(declared.numpy).max)
         return 20 * math.log10(limit / self.peak) if self.peak > 0 else math.inf
 

@@ -13,11 +13,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from harness.errors import ParityError
 from harness.faults.clean_process import CleanRun, Order, begin, evaluate, make_input
@@ -124,10 +124,9 @@ class CleanResult:
         return {
             "kind": DOCUMENT_KIND,
             "version": DOCUMENT_VERSION,
-            "subject": self.subject,
+            **asdict(self),
             "verdict": self.verdict.value,
             "alarms": self.alarms,
-            "environments": [asdict(environment) for environment in self.environments],
             "closest": {
                 layer: {
                     "headroom_db": run.headroom_db[layer],
@@ -137,9 +136,6 @@ class CleanResult:
                 for layer, run in self.closest.items()
             },
             "bits": self.bits,
-            "runs": [asdict(run) for run in self.runs],
-            "duration_s": self.duration_s,
-            "provenance": dict(self.provenance),
         }
 
 
@@ -203,7 +199,7 @@ def _in_process(environment: Environment, order: Order, seeds: Sequence[int]) ->
     # them when it starts.
     variables = {**environment.variables, "OMP_NUM_THREADS": str(environment.threads)}
     try:
-        with _variables(variables), worker_pool(1, begin, order) as pool:
+        with patch.dict(os.environ, variables), worker_pool(1, begin, order) as pool:
             for run in pool.map(evaluate, seeds):
                 yield run
                 done += 1
@@ -212,18 +208,3 @@ def _in_process(environment: Environment, order: Order, seeds: Sequence[int]) ->
             f"the process for {environment.name!r} ended after {done} of {len(seeds)} clean runs; "
             "see its messages above"
         ) from error
-
-
-@contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

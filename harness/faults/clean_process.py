@@ -4,7 +4,7 @@ It is started by `harness.faults.clean` with the environment that PyTorch has to
 imported: its code path and its threads can't be changed later. Each run is a fresh input, evaluated
 by the gates of four layers on a sound package:
 
-- ``stft``: our transform against Demucs' own, and the NumPy description of it against ours;
+- ``stft``: our transform against Demucs' own, and a port of it in NumPy against ours;
 - ``surgery``: outputs, stems and every tap of the extracted network against the original;
 - ``conversion``: both outputs of the package under both gates, and every tap;
 - ``end_to_end``: every stem, each channel, and the worst second.
@@ -26,10 +26,10 @@ import numpy as np
 import torch
 
 from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
-from harness.audio.reference_stft import reference_spectrogram
 from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import TapLocation, load_recipe, tap_operations
 from harness.engines import open_engine
+from harness.faults.judges.transform import Port
 from harness.golden.builder import observe_segment
 from harness.layers import (
     branch_checks,
@@ -157,8 +157,7 @@ class Evaluator:
 def _stft(audio: np.ndarray, spectrogram: np.ndarray) -> Iterator[Check]:
     ours = spectrogram_from_waveform(torch.from_numpy(audio)).numpy()
     yield transform_check(spectrogram, ours, {"tensor": "spectrogram"})
-    packed = reference_spectrogram(audio)
-    yield transform_check(ours, packed, {"tensor": "packed spectrogram"})
+    yield transform_check(ours, Port().forward(audio), {"tensor": "spectrogram of a port"})
 
 
 def _summary(environment: str, input: str, checks: list[Check], digest: str) -> CleanRun:

@@ -13,8 +13,8 @@ from harness.faults.judges.networks import judge_network, judge_original
 from harness.faults.judges.package import judge_package
 from harness.faults.judges.program import ProgramJudge
 from harness.faults.judges.sessions import judge_by_suite, judge_session
-from harness.faults.judges.stems import JoinerJudge, StemJudge
-from harness.faults.judges.transform import TransformJudge
+from harness.faults.judges.stems import JoinerJudge, judge_stems
+from harness.faults.judges.transform import judge_transform
 from harness.faults.judging import Judge, inject, sound_digests, untried
 from harness.faults.registry import Fault
 from harness.verdicts import InjectedFault
@@ -44,9 +44,9 @@ class FaultInjector:
             "arithmetic": program,
             "mixed": ProgramJudge(bench, subject, MIXED),
             "package": partial(judge_package, bench, subject),
-            "transform": TransformJudge(bench, subject),
+            "transform": partial(judge_transform, bench, subject),
             "joiner": JoinerJudge(bench, subject),
-            "stems": StemJudge(bench, subject),
+            "stems": partial(judge_stems, bench, subject),
             "goldens": partial(judge_goldens, bench),
             "feature": judge_feature,
             "suite": judge_by_suite,

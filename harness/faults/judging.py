@@ -1,7 +1,7 @@
 """Was a bug noticed? The rules that turn judgements into an outcome; the same for every level.
 
-A judge looks at a candidate and yields a `Judgement` for each thing that its layer looks at: the
-outcome of the project's own comparison under its own gate, and a digest of what was judged. It
+A judge looks at a candidate and yields a `FaultJudgement` for each thing that its layer looks at:
+the outcome of the project's own comparison under its own gate, and a digest of what was judged. It
 does so twice: for the sound candidate (the *control*) and for the one with the bug. Then
 
 - the control must pass everything, or nothing that the layer says of the bug means anything;
@@ -36,7 +36,7 @@ from harness.verdicts import (
 
 
 @dataclass(frozen=True)
-class Judgement:
+class FaultJudgement:
     """One thing that was judged.
 
     Attributes:
@@ -59,12 +59,12 @@ class Judgement:
         return f"{self.layer}/{self.gate}/{self.what}"
 
 
-Judge: TypeAlias = Callable[[Fault], Iterator[Judgement]]
+Judge: TypeAlias = Callable[[Fault], Iterator[FaultJudgement]]
 """Makes a sound candidate, injects the fault and judges as one or more layers do, cheapest first;
 work goes on as it is read. Given `Fault.control`, it judges the sound candidate."""
 
 
-def judgement(check: Check) -> Judgement:
+def judgement(check: Check) -> FaultJudgement:
     """Return what a check of a layer says.
 
     Its evidence is all that the comparison measured: float64 sums over every element, so a
@@ -74,10 +74,10 @@ def judgement(check: Check) -> Judgement:
     said = f"{outcome.verdict.value} {outcome.reason} {sorted(outcome.metrics.items())}"
     where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
     gate = check.gate.name if check.gate else ""
-    return Judgement(check.layer, gate, where, outcome, digest(said))
+    return FaultJudgement(check.layer, gate, where, outcome, digest(said))
 
 
-def judgements(layer: str, checks: Iterable[Check]) -> Iterator[Judgement]:
+def judgements(layer: str, checks: Iterable[Check]) -> Iterator[FaultJudgement]:
     """Turn checks into judgements; what can't be executed is one of ``layer``, too."""
     try:
         yield from map(judgement, checks)
@@ -85,10 +85,10 @@ def judgements(layer: str, checks: Iterable[Check]) -> Iterator[Judgement]:
         yield refused(layer, "execution", ParityError(str(error)))
 
 
-def refused(layer: str, rule: str, error: ParityError) -> Judgement:
+def refused(layer: str, rule: str, error: ParityError) -> FaultJudgement:
     """Return the judgement of a candidate that could not even be executed, or was refused."""
     reason = f"{type(error).__name__}: {error}"
-    return Judgement(layer, rule, "execution", failed(reason), digest(reason))
+    return FaultJudgement(layer, rule, "execution", failed(reason), digest(reason))
 
 
 def outcome_of(run: Run, sound: str) -> Outcome:
@@ -170,7 +170,7 @@ def _injected(
     fault: Fault, judge: Judge, control: Mapping[str, str], thorough: bool
 ) -> InjectedFault:
     differing: list[str] = []
-    failing: list[Judgement] = []
+    failing: list[FaultJudgement] = []
     try:
         for said in judge(fault):
             if control.get(said.place) != said.evidence:
@@ -189,7 +189,7 @@ def _injected(
     return _concluded(fault, failing, f"differs from the sound candidate at {differing[0]}")
 
 
-def _concluded(fault: Fault, failing: Sequence[Judgement], proof: str) -> InjectedFault:
+def _concluded(fault: Fault, failing: Sequence[FaultJudgement], proof: str) -> InjectedFault:
     """Return the row of a bug that reached what is judged, from the judgements that don't pass."""
     gates = tuple(dict.fromkeys(f"{said.layer}/{said.gate}" for said in failing))
     catching = [said for said in failing if said.layer == fault.caught_by]

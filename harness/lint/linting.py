@@ -15,7 +15,8 @@ from harness.lint.view import View
 from harness.mil import Model
 from harness.mil.description import Description
 from harness.mil.graph import Node, graph_of
-from harness.mil.package import Package, open_package
+from harness.mil.model import opened
+from harness.mil.package import Package
 from harness.mil.program import Constant, Program
 
 
@@ -38,10 +39,7 @@ def lint_package(
     Raises:
         PackageError: ``package`` is none, or a broken one.
     """
-    if isinstance(package, Model):
-        package = package.package
-    elif not isinstance(package, Package):
-        package = open_package(package)
+    package = opened(package)
     functions = package.program.functions
     views = [
         View(

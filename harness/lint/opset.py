@@ -14,7 +14,6 @@ from typing import Any, Final
 from harness._coremltools import import_coremltools
 from harness.mil import DataType
 from harness.mil.opsets import OPSETS
-from harness.mil.types import data_type
 
 COMMON_TYPES: Final = frozenset(
     {DataType.FLOAT16, DataType.FLOAT32, DataType.INT32, DataType.STRING, DataType.BOOL}
@@ -109,4 +108,4 @@ def _dtype(builtin: Any) -> DataType:
     from coremltools.converters.mil.mil import types
 
     name = str(types.builtin_to_string(builtin))
-    return data_type({"str": "string"}.get(name, name))
+    return DataType({"str": "string"}.get(name, name))

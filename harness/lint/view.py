@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -94,9 +93,8 @@ def shape_of(value: GraphValue | None) -> Shape | None:
 
 def elements(value: GraphValue | None) -> int | None:
     """Return the number of elements of a tensor of fixed shape."""
-    sizes = [size for size in shape_of(value) or () if size is not None]
-    shape = shape_of(value)
-    return None if shape is None or len(sizes) != len(shape) else math.prod(sizes)
+    declared = value.type if value is not None else None
+    return declared.count if isinstance(declared, TensorType) and declared.is_static else None
 
 
 def in_fp16(node: Node) -> bool:

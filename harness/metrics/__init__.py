@@ -18,7 +18,7 @@ from __future__ import annotations
 from harness.metrics.diagnosis import diagnose
 from harness.metrics.histograms import error_table
 from harness.metrics.levels import SILENCE_DBFS, SILENT_ERROR_DBFS, dbfs, is_silent, rms
-from harness.metrics.projection import LOADING, Factors, ReferenceProjection
+from harness.metrics.projection import LOADING, ReferenceProjection
 from harness.metrics.segments import (
     StretchSnr,
     channel_snr_db,
@@ -34,7 +34,6 @@ __all__ = [
     "LOADING",
     "SILENCE_DBFS",
     "SILENT_ERROR_DBFS",
-    "Factors",
     "ReferenceProjection",
     "SeparationMetrics",
     "StretchSnr",

@@ -29,35 +29,29 @@ class _Facts:
     estimate_silent: bool
 
 
-@dataclass(frozen=True)
-class _Row:
-    applies: Callable[[_Facts], bool]
-    words: str
-
-
-_TABLE: Final = (
-    _Row(lambda f: f.estimate_silent, "the stem is lost: the estimate is silent"),
-    _Row(
+_TABLE: Final[tuple[tuple[Callable[[_Facts], bool], str], ...]] = (
+    (lambda f: f.estimate_silent, "the stem is lost: the estimate is silent"),
+    (
         lambda f: f.gain < 0 and f.spatial > _DOMINANT,
         "ISR low, SAR high: the polarity is inverted (gain {gain:.4g})",
     ),
-    _Row(
+    (
         lambda f: abs(f.gain) < _NOTABLE and f.interference > _NOTABLE,
         "SIR low, nothing left of the source (gain {gain:.2g}): another stem stands in its place",
     ),
-    _Row(
+    (
         lambda f: f.spatial > _DOMINANT and f.gain_share > _DOMINANT,
         "ISR low, SAR high: the gain is wrong ({gain:.6g} instead of 1)",
     ),
-    _Row(
+    (
         lambda f: f.spatial > _DOMINANT,
         "ISR low, SAR high: a filter, delay or channel error, explained by the source itself",
     ),
-    _Row(
+    (
         lambda f: f.interference > _DOMINANT,
         "SIR low, SAR high: leakage, explained by the other stems",
     ),
-    _Row(
+    (
         lambda f: f.artifacts > _DOMINANT,
         "SAR low: noise, rounding or distortion that no filtering of the stems explains",
     ),
@@ -84,7 +78,7 @@ def diagnose(metrics: SeparationMetrics) -> str:
     if metrics.sdr_db > _NOTHING_TO_EXPLAIN_DB:
         return ""
     facts = _facts(metrics)
-    words = next((row.words for row in _TABLE if row.applies(facts)), _MIXED)
+    words = next((words for applies, words in _TABLE if applies(facts)), _MIXED)
     return words.format(**vars(facts))
 
 

@@ -7,8 +7,8 @@ table is relative error (rounding in a floating-point type), a horizontal one is
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -55,10 +55,6 @@ class ErrorTable:
     def exact_count(self) -> int:
         """All elements without any error."""
         return sum(self.exact) + self.zero_exact
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain Python values."""
-        return asdict(self)
 
 
 def error_table(expected: npt.ArrayLike, actual: npt.ArrayLike) -> ErrorTable:

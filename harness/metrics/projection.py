@@ -43,7 +43,6 @@ refuse the whole song.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -62,47 +61,6 @@ LOADING: Final = 1e-12
 
 _LOADING_STEP: Final = 10.0
 _HIGHEST_LOADING: Final = 1e-6
-_FACTOR_AGREEMENT: Final = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """The Cholesky factors of a set of references, to be kept beside them.
-
-    Reading ``joint`` for six stereo sources (302 MB) from disk takes as long as computing it; from
-    the page cache, or mapped, it is faster.
-
-    Attributes:
-        loading: what was added to the diagonals.
-        joint: lower triangular [k, k], of all sources together; k = active sources * channels *
-            filter_length.
-        single: lower triangular [active sources, k / active sources, k / active sources], of each
-            source alone.
-    """
-
-    loading: float
-    joint: FloatArray
-    single: FloatArray
-
-    def to_arrays(self) -> dict[str, FloatArray]:
-        """The factors as named arrays, for any array store."""
-        loading = np.array([self.loading])
-        return {"loading": loading, "joint": self.joint, "single": self.single}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, FloatArray]) -> Factors:
-        """The inverse of :meth:`to_arrays`.
-
-        Raises:
-            ParityError: if an array is missing.
-        """
-        missing = {"loading", "joint", "single"} - arrays.keys()
-        if missing:
-            raise ParityError(
-                f"the stored factors lack {', '.join(sorted(missing))};"
-                " factorise the references again"
-            )
-        return cls(float(arrays["loading"][0]), arrays["joint"], arrays["single"])
 
 
 class ReferenceProjection:
@@ -112,19 +70,17 @@ class ReferenceProjection:
         references: real [sources, channels, n], finite.
         filter_length: taps of each filter.
         loading: relative to the normalised Gram matrix's mean diagonal; raised tenfold as often as
-            the factorisation needs it (``factors.loading`` tells).
-        factors: those of an earlier projection of the same references; computed if not given.
+            the factorisation needs it.
 
     Attributes:
         references: a read-only copy.
         filter_length: as given.
         active: indices of the sources that are not silent, in order.
-        factors: what can be stored and passed to the next process.
+        loading: what was added to the diagonals.
 
     Raises:
-        ParityError: if the references are not real, not finite or not of three axes, if
-            ``filter_length`` or ``loading`` is not positive, or if ``factors`` belong to other
-            references.
+        ParityError: if the references are not real, not finite or not of three axes, or if
+            ``filter_length`` or ``loading`` is not positive.
     """
 
     def __init__(
@@ -133,7 +89,6 @@ class ReferenceProjection:
         *,
         filter_length: int = FILTER_LENGTH,
         loading: float = LOADING,
-        factors: Factors | None = None,
     ) -> None:
         if filter_length < 1:
             raise ParityError(f"filter_length is {filter_length} taps, expected at least 1")
@@ -146,11 +101,9 @@ class ReferenceProjection:
         self.active = tuple(j for j, level in enumerate(levels) if not is_silent(level))
         scales = np.array([levels[j] for j in self.active])
         self._signals = self._convolution(scales)
-        if factors is None:
-            self.factors = _factorise(self._signals, len(self.active), loading)
-        else:
-            self.factors = factors
-            self._check_factors()
+        self.loading, self._joint, self._single = _factorise(
+            self._signals, len(self.active), loading
+        )
 
     @property
     def channels(self) -> int:
@@ -194,7 +147,7 @@ class ReferenceProjection:
     def _system(self, source: int | None) -> tuple[FloatArray, slice]:
         """The factor to solve with, and the reference channels that it belongs to."""
         if source is None:
-            return self.factors.joint, slice(None)
+            return self._joint, slice(None)
         if source not in self.active:
             raise ParityError(
                 f"source {source} is silent or does not exist;"
@@ -202,7 +155,7 @@ class ReferenceProjection:
             )
         place = self.active.index(source)
         chosen = slice(place * self.channels, (place + 1) * self.channels)
-        return self.factors.single[place], chosen
+        return self._single[place], chosen
 
     def _solve(self, factor: FloatArray, signals: FloatArray, chosen: slice) -> FloatArray:
         """Filters [reference channels, taps, m] that solve the loaded normal equations."""
@@ -219,27 +172,6 @@ class ReferenceProjection:
         active /= (scales * np.sqrt(self.length))[:, None, None]
         return BlockConvolution.of(active.reshape(-1, self.length), self.filter_length)
 
-    def _check_factors(self) -> None:
-        """Factors of other references would give plausible numbers: compare G v with L L^T v."""
-        size = self._signals.signals.shape[0] * self.filter_length
-        single = size // max(len(self.active), 1)
-        shapes = (self.factors.joint.shape, self.factors.single.shape)
-        if shapes != ((size, size), (len(self.active), single, single)):
-            raise ParityError(
-                f"the stored factors have shapes {shapes}, expected {size} unknowns for these"
-                " references; factorise the references again"
-            )
-        for source in (None, *self.active):
-            factor, chosen = self._system(source)
-            probe = np.random.default_rng(0).standard_normal((factor.shape[0], 1))
-            filters = probe.reshape(-1, self.filter_length, 1)
-            image = self._signals.correlate(self._signals.filter(filters, chosen), chosen)
-            difference = factor @ (factor.T @ probe) - image.reshape(probe.shape)
-            if np.linalg.norm(difference) > _FACTOR_AGREEMENT * np.linalg.norm(image):
-                raise ParityError(
-                    "the stored factors belong to other references; factorise the references again"
-                )
-
 
 def _checked_references(references: npt.ArrayLike) -> RealArray:
     array = np.array(real_array(references, "references"))
@@ -255,8 +187,11 @@ def _checked_references(references: npt.ArrayLike) -> RealArray:
     return array
 
 
-def _factorise(signals: BlockConvolution, sources: int, loading: float) -> Factors:
-    """The factors of the joint Gram matrix and of each source's own block of it."""
+def _factorise(
+    signals: BlockConvolution, sources: int, loading: float
+) -> tuple[float, FloatArray, list[FloatArray]]:
+    """The loading that was needed, and the lower Cholesky factors [k, k] of the Gram matrix: of all
+    sources together, and of each source alone."""
     size = signals.signals.shape[0] * signals.taps
     single = size // max(sources, 1)
     while True:
@@ -274,7 +209,7 @@ def _factorise(signals: BlockConvolution, sources: int, loading: float) -> Facto
                 ) from error
             loading *= _LOADING_STEP
         else:
-            return Factors(loading, joint, np.array(own).reshape(sources, single, single))
+            return loading, joint, own
 
 
 def _cholesky(gram: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ counts.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,6 @@ class StretchSnr:
     error_rms_dbfs: float
     snr_db: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain Python values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class SegmentalSnr:
@@ -62,10 +58,6 @@ class SegmentalSnr:
     worst_silent: StretchSnr | None
     evaluated: int
     silent: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain Python values."""
-        return asdict(self)
 
 
 def channel_snr_db(expected: npt.ArrayLike, actual: npt.ArrayLike) -> tuple[StretchSnr, ...]:

@@ -53,7 +53,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,6 @@ class SeparationMetrics:
     interference_share: float | None = None
     artifact_share: float | None = None
     reason: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain Python values."""
-        return asdict(self)
 
 
 def separation_metrics(

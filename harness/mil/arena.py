@@ -93,24 +93,6 @@ class Arena:
         return whole.view([size for size in declared.shape or () if size is not None])
 
 
-class Spare:
-    """The arena that the last run has left for the next one of the same schedule.
-
-    A run takes it away, so that another one at the same time finds none and makes its own.
-    """
-
-    def __init__(self) -> None:
-        self._left: dict[object, Arena] = {}
-
-    def take(self, schedule: object) -> Arena | None:
-        """Return the arena that was left by a run of ``schedule``, if that was the last one."""
-        return self._left.pop(schedule, None)
-
-    def leave(self, schedule: object, arena: Arena) -> None:
-        """Keep ``arena`` instead of any other."""
-        self._left = {schedule: arena}
-
-
 def _aligned(size: int) -> int:
     return math.ceil(size / _ALIGNMENT) * _ALIGNMENT
 

@@ -14,7 +14,7 @@ module paths of the original program are valid for the edited one.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -24,7 +24,6 @@ from harness.errors import PackageError, UnknownNameError
 from harness.mil.model import Model
 from harness.mil.program import (
     Binding,
-    Block,
     Constant,
     Function,
     Location,
@@ -105,7 +104,7 @@ def known_value(model: Model, operation: Operation, parameter: str) -> np.ndarra
         PackageError: the input is bound to nothing, or to what is known only at run time.
     """
     bindings = operation.inputs.get(parameter, ())
-    constants = model.plan.function.constants
+    constants = model.plan.function.block.constants
     for binding in bindings[:1]:
         found = constants.get(binding) if isinstance(binding, str) else binding
         if found is not None:
@@ -220,15 +219,14 @@ def edited(
     function = model.plan.function
     changed = {key(operation): operation for operation in replacements}
     inserted = dict(before or {})
-    known = {key(operation) for operation in function.block.operations if operation.outputs}
-    for name in (*changed, *inserted):
-        if name not in known:
-            raise UnknownNameError("operation", name, known)
+    _check_known((*changed, *inserted), function.block.operations)
     operations: list[Operation] = []
     for operation in function.block.operations:
         name = key(operation) if operation.outputs else ""
         operations += [*inserted.get(name, ()), changed.get(name, operation)]
-    return _model(model, function, operations)
+    return replanned(
+        model, replace(function, block=replace(function.block, operations=tuple(operations)))
+    )
 
 
 def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Model:
@@ -242,10 +240,7 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
     Raises:
         UnknownNameError: there is no such operation.
     """
-    known = {key(step.operation) for step in model.plan.steps}
-    for name in functions:
-        if name not in known:
-            raise UnknownNameError("operation", name, known)
+    _check_known(functions, model.operations)
     steps = tuple(
         replace(step, definition=replace(step.definition, function=functions[name]))
         if (name := key(step.operation)) in functions
@@ -255,13 +250,15 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
     return Model(model.package, replace(model.plan, steps=steps))
 
 
+def _check_known(names: Iterable[str], operations: Iterable[Operation]) -> None:
+    known = {key(operation) for operation in operations if operation.outputs}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("operation", name, known)
+
+
 def _binding(value: Bindable) -> Binding:
     return value if isinstance(value, str | Constant) else constant(value)
-
-
-def _model(model: Model, function: Function, operations: Sequence[Operation]) -> Model:
-    block = Block(function.block.inputs, function.block.outputs, tuple(operations))
-    return replanned(model, replace(function, block=block))
 
 
 def replanned(model: Model, function: Function) -> Model:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from harness.mil.arena import Arena, Spare
+from harness.mil.arena import Arena
 from harness.mil.assignment import Assignment, assignment
 from harness.mil.bound import BoundStep, Values, address
 from harness.mil.constants import ReadArray
@@ -39,7 +39,8 @@ class Executable:
         device: where tensors live.
         constants: carrier tensor of each constant slot, and of what is expanded from them.
         blocks: executables of the blocks of those steps that have any.
-        spare: memory that the last run has left.
+        spare: memory that the last run has left, for the next one of the same schedule. A run takes
+            it away, so that another at the same time finds none and makes its own.
         bound: steps of the plan that have run in its numerics.
     """
 
@@ -48,7 +49,7 @@ class Executable:
     device: torch.device
     constants: Mapping[int, torch.Tensor]
     blocks: Mapping[Step, tuple[Executable, ...]]
-    spare: Spare = field(default_factory=Spare)
+    spare: dict[Schedule, Arena] = field(default_factory=dict)
     bound: dict[Step, BoundStep] = field(default_factory=dict)
 
     @classmethod
@@ -129,14 +130,15 @@ class Executable:
                 values[slot] = None
             del results, out
         if arena is not None:
-            self.spare.leave(schedule, arena)
+            self.spare.clear()
+            self.spare[schedule] = arena
         return {slot: values[slot] for slot in schedule.kept}
 
     def _arena(self, schedule: Schedule) -> Arena | None:
         if self.device.type != "cpu":  # elsewhere PyTorch's allocator keeps memory of any size
             return None
         with allocating("what lives at once in a run"):
-            return self.spare.take(schedule) or Arena(
+            return self.spare.pop(schedule, None) or Arena(
                 schedule.lifetimes, lambda declared: self.numerics.format(declared.dtype).carrier
             )
 

@@ -113,16 +113,6 @@ class Graph:
     nodes: tuple[Node, ...]
     values: tuple[GraphValue, ...]
 
-    @property
-    def inputs(self) -> tuple[GraphValue, ...]:
-        """Values that the function takes."""
-        return self.block.inputs
-
-    @property
-    def outputs(self) -> tuple[GraphValue, ...]:
-        """Values that the function returns."""
-        return self.block.outputs
-
 
 def graph_of(function: Function) -> Graph:
     """Resolve every name of a verified ``function``."""

@@ -16,7 +16,7 @@ overflowed still says how far, and so does an integer that wrapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -128,7 +128,9 @@ class Watch:
         numerics = self._default if chosen is None else get_numerics(chosen)
         if numerics not in self._watched:
             formats = {
-                dtype: form if dtype is DataType.BOOL else _Watched.of(form, dtype, self._look)
+                dtype: form
+                if dtype is DataType.BOOL
+                else _Watched(**vars(form), dtype=dtype, look=self._look)
                 for dtype, form in numerics.formats.items()
             }
             self._watched[numerics] = replace(numerics, formats=formats)
@@ -192,13 +194,6 @@ class _Watched(Format):
 
     dtype: DataType = DataType.FLOAT32
     look: Callable[[ElementStatistics, torch.Tensor], None] = lambda *_: None
-
-    @classmethod
-    def of(
-        cls, form: Format, dtype: DataType, look: Callable[[ElementStatistics, torch.Tensor], None]
-    ) -> _Watched:
-        known = {field.name: getattr(form, field.name) for field in fields(form)}
-        return cls(**known, dtype=dtype, look=look)
 
     def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
         measured = measure(tensor)  # before the memory is written over

@@ -58,6 +58,17 @@ def load(path: str | Path, *, function: str | None = None) -> Model:
     return model
 
 
+def opened(package: str | Path | Package | Model) -> Package:
+    """Return the package of a model or at a path; an opened one as it is.
+
+    Raises:
+        PackageError: as `open_package`.
+    """
+    if isinstance(package, Model):
+        return package.package
+    return package if isinstance(package, Package) else open_package(package)
+
+
 class Model:
     """An ML Program with one function chosen; made by `load`.
 

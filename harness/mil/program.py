@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -97,8 +98,8 @@ class Block:
     outputs: tuple[str, ...]
     operations: tuple[Operation, ...]
 
-    @property
-    def constants(self) -> dict[str, Constant]:
+    @cached_property
+    def constants(self) -> Mapping[str, Constant]:
         """The values of all ``const`` operations outside nested blocks, by name."""
         return {
             operation.outputs[0].name: operation.attributes["val"]
@@ -140,11 +141,6 @@ class Function:
     opset: str
     block: Block
     attributes: Mapping[str, Constant] = field(default_factory=dict)
-
-    @property
-    def constants(self) -> dict[str, Constant]:
-        """The values of all ``const`` operations outside nested blocks, by name."""
-        return self.block.constants
 
 
 @dataclass(frozen=True, eq=False)

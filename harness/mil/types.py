@@ -9,10 +9,9 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 # Ranks above this occur in no Core ML program; a broken file can name billions.
 MAX_RANK = 64
@@ -33,14 +32,12 @@ class DataType(enum.Enum):
     code: int
     blob_code: int
 
-    def __new__(
-        cls, name: str, bits: int, numpy: DTypeLike, code: int, blob_code: int = 0
-    ) -> DataType:
+    def __new__(cls, name: str, *row: Any) -> DataType:
         """Make a member whose value is ``name``, with the rest of its row as attributes."""
         member = object.__new__(cls)
         member._value_ = name
-        member.bits, member.numpy = bits, np.dtype(numpy)
-        member.code, member.blob_code = code, blob_code
+        member.bits, held_in, member.code, *blob_code = row
+        member.numpy, member.blob_code = np.dtype(held_in), sum(blob_code)
         return member
 
     BOOL = "bool", 8, np.bool_, 1
@@ -74,18 +71,6 @@ class DataType(enum.Enum):
 
     def __str__(self) -> str:
         return str(self.value)
-
-
-_BY_NAME = {str(dtype): dtype for dtype in DataType}
-
-
-def data_type(name: str) -> DataType:
-    """Return the element type that MIL's ``cast`` spells so.
-
-    Raises:
-        KeyError: there is none.
-    """
-    return _BY_NAME[name]
 
 
 @dataclass(frozen=True)

@@ -124,12 +124,15 @@ class Cutter:
         plan = self._model.plan
         return plan.types[plan.slots[name]]
 
-    def _array(self, name: str) -> np.ndarray:
+    def _dtype(self, name: str) -> DataType:
         declared = self._type(name)
         assert isinstance(declared, TensorType)  # others can't be cut
+        return declared.dtype
+
+    def _array(self, name: str) -> np.ndarray:
         value = self._known[name] if name in self._makers else self._given(name)
         with np.errstate(over="ignore"):  # an expectation may be wider than what is declared
-            return np.asarray(value, declared.dtype.numpy)
+            return np.asarray(value, self._dtype(name).numpy)
 
     def _given(self, name: str) -> np.ndarray:
         """Return an input of the whole program; one that was left out is what stands for it."""
@@ -142,15 +145,11 @@ class Cutter:
     def _is_input(self, name: str, array: np.ndarray) -> bool:
         if name not in self._makers:
             return True
-        declared = self._type(name)
-        assert isinstance(declared, TensorType)  # as above
-        fits = declared.dtype in EXCHANGED and 1 <= array.ndim <= MAX_EXCHANGED_RANK
+        fits = self._dtype(name) in EXCHANGED and 1 <= array.ndim <= MAX_EXCHANGED_RANK
         return fits and array.size > 0 and name not in self._literals | self._constexpr
 
     def _fixed(self, name: str, array: np.ndarray) -> TensorType:
-        declared = self._type(name)
-        assert isinstance(declared, TensorType)  # as above
-        return TensorType(declared.dtype, array.shape)
+        return TensorType(self._dtype(name), array.shape)
 
     def _input(self, name: str, arrays: Mapping[str, np.ndarray]) -> Variable:
         type = self._fixed(name, arrays[name]) if name in arrays else self._type(name)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from harness.conversion import read_sidecar
-from harness.conversion.sidecar import opened
 from harness.mil import Model
+from harness.mil.model import opened
 from harness.mil.package import Package
 from harness.mil.program import Function
 from harness.structure.differences import (
@@ -66,10 +66,7 @@ class ProgramComparison:
         """One sentence for the verdict."""
         if not self.differences:
             return f"all {self.expected_operations} operations are those of the model"
-        computing, written = (
-            self.count(Significance.COMPUTES),
-            self.count(Significance.WRITTEN),
-        )
+        computing, written = map(self.count, (Significance.COMPUTES, Significance.WRITTEN))
         if computing:
             first = next(d for d in self.differences if d.severity is Significance.COMPUTES)
             return f"{_times(computing, 'thing')} computed otherwise, first {_short(first)}"
@@ -84,14 +81,11 @@ class ProgramComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, and what follows from them, as plain Python values."""
+        counts = ("expected_operations", "actual_operations", "matched", "missing", "inserted")
         return {
             "verdict": self.verdict,
             "reason": self.reason,
-            "expected_operations": self.expected_operations,
-            "actual_operations": self.actual_operations,
-            "matched": self.matched,
-            "missing": self.missing,
-            "inserted": self.inserted,
+            **{name: getattr(self, name) for name in counts},
             "differences": [item.to_dict() for item in self.differences],
         }
 

@@ -88,15 +88,9 @@ class ProgramDifference:
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain Python values."""
         return {
+            **vars(self),
             "kind": self.kind.value,
             "severity": self.severity.value,
-            "operation": self.operation,
-            "type": self.type,
-            "module": self.module,
-            "parameter": self.parameter,
-            "expected": self.expected,
-            "actual": self.actual,
-            "elements": self.elements,
             "greatest": None if self.greatest != self.greatest else self.greatest,
         }
 

@@ -50,10 +50,10 @@ def match_operations(matching: Matching, expected: TermBlock, actual: TermBlock)
         expected, actual: the blocks.
     """
     matching.add_equal(expected, actual)
-    _Search(matching, expected, actual).run()
+    _MatchSearch(matching, expected, actual).run()
 
 
-class _Search:
+class _MatchSearch:
     def __init__(self, matching: Matching, expected: TermBlock, actual: TermBlock) -> None:
         self._matching = matching
         self._expected, self._actual = expected, actual

@@ -178,7 +178,8 @@ class _Examination:
             self._model = with_papers(self._model, papers, program.names)
         # The same program has the same precision, whatever its values are called: a recipe that
         # names operations can only be held against those that still have their names.
-        audit = audit_package(fresh if same else self._model, recipe).at(self._inquiry.package)
+        audit = audit_package(fresh if same else self._model, recipe)
+        audit = replace(audit, package=self._inquiry.package)
         row = describe_package(self._inquiry.subject, audit, recipe)
         self.collector.keep(row)
         if program.differences:

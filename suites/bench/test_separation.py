@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from harness.audio import SAMPLE_RATE
-from harness.audio.writers import AudioWriter
+from harness.audio.writers import StemWriter
 from harness.subjects.songs import make_song
 from suites.bench.conftest import Measured
 
@@ -69,10 +69,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
     song = make_song(3, 30.0).mixture
     paths = {}
     for minutes in (1.0, 3.0):
-        paths[minutes] = folder / f"{minutes:.0f}min.wav"
-        with AudioWriter(paths[minutes], encoding="float32") as writer:
+        name = f"{minutes:.0f}min"
+        with StemWriter(folder, [name], encoding="float32") as writer:
             for _ in range(int(minutes * MINUTE / 30.0)):
-                writer.write(np.ascontiguousarray(song))
+                writer.write(song[np.newaxis])
+        paths[minutes] = writer.paths[name]
     return paths
 
 

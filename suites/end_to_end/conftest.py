@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.audio.writers import AudioWriter
+from harness.audio.writers import StemWriter
 from harness.golden import Golden
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench
@@ -27,10 +27,9 @@ def audio_file(tmp_path_factory: pytest.TempPathFactory) -> object:
 
     @lru_cache
     def write(case: str, golden: Golden) -> Path:
-        path = folder / f"{case}.wav"
-        with AudioWriter(path, encoding="float32") as writer:
-            writer.write(golden["audio"][0])
-        return path
+        with StemWriter(folder, [case], encoding="float32") as writer:
+            writer.write(golden["audio"])
+        return writer.paths[case]
 
     return write
 

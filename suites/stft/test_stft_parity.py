@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from harness.audio import FRAMES, FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
-from harness.audio.reference_stft import reference_spectrogram, reference_waveform
 from harness.audio.stft import analysis_window, spectrogram_from_waveform, waveform_from_spectrogram
-from harness.audio.windows import blackman, cola, hamming, hann, nola, onesided_energy, overlap_sum
+from harness.audio.windows import blackman, cola, hamming, hann, nola, overlap_sum
 from harness.workbench.transforms import forward_error, round_trip_error, window_sums
+from suites.stft.parseval import onesided_energy
+from suites.stft.reference_stft import reference_spectrogram, reference_waveform
 
 pytestmark = pytest.mark.layer("stft")
 

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio import stft as transform
-from harness.audio.packed_fft import Packed, forward, inverse
-from harness.audio.reference_stft import reference_spectrogram, reference_waveform, reflect_padded
 from harness.audio.stft import (
     frame_count,
     istft,
@@ -22,8 +20,11 @@ from harness.audio.stft import (
     stft,
     waveform_from_spectrogram,
 )
-from harness.audio.windows import blackman, cola, hamming, hann, nola, onesided_energy
+from harness.audio.windows import blackman, cola, hamming, hann, nola
 from harness.errors import AudioError
+from suites.stft.packed_fft import Packed, forward, inverse
+from suites.stft.parseval import onesided_energy
+from suites.stft.reference_stft import reference_spectrogram, reference_waveform, reflect_padded
 
 KINDS = st.sampled_from(["silence", "sine", "noise", "chirp", "impulse", "dc"])
 LENGTHS = st.integers(2560, 8000)

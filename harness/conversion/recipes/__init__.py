@@ -11,7 +11,6 @@ from harness.conversion.recipes.counts import (
     count_rules,
 )
 from harness.conversion.recipes.recipe import (
-    PRECISIONS,
     WEIGHTS,
     DescribedOperation,
     Precision,
@@ -26,7 +25,6 @@ from harness.conversion.recipes.toml import (
 )
 
 __all__ = [
-    "PRECISIONS",
     "WEIGHTS",
     "DescribedOperation",
     "Precision",

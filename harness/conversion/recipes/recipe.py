@@ -168,18 +168,15 @@ class PrecisionRecipe:
                 f"precision recipe has the name {self.name!r}; expected lower-case letters, "
                 "digits, dots, dashes and underscores"
             )
-        _check_precision(f"precision recipe {self.name!r}: key 'default'", self.default)
+        _check_one_of(PRECISIONS, f"precision recipe {self.name!r}: key 'default'", self.default)
         for number, rule in enumerate(self.rules, start=1):
             where = f"precision recipe {self.name!r}: rule {number}"
             if rule.precision is None and rule.weights is None:
                 raise RecipeError(f"{where} decides nothing: give it 'precision' or 'weights'")
             if rule.precision is not None:
-                _check_precision(f"{where}: key 'precision'", rule.precision)
-            if rule.weights is not None and rule.weights not in WEIGHTS:
-                raise RecipeError(
-                    f"{where}: key 'weights': expected one of {', '.join(WEIGHTS)}, "
-                    f"found {rule.weights!r}"
-                )
+                _check_one_of(PRECISIONS, f"{where}: key 'precision'", rule.precision)
+            if rule.weights is not None:
+                _check_one_of(WEIGHTS, f"{where}: key 'weights'", rule.weights)
             if not rule.patterns:
                 raise RecipeError(
                     f"{where} matches everything: give it 'types', 'names' or 'modules', "
@@ -263,9 +260,9 @@ def _ancestors(path: str) -> Iterable[str]:
         yield path
 
 
-def _check_precision(where: str, value: str) -> None:
-    if value not in PRECISIONS:
-        raise RecipeError(f"{where}: expected one of {', '.join(PRECISIONS)}, found {value!r}")
+def _check_one_of(known: Sequence[str], where: str, value: str) -> None:
+    if value not in known:
+        raise RecipeError(f"{where}: expected one of {', '.join(known)}, found {value!r}")
 
 
 def _toml_list(key: str, items: Sequence[str]) -> list[str]:

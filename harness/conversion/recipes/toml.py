@@ -25,6 +25,7 @@ A file looks like this; only ``name`` and ``default`` are required::
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -34,25 +35,17 @@ from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.conversion.recipes.recipe import PrecisionRecipe, PrecisionRule
 from harness.errors import RecipeError, UnknownNameError
 
-_RECIPE_KEYS = {
-    "name": str,
-    "description": str,
-    "source": str,
-    "gating": bool,
-    "gates": list,
-    "subjects": list,
-    "default": str,
-    "rules": list,
-}
-_RULE_KEYS = {
-    "precision": str,
-    "weights": str,
-    "types": list,
-    "names": list,
-    "modules": list,
-    "optional": bool,
-    "reason": str,
-}
+
+def _keys(kind: type) -> dict[str, type]:
+    """Return the keys of a table that becomes a recipe or a rule, with what TOML has for each."""
+    hints = {field.name: str(field.type) for field in fields(kind)}
+    return {
+        name: list if hint.startswith("tuple") else bool if hint == "bool" else str
+        for name, hint in hints.items()
+    }
+
+
+_RECIPE_KEYS, _RULE_KEYS = _keys(PrecisionRecipe), _keys(PrecisionRule)
 _KINDS = {str: "a string", bool: "true or false", list: "a list"}
 
 

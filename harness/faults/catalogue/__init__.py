@@ -1,6 +1,6 @@
 """All known bugs, one module for each level; importing this package registers them."""
 
-from harness.faults.catalogue import (
+from harness.faults.catalogue import (  # noqa: F401
     goldens,
     metrics,
     operations,
@@ -14,18 +14,3 @@ from harness.faults.catalogue import (
     weights,
     wiring,
 )
-
-__all__ = [
-    "goldens",
-    "metrics",
-    "operations",
-    "precision",
-    "program",
-    "segments",
-    "sessions",
-    "stems",
-    "stft",
-    "surgery",
-    "weights",
-    "wiring",
-]

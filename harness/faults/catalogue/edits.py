@@ -15,14 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from harness.faults.judges.program import Converted
-from harness.faults.operators import Edit, Site
+from harness.faults.operators import Edit, MutationSite
 from harness.mil.editing import Bindable, skipped, with_constant, with_inputs
 
 ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 
 
 def mutated(
-    operator: Callable[[Site], Edit | None], type: str, module: str, at: int = 0
+    operator: Callable[[MutationSite], Edit | None], type: str, module: str, at: int = 0
 ) -> ProgramEdit:
     """Apply a mutation operator to an operation."""
     return lambda converted: converted.applied(operator(converted.site(type, module, at)))
@@ -44,13 +44,11 @@ def constant_changed(
     """Change a constant that an operation reads by the decorated function, which gets a copy."""
 
     def decorate(change: Callable[[np.ndarray], np.ndarray]) -> ProgramEdit:
-        @wraps(change)
         def inject(converted: Converted) -> Converted:
             operation = converted.all(type, module)[at]
-            changed = with_constant(converted.model, operation, parameter, change)
-            return converted.edited(changed)
+            return converted.edited(with_constant(converted.model, operation, parameter, change))
 
-        return inject
+        return wraps(change)(inject)
 
     return decorate
 
@@ -59,10 +57,8 @@ def computed(type: str, module: str, at: int = 0) -> Callable[[Callable[..., Any
     """Let the executor compute an operation by the decorated function."""
 
     def decorate(function: Callable[..., Any]) -> ProgramEdit:
-        @wraps(function)
-        def inject(converted: Converted) -> Converted:
-            return converted.computing(converted.all(type, module)[at], function)
-
-        return inject
+        return wraps(function)(
+            lambda converted: converted.computing(converted.all(type, module)[at], function)
+        )
 
     return decorate

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.faults.catalogue.edits import ProgramEdit, computed, mutated, rebound
 from harness.faults.judges.feature import LogFeature
 from harness.faults.judges.package import Shipment
-from harness.faults.operators import Edit, Site
+from harness.faults.operators import Edit, MutationSite
 from harness.faults.registry import (
     CLASSIC,
     CONVERSIONS,
@@ -84,7 +84,9 @@ _arithmetic("precision.undeclared-fp16-attention", source=CLASSIC)(
 
 @_arithmetic("precision.undeclared-bfloat16", source=CLASSIC)
 @computed("linear", "crosstransformer.layers.1.linear1")
-def _undeclared_bfloat16(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _undeclared_bfloat16(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, out: object = None
+) -> Tensor:
     """One matrix product runs in bfloat16 although the package declares FP32."""
     narrowed = None if bias is None else bias.bfloat16()
     product: Tensor = definition("linear").function(x.bfloat16(), weight.bfloat16(), narrowed)
@@ -113,7 +115,9 @@ def _fp16_accumulation(x: Tensor, axes: object = None, keep_dims: bool = False) 
 
 @_arithmetic("precision.fp16-product-accumulation", source=CLASSIC)
 @computed("linear", "crosstransformer.layers.0.linear2")
-def _product_accumulation(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _product_accumulation(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, out: object = None
+) -> Tensor:
     """One matrix product accumulates in FP16 although the package declares FP32."""
     product = half_product(x, weight.mT.expand(x.shape[0], -1, -1))
     return product if bias is None else product + bias
@@ -134,7 +138,7 @@ _arithmetic("precision.mean-overflows", source=CONVERSIONS, case="dc")(
 )
 
 
-def _round_trip(site: Site) -> Edit:
+def _round_trip(site: MutationSite) -> Edit:
     """Cast what an operation reads as ``x`` to FP16 and back."""
     narrow, wide = f"{key(site.operation)}_narrow", f"{key(site.operation)}_wide"
     casts = (

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harness.faults.catalogue.edits import computed, left_out, mutated, rebound
 from harness.faults.judges.program import Converted
-from harness.faults.operators import Site
+from harness.faults.operators import MutationSite
 from harness.faults.operators.arithmetic import exchanged
 from harness.faults.operators.layers import query_and_key
 from harness.faults.operators.layout import replicated
@@ -28,7 +28,7 @@ _ATTENTION = "scaled_dot_product_attention"
 _TANH = constant("TANH_APPROXIMATION")
 
 
-def _moved(site: Site, **by: list[int]) -> Operation:
+def _moved(site: MutationSite, **by: list[int]) -> Operation:
     """Return the operation with lists of integers that it reads moved by so much."""
     operation = site.operation
     for parameter, step in by.items():

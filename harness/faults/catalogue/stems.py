@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,18 @@ import numpy as np
 from harness.faults.registry import CLASSIC, CONVERSIONS, TOOLS, fault
 
 _stems = partial(fault, judge="stems", caught_by="end_to_end")
+
+
+def _one(
+    number: int, change: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Change one stem, [channels, n]."""
+
+    def inject(stems: np.ndarray) -> np.ndarray:
+        stems[number] = change(stems[number])
+        return stems
+
+    return inject
 
 
 _stems("stems.order", source=CONVERSIONS, sample=True)(
@@ -19,27 +32,18 @@ _stems("stems.rotated", source=CONVERSIONS)(
     lambda stems: np.roll(stems, 1, axis=0),
     "The last source comes first.",
 )
-
-
-@_stems("stems.gain-half", source=CONVERSIONS)
-def _gain_half(stems: np.ndarray) -> np.ndarray:
-    """One stem has half its level, which SDR of BSS-eval (sources) forgives."""
-    stems[3] *= np.float32(0.5)
-    return stems
-
-
-@_stems("stems.gain-hundredth-db", source=CONVERSIONS, sample=True)
-def _gain_hundredth_db(stems: np.ndarray) -> np.ndarray:
-    """One stem is 0.01 dB too loud: a gain error of 0.12 %."""
-    stems[0] *= np.float32(10 ** (0.01 / 20))
-    return stems
-
-
-@_stems("stems.polarity", source=CONVERSIONS)
-def _polarity(stems: np.ndarray) -> np.ndarray:
-    """One stem has the other sign, which SDR of BSS-eval (sources) forgives."""
-    stems[1] *= -1
-    return stems
+_stems("stems.gain-half", source=CONVERSIONS)(
+    _one(3, lambda stem: stem * np.float32(0.5)),
+    "One stem has half its level, which SDR of BSS-eval (sources) forgives.",
+)
+_stems("stems.gain-hundredth-db", source=CONVERSIONS, sample=True)(
+    _one(0, lambda stem: stem * np.float32(10 ** (0.01 / 20))),
+    "One stem is 0.01 dB too loud: a gain error of 0.12 %.",
+)
+_stems("stems.polarity", source=CONVERSIONS)(
+    _one(1, np.negative),
+    "One stem has the other sign, which SDR of BSS-eval (sources) forgives.",
+)
 
 
 @_stems("stems.silence", source=TOOLS, sample=True)
@@ -49,13 +53,10 @@ def _silence(stems: np.ndarray) -> np.ndarray:
     return stems
 
 
-@_stems("stems.left-right", source=CONVERSIONS)
-def _left_right(stems: np.ndarray) -> np.ndarray:
-    """Left and right of one stem are exchanged."""
-    stems[2] = stems[2, ::-1]
-    return stems
-
-
+_stems("stems.left-right", source=CONVERSIONS)(
+    _one(2, lambda stem: stem[::-1]),
+    "Left and right of one stem are exchanged.",
+)
 _stems("stems.mono", source=CLASSIC)(
     lambda stems: np.repeat(stems.mean(axis=1, keepdims=True), 2, axis=1),
     "Stems are mixed down to mono and come out on both channels.",
@@ -64,14 +65,10 @@ _stems("stems.one-sample-late", source=CLASSIC)(
     lambda stems: np.roll(stems, 1, axis=-1),
     "Stems come one sample late.",
 )
-
-
-@_stems("stems.low-passed", source=TOOLS)
-def _low_passed(stems: np.ndarray) -> np.ndarray:
-    """One stem went through a mild filter, which SDR of BSS-eval (sources) forgives."""
-    smooth = np.float32(0.9) * stems[0] + np.float32(0.1) * np.roll(stems[0], 1, axis=-1)
-    stems[0] = smooth
-    return stems
+_stems("stems.low-passed", source=TOOLS)(
+    _one(0, lambda stem: np.float32(0.9) * stem + np.float32(0.1) * np.roll(stem, 1, axis=-1)),
+    "One stem went through a mild filter, which SDR of BSS-eval (sources) forgives.",
+)
 
 
 @_stems("stems.click", source=CLASSIC)

@@ -14,7 +14,7 @@ from harness.subjects import FullHybridHTDemucs
 
 _network = partial(fault, judge="network", caught_by="surgery")
 _EPS = 1e-5
-_Injection: TypeAlias = Callable[[Any], None]
+_Injection: TypeAlias = Callable[[Any], Any]
 
 
 class _OtherStatistics(nn.Module):
@@ -39,21 +39,17 @@ def _divided(branch: str, divisor: Callable[[Tensor, Tensor], Tensor]) -> _Injec
 def _after(module: str, change: Callable[..., Any]) -> _Injection:
     """Let ``change(inputs, output)`` replace what a module returns, if it returns anything."""
 
-    def inject(network: nn.Module) -> None:
-        found = network.get_submodule(module)
-        found.register_forward_hook(lambda _, inputs, output: change(inputs, output))
-
-    return inject
+    return lambda network: network.get_submodule(module).register_forward_hook(
+        lambda _, inputs, output: change(inputs, output)
+    )
 
 
 def _before(module: str, change: Callable[..., Any]) -> _Injection:
     """Let ``change(*inputs)`` replace what a module gets."""
 
-    def inject(network: nn.Module) -> None:
-        found = network.get_submodule(module)
-        found.register_forward_pre_hook(lambda _, inputs: change(*inputs))
-
-    return inject
+    return lambda network: network.get_submodule(module).register_forward_pre_hook(
+        lambda _, inputs: change(*inputs)
+    )
 
 
 def _set(module: str, name: str, change: Callable[[Any], Any]) -> _Injection:

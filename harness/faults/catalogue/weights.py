@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -25,8 +26,16 @@ _HEADS = 8
 _TRANSFORMER = "crosstransformer.layers"
 
 
-def _parameter(network: nn.Module, name: str) -> torch.Tensor:
-    return network.get_parameter(name).data
+def _changed(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> Callable[[nn.Module], torch.Tensor]:
+    """Give a parameter of the network other numbers."""
+
+    def inject(network: nn.Module) -> torch.Tensor:
+        parameter = network.get_parameter(name).data
+        return parameter.copy_(change(parameter))
+
+    return inject
 
 
 @_network("weights.layer-scale-missing", source=CONVERSIONS, sample=True)
@@ -38,7 +47,7 @@ def _layer_scale_missing(network: FullHybridHTDemucs) -> None:
 
 
 _network("weights.layer-scale-of-one-block", source=CONVERSIONS)(
-    lambda network: _parameter(network, "crosstransformer.layers.2.gamma_2.scale").fill_(1.0),
+    _changed("crosstransformer.layers.2.gamma_2.scale", torch.ones_like),
     "One LayerScale of one transformer layer is lost.",
 )
 
@@ -76,10 +85,13 @@ def _layers_exchanged(network: FullHybridHTDemucs) -> None:
 @_network("weights.query-key-order", source=CLASSIC)
 def _query_key_order(network: FullHybridHTDemucs) -> None:
     """A fused projection holds key, query, value instead of query, key, value."""
-    for leaf in ("weight", "bias"):
-        fused = _parameter(network, f"crosstransformer.layers.0.self_attn.in_proj_{leaf}")
+
+    def exchanged(fused: torch.Tensor) -> torch.Tensor:
         query, key, value = fused.chunk(3)
-        fused.copy_(torch.cat([key, query, value]))
+        return torch.cat([key, query, value])
+
+    for leaf in ("weight", "bias"):
+        _changed(f"crosstransformer.layers.0.self_attn.in_proj_{leaf}", exchanged)(network)
 
 
 @_network("weights.norm-gain-and-bias", source=CLASSIC)
@@ -89,11 +101,10 @@ def _norm_gain_and_bias(network: FullHybridHTDemucs) -> None:
     norm.weight, norm.bias = norm.bias, norm.weight
 
 
-@_network("weights.kernel-mirrored", source=CLASSIC)
-def _kernel_mirrored(network: FullHybridHTDemucs) -> None:
-    """The kernel of one convolution is mirrored: convolution where correlation is meant."""
-    weight = _parameter(network, "tencoder.0.conv.weight")
-    weight.copy_(weight.flip(-1))
+_network("weights.kernel-mirrored", source=CLASSIC)(
+    _changed("tencoder.0.conv.weight", lambda weight: weight.flip(-1)),
+    "The kernel of one convolution is mirrored: convolution where correlation is meant.",
+)
 
 
 @_program("weights.heads-permuted", source=MEASURED, sample=True)

@@ -16,7 +16,7 @@ from harness.faults.catalogue.edits import (
     rebound,
 )
 from harness.faults.judges.program import Converted
-from harness.faults.operators import Edit, Site
+from harness.faults.operators import Edit, MutationSite
 from harness.faults.operators.arithmetic import (
     absolute,
     epsilon,
@@ -38,7 +38,7 @@ _NORM, _NORM_T = "encoder.3.dconv.layers.0.1", "tencoder.3.dconv.layers.0.1"
 def _after(module: str, type: str, **inputs: Any) -> ProgramEdit:
     """Put an operation behind the output that ``module`` makes."""
 
-    def followed(site: Site) -> Edit:
+    def followed(site: MutationSite) -> Edit:
         def then(renamed: Variable, result: Variable) -> Operation:
             dtype = site.result.dtype
             return new_operation(type, result.name, site.shape, dtype, x=renamed.name, **inputs)
@@ -48,7 +48,7 @@ def _after(module: str, type: str, **inputs: Any) -> ProgramEdit:
     return mutated(followed, "add", module)
 
 
-def _before(parameter: str, type: str, **inputs: Any) -> Callable[[Site], Edit]:
+def _before(parameter: str, type: str, **inputs: Any) -> Callable[[MutationSite], Edit]:
     """Put an operation of one shape in front of an input."""
     return lambda site: site.before(parameter, type, site.shape_of(parameter), **inputs)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.faults.judging import Judgement, judgement
+from harness.faults.judging import FaultJudgement, judgement
 from harness.faults.registry import Fault
 from harness.layers.tensors import compared
 from harness.mil import DataType, Model
@@ -69,7 +69,7 @@ class LogFeature:
         return Model.of(package, function)
 
 
-def judge_feature(fault: Fault) -> Iterator[Judgement]:
+def judge_feature(fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a feature at several levels and on silence; an injection gets one, returns another."""
     feature: LogFeature = fault.inject(LogFeature())
     model = feature.model()

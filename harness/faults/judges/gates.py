@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from unittest.mock import patch
 
 from harness.errors import NotEvaluatedError
-from harness.faults.judging import Judgement, digest
+from harness.faults.judging import FaultJudgement, digest
 from harness.faults.registry import Fault, get_fault
 from harness.verdicts import (
     GATES,
     FaultOutcome,
-    Gate,
     InjectedFault,
     Outcome,
     Profile,
@@ -21,14 +20,14 @@ from harness.verdicts import (
 )
 
 
-def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterator[Judgement]:
+def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a gate by a sentinel: a known bug that the sound gate catches.
 
     ``fault.case`` is ``GATE:SENTINEL``; an injection gets the gate and returns a looser one. The
     control comes first, so the sentinel's own control is judged while the gate is sound.
     """
     name, _, sentinel = fault.case.partition(":")
-    with _changed(name, fault.inject(GATES[name])):
+    with patch.dict(GATES, {name: fault.inject(GATES[name])}):
         row = inject(get_fault(sentinel))
     if row.outcome is FaultOutcome.NOT_TRIED:
         raise NotEvaluatedError(row.reason)
@@ -36,15 +35,4 @@ def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterat
     outcome = Outcome(Verdict.PASS, "the sentinel is caught", "caught", "caught")
     if run.verdict is not Verdict.PASS:
         outcome = failed(run.sentence(), expected="caught", observed=row.outcome.value)
-    yield Judgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))
-
-
-@contextmanager
-def _changed(name: str, gate: Gate) -> Iterator[None]:
-    """Put another gate into the table for a while."""
-    sound = GATES[name]
-    GATES[name] = gate
-    try:
-        yield
-    finally:
-        GATES[name] = sound
+    yield FaultJudgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))

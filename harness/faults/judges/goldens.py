@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import GoldenError
-from harness.faults.judging import Judgement, digest, outcome_of, refused
+from harness.faults.judging import FaultJudgement, digest, outcome_of, refused
 from harness.faults.registry import Fault
 from harness.golden import Case, GoldenStore
 from harness.verdicts import GoldenState, Profile, Run
@@ -67,7 +67,7 @@ class Keep:
 OTHER = Weights("htdemucs", "b" * 64)
 
 
-def judge_goldens(bench: Workbench, fault: Fault) -> Iterator[Judgement]:
+def judge_goldens(bench: Workbench, fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a store; an injection gets a `Keep` of its own and returns it or another view of it."""
     recipes = bench.goldens.store.layout.recipes
     with tempfile.TemporaryDirectory(prefix="parity-goldens-") as folder:
@@ -86,4 +86,4 @@ def judge_goldens(bench: Workbench, fault: Fault) -> Iterator[Judgement]:
     run = Run(Profile("faults", layers=(), engines=()), checks=(), goldens=(state,))
     evidence = digest(f"{status.run_status} {run.verdict.value}")
     outcome = outcome_of(run, "a sound golden")
-    yield Judgement("golden store", "run verdict", CASES[0], outcome, evidence)
+    yield FaultJudgement("golden store", "run verdict", CASES[0], outcome, evidence)

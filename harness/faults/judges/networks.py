@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.conversion import TapLocation
 from harness.engines.torch_engine import TorchSession
-from harness.faults.judging import Judgement, judgements
+from harness.faults.judging import FaultJudgement, judgements
 from harness.faults.registry import Fault
 from harness.golden.builder import observe_segment
 from harness.layers import golden_checks, surgery_checks
@@ -23,7 +23,7 @@ from harness.verdicts import Check
 from harness.workbench import Workbench, predict_segment
 
 
-def judge_network(bench: Workbench, subject: str, fault: Fault) -> Iterator[Judgement]:
+def judge_network(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
     """Judge the extracted network; an injection changes a copy with weights of its own."""
     network = extract_inner_model(copy.deepcopy(bench.goldens.subject(subject).model))
     fault.inject(network)
@@ -41,7 +41,7 @@ def _network_checks(
     yield from surgery_checks(original, made.tensors, taps, {}, outputs=made.results)
 
 
-def judge_original(bench: Workbench, subject: str, fault: Fault) -> Iterator[Judgement]:
+def judge_original(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
     """Judge the original as it is executed here; an injection changes a copy of it."""
     model = copy.deepcopy(bench.goldens.subject(subject).model)
     fault.inject(model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.conversion import audit_package, read_sidecar
 from harness.errors import PackageError
 from harness.faults.judges.program import RECIPE
-from harness.faults.judging import Judgement, judgement
+from harness.faults.judging import FaultJudgement, judgement
 from harness.faults.registry import Fault
 from harness.mil import Model, load
 from harness.workbench import Workbench, paper_checks
@@ -42,7 +42,7 @@ class Shipment:
         return replace(self, model=Model(package, self.model.plan))
 
 
-def judge_package(bench: Workbench, subject: str, fault: Fault) -> Iterator[Judgement]:
+def judge_package(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a package; an injection gets a `Shipment` of the FP32 one and returns another."""
 
     def opened(recipe: str) -> Model:

@@ -9,17 +9,12 @@ from typing import Any
 
 from harness.conversion import audit_package, load_recipe, module_paths
 from harness.errors import PackageError, ParityError
-from harness.faults.judging import Judgement, judgement, refused
-from harness.faults.operators import Edit, Site
+from harness.faults.judging import FaultJudgement, judgement, refused
+from harness.faults.operators import Edit, MutationSite
 from harness.faults.registry import Fault
 from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
-from harness.mil.editing import (
-    computing,
-    edited,
-    find,
-    key,
-)
+from harness.mil.editing import computing, edited, find, key
 from harness.mil.program import Operation
 from harness.verdicts import Check
 from harness.workbench import Workbench, paper_checks, predict_segment, taps_in
@@ -42,18 +37,18 @@ class Converted:
     model: Model
     modules: Mapping[str, str]
 
-    def all(self, type: str, module: str = "*", name: str = "*") -> tuple[Operation, ...]:
+    def all(self, type: str, module: str = "*") -> tuple[Operation, ...]:
         """Return the operations of a type in the PyTorch modules that fit a pattern."""
-        return find(self.model, type=type, name=name, modules=self.modules, module=module)
+        return find(self.model, type=type, modules=self.modules, module=module)
 
     def first(self, type: str, module: str = "*") -> Operation:
         """Return the first of them in program order."""
         return self.all(type, module)[0]
 
-    def site(self, type: str, module: str, at: int = 0) -> Site:
+    def site(self, type: str, module: str, at: int = 0) -> MutationSite:
         """Return one of them as a place for a mutation operator."""
         operation = self.all(type, module)[at]
-        return Site(self.model, operation, self.model.operations.index(operation))
+        return MutationSite(self.model, operation, self.model.operations.index(operation))
 
     def edited(self, *operations: Operation, before: Sequence[Operation] = ()) -> Converted:
         """Put other operations in the place of those of their names, ``before`` the first of them.
@@ -85,7 +80,7 @@ class ProgramJudge:
     def __init__(self, bench: Workbench, subject: str, recipe: str = RECIPE) -> None:
         self._bench, self._subject, self._recipe = bench, subject, recipe
 
-    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+    def __call__(self, fault: Fault) -> Iterator[FaultJudgement]:
         """Judge what a package computes and says."""
         changed: Converted = fault.inject(self._converted)
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import harness
 from harness.errors import NotEvaluatedError
-from harness.faults.judging import Judgement, digest, outcome_of
+from harness.faults.judging import FaultJudgement, digest, outcome_of
 from harness.faults.registry import NOTHING, Fault
 from harness.places import INSTALLED, INVENTORY, PROJECT
 from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed
@@ -96,7 +96,7 @@ class SessionFiles:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_session(fault: Fault) -> Iterator[Judgement]:
+def judge_session(fault: Fault) -> Iterator[FaultJudgement]:
     """Judge a session; an injection gets the `SessionFiles` of a sound one and returns others."""
     session: SessionFiles = fault.inject(SessionFiles())
     with tempfile.TemporaryDirectory(prefix="parity-session-") as name:
@@ -109,10 +109,10 @@ def judge_session(fault: Fault) -> Iterator[Judgement]:
         run = _run([*words, *session.arguments, name], folder, session.environment)
     outcome = outcome_of(run, "a green session")
     evidence = digest(" ".join(run.red + run.missing))
-    yield Judgement("run verdict", run.verdict.value, "session", outcome, evidence)
+    yield FaultJudgement("run verdict", run.verdict.value, "session", outcome, evidence)
 
 
-def judge_by_suite(fault: Fault) -> Iterator[Judgement]:
+def judge_by_suite(fault: Fault) -> Iterator[FaultJudgement]:
     """Judge by the suite that ``fault.case`` names, in a process where the injection patches."""
     with tempfile.TemporaryDirectory(prefix="parity-suite-") as name:
         words = ["-m", "harness.faults.patched", fault.name, "-p", "no:cacheprovider", "-x"]
@@ -122,7 +122,7 @@ def judge_by_suite(fault: Fault) -> Iterator[Judgement]:
             f"{fault.case} can't be run here, so no bug can be tried on it: {run.problems[0]}; "
             "the suites need 'python -m pip install -e .[test]'"
         )
-    yield Judgement(fault.caught_by, "suite", fault.case, _red(run), digest(" ".join(run.red)))
+    yield FaultJudgement(fault.caught_by, "suite", fault.case, _red(run), digest(" ".join(run.red)))
 
 
 def _run(

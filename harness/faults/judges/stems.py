@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from harness.audio import SEGMENT_LENGTH, SEGMENT_OVERLAP
 from harness.audio.segments import crossfade
 from harness.faults.judges.program import RECIPE
-from harness.faults.judging import Judgement, digest, judgement
+from harness.faults.judging import FaultJudgement, digest, judgement
 from harness.faults.registry import Fault
 from harness.layers import stem_checks
 from harness.profiles import PACKAGE_ENGINE
@@ -22,30 +21,18 @@ Predict = Callable[[np.ndarray], np.ndarray]
 FILE_CASE = "song_file"
 
 
-class StemJudge:
-    """Injections get the stems [S, 2, n] that the sound package made, and return others."""
-
-    def __init__(self, bench: Workbench, subject: str) -> None:
-        self._bench, self._subject = bench, subject
-        self._stems = lru_cache(maxsize=2)(self._predicted)
-
-    def __call__(self, fault: Fault) -> Iterator[Judgement]:
-        """Judge the stems of one segment."""
-        made = fault.inject(self._stems(fault.case).copy())
-        yield from _judged(self._bench, self._subject, fault.case, made)
-
-    def _predicted(self, case: str) -> np.ndarray:
-        package = self._bench.packages.path(self._subject, RECIPE)
-        return self._bench.predictions.of(self._subject, case, package, PACKAGE_ENGINE).stems
+def judge_stems(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
+    """Judge the stems of one segment; an injection gets those [S, 2, n] of the sound package."""
+    package = bench.packages.path(subject, RECIPE)
+    stems = bench.predictions.of(subject, fault.case, package, PACKAGE_ENGINE).stems
+    yield from _judged(bench, subject, fault.case, fault.inject(stems.copy()))
 
 
-def _judged(bench: Workbench, subject: str, case: str, stems: np.ndarray) -> Iterator[Judgement]:
+def _judged(
+    bench: Workbench, subject: str, case: str, stems: np.ndarray
+) -> Iterator[FaultJudgement]:
     expected = bench.goldens.fetch(subject, case).require()["stems"]
     return map(judgement, stem_checks(expected, stems, subject_sources(subject), {}))
-
-
-def _fades() -> tuple[np.ndarray, np.ndarray]:
-    return crossfade(SEGMENT_OVERLAP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +49,7 @@ class Joiner:
     """
 
     overlap: int = SEGMENT_OVERLAP
-    fades: tuple[np.ndarray, np.ndarray] = field(default_factory=_fades)
+    fades: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: crossfade(SEGMENT_OVERLAP))
     padding: Literal["reflect", "constant", "edge"] = "reflect"
     late: int = 0
     shift: int = 0
@@ -102,7 +89,7 @@ class JoinerJudge:
         self._bench, self._subject = bench, subject
         self._known: dict[str, np.ndarray] = {}
 
-    def __call__(self, fault: Fault) -> Iterator[Judgement]:
+    def __call__(self, fault: Fault) -> Iterator[FaultJudgement]:
         """Judge the stems that are put together for a file."""
         joiner: Joiner = fault.inject(Joiner())
         audio = self._bench.goldens.fetch(self._subject, FILE_CASE).require()["audio"][0]

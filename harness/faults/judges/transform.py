@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio.windows import hann
-from harness.faults.judging import Judgement, judgement
+from harness.faults.judging import FaultJudgement, judgement
 from harness.faults.registry import Fault
 from harness.layers import transform_check
 from harness.subjects import make_signal
@@ -95,34 +95,31 @@ class Port:
         return (total[..., kept] / divisor[kept]).astype(np.float32)
 
 
-class TransformJudge:
-    """Injections get a `Port` and return another."""
+def judge_transform(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
+    """Judge a port, both ways; an injection gets a `Port` and returns another."""
+    port: Port = fault.inject(Port())
+    pairs, freq, waveform = _expected(bench, subject)
+    for name, (signal, spectrogram) in pairs.items():
+        what = {"what": f"forward, {name}"}
+        yield judgement(transform_check(spectrogram, port.forward(signal), what))
+    made = port.inverse(freq, SEGMENT_LENGTH)
+    yield judgement(transform_check(waveform, made, {"what": "inverse"}))
 
-    def __init__(self, bench: Workbench, subject: str) -> None:
-        self._bench, self._subject = bench, subject
 
-    def __call__(self, fault: Fault) -> Iterator[Judgement]:
-        """Judge a port, both ways."""
-        port: Port = fault.inject(Port())
-        pairs, freq, waveform = self._expected
-        for name, (signal, spectrogram) in pairs.items():
-            what = {"what": f"forward, {name}"}
-            yield judgement(transform_check(spectrogram, port.forward(signal), what))
-        made = port.inverse(freq, SEGMENT_LENGTH)
-        yield judgement(transform_check(waveform, made, {"what": "inverse"}))
-
-    @cached_property
-    def _expected(self) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
-        """Return signals with the spectrograms of Demucs' own methods, and an inverse pair."""
-        demucs: Any = self._bench.goldens.subject(self._subject).model
-        noise = make_signal("noise", SEGMENT_LENGTH, level_db=-20.0, seed=42)
-        impulse = make_signal("impulse", SEGMENT_LENGTH, position=171_990, amplitude=0.25)
-        pairs = {}
-        for name, signal in {"noise": noise, "impulse": impulse}.items():
-            batch = signal[np.newaxis]
-            spectrogram = demucs._magnitude(demucs._spec(torch.from_numpy(batch))).numpy()
-            pairs[name] = (batch, spectrogram)
-        shape = (1, 1, *pairs["noise"][1].shape[1:])
-        freq = (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
-        z = demucs._mask(None, torch.from_numpy(freq))
-        return pairs, freq, demucs._ispec(z, SEGMENT_LENGTH).numpy()
+@lru_cache(maxsize=1)
+def _expected(
+    bench: Workbench, subject: str
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
+    """Return signals with the spectrograms of Demucs' own methods, and an inverse pair."""
+    demucs: Any = bench.goldens.subject(subject).model
+    noise = make_signal("noise", SEGMENT_LENGTH, level_db=-20.0, seed=42)
+    impulse = make_signal("impulse", SEGMENT_LENGTH, position=171_990, amplitude=0.25)
+    pairs = {}
+    for name, signal in {"noise": noise, "impulse": impulse}.items():
+        batch = signal[np.newaxis]
+        spectrogram = demucs._magnitude(demucs._spec(torch.from_numpy(batch))).numpy()
+        pairs[name] = (batch, spectrogram)
+    shape = (1, 1, *pairs["noise"][1].shape[1:])
+    freq = (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    z = demucs._mask(None, torch.from_numpy(freq))
+    return pairs, freq, demucs._ispec(z, SEGMENT_LENGTH).numpy()

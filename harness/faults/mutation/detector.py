@@ -156,8 +156,3 @@ def _detection(checks: Iterable[Check]) -> Detection | None:
     where = " ".join(check.labels[name] for name in LABELS if name in check.labels)
     headroom = check.outcome.headroom_db
     return Detection(check.layer, check.gate.name, where, None if headroom is None else -headroom)
-
-
-def arrays(values: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """Return tensors as arrays."""
-    return {name: tensor.numpy() for name, tensor in values.items()}

@@ -123,24 +123,17 @@ class CampaignResult:
         return {
             "kind": DOCUMENT_KIND,
             "version": DOCUMENT_VERSION,
-            "subject": self.subject,
-            "recipe": self.recipe,
-            "cases": list(self.cases),
-            "held_out": self.held_out,
-            "operations": self.operations,
+            **{name: value for name, value in vars(self).items() if name != "mutants"},
             "verdict": self.verdict.value,
             "required_score": REQUIRED_SCORE,
             "score": self.score,
             "mattering_share": self.mattering_share,
-            "sample": list(self.sample),
             "statuses": dict(Counter(m.status for m in self.mutants)),
             "by_type": _table((m.type, m.status) for m in self.mutants),
             "by_change": _table((m.change, m.status) for m in self.mutants),
             "by_check": dict(by_check.most_common()),
             "columns": [field.name for field in fields(MutantResult)],
             "rows": [list(asdict(m).values()) for m in self.mutants],
-            "duration_s": self.duration_s,
-            "provenance": dict(self.provenance),
         }
 
 

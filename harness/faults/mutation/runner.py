@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from harness.errors import ExecutionError, PackageError, ParityError
-from harness.faults.mutation.detector import Change, Detection, Detector, UnmutatedOutputs, arrays
+from harness.faults.mutation.detector import Change, Detection, Detector, UnmutatedOutputs
 from harness.faults.mutation.fragment import Fragments
 from harness.faults.operators.site import Mutant
 from harness.mil import Model
@@ -155,7 +155,8 @@ class MutantRunner:
         try:
             for name, tensor in made.items():
                 look(name, tensor)
-            outputs = arrays(self._model.resume(values, first, observe=observe))
+            returned = self._model.resume(values, first, observe=observe)
         except _Detected as seen:
             return seen.detection, {}
+        outputs = {name: tensor.numpy() for name, tensor in returned.items()}
         return detector.end(outputs) if detector else None, outputs

@@ -4,6 +4,15 @@ Importing this package registers all of them; `mutants` applies them to one oper
 """
 
 from harness.faults.operators import arithmetic, layers, layout
-from harness.faults.operators.site import Edit, Mutant, Site, mutants, operator
+from harness.faults.operators.site import Edit, Mutant, MutationSite, mutants, operator
 
-__all__ = ["Edit", "Mutant", "Site", "arithmetic", "layers", "layout", "mutants", "operator"]
+__all__ = [
+    "Edit",
+    "Mutant",
+    "MutationSite",
+    "arithmetic",
+    "layers",
+    "layout",
+    "mutants",
+    "operator",
+]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.faults.operators.site import Edit, Site, operator
+from harness.faults.operators.site import Edit, MutationSite, operator
 from harness.mil.editing import (
     constant,
     new_operation,
@@ -24,7 +24,7 @@ SCALE = 1.01
 
 
 @operator("result x 1.01", kind="scale")
-def scaled(site: Site) -> Edit | None:
+def scaled(site: MutationSite) -> Edit | None:
     """Multiply every result."""
 
     def times(renamed: Variable, result: Variable) -> Operation:
@@ -40,7 +40,7 @@ def scaled(site: Site) -> Edit | None:
 
 
 @operator("left out", kind="skip")
-def left_out(site: Site) -> Edit | None:
+def left_out(site: MutationSite) -> Edit | None:
     """Pass on an operand that has the result's shape and type."""
     if len(site.operation.outputs) != 1:
         return None
@@ -53,20 +53,20 @@ def left_out(site: Site) -> Edit | None:
 
 
 @operator("operands exchanged", "sub", "real_div")
-def exchanged(site: Site) -> Edit | None:
+def exchanged(site: MutationSite) -> Edit | None:
     """A difference of the other sign, a quotient upside down."""
     return [with_swapped(site.operation, "x", "y")]
 
 
 @operator("second operand subtracted", "add")
-def subtracted(site: Site) -> Edit | None:
+def subtracted(site: MutationSite) -> Edit | None:
     """Exchanging the operands of a sum would be no mutation."""
     both = site.read("x") is not None and site.read("y") is not None
     return [with_type(site.operation, "sub")] if both else None
 
 
 @operator("first operand squared", "mul")
-def squared(site: Site) -> Edit | None:
+def squared(site: MutationSite) -> Edit | None:
     """A gate or a gain that is not applied: the product of the larger operand with itself."""
     for parameter in ("x", "y"):
         name = site.read(parameter)
@@ -76,32 +76,32 @@ def squared(site: Site) -> Edit | None:
 
 
 @operator("two elements of the constant exchanged", "add", "mul")
-def shuffled(site: Site) -> Edit | None:
+def shuffled(site: MutationSite) -> Edit | None:
     """A permuted bias, gain or embedding; neighbours, as the likeliest to be alike."""
     edits = (site.changed(parameter, swapped(site), least=2) for parameter in ("x", "y"))
     return next((edit for edit in edits if edit is not None), None)
 
 
 @operator("constant x 1000", "add")
-def epsilon(site: Site) -> Edit | None:
+def epsilon(site: MutationSite) -> Edit | None:
     """A scalar that is added is an epsilon."""
     return scalar_times(site, "y", 1000)
 
 
 @operator("constant x 1.0001", "mul")
-def gain(site: Site) -> Edit | None:
+def gain(site: MutationSite) -> Edit | None:
     """A scalar gain that is off in the fourth digit."""
     return scalar_times(site, "y", 1.0001)
 
 
 @operator("absolute value in its place", "square")
-def absolute(site: Site) -> Edit | None:
+def absolute(site: MutationSite) -> Edit | None:
     """A mean of magnitudes for a mean of squares."""
     return [with_type(site.operation, "abs")]
 
 
 @operator("1e-5 moved out of the root", "sqrt")
-def outside(site: Site) -> Edit | None:
+def outside(site: MutationSite) -> Edit | None:
     """The epsilon of a normalisation outside of the root: sqrt(x - 1e-5) + 1e-5."""
     dtype = site.result.dtype
     less = constant(np.asarray(1e-5, dtype.numpy))
@@ -110,12 +110,12 @@ def outside(site: Site) -> Edit | None:
     def more(renamed: Variable, result: Variable) -> Operation:
         return new_operation("add", result.name, site.shape, dtype, x=renamed.name, y=less)
 
-    inner = Site(site.model, edit[-1], site.index)
+    inner = MutationSite(site.model, edit[-1], site.index)
     return [*edit[:-1], *inner.after(more)]
 
 
 @operator("hard sigmoid in its place", "sigmoid")
-def hard(site: Site) -> Edit | None:
+def hard(site: MutationSite) -> Edit | None:
     """The piecewise linear one."""
     dtype = site.result.dtype.numpy
     slope, middle = (constant(np.asarray(value, dtype)) for value in (0.2, 0.5))
@@ -123,7 +123,7 @@ def hard(site: Site) -> Edit | None:
 
 
 @operator("divided by n - 1", "reduce_mean")
-def unbiased(site: Site) -> Edit | None:
+def unbiased(site: MutationSite) -> Edit | None:
     """The unbiased mean of squares for the biased one: x n / (n - 1)."""
     n = math.prod(site.shape_of("x")) // math.prod(site.shape)
     if n < 2:
@@ -138,7 +138,7 @@ def unbiased(site: Site) -> Edit | None:
 
 
 @operator("one axis less: its first element stands for all", "reduce_mean")
-def one_axis_less(site: Site) -> Edit | None:
+def one_axis_less(site: MutationSite) -> Edit | None:
     """Layer statistics for group statistics, in the shape that the program declares."""
     axes, shape = site.constant("axes"), site.shape_of("x")
     if axes is None or not shape:
@@ -151,7 +151,7 @@ def one_axis_less(site: Site) -> Edit | None:
     return None
 
 
-def scalar_times(site: Site, parameter: str, factor: float) -> Edit | None:
+def scalar_times(site: MutationSite, parameter: str, factor: float) -> Edit | None:
     """Multiply a constant of one element."""
     value = site.constant(parameter)
     if value is None or value.size != 1:
@@ -159,7 +159,7 @@ def scalar_times(site: Site, parameter: str, factor: float) -> Edit | None:
     return site.changed(parameter, lambda array: array * factor)
 
 
-def swapped(site: Site) -> Callable[[np.ndarray], np.ndarray]:
+def swapped(site: MutationSite) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that exchanges two neighbouring elements, drawn for the operation."""
 
     def change(array: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.faults.operators.arithmetic import scalar_times, swapped
-from harness.faults.operators.site import Edit, Site, operator
+from harness.faults.operators.site import Edit, MutationSite, operator
 from harness.mil.editing import constant, with_inputs, with_swapped
 
 WEIGHTED = ("conv", "conv_transpose", "linear")
@@ -15,13 +15,13 @@ NORMALISING = ("layer_norm", "batch_norm", "instance_norm")
 
 
 @operator("one exponent bit of one weight flipped", *WEIGHTED)
-def bit(site: Site) -> Edit | None:
+def bit(site: MutationSite) -> Edit | None:
     """The lowest exponent bit: that weight doubles or halves."""
     return site.changed("weight", lambda weight: flip_exponent(weight, site.draw(weight.size)))
 
 
 @operator("two rows of the weight exchanged", *WEIGHTED)
-def rows(site: Site) -> Edit | None:
+def rows(site: MutationSite) -> Edit | None:
     """Neighbouring output channels; of a transposed convolution, input channels."""
     weight = site.constant("weight")
     if weight is None or len(weight) < 2:
@@ -36,13 +36,13 @@ def rows(site: Site) -> Edit | None:
 
 
 @operator("one element of the bias dropped", *WEIGHTED)
-def bias(site: Site) -> Edit | None:
+def bias(site: MutationSite) -> Edit | None:
     """Set it to zero."""
     return site.changed("bias", zeroed(site))
 
 
 @operator("padding shifted by one", "conv")
-def shifted(site: Site) -> Edit | None:
+def shifted(site: MutationSite) -> Edit | None:
     """One more before and one less after, in the last dimension that is padded."""
     pads = site.constant("pad")
     if pads is None:
@@ -57,7 +57,7 @@ def shifted(site: Site) -> Edit | None:
 
 
 @operator("crop shifted by one", "conv_transpose")
-def cropped(site: Site) -> Edit | None:
+def cropped(site: MutationSite) -> Edit | None:
     """The result read one frame later, along the first spatial dimension."""
     shape = site.constant("output_shape")
     pads = site.constant("pad")
@@ -71,43 +71,43 @@ def cropped(site: Site) -> Edit | None:
 
 
 @operator("epsilon x 1000", *NORMALISING)
-def epsilon(site: Site) -> Edit | None:
+def epsilon(site: MutationSite) -> Edit | None:
     """1e-2 instead of 1e-5."""
     return scalar_times(site, "epsilon", 1000)
 
 
 @operator("two elements of the gain exchanged", *NORMALISING)
-def gamma(site: Site) -> Edit | None:
+def gamma(site: MutationSite) -> Edit | None:
     """Neighbours."""
     return site.changed("gamma", swapped(site), least=2)
 
 
 @operator("one element of the offset dropped", *NORMALISING)
-def beta(site: Site) -> Edit | None:
+def beta(site: MutationSite) -> Edit | None:
     """Set it to zero."""
     return site.changed("beta", zeroed(site))
 
 
 @operator("tanh approximation", "gelu")
-def tanh(site: Site) -> Edit | None:
+def tanh(site: MutationSite) -> Edit | None:
     """What another framework calls GELU."""
     return [with_inputs(site.operation, mode=constant("TANH_APPROXIMATION"))]
 
 
 @operator("query and key exchanged", "scaled_dot_product_attention")
-def query_and_key(site: Site) -> Edit | None:
+def query_and_key(site: MutationSite) -> Edit | None:
     """Fits together only where both sides have one length."""
     return [with_swapped(site.operation, "query", "key")]
 
 
 @operator("key and value exchanged", "scaled_dot_product_attention")
-def key_and_value(site: Site) -> Edit | None:
+def key_and_value(site: MutationSite) -> Edit | None:
     """They have one shape, so nothing complains."""
     return [with_swapped(site.operation, "key", "value")]
 
 
 @operator("heads of the value in reverse order", "scaled_dot_product_attention")
-def heads(site: Site) -> Edit | None:
+def heads(site: MutationSite) -> Edit | None:
     """Permuted attention heads."""
     shape = site.shape_of("value")
     if len(shape) < 4 or shape[-3] < 2:
@@ -123,7 +123,7 @@ def flip_exponent(array: np.ndarray, place: int) -> np.ndarray:
     return array
 
 
-def zeroed(site: Site) -> Callable[[np.ndarray], np.ndarray]:
+def zeroed(site: MutationSite) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that sets one element, drawn for the operation, to zero."""
 
     def change(array: np.ndarray) -> np.ndarray:

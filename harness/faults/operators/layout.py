@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.faults.operators.site import Edit, Site, operator
+from harness.faults.operators.site import Edit, MutationSite, operator
 from harness.mil.editing import constant, key, new_operation, with_inputs
 
 
 @operator("values in the order of the input", "transpose")
-def not_transposed(site: Site) -> Edit | None:
+def not_transposed(site: MutationSite) -> Edit | None:
     """A transpose that only renames the axes: the bytes stay where they are."""
     name = site.read("x")
     if name is None or site.result.shape is None:
@@ -25,7 +25,7 @@ def not_transposed(site: Site) -> Edit | None:
 
 
 @operator("last two axes exchanged first", "reshape")
-def transposed_first(site: Site) -> Edit | None:
+def transposed_first(site: MutationSite) -> Edit | None:
     """A reshape of values that lie in another order."""
     shape = site.shape_of("x")
     long = [axis for axis, size in enumerate(shape) if size > 1]
@@ -38,7 +38,7 @@ def transposed_first(site: Site) -> Edit | None:
 
 
 @operator("last axis reversed", "expand_dims", "squeeze")
-def reversed_first(site: Site) -> Edit | None:
+def reversed_first(site: MutationSite) -> Edit | None:
     """What only adds or removes an axis of length one has nothing else to get wrong."""
     shape = site.shape_of("x")
     long = [axis for axis, size in enumerate(shape) if size > 1]
@@ -46,7 +46,7 @@ def reversed_first(site: Site) -> Edit | None:
 
 
 @operator("parts exchanged", "split")
-def exchanged(site: Site) -> Edit | None:
+def exchanged(site: MutationSite) -> Edit | None:
     """The gate of a gated linear unit instead of its value."""
     outputs = site.operation.outputs
     if len({str(variable.type) for variable in outputs}) != 1 or len(outputs) < 2:
@@ -55,7 +55,7 @@ def exchanged(site: Site) -> Edit | None:
 
 
 @operator("window shifted by one", "slice_by_index")
-def shifted(site: Site) -> Edit | None:
+def shifted(site: MutationSite) -> Edit | None:
     """The same length, one element later, or earlier where there is no later one."""
     shape, begin, end = site.shape_of("x"), site.constant("begin"), site.constant("end")
     if not shape or begin is None or end is None:
@@ -79,7 +79,7 @@ def shifted(site: Site) -> Edit | None:
 
 
 @operator("padding on the other side", "pad")
-def other_side(site: Site) -> Edit | None:
+def other_side(site: MutationSite) -> Edit | None:
     """Before and after exchanged."""
     amounts = site.constant("pad")
     if amounts is None:
@@ -91,13 +91,13 @@ def other_side(site: Site) -> Edit | None:
 
 
 @operator("border repeated", "pad")
-def replicated(site: Site) -> Edit | None:
+def replicated(site: MutationSite) -> Edit | None:
     """The last value instead of zeros."""
     if site.constant("pad") is None:
         return None
     return [with_inputs(site.operation, mode=constant("replicate"))]
 
 
-def _mask(site: Site, parameter: str, axis: int) -> bool:
+def _mask(site: MutationSite, parameter: str, axis: int) -> bool:
     mask = site.constant(parameter)
     return mask is not None and bool(mask.reshape(-1)[axis])

@@ -1,11 +1,11 @@
 """The place of a mutation, and the register of mutation operators: what can be done there.
 
-An operator is a function that takes a `Site` and returns the operations that stand in the place of
-the site's one, or None where it does not apply. The last of them makes values with the names,
-shapes and types of the original's, so the rest of the program stays as it is::
+An operator is a function that takes a `MutationSite` and returns the operations that stand in the
+place of the site's one, or None where it does not apply. The last of them makes values with the
+names, shapes and types of the original's, so the rest of the program stays as it is::
 
     @operator("tanh approximation", "gelu")
-    def tanh(site: Site) -> Edit | None:
+    def tanh(site: MutationSite) -> Edit | None:
         return [with_inputs(site.operation, mode=constant("TANH_APPROXIMATION"))]
 """
 
@@ -30,7 +30,7 @@ Edit: TypeAlias = Sequence[Operation]
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class MutationSite:
     """One operation of a program.
 
     Attributes:
@@ -74,12 +74,13 @@ class Site:
         bindings = self.operation.inputs.get(parameter, ())
         if len(bindings) != 1 or not isinstance(bindings[0], str):
             return None
-        return None if bindings[0] in self._constants else bindings[0]
+        return None if bindings[0] in self.model.plan.function.block.constants else bindings[0]
 
     def constant(self, parameter: str) -> np.ndarray | None:
         """Return the array of numbers that an input is bound to; None if it is bound to no such."""
+        constants = self.model.plan.function.block.constants
         for binding in self.operation.inputs.get(parameter, ()):
-            found = self._constants.get(binding) if isinstance(binding, str) else binding
+            found = constants.get(binding) if isinstance(binding, str) else binding
             if found is not None and not isinstance(found.value, str):
                 return self.model.package.constants.array(found)
         return None
@@ -123,21 +124,6 @@ class Site:
         pairs = zip(renamed, self.operation.outputs, strict=True)
         return [replace(self.operation, outputs=renamed), *(then(*pair) for pair in pairs)]
 
-    @property
-    def _constants(self) -> dict[str, Constant]:
-        return constants_of(self.model)
-
-
-def constants_of(model: Model) -> dict[str, Constant]:
-    """Return the constants of a program by name; read once for each program."""
-    if model not in _CONSTANTS:
-        _CONSTANTS.clear()
-        _CONSTANTS[model] = model.plan.function.constants
-    return _CONSTANTS[model]
-
-
-_CONSTANTS: dict[Model, dict[str, Constant]] = {}
-
 
 @dataclass(frozen=True)
 class Operator:
@@ -146,7 +132,7 @@ class Operator:
     kind: Kind
     change: str
     types: frozenset[str]
-    apply: Callable[[Site], Edit | None]
+    apply: Callable[[MutationSite], Edit | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +153,7 @@ class Mutant:
 
 
 _OPERATORS: list[Operator] = []
-_Apply = Callable[[Site], Edit | None]
+_Apply = Callable[[MutationSite], Edit | None]
 
 
 def operator(change: str, *types: str, kind: Kind = "operand") -> Callable[[_Apply], _Apply]:
@@ -193,7 +179,7 @@ def mutants(model: Model, index: int) -> Iterator[Mutant]:
 
     Branches, loops and lists have none.
     """
-    site = Site(model, model.operations[index], index)
+    site = MutationSite(model, model.operations[index], index)
     slots, types = model.plan.slots, model.plan.types
     names = (*(v.name for v in site.operation.outputs), *site.operation.input_names)
     known = [types[slots[name]] for name in names if name in slots]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -35,13 +35,17 @@ _TARGET_DB: Final = 60.0
 _FP16_CASTS: Final = code("converters/mil/mil/passes/defs/quantization.py")
 
 
-def _first_reader(value: GraphValue) -> tuple[Node | None, str]:
-    return value.readers[0] if value.readers else (None, "")
-
-
-def _title(value: GraphValue, parameter: str) -> str:
+def _hit(value: GraphValue, readers: Sequence[tuple[Node, str]], what: str) -> Hit:
+    """Return a hit at the first of some readers of a constant."""
+    if not readers:
+        return Hit(f"the constant {value.name!r} {what}")
+    node, parameter = readers[0]
     name = f" ({value.name!r})" if value.name else ""
-    return f"its constant {parameter}{name}" if parameter else f"the constant {value.name!r}"
+    return Hit(f"its constant {parameter}{name} {what}", node)
+
+
+def _weighing(value: GraphValue) -> list[tuple[Node, str]]:
+    return [(node, parameter) for node, parameter in value.readers if _weighs(node)]
 
 
 def _weighs(node: Node) -> bool:
@@ -58,8 +62,7 @@ def constant_nan(view: View) -> Iterator[Hit]:
     for value, array in view.floating_constants():
         count = int(np.isnan(array).sum())
         if count:
-            node, parameter = _first_reader(value)
-            yield Hit(f"{_title(value, parameter)} holds {count} NaN of {array.size}", node)
+            yield _hit(value, value.readers, f"holds {count} NaN of {array.size}")
 
 
 @error(
@@ -69,12 +72,11 @@ def constant_nan(view: View) -> Iterator[Hit]:
 def constant_infinite(view: View) -> Iterator[Hit]:
     """A constant that is multiplied by, or returned, is infinite: it was over 65,504 in FP16."""
     for value, array in view.floating_constants():
-        weighing = [(node, name) for node, name in value.readers if _weighs(node)]
+        weighing = _weighing(value)
         count = int(np.isinf(array).sum()) if weighing or value.leaves else 0
         if count:
-            node, parameter = weighing[0] if weighing else (None, "")
-            what = f"{_title(value, parameter)} holds {count} infinities of {array.size}"
-            yield Hit(f"{what}, in {value.dtype}", node)
+            what = f"holds {count} infinities of {array.size}, in {value.dtype}"
+            yield _hit(value, weighing, what)
 
 
 @warning(
@@ -91,8 +93,7 @@ def infinite_mask(view: View) -> Iterator[Hit]:
         ]
         count = int(np.isinf(array).sum()) if masks else 0
         if count:
-            node, parameter = masks[0]
-            yield Hit(f"{_title(value, parameter)} holds {count} infinities of {array.size}", node)
+            yield _hit(value, masks, f"holds {count} infinities of {array.size}")
 
 
 @warning(source=issue(2669), next_step="mask with a number that FP16 holds, such as -1e4")
@@ -106,7 +107,7 @@ def finite_mask_becomes_infinite(view: View) -> Iterator[Hit]:
             results = [result for result in node.results if result.dtype is DataType.FLOAT32]
             casts = any(in_fp16(reader) for result in results for reader, _ in _casts(result))
             if casts and node.operation.type not in BOUNDS:
-                yield Hit(f"{_title(value, parameter)} reaches {peak:.4g}", node)
+                yield _hit(value, [(node, parameter)], f"reaches {peak:.4g}")
 
 
 def _casts(value: GraphValue) -> Iterator[tuple[Node, str]]:
@@ -120,10 +121,9 @@ def _casts(value: GraphValue) -> Iterator[tuple[Node, str]]:
 def weight_beyond_fp16(view: View) -> Iterator[Hit]:
     """A weight in FP32 is over 65,504: in FP16, as the Neural Engine computes, it is infinite."""
     for value, array in view.floating_constants():
-        weighing = [(node, name) for node, name in value.readers if _weighs(node)]
+        weighing = _weighing(value)
         if weighing and value.dtype is DataType.FLOAT32 and _peak(array) > FP16_MAX:
-            node, parameter = weighing[0]
-            yield Hit(f"{_title(value, parameter)} reaches {_peak(array):.4g}", node)
+            yield _hit(value, weighing, f"reaches {_peak(array):.4g}")
 
 
 def _peak(array: np.ndarray) -> float:
@@ -147,9 +147,8 @@ def constant_lost_its_bits(view: View) -> Iterator[Hit]:
         # step / sqrt(12) (Widrow and Kollar, Quantization Noise, 2008): this is the best there is.
         best_db = 20 * math.log10(rms * math.sqrt(12) / FP16_SMALLEST_SUBNORMAL)
         if best_db < _TARGET_DB and value.readers:
-            node, parameter = _first_reader(value)
             what = f"has an RMS of {rms:.3g}: {best_db:.0f} dB at best"
-            yield Hit(f"{_title(value, parameter)} {what}", node)
+            yield _hit(value, value.readers, what)
 
 
 @error(

@@ -28,7 +28,7 @@ def unused_operation(view: View) -> Iterator[Hit]:
 @warning(source=_OWN, next_step="see whether the example input made it a constant")
 def unused_input(view: View) -> Iterator[Hit]:
     """Nothing reads an input of the function."""
-    for value in view.graph.inputs:
+    for value in view.graph.block.inputs:
         if not value.is_read:
             yield Hit(f"nothing reads its input {value.name!r}")
 
@@ -36,10 +36,10 @@ def unused_input(view: View) -> Iterator[Hit]:
 @warning(source=_OWN, next_step="see what tracing folded: the same answer comes for every input")
 def output_ignores_inputs(view: View) -> Iterator[Hit]:
     """An output does not depend on any input, nor on chance."""
-    if not view.graph.inputs:
+    if not view.graph.block.inputs:
         return
     alive = _alive(view.graph)
-    for value in dict.fromkeys(view.graph.outputs):
+    for value in dict.fromkeys(view.graph.block.outputs):
         if value not in alive:
             yield Hit(f"its output {value.name!r} is the same for every input", value.producer)
 

@@ -33,7 +33,7 @@ _SINCE: Final = {
 )
 def interface_of_other_type(view: View) -> Iterator[Hit]:
     """An input or output has an element type that Core ML's arrays don't have."""
-    for kind, values in (("input", view.graph.inputs), ("output", view.graph.outputs)):
+    for kind, values in (("input", view.graph.block.inputs), ("output", view.graph.block.outputs)):
         for value in dict.fromkeys(values):
             if value.dtype is None:
                 continue
@@ -47,18 +47,11 @@ def _enumerated(view: View) -> list[Described]:
     return [entry for entry in view.description.inputs if len(set(entry.rule.enumerated)) > 1]
 
 
-def _ranged(view: View) -> list[Described]:
-    return [
-        entry
-        for entry in view.description.inputs
-        if any(low != high for low, high in entry.rule.ranges)
-    ]
-
-
 @error(source=issue(2548), next_step="make all flexible inputs ranges, or all enumerations")
 def enumerated_beside_range(view: View) -> Iterator[Hit]:
     """One input lists its shapes and another has ranges, which Core ML doesn't mix."""
-    listed, ranged = _enumerated(view), _ranged(view)
+    listed, inputs = _enumerated(view), view.description.inputs
+    ranged = [entry for entry in inputs if any(low != high for low, high in entry.rule.ranges)]
     if listed and ranged:
         yield Hit(f"{listed[0].name!r} lists its shapes, and {ranged[0].name!r} has ranges")
 
@@ -127,7 +120,7 @@ def range_from_zero(view: View) -> Iterator[Hit]:
 )
 def no_inputs_before_ios18(view: View) -> Iterator[Hit]:
     """Before iOS 18 a model must have an input."""
-    if not view.graph.inputs and view.release < 18:
+    if not view.graph.block.inputs and view.release < 18:
         yield Hit(f"takes nothing and declares {view.opset}")
 
 
@@ -137,6 +130,6 @@ def no_inputs_before_ios18(view: View) -> Iterator[Hit]:
 )
 def input_of_unknown_rank(view: View) -> Iterator[Hit]:
     """An input has no declared rank."""
-    for value in view.graph.inputs:
+    for value in view.graph.block.inputs:
         if isinstance(value.type, TensorType) and value.type.shape is None:
             yield Hit(f"its input {value.name!r} is {value.type}")

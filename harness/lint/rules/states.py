@@ -17,7 +17,7 @@ _LINE: Final = 32
 
 
 def _states(view: View) -> Iterator[tuple[GraphValue, TensorType]]:
-    for value in view.graph.inputs:
+    for value in view.graph.block.inputs:
         if isinstance(value.type, StateType) and isinstance(value.type.wrapped, TensorType):
             yield value, value.type.wrapped
 

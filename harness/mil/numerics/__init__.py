@@ -34,12 +34,10 @@ numerics, so that one operation is computed with FP16 accumulation, or stored in
 than it declares, while all others are not. Numerics that share a run must carry values alike.
 """
 
-from harness.mil.numerics.formats import Format, Numerics, flushing
+from harness.mil.numerics.formats import Format, Numerics
 from harness.mil.numerics.rounding import flush_subnormals, round_to_float16
 from harness.mil.numerics.table import (
     FLOAT64,
-    FP16_ACCUMULATE,
-    NATIVE,
     STORAGE,
     get_numerics,
     numerics_names,
@@ -48,13 +46,10 @@ from harness.mil.numerics.table import (
 
 __all__ = [
     "FLOAT64",
-    "FP16_ACCUMULATE",
-    "NATIVE",
     "STORAGE",
     "Format",
     "Numerics",
     "flush_subnormals",
-    "flushing",
     "get_numerics",
     "numerics_names",
     "register",

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor
 
-from harness.devices import Device, device, shipped_profiles
+from harness.devices import Device, device
 from harness.devices.grid import OVERFLOW
 from harness.errors import ParityError
 from harness.mil.numerics.formats import INTEGERS, Format, Numerics
@@ -31,11 +31,6 @@ from harness.mil.numerics.rounding import Rounding, flush_subnormals, round_to_f
 from harness.mil.types import DataType
 
 Ints: TypeAlias = tuple[int, ...]
-
-
-def device_names() -> tuple[str, ...]:
-    """Return the names of the profiles."""
-    return tuple(shipped_profiles())
 
 
 @cache
@@ -125,18 +120,6 @@ def _gelu(unit: Device, x: Tensor, mode: str = "EXACT", out: Any = None) -> Tens
         return unit.function("gelu", x)
     gate = unit.function("sigmoid", unit.elementwise(lambda v: 1.702 * v, x))
     return unit.elementwise(torch.mul, x, gate)
-
-
-def _real_div(unit: Device, x: Tensor, y: Tensor, out: Any = None) -> Tensor:
-    return unit.real_div(x, y)
-
-
-def _round(unit: Device, x: Tensor, out: Any = None) -> Tensor:
-    return unit.round(x)
-
-
-def _softmax(unit: Device, x: Tensor, axis: int = -1) -> Tensor:
-    return unit.softmax(x, axis)
 
 
 def _reduction(compute: Callable[[Device, Tensor, list[int]], Tensor]) -> Callable[..., Tensor]:
@@ -283,9 +266,9 @@ OPERATIONS: Final[Mapping[str, Callable[..., Tensor]]] = {
     "inverse": _function_of_sum("reciprocal", 1e-4),
     "log": _function_of_sum("log", 1e-45),
     "rsqrt": _function_of_sum("rsqrt", 1e-12),
-    "real_div": _real_div,
-    "round": _round,
-    "softmax": _softmax,
+    "real_div": lambda unit, x, y, out=None: unit.real_div(x, y),
+    "round": lambda unit, x, out=None: unit.round(x),
+    "softmax": lambda unit, x, axis=-1: unit.softmax(x, axis),
     "reduce_sum": _reduction(Device.sum),
     "reduce_mean": _reduction(Device.mean),
     "reduce_log_sum_exp": _reduction(Device.log_sum_exp),

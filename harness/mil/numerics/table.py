@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from harness.devices import shipped_profiles
 from harness.errors import ParityError, UnknownNameError
 from harness.mil.numerics.formats import INTEGERS, Format, Numerics, flushing
 from harness.mil.numerics.kernels import HalfAccumulation
@@ -40,11 +41,11 @@ def get_numerics(name: str | Numerics) -> Numerics:
         return name
     if name in _NUMERICS:
         return _NUMERICS[name]
-    from harness.mil.numerics.device import device_names, named_device  # reads files, so not before
+    from harness.mil.numerics.device import named_device  # reads files, so not before
 
-    if name.partition(",")[0].strip() in device_names():
+    if name.partition(",")[0].strip() in shipped_profiles():
         return named_device(name)
-    raise UnknownNameError("numerics", name, [*_NUMERICS, *device_names()])
+    raise UnknownNameError("numerics", name, [*_NUMERICS, *shipped_profiles()])
 
 
 def numerics_names() -> Iterator[str]:
@@ -64,7 +65,7 @@ _DOUBLE = Format(torch.float64)
 
 STORAGE = _floating("storage", Format(torch.float32, round_to_float16), _SINGLE)
 FLOAT64 = _floating("float64", _DOUBLE, _DOUBLE)
-NATIVE = _floating("native", Format(torch.float16), _SINGLE)
-FP16_ACCUMULATE = _floating(
+_floating("native", Format(torch.float16), _SINGLE)
+_floating(
     "fp16_accumulate", Format(torch.float32, round_to_float16, within=HalfAccumulation), _SINGLE
 )

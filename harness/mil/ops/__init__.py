@@ -4,7 +4,7 @@ Importing this package registers them all. To add one, write a function with ``@
 module of its family: `harness.mil.ops.registry` explains how its signature is read.
 """
 
-from harness.mil.ops import (
+from harness.mil.ops import (  # noqa: F401
     activation,
     attention,
     cast,
@@ -27,27 +27,3 @@ from harness.mil.ops import (
     scatter,
     tensor,
 )
-
-__all__ = [
-    "activation",
-    "attention",
-    "cast",
-    "control_flow",
-    "convolution",
-    "detection",
-    "elementwise_binary",
-    "elementwise_unary",
-    "image",
-    "indexing",
-    "linear",
-    "movement",
-    "normalization",
-    "pooling",
-    "quantization",
-    "random",
-    "recurrent",
-    "reduction",
-    "sampling",
-    "scatter",
-    "tensor",
-]

@@ -38,12 +38,8 @@ def instance_norm(
     x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
 ) -> Tensor:
     """Normalise ``x`` [N, C, *D] over D for each item and channel."""
-    axes = tuple(range(2, x.ndim))
-    variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-    y = (x - mean) / torch.sqrt(variance + epsilon)
     shape = [-1] + [1] * (x.ndim - 2)
-    y = y if gamma is None else y * gamma.reshape(shape)
-    return y if beta is None else y + beta.reshape(shape)
+    return _normalised(x, list(range(2, x.ndim)), shape, gamma, beta, epsilon)
 
 
 @operation("layer_norm")
@@ -59,9 +55,20 @@ def layer_norm(
     sizes = [x.shape[axis] for axis in chosen]
     if chosen == list(range(x.ndim - len(chosen), x.ndim)):
         return functional.layer_norm(x, sizes, gamma, beta, epsilon)
-    variance, mean = torch.var_mean(x, chosen, correction=0, keepdim=True)
-    y = (x - mean) / torch.sqrt(variance + epsilon)
     shape = [x.shape[axis] if axis in chosen else 1 for axis in range(x.ndim)]
+    return _normalised(x, chosen, shape, gamma, beta, epsilon)
+
+
+def _normalised(
+    x: Tensor,
+    axes: list[int],
+    shape: list[int],
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    epsilon: float,
+) -> Tensor:
+    variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    y = (x - mean) / torch.sqrt(variance + epsilon)
     y = y if gamma is None else y * gamma.reshape(shape)
     return y if beta is None else y + beta.reshape(shape)
 

@@ -21,7 +21,6 @@ from harness.mil.types import (
     TensorType,
     TupleType,
     ValueType,
-    data_type,
 )
 
 # No program nests types, literals or blocks nearly as deeply.
@@ -109,23 +108,18 @@ class ValueParser:
         lexer.expect("<")
         if word == "tuple":
             return TupleType(self.items(self.type, ">"))
-        result: ValueType
-        if word == "tensor":
-            result = self._tensor()
-        else:
-            inner = self.type()
-            if word == "state":
-                result = StateType(inner)
-            else:
-                lexer.expect(",")
-                list_type = word == "list"
-                result = (
-                    ListType(inner, self._size())
-                    if list_type
-                    else DictionaryType(inner, self.type())
-                )
+        found: ValueType = self._tensor() if word == "tensor" else self._holding(word, self.type())
         lexer.expect(">")
-        return result
+        return found
+
+    def _holding(self, word: str, inner: ValueType) -> ValueType:
+        """Return the list, dictionary or state of ``inner``."""
+        if word == "state":
+            return StateType(inner)
+        self.lexer.expect(",")
+        if word == "list":
+            return ListType(inner, self._size())
+        return DictionaryType(inner, self.type())
 
     def _tensor(self) -> TensorType:
         element = self._element(self.lexer.word("an element type"))
@@ -138,8 +132,8 @@ class ValueParser:
 
     def _element(self, word: str) -> DataType:
         try:
-            return data_type(word)
-        except KeyError:
+            return DataType(word)
+        except ValueError:
             self.lexer.refuse(f"{word[:40]!r} is no element type")
 
     def _size(self) -> int | None:

@@ -188,7 +188,7 @@ class VirtualPrecision:
         return Model.of(self.base.package, function)
 
     def _overflows(self, operation: Operation) -> bool:
-        constants = self.base.plan.function.constants
+        constants = self.base.plan.function.block.constants
         found = (
             binding if isinstance(binding, Constant) else constants.get(binding)
             for _, binding in _bindings(operation)
@@ -219,7 +219,7 @@ class _Rewriter:
     ) -> None:
         self._function, self._narrow, self._weights = function, narrow, weights
         self._store = store
-        self._constants = function.constants
+        self._constants = function.block.constants
         self._returned = frozenset(function.block.outputs)
         self._types: dict[str, ValueType] = {v.name: v.type for v in function.inputs}
         self._operations: list[Operation] = []

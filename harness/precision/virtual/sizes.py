@@ -13,7 +13,7 @@ from harness.precision.virtual.model import Choice, Compression, VirtualPrecisio
 def weight_bytes(lab: VirtualPrecision, choice: Choice, weights: Compression) -> int:
     """Return what the floating constants of a recipe's package take, scales and tables included."""
     function = lab.base.plan.function
-    constants = function.constants
+    constants = function.block.constants
     sizes: dict[tuple[str, TensorType, str], float] = {}
     for operation in function.block.operations:
         name = operation_name(operation)

@@ -16,12 +16,12 @@ from harness.cli import main
 from harness.conversion import load_recipe
 from harness.conversion.sidecar import PREFIX
 from harness.faults import get_fault
-from harness.faults.packaged import FaultPackager
 from harness.mil import load
 from harness.mil.editing import new_operation, with_inputs
 from harness.mil.saving import save_package
 from harness.verdicts import Run, Verdict, gate
 from harness.workbench import Workbench
+from suites.selftest.check.faulty_packages import FaultPackager
 from suites.selftest.structure.rewrites import REWRITES
 
 Judge = Callable[..., Run]

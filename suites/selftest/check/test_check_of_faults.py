@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.faults.packaged import FaultPackager, savable_faults
 from harness.verdicts import Run, Verdict
 from harness.workbench import Workbench
+from suites.selftest.check.faulty_packages import FaultPackager, savable_faults
 from suites.selftest.structure.rewrites import REWRITES
 
 pytestmark = pytest.mark.exhaustive

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.comparison import ComparisonRow, Pair, Request, Tensor, judge
+from harness.comparison import ComparisonRequest, ComparisonRow, Pair, Tensor, judge
 from harness.verdicts import Verdict
 from suites.selftest.comparison import planted_in_spectra, planted_in_stems, planted_outcomes
 from suites.selftest.comparison.planting import (
@@ -67,7 +67,7 @@ def answer(case: Planted) -> str:
     """Return what the comparison says: a cause, or `EXACT`, `PASSES` or `UNEXPLAINED`."""
     here = Path("planted")
     pair = Pair(case.name, Tensor(here, lambda: case.expected), Tensor(here, lambda: case.actual))
-    findings = judge(pair, (), Request(case.gate))
+    findings = judge(pair, (), ComparisonRequest(case.gate))
     bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS]
     if bad:
         return _cause(bad)

@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 
 from harness.comparison import (
     Audio,
+    ComparisonRequest,
     ComparisonRow,
     Pair,
-    Request,
     Tensor,
     by_value,
     chosen_gate,
@@ -50,7 +50,7 @@ def findings(
     expected: np.ndarray, actual: np.ndarray, name: str = "x", **more: object
 ) -> tuple[ComparisonRow, ...]:
     pair = Pair(name, *tensors(a=expected).values(), *tensors(a=actual).values())
-    return judge(pair, (), Request(**more))  # type: ignore[arg-type]
+    return judge(pair, (), ComparisonRequest(**more))  # type: ignore[arg-type]
 
 
 def write(folder: Path, rate: int = RATE, subtype: str = "FLOAT", **stems: np.ndarray) -> Path:
@@ -62,7 +62,7 @@ def write(folder: Path, rate: int = RATE, subtype: str = "FLOAT", **stems: np.nd
 
 def compared(one: Path, other: Path, **more: object) -> tuple[ComparisonRow, ...]:
     pairs = pair_up(read_side(one), read_side(other))
-    request = Request(**more)  # type: ignore[arg-type]
+    request = ComparisonRequest(**more)  # type: ignore[arg-type]
     return tuple(row for pair in pairs for row in judge(pair, pairs, request))
 
 

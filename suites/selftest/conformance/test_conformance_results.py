@@ -12,7 +12,7 @@ from harness.conformance import (
     CaseResult,
     CaseStatus,
     Conformance,
-    ConformanceRow,
+    OperationTally,
     Selection,
     StaleWaiver,
     run,
@@ -40,9 +40,9 @@ def document(*results: CaseResult, **more: object) -> Conformance:
 def test_rows_count_executed_tests_by_operation() -> None:
     rows = document(PASSED, FAILED, WAIVED, CONVERTED, SKIPPED).operations
     assert rows == (
-        ConformanceRow("cast", 1, 0, 0),
-        ConformanceRow("random_normal", 0, 0, 1),
-        ConformanceRow("relu", 1, 1, 0),
+        OperationTally("cast", 1, 0, 0),
+        OperationTally("random_normal", 0, 0, 1),
+        OperationTally("relu", 1, 1, 0),
     )
 
 

@@ -251,7 +251,7 @@ def test_a_package_with_branches_is_not_evaluated(
     model = mil.load(fp32.path)
     operations = model.plan.function.block.operations
     last = operations[-1]
-    inside = replace(last, blocks=(replace(model.plan.function.block, operations=()),))
+    inside = replace(last, blocks=(replace(model.plan.function.block, operations=(), outputs=()),))
     block = replace(model.plan.function.block, operations=(*operations[:-1], inside))
     program = Program({"main": replace(model.plan.function, block=block)})
     package = replace(model.package, program=program)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from harness.audio import SEGMENT_LENGTH
-from harness.audio.reference_stft import reference_spectrogram, reference_waveform
 from harness.audio.segments import separate_stream
-from harness.faults.judges.gates import _changed
+from harness.faults.judges.gates import judge_gate
 from harness.faults.judges.sessions import judge_by_suite, judge_session
 from harness.faults.judges.stems import Joiner
 from harness.faults.judges.transform import Port
 from harness.faults.judging import inject, sound_digests
-from harness.faults.registry import get_fault
-from harness.verdicts import GATES, gate
+from harness.faults.registry import Fault, get_fault
+from harness.verdicts import FaultOutcome, InjectedFault, Verdict, gate
+from suites.stft.reference_stft import reference_spectrogram, reference_waveform
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,16 @@ def test_the_sound_joiner_is_the_stream(length: int) -> None:
 
 
 def test_a_loosened_gate_is_put_back() -> None:
-    sound = GATES["end_to_end"]
+    """Otherwise everything that is judged later is judged by it."""
+    sound, seen = gate("end_to_end"), []
 
-    loosened = replace(sound, min_snr_db=1.0)
-    with _changed("end_to_end", loosened):
-        assert gate("end_to_end") is loosened
+    def escaped(sentinel: Fault) -> InjectedFault:
+        seen.append(gate("end_to_end"))
+        return InjectedFault(sentinel.name, "stems", "b", "s", "end_to_end", FaultOutcome.MISSED)
+
+    (said,) = judge_gate(escaped, get_fault("harness.loosened-end-to-end"))
+    assert said.outcome.verdict is Verdict.FAIL
+    assert [found.min_snr_db for found in seen] == [50.0]
     assert gate("end_to_end") is sound
 
 

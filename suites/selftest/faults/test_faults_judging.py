@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import ParityError
 from harness.faults.judging import (
+    FaultJudgement,
     InjectionError,
-    Judgement,
     digest,
     inject,
     judgement,
@@ -24,7 +24,7 @@ from harness.verdicts import FaultOutcome, Profile, Run, Verdict
 NOISE = np.random.default_rng(0).standard_normal((2, 1000)).astype(np.float32)
 
 
-def look(fault: Fault) -> Iterator[Judgement]:
+def look(fault: Fault) -> Iterator[FaultJudgement]:
     """A judge of two layers that look at one tensor: a sharp one, and a blunt one on top."""
     actual = fault.inject(NOISE.copy())
     where = {"tensor": "freq"}
@@ -81,7 +81,7 @@ def test_an_injection_that_breaks_is_an_error_and_not_caught(error: Exception) -
 
 
 def test_without_a_sound_control_nothing_is_judged() -> None:
-    def sick(fault: Fault) -> Iterator[Judgement]:
+    def sick(fault: Fault) -> Iterator[FaultJudgement]:
         actual = NOISE * np.float32(1.001)
         yield judgement(compared("conversion", "conversion", NOISE, actual, {"tensor": "freq"}))
 

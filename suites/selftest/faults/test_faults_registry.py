@@ -12,8 +12,8 @@ from harness.cli import main
 from harness.errors import ParityError, UnknownNameError
 from harness.faults import LEVELS, all_faults, fault, get_fault, select_faults
 from harness.faults.registry import OWN
-from harness.faults.table import markdown
 from harness.places import GOLDEN_ROOT
+from suites.selftest.faults.fault_table import markdown
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,7 +33,9 @@ def test_every_fault_says_what_it_is_in_one_sentence() -> None:
 
 def test_the_documentation_lists_what_there_is() -> None:
     text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
-    assert text.endswith(markdown()), "run: python -m harness.faults.table, and put it at the end"
+    assert text.endswith(markdown()), (
+        "run: python -m suites.selftest.faults.fault_table, and put it at the end"
+    )
 
 
 def test_a_fault_is_registered_once_with_a_level_and_a_description() -> None:

@@ -16,7 +16,7 @@ from harness.faults import FaultInjector, get_fault
 from harness.faults.judges import sessions
 from harness.faults.judges.gates import judge_gate
 from harness.faults.judges.sessions import judge_by_suite, judge_session
-from harness.faults.judging import Judgement, inject, sound_digests, untried
+from harness.faults.judging import FaultJudgement, inject, sound_digests, untried
 from harness.faults.registry import Fault
 from harness.report import write_report
 from harness.verdicts import FaultOutcome, InjectedFault, Profile, Run, Verdict, not_evaluated
@@ -34,11 +34,11 @@ def row(outcome: FaultOutcome, name: str = "stems.order", reason: str = "") -> I
     return InjectedFault(name, "stems", "bug", "s", "end_to_end", outcome, reason=reason)
 
 
-def without_golden(fault: Fault) -> Iterator[Judgement]:
-    yield Judgement("stems", "gate", "x", not_evaluated("no golden"), "")
+def without_golden(fault: Fault) -> Iterator[FaultJudgement]:
+    yield FaultJudgement("stems", "gate", "x", not_evaluated("no golden"), "")
 
 
-def without_package(fault: Fault) -> Iterator[Judgement]:
+def without_package(fault: Fault) -> Iterator[FaultJudgement]:
     raise NotEvaluatedError("no package")
     yield
 

@@ -11,7 +11,7 @@ import torch
 from harness import mil
 from harness.errors import ExecutionError, PackageError, ParityError
 from harness.faults.mutation.fragment import Fragments
-from harness.faults.operators import Mutant, Site, mutants, operator
+from harness.faults.operators import Mutant, MutationSite, mutants, operator
 from harness.faults.operators.arithmetic import left_out
 from harness.mil.editing import edited, key, known_value
 
@@ -157,9 +157,9 @@ def test_what_is_left_out_does_not_depend_on_the_order_of_inputs(program):
     """The inputs of an operation are a map in the file, which is read in any order."""
     index = one(program, "scaled_dot_product_attention", "left out").index
     operation = program.operations[index]
-    site = Site(program, operation, index)
+    site = MutationSite(program, operation, index)
     turned = replace(operation, inputs=dict(reversed(operation.inputs.items())))
-    (passed_on,), (again,) = left_out(site), left_out(Site(program, turned, index))
+    (passed_on,), (again,) = left_out(site), left_out(MutationSite(program, turned, index))
     assert passed_on.inputs == again.inputs
 
 

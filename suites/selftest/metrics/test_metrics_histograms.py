@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 from hypothesis import given, settings
@@ -49,5 +50,5 @@ def test_what_lies_beyond_the_bins_is_kept_in_the_outermost() -> None:
 
 
 def test_the_table_is_plain_data() -> None:
-    document = error_table(np.zeros(3, np.float32), np.ones(3, np.float32)).to_dict()
+    document = asdict(error_table(np.zeros(3, np.float32), np.ones(3, np.float32)))
     assert sum(json.loads(json.dumps(document))["zero_errors"]) == 3

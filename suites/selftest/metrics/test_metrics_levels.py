@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_a_stretch_that_is_not_finite_is_the_worst(broken: float) -> None:
 
 def test_results_are_plain_data() -> None:
     expected = signal().astype(np.float32)
-    document = segmental_snr_db(expected, expected * np.float32(1.1), segment=100).to_dict()
+    document = asdict(segmental_snr_db(expected, expected * np.float32(1.1), segment=100))
     assert json.loads(json.dumps(document))["worst"]["start"] >= 0
 
 

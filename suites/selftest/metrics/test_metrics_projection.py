@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ParityError
-from harness.metrics import LOADING, Factors, ReferenceProjection
+from harness.metrics import LOADING, ReferenceProjection
 
 Array = npt.NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def test_singular_references_are_projected_onto_as_if_they_were_not(kind: str) -
     assert projection.active == (0, 1, 2)
     expected = least_squares(references, signals, 16)
     assert np.abs(projection.project(signals) - expected).max() < 1e-6
-    assert projection.factors.loading == LOADING
+    assert projection.loading == LOADING
 
 
 def test_a_mixture_of_the_references_is_its_own_projection() -> None:
@@ -153,36 +153,10 @@ def test_levels_of_the_sources_do_not_matter() -> None:
 def test_loading_is_raised_where_the_factorisation_needs_it() -> None:
     references = degenerate("constant")
     projection = ReferenceProjection(references, filter_length=16, loading=1e-22)
-    assert 1e-22 < projection.factors.loading <= 1e-13
+    assert 1e-22 < projection.loading <= 1e-13
     signals = rng(1).standard_normal((2, 500))
     expected = least_squares(references, signals, 16)
     assert np.abs(projection.project(signals) - expected).max() < 1e-4
-
-
-def test_stored_factors_give_the_same_projection(tmp_path: pytest.TempPathFactory) -> None:
-    references = 0.1 * rng().standard_normal((2, 2, 400)).astype(np.float32)
-    first = ReferenceProjection(references, filter_length=16)
-    np.savez(f"{tmp_path}/factors.npz", **first.factors.to_arrays())
-    with np.load(f"{tmp_path}/factors.npz") as stored:
-        factors = Factors.from_arrays(dict(stored))
-    second = ReferenceProjection(references, filter_length=16, factors=factors)
-    signals = rng(1).standard_normal((2, 400))
-    assert np.array_equal(first.project(signals), second.project(signals))
-    assert second.factors.loading == LOADING
-
-
-def test_factors_of_other_references_are_refused() -> None:
-    """They would give plausible, wrong numbers."""
-    references = 0.1 * rng().standard_normal((2, 2, 400))
-    factors = ReferenceProjection(references, filter_length=16).factors
-    with pytest.raises(ParityError, match="belong to other references"):
-        ReferenceProjection(references[::-1], filter_length=16, factors=factors)
-    with pytest.raises(ParityError, match="factorise the references again"):
-        ReferenceProjection(references, filter_length=17, factors=factors)
-    arrays = factors.to_arrays()
-    del arrays["joint"]
-    with pytest.raises(ParityError, match="lack joint"):
-        Factors.from_arrays(arrays)
 
 
 def test_references_are_copied() -> None:

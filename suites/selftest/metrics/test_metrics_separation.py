@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from dataclasses import asdict
 
 import mir_eval.separation
 import numpy as np
@@ -336,10 +337,10 @@ def test_results_are_named_and_plain() -> None:
         references, estimates, sources=("drums", "bass", "other"), filter_length=TAPS
     )
     assert [metrics.source for metrics in results] == ["drums", "bass", "other"]
-    document = json.loads(json.dumps([metrics.to_dict() for metrics in results]))
+    document = json.loads(json.dumps([asdict(metrics) for metrics in results]))
     assert document[2]["sdr_db"] == pytest.approx(40, abs=1e-3)
     for metrics in results:
-        assert {type(value) for value in metrics.to_dict().values()} <= {str, float, type(None)}
+        assert {type(value) for value in asdict(metrics).values()} <= {str, float, type(None)}
 
 
 def test_bad_input_is_refused() -> None:

@@ -45,7 +45,7 @@ def test_opens(network_path):
     package = open_package(network_path)
     assert [feature.name for feature in package.descriptions["main"].inputs] == ["x"]
     assert package.specification_version == 9
-    constants = package.program.function("main").constants
+    constants = package.program.function("main").block.constants
     stored = [c for c in constants.values() if isinstance(c.value, BlobReference)]
     held = [package.constants.array(constant) for constant in stored]
     assert any(np.array_equal(array, WEIGHT) for array in held)

@@ -10,9 +10,9 @@ import pytest
 from harness import mil
 from harness.conversion import read_sidecar
 from harness.faults import all_faults, get_fault
-from harness.faults.packaged import FaultPackager, savable_faults, unsavable_reason
 from harness.structure import ProgramChange, Significance, compare_programs
 from harness.workbench import Workbench
+from suites.selftest.check.faulty_packages import FaultPackager, savable_faults, unsavable_reason
 
 PLACES = {
     "program.gelu-tanh": (ProgramChange.ATTRIBUTE, "gelu", "encoder.0", "mode"),

@@ -2,7 +2,7 @@
 
 It shares no code with :mod:`harness.audio.stft` and calls no library transform, so that the two can
 judge each other; and it is written to be followed line by line by whoever ports the transform to
-Swift and Metal, with the packing and scale of Apple's real FFT (:mod:`harness.audio.packed_fft`).
+Swift and Metal, with the packing and scale of Apple's real FFT (:mod:`suites.stft.packed_fft`).
 
 ======================  ==================================  ==================================
 function                in                                  out
@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audio.contract import CHANNELS, FREQUENCY_BINS, HOP_LENGTH, N_FFT
-from harness.audio.packed_fft import Packed, forward, inverse
 from harness.audio.windows import hann
 from harness.errors import AudioError
+from suites.stft.packed_fft import Packed, forward, inverse
 
 Array = NDArray[np.floating[Any]]
 
