@@ -10,7 +10,6 @@ import typer
 
 from harness.cli.console import Json, log, out, print_json
 from harness.cli.report import Attach, read_run
-from harness.verdicts.rows.documents import read_attachment
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +57,7 @@ def figures(
         width_in,
         write_figures,
     )
+    from harness.verdicts.rows.documents import read_attachment
 
     run = read_run(run_file)
     run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
