@@ -15,8 +15,7 @@ from harness.errors import NotEvaluatedError, ParityError, RunError
 from harness.places import INVENTORY
 
 if TYPE_CHECKING:
-    from harness.verdicts import Run
-    from harness.verdicts.inventory import Inventory
+    from harness.verdicts.completeness import Expectation
 
 inventories = typer.Typer(
     help="What a complete run must look at, listed apart from what pytest collected.",
@@ -74,12 +73,12 @@ def verdict(
 def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
     """List what a run looked at as what complete runs look at; says what changes by it."""
     from harness.atomic import write_text
-    from harness.verdicts.inventory import differences, read_inventory
+    from harness.verdicts.inventory import differences, inventory_text, read_inventory
 
     listed = _listed(run_file)
     before = read_inventory(inventory) if inventory.exists() else None
     changed = differences(before, listed) if before else ()
-    write_text(inventory, listed.to_json())
+    write_text(inventory, inventory_text(listed))
     if json:
         print_json({"inventory": str(inventory), "changed": list(changed), **_totals(listed)})
         return
@@ -106,7 +105,7 @@ def diff(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = F
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
 
 
-def _listed(run_file: Path) -> Inventory:
+def _listed(run_file: Path) -> Expectation:
     """Return the inventory of a run.
 
     Raises:
@@ -114,8 +113,7 @@ def _listed(run_file: Path) -> Inventory:
     """
     from harness.profiles import DEFAULT
     from harness.verdicts import Verdict
-    from harness.verdicts.inventory import Inventory
-    from harness.workbench.expectation import is_trained
+    from harness.verdicts.inventory import NO_INVENTORY, inventory_of
 
     run = read_run(run_file)
     if run.profile != DEFAULT:
@@ -123,27 +121,20 @@ def _listed(run_file: Path) -> Inventory:
             f"{run_file} is no run of the default profile: run 'nox -s parity' without --subject, "
             "--case, --recipe and --engine, and give that"
         )
-    apart = _apart_from_inventory(run)
+    gaps = tuple(gap for gap in run.gaps if not gap.startswith(NO_INVENTORY))
+    apart = replace(run, expected=None, gaps=gaps)
     if apart.verdict is not Verdict.PASS:
         raise RunError(
             f"{run_file} can't say what a complete run looks at: {apart.sentence()} Only a run in "
             "which nothing else is missing or red can"
         )
-    return Inventory.of(run.checks, run.faults, is_trained)
+    return inventory_of(run.checks, run.faults)
 
 
-def _apart_from_inventory(run: Run) -> Run:
-    from harness.verdicts.inventory import NO_INVENTORY
-
-    gaps = tuple(gap for gap in run.gaps if not gap.startswith(NO_INVENTORY))
-    return replace(run, expected=None, gaps=gaps)
-
-
-def _totals(inventory: Inventory) -> dict[str, int]:
-    rows = inventory.rows()
+def _totals(inventory: Expectation) -> dict[str, int]:
     return {
-        "gating checks": sum(row.gating for row in rows),
-        "exploratory checks": sum(row.exploratory for row in rows),
+        "gating checks": sum(row.gating for row in inventory.checks),
+        "exploratory checks": sum(row.exploratory for row in inventory.checks),
         "faults": len(inventory.faults),
     }
 
