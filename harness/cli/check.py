@@ -14,17 +14,17 @@ from rich.text import Text
 
 from harness.cli.console import (
     Json,
+    answer,
     decibels,
-    log,
     out,
-    print_json,
     print_table,
     progress,
     verdict_text,
     within_time,
+    write_page,
 )
 from harness.cli.inspect import print_explanation
-from harness.cli.settings import EXTREMES, SUBJECT_HELP, Settings
+from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
@@ -35,16 +35,16 @@ MOST_TOLD = 5
 """Of the failures by one gate."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "check",
-        epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
-        "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
-        "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
-    )(within_time(check))
+commands = typer.Typer()
 
 
+@commands.command(
+    "check",
+    epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
+    "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
+    "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
+)
+@within_time
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
@@ -82,13 +82,9 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
     ] = False,
-    numerics: Annotated[
-        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
-    ] = "storage",
-    report: Annotated[
-        Path | None, typer.Option(help="Also write run.json and the report to this folder.")
-    ] = None,
-    golden_root: Annotated[Path, typer.Option(help="The golden folder.")] = GOLDEN_ROOT,
+    numerics: Numerics = "storage",
+    report: Page = None,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
@@ -126,26 +122,18 @@ def check(
         with progress("explaining") as bar:
             found = explain_package(run, package, golden_root, advance=bar)
         run = with_explanation(run, found)
-    if report is not None:
-        from harness.report import write_report
-
-        write_report(run, report, record)
-        log.print(f"report: {report / 'index.html'}")
+    write_page(run, report, record)
     if history is not None:
         remember(history, Snapshot.of(run))
-    if json:
-        print_json(
-            {
-                "verdict": run.verdict.value,
-                "sentence": run.sentence(),
-                "missing": list(run.missing),
-                "checks": [_row(check) for check in run.checks],
-            }
-        )
-    else:
-        _print_run(run)
-        if explain:
-            print_explanation(found)
+    document = {
+        "verdict": run.verdict.value,
+        "sentence": run.sentence(),
+        "missing": list(run.missing),
+        "checks": [_row(check) for check in run.checks],
+    }
+    answer(json, document, lambda: _print_run(run))
+    if explain and not json:
+        print_explanation(found)
     raise typer.Exit(run.exit_code)
 
 

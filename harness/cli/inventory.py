@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import COLOURS, Json, out, print_json
-from harness.cli.report import read_run
+from harness.cli.console import COLOURS, Json, answer, out
+from harness.cli.report import RunFile, read_run
 from harness.errors import NotEvaluatedError, ParityError, RunError
 from harness.places import INVENTORY
 
 if TYPE_CHECKING:
+    from harness.verdicts import Run
     from harness.verdicts.completeness import Expectation
 
 inventories = typer.Typer(
@@ -23,19 +25,17 @@ inventories = typer.Typer(
     epilog="Examples: parity inventory accept reports/latest/run.json | "
     "parity inventory diff reports/latest/run.json",
 )
-RunFile = Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")]
 InventoryFile = Annotated[Path, typer.Option("--inventory", help="The file of the inventory.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "verdict",
-        epilog="Example: parity verdict reports/latest/run.json --since 2026-11-29T12:00:00+00:00",
-    )(verdict)
-    app.add_typer(inventories, name="inventory")
+commands = typer.Typer()
+commands.add_typer(inventories, name="inventory")
 
 
+@commands.command(
+    "verdict",
+    epilog="Example: parity verdict reports/latest/run.json --since 2026-11-29T12:00:00+00:00",
+)
 def verdict(
     run_file: RunFile,
     since: Annotated[
@@ -56,17 +56,22 @@ def verdict(
             f"{run_file} is of {run.started}, which is before {since}: whatever was run since "
             "wrote no run"
         )
-    reasons = run.red + run.missing
-    if json:
-        answer = {"verdict": run.verdict.value, "sentence": run.sentence()}
-        print_json({**answer, "coverage": run.coverage, "reasons": list(reasons)})
-    else:
-        for reason in reasons:
-            out.print(f"- {reason}")
-        out.print(run.sentence(), style=COLOURS[run.verdict.value])
-        if run.coverage:
-            out.print(run.coverage)
+    document = {
+        "verdict": run.verdict.value,
+        "sentence": run.sentence(),
+        "coverage": run.coverage,
+        "reasons": list(run.red + run.missing),
+    }
+    answer(json, document, lambda: _print_verdict(run))
     raise typer.Exit(run.exit_code)
+
+
+def _print_verdict(run: Run) -> None:
+    for reason in run.red + run.missing:
+        out.print(f"- {reason}")
+    out.print(run.sentence(), style=COLOURS[run.verdict.value])
+    if run.coverage:
+        out.print(run.coverage)
 
 
 @inventories.command()
@@ -79,13 +84,14 @@ def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json =
     before = read_inventory(inventory) if inventory.exists() else None
     changed = differences(before, listed) if before else ()
     write_text(inventory, inventory_text(listed))
-    if json:
-        print_json({"inventory": str(inventory), "changed": list(changed), **_totals(listed)})
-        return
-    for line in changed:
-        out.print(line)
-    counts = ", ".join(f"{number} {noun}" for noun, number in _totals(listed).items())
-    out.print(f"{inventory}: {counts} of {run_file}")
+    totals = {
+        "gating checks": sum(row.gating for row in listed.checks),
+        "exploratory checks": sum(row.exploratory for row in listed.checks),
+        "faults": len(listed.faults),
+    }
+    counts = ", ".join(f"{number} {noun}" for noun, number in totals.items())
+    document = {"inventory": str(inventory), "changed": list(changed), **totals}
+    answer(json, document, lambda: _print_lines(changed, f"{inventory}: {counts} of {run_file}"))
 
 
 @inventories.command()
@@ -95,14 +101,16 @@ def diff(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = F
     from harness.verdicts.inventory import differences, read_inventory
 
     changed = differences(read_inventory(inventory), _listed(run_file))
-    if json:
-        print_json({"inventory": str(inventory), "changed": list(changed)})
-    else:
-        for line in changed:
-            out.print(line)
-        out.print(f"{len(changed)} counts of {inventory} differ from {run_file}")
+    document = {"inventory": str(inventory), "changed": list(changed)}
+    last = f"{len(changed)} counts of {inventory} differ from {run_file}"
+    answer(json, document, lambda: _print_lines(changed, last))
     if changed:
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
+
+
+def _print_lines(changed: Sequence[str], last: str) -> None:
+    for line in (*changed, last):
+        out.print(line)
 
 
 def _listed(run_file: Path) -> Expectation:
@@ -129,14 +137,6 @@ def _listed(run_file: Path) -> Expectation:
             "which nothing else is missing or red can"
         )
     return inventory_of(run.checks, run.faults)
-
-
-def _totals(inventory: Expectation) -> dict[str, int]:
-    return {
-        "gating checks": sum(row.gating for row in inventory.checks),
-        "exploratory checks": sum(row.exploratory for row in inventory.checks),
-        "faults": len(inventory.faults),
-    }
 
 
 def _time(text: str, noun: str) -> datetime:
