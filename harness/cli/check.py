@@ -94,7 +94,7 @@ def check(
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.workbench import Workbench, check_package
     from harness.workbench.check import Inquiry
-    from harness.workbench.explaining import explain_package, with_explanation
+    from harness.workbench.explaining import explain_package
 
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
@@ -121,7 +121,7 @@ def check(
     if explain:
         with progress("explaining") as bar:
             found = explain_package(run, package, golden_root, advance=bar)
-        run = with_explanation(run, found)
+        run = replace(run, artefacts=run.artefacts.plus([found]))
     write_page(run, report, record)
     if history is not None:
         remember(history, Snapshot.of(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.diagnosis import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
-    from harness.diagnosis.explain import Explanation
+    from harness.verdicts.rows.packages import Explanation
 
 _SHOWN = 20
 _ANY_SUBJECT = "htdemucs_6s"
@@ -208,7 +209,7 @@ def explain(
     else:
         with progress("comparing") as advance:
             found = explain_package(run, package, golden_root, reference=reference, advance=advance)
-    answer(json, found.to_dict(), lambda: print_explanation(found))
+    answer(json, asdict(found), lambda: print_explanation(found))
 
 
 def print_explanation(found: Explanation) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from harness.errors import ParityError, RunError
+from harness.errors import ParityError
 from harness.places import INVENTORY
 from harness.profiles import chosen_profile
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
@@ -81,10 +82,8 @@ def profile_of(config: pytest.Config) -> Profile:
     Raises:
         pytest.UsageError: there is no such engine, or a plugin can't be imported.
     """
-    try:
+    with _usage_errors():
         return chosen_profile(**chosen(config), engines=config.getoption("--engine") or ())
-    except ParityError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def idle_option(config: pytest.Config) -> str:
@@ -107,10 +106,8 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
     file = config.rootpath / INVENTORY
     if not file.is_file():
         return None, (f"{NO_INVENTORY}: {INVENTORY} is not in {config.rootpath}",)
-    try:
+    with _usage_errors():
         inventory = read_inventory(file)
-    except RunError as error:
-        raise pytest.UsageError(str(error)) from error
     try:
         recipes = golden_root(config) / "recipes.toml"
         known = load_cases(recipes) if recipes.is_file() else {}
@@ -129,26 +126,29 @@ def golden_root(config: pytest.Config) -> Path:
 def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:
     """Return the failures that this invocation accepts."""
     file: Path | None = config.getoption("--parity-waivers")
-    try:
+    with _usage_errors():
         return read_waivers(file) if file else ()
-    except RunError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def past_of(config: pytest.Config) -> Record:
     """Return what the report of this invocation is held against, read before any test runs."""
     file: Path | None = config.getoption("--parity-baseline")
     accepted = file if file and file.exists() else None  # none was accepted yet
-    try:
+    with _usage_errors():
         return record_of(accepted, config.getoption("--parity-history"))
-    except RunError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def attachments_of(config: pytest.Config) -> list[Document]:
     """Return the documents that the report of this invocation gets."""
     files: list[Path] = config.getoption("--parity-attach") or []
-    try:
+    with _usage_errors():
         return [read_attachment(file) for file in files]
-    except RunError as error:
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Have pytest refuse the invocation where what it names can't be used."""
+    try:
+        yield
+    except ParityError as error:
         raise pytest.UsageError(str(error)) from error

@@ -1,25 +1,22 @@
 """Which operation of a package is wrong, and why: a run explained by executing it once more.
 
 In: a run, and the package that it judged. Out: the decision path of `harness.diagnosis.explain`,
-with a three-way diagnosis and a headroom audit of that package, and the run with it for its page.
+with a three-way diagnosis and a headroom audit of that package.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from harness import mil
 from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
-from harness.diagnosis.explain import Explanation
 from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.errors import ParityError
 from harness.verdicts import Run
-from harness.verdicts.rows.packages import Explanation as Row
-from harness.verdicts.rows.packages import Step
+from harness.verdicts.rows.packages import Explanation
 from harness.workbench.lab import check_package_of, lab_inputs, open_lab
 
 Advance = Callable[[int, int], None]
@@ -87,12 +84,3 @@ def explain_package(
     )
     headroom = audit_headroom(mil.load(package), lab_inputs(focus.subject, [case], golden_root))
     return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)
-
-
-def with_explanation(run: Run, found: Explanation) -> Run:
-    """Return ``run`` with one more explanation for its page."""
-    row = Row(
-        tuple(Step(step.question, step.answer, step.evidence) for step in found.steps),
-        found.commands,
-    )
-    return replace(run, artefacts=run.artefacts.plus([row]))
