@@ -149,7 +149,7 @@ def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Ru
         injector = FaultInjector(Workbench(golden_root, Path(scratch)))
         for done, fault in enumerate(chosen):
             advance(done, len(chosen))
-            collector.add_fault(injector.inject(fault, thorough=thorough))
+            collector.faults.append(injector.inject(fault, thorough=thorough))
         advance(len(chosen), len(chosen))
     return collector.finish(provenance())
 

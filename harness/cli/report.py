@@ -115,9 +115,9 @@ def diff(
     json: Json = False,
 ) -> None:
     """Say what moved since the baseline; exit code 1 if a gating check got worse."""
-    from harness.verdicts import EXIT_CODES, Snapshot, Verdict, changes, read_baseline
+    from harness.verdicts import EXIT_CODES, Baseline, Snapshot, Verdict, changes
 
-    run, accepted = read_run(run_file), read_baseline(baseline)
+    run, accepted = read_run(run_file), Baseline.read(baseline)
     found = changes(accepted.snapshot, Snapshot.of(run))
     counts = _counts(found)
     worse = [m for m in (*found.flipped, *found.moved, *found.removed) if m.worse]

@@ -2,7 +2,7 @@
 
 from harness.diagnosis.explain import explain, focus_of
 from harness.diagnosis.findings import OperationError, ThreeWay
-from harness.diagnosis.headroom import HeadroomAudit, OperationHeadroom, Risk, audit_headroom
+from harness.diagnosis.headroom import HeadroomAudit, OperationHeadroom, audit_headroom
 from harness.diagnosis.profile import profile_operations
 from harness.diagnosis.three_way import three_way
 
@@ -10,7 +10,6 @@ __all__ = [
     "HeadroomAudit",
     "OperationError",
     "OperationHeadroom",
-    "Risk",
     "ThreeWay",
     "audit_headroom",
     "explain",

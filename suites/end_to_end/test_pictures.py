@@ -15,8 +15,13 @@ from harness.golden import Golden
 from harness.metrics import segmental_snr_db
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench, subject_sources
-from harness.workbench.figures import count_rows, picture_row, timeline_rows, worst_stem
-from harness.workbench.pictures import audio_clip
+from harness.workbench.pictures import (
+    audio_clip,
+    count_rows,
+    picture_row,
+    timeline_rows,
+    worst_stem,
+)
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),

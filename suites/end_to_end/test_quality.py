@@ -21,7 +21,7 @@ from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
 from harness.verdicts.rows.signals import StemQuality
 from harness.workbench import stem_qualities, subject_sources
-from harness.workbench.figures import quality_rows
+from harness.workbench.pictures import quality_rows
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),

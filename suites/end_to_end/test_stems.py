@@ -19,7 +19,7 @@ from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench import subject_sources
-from harness.workbench.figures import separation_rows
+from harness.workbench.pictures import separation_rows
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),

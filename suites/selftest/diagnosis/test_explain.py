@@ -26,7 +26,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
-from harness.workbench.outlines import outline_of
+from harness.workbench.pictures import outline_of
 
 Signal = dict[str, torch.Tensor]
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))

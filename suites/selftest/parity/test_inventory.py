@@ -23,6 +23,7 @@ from harness.subjects import describe_subject
 from harness.verdicts import (
     LAYERS,
     SUBJECT_LAYERS,
+    Baseline,
     Check,
     EngineState,
     FaultOutcome,
@@ -31,7 +32,6 @@ from harness.verdicts import (
     Run,
     Verdict,
     gate,
-    read_baseline,
 )
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import inventory_of, read_inventory
@@ -72,7 +72,7 @@ def gating(found: Expectation) -> Counter[str]:
 
 def test_the_inventory_is_of_the_run_that_is_the_baseline() -> None:
     """Whoever accepts one and not the other is told, and a list that was cut by hand shows."""
-    readings = read_baseline(ROOT / "reports" / "baseline.json").snapshot.readings
+    readings = Baseline.read(ROOT / "reports" / "baseline.json").snapshot.readings
     counted = Counter((name.split("/")[0], row.gating) for name, row in readings.items())
     listed: Counter[tuple[str, bool]] = Counter()
     for row in LISTED.checks:

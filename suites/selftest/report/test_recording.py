@@ -16,14 +16,23 @@ from hypothesis import strategies as st
 
 from harness.audio import SAMPLE_RATE
 from harness.metrics import ReferenceProjection, separation_metrics
+from harness.subjects import describe_subject
 from harness.verdicts import Profile, Run
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.signals import Raster
-from harness.workbench.bench import Prediction, inner_taps
-from harness.workbench.figures import picture_row, quality_rows, separation_rows, timeline_rows
 from harness.workbench.operations import tap_series
-from harness.workbench.outlines import outline_of
-from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
+from harness.workbench.pictures import (
+    audio_clip,
+    error_counts,
+    outline_of,
+    picture_row,
+    quality_rows,
+    separation_rows,
+    stem_picture,
+    stem_timeline,
+    timeline_rows,
+)
+from harness.workbench.predictions import Prediction
 from harness.workbench.quality import stem_qualities
 from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error
@@ -143,7 +152,7 @@ def test_blocks_of_a_round_trip_are_hops() -> None:
 def test_every_tap_is_in_a_stage_of_its_branch(subject: str) -> None:
     """A tap of no stage would be named after its module, and hide the names beside it."""
     outline = outline_of(subject)
-    for tap in inner_taps(subject):
+    for tap in describe_subject(subject).interface.inner_taps:
         stage = outline.stage_of(tap)
         assert stage is not None, tap
         of_time = tap.startswith("t") or tap.endswith(("_t", ".time")) or "_t." in tap
@@ -160,7 +169,7 @@ def test_what_is_recorded_of_stems_can_be_read_again() -> None:
     metrics = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
     truth = ReferenceProjection(expected.astype(np.float64))
     sides = [stem_qualities(truth, stems, expected.sum(axis=0), sources) for stems in (actual,) * 2]
-    taps = Prediction({}, actual, {"encoder.0": actual}, {"encoder.0": "fp16"})
+    taps = Prediction(describe_subject("mini"), {}, {"encoder.0": actual}, {"encoder.0": "fp16"})
     rows = (
         *separation_rows(expected, actual, metrics, LABELS),
         *quality_rows(*sides, LABELS),
