@@ -10,8 +10,7 @@ the first in the order of the network: what comes later has inherited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -53,32 +52,16 @@ _CONCLUSIONS: Final[dict[Conclusion, str]] = {
 _SHOWN: Final = 5
 
 
-@dataclass(frozen=True)
-class Focus:
-    """What to look at first: the first check that failed, or the run's first subject."""
+def focus_of(run: Run) -> Mapping[str, str]:
+    """Return the labels of what to look at first: of the first check that failed.
 
-    layer: str
-    subject: str
-    case: str
-    recipe: str
-
-
-def focus_of(run: Run) -> Focus | None:
-    """Return what to look at first: failed gating checks come before exploratory ones.
-
-    A run without any check that names a subject has none.
+    Failed gating checks come before exploratory ones. Where none failed, it is the run's first
+    subject, if it has one.
     """
     first = next(iter(failed_checks(run)), None)
-    if first is None:
-        subject = run.profile.subjects[0] if run.profile.subjects else ""
-        return Focus("", subject, "", "") if subject else None
-    labels = first.labels
-    return Focus(
-        first.layer,
-        labels.get("subject", ""),
-        labels.get("case", ""),
-        labels.get("recipe", ""),
-    )
+    if first is not None:
+        return first.labels
+    return {"subject": run.profile.subjects[0]} if run.profile.subjects else {}
 
 
 def explain(
@@ -97,8 +80,7 @@ def explain(
         diagnosis: of the package that failed, on the case of `focus_of`.
         headroom: of that package, likewise.
     """
-    focus = focus_of(run)
-    subject = focus.subject if focus is not None and focus.subject else "SUBJECT"
+    subject = focus_of(run).get("subject", "SUBJECT")
     steps: list[Step] = []
     commands: list[str] = []
     for walk in (_harness, _layer, partial(_place, package)):

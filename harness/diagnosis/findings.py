@@ -90,11 +90,5 @@ class ThreeWay:
             name: {"expected_db": expected, "target_db": target}
             for name, (expected, target) in self.outputs.items()
         }
-        return {
-            "target": self.target,
-            "conclusion": self.conclusion,
-            "outputs": outputs,
-            "culprits": [operation.operation for operation in self.culprits],
-            "unmatched": list(self.unmatched),
-            "operations": [asdict(operation) for operation in self.operations],
-        }
+        culprits = [operation.operation for operation in self.culprits]
+        return {**asdict(self), "outputs": outputs, "culprits": culprits}

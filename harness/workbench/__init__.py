@@ -13,7 +13,6 @@ from harness.workbench.separator import (
     Separator,
     open_separator,
     separate_file,
-    subject_sources,
 )
 
 __all__ = [
@@ -27,6 +26,5 @@ __all__ = [
     "predict_segment",
     "separate_file",
     "stem_qualities",
-    "subject_sources",
     "taps_in",
 ]

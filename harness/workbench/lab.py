@@ -54,7 +54,7 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         ParityError: the subject is a bag, or can't be converted.
     """
     if package is not None:
-        check_package_of(package, subject)
+        check_contract(package, describe_subject(subject).interface)
         yield VirtualPrecision(mil.load(package))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
@@ -72,15 +72,6 @@ def lab_stems(subject: str) -> Stems | None:
 def lab_measures(subject: str, lab: VirtualPrecision) -> tuple[SignalMeasure, ...]:
     """Return what an error is measured by: all stems, each stem, each output of the network."""
     return measures_of(lab_stems(subject), [output.name for output in lab.base.outputs])
-
-
-def check_package_of(package: Path | mil.Model, subject: str) -> None:
-    """Check that ``package`` takes and returns what a package of ``subject`` does.
-
-    Raises:
-        ContractError: it is one of another model; says what it has and what was expected.
-    """
-    check_contract(package, describe_subject(subject).interface)
 
 
 def fp32_package(subject: str, folder: Path) -> Path:
