@@ -29,7 +29,7 @@ from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
-    from harness.verdicts import Check, Gate, Outcome, Run
+    from harness.verdicts import Check, Gate, Run
 
 MOST_TOLD = 5
 """Of the failures by one gate."""
@@ -167,23 +167,10 @@ def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> di
     return found
 
 
-def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as the JSON documents of commands have it."""
-    return {
-        "verdict": outcome.verdict.value,
-        "reason": outcome.reason,
-        "expected": outcome.expected,
-        "observed": outcome.observed,
-        "headroom_db": outcome.headroom_db,
-        "tolerance_ratio": outcome.tolerance_ratio,
-        "metrics": dict(outcome.metrics),
-    }
-
-
 def _row(check: Check) -> dict[str, Any]:
-    return (
-        {"id": check.id, "layer": check.layer} | dict(check.labels) | outcome_fields(check.outcome)
-    )
+    from harness.verdicts.jsondata import plain
+
+    return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
 
 
 def _print_run(run: Run) -> None:

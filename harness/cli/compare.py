@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.check import outcome_fields
 from harness.cli.console import (
     Json,
     answer,
@@ -128,7 +127,10 @@ def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
 
 
 def _row(finding: ComparisonRow) -> dict[str, Any]:
+    from harness.verdicts.jsondata import plain
+
     cause = finding.cause
+    outcome: dict[str, Any] = plain(finding.outcome)
     return {
         "tensor": finding.name,
         "stem": finding.stem,
@@ -136,7 +138,7 @@ def _row(finding: ComparisonRow) -> dict[str, Any]:
         "gate": {"name": finding.gate.name, "bounds": finding.gate.describe()},
         "cause": None if cause is None else vars(cause),
         "notes": list(finding.notes),
-    } | outcome_fields(finding.outcome)
+    } | outcome
 
 
 def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.check import outcome_fields
 from harness.cli.console import (
     Json,
     answer,
@@ -225,6 +224,7 @@ def _judged(
 
 def _document(judgement: Judgement, run: Run, execution: Execution | None) -> dict[str, Any]:
     from harness.verdicts import Verdict
+    from harness.verdicts.jsondata import plain
 
     checks = [
         {
@@ -233,7 +233,7 @@ def _document(judgement: Judgement, run: Run, execution: Execution | None) -> di
             "tensor": f.tensor.name,
             "note": f.note,
         }
-        | outcome_fields(f.outcome)
+        | plain(f.outcome)
         for f in judgement.findings
     ]
     return {

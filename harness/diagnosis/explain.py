@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from harness.diagnosis.causes import NEXT_STEPS
 from harness.diagnosis.failures import (
     BEFORE_VALUES,
     closest_check,
@@ -25,7 +24,7 @@ from harness.diagnosis.failures import (
     says_it_all,
     tap_before,
 )
-from harness.diagnosis.findings import TARGET_DB, Conclusion, ThreeWay
+from harness.diagnosis.findings import NEXT_STEPS, TARGET_DB, Conclusion, ThreeWay
 from harness.diagnosis.headroom import HeadroomAudit
 from harness.verdicts import LAYERS, Run, Verdict
 from harness.verdicts.rows.packages import Explanation, Step

@@ -32,19 +32,28 @@ _IDLE: Final = {
 """The options under which pytest runs no test and ends with 0."""
 
 
-def add_options(parser: pytest.Parser) -> None:
+_PATHS: Final = {
+    "--parity-out": ("DIR", "write run.json and report here"),
+    "--parity-history": ("DIR", "remember the run in this folder"),
+    "--parity-baseline": ("FILE", "the accepted baseline, if it is there"),
+    "--parity-waivers": ("FILE", "failures that are accepted for a while"),
+    "--golden-root": ("DIR", "golden folder (default: golden)"),
+}
+_REPEATABLE: Final = {
+    "--subject": ("S", "subject under proof"),
+    "--recipe": ("P", "precision recipe"),
+    "--case": ("C", "only these cases"),
+    "--engine": ("ENGINE", "an engine beside the default ones: it runs what it can, and must have"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a parity run."""
     group = parser.getgroup("parity", "parity run")
-    group.addoption("--parity-out", type=Path, metavar="DIR", help="write run.json and report here")
-    group.addoption(
-        "--parity-history", type=Path, metavar="DIR", help="remember the run in this folder"
-    )
-    group.addoption(
-        "--parity-baseline", type=Path, metavar="FILE", help="the accepted baseline, if it is there"
-    )
-    group.addoption(
-        "--parity-waivers", type=Path, metavar="FILE", help="failures that are accepted for a while"
-    )
+    for name, (metavar, words) in _PATHS.items():
+        group.addoption(name, type=Path, metavar=metavar, help=words)
+    for name, (metavar, words) in _REPEATABLE.items():
+        group.addoption(name, action="append", metavar=metavar, help=f"{words} (repeatable)")
     group.addoption(
         "--parity-attach",
         action="append",
@@ -54,20 +63,6 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--parity-audio", action="store_true", help="keep short excerpts of stems to be heard"
-    )
-    group.addoption(
-        "--subject", action="append", metavar="S", help="subject under proof (repeatable)"
-    )
-    group.addoption("--recipe", action="append", metavar="P", help="precision recipe (repeatable)")
-    group.addoption("--case", action="append", metavar="C", help="only these cases (repeatable)")
-    group.addoption(
-        "--engine",
-        action="append",
-        metavar="ENGINE",
-        help="an engine beside the default ones: it runs what it can, and must have (repeatable)",
-    )
-    group.addoption(
-        "--golden-root", type=Path, metavar="DIR", help="golden folder (default: golden)"
     )
 
 

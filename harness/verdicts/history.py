@@ -23,7 +23,6 @@ from harness.atomic import write_text
 from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.jsondata import Document
 from harness.verdicts.runs import Run
-from harness.verdicts.scope import covers
 from harness.verdicts.states import Profile
 
 SCHEMA_VERSION: Final = 1
@@ -153,7 +152,7 @@ class Changes:
         flipped: checks with another verdict.
         moved: other checks whose headroom moved by more than the band, the worst movement first.
         added, removed: checks of one of the two runs only, as far as the later run set out to make
-            them (`harness.verdicts.scope`).
+            them (`Profile.leaves_out`).
         unmoved: how many checks stayed within the band.
         compared, total: how many checks of the earlier run the later one set out to make, of how
             many.
@@ -198,7 +197,7 @@ def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB
     earlier = [
         name
         for name in before.readings
-        if name in after.readings or covers(before.profile, after.profile, name)
+        if name in after.readings or not after.profile.leaves_out(name, before.profile)
     ]
     movements = [
         _movement(name, before.readings.get(name), after.readings.get(name))

@@ -7,8 +7,8 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 from harness.workbench.bench import Workbench
 from harness.workbench.check import check_package
 from harness.workbench.papers import describe_package, paper_checks
+from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import (
     Separator,
     open_separator,

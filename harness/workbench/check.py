@@ -53,8 +53,8 @@ from harness.workbench import pictures
 from harness.workbench.bench import Workbench
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
+from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import Separator, separate_file
 
 LAYERS: Final = ("conversion", "end_to_end")

@@ -6,7 +6,6 @@ with is the FP32 program itself.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,10 +28,17 @@ from harness.conversion import (
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import case_signal
-from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of
+from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of, snr_of
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
-from harness.precision.tuning import Confirmation, Trial, Tuner, fp32_share, operation_costs
-from harness.precision.virtual import VirtualPrecision, weight_bytes
+from harness.precision.tuning import (
+    Confirmation,
+    Trial,
+    Tuner,
+    fp32_share,
+    operation_costs,
+    weight_bytes,
+)
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
@@ -185,8 +191,8 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
     return {
         "fp32_share": fp32_share(costs, choice),
         "weight_bytes": weight_bytes(lab, choice, weights),
-        "snr_db": {
-            measure.name: _finite_db(measure.of(expected, actual))
+        "snr_db": {  # None where nothing differs
+            measure.name: snr_of(ratio) if (ratio := measure.of(expected, actual)) else None
             for measure in audible(measures, expected)
         },
     }
@@ -196,8 +202,3 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
 def _swept(package: Path) -> tuple[VirtualPrecision, dict[str, float]]:
     lab = VirtualPrecision(mil.load(package))
     return lab, operation_costs(lab.base.plan, "flops")
-
-
-def _finite_db(ratio: float) -> float | None:
-    """Return a noise-to-signal ratio as SNR in dB; None where nothing differs."""
-    return None if ratio == 0 else -10 * math.log10(ratio)

@@ -1,6 +1,6 @@
 """The cheapest set of FP32 operations that reaches a target: `tune`."""
 
-from harness.precision.tuning.costs import COST_KINDS, fp32_share, operation_costs
+from harness.precision.tuning.costs import COST_KINDS, fp32_share, operation_costs, weight_bytes
 from harness.precision.tuning.goals import Confirmation, Goal, Trial, Tuning
 from harness.precision.tuning.parts import Parts
 from harness.precision.tuning.recipes import selector_source, tuned_recipe
@@ -21,4 +21,5 @@ __all__ = [
     "selector_source",
     "tune",
     "tuned_recipe",
+    "weight_bytes",
 ]

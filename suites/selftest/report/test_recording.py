@@ -29,11 +29,11 @@ from harness.workbench.pictures import (
     quality_rows,
     separation_rows,
     stem_picture,
+    stem_qualities,
     stem_timeline,
     timeline_rows,
 )
 from harness.workbench.predictions import Prediction
-from harness.workbench.quality import stem_qualities
 from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error
 from suites.selftest.report.figure_rows import labels, stem
