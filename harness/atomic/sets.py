@@ -25,9 +25,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from harness.atomic.claims import waiting_claim
 from harness.atomic.files import flush_to_disk
-from harness.atomic.workspace import left_folders, new_folder
+from harness.atomic.workspace import left_folders, new_folder, waiting_claim
 
 _NAME: Final = "set"
 _NEW, _OLD, _CURRENT = "new", "old", "current"

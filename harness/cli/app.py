@@ -78,10 +78,10 @@ for module in (
     inventory,
     conformance,
     reduce,
+    golden,
+    pack,
 ):
-    module.register(app)
-app.add_typer(golden.app, name="golden")
-app.add_typer(pack.app, name="pack")
+    app.add_typer(module.commands)
 
 
 def _say_version(asked: bool) -> None:

@@ -14,37 +14,37 @@ from rich.text import Text
 
 from harness.cli.console import (
     Json,
+    answer,
     decibels,
-    log,
     out,
-    print_json,
     print_table,
     progress,
     verdict_text,
     within_time,
+    write_page,
 )
 from harness.cli.inspect import print_explanation
-from harness.cli.settings import EXTREMES, SUBJECT_HELP, Settings
+from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
-    from harness.verdicts import Check, Gate, Outcome, Run
+    from harness.verdicts import Check, Gate, Run
 
 MOST_TOLD = 5
 """Of the failures by one gate."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "check",
-        epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
-        "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
-        "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
-    )(within_time(check))
+commands = typer.Typer()
 
 
+@commands.command(
+    "check",
+    epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
+    "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
+    "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
+)
+@within_time
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
@@ -82,13 +82,9 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
     ] = False,
-    numerics: Annotated[
-        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
-    ] = "storage",
-    report: Annotated[
-        Path | None, typer.Option(help="Also write run.json and the report to this folder.")
-    ] = None,
-    golden_root: Annotated[Path, typer.Option(help="The golden folder.")] = GOLDEN_ROOT,
+    numerics: Numerics = "storage",
+    report: Page = None,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
@@ -98,7 +94,7 @@ def check(
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.workbench import Workbench, check_package
     from harness.workbench.check import Inquiry
-    from harness.workbench.explaining import explain_package, with_explanation
+    from harness.workbench.explaining import explain_package
 
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
@@ -125,27 +121,19 @@ def check(
     if explain:
         with progress("explaining") as bar:
             found = explain_package(run, package, golden_root, advance=bar)
-        run = with_explanation(run, found)
-    if report is not None:
-        from harness.report import write_report
-
-        write_report(run, report, record)
-        log.print(f"report: {report / 'index.html'}")
+        run = replace(run, artefacts=run.artefacts.plus([found]))
+    write_page(run, report, record)
     if history is not None:
         remember(history, Snapshot.of(run))
-    if json:
-        print_json(
-            {
-                "verdict": run.verdict.value,
-                "sentence": run.sentence(),
-                "missing": list(run.missing),
-                "checks": [_row(check) for check in run.checks],
-            }
-        )
-    else:
-        _print_run(run)
-        if explain:
-            print_explanation(found)
+    document = {
+        "verdict": run.verdict.value,
+        "sentence": run.sentence(),
+        "missing": list(run.missing),
+        "checks": [_row(check) for check in run.checks],
+    }
+    answer(json, document, lambda: _print_run(run))
+    if explain and not json:
+        print_explanation(found)
     raise typer.Exit(run.exit_code)
 
 
@@ -179,23 +167,10 @@ def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> di
     return found
 
 
-def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as the JSON documents of commands have it."""
-    return {
-        "verdict": outcome.verdict.value,
-        "reason": outcome.reason,
-        "expected": outcome.expected,
-        "observed": outcome.observed,
-        "headroom_db": outcome.headroom_db,
-        "tolerance_ratio": outcome.tolerance_ratio,
-        "metrics": dict(outcome.metrics),
-    }
-
-
 def _row(check: Check) -> dict[str, Any]:
-    return (
-        {"id": check.id, "layer": check.layer} | dict(check.labels) | outcome_fields(check.outcome)
-    )
+    from harness.verdicts.jsondata import plain
+
+    return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
 
 
 def _print_run(run: Run) -> None:

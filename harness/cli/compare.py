@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.check import outcome_fields
 from harness.cli.console import (
     Json,
+    answer,
     decibels,
-    log,
     out,
-    print_json,
     print_table,
     progress,
     verdict_text,
+    write_page,
 )
+from harness.cli.settings import Page
 from harness.errors import NotEvaluatedError, ParityError
 
 if TYPE_CHECKING:
@@ -35,11 +35,10 @@ _EXAMPLES = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("compare", epilog=_EXAMPLES)(compare_files)
+commands = typer.Typer()
 
 
+@commands.command("compare", epilog=_EXAMPLES)
 def compare_files(
     expected: Annotated[Path, typer.Argument(help="The reference: file or folder.")],
     actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
@@ -61,9 +60,7 @@ def compare_files(
     downmix: Annotated[
         bool, typer.Option("--downmix", help="Average channels where their numbers differ.")
     ] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Also write run.json and the report to this folder.")
-    ] = None,
+    report: Page = None,
     json: Json = False,
 ) -> None:
     """Compare tensors, audio files, or folders of them, each by the gate of its kind."""
@@ -86,15 +83,13 @@ def compare_files(
             advance(done, len(kept))
             findings += judge(pair, pairs, request)
     run = _run(findings, ignored)
-    if report is not None:
-        from harness.report import write_report
-
-        write_report(run, report)
-        log.print(f"report: {report / 'index.html'}")
-    if json:
-        print_json(_document(run, findings, ignored))
-    else:
-        _print(findings, ignored)
+    write_page(run, report)
+    document = {
+        "verdict": run.verdict.value,
+        "checks": [_row(finding) for finding in findings],
+        "ignored": ignored,
+    }
+    answer(json, document, lambda: _print(findings, ignored))
     raise typer.Exit(run.exit_code)
 
 
@@ -127,22 +122,15 @@ def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
         place = "what" if finding.what == "worst second" else "channel"
         labels[place] = finding.what
         given = {name: text for name, text in labels.items() if text}
-        collector.add_check(Check(finding.layer, given, True, finding.gate, finding.outcome))
+        collector.checks.append(Check(finding.layer, given, True, finding.gate, finding.outcome))
     return collector.finish(provenance(ignored=list(ignored)))
 
 
-def _document(
-    run: Run, findings: Sequence[ComparisonRow], ignored: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "verdict": run.verdict.value,
-        "checks": [_row(finding) for finding in findings],
-        "ignored": list(ignored),
-    }
-
-
 def _row(finding: ComparisonRow) -> dict[str, Any]:
+    from harness.verdicts.jsondata import plain
+
     cause = finding.cause
+    outcome: dict[str, Any] = plain(finding.outcome)
     return {
         "tensor": finding.name,
         "stem": finding.stem,
@@ -150,7 +138,7 @@ def _row(finding: ComparisonRow) -> dict[str, Any]:
         "gate": {"name": finding.gate.name, "bounds": finding.gate.describe()},
         "cause": None if cause is None else vars(cause),
         "notes": list(finding.notes),
-    } | outcome_fields(finding.outcome)
+    } | outcome
 
 
 def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:

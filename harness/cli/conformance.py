@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table, verdict_text
+from harness.cli.console import Json, answer, log, out, print_table, verdict_text
 from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ EPILOG = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("conformance", epilog=EPILOG)(conformance)
+commands = typer.Typer()
 
 
+@commands.command("conformance", epilog=EPILOG)
 def conformance(
     folder: Annotated[
         Path, typer.Option("--out", help="Gets conformance.json and conformance.md.")
@@ -55,10 +54,7 @@ def conformance(
     from harness.conformance import Selection, run
 
     document = run(folder, Selection(sample, keyword, _suite(front_end)), workers=workers)
-    if json:
-        print_json(json_module.loads(document.to_json()))
-    else:
-        _print(document, folder)
+    answer(json, json_module.loads(document.to_json()), lambda: _print(document, folder))
     raise typer.Exit(document.exit_code)
 
 

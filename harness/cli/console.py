@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +33,7 @@ from rich.text import Text
 from harness.errors import one_line
 
 if TYPE_CHECKING:
-    from harness.verdicts import Verdict
+    from harness.verdicts import Record, Run, Verdict
 
 _WARNING_LENGTH = 2000  # PyTorch's have several sentences
 
@@ -59,6 +60,22 @@ def print_json(document: Mapping[str, Any]) -> None:
     if text.encode(encoding, "replace").decode(encoding) != text:  # a terminal without Unicode
         text = json.dumps(json.loads(text), indent=1)
     typer.echo(text)
+
+
+def answer(as_json: bool, document: Mapping[str, Any], show: Callable[[], None]) -> None:
+    """Print the result of a command: its document with ``--json``, else as ``show`` prints it."""
+    if as_json:
+        print_json(document)
+    else:
+        show()
+
+
+def write_page(run: Run, folder: Path | None, record: Record | None = None) -> None:
+    """Write run.json and the report to ``folder``, if there is one, and say where."""
+    if folder is not None:
+        from harness.report import write_report
+
+        log.print(f"report: {write_report(run, folder, record)}")
 
 
 def json_text(document: Mapping[str, Any]) -> str:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table
-from harness.cli.settings import SUBJECT_HELP, Settings
+from harness.cli.console import Json, answer, log, out, print_table
+from harness.cli.settings import SUBJECT_HELP, Package, Settings
 from harness.errors import PackageError, RecipeError
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "convert",
-        epilog="Examples: parity convert htdemucs_6s@seeded --precision fp32 --out 6s.mlpackage; "
-        "parity convert mini --precision int8 --out mini.mlpackage",
-    )(convert)
-    app.command("audit", epilog="Example: parity audit 6s.mlpackage --precision mixed")(audit)
+if TYPE_CHECKING:
+    from harness.conversion import Audit
 
 
+commands = typer.Typer()
+
+
+@commands.command(
+    "convert",
+    epilog="Examples: parity convert htdemucs_6s@seeded --precision fp32 --out 6s.mlpackage; "
+    "parity convert mini --precision int8 --out mini.mlpackage",
+)
 def convert(
     subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
     target: Annotated[Path, typer.Option("--out", help="The .mlpackage to write.")],
@@ -94,9 +96,6 @@ def convert(
         "taps_missing": dict(package.taps.missing),
         "audit": package.audit.verdict,
     }
-    if json:
-        print_json(document)
-        return
     rows = [
         ("stems", ", ".join(loaded.sources) or "none"),
         *([("sample rate", f"{geometry.sample_rate} Hz")] if geometry else []),
@@ -108,11 +107,12 @@ def convert(
         ("audit", f"{package.audit.verdict}: {package.audit.reason}"),
         ("time", f"{package.seconds:.1f} s"),
     ]
-    print_table(str(package.path), ("", "value"), rows)
+    answer(json, document, lambda: print_table(str(package.path), ("", "value"), rows))
 
 
+@commands.command("audit", epilog="Example: parity audit 6s.mlpackage --precision mixed")
 def audit(
-    package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="Any ML Program package.")],
+    package: Package,
     precision: Annotated[
         str | None, typer.Option(help="Recipe to compare with; default: the recorded one.")
     ] = None,
@@ -127,45 +127,38 @@ def audit(
     else:
         sidecar = read_sidecar(package)
         if sidecar is None:
-            rows = _by_type(precision_map(package))
-            _print_map(package, rows)
+            _print_map(package, precision_map(package))
             out.print("This package records no recipe; name one with --precision for a verdict.")
             raise typer.Exit(EXIT_CODES[Verdict.NOT_EVALUATED])
         recipe = sidecar.recipe
     found = audit_package(package, recipe)
-    if json:
-        print_json(
-            {
-                "package": str(package),
-                "recipe": recipe.name,
-                "verdict": found.verdict,
-                "reason": found.reason,
-                "precision_map": {k: dict(v) for k, v in found.precision_map.items()},
-                "differences": [vars(difference) for difference in found.differences],
-                "rules": [{"rule": str(c.rule), "matched": c.matched} for c in found.rules],
-            }
-        )
-    else:
-        _print_map(package, _by_type(found.precision_map))
-        for count in found.rules:
-            out.print(f"rule {count.rule}: {count.matched} operations")
-        for difference in found.differences[:20]:
-            out.print(str(difference))
-        if len(found.differences) > 20:
-            out.print(f"... and {len(found.differences) - 20} more (--json shows all)")
-        out.print(f"{found.verdict.replace('_', ' ').upper()}: {found.reason}")
+    document = {
+        "package": str(package),
+        "recipe": recipe.name,
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "precision_map": {k: dict(v) for k, v in found.precision_map.items()},
+        "differences": [vars(difference) for difference in found.differences],
+        "rules": [{"rule": str(c.rule), "matched": c.matched} for c in found.rules],
+    }
+    answer(json, document, lambda: _print_audit(package, found))
     raise typer.Exit(EXIT_CODES[Verdict(found.verdict)])
 
 
-def _by_type(counts: object) -> list[tuple[str, str]]:
-    from collections.abc import Mapping
+def _print_audit(package: Path, found: Audit) -> None:
+    _print_map(package, found.precision_map)
+    for count in found.rules:
+        out.print(f"rule {count.rule}: {count.matched} operations")
+    for difference in found.differences[:20]:
+        out.print(str(difference))
+    if len(found.differences) > 20:
+        out.print(f"... and {len(found.differences) - 20} more (--json shows all)")
+    out.print(f"{found.verdict.replace('_', ' ').upper()}: {found.reason}")
 
-    assert isinstance(counts, Mapping)
-    return [
+
+def _print_map(package: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
+    rows = [
         (kind, ", ".join(f"{n} {precision}" for precision, n in found.items()))
         for kind, found in counts.items()
     ]
-
-
-def _print_map(package: Path, rows: list[tuple[str, str]]) -> None:
     print_table(str(package), ("operation type", "declared precision"), rows)

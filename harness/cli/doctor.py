@@ -8,14 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from harness.cli.console import Json, out, print_json, print_table
+from harness.cli.console import Json, answer, out, print_table
+
+commands = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("doctor", epilog="Example: parity doctor --require coreml")(doctor)
-
-
+@commands.command("doctor", epilog="Example: parity doctor --require coreml")
 def doctor(
     require: Annotated[
         list[str] | None, typer.Option(help="An engine that must be able to execute (repeatable).")
@@ -43,10 +41,7 @@ def doctor(
         "machine": machine(),
         "coremltools_says": list(import_messages()),
     }
-    if json:
-        print_json(document)
-    else:
-        _print(document, required)
+    answer(json, document, lambda: _print(document, required))
     raise typer.Exit(3 if missing else 0)
 
 

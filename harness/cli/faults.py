@@ -12,7 +12,8 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import COLOURS as VERDICT_COLOURS
-from harness.cli.console import Json, decibels, log, out, print_json, print_table, progress
+from harness.cli.console import Json, answer, decibels, out, print_table, progress, write_page
+from harness.cli.settings import GoldenRoot
 from harness.errors import NotEvaluatedError, ParityError
 from harness.places import GOLDEN_ROOT
 
@@ -23,16 +24,15 @@ if TYPE_CHECKING:
 COLOURS = {"caught": "green", "not_tried": "yellow"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "faults",
-        epilog="Examples: parity faults --sample | parity faults --level program --level stft | "
-        "parity faults --fault 'weights.*' --out reports/faults | parity faults --list | "
-        "parity faults --mutations --out reports/faults | parity faults --clean-runs 50",
-    )(faults)
+commands = typer.Typer()
 
 
+@commands.command(
+    "faults",
+    epilog="Examples: parity faults --sample | parity faults --level program --level stft | "
+    "parity faults --fault 'weights.*' --out reports/faults | parity faults --list | "
+    "parity faults --mutations --out reports/faults | parity faults --clean-runs 50",
+)
 def faults(
     level: Annotated[
         list[str] | None, typer.Option(help="Only faults of this level (repeatable).")
@@ -62,11 +62,12 @@ def faults(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Also write the document and the report here.")
     ] = None,
-    golden_root: Annotated[Path, typer.Option(help="The golden folder.")] = GOLDEN_ROOT,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Inject known conversion bugs on purpose, and say what caught each of them."""
     from harness.faults import select_faults
+    from harness.verdicts.jsondata import plain
 
     if mutations or clean_runs is not None:
         if mutations and clean_runs is not None:
@@ -86,18 +87,10 @@ def faults(
 
         mark_overtaken(out_dir)
     run = _inject(chosen, golden_root, thorough=not sample)
-    if out_dir is not None:
-        from harness.report import write_report
-
-        write_report(run, out_dir)
-        log.print(f"report: {out_dir / 'index.html'}")
-    if json:
-        from harness.verdicts.jsondata import plain
-
-        rows = [plain(row) for row in run.faults]
-        print_json({"verdict": run.verdict.value, "sentence": run.sentence(), "faults": rows})
-    else:
-        _print(run)
+    write_page(run, out_dir)
+    rows = [plain(row) for row in run.faults]
+    document = {"verdict": run.verdict.value, "sentence": run.sentence(), "faults": rows}
+    answer(json, document, lambda: _print(run))
     raise typer.Exit(run.exit_code)
 
 
@@ -156,18 +149,17 @@ def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Ru
         injector = FaultInjector(Workbench(golden_root, Path(scratch)))
         for done, fault in enumerate(chosen):
             advance(done, len(chosen))
-            collector.add_fault(injector.inject(fault, thorough=thorough))
+            collector.faults.append(injector.inject(fault, thorough=thorough))
         advance(len(chosen), len(chosen))
     return collector.finish(provenance())
 
 
 def _list(chosen: Sequence[Fault], json: bool) -> None:
-    if json:
-        names = ("name", "level", "bug", "source", "caught_by", "sample")
-        print_json({"faults": [{name: getattr(item, name) for name in names} for item in chosen]})
-        return
+    names = ("name", "level", "bug", "source", "caught_by", "sample")
+    document = {"faults": [{name: getattr(item, name) for name in names} for item in chosen]}
     rows = [(item.name, item.caught_by, "yes" if item.sample else "", item.bug) for item in chosen]
-    print_table(f"{len(chosen)} faults", ("fault", "caught by", "in every run", "bug"), rows)
+    columns = ("fault", "caught by", "in every run", "bug")
+    answer(json, document, lambda: print_table(f"{len(chosen)} faults", columns, rows))
 
 
 def _print(run: Run) -> None:

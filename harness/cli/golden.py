@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, out, print_json, print_table, progress
+from harness.cli.console import Json, answer, out, print_table, progress
+from harness.cli.settings import GoldenRoot
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.golden import Finding, GoldenStore
+    from harness.golden.store import Holding
     from harness.subjects import Subject
 
-app = typer.Typer(
+commands = typer.Typer(
+    name="golden",
     help="Build, verify and show the expected tensors.",
     no_args_is_help=True,
     epilog="Example: parity golden build --subject htdemucs@seeded --case song",
@@ -23,10 +26,9 @@ app = typer.Typer(
 
 Subjects = Annotated[list[str] | None, typer.Option("--subject", help="Subject (repeatable).")]
 Cases = Annotated[list[str] | None, typer.Option("--case", help="Case (repeatable; default: all).")]
-Root = Annotated[Path, typer.Option("--golden-root", help="The folder with recipes.toml.")]
 
 
-@app.command()
+@commands.command()
 def build(
     subject: Subjects = None,
     case: Cases = None,
@@ -37,7 +39,7 @@ def build(
     record: Annotated[
         bool, typer.Option("--record", help="Commit the fingerprints to manifest.json.")
     ] = False,
-    root: Root = GOLDEN_ROOT,
+    root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Run the subject in PyTorch on every case, and store what it computes."""
@@ -63,9 +65,9 @@ def build(
     _finish(findings, json, fine=tuple(f for f in findings if f.usable))
 
 
-@app.command()
+@commands.command()
 def verify(
-    subject: Subjects = None, case: Cases = None, root: Root = GOLDEN_ROOT, json: Json = False
+    subject: Subjects = None, case: Cases = None, root: GoldenRoot = GOLDEN_ROOT, json: Json = False
 ) -> None:
     """Say of each golden: match, drift, missing, stale, corrupt or not built."""
     from harness.golden import GoldenStore
@@ -83,22 +85,20 @@ def verify(
     _finish(findings, json, fine=tuple(f for f in findings if f.run_status in GREEN_GOLDENS))
 
 
-@app.command()
-def show(root: Root = GOLDEN_ROOT, json: Json = False) -> None:
+@commands.command()
+def show(root: GoldenRoot = GOLDEN_ROOT, json: Json = False) -> None:
     """List the cases, and every golden that was built here or is committed."""
     from harness.golden import GoldenStore
 
     store: GoldenStore[Subject] = GoldenStore(root)
     holdings = store.show()
-    if json:
-        print_json(
-            {
-                "cases": {name: case.why for name, case in store.cases.items()},
-                "goldens": [_plain(holding.finding) for holding in holdings],
-            }
-        )
-        return
-    print_table("Cases", ("case", "why"), [(n, case.why) for n, case in store.cases.items()])
+    cases = {name: case.why for name, case in store.cases.items()}
+    document = {"cases": cases, "goldens": [_plain(holding.finding) for holding in holdings]}
+    answer(json, document, lambda: _print_holdings(cases, holdings))
+
+
+def _print_holdings(cases: Mapping[str, str], holdings: Sequence[Holding]) -> None:
+    print_table("Cases", ("case", "why"), list(cases.items()))
     rows = [
         (
             holding.subject,
@@ -129,17 +129,18 @@ def _finish(findings: list[Finding], json: bool, *, fine: tuple[Finding, ...]) -
 
     red = any(finding.status.value in RED_GOLDENS for finding in findings)
     code = 1 if red else 3 if len(fine) < len(findings) else 0
-    if json:
-        print_json({"exit_code": code, "goldens": [_plain(finding) for finding in findings]})
-    else:
-        rows = [(f.subject, f.case, f.run_status, _why(f)) for f in findings]
-        print_table("Goldens", ("subject", "case", "status", "why"), rows)
-        out.print(f"{len(fine)} of {len(findings)} goldens are fine.")
+    document = {"exit_code": code, "goldens": [_plain(finding) for finding in findings]}
+    answer(json, document, lambda: _print_findings(findings, len(fine)))
     raise typer.Exit(code)
 
 
-def _why(finding: Finding) -> str:
-    return "; ".join(part for part in (finding.reason, finding.next_step) if part)
+def _print_findings(findings: list[Finding], fine: int) -> None:
+    rows = [
+        (f.subject, f.case, f.run_status, "; ".join(filter(None, (f.reason, f.next_step))))
+        for f in findings
+    ]
+    print_table("Goldens", ("subject", "case", "status", "why"), rows)
+    out.print(f"{fine} of {len(findings)} goldens are fine.")
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,62 +10,42 @@ import typer
 
 from harness.cli.console import (
     Json,
+    answer,
     decibels,
     log,
     out,
-    print_json,
     print_table,
     progress,
     within_time,
 )
-from harness.cli.settings import EXTREMES
+from harness.cli.report import read_run
+from harness.cli.settings import EXTREMES, Fp32Package, GoldenRoot, LabCases, Numerics, Package
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.diagnosis import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
-    from harness.diagnosis.explain import Explanation
+    from harness.verdicts.rows.packages import Explanation
 
-Cases = Annotated[
-    list[str] | None,
-    typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
-]
-Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
-Target = Annotated[
-    str, typer.Option(help="storage, native, fp16_accumulate, float64; each also with +ftz.")
-]
-Reference = Annotated[
-    Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
-]
 _SHOWN = 20
 _ANY_SUBJECT = "htdemucs_6s"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "headroom",
-        epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
-        "--case silence | parity headroom X.mlpackage --numerics fp16_accumulate",
-    )(within_time(headroom))
-    app.command(
-        "diagnose",
-        epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
-        "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors",
-    )(within_time(diagnose))
-    app.command(
-        "explain",
-        epilog="Examples: parity explain reports/latest/run.json | parity explain run.json "
-        "--package X.mlpackage",
-    )(explain)
+commands = typer.Typer()
 
 
+@commands.command(
+    "headroom",
+    epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
+    "--case silence | parity headroom X.mlpackage --numerics fp16_accumulate",
+)
+@within_time
 def headroom(
     model: Annotated[
         str, typer.Argument(metavar="S|X.mlpackage", help="A subject, or any package of one.")
     ],
-    case: Cases = None,
-    numerics: Target = "storage",
-    golden_root: Root = GOLDEN_ROOT,
+    case: LabCases = None,
+    numerics: Numerics = "storage",
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Say how near each operation comes to the limits of FP16, over loud and quiet signals.
@@ -88,10 +69,7 @@ def headroom(
         log.print(f"opening {model}")
         with open_lab(model) as lab, progress("running") as advance:
             found = audit_headroom(lab.base, inputs, numerics=numerics, advance=advance)
-    if json:
-        print_json(found.to_dict())
-    else:
-        _print_headroom(model, found)
+    answer(json, found.to_dict(), lambda: _print_headroom(model, found))
 
 
 def _print_headroom(model: str, found: HeadroomAudit) -> None:
@@ -120,17 +98,23 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
     return f"{operation.type} {operation.operation!r}{module}"
 
 
+@commands.command(
+    "diagnose",
+    epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
+    "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors",
+)
+@within_time
 def diagnose(
-    package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
+    package: Package,
     subject: Annotated[str, typer.Option(help="The model that it was converted from.")],
     case: Annotated[str, typer.Option(help="A golden case, or song:SEED.")] = "song",
-    numerics: Target = "storage",
+    numerics: Numerics = "storage",
     capture: Annotated[
         Path | None,
         typer.Option(help="What was recorded elsewhere: values by name, .safetensors or .npz."),
     ] = None,
-    reference: Reference = None,
-    golden_root: Root = GOLDEN_ROOT,
+    reference: Fp32Package = None,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Say whether a target is worse than FP16 has to be, and at which operation that begins.
@@ -160,10 +144,7 @@ def diagnose(
             reference=reference,
             advance=advance,
         )
-    if json:
-        print_json(found.to_dict())
-    else:
-        _print_diagnosis(found)
+    answer(json, found.to_dict(), lambda: _print_diagnosis(found))
     raise typer.Exit(EXIT_CODES[Verdict(_VERDICTS.get(found.conclusion, "fail"))])
 
 
@@ -203,32 +184,32 @@ def _print_diagnosis(found: ThreeWay) -> None:
     out.print(f"{found.target}: {found.conclusion}")
 
 
+@commands.command(
+    "explain",
+    epilog="Examples: parity explain reports/latest/run.json | parity explain run.json "
+    "--package X.mlpackage",
+)
 def explain(
     document: Annotated[Path, typer.Argument(metavar="RUN.json", help="What 'parity' wrote.")],
     package: Annotated[
         Path | None,
         typer.Option(help="The package that failed: it is executed again, to find the operation."),
     ] = None,
-    reference: Reference = None,
-    golden_root: Root = GOLDEN_ROOT,
+    reference: Fp32Package = None,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
     from harness.diagnosis import explain as explain_run
-    from harness.verdicts import Run
-    from harness.verdicts.jsondata import read_document
     from harness.workbench.explaining import explain_package
 
-    run = read_document(document, Run.from_json)
+    run = read_run(document)
     if package is None:
         found = explain_run(run)
     else:
         with progress("comparing") as advance:
             found = explain_package(run, package, golden_root, reference=reference, advance=advance)
-    if json:
-        print_json(found.to_dict())
-    else:
-        print_explanation(found)
+    answer(json, asdict(found), lambda: print_explanation(found))
 
 
 def print_explanation(found: Explanation) -> None:

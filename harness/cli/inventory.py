@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import COLOURS, Json, out, print_json
-from harness.cli.report import read_run
+from harness.cli.console import COLOURS, Json, answer, out
+from harness.cli.report import RunFile, read_run
 from harness.errors import NotEvaluatedError, ParityError, RunError
 from harness.places import INVENTORY
 
 if TYPE_CHECKING:
     from harness.verdicts import Run
-    from harness.verdicts.inventory import Inventory
+    from harness.verdicts.completeness import Expectation
 
 inventories = typer.Typer(
     help="What a complete run must look at, listed apart from what pytest collected.",
@@ -24,19 +25,17 @@ inventories = typer.Typer(
     epilog="Examples: parity inventory accept reports/latest/run.json | "
     "parity inventory diff reports/latest/run.json",
 )
-RunFile = Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")]
 InventoryFile = Annotated[Path, typer.Option("--inventory", help="The file of the inventory.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "verdict",
-        epilog="Example: parity verdict reports/latest/run.json --since 2026-11-29T12:00:00+00:00",
-    )(verdict)
-    app.add_typer(inventories, name="inventory")
+commands = typer.Typer()
+commands.add_typer(inventories, name="inventory")
 
 
+@commands.command(
+    "verdict",
+    epilog="Example: parity verdict reports/latest/run.json --since 2026-11-29T12:00:00+00:00",
+)
 def verdict(
     run_file: RunFile,
     since: Annotated[
@@ -57,36 +56,42 @@ def verdict(
             f"{run_file} is of {run.started}, which is before {since}: whatever was run since "
             "wrote no run"
         )
-    reasons = run.red + run.missing
-    if json:
-        answer = {"verdict": run.verdict.value, "sentence": run.sentence()}
-        print_json({**answer, "coverage": run.coverage, "reasons": list(reasons)})
-    else:
-        for reason in reasons:
-            out.print(f"- {reason}")
-        out.print(run.sentence(), style=COLOURS[run.verdict.value])
-        if run.coverage:
-            out.print(run.coverage)
+    document = {
+        "verdict": run.verdict.value,
+        "sentence": run.sentence(),
+        "coverage": run.coverage,
+        "reasons": list(run.red + run.missing),
+    }
+    answer(json, document, lambda: _print_verdict(run))
     raise typer.Exit(run.exit_code)
+
+
+def _print_verdict(run: Run) -> None:
+    for reason in run.red + run.missing:
+        out.print(f"- {reason}")
+    out.print(run.sentence(), style=COLOURS[run.verdict.value])
+    if run.coverage:
+        out.print(run.coverage)
 
 
 @inventories.command()
 def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
     """List what a run looked at as what complete runs look at; says what changes by it."""
     from harness.atomic import write_text
-    from harness.verdicts.inventory import differences, read_inventory
+    from harness.verdicts.inventory import differences, inventory_text, read_inventory
 
     listed = _listed(run_file)
     before = read_inventory(inventory) if inventory.exists() else None
     changed = differences(before, listed) if before else ()
-    write_text(inventory, listed.to_json())
-    if json:
-        print_json({"inventory": str(inventory), "changed": list(changed), **_totals(listed)})
-        return
-    for line in changed:
-        out.print(line)
-    counts = ", ".join(f"{number} {noun}" for noun, number in _totals(listed).items())
-    out.print(f"{inventory}: {counts} of {run_file}")
+    write_text(inventory, inventory_text(listed))
+    totals = {
+        "gating checks": sum(row.gating for row in listed.checks),
+        "exploratory checks": sum(row.exploratory for row in listed.checks),
+        "faults": len(listed.faults),
+    }
+    counts = ", ".join(f"{number} {noun}" for noun, number in totals.items())
+    document = {"inventory": str(inventory), "changed": list(changed), **totals}
+    answer(json, document, lambda: _print_lines(changed, f"{inventory}: {counts} of {run_file}"))
 
 
 @inventories.command()
@@ -96,17 +101,19 @@ def diff(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = F
     from harness.verdicts.inventory import differences, read_inventory
 
     changed = differences(read_inventory(inventory), _listed(run_file))
-    if json:
-        print_json({"inventory": str(inventory), "changed": list(changed)})
-    else:
-        for line in changed:
-            out.print(line)
-        out.print(f"{len(changed)} counts of {inventory} differ from {run_file}")
+    document = {"inventory": str(inventory), "changed": list(changed)}
+    last = f"{len(changed)} counts of {inventory} differ from {run_file}"
+    answer(json, document, lambda: _print_lines(changed, last))
     if changed:
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
 
 
-def _listed(run_file: Path) -> Inventory:
+def _print_lines(changed: Sequence[str], last: str) -> None:
+    for line in (*changed, last):
+        out.print(line)
+
+
+def _listed(run_file: Path) -> Expectation:
     """Return the inventory of a run.
 
     Raises:
@@ -114,8 +121,7 @@ def _listed(run_file: Path) -> Inventory:
     """
     from harness.profiles import DEFAULT
     from harness.verdicts import Verdict
-    from harness.verdicts.inventory import Inventory
-    from harness.workbench.expectation import is_trained
+    from harness.verdicts.inventory import NO_INVENTORY, inventory_of
 
     run = read_run(run_file)
     if run.profile != DEFAULT:
@@ -123,29 +129,14 @@ def _listed(run_file: Path) -> Inventory:
             f"{run_file} is no run of the default profile: run 'nox -s parity' without --subject, "
             "--case, --recipe and --engine, and give that"
         )
-    apart = _apart_from_inventory(run)
+    gaps = tuple(gap for gap in run.gaps if not gap.startswith(NO_INVENTORY))
+    apart = replace(run, expected=None, gaps=gaps)
     if apart.verdict is not Verdict.PASS:
         raise RunError(
             f"{run_file} can't say what a complete run looks at: {apart.sentence()} Only a run in "
             "which nothing else is missing or red can"
         )
-    return Inventory.of(run.checks, run.faults, is_trained)
-
-
-def _apart_from_inventory(run: Run) -> Run:
-    from harness.verdicts.inventory import NO_INVENTORY
-
-    gaps = tuple(gap for gap in run.gaps if not gap.startswith(NO_INVENTORY))
-    return replace(run, expected=None, gaps=gaps)
-
-
-def _totals(inventory: Inventory) -> dict[str, int]:
-    rows = inventory.rows()
-    return {
-        "gating checks": sum(row.gating for row in rows),
-        "exploratory checks": sum(row.exploratory for row in rows),
-        "faults": len(inventory.faults),
-    }
+    return inventory_of(run.checks, run.faults)
 
 
 def _time(text: str, noun: str) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +12,15 @@ import typer
 
 from harness.cli.console import (
     Json,
+    answer,
     decibels,
     json_text,
     log,
     out,
-    print_json,
     print_table,
     progress,
 )
+from harness.cli.settings import Fp32Package, GoldenRoot, LabCases, Numerics
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
@@ -28,35 +29,18 @@ if TYPE_CHECKING:
     from harness.precision.tuning import Tuning
 
 Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
-Cases = Annotated[
-    list[str] | None,
-    typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
-]
-Fp32Package = Annotated[
-    Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
-]
-Root = Annotated[Path, typer.Option(help="Folder with the golden recipes.")]
 SWEEPS = generated("build/sweep")
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "sensitivity",
-        epilog="Examples: parity sensitivity mini --precision mixed --case song --case noise; "
-        "parity sensitivity mini --precision int8 --case song",
-    )(sensitivity)
-    app.command(
-        "tune",
-        epilog="Example: parity tune mini --min-snr 60 --case song --case noise --out mini.toml",
-    )(tune)
-    app.command(
-        "sweep",
-        epilog="Example: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise",
-    )(sweep)
+commands = typer.Typer()
 
 
+@commands.command(
+    "sensitivity",
+    epilog="Examples: parity sensitivity mini --precision mixed --case song --case noise; "
+    "parity sensitivity mini --precision int8 --case song",
+)
 def sensitivity(
     subject: Subject,
     precision: Annotated[
@@ -66,12 +50,12 @@ def sensitivity(
     at_once: Annotated[
         int, typer.Option(min=1, help="Probes in one walk; more are faster and take memory.")
     ] = 6,
-    case: Cases = None,
+    case: LabCases = None,
     fp32_package: Fp32Package = None,
     target: Annotated[
         Path | None, typer.Option("--out", help="Write the whole document here.")
     ] = None,
-    golden_root: Root = GOLDEN_ROOT,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -98,10 +82,7 @@ def sensitivity(
         )
     document = found.to_dict()
     _write(target, document)
-    if json:
-        print_json(document)
-        return
-    _print_sensitivity(found)
+    answer(json, document, lambda: _print_sensitivity(found))
 
 
 def _print_sensitivity(found: Sensitivity) -> None:
@@ -148,6 +129,10 @@ def _level(share: float) -> str:
     return decibels(-10 * math.log10(share)) if share > 0 else "exact"
 
 
+@commands.command(
+    "tune",
+    epilog="Example: parity tune mini --min-snr 60 --case song --case noise --out mini.toml",
+)
 def tune(
     subject: Subject,
     target: Annotated[Path, typer.Option("--out", help="The recipe to write (.toml).")],
@@ -161,12 +146,12 @@ def tune(
     max_fp32_share: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
-    case: Cases = None,
+    case: LabCases = None,
     fp32_package: Fp32Package = None,
     package: Annotated[
         Path | None, typer.Option(help="Keep the package that confirms the recipe here.")
     ] = None,
-    golden_root: Root = GOLDEN_ROOT,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -211,10 +196,7 @@ def tune(
         document = {"subject": subject, "cases": names, **found.to_dict()}
         written[f"{target.stem}.json"] = json_text(document) + "\n"
         write_texts(target.parent, written)
-    if json:
-        print_json(document)
-    else:
-        _print_tuning(found, target)
+    answer(json, document, lambda: _print_tuning(found, target))
     holds = found.confirmation is not None and found.confirmation.holds
     verdict = Verdict.PASS if holds else Verdict.FAIL
     raise typer.Exit(EXIT_CODES[verdict])
@@ -247,17 +229,21 @@ def _print_tuning(found: Tuning, target: Path) -> None:
         )
 
 
+@commands.command(
+    "sweep",
+    epilog="Example: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise",
+)
 def sweep(
     subjects: Annotated[list[str], typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
     precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
-    case: Cases = None,
-    numerics: Annotated[str, typer.Option(help="How the executor computes.")] = "storage",
+    case: LabCases = None,
+    numerics: Numerics = "storage",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     cache: Annotated[
         Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
     ] = SWEEPS,
     target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
-    golden_root: Root = GOLDEN_ROOT,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
     """Measure recipes side by side on subjects and cases, by virtual runs."""
@@ -280,11 +266,12 @@ def sweep(
             advance=advance,
         )
     _write(target, found)
-    if json:
-        print_json(found)
-        return
+    answer(json, found, lambda: _print_sweep(found["cells"], numerics))
+
+
+def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
     rows = []
-    for row in found["cells"]:
+    for row in cells:
         levels = {key: value for key, value in row["snr_db"].items() if value is not None}
         worst = min(levels, key=lambda key: levels[key], default="")
         share = f"{100 * row['fp32_share']:.2f} %"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, out, print_json, print_table
+from harness.cli.console import Json, answer, out, print_table
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -22,11 +22,10 @@ EPILOG = (
 _SHOWN = 5
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("lint", epilog=EPILOG)(lint)
+commands = typer.Typer()
 
 
+@commands.command("lint", epilog=EPILOG)
 def lint(
     package: Annotated[
         Path | None,
@@ -62,29 +61,23 @@ def lint(
     sidecar = read_sidecar(opened)
     findings = lint_package(opened, rules=chosen, modules=sidecar.modules if sidecar else {})
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
-    if json:
-        print_json(
-            {
-                "package": str(package),
-                "rules": [item.name for item in chosen],
-                "errors": errors,
-                "warnings": len(findings) - errors,
-                "findings": [finding.to_dict() for finding in findings],
-            }
-        )
-    else:
-        _print(package, findings, errors, len(chosen))
+    document = {
+        "package": str(package),
+        "rules": [item.name for item in chosen],
+        "errors": errors,
+        "warnings": len(findings) - errors,
+        "findings": [finding.to_dict() for finding in findings],
+    }
+    answer(json, document, lambda: _print(package, findings, errors, len(chosen)))
     raise typer.Exit(1 if errors else 0)
 
 
 def _list(rules: Sequence[LintRule], *, json: bool) -> None:
-    if json:
-        fields = ("name", "severity", "wrong", "source", "next_step")
-        rows = [{field: str(getattr(rule, field)) for field in fields} for rule in rules]
-        print_json({"rules": rows})
-        return
-    rows_ = [(rule.name, rule.severity, rule.wrong, rule.source) for rule in rules]
-    print_table(f"{len(rules)} rules", ("rule", "severity", "what is wrong", "source"), rows_)
+    fields = ("name", "severity", "wrong", "source", "next_step")
+    document = {"rules": [{name: str(getattr(rule, name)) for name in fields} for rule in rules]}
+    rows = [(rule.name, rule.severity, rule.wrong, rule.source) for rule in rules]
+    columns = ("rule", "severity", "what is wrong", "source")
+    answer(json, document, lambda: print_table(f"{len(rules)} rules", columns, rows))
 
 
 def _print(package: Path, findings: Sequence[LintFinding], errors: int, rules: int) -> None:

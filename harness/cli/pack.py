@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.check import outcome_fields
 from harness.cli.console import (
     Json,
+    answer,
     decibels,
     log,
     out,
-    print_json,
     print_table,
     progress,
     verdict_text,
+    write_page,
 )
-from harness.cli.settings import SUBJECT_HELP
+from harness.cli.settings import SUBJECT_HELP, Page
 from harness.errors import UnknownNameError, one_line
 
 if TYPE_CHECKING:
-    from harness.packs import Answered, Execution, Judgement, Pack, Request
+    from harness.packs import Answered, Execution, Judgement, Manifest, Pack, Request
     from harness.verdicts import Run
 
-app = typer.Typer(
+commands = typer.Typer(
     name="pack",
     help="Goldens that any language can read, and a verdict on what an implementation makes.",
     no_args_is_help=True,
@@ -43,12 +43,9 @@ Only = Annotated[
     typer.Option(metavar="GLOB", help="Operations or cases to judge (repeatable)."),
 ]
 Forward = Annotated[bool, typer.Option("--forward", help="Judge outputs alone, no gradients.")]
-Report = Annotated[
-    Path | None, typer.Option(help="Also write run.json and the report to this folder.")
-]
 
 
-@app.command(
+@commands.command(
     "build",
     epilog="Examples: parity pack build ops --out packs/ops | parity pack build dsp --out "
     "packs/dsp | parity pack build htdemucs --subject mini --out packs/mini",
@@ -72,13 +69,12 @@ def build(
     with progress(f"building {name}") as advance:
         manifest = write_pack(target, name, cases, operations, lambda done: advance(done, total))
     size = sum(file.bytes for file in manifest.files.values())
-    if json:
-        print_json({"pack": str(target), "name": name, "cases": manifest.required, "bytes": size})
-        return
-    out.print(
+    document = {"pack": str(target), "name": name, "cases": manifest.required, "bytes": size}
+    words = (
         f"{target}: {manifest.required} cases of {len(operations)} operations, "
         f"{size / 1e6:.1f} MB; look at it with 'parity pack show {target}'"
     )
+    answer(json, document, lambda: out.print(words))
 
 
 def _contents(name: str, subject: str) -> tuple[Iterator[Answered], dict[str, str], int]:
@@ -99,7 +95,7 @@ def _contents(name: str, subject: str) -> tuple[Iterator[Answered], dict[str, st
     return answered(BOOKS[name]), summaries, total
 
 
-@app.command("show", epilog="Example: parity pack show packs/ops")
+@commands.command("show", epilog="Example: parity pack show packs/ops")
 def show(folder: PackFolder, json: Json = False) -> None:
     """Say what a pack asks, after its files were checked."""
     from harness.packs import open_pack
@@ -111,12 +107,18 @@ def show(folder: PackFolder, json: Json = False) -> None:
         mine = [case for case in manifest.cases if case.operation == name]
         tensors = sum(len(case.expected) for case in mine)
         rows.append((name, len(mine), tensors, summary))
-    if json:
-        keys = ("operation", "cases", "tensors", "summary")
-        operations = [dict(zip(keys, row, strict=True)) for row in rows]
-        about = {"name": manifest.name, "version": manifest.version, "required": manifest.required}
-        print_json({**about, "rules": dict(manifest.rules), "operations": operations})
-        return
+    keys = ("operation", "cases", "tensors", "summary")
+    document = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "required": manifest.required,
+        "rules": dict(manifest.rules),
+        "operations": [dict(zip(keys, row, strict=True)) for row in rows],
+    }
+    answer(json, document, lambda: _print_manifest(manifest, rows))
+
+
+def _print_manifest(manifest: Manifest, rows: Sequence[Sequence[object]]) -> None:
     columns = ("operation", "cases", "tensors", "what it computes")
     print_table(f"Pack {manifest.name}, version {manifest.version}", columns, rows, right=(1, 2))
     for rule, words in manifest.rules.items():
@@ -124,7 +126,7 @@ def show(folder: PackFolder, json: Json = False) -> None:
     out.print(f"{manifest.required} cases must be run for a pass.")
 
 
-@app.command(
+@commands.command(
     "judge",
     epilog="Examples: parity pack judge packs/ops results/ | parity pack judge packs/ops "
     "mine.safetensors --only 'conv*' --forward. Exit codes: 0 pass, 1 a tensor is wrong, 2 bad "
@@ -137,7 +139,7 @@ def judge(
     ],
     only: Only = None,
     forward: Forward = False,
-    report: Report = None,
+    report: Page = None,
     json: Json = False,
 ) -> None:
     """Hold what an implementation wrote against a pack, by the pack's own tolerances."""
@@ -148,7 +150,7 @@ def judge(
     raise typer.Exit(_judged(pack, results, request, None, report, json=json).exit_code)
 
 
-@app.command(
+@commands.command(
     "run",
     epilog="Example: parity pack run packs/ops --command './reader {pack} {out}' --timeout 60. "
     "Exit codes as of 'judge'; a command that does not end with 0 is a fail, one that hangs or "
@@ -171,7 +173,7 @@ def run(
     ] = None,
     only: Only = None,
     forward: Forward = False,
-    report: Report = None,
+    report: Page = None,
     json: Json = False,
 ) -> None:
     """Run a command on a pack and judge what it writes."""
@@ -214,20 +216,15 @@ def _judged(
     with progress("judging") as advance:
         judgement = hold(pack, read_results(results), request, advance)
     run = judgement.run(execution)
-    if report is not None:
-        from harness.report import write_report
-
-        write_report(run, report)
-        log.print(f"report: {report / 'index.html'}")
-    if json:
-        print_json(_document(judgement, run, execution))
-    else:
-        _print(judgement, run, execution)
+    write_page(run, report)
+    document = _document(judgement, run, execution)
+    answer(json, document, lambda: _print(judgement, run, execution))
     return run
 
 
 def _document(judgement: Judgement, run: Run, execution: Execution | None) -> dict[str, Any]:
     from harness.verdicts import Verdict
+    from harness.verdicts.jsondata import plain
 
     checks = [
         {
@@ -236,7 +233,7 @@ def _document(judgement: Judgement, run: Run, execution: Execution | None) -> di
             "tensor": f.tensor.name,
             "note": f.note,
         }
-        | outcome_fields(f.outcome)
+        | plain(f.outcome)
         for f in judgement.findings
     ]
     return {

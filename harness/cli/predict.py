@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table, within_time
+from harness.cli.console import Json, answer, log, out, print_table, within_time
+from harness.cli.settings import Numerics, Package
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -17,27 +18,22 @@ if TYPE_CHECKING:
     from harness.mil import Inspection, Model, ValueStatistics
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "predict",
-        epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
-        "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
-    )(within_time(predict))
+commands = typer.Typer()
 
 
+@commands.command(
+    "predict",
+    epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
+    "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
+)
+@within_time
 def predict(
-    package: Annotated[
-        Path,
-        typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
-    ],
+    package: Package,
     inputs: Annotated[Path, typer.Option(help="Inputs by name: .safetensors or .npz.")],
     target: Annotated[
         Path | None, typer.Option("--out", help="Outputs: .safetensors or .npz.")
     ] = None,
-    numerics: Annotated[
-        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
-    ] = "storage",
+    numerics: Numerics = "storage",
     taps: Annotated[
         list[str] | None,
         typer.Option(help="Intermediate values to keep: 'all', names or globs (repeatable)."),
@@ -89,9 +85,22 @@ def predict(
         write_tensors(target, outputs)
     found = watch.result() if watch else None
     shown = _shown(model, wanted, found)
-    if json:
-        print_json(_document(target, outputs, labels, found, shown))
-        return
+    everything = sum(operation.type != "const" for operation in walk(model.plan.function.block))
+
+    def show() -> None:
+        _print(target, outputs, labels, found, shown)
+        out.print(f"{everything} operations, numerics {numerics}")
+
+    answer(json, _document(target, outputs, labels, found, shown), show)
+
+
+def _print(
+    target: Path | None,
+    outputs: Mapping[str, np.ndarray],
+    labels: Mapping[str, Any],
+    found: Inspection | None,
+    shown: set[str],
+) -> None:
     if target is not None:
         rows = [(n, str(list(v.shape)), str(v.dtype)) for n, v in outputs.items()]
         print_table(str(target), ("name", "shape", "dtype"), rows)
@@ -99,8 +108,6 @@ def predict(
         _print_statistics(found, shown)
     for name, value in labels.items():
         out.print(f"{name}: {value}")
-    everything = sum(operation.type != "const" for operation in walk(model.plan.function.block))
-    out.print(f"{everything} operations, numerics {numerics}")
 
 
 def _shown(model: Model, wanted: Sequence[str] | str, found: Inspection | None) -> set[str]:

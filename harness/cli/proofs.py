@@ -16,11 +16,11 @@ from rich.text import Text
 
 from harness.atomic import write_text
 from harness.cli.console import (
+    answer,
     decibels,
     json_text,
     log,
     out,
-    print_json,
     print_table,
     progress,
     verdict_text,
@@ -102,10 +102,7 @@ def _finish(
     if path is not None:
         write_text(path, json_text(document))
         log.print(f"document: {path}")
-    if json:
-        print_json(document)
-    else:
-        show()
+    answer(json, document, show)
     return EXIT_CODES[verdict]
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, log, out, print_json, print_table, progress, within_time
+from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
+from harness.cli.settings import Numerics, Package
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ EPILOG = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("reduce", epilog=EPILOG)(within_time(reduce))
+commands = typer.Typer()
 
 
+@commands.command("reduce", epilog=EPILOG)
+@within_time
 def reduce(
-    package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The program that fails.")],
+    package: Package,
     inputs: Annotated[Path, typer.Option(help="On these inputs: .safetensors or .npz.")],
     target: Annotated[
         Path | None,
@@ -53,9 +54,7 @@ def reduce(
             "and {inputs} filled in."
         ),
     ] = None,
-    numerics: Annotated[
-        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
-    ] = "storage",
+    numerics: Numerics = "storage",
     reference: Annotated[
         str | None,
         typer.Option(help="For snr: the same program in this numerics; float64 by default."),
@@ -138,13 +137,11 @@ def _reference(
 
 def _verify(attempt: Attempt, oracle: Oracle, *, json: bool) -> None:
     evidence = oracle.judge(attempt)
-    if json:
-        print_json({"fails": evidence is not None, "evidence": evidence or ""})
-    elif evidence is None:
-        out.print(f"does not fail (failing is: {oracle.words})")
-    else:
-        out.print(f"fails: {evidence}")
-    raise typer.Exit(0 if evidence is None else 1)
+    fails = evidence is not None
+    said = f"fails: {evidence}" if fails else f"does not fail (failing is: {oracle.words})"
+    document = {"fails": fails, "evidence": evidence or ""}
+    answer(json, document, lambda: out.print(said))
+    raise typer.Exit(1 if fails else 0)
 
 
 def _reduce(attempt: Attempt, oracle: Oracle, target: Path, max_tries: int, *, json: bool) -> None:
@@ -154,10 +151,7 @@ def _reduce(attempt: Attempt, oracle: Oracle, target: Path, max_tries: int, *, j
     with progress("tries") as advance:
         found = reduce(attempt, oracle, max_tries=max_tries, advance=advance)
     record = write_reduction(found, target)
-    if json:
-        print_json({"out": str(target)} | record)
-    else:
-        _print(record, target)
+    answer(json, {"out": str(target)} | record, lambda: _print(record, target))
 
 
 def _print(record: Mapping[str, Any], target: Path) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, out, print_json
+from harness.cli.console import Json, answer, out
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
-    from harness.verdicts import Record, Run
+    from harness.verdicts import Changes, Movement, Run
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")
@@ -22,6 +23,7 @@ baselines = typer.Typer(
     no_args_is_help=True,
     epilog="Example: parity baseline accept reports/latest/run.json --reason 'torch 2.13'",
 )
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")]
 BaselineFile = Annotated[Path, typer.Option("--baseline", help="The file of the baseline.")]
 Attach = Annotated[
     list[Path] | None,
@@ -33,17 +35,16 @@ Attach = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "report",
-        epilog="Examples: parity report reports/latest/run.json --out page; "
-        "parity report before/run.json after/run.json --out page; "
-        "parity report reports/latest/run.json --attach mini.json --out page",
-    )(report)
-    app.add_typer(baselines, name="baseline")
+commands = typer.Typer()
+commands.add_typer(baselines, name="baseline")
 
 
+@commands.command(
+    "report",
+    epilog="Examples: parity report reports/latest/run.json --out page; "
+    "parity report before/run.json after/run.json --out page; "
+    "parity report reports/latest/run.json --attach mini.json --out page",
+)
 def report(
     run_files: Annotated[
         list[Path],
@@ -66,31 +67,26 @@ def report(
     beside the page.
     """
     from harness.report import write_report
-    from harness.verdicts import Record, Snapshot, read_baseline, recall
+    from harness.verdicts import Record, Snapshot, changes, record_of
     from harness.verdicts.rows.documents import read_attachment
 
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
     run = read_run(run_files[-1])
     run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
-    past = recall(history)
+    record = record_of(baseline if baseline.exists() else None, history)
     if len(run_files) == 2:
-        record = Record(Snapshot.of(read_run(run_files[0])), past=past)
-    elif baseline.exists():
-        accepted = read_baseline(baseline)
-        record = Record(accepted.snapshot, accepted.reason, past)
-    else:
-        record = Record(past=past)
+        record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
     page = write_report(run, out_dir, record)
-    if json:
-        print_json({"page": str(page), "verdict": run.verdict.value, **_counts(record, run)})
-    else:
-        out.print(f"{page}\n{run.sentence()}")
+    document: dict[str, Any] = {"page": str(page), "verdict": run.verdict.value}
+    if record.before is not None:
+        document |= _counts(changes(record.before, Snapshot.of(run)))
+    answer(json, document, lambda: out.print(f"{page}\n{run.sentence()}"))
 
 
 @baselines.command()
 def accept(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
+    run_file: RunFile,
     reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
     baseline: BaselineFile = BASELINE,
     json: Json = False,
@@ -108,47 +104,45 @@ def accept(
         )
     snapshot = Snapshot.of(run)
     write_text(baseline, Baseline(snapshot, reason.strip()).to_json())
-    if json:
-        print_json({"baseline": str(baseline), "checks": len(snapshot.readings)})
-    else:
-        out.print(f"{baseline}: {len(snapshot.readings)} checks of {run_file}")
+    checks = len(snapshot.readings)
+    words = f"{baseline}: {checks} checks of {run_file}"
+    answer(json, {"baseline": str(baseline), "checks": checks}, lambda: out.print(words))
 
 
 @baselines.command()
 def diff(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
+    run_file: RunFile,
     baseline: BaselineFile = BASELINE,
     json: Json = False,
 ) -> None:
     """Say what moved since the baseline; exit code 1 if a gating check got worse."""
-    from harness.verdicts import EXIT_CODES, Record, Snapshot, Verdict, changes, read_baseline
+    from harness.verdicts import EXIT_CODES, Baseline, Snapshot, Verdict, changes
 
-    run, accepted = read_run(run_file), read_baseline(baseline)
+    run, accepted = read_run(run_file), Baseline.read(baseline)
     found = changes(accepted.snapshot, Snapshot.of(run))
-    counts = _counts(Record(accepted.snapshot, accepted.reason), run)
+    counts = _counts(found)
     worse = [m for m in (*found.flipped, *found.moved, *found.removed) if m.worse]
-    if json:
-        print_json({**counts, "worse": [movement.id for movement in worse]})
-    else:
-        for name, before, after in found.environment:
-            out.print(f"environment: {name} was {before or '-'}, is {after or '-'}")
-        for movement in worse:
-            moved = "" if movement.moved_db is None else f" by {-movement.moved_db:.1f} dB"
-            verdict = movement.after.verdict.value if movement.after else "no longer checked"
-            out.print(f"worse{moved}: {movement.id} ({verdict.replace('_', ' ')})")
-        compared = counts["compared"]
-        out.print(f"compared with {compared['checks']} of {compared['of']} checks of the baseline")
-        out.print(", ".join(f"{value} {name}" for name, value in counts["since"].items()))
+    document = {**counts, "worse": [movement.id for movement in worse]}
+    answer(json, document, lambda: _print_changes(found, worse, counts))
     if worse:
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
 
 
-def _counts(record: Record, run: Run) -> dict[str, dict[str, int]]:
-    from harness.verdicts import Snapshot, changes
+def _print_changes(
+    found: Changes, worse: Sequence[Movement], counts: Mapping[str, Mapping[str, int]]
+) -> None:
+    for name, before, after in found.environment:
+        out.print(f"environment: {name} was {before or '-'}, is {after or '-'}")
+    for movement in worse:
+        moved = "" if movement.moved_db is None else f" by {-movement.moved_db:.1f} dB"
+        verdict = movement.after.verdict.value if movement.after else "no longer checked"
+        out.print(f"worse{moved}: {movement.id} ({verdict.replace('_', ' ')})")
+    compared = counts["compared"]
+    out.print(f"compared with {compared['checks']} of {compared['of']} checks of the baseline")
+    out.print(", ".join(f"{value} {name}" for name, value in counts["since"].items()))
 
-    if record.before is None:
-        return {}
-    found = changes(record.before, Snapshot.of(run))
+
+def _counts(found: Changes) -> dict[str, dict[str, int]]:
     return {
         "since": {
             "verdicts changed": len(found.flipped),

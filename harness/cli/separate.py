@@ -8,22 +8,22 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from harness.cli.console import Json, log, out, print_json, print_table, progress, within_time
-from harness.cli.settings import SUBJECT_HELP, Settings
+from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
+from harness.cli.settings import SUBJECT_HELP, Numerics, Settings
 from harness.errors import UnknownNameError
 
 FORMATS = {"wav": (".wav", "float32"), "wav16": (".wav", "pcm16"), "flac": (".flac", "pcm24")}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(
-        "separate",
-        epilog="Example: parity separate song.mp3 --subject htdemucs_6s@seeded "
-        "--package 6s.mlpackage --out stems",
-    )(within_time(separate))
+commands = typer.Typer()
 
 
+@commands.command(
+    "separate",
+    epilog="Example: parity separate song.mp3 --subject htdemucs_6s@seeded "
+    "--package 6s.mlpackage --out stems",
+)
+@within_time
 def separate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
     subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
@@ -32,9 +32,7 @@ def separate(
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
     ] = None,
-    numerics: Annotated[
-        str, typer.Option(help="How the executor computes; see docs/numerics.md.")
-    ] = "storage",
+    numerics: Numerics = "storage",
     audio_format: Annotated[
         str, typer.Option("--format", help="wav (float32), wav16 or flac (24 bit).")
     ] = "wav",
@@ -81,10 +79,11 @@ def separate(
     for name, count in clipped.items():
         said = f" {name}: {count} samples were beyond full scale, clipped"
         log.print(Text("warning:", "yellow") + said)
-    if json:
-        stems_written = {name: str(path) for name, path in writer.paths.items()}
-        print_json({"stems": stems_written, "duration_s": seconds, "clipped_samples": clipped})
-    else:
-        rows = [(name, str(path)) for name, path in writer.paths.items()]
-        print_table(f"{file.name}: {seconds:.1f} s", ("stem", "file"), rows)
-        out.print(f"{len(rows)} stems written")
+    stems_written = {name: str(path) for name, path in writer.paths.items()}
+
+    def show() -> None:
+        print_table(f"{file.name}: {seconds:.1f} s", ("stem", "file"), list(stems_written.items()))
+        out.print(f"{len(stems_written)} stems written")
+
+    document = {"stems": stems_written, "duration_s": seconds, "clipped_samples": clipped}
+    answer(json, document, show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,29 @@ and what vanishes shows; and silence, out of which nothing may come."""
 
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
+Package = Annotated[
+    Path, typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc.")
+]
+GoldenRoot = Annotated[
+    Path, typer.Option("--golden-root", help="The golden folder, with recipes.toml.")
+]
+Numerics = Annotated[
+    str,
+    typer.Option(
+        help="How the executor computes: storage, native, fp16_accumulate, float64, each also with "
+        "+ftz, or a device; see docs/numerics.md."
+    ),
+]
+LabCases = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
+]
+Fp32Package = Annotated[
+    Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
+]
+Page = Annotated[
+    Path | None, typer.Option("--report", help="Also write run.json and the report to this folder.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

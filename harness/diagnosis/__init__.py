@@ -1,17 +1,15 @@
 """Why a run failed: which layer, which operation, and how near FP16's ends it is."""
 
-from harness.diagnosis.explain import Explanation, explain, focus_of
+from harness.diagnosis.explain import explain, focus_of
 from harness.diagnosis.findings import OperationError, ThreeWay
-from harness.diagnosis.headroom import HeadroomAudit, OperationHeadroom, Risk, audit_headroom
+from harness.diagnosis.headroom import HeadroomAudit, OperationHeadroom, audit_headroom
 from harness.diagnosis.profile import profile_operations
 from harness.diagnosis.three_way import three_way
 
 __all__ = [
-    "Explanation",
     "HeadroomAudit",
     "OperationError",
     "OperationHeadroom",
-    "Risk",
     "ThreeWay",
     "audit_headroom",
     "explain",

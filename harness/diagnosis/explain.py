@@ -10,12 +10,10 @@ the first in the order of the network: what comes later has inherited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from harness.diagnosis.causes import NEXT_STEPS
 from harness.diagnosis.failures import (
     BEFORE_VALUES,
     closest_check,
@@ -26,9 +24,10 @@ from harness.diagnosis.failures import (
     says_it_all,
     tap_before,
 )
-from harness.diagnosis.findings import TARGET_DB, Conclusion, ThreeWay
+from harness.diagnosis.findings import NEXT_STEPS, TARGET_DB, Conclusion, ThreeWay
 from harness.diagnosis.headroom import HeadroomAudit
 from harness.verdicts import LAYERS, Run, Verdict
+from harness.verdicts.rows.packages import Explanation, Step
 
 _MEANINGS: Final = {
     "ops": "an operation of the executor is not what mathematics says: nothing above it counts",
@@ -52,53 +51,16 @@ _CONCLUSIONS: Final[dict[Conclusion, str]] = {
 _SHOWN: Final = 5
 
 
-@dataclass(frozen=True)
-class Focus:
-    """What to look at first: the first check that failed, or the run's first subject."""
+def focus_of(run: Run) -> Mapping[str, str]:
+    """Return the labels of what to look at first: of the first check that failed.
 
-    layer: str
-    subject: str
-    case: str
-    recipe: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One step on the path."""
-
-    question: str
-    answer: str
-    evidence: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The whole path, and commands to go on with."""
-
-    steps: tuple[Answer, ...]
-    commands: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain Python values."""
-        return asdict(self)
-
-
-def focus_of(run: Run) -> Focus | None:
-    """Return what to look at first: failed gating checks come before exploratory ones.
-
-    A run without any check that names a subject has none.
+    Failed gating checks come before exploratory ones. Where none failed, it is the run's first
+    subject, if it has one.
     """
     first = next(iter(failed_checks(run)), None)
-    if first is None:
-        subject = run.profile.subjects[0] if run.profile.subjects else ""
-        return Focus("", subject, "", "") if subject else None
-    labels = first.labels
-    return Focus(
-        first.layer,
-        labels.get("subject", ""),
-        labels.get("case", ""),
-        labels.get("recipe", ""),
-    )
+    if first is not None:
+        return first.labels
+    return {"subject": run.profile.subjects[0]} if run.profile.subjects else {}
 
 
 def explain(
@@ -117,9 +79,8 @@ def explain(
         diagnosis: of the package that failed, on the case of `focus_of`.
         headroom: of that package, likewise.
     """
-    focus = focus_of(run)
-    subject = focus.subject if focus is not None and focus.subject else "SUBJECT"
-    steps: list[Answer] = []
+    subject = focus_of(run).get("subject", "SUBJECT")
+    steps: list[Step] = []
     commands: list[str] = []
     for walk in (_harness, _layer, partial(_place, package)):
         found = walk(run)
@@ -133,32 +94,32 @@ def explain(
     return Explanation(tuple(steps), tuple(dict.fromkeys(commands)))
 
 
-_Step = tuple[Answer, list[str], bool]
-"""An answer, commands, and whether the path ends here."""
+_Found = tuple[Step, list[str], bool]
+"""A step on the path, commands, and whether the path ends here."""
 
 
-def _harness(run: Run) -> _Step:
+def _harness(run: Run) -> _Found:
     question = "Can the run be trusted?"
     goldens = [g for g in run.goldens if g.status in ("corrupt", "drift")]
     if run.problems or goldens:
         evidence = (*run.problems, *(f"golden {g.subject}/{g.case}: {g.message}" for g in goldens))
         words = "No: the harness or a golden broke, so no number in it means anything."
-        return Answer(question, words, evidence), ["parity doctor", "parity golden verify"], True
+        return Step(question, words, evidence), ["parity doctor", "parity golden verify"], True
     if run.verdict is Verdict.NOT_EVALUATED:
         words = f"Nothing failed, but {len(run.missing)} required thing(s) were not looked at."
-        answer = Answer(question, words, run.missing[:_SHOWN])
+        answer = Step(question, words, run.missing[:_SHOWN])
         return answer, ["parity doctor"], not failed_checks(run)
     words = "Yes: everything that it set out to evaluate was evaluated."
     if run.missing:
         words = f"As far as it goes: {len(run.missing)} required thing(s) were not looked at."
-    return Answer(question, words, run.missing[:_SHOWN]), [], False
+    return Step(question, words, run.missing[:_SHOWN]), [], False
 
 
-def _layer(run: Run) -> _Step:
+def _layer(run: Run) -> _Found:
     question = "Which layer fails first?"
     failed = failed_checks(run)
     if not failed:
-        return Answer(question, "None: every check holds.", closest_check(run)), [], True
+        return Step(question, "None: every check holds.", closest_check(run)), [], True
     first = failed[0]
     kind = "" if first.gating else " (only exploratory checks fail: the run is not red for them)"
     below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if has_layer(run, layer)]
@@ -171,7 +132,7 @@ def _layer(run: Run) -> _Step:
         for layer in LAYERS
         if any(c.layer == layer for c in failed)
     )
-    return Answer(question, words, counts), [], False
+    return Step(question, words, counts), [], False
 
 
 def _has_branches(run: Run) -> bool:
@@ -179,7 +140,7 @@ def _has_branches(run: Run) -> bool:
     return any(check.gate is not None and check.gate.name == "conversion" for check in run.checks)
 
 
-def _place(package: str, run: Run) -> _Step:
+def _place(package: str, run: Run) -> _Found:
     """Return where in its layer the first failure is."""
     question = "Where does it begin, and were the inputs right there?"
     first = failed_checks(run)[0]
@@ -191,8 +152,8 @@ def _place(package: str, run: Run) -> _Step:
         words = f"Before any value: {BEFORE_VALUES[first.gate.name]}."
         if says_it_all(first):
             again = f"parity convert {labels.get('subject', 'S')} --precision {labels['recipe']}"
-            return Answer(question, words, (reason,)), [f"{again} --out x.mlpackage"], True
-        return Answer(question, words, (reason,)), commands, False
+            return Step(question, words, (reason,)), [f"{again} --out x.mlpackage"], True
+        return Step(question, words, (reason,)), commands, False
     if labels.get("tensor", "").startswith("tap "):
         tap = labels["tensor"].removeprefix("tap ")
         before = tap_before(run, first)
@@ -201,16 +162,16 @@ def _place(package: str, run: Run) -> _Step:
             if before
             else "It is the first of all: the error is born before it."
         )
-        return Answer(question, words, (reason,)), commands, False
+        return Step(question, words, (reason,)), commands, False
     drop = largest_drop(run, first)
     words = drop or (
         f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
         f"seen at {labels.get('tensor') or labels.get('stem') or labels.get('what', 'the end')}."
     )
-    return Answer(question, words, (reason,)), commands, False
+    return Step(question, words, (reason,)), commands, False
 
 
-def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Answer, list[str]]]:
+def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Step, list[str]]]:
     if found is None:
         return
     evidence = tuple(
@@ -218,7 +179,7 @@ def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Answer, l
         for name, (expected, target) in found.outputs.items()
     )
     words = _CONCLUSIONS[found.conclusion]
-    yield Answer("Is the package worse than its precision has to be?", words, evidence), []
+    yield Step("Is the package worse than its precision has to be?", words, evidence), []
     question = "Which operation, and why?"
     harmless = [o for o in found.culprits if not o.matters]
     aside = [
@@ -232,7 +193,7 @@ def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Answer, l
             "None by itself: each is as exact as its precision allows, and their roundings add "
             "up. Only more FP32 helps."
         )
-        yield Answer(question, words, tuple(aside)), [tune]
+        yield Step(question, words, tuple(aside)), [tune]
         return
     first = guilty[0]
     right = first.inputs_db >= TARGET_DB
@@ -246,15 +207,15 @@ def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Answer, l
     assert first.cause is not None  # that makes it a culprit
     advice = f"What to do: {NEXT_STEPS[first.cause]}."
     remedy = [] if first.cause in ("computation", "execution") else [tune]
-    yield Answer(question, words, (*others, *aside, advice)), remedy
+    yield Step(question, words, (*others, *aside, advice)), remedy
 
 
-def _audited(found: HeadroomAudit | None) -> Iterator[tuple[Answer, list[str]]]:
+def _audited(found: HeadroomAudit | None) -> Iterator[tuple[Step, list[str]]]:
     if found is None:
         return
     question = "How near is it to the limits of FP16?"
     if not found.at_risk:
-        yield Answer(question, "No operation is at risk on this signal."), []
+        yield Step(question, "No operation is at risk on this signal.", ()), []
         return
     words = f"{len(found.at_risk)} of {len(found.operations)} operations are at risk; the first:"
     lines = [
@@ -262,4 +223,4 @@ def _audited(found: HeadroomAudit | None) -> Iterator[tuple[Answer, list[str]]]:
         for o in found.at_risk[:_SHOWN]
         for risk in o.risks
     ]
-    yield Answer(question, words, tuple(lines)), []
+    yield Step(question, words, tuple(lines)), []

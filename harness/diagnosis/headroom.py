@@ -113,14 +113,8 @@ class HeadroomAudit:
     def to_dict(self) -> dict[str, Any]:
         """All fields, and what follows from them, as plain Python values."""
         rows = [asdict(o) | {"headroom_db": o.headroom_db} for o in self.operations]
-        names = [operation.operation for operation in self.at_risk]
-        return {
-            "numerics": self.numerics,
-            "as_fp16": self.as_fp16,
-            "cases": list(self.cases),
-            "at_risk": names,
-            "operations": rows,
-        }
+        at_risk = [operation.operation for operation in self.at_risk]
+        return {**asdict(self), "at_risk": at_risk, "operations": rows}
 
 
 def audit_headroom(

@@ -24,9 +24,17 @@ from typing import Any, Final, TypeAlias
 
 import torch
 
-from harness.diagnosis.causes import Evidence, cause_of, floor_db, words_of
 from harness.diagnosis.contraction import accumulated_terms
-from harness.diagnosis.findings import TARGET_DB, Conclusion, OperationError, ThreeWay
+from harness.diagnosis.findings import (
+    TARGET_DB,
+    Conclusion,
+    Evidence,
+    OperationError,
+    ThreeWay,
+    cause_of,
+    floor_db,
+    words_of,
+)
 from harness.diagnosis.replay import Played, Replay, norm, snr_db
 from harness.diagnosis.sides import Captured, Computed, Reference
 from harness.errors import ContractError, ParityError

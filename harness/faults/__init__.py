@@ -4,6 +4,7 @@ A fault is one decorated function, or one row, in `harness.faults.catalogue`. `F
 judges it by the comparisons and gates of a run, and returns an `InjectedFault` for its document.
 """
 
+from harness.faults import catalogue
 from harness.faults.injector import SUBJECT, FaultInjector
 from harness.faults.registry import LEVELS, Fault, all_faults, fault, get_fault, select_faults
 
@@ -13,6 +14,7 @@ __all__ = [
     "Fault",
     "FaultInjector",
     "all_faults",
+    "catalogue",
     "fault",
     "get_fault",
     "select_faults",

@@ -137,8 +137,6 @@ def _register(found: Fault) -> None:
 
 def all_faults() -> tuple[Fault, ...]:
     """Return every fault, by level and then in the order of registration."""
-    import harness.faults.catalogue  # noqa: F401  (registers them)
-
     levels = list(LEVELS)
     return tuple(sorted(_FAULTS.values(), key=lambda item: levels.index(item.level)))
 

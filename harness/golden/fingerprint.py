@@ -27,18 +27,18 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import GoldenError
+from harness.verdicts.jsondata import Finite, Limits
 
 SAMPLES: Final = 64
 TOLERANCE: Final = 1e-5
 """Relative. Computing FP32 with SSE instead of AVX-512 moved the tensors of the committed cases by
 at most a third of it; one rounding to FP16 moves the samples' level by 20 times as much."""
-_SIGNIFICANT_DIGITS: Final = 9  # a float32 survives the way through nine decimal digits
 _BLOCK: Final = 1 << 20
 
 
@@ -46,44 +46,13 @@ _BLOCK: Final = 1 << 20
 class Fingerprint:
     """What is kept of one tensor. ``samples`` are the values at `sample_positions`."""
 
-    shape: tuple[int, ...]
     dtype: str
-    rms: float
-    mean: float
-    minimum: float
-    maximum: float
-    samples: tuple[float, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, floats rounded to nine significant digits."""
-        return {
-            "dtype": self.dtype,
-            "shape": list(self.shape),
-            "rms": _rounded(self.rms),
-            "mean": _rounded(self.mean),
-            "min": _rounded(self.minimum),
-            "max": _rounded(self.maximum),
-            "samples": [_rounded(value) for value in self.samples],
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Fingerprint:
-        """Read what `to_json` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: a key is missing or has another type.
-        """
-        samples = tuple(float(value) for value in document["samples"])
-        if len(samples) != SAMPLES:
-            raise ValueError(f"{len(samples)} samples, expected {SAMPLES}")
-        moments = [float(document[key]) for key in ("rms", "mean", "min", "max")]
-        if not all(map(math.isfinite, (*moments, *samples))):
-            raise ValueError("a value is not finite")
-        shape = tuple(int(size) for size in document["shape"])
-        if min(shape, default=1) < 1:
-            raise ValueError(f"shape {list(shape)} has no values")
-        rms, mean, minimum, maximum = moments
-        return cls(shape, str(document["dtype"]), rms, mean, minimum, maximum, samples)
+    shape: tuple[Annotated[int, Limits(1)], ...]
+    rms: Finite
+    mean: Finite
+    min: Finite
+    max: Finite
+    samples: Annotated[tuple[Finite, ...], Limits(SAMPLES, SAMPLES)]
 
 
 @dataclass(frozen=True)
@@ -129,12 +98,12 @@ def fingerprint(name: str, tensor: npt.NDArray[Any]) -> Fingerprint:
         )
     samples = flat[sample_positions(name, flat.size)].astype(np.float64)
     return Fingerprint(
-        shape=tuple(tensor.shape),
         dtype=tensor.dtype.name,
+        shape=tuple(tensor.shape),
         rms=math.sqrt(squares / flat.size),
         mean=total / flat.size,
-        minimum=float(flat.min()),
-        maximum=float(flat.max()),
+        min=float(flat.min()),
+        max=float(flat.max()),
         samples=tuple(samples.tolist()),
     )
 
@@ -177,11 +146,11 @@ def _comparisons(name: str, expected: Fingerprint, actual: Fingerprint) -> Itera
         text = f"tensor {name!r}, {what}: {now:.9g}, recorded is {was:.9g}"
         return Difference(name, _ratio(abs(now - was), scale), text)
 
-    peak = max(abs(expected.minimum), abs(expected.maximum))
+    peak = max(abs(expected.min), abs(expected.max))
     yield compared("rms", expected.rms, actual.rms, expected.rms)
     yield compared("mean", expected.mean, actual.mean, expected.rms)
-    yield compared("min", expected.minimum, actual.minimum, peak)
-    yield compared("max", expected.maximum, actual.maximum, peak)
+    yield compared("min", expected.min, actual.min, peak)
+    yield compared("max", expected.max, actual.max, peak)
     pairs = list(zip(expected.samples, actual.samples, strict=True))
     positions = sample_positions(name, math.prod(expected.shape))
     for position, (was, now) in zip(positions, pairs, strict=True):
@@ -200,7 +169,3 @@ def _ratio(difference: float, scale: float) -> float:
     if difference == 0.0:
         return 0.0
     return difference / scale if scale > 0 else math.inf
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")

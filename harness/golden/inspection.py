@@ -1,14 +1,17 @@
 """What state a golden is in; nothing here changes a file.
 
-`examine_file` compares the file with the ledger and with what would be made now, and
-`examine` goes on to compare it with the committed fingerprint.
+`examine` compares the file with the ledger and with what would be made now, and then with the
+committed fingerprint.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+from harness import origin
 from harness.errors import GoldenError
 from harness.golden.fingerprint import TOLERANCE, largest_difference
 from harness.golden.layout import Layout, build_command
@@ -16,7 +19,17 @@ from harness.golden.recipes import Case
 from harness.golden.records import Entry, Key, Record, read_ledger, read_manifest
 from harness.golden.status import Finding, GoldenStatus
 from harness.golden.tensorfile import read_provenance, sha256
-from harness.golden.versions import changed_versions
+
+DECISIVE: Final = ("torch", "demucs", "numpy", "harness")
+"""What computes the signals and the tensors: another version of one makes a local golden stale.
+The others are written down to explain a drift."""
+
+
+def current_versions() -> dict[str, str]:
+    """Return the versions of what is installed, without importing it, and the machine's kind."""
+    found = origin.versions()
+    kept = {name: found[name] for name in (*DECISIVE, "python")}
+    return kept | {"platform": f"{platform.system()} {platform.machine()}"}
 
 
 def examine(
@@ -41,22 +54,6 @@ def examine(
     Raises:
         GoldenError: the ledger or the manifest can't be read.
     """
-    found = examine_file(layout, subject, weights, case, versions, deep=deep)
-    if isinstance(found, Finding):
-        return found, None
-    return _compare_with_manifest(layout, subject, case, found), found
-
-
-def examine_file(
-    layout: Layout,
-    subject: str,
-    weights: str | None,
-    case: Case,
-    versions: Mapping[str, str],
-    *,
-    deep: bool,
-) -> Finding | Record:
-    """Return how the golden was made, or a finding that says why its file is not sound."""
     key = (subject, case.name)
     while True:
         entry = read_ledger(layout.ledger).get(key, Entry())
@@ -65,17 +62,13 @@ def examine_file(
         if isinstance(found, Record) or entry == read_ledger(layout.ledger).get(key, Entry()):
             break
     if isinstance(found, Finding):
-        return found
+        return found, None
     changes = _changes(found, weights, case, versions)
     if changes:
-        return Finding(
-            subject,
-            case.name,
-            GoldenStatus.STALE,
-            "made from " + ", ".join(changes),
-            f"build it again: {build_command(subject, case.name)}",
-        )
-    return found
+        reason = "made from " + ", ".join(changes)
+        step = f"build it again: {build_command(subject, case.name)}"
+        return Finding(subject, case.name, GoldenStatus.STALE, reason, step), None
+    return _compare_with_manifest(layout, subject, case, found), found
 
 
 def _match_file(
@@ -132,7 +125,7 @@ def _changes(
         changes.append(f"recipe {record.recipe[:12]} (now {case.hash[:12]})")
     if weights is not None and record.subject_fingerprint != weights:
         changes.append(f"weights {record.subject_fingerprint[:12]} (now {weights[:12]})")
-    return changes + changed_versions(record.versions, versions)
+    return changes + _changed_versions(record.versions, versions)
 
 
 def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Record) -> Finding:
@@ -155,7 +148,7 @@ def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Rec
         return Finding(subject, case.name, GoldenStatus.STALE, reason, step)
     difference = largest_difference(committed.tensors, record.tensors)
     if difference is not None and difference.relative > TOLERANCE:
-        versions = ", ".join(changed_versions(committed.versions, record.versions))
+        versions = ", ".join(_changed_versions(committed.versions, record.versions))
         reason = (
             f"{difference.text}, allowed is {TOLERANCE:g}; recorded with {_made_with(committed)}"
         )
@@ -169,3 +162,16 @@ def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Rec
 
 def _made_with(record: Record) -> str:
     return ", ".join(f"{name} {record.versions[name]}" for name in sorted(record.versions))
+
+
+def _changed_versions(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return one phrase for each decisive version that differs; builds of one version are equal."""
+    return [
+        f"{name} {then.get(name, 'unknown')} (now {now.get(name, 'unknown')})"
+        for name in DECISIVE
+        if _public(then.get(name)) != _public(now.get(name))
+    ]
+
+
+def _public(version: str | None) -> str | None:
+    return version.partition("+")[0] if version is not None else None

@@ -77,7 +77,7 @@ def publish(
                 command=build_command(*key),
                 tensors=prints,
                 built_at=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
-                build_s=time.monotonic() - started,
+                build_s=round(time.monotonic() - started, 3),
             )
             current = read_ledger(layout.ledger).get(key, Entry()).current
             _enter(layout, key, Entry(current, pending=record))

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from harness.atomic import write_text
 from harness.bounded import MEBIBYTE, read_json
-from harness.errors import GoldenError
+from harness.errors import GoldenError, RunError
 from harness.golden.fingerprint import Fingerprint
+from harness.verdicts.jsondata import plain, restored
 
 FORMAT: Final = 1
 """Version of the store: of the documents, of the tensors' names and of what they mean."""
@@ -56,45 +57,6 @@ class Record:
     built_at: str = ""
     build_s: float = 0.0
 
-    def to_json(self, *, local: bool) -> dict[str, Any]:
-        """Return plain JSON values; ``local`` adds when it was built and how long that took."""
-        document: dict[str, Any] = {
-            "sha256": self.sha256,
-            "size_bytes": self.size_bytes,
-            "recipe": self.recipe,
-            "subject_fingerprint": self.subject_fingerprint,
-            "versions": dict(self.versions),
-            "seed": self.seed,
-            "command": self.command,
-            "tensors": {name: print_.to_json() for name, print_ in self.tensors.items()},
-        }
-        if local:
-            document |= {"built_at": self.built_at, "build_s": round(self.build_s, 3)}
-        return document
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Record:
-        """Read what `to_json` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is not what `to_json` wrote.
-        """
-        seed = document["seed"]
-        return cls(
-            sha256=str(document["sha256"]),
-            size_bytes=int(document["size_bytes"]),
-            recipe=str(document["recipe"]),
-            subject_fingerprint=str(document["subject_fingerprint"]),
-            versions={str(name): str(value) for name, value in document["versions"].items()},
-            seed=None if seed is None else int(seed),
-            command=str(document["command"]),
-            tensors={
-                str(name): Fingerprint.from_json(item) for name, item in document["tensors"].items()
-            },
-            built_at=str(document.get("built_at", "")),
-            build_s=float(document.get("build_s", 0.0)),
-        )
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -117,29 +79,12 @@ def read_ledger(path: Path) -> dict[Key, Entry]:
     """
     advice = "delete it: the goldens are then made again"
     goldens = _read_goldens(path, "ledger", advice)
-    entries = {}
-    for (subject, case), item in goldens.items():
-        with _Explained(path, subject, case, advice):
-            entries[subject, case] = Entry(
-                *(
-                    Record.from_json(item[k]) if item.get(k) else None
-                    for k in ("current", "pending")
-                )
-            )
-    return entries
+    return {key: _restored(Entry, item, path, key, advice) for key, item in goldens.items()}
 
 
 def write_ledger(path: Path, entries: Mapping[Key, Entry]) -> None:
     """Replace the ledger, atomically."""
-    goldens = {
-        key: {
-            name: record.to_json(local=True)
-            for name, record in (("current", entry.current), ("pending", entry.pending))
-            if record is not None
-        }
-        for key, entry in entries.items()
-    }
-    _write_goldens(path, goldens)
+    _write_goldens(path, {key: plain(entry) for key, entry in entries.items()})
 
 
 def read_manifest(path: Path) -> dict[Key, Record]:
@@ -150,16 +95,15 @@ def read_manifest(path: Path) -> dict[Key, Record]:
     """
     advice = "restore it with: git checkout -- " + path.name
     goldens = _read_goldens(path, "manifest", advice)
-    records = {}
-    for (subject, case), item in goldens.items():
-        with _Explained(path, subject, case, advice):
-            records[subject, case] = Record.from_json(item)
-    return records
+    return {key: _restored(Record, item, path, key, advice) for key, item in goldens.items()}
 
 
 def write_manifest(path: Path, records: Mapping[Key, Record]) -> None:
     """Replace the manifest, atomically."""
-    _write_goldens(path, {key: record.to_json(local=False) for key, record in records.items()})
+    goldens = {key: plain(record) for key, record in records.items()}
+    for item in goldens.values():
+        del item["built_at"], item["build_s"]
+    _write_goldens(path, goldens)
 
 
 def _read_goldens(path: Path, what: str, advice: str) -> dict[Key, Mapping[str, Any]]:
@@ -185,26 +129,28 @@ def _read_goldens(path: Path, what: str, advice: str) -> dict[Key, Mapping[str, 
     return items
 
 
-class _Explained:
-    """Turns the errors of reading one entry into a `GoldenError` that names the entry."""
-
-    def __init__(self, path: Path, subject: str, case: str, advice: str) -> None:
-        self._where = f"{path}, golden {case!r} of {subject!r}"
-        self._advice = advice
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OverflowError)):
-            raise GoldenError(f"{self._where} can't be read ({error!r}); {self._advice}") from error
+def _restored(kind: Any, item: Any, path: Path, key: Key, advice: str) -> Any:
+    subject, case = key
+    try:
+        return restored(kind, item, f"golden {case!r} of {subject!r}")
+    except RunError as error:
+        raise GoldenError(f"{path} can't be read: {error}; {advice}") from error
 
 
 def _write_goldens(path: Path, goldens: Mapping[Key, Mapping[str, Any]]) -> None:
     document: dict[str, Any] = {"format": FORMAT, "goldens": {}}
     for (subject, case), item in goldens.items():
         document["goldens"].setdefault(subject, {})[case] = item
-    write_text(path, _render(document) + "\n")
+    write_text(path, _render(rounded(document)) + "\n")
+
+
+def rounded(value: Any) -> Any:
+    """Return JSON data with floats of nine significant digits; a float32 survives the way."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return {k: rounded(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _render(value: Any, indent: str = "") -> str:

@@ -31,14 +31,13 @@ import numpy.typing as npt
 
 from harness.errors import GoldenUnavailableError, UnknownNameError
 from harness.golden.fingerprint import TOLERANCE, fingerprint, largest_difference
-from harness.golden.inspection import examine
+from harness.golden.inspection import current_versions, examine
 from harness.golden.layout import Layout, build_command
 from harness.golden.publication import Origin, accept, publish, settle
 from harness.golden.recipes import Case, load_cases
 from harness.golden.records import Entry, Record, read_ledger, read_manifest
 from harness.golden.status import ABSENT, Finding, GoldenStatus
 from harness.golden.tensorfile import Golden
-from harness.golden.versions import current_versions
 
 
 class SubjectLike(Protocol):

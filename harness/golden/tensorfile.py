@@ -61,10 +61,6 @@ class Golden:
         tensor: npt.NDArray[Any] = self._file.get_tensor(name)
         return tensor
 
-    def tensors(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
-        """Read every tensor whose name starts with ``prefix``; keys lose the prefix."""
-        return {name[len(prefix) :]: self[name] for name in self.names if name.startswith(prefix)}
-
     def close(self) -> None:
         """Release the file; arrays that were read stay valid."""
         self._file.__exit__(None, None, None)

@@ -28,7 +28,6 @@ from harness.layers.conversion import (
     repeat_check,
 )
 from harness.layers.end_to_end import (
-    Quality,
     audible_check,
     channel_names,
     quality_checks,
@@ -50,13 +49,11 @@ from harness.layers.tensors import (
     TAP_GATES,
     Tensors,
     first_failing,
-    tensor_label,
 )
 
 __all__ = [
     "ENGINE_GATES",
     "TAP_GATES",
-    "Quality",
     "Tensors",
     "audible_check",
     "audit_check",
@@ -75,7 +72,6 @@ __all__ = [
     "stem_checks",
     "stem_outcomes",
     "surgery_checks",
-    "tensor_label",
     "transform_check",
     "weights_check",
     "worst_second",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from harness.verdicts import (
     gate,
     not_evaluated,
 )
+from harness.verdicts.rows.signals import StemQuality
 
 Stems = npt.NDArray[np.floating[Any]]
 WORST_SECOND: Final = {"what": "worst second"}
@@ -139,27 +140,9 @@ def audible_check(stems: Iterable[Stems], labels: Mapping[str, str]) -> Check | 
     return Check("end_to_end", where, True, gate("end_to_end"), not_evaluated(reason))
 
 
-class Quality(Protocol):
-    """The scores of one stem beside the true one, in dB."""
-
-    @property
-    def stem(self) -> str:
-        """Name of the source."""
-        ...
-
-    @property
-    def si_sdr_gain_db(self) -> float:
-        """SI-SDR above that of the mixture."""
-        ...
-
-    def moved_db(self, other: Any, /) -> float:
-        """Return by how much the most different score differs; NaN if one is not known."""
-        ...
-
-
 def quality_checks(
-    before: Sequence[Quality],
-    after: Sequence[Quality],
+    before: Sequence[StemQuality],
+    after: Sequence[StemQuality],
     labels: Mapping[str, str],
     *,
     gating: bool = True,

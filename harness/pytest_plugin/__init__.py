@@ -22,12 +22,12 @@ import pytest
 
 from harness.errors import NotEvaluatedError
 from harness.pytest_plugin.gatherer import ASSERTS, DESELECTED, Gatherer
-from harness.pytest_plugin.options import add_options, golden_root, profile_of
+from harness.pytest_plugin.options import golden_root, profile_of, pytest_addoption
 from harness.pytest_plugin.progress import Progress
 from harness.pytest_plugin.recorder import CheckFailed, Recorder, put, raise_missed
 from harness.verdicts import EXIT_CODES, Verdict
 
-__all__ = ["Recorder", "golden_root", "profile_of"]
+__all__ = ["Recorder", "golden_root", "profile_of", "pytest_addoption"]
 
 _GATHERER: Final[pytest.StashKey[Gatherer]] = pytest.StashKey()
 
@@ -39,11 +39,6 @@ def parity(request: pytest.FixtureRequest) -> Recorder:
     if marker is None:
         raise pytest.UsageError(f"{request.node.nodeid} uses 'parity' but has no layer mark")
     return Recorder(request.node, marker.args[0])
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of a parity run."""
-    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:

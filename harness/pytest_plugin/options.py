@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from harness.errors import ParityError, RunError
+from harness.errors import ParityError
 from harness.places import INVENTORY
 from harness.profiles import chosen_profile
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
@@ -31,19 +32,28 @@ _IDLE: Final = {
 """The options under which pytest runs no test and ends with 0."""
 
 
-def add_options(parser: pytest.Parser) -> None:
+_PATHS: Final = {
+    "--parity-out": ("DIR", "write run.json and report here"),
+    "--parity-history": ("DIR", "remember the run in this folder"),
+    "--parity-baseline": ("FILE", "the accepted baseline, if it is there"),
+    "--parity-waivers": ("FILE", "failures that are accepted for a while"),
+    "--golden-root": ("DIR", "golden folder (default: golden)"),
+}
+_REPEATABLE: Final = {
+    "--subject": ("S", "subject under proof"),
+    "--recipe": ("P", "precision recipe"),
+    "--case": ("C", "only these cases"),
+    "--engine": ("ENGINE", "an engine beside the default ones: it runs what it can, and must have"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a parity run."""
     group = parser.getgroup("parity", "parity run")
-    group.addoption("--parity-out", type=Path, metavar="DIR", help="write run.json and report here")
-    group.addoption(
-        "--parity-history", type=Path, metavar="DIR", help="remember the run in this folder"
-    )
-    group.addoption(
-        "--parity-baseline", type=Path, metavar="FILE", help="the accepted baseline, if it is there"
-    )
-    group.addoption(
-        "--parity-waivers", type=Path, metavar="FILE", help="failures that are accepted for a while"
-    )
+    for name, (metavar, words) in _PATHS.items():
+        group.addoption(name, type=Path, metavar=metavar, help=words)
+    for name, (metavar, words) in _REPEATABLE.items():
+        group.addoption(name, action="append", metavar=metavar, help=f"{words} (repeatable)")
     group.addoption(
         "--parity-attach",
         action="append",
@@ -53,20 +63,6 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--parity-audio", action="store_true", help="keep short excerpts of stems to be heard"
-    )
-    group.addoption(
-        "--subject", action="append", metavar="S", help="subject under proof (repeatable)"
-    )
-    group.addoption("--recipe", action="append", metavar="P", help="precision recipe (repeatable)")
-    group.addoption("--case", action="append", metavar="C", help="only these cases (repeatable)")
-    group.addoption(
-        "--engine",
-        action="append",
-        metavar="ENGINE",
-        help="an engine beside the default ones: it runs what it can, and must have (repeatable)",
-    )
-    group.addoption(
-        "--golden-root", type=Path, metavar="DIR", help="golden folder (default: golden)"
     )
 
 
@@ -81,10 +77,8 @@ def profile_of(config: pytest.Config) -> Profile:
     Raises:
         pytest.UsageError: there is no such engine, or a plugin can't be imported.
     """
-    try:
+    with _usage_errors():
         return chosen_profile(**chosen(config), engines=config.getoption("--engine") or ())
-    except ParityError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def idle_option(config: pytest.Config) -> str:
@@ -107,10 +101,8 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
     file = config.rootpath / INVENTORY
     if not file.is_file():
         return None, (f"{NO_INVENTORY}: {INVENTORY} is not in {config.rootpath}",)
-    try:
+    with _usage_errors():
         inventory = read_inventory(file)
-    except RunError as error:
-        raise pytest.UsageError(str(error)) from error
     try:
         recipes = golden_root(config) / "recipes.toml"
         known = load_cases(recipes) if recipes.is_file() else {}
@@ -129,26 +121,29 @@ def golden_root(config: pytest.Config) -> Path:
 def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:
     """Return the failures that this invocation accepts."""
     file: Path | None = config.getoption("--parity-waivers")
-    try:
+    with _usage_errors():
         return read_waivers(file) if file else ()
-    except RunError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def past_of(config: pytest.Config) -> Record:
     """Return what the report of this invocation is held against, read before any test runs."""
     file: Path | None = config.getoption("--parity-baseline")
     accepted = file if file and file.exists() else None  # none was accepted yet
-    try:
+    with _usage_errors():
         return record_of(accepted, config.getoption("--parity-history"))
-    except RunError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def attachments_of(config: pytest.Config) -> list[Document]:
     """Return the documents that the report of this invocation gets."""
     files: list[Path] = config.getoption("--parity-attach") or []
-    try:
+    with _usage_errors():
         return [read_attachment(file) for file in files]
-    except RunError as error:
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Have pytest refuse the invocation where what it names can't be used."""
+    try:
+        yield
+    except ParityError as error:
         raise pytest.UsageError(str(error)) from error

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,54 +23,13 @@ from harness.verdicts.jsondata import read_document
 
 LINE_EVERY_S: Final = 20.0
 REWRITE_EVERY_S: Final = 0.2
-_SHORTEST_S: Final = 0.005  # of a test: what is rounded to nothing takes its time all the same
-
-
-class TimeLeft:
-    """Estimates how long the tests that are left will take.
-
-    A test takes as long as in the run before; else as long as its function took on other cases of
-    its subject, else on other subjects. However many processes work, as much of that time passes
-    in the end as passed for what is done.
-
-    Args:
-        past: seconds by node id, of an earlier run.
-    """
-
-    def __init__(self, past: Mapping[str, float]) -> None:
-        self._past = past
-        self._taken: dict[str, float] = defaultdict(float)
-        self._means: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])
-
-    def add(self, nodeid: str, seconds: float, *, ended: bool) -> None:
-        """Take over what one phase of a test took."""
-        self._taken[nodeid] += seconds
-        if ended:
-            for kind in _kinds(nodeid):
-                self._means[kind][0] += max(self._taken[nodeid], _SHORTEST_S)
-                self._means[kind][1] += 1
-
-    def estimate(
-        self, done: Iterable[str], left: Iterable[str], elapsed_s: float
-    ) -> tuple[float, bool]:
-        """Return the seconds that are left, and whether nothing is known of some tests."""
-        known = sum(self._expected(nodeid) or 0.0 for nodeid in done)
-        coming = [self._expected(nodeid) for nodeid in left]
-        work = sum(seconds for seconds in coming if seconds is not None)
-        return (elapsed_s * work / known if known else 0.0), None in coming
-
-    def _expected(self, nodeid: str) -> float | None:
-        if nodeid in self._past:
-            return self._past[nodeid]
-        for kind in _kinds(nodeid):
-            if kind in self._means:
-                total, count = self._means[kind]
-                return total / count
-        return None
 
 
 class Progress:
     """Writes the lines; lives in the controlling process.
+
+    A test is expected to take as long as in the run before, and a new one as long as its fellows;
+    as much of that time passes in the end, however many processes work, as passed for what is done.
 
     Args:
         out: the folder of the report, where the run before may have left how long tests take.
@@ -79,7 +38,7 @@ class Progress:
 
     def __init__(self, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._left = TimeLeft(_past_durations(out / "run.json"))
+        self._past = _past_durations(out / "run.json")
         self._tests: dict[str, bool] = {}  # node id to whether it has ended
         self._failed: set[str] = set()
         self._layers: set[str] = set()
@@ -118,9 +77,8 @@ class Progress:
         self._say(f"{layer} {row}".strip() + f": {self._how_far()}", live=live)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take over how long a phase took; name a test that failed."""
+        """Take over that a test has ended; name one that failed."""
         ended = report.when == "teardown"
-        self._left.add(report.nodeid, report.duration, ended=ended)
         self._tests[report.nodeid] = self._tests.get(report.nodeid, False) or ended
         if report.failed and report.nodeid not in self._failed:
             self._failed.add(report.nodeid)
@@ -137,12 +95,15 @@ class Progress:
         self._say("", live=True)
 
     def _how_far(self) -> str:
+        mean_s = sum(self._past.values()) / len(self._past) if self._past else 1.0
+        work_s = {nodeid: self._past.get(nodeid, mean_s) for nodeid in self._tests}
         done = [nodeid for nodeid, ended in self._tests.items() if ended]
-        left = [nodeid for nodeid, ended in self._tests.items() if not ended]
-        seconds, at_least = self._left.estimate(done, left, self._clock() - self._began)
+        done_s = sum(work_s[nodeid] for nodeid in done)
         failed = f", {len(self._failed)} failed" if self._failed else ""
-        more = "at least " if at_least else ""
-        time_left = f"{more}{_words(seconds)} left" if done else "time left not known yet"
+        time_left = "time left not known yet"
+        if done_s:
+            seconds = (self._clock() - self._began) * (sum(work_s.values()) / done_s - 1)
+            time_left = f"{_words(seconds)} left"
         return f"{len(done)} of {len(self._tests)} tests{failed}, {time_left}"
 
     def _say(self, line: str, *, live: bool) -> None:
@@ -164,11 +125,6 @@ def _place(nodeid: str) -> tuple[str, str]:
     return path.parent.name or path.stem, name.partition("[")[2].removesuffix("]")
 
 
-def _kinds(nodeid: str) -> tuple[str, str]:
-    """Return what tells how long a test takes, the best first: function and subject, function."""
-    return nodeid.partition("-")[0], nodeid.partition("[")[0]
-
-
 def _past_durations(document: Path) -> dict[str, float]:
     """Return how long each test of an earlier run took, as far as its checks say."""
     found: dict[str, float] = defaultdict(float)
@@ -179,7 +135,7 @@ def _past_durations(document: Path) -> dict[str, float]:
     for check in run.checks:
         if check.command:
             found[shlex.split(check.command)[-1]] += check.duration_s
-    return {nodeid: max(seconds, _SHORTEST_S) for nodeid, seconds in found.items()}
+    return found
 
 
 def _words(seconds: float) -> str:

@@ -8,11 +8,9 @@ from __future__ import annotations
 from harness.subjects.htdemucs import HTDemucsNetwork, htdemucs_constants, stems_of
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName, parse_subject_name
 from harness.subjects.protocol import (
-    Constants,
     Extracted,
     Interface,
     Network,
-    Place,
     Subject,
     run_extracted,
 )
@@ -27,7 +25,6 @@ from harness.subjects.subject import (
 )
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
 from harness.subjects.taps import (
-    OriginalOutputs,
     run_original,
     tap_names,
 )
@@ -37,14 +34,11 @@ __all__ = [
     "ARCHITECTURES",
     "SIGNALS",
     "Architecture",
-    "Constants",
     "Extracted",
     "FullHybridHTDemucs",
     "HTDemucsNetwork",
     "Interface",
     "Network",
-    "OriginalOutputs",
-    "Place",
     "Subject",
     "SubjectName",
     "UnusualWeightsWarning",

@@ -22,8 +22,7 @@ from typing import Any, Final
 from harness.audio.contract import Geometry
 from harness.errors import CheckpointError, ParityError
 from harness.subjects.checkpoints import Checkpoint
-from harness.subjects.containers import HTDEMUCS_CLASS
-from harness.subjects.foreign import WAY_OUT, other_network
+from harness.subjects.foreign import HTDEMUCS_CLASS, WAY_OUT, other_network
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName
 from harness.subjects.shapes import SHAPED, arguments_from_shapes, stems_in_shapes
 from harness.subjects.values import (

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import CheckpointError
+from harness.subjects.foreign import HTDEMUCS_CLASS
 from harness.subjects.placeholders import ConfigNode, ModelClass
 
-HTDEMUCS_CLASS: Final = "demucs.htdemucs.HTDemucs"
 _STATES: Final = (
     "best_state", "state", "state_dict", "model_state_dict", "model_state", "model",
 )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-_BY_CLASS: Final = {
+HTDEMUCS_CLASS: Final = "demucs.htdemucs.HTDemucs"
+OTHER_CLASSES: Final = {
     "demucs.hdemucs.HDemucs": "Hybrid Demucs (v3, as mdx_extra and hdemucs_mmi)",
     "demucs.demucs.Demucs": "Demucs (v1 or v2, waveforms alone)",
     "demucs.model.Demucs": "Demucs (v1 or v2, waveforms alone)",
@@ -19,8 +20,8 @@ _BY_TENSORS: Final = (
         ("tencoder.0.conv.", "encoder.0.conv."),
         "Hybrid Demucs (v3, as mdx_extra and hdemucs_mmi), or an HTDemucs without a transformer",
     ),
-    (("encoder.0.0.", "decoder.0.0."), _BY_CLASS["demucs.demucs.Demucs"]),
-    (("separator.network.", "encoder.conv1d_U."), _BY_CLASS["demucs.tasnet.ConvTasNet"]),
+    (("encoder.0.0.", "decoder.0.0."), OTHER_CLASSES["demucs.demucs.Demucs"]),
+    (("separator.network.", "encoder.conv1d_U."), OTHER_CLASSES["demucs.tasnet.ConvTasNet"]),
     (("band_split.", "mask_estimators."), "a band-split Roformer"),
     (("fc1.", "bn1.", "lstm."), "Open-Unmix"),
     (("first_conv.", "encoder_blocks."), "MDX23C (TFC-TDF)"),
@@ -35,7 +36,7 @@ def other_network(klass: str | None, names: Iterable[str]) -> str | None:
         names: of its tensors.
     """
     if klass is not None:
-        return _BY_CLASS.get(klass)
+        return OTHER_CLASSES.get(klass)
     known = tuple(names)
     if any(name.startswith("crosstransformer.") for name in known):
         return None

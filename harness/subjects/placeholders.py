@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, ClassVar, Final, NoReturn
 
+from harness.subjects.foreign import HTDEMUCS_CLASS, OTHER_CLASSES
+
 
 class CodeInCheckpointError(Exception):
     """A pickle asks for more than data."""
@@ -65,15 +67,7 @@ def _fraction(*args: object) -> Fraction:
     return Fraction(text)
 
 
-MODEL_CLASSES: Final = (
-    "demucs.htdemucs.HTDemucs",
-    "demucs.hdemucs.HDemucs",
-    "demucs.demucs.Demucs",
-    "demucs.wdemucs.WDemucs",
-    "demucs.model.Demucs",
-    "demucs.tasnet.ConvTasNet",
-    "demucs.tasnet_v2.ConvTasNet",
-)
+MODEL_CLASSES: Final = (HTDEMUCS_CLASS, *OTHER_CLASSES)
 """Those of every version of Demucs: other models than HTDemucs are read to be told by name."""
 
 _NODES: Final = (

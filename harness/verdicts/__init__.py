@@ -24,14 +24,12 @@ from harness.verdicts.history import (
     Record,
     Snapshot,
     changes,
-    read_baseline,
-    read_snapshot,
     recall,
     record_of,
     remember,
 )
 from harness.verdicts.ladder import LayerSummary
-from harness.verdicts.runs import EXIT_CODES, SCHEMA_VERSION, Run
+from harness.verdicts.runs import EXIT_CODES, Run
 from harness.verdicts.states import (
     GREEN_GOLDENS,
     LOCAL_GOLDEN,
@@ -58,7 +56,6 @@ __all__ = [
     "LOCAL_GOLDEN",
     "NOISE_BAND_DB",
     "RED_GOLDENS",
-    "SCHEMA_VERSION",
     "SUBJECT_LAYERS",
     "Baseline",
     "Changes",
@@ -85,8 +82,6 @@ __all__ = [
     "failed",
     "gate",
     "not_evaluated",
-    "read_baseline",
-    "read_snapshot",
     "read_waivers",
     "recall",
     "record_of",

@@ -26,6 +26,11 @@ class Collector:
     Args:
         profile: what the run sets out to evaluate.
         engines: the engines' availability at the start.
+
+    Attributes:
+        checks, faults: what was found; whoever finds more appends it.
+        problems, gaps: what broke, and what was not looked at, in words.
+        waivers: failures that are accepted.
     """
 
     def __init__(self, profile: Profile, engines: Iterable[EngineState] = ()) -> None:
@@ -46,14 +51,6 @@ class Collector:
     def started(self) -> str:
         """When it began to gather, ISO 8601 in UTC."""
         return self._started.isoformat(timespec="seconds")
-
-    def add_check(self, check: Check) -> None:
-        """Add one check."""
-        self.checks.append(check)
-
-    def add_fault(self, fault: InjectedFault) -> None:
-        """Add a known bug that was injected."""
-        self.faults.append(fault)
 
     def executed(self, engine: str) -> None:
         """Note that an engine really executed something."""

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.faults import InjectedFault
+from harness.verdicts.jsondata import Count
 
 _NAMED: Final = 4
 """Of what is missing in one group, so many are named."""
@@ -51,12 +52,12 @@ class Expected:
     """
 
     layer: str
-    subject: str
-    case: str
-    recipe: str
-    kind: str
-    gating: int
-    exploratory: int
+    subject: str = ""
+    case: str = ""
+    recipe: str = ""
+    kind: str = ""
+    gating: Count = 0
+    exploratory: Count = 0
     engine: str = ""
 
     @property
@@ -67,7 +68,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What one run must look at by the inventory.
+    """What one run must look at by the inventory; the inventory is that of a complete one.
 
     Attributes:
         checks: how many of them, by place and kind.

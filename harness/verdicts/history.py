@@ -21,9 +21,8 @@ from typing import Any, Final
 
 from harness.atomic import write_text
 from harness.verdicts.checks import Check, Verdict
-from harness.verdicts.jsondata import document_text, parsed, plain, read_document, restored
+from harness.verdicts.jsondata import Document
 from harness.verdicts.runs import Run
-from harness.verdicts.scope import Scope
 from harness.verdicts.states import Profile
 
 SCHEMA_VERSION: Final = 1
@@ -59,7 +58,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Document):
     """What is remembered of one run.
 
     Attributes:
@@ -71,6 +70,9 @@ class Snapshot:
         readings: by the identity of the check.
         duration_s: wall time of the run.
     """
+
+    noun = "snapshot"
+    version = SCHEMA_VERSION
 
     started: str
     verdict: Verdict
@@ -95,47 +97,16 @@ class Snapshot:
             duration_s=run.duration_s,
         )
 
-    def to_json(self) -> str:
-        """Return the document; the same snapshot always gives the same bytes."""
-        document = {"schema_version": SCHEMA_VERSION, **plain(self)}
-        return document_text(document, indent=0)
-
-    @classmethod
-    def from_json(cls, text: str) -> Snapshot:
-        """Read a document that `to_json` wrote.
-
-        Raises:
-            RunError: it is no snapshot, or one of another schema version.
-        """
-        snapshot: Snapshot = restored(cls, parsed(text, "snapshot", SCHEMA_VERSION), "snapshot")
-        return snapshot
-
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Document):
     """A snapshot that was accepted as what later runs are held against, and why."""
+
+    noun = "baseline"
+    version = SCHEMA_VERSION
 
     snapshot: Snapshot
     reason: str
-
-    def to_json(self) -> str:
-        """Return the document that is kept in git."""
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "reason": self.reason,
-            "snapshot": plain(self.snapshot),
-        }
-        return document_text(document, indent=0)
-
-    @classmethod
-    def from_json(cls, text: str) -> Baseline:
-        """Read a document that `to_json` wrote.
-
-        Raises:
-            RunError: it is no baseline, or one of another schema version.
-        """
-        baseline: Baseline = restored(cls, parsed(text, "baseline", SCHEMA_VERSION), "baseline")
-        return baseline
 
 
 @dataclass(frozen=True)
@@ -181,7 +152,7 @@ class Changes:
         flipped: checks with another verdict.
         moved: other checks whose headroom moved by more than the band, the worst movement first.
         added, removed: checks of one of the two runs only, as far as the later run set out to make
-            them (`harness.verdicts.scope`).
+            them (`Profile.leaves_out`).
         unmoved: how many checks stayed within the band.
         compared, total: how many checks of the earlier run the later one set out to make, of how
             many.
@@ -223,8 +194,11 @@ def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB
         after: the later run.
         band_db: headrooms that moved by no more are left out; not negative.
     """
-    scope = Scope.between(before.profile, after.profile)
-    earlier = [name for name in before.readings if name in after.readings or scope.covers(name)]
+    earlier = [
+        name
+        for name in before.readings
+        if name in after.readings or not after.profile.leaves_out(name, before.profile)
+    ]
     movements = [
         _movement(name, before.readings.get(name), after.readings.get(name))
         for name in sorted({*earlier, *after.readings})
@@ -275,7 +249,7 @@ def record_of(baseline: Path | None, history: Path | None) -> Record:
     past = () if history is None else recall(history)
     if baseline is None:
         return Record(past=past)
-    accepted = read_baseline(baseline)
+    accepted = Baseline.read(baseline)
     return Record(accepted.snapshot, accepted.reason, past)
 
 
@@ -285,25 +259,7 @@ def recall(folder: Path) -> tuple[Snapshot, ...]:
     Raises:
         RunError: a file is no snapshot; the message names it.
     """
-    return tuple(read_snapshot(path) for path in sorted(Path(folder).glob("*.json")))
-
-
-def read_snapshot(path: Path) -> Snapshot:
-    """Return the snapshot in the file at ``path``.
-
-    Raises:
-        RunError: it can't be read or is no snapshot.
-    """
-    return read_document(path, Snapshot.from_json)
-
-
-def read_baseline(path: Path) -> Baseline:
-    """Return the baseline in the file at ``path``.
-
-    Raises:
-        RunError: it can't be read or is no baseline.
-    """
-    return read_document(path, Baseline.from_json)
+    return tuple(Snapshot.read(path) for path in sorted(Path(folder).glob("*.json")))
 
 
 def _movement(name: str, before: Reading | None, after: Reading | None) -> Movement:

@@ -24,7 +24,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from harness.bounded import MEBIBYTE, parse_json, read_text
 from harness.errors import ParityError, RunError
@@ -34,6 +34,7 @@ _STAND_INS: Final = ("inf", "-inf", "nan")
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 _Reader = Callable[[Any, str], Any]
 _Document = TypeVar("_Document")
+_Kept = TypeVar("_Kept", bound="Document")
 _LIMIT_BYTES: Final = 64 * MEBIBYTE  # the document of a complete run has a few
 
 
@@ -157,6 +158,41 @@ def parsed(text: str, noun: str, version: int) -> dict[str, Any]:
             "again with this program"
         )
     return document
+
+
+class Document:
+    """A dataclass that is kept as a JSON document of a version.
+
+    Attributes:
+        noun: what messages call it.
+        version: of its schema.
+    """
+
+    noun: ClassVar[str]
+    version: ClassVar[int]
+
+    def to_json(self) -> str:
+        """Return the document; the same value always gives the same bytes."""
+        return document_text({"schema_version": self.version, **plain(self)}, indent=0)
+
+    @classmethod
+    def from_json(cls: type[_Kept], text: str) -> _Kept:
+        """Read a document that `to_json` wrote.
+
+        Raises:
+            RunError: it is none, or one of another schema version.
+        """
+        found: _Kept = restored(cls, parsed(text, cls.noun, cls.version), cls.noun)
+        return found
+
+    @classmethod
+    def read(cls: type[_Kept], path: Path) -> _Kept:
+        """Return what the document in the file at ``path`` holds.
+
+        Raises:
+            RunError: it can't be read, or is no such document; the message names the file.
+        """
+        return read_document(path, cls.from_json)
 
 
 def numbers(value: Any) -> Any:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness.verdicts.checks import Check, Verdict
+from harness.verdicts.completeness import Completeness
 from harness.verdicts.states import Profile
 from harness.verdicts.tolerances import SUBJECT_LAYERS
-
-if TYPE_CHECKING:
-    from harness.verdicts.runs import Run
 
 
 @dataclass(frozen=True)
@@ -34,15 +31,27 @@ class LayerSummary:
     duration_s: float
 
 
-def summarise(layer: str, run: Run) -> LayerSummary:
-    """Return what a run found on one rung."""
-    mine = [check for check in run.checks if check.layer == layer]
+def summarise(
+    layer: str,
+    checks: Sequence[Check],
+    profile: Profile,
+    completeness: Completeness,
+    waived: Container[str],
+) -> LayerSummary:
+    """Return what a run found on one rung.
+
+    Args:
+        layer: the rung.
+        checks: of the run, those of other rungs included.
+        profile: what the run set out to evaluate.
+        completeness: what it has of what was expected.
+        waived: identities of failed checks that a maintainer accepted.
+    """
+    mine = [check for check in checks if check.layer == layer]
     gating = [check for check in mine if check.gating]
-    counts = Counter(
-        "waived" if check.id in run.waived else check.verdict.value for check in gating
-    )
-    made, total = run.completeness.gating(layer)
-    required = layer in run.profile.layers or total > 0
+    counts = Counter("waived" if check.id in waived else check.verdict.value for check in gating)
+    made, total = completeness.gating(layer)
+    required = layer in profile.layers or total > 0
     if counts["fail"]:
         verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
     elif counts["not_evaluated"]:
@@ -50,10 +59,10 @@ def summarise(layer: str, run: Run) -> LayerSummary:
         reason = f"{counts['not_evaluated']} of {len(gating)} gating checks were not evaluated"
     elif not gating:
         verdict, reason = Verdict.NOT_EVALUATED, "no gating check was evaluated"
-    elif absent := _absent_subjects(layer, gating, run.profile):
+    elif absent := _absent_subjects(layer, gating, profile):
         verdict = Verdict.NOT_EVALUATED
         reason = f"no gating check was evaluated for {' and '.join(absent)}"
-    elif run.completeness.shortfalls(layer):
+    elif completeness.shortfalls(layer):
         verdict = Verdict.NOT_EVALUATED
         reason = f"{made} of {total} expected gating checks were made"
         reason = reason if made < total else "exploratory checks that were expected are missing"

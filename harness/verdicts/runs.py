@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -33,7 +33,6 @@ from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.jsondata import document_text, parsed, plain, restored
 from harness.verdicts.ladder import LayerSummary, summarise
 from harness.verdicts.rows.artefacts import Artefacts, Damaged, read_rows
-from harness.verdicts.sentences import sentence_of
 from harness.verdicts.states import (
     EngineState,
     GoldenState,
@@ -89,7 +88,8 @@ class Run:
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:
         """The ladder, from the bottom to the top."""
-        return tuple(summarise(layer, self) for layer in LAYERS)
+        about = self.checks, self.profile, self.completeness, self.waived
+        return tuple(summarise(layer, *about) for layer in LAYERS)
 
     @cached_property
     def completeness(self) -> Completeness:
@@ -186,8 +186,29 @@ class Run:
         return EXIT_CODES[self.verdict]
 
     def sentence(self) -> str:
-        """Return the verdict in one sentence."""
-        return sentence_of(self)
+        """Return the verdict in one sentence, with what failed or is missing first."""
+        gating = [check for check in self.checks if check.gating]
+        subjects = " and ".join(self.profile.subjects) or "no subject"
+        subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
+        injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
+        if self.verdict is Verdict.PASS:
+            parts = [self._holding(len(gating), subjects)] if gating else []
+            parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
+            return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
+        if self.verdict is Verdict.FAIL:
+            escaped = sum(fault.escaped for fault in self.faults)
+            parts = [f"{len(self.failing)} of {len(gating)} gating checks failed for {subjects}"]
+            if self.waived:
+                parts[0] += f" ({len(self.waived)} more are waived)"
+            if escaped or not gating:
+                parts = parts if gating else []
+                parts.append(f"{escaped} of {injected} injected faults were not caught")
+            return f"FAIL: {' and '.join(parts)}; first: {self.red[0]}"
+        waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
+        return (
+            f"NOT EVALUATED: {len(self.missing)} required thing(s) were not looked at for "
+            f"{subjects}{waived}; first: {self.missing[0]}"
+        )
 
     def to_json(self) -> str:
         """Return the run document; the same run always gives the same bytes."""
@@ -227,6 +248,15 @@ class Run:
     def _waivers(self) -> tuple[Mapping[str, Waiver], tuple[str, ...]]:
         return covered(self.waivers, self.checks, self.started)
 
+    def _holding(self, gating: int, subjects: str) -> str:
+        if not self.waived:
+            return f"all {gating} gating checks hold for {subjects}"
+        oldest = max(waiver.age_days(self.started) for waiver in self.waived.values())
+        return (
+            f"{gating - len(self.waived)} of {gating} gating checks hold for {subjects}, "
+            f"{len(self.waived)} failed and are waived (the oldest for {oldest} days)"
+        )
+
     def _engine_gap(self, name: str) -> str:
         for engine in self.engines:
             if engine.name == name:
@@ -250,20 +280,5 @@ DERIVED: Final[Mapping[str, Any]] = {
 }
 """What a document says for other readers and `Run.from_json` computes again, with its types."""
 
-STORED: Final = (
-    "profile",
-    "started",
-    "duration_s",
-    "overtaken",
-    "provenance",
-    "engines",
-    "goldens",
-    "problems",
-    "gaps",
-    "checks",
-    "faults",
-    "waivers",
-    "expected",
-    "artefacts",
-    "damaged",
-)
+STORED: Final = tuple(field.name for field in fields(Run))
+"""What it says beside that: all that a run is made of."""

@@ -42,6 +42,29 @@ class Profile:
     faults: bool = False
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def leaves_out(self, check: str, before: Profile) -> bool:
+        """Return whether a run by this profile does not set out to make a check of another one.
+
+        Absence there is no movement. A profile that says nothing of a subject's cases has all.
+
+        Args:
+            check: its identity, ``layer/gate/subject/case/recipe/...`` with the labels that it has.
+            before: the profile of the run that has it.
+        """
+        layer, _, rest = check.partition("/")
+        labels = f"/{rest.partition('/')[2]}/"
+        if layer in before.layers and layer not in self.layers:
+            return True
+        left_out = {*before.subjects} - {*self.subjects} | {*before.recipes} - {*self.recipes}
+        if any(f"/{name}/" in labels for name in left_out):
+            return True
+        for subject, cases in self.cases.items():
+            if labels.startswith(f"/{subject}/"):  # the first label, if there is one
+                case = labels[len(subject) + 2 :].partition("/")[0]
+                # In a check that is about no case, a recipe or an engine stands there.
+                return case not in (*cases, *before.recipes, *before.engines)
+        return False
+
 
 @dataclass(frozen=True)
 class EngineState:

@@ -7,13 +7,12 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 from harness.workbench.bench import Workbench
 from harness.workbench.check import check_package
 from harness.workbench.papers import describe_package, paper_checks
+from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import (
     Separator,
     open_separator,
     separate_file,
-    subject_sources,
 )
 
 __all__ = [
@@ -27,6 +26,5 @@ __all__ = [
     "predict_segment",
     "separate_file",
     "stem_qualities",
-    "subject_sources",
     "taps_in",
 ]

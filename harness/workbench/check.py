@@ -49,13 +49,12 @@ from harness.subjects import Subject, separate_segment
 from harness.verdicts import Check, Gate, Profile, compare, gate
 from harness.verdicts.collector import Collector
 from harness.verdicts.rows.packages import Explanation, Step
-from harness.workbench import figures
+from harness.workbench import pictures
 from harness.workbench.bench import Workbench
 from harness.workbench.operations import tap_series
-from harness.workbench.outlines import outline_of
 from harness.workbench.papers import describe_package, paper_checks, with_papers
+from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.quality import stem_qualities
 from harness.workbench.separator import Separator, separate_file
 
 LAYERS: Final = ("conversion", "end_to_end")
@@ -155,7 +154,7 @@ class _Examination:
     def papers(self) -> bool:
         """Judge what the package declares and holds; False if it can't be executed as it is."""
         self._step("the program")
-        self.collector.keep(outline_of(self._inquiry.subject))
+        self.collector.keep(pictures.outline_of(self._inquiry.subject))
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
         program, audit = None, None
         if self._recipe is not None:
@@ -238,7 +237,7 @@ class _Examination:
             self._add([repeat_check(made.outputs, self.predict(inputs), labels)])
             if made.taps:
                 self.collector.keep(tap_series(expected, made, labels))
-            self.collector.keep(*figures.count_rows(expected, made, labels))
+            self.collector.keep(*pictures.count_rows(expected, made, labels))
         return made
 
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
@@ -255,18 +254,18 @@ class _Examination:
         """Judge the quality of a song's stems, and keep what the page draws of them."""
         expected, sources = golden["stems"], self._subject.sources
         self.collector.keep(
-            *figures.timeline_rows(expected, actual, sources, labels),
-            figures.picture_row(expected, actual, sources, labels),
+            *pictures.timeline_rows(expected, actual, sources, labels),
+            pictures.picture_row(expected, actual, sources, labels),
         )
         found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
-        self.collector.keep(*figures.separation_rows(expected, actual, found, labels))
+        self.collector.keep(*pictures.separation_rows(expected, actual, found, labels))
         if self._subject.network.trained and "true_stems" in golden:
             truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
             before, after = (
                 stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
             )
             self._add(quality_checks(before, after, labels))
-            self.collector.keep(*figures.quality_rows(before, after, labels))
+            self.collector.keep(*pictures.quality_rows(before, after, labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""
@@ -335,12 +334,12 @@ class _Examination:
         if (
             check is not None and self._subject.sources
         ):  # whichever layer was asked for: silence proves none
-            self.collector.add_check(replace(check, layer=self._layers[-1]))
+            self.collector.checks.append(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
             if check.layer in self._layers:
-                self.collector.add_check(check)
+                self.collector.checks.append(check)
 
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)

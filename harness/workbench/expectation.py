@@ -23,16 +23,10 @@ from harness.layers import ENGINE_GATES, TAP_GATES
 from harness.profiles import DEFAULT, EXPLORATORY_KINDS, cases_of
 from harness.subjects import Network, describe_subject
 from harness.verdicts.completeness import Expectation, Expected
-from harness.verdicts.inventory import Inventory
-
-
-def is_trained(subject: str) -> bool:
-    """Return whether a subject has trained weights."""
-    return describe_subject(subject).trained
 
 
 def expectation(
-    inventory: Inventory,
+    inventory: Expectation,
     known: Mapping[str, Case],
     *,
     subjects: Sequence[str] = (),
@@ -54,9 +48,9 @@ def expectation(
         NotEvaluatedError: there is no case for a subject.
         ParityError: a subject, a case or a recipe that doesn't exist.
     """
-    everything = inventory.rows()
+    everything = inventory.checks
     found = [row for row in everything if not row.subject]
-    for subject in dict.fromkeys(subjects or inventory.subjects):
+    for subject in dict.fromkeys(subjects or [row.subject for row in everything if row.subject]):
         listed = [row for row in everything if row.subject == subject]
         own = {row.case for row in listed} - {""}
         wanted = list(dict.fromkeys(cases or sorted(own) or cases_of(subject, known)))

@@ -1,26 +1,25 @@
 """Which operation of a package is wrong, and why: a run explained by executing it once more.
 
 In: a run, and the package that it judged. Out: the decision path of `harness.diagnosis.explain`,
-with a three-way diagnosis and a headroom audit of that package, and the run with it for its page.
+with a three-way diagnosis and a headroom audit of that package.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from harness import mil
+from harness.conversion import check_contract
 from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
-from harness.diagnosis.explain import Explanation
 from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.errors import ParityError
+from harness.subjects import describe_subject
 from harness.verdicts import Run
-from harness.verdicts.rows.packages import Explanation as Row
-from harness.verdicts.rows.packages import Step
-from harness.workbench.lab import check_package_of, lab_inputs, open_lab
+from harness.verdicts.rows.packages import Explanation
+from harness.workbench.lab import lab_inputs, open_lab
 
 Advance = Callable[[int, int], None]
 ANY_CASE = "song"
@@ -54,7 +53,7 @@ def diagnose_package(
         ParityError: the package is not one of the subject.
     """
     model = mil.load(package)
-    check_package_of(model, subject)
+    check_contract(model, describe_subject(subject).interface)
     inputs = lab_inputs(subject, [case], golden_root)[case]
     with open_lab(subject, reference) as lab:
         return three_way(
@@ -76,23 +75,15 @@ def explain_package(
         ParityError: the run names no subject, so the package has no reference.
     """
     focus = focus_of(run)
-    if focus is None or not focus.subject:
+    if "subject" not in focus:
         raise ParityError(f"the run names no subject, so {package} has no reference")
     first = next(iter(failed_checks(run)), None)
     if first is not None and says_it_all(first):
         return explain(run, package=str(package))
-    case = focus.case if focus.case in {golden.case for golden in run.goldens} else ANY_CASE
+    subject, case = focus["subject"], focus.get("case", ANY_CASE)
+    case = case if case in {golden.case for golden in run.goldens} else ANY_CASE
     diagnosis = diagnose_package(
-        package, focus.subject, case, golden_root, reference=reference, advance=advance
+        package, subject, case, golden_root, reference=reference, advance=advance
     )
-    headroom = audit_headroom(mil.load(package), lab_inputs(focus.subject, [case], golden_root))
+    headroom = audit_headroom(mil.load(package), lab_inputs(subject, [case], golden_root))
     return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)
-
-
-def with_explanation(run: Run, found: Explanation) -> Run:
-    """Return ``run`` with one more explanation for its page."""
-    row = Row(
-        tuple(Step(step.question, step.answer, step.evidence) for step in found.steps),
-        found.commands,
-    )
-    return replace(run, artefacts=run.artefacts.plus([row]))

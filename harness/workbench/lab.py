@@ -6,7 +6,6 @@ with is the FP32 program itself.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,10 +28,17 @@ from harness.conversion import (
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import case_signal
-from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of
+from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of, snr_of
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
-from harness.precision.tuning import Confirmation, Trial, Tuner, fp32_share, operation_costs
-from harness.precision.virtual import VirtualPrecision, weight_bytes
+from harness.precision.tuning import (
+    Confirmation,
+    Trial,
+    Tuner,
+    fp32_share,
+    operation_costs,
+    weight_bytes,
+)
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
@@ -54,7 +60,7 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         ParityError: the subject is a bag, or can't be converted.
     """
     if package is not None:
-        check_package_of(package, subject)
+        check_contract(package, describe_subject(subject).interface)
         yield VirtualPrecision(mil.load(package))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
@@ -72,15 +78,6 @@ def lab_stems(subject: str) -> Stems | None:
 def lab_measures(subject: str, lab: VirtualPrecision) -> tuple[SignalMeasure, ...]:
     """Return what an error is measured by: all stems, each stem, each output of the network."""
     return measures_of(lab_stems(subject), [output.name for output in lab.base.outputs])
-
-
-def check_package_of(package: Path | mil.Model, subject: str) -> None:
-    """Check that ``package`` takes and returns what a package of ``subject`` does.
-
-    Raises:
-        ContractError: it is one of another model; says what it has and what was expected.
-    """
-    check_contract(package, describe_subject(subject).interface)
 
 
 def fp32_package(subject: str, folder: Path) -> Path:
@@ -194,8 +191,8 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
     return {
         "fp32_share": fp32_share(costs, choice),
         "weight_bytes": weight_bytes(lab, choice, weights),
-        "snr_db": {
-            measure.name: _finite_db(measure.of(expected, actual))
+        "snr_db": {  # None where nothing differs
+            measure.name: snr_of(ratio) if (ratio := measure.of(expected, actual)) else None
             for measure in audible(measures, expected)
         },
     }
@@ -205,8 +202,3 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
 def _swept(package: Path) -> tuple[VirtualPrecision, dict[str, float]]:
     lab = VirtualPrecision(mil.load(package))
     return lab, operation_costs(lab.base.plan, "flops")
-
-
-def _finite_db(ratio: float) -> float | None:
-    """Return a noise-to-signal ratio as SNR in dB; None where nothing differs."""
-    return None if ratio == 0 else -10 * math.log10(ratio)

@@ -1,7 +1,7 @@
 """What a run keeps of stems and outputs so that the report can draw them.
 
-In: expected and actual signals, float [channels, n], and the labels of a check (subject, case,
-recipe, engine, numerics). Out: rows of `harness.verdicts.rows`.
+In: expected and actual signals, float [channels, n], or stems [S, channels, n], and the labels of a
+check (subject, case, recipe, engine, numerics). Out: rows of `harness.verdicts.rows`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,9 +17,33 @@ import numpy.typing as npt
 import soundfile
 
 from harness.audio import SAMPLE_RATE
-from harness.metrics import error_table, snr_db, stretch_snr_db, ulp_statistics
+from harness.layers import Tensors
+from harness.metrics import (
+    ReferenceProjection,
+    SeparationMetrics,
+    channel_snr_db,
+    diagnose,
+    error_table,
+    segmental_snr_db,
+    separation_metrics,
+    si_sdr_db,
+    snr_db,
+    stretch_snr_db,
+    ulp_statistics,
+)
+from harness.subjects import describe_subject
 from harness.verdicts.rows.labelled import labels_of
-from harness.verdicts.rows.signals import AudioClip, ErrorCounts, StemPicture, StemTimeline
+from harness.verdicts.rows.packages import NetworkOutline, Stage
+from harness.verdicts.rows.signals import (
+    AudioClip,
+    ErrorCounts,
+    Quality,
+    Separation,
+    StemPicture,
+    StemQuality,
+    StemTimeline,
+)
+from harness.workbench.predictions import Prediction
 from harness.workbench.rasters import (
     HIGH_HZ,
     LOW_HZ,
@@ -36,6 +60,106 @@ _RANGE_DB: Final = 90.0
 _LOUDEST: Final = 0.5
 """Peak of an amplified difference: half of full scale."""
 _MOST_GAIN_DB: Final = 160.0
+
+
+def outline_of(subject: str) -> NetworkOutline:
+    """Return what figures name of a subject."""
+    network = describe_subject(subject)
+    stages = tuple(Stage(*stage) for stage in network.stages)
+    return NetworkOutline(subject, network.sources, tuple(network.interface.outputs), stages)
+
+
+def separation_rows(
+    expected: Array, actual: Array, metrics: Sequence[SeparationMetrics], labels: Labels
+) -> Iterator[Separation]:
+    """Yield for each stem [C, n] what kind of error it has."""
+    for index, row in enumerate(metrics):
+        worst = segmental_snr_db(expected[index], actual[index], SAMPLE_RATE).worst
+        channels = channel_snr_db(expected[index], actual[index])
+        yield Separation(
+            **labels_of(labels),
+            stem=row.source,
+            snr_db=snr_db(expected[index], actual[index]),
+            channel_snr_db=tuple(channel.snr_db for channel in channels),
+            worst_segment_snr_db=worst.snr_db if worst else None,
+            worst_segment_s=worst.start / SAMPLE_RATE if worst else None,
+            sdr_db=row.sdr_db,
+            isr_db=row.isr_db,
+            sir_db=row.sir_db,
+            sar_db=row.sar_db,
+            diagnosis=diagnose(row),
+            note=row.reason or "",
+        )
+
+
+def stem_qualities(
+    truth: ReferenceProjection,
+    estimates: np.ndarray,
+    mixture: np.ndarray,
+    sources: Sequence[str],
+) -> tuple[StemQuality, ...]:
+    """Return how well every stem is separated: scores against what was really mixed, in dB.
+
+    Args:
+        truth: the true stems [S, 2, n], factorised once.
+        estimates: of them, float32.
+        mixture: [2, n].
+        sources: names of the stems.
+
+    Raises:
+        ParityError: the shapes don't fit.
+    """
+    qualities = []
+    rows = separation_metrics(truth, estimates, sources=sources)
+    for row, reference, estimate in zip(rows, truth.references, estimates, strict=True):
+        si_sdr = _number(si_sdr_db(reference, estimate))
+        qualities.append(
+            StemQuality(
+                stem=row.source,
+                si_sdr_db=si_sdr,
+                si_sdr_gain_db=si_sdr - _number(si_sdr_db(reference, mixture)),
+                sdr_db=_number(row.sdr_db),
+                isr_db=_number(row.isr_db),
+                sir_db=_number(row.sir_db),
+                sar_db=_number(row.sar_db),
+            )
+        )
+    return tuple(qualities)
+
+
+def quality_rows(
+    before: Sequence[StemQuality], after: Sequence[StemQuality], labels: Labels
+) -> Iterator[Quality]:
+    """Yield for each stem how well it is separated by PyTorch and by the candidate."""
+    for expected, found in zip(before, after, strict=True):
+        yield Quality(**labels_of(labels), expected=expected, actual=found)
+
+
+def timeline_rows(
+    expected: Array, actual: Array, sources: Sequence[str], labels: Labels
+) -> Iterator[StemTimeline]:
+    """Yield the SNR of every stem [S, C, n], second by second."""
+    for index, stem in enumerate(sources):
+        yield stem_timeline(expected[index], actual[index], stem, labels)
+
+
+def count_rows(expected: Tensors, made: Prediction, labels: Labels) -> Iterator[ErrorCounts]:
+    """Yield the errors of outputs and stems by size."""
+    for tensor in made.results:
+        yield error_counts(expected[tensor], made.tensors[tensor], tensor, labels)
+
+
+def worst_stem(expected: Array, actual: Array) -> int:
+    """Return the index of the stem with the lowest SNR."""
+    return int(np.argmin([snr_db(one, other) for one, other in zip(expected, actual, strict=True)]))
+
+
+def picture_row(
+    expected: Array, actual: Array, sources: Sequence[str], labels: Labels
+) -> StemPicture:
+    """Return the worst stem over time and frequency, with what is left over."""
+    worst = worst_stem(expected, actual)
+    return stem_picture(expected[worst], actual[worst], sources[worst], labels)
 
 
 def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> StemPicture:
@@ -154,3 +278,7 @@ def _worst(levels: list[float]) -> float | None:
 def _ratio(expected: Array, actual: Array) -> float | None:
     ratio = snr_db(expected, actual)
     return None if ratio is None or math.isnan(ratio) else ratio
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

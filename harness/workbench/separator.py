@@ -56,11 +56,6 @@ class Separator:
         )
 
 
-def subject_sources(subject: str) -> tuple[str, ...]:
-    """Return the names of a subject's stems, in order, without making its weights."""
-    return describe_subject(subject).sources
-
-
 def open_separator(
     subject: str, *, packages: Sequence[Path] = (), numerics: str = "storage"
 ) -> Separator:

@@ -16,7 +16,7 @@ from harness.pytest_plugin import Recorder
 from harness.verdicts.rows.operations import OperationSeries
 from harness.workbench import Prediction, Workbench, describe_package, paper_checks
 from harness.workbench.operations import operation_series, tap_series
-from harness.workbench.outlines import outline_of
+from harness.workbench.pictures import outline_of
 
 pytestmark = [pytest.mark.layer("conversion"), pytest.mark.engines("package")]
 

@@ -14,9 +14,15 @@ from harness.audio import SAMPLE_RATE
 from harness.golden import Golden
 from harness.metrics import segmental_snr_db
 from harness.pytest_plugin import Recorder
-from harness.workbench import Workbench, subject_sources
-from harness.workbench.figures import count_rows, picture_row, timeline_rows, worst_stem
-from harness.workbench.pictures import audio_clip
+from harness.subjects import describe_subject
+from harness.workbench import Workbench
+from harness.workbench.pictures import (
+    audio_clip,
+    count_rows,
+    picture_row,
+    timeline_rows,
+    worst_stem,
+)
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -30,7 +36,7 @@ def test_every_second(
     parity: Recorder, golden: Golden, actual: np.ndarray, labels: Mapping[str, str]
 ) -> None:
     """The SNR of every stem, second by second."""
-    sources = subject_sources(labels["subject"])
+    sources = describe_subject(labels["subject"]).sources
     lowest = []
     for line in timeline_rows(golden["stems"], actual, sources, labels):
         parity.keep(line)
@@ -53,7 +59,7 @@ def test_what_is_left(
     made = bench.predictions.of(labels["subject"], labels["case"], package, labels["engine"])
     for row in count_rows(golden, made, labels):
         parity.keep(row)
-    expected, sources = golden["stems"], subject_sources(labels["subject"])
+    expected, sources = golden["stems"], describe_subject(labels["subject"]).sources
     parity.keep(picture_row(expected, actual, sources, labels))
     worst = worst_stem(expected, actual)
     pair, stem = (expected[worst], actual[worst]), sources[worst]

@@ -19,9 +19,10 @@ from harness.golden import Golden
 from harness.layers import quality_checks
 from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
+from harness.subjects import describe_subject
 from harness.verdicts.rows.signals import StemQuality
-from harness.workbench import stem_qualities, subject_sources
-from harness.workbench.figures import quality_rows
+from harness.workbench import stem_qualities
+from harness.workbench.pictures import quality_rows
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -41,7 +42,7 @@ def judge() -> Callable[[Golden, str], tuple[ReferenceProjection, Qualities]]:
     @lru_cache(maxsize=1)
     def against_truth(golden: Golden, subject: str) -> tuple[ReferenceProjection, Qualities]:
         truth = ReferenceProjection(golden["true_stems"])
-        sources = subject_sources(subject)
+        sources = describe_subject(subject).sources
         return truth, stem_qualities(truth, golden["stems"], golden["audio"][0], sources)
 
     return against_truth
@@ -55,7 +56,9 @@ def test_quality(
     labels: Mapping[str, str],
 ) -> None:
     truth, before = judge(golden, labels["subject"])
-    after = stem_qualities(truth, actual, golden["audio"][0], subject_sources(labels["subject"]))
+    after = stem_qualities(
+        truth, actual, golden["audio"][0], describe_subject(labels["subject"]).sources
+    )
     for item in quality_rows(before, after, labels):
         parity.keep(item)
     gating = load_recipe(labels["recipe"]).gating

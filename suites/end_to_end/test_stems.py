@@ -18,8 +18,7 @@ from harness.metrics import ReferenceProjection, separation_metrics
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
 from harness.subjects.protocol import sound_of
-from harness.workbench import subject_sources
-from harness.workbench.figures import separation_rows
+from harness.workbench.pictures import separation_rows
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -61,7 +60,7 @@ def test_separation_metrics(
 ) -> None:
     """SDR, ISR, SIR and SAR of every stem: what kind of error it is. Measured, never gating."""
     assert callable(projection)
-    expected, sources = golden["stems"], subject_sources(labels["subject"])
+    expected, sources = golden["stems"], describe_subject(labels["subject"]).sources
     rows = separation_metrics(projection(golden), actual, sources=sources)
     for item in separation_rows(expected, actual, rows, labels):
         parity.keep(item)

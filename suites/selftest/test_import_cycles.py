@@ -86,12 +86,10 @@ def circles(graph: Imports) -> list[list[str]]:
     return sorted(found)
 
 
-@pytest.mark.xfail(strict=True, reason="faults.registry imports its catalogue in a function")
 def test_no_module_leads_back_to_itself() -> None:
     assert circles(imports(ROOT, typing=False)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="as above, and precision.search and precision.tune")
 def test_annotations_alone_make_none() -> None:
     assert circles(imports(ROOT, typing=True)) == []
 

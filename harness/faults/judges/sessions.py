@@ -21,7 +21,8 @@ from harness.faults.judging import FaultJudgement, digest, outcome_of
 from harness.faults.registry import NOTHING, Fault
 from harness.places import INSTALLED, INVENTORY, PROJECT
 from harness.verdicts import LAYERS, Outcome, Run, Verdict, failed
-from harness.verdicts.inventory import Cell, Count, Inventory, Shape
+from harness.verdicts.completeness import Expectation, Expected
+from harness.verdicts.inventory import inventory_text
 
 SECONDS = 300
 """How long a session may take, many times what one needs on a machine of its own: what takes longer
@@ -68,11 +69,14 @@ def clone() -> Path:
     return PROJECT
 
 
-def _inventory() -> Inventory:
+def _inventory() -> Expectation:
     """Return what the sound session looks at."""
-    one = {"conversion": Count(once=1)}
-    cells = (Cell(layer, "mini", case, "", one) for layer in LAYERS for case in (layer, "again"))
-    return Inventory({"mini": Shape(6, 35, trained=True)}, tuple(cells), ("stems.order",))
+    rows = [
+        Expected(layer, "mini", case, kind="conversion", gating=1)
+        for layer in LAYERS
+        for case in (layer, "again")
+    ]
+    return Expectation(tuple(rows), ("stems.order",))
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class SessionFiles:
         default_factory=lambda: {
             **{f"test_{layer}.py": _LAYER.format(layer=layer) for layer in LAYERS},
             "test_faults.py": _FAULTS,
-            str(INVENTORY): _inventory().to_json(),
+            str(INVENTORY): inventory_text(_inventory()),
         }
     )
     arguments: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ from harness.faults.judging import FaultJudgement, digest, judgement
 from harness.faults.registry import Fault
 from harness.layers import stem_checks
 from harness.profiles import PACKAGE_ENGINE
-from harness.workbench import Workbench, subject_sources
+from harness.subjects import describe_subject
+from harness.workbench import Workbench
 
 Predict = Callable[[np.ndarray], np.ndarray]
 FILE_CASE = "song_file"
@@ -32,7 +33,7 @@ def _judged(
     bench: Workbench, subject: str, case: str, stems: np.ndarray
 ) -> Iterator[FaultJudgement]:
     expected = bench.goldens.fetch(subject, case).require()["stems"]
-    return map(judgement, stem_checks(expected, stems, subject_sources(subject), {}))
+    return map(judgement, stem_checks(expected, stems, describe_subject(subject).sources, {}))
 
 
 @dataclass(frozen=True, eq=False)

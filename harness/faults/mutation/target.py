@@ -17,9 +17,10 @@ from harness.errors import ParityError
 from harness.faults.mutation.detector import Detection, Detector
 from harness.faults.mutation.runner import MutantRunner
 from harness.mil import Model
+from harness.subjects import describe_subject
 from harness.subjects.songs import make_song
 from harness.verdicts import Verdict
-from harness.workbench import Workbench, subject_sources, taps_in
+from harness.workbench import Workbench, taps_in
 
 HELD_OUT: Final = "held-out song"
 HELD_OUT_SEED: Final = 9001
@@ -53,7 +54,9 @@ class MutationTarget:
                 fails a check unmutated.
         """
         if name == HELD_OUT:
-            return MutantRunner(model, name, held_out_inputs(), None, subject_sources(self.subject))
+            return MutantRunner(
+                model, name, held_out_inputs(), None, describe_subject(self.subject).sources
+            )
         bench = self._bench()
         golden = bench.goldens.fetch(self.subject, name).require()
         inputs = {k: np.array(v) for k, v in bench.goldens.inputs(self.subject, name).items()}
@@ -63,7 +66,7 @@ class MutationTarget:
         if missing:
             raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
         expected = {key: golden[key] for key in golden.names if key not in inputs}
-        sources = subject_sources(self.subject)
+        sources = describe_subject(self.subject).sources
         return MutantRunner(
             model, name, inputs, Detector(expected, located, sources=sources), sources
         )

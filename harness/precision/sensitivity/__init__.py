@@ -13,23 +13,19 @@ from harness.precision.sensitivity.measures import (
 from harness.precision.sensitivity.measuring import (
     Probing,
     Sensitivity,
-    Share,
     measure_sensitivity,
     snr_of,
 )
 from harness.precision.sensitivity.shares import ShareEstimator
-from harness.precision.sensitivity.sites import RESULT, Site, Sites, part_sites
+from harness.precision.sensitivity.sites import RESULT, part_sites
 
 __all__ = [
     "RESULT",
     "Measure",
     "Probing",
     "Sensitivity",
-    "Share",
     "ShareEstimator",
     "SignalMeasure",
-    "Site",
-    "Sites",
     "Stems",
     "ToleranceMeasure",
     "audible",

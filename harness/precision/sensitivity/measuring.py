@@ -20,8 +20,9 @@ from typing import Any, Final, TypeAlias
 
 import torch
 
+from harness.precision.sensitivity.estimates import Estimate
 from harness.precision.sensitivity.measures import Outputs, SignalMeasure, audible
-from harness.precision.sensitivity.shares import Estimate, ShareEstimator, directions_of
+from harness.precision.sensitivity.shares import ShareEstimator, directions_of
 from harness.precision.sensitivity.sites import Site, recipe_sites
 from harness.precision.virtual import Choice, Compression, VirtualPrecision
 
@@ -111,14 +112,7 @@ class Sensitivity:
         return {
             "kind": KIND,
             "version": VERSION,
-            "subject": self.subject,
-            "precision": self.precision,
-            "cases": list(self.cases),
-            "measures": list(self.measures),
-            "probes": self.probes,
-            "predicted_db": dict(self.predicted_db),
-            "measured_db": dict(self.measured_db),
-            "operations": [asdict(share) for share in self.operations],
+            **asdict(self),
             "types": {m: self.totals(m, lambda s: s.type) for m in self.measures},
             "modules": {m: self.totals(m, lambda s: s.module or "") for m in self.measures},
         }

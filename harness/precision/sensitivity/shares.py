@@ -24,7 +24,7 @@ new beside the directions that the *others* have led to (Epperly, Tropp and Webb
 the Most of Every Sample in Stochastic Trace Estimation", 2024), and what lies between those and Q
 is known. So they count, too, for as much as their own direction leaves of their worth.
 
-What so few probes tell of the rest is pooled with what its single elements do: ``pooling.py``.
+What so few probes tell of the rest is pooled with what its single elements do (`estimates`).
 
 That is what the errors make of the signal at hand, where roundings happen to agree or to cancel. A
 set of precisions rounds other values, so tuning asks for what they make *on average*: what their
@@ -35,8 +35,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,57 +44,22 @@ import torch
 from harness.mil import Model
 from harness.mil.plan import Step
 from harness.precision.sensitivity.adjoint import STRETCH_BYTES, Recording, Visit, joined
-from harness.precision.sensitivity.directions import Directions
+from harness.precision.sensitivity.estimates import (
+    Directions,
+    Estimate,
+    Table,
+    on_average,
+    shares_of,
+    weights_of,
+)
 from harness.precision.sensitivity.measures import Measure
-from harness.precision.sensitivity.pooling import pooled
 from harness.precision.sensitivity.sites import RESULT, Errors, Site, Sites, Values
 
 Tensor: TypeAlias = torch.Tensor
 Array: TypeAlias = npt.NDArray[np.float64]
 
-_LEVEL = 1e-3
-"""Of the superposed errors, by the signal: float32 resolves them, and derivatives still hold."""
 _PIECE = {"cpu": 1 << 17}
 """Elements of a result that are multiplied with gradients at once, and stay in the cache."""
-_LEAST = 1e-2
-"""Of the median share: errors that seem smaller, which few probes can't tell, weigh no more."""
-
-
-class Estimate(NamedTuple):
-    """A share, and how far off its natural logarithm is.
-
-    Attributes:
-        value: noise-to-signal ratio.
-        deviation: standard deviation, another one for each input.
-        bias: standard deviation of what is off for every input alike.
-    """
-
-    value: float
-    deviation: float
-    bias: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """What sites and fields have in common.
-
-    Attributes:
-        sites: in the order of the walk.
-        sizes: how many elements their errors have.
-        products: for each measure [sites, fields], u . b.
-        elements: for each measure [sites, last fields], the sum of squares of what the single
-            elements of the error add to u . b.
-    """
-
-    sites: tuple[Site, ...]
-    sizes: Array
-    products: Mapping[Measure, Array]
-    elements: Mapping[Measure, Array]
-
-
-def _kind(site: Site) -> str:
-    """Return what a site is pooled by: errors of one kind interfere alike."""
-    return f"{site.type} {site.error} {site.read == RESULT}"
 
 
 def directions_of(probes: int) -> int:
@@ -145,10 +109,7 @@ class ShareEstimator:
         for measure, direction in directions.items():
             led = np.zeros((len(final.sites), 0)) if first is None else first.products[measure]
             with np.errstate(invalid="ignore"):  # gradients are infinite at the root of a zero
-                rows = np.stack(_shares(direction, led, final, measure), axis=1).tolist()
-            found[measure.name] = {
-                site: Estimate(*row) for site, row in zip(final.sites, rows, strict=True)
-            }
+                found[measure.name] = shares_of(direction, led, final, measure)
         return found
 
     def expected(
@@ -176,18 +137,18 @@ class ShareEstimator:
                     # What a measure doesn't depend on has no share in it.
                     whole = numbers.setdefault(site, np.zeros((2, len(measures), probes)))
                     whole[:, column] = pair
-        return _on_average(numbers, np.array(list(sizes.values())))
+        return on_average(numbers, np.array(list(sizes.values())))
 
     def _signs(self, measure: Measure, count: int, generator: torch.Generator) -> list[Tensor]:
         return measure.signs(self.outputs, generator, count)
 
     def _directions(
-        self, seen: Mapping[Measure, Sequence[Tensor]], first: _Table | None
+        self, seen: Mapping[Measure, Sequence[Tensor]], first: Table | None
     ) -> dict[Measure, Directions]:
         """Return directions for each measure, from random fields and what they met."""
         if first is None:
             return dict.fromkeys(seen, Directions((), *np.zeros((2, 0, 0))))
-        weights = np.hstack([_weights(first.products[measure]) for measure in seen])
+        weights = np.hstack([weights_of(first.products[measure]) for measure in seen])
         rows = dict(zip(first.sites, weights.tolist(), strict=True))
 
         def added(
@@ -204,7 +165,7 @@ class ShareEstimator:
             for measure, fields in seen.items()
         }
 
-    def _table(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> _Table:
+    def _table(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> Table:
         """Return what ``fields`` and sites have in common, the ``last`` ones element-wise."""
         probes = [
             measure.covectors(self.outputs, [field / scale for field in own])
@@ -232,7 +193,7 @@ class ShareEstimator:
             table = np.zeros((0, stops[-1] + len(stops) * last))
         products = np.split(table[:, : stops[-1]], stops[:-1], axis=1)
         elements = np.split(table[:, stops[-1] :], len(stops), axis=1)
-        return _Table(
+        return Table(
             sites=tuple(rows),
             sizes=np.array(list(sizes.values()), dtype=np.float64),
             products=dict(zip(fields, products, strict=True)),
@@ -273,69 +234,3 @@ def _common(gradient: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Te
 def _of_piece(rows: Tensor, error: Tensor, looked_into: Sequence[slice]) -> Tensor:
     norms = [torch.linalg.vector_norm(rows[some] * error, dim=1) for some in looked_into]
     return torch.cat([rows @ error, *(norm.square() for norm in norms)])
-
-
-def _on_average(numbers: Mapping[Site, Array], sizes: Array) -> dict[Site, Array]:
-    """Return shares by measure, of (g . e)^2 and sum(g_i^2 e_i^2) by measure and probe."""
-    squares, elements = np.stack(list(numbers.values()), axis=1)
-    alone = elements.mean(2, keepdims=True)
-    told = np.broadcast_to((alone > 0) & np.isfinite(alone), elements.shape)
-    # By the level of its measure, each probe of any of them is worth the same.
-    whole, each = (
-        np.divide(part, alone, out=np.full_like(part, rest), where=told).reshape(len(part), -1)
-        for part, rest in ((squares, 0.0), (elements, 1.0))
-    )
-    count = np.maximum(told.reshape(len(told), -1).sum(1), 1.0)
-    kinds = [_kind(site) for site in numbers]
-    agreement = pooled(whole.sum(1) / count, count, each, sizes, kinds).energies
-    shares = alone[:, :, 0] * np.maximum(agreement, 1.0)[:, np.newaxis]
-    return dict(zip(numbers, shares, strict=True))
-
-
-def _weights(numbers: Array) -> Array:
-    """Return for each site and probe the weight of its error, B^T z over |b|^2.
-
-    Args:
-        numbers: g . e by site and probe.
-    """
-    # B is scaled by its columns' norms: else the loudest operations alone would lead the way.
-    numbers = np.where(np.isfinite(numbers), numbers, 0.0)
-    shares = np.square(numbers).mean(1, keepdims=True)
-    shares = np.maximum(shares, _LEAST * np.median(shares))
-    weights = np.divide(numbers, shares, out=np.zeros_like(numbers), where=shares > 0)
-    level = np.sqrt((np.square(weights) * shares).sum(0))
-    scaled: Array = np.divide(_LEVEL * weights, level, out=np.zeros_like(weights), where=level > 0)
-    return scaled
-
-
-def _shares(
-    directions: Directions, first: Array, final: _Table, measure: Measure
-) -> tuple[Array, Array, Array]:
-    """Return shares, and the deviations and biases of their natural logarithms.
-
-    Args:
-        directions: in which errors lie.
-        first: [sites, random fields that led to them].
-        final: what the directions, and random fields orthogonal to them, met.
-        measure: one of those.
-    """
-    exact, new = np.split(final.products[measure], [len(directions.basis)], axis=1)
-    # |b|^2 = |Q^T b|^2 + |(1 - Q Q^T) b|^2: the first is known, the second a mean of squares.
-    known, left = np.square(exact).sum(1), np.square(new).mean(1)
-    # XTrace, "leave one out": beside the directions of the others, z_j . b has lost all of Q but
-    # the direction s_j that z_j alone has added. Its square has the mean (s_j . b)^2 + left.
-    own = exact @ directions.left_out
-    beside = first - exact @ directions.seen + own * (directions.left_out * directions.seen).sum(0)
-    own = np.square(own)
-    # So less (s_j . b)^2 it tells of ``left``; its variance, 2 (own + left)^2 in place of
-    # 2 left^2, says how much of a probe it is worth.
-    total = left[:, np.newaxis] + own
-    worth = np.divide(left[:, np.newaxis], total, out=np.zeros_like(total), where=total > 0) ** 2
-    more = (worth * (np.square(beside) - own)).sum(1)
-    count = new.shape[1] + worth.sum(1)
-    left = (new.shape[1] * left + np.maximum(more, 0.0)) / count
-    kinds = [_kind(site) for site in final.sites]
-    rest = pooled(left, count, final.elements[measure], final.sizes, kinds)
-    whole = known + rest.energies
-    unsure = np.divide(rest.energies, whole, out=np.zeros_like(left), where=whole > 0)
-    return whole, unsure * rest.deviations, unsure * rest.biases

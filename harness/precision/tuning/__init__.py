@@ -1,6 +1,6 @@
 """The cheapest set of FP32 operations that reaches a target: `tune`."""
 
-from harness.precision.tuning.costs import COST_KINDS, CostKind, fp32_share, operation_costs
+from harness.precision.tuning.costs import COST_KINDS, fp32_share, operation_costs, weight_bytes
 from harness.precision.tuning.goals import Confirmation, Goal, Trial, Tuning
 from harness.precision.tuning.parts import Parts
 from harness.precision.tuning.recipes import selector_source, tuned_recipe
@@ -10,7 +10,6 @@ from harness.precision.tuning.tuner import Tuner, complete
 __all__ = [
     "COST_KINDS",
     "Confirmation",
-    "CostKind",
     "Goal",
     "Parts",
     "Trial",
@@ -22,4 +21,5 @@ __all__ = [
     "selector_source",
     "tune",
     "tuned_recipe",
+    "weight_bytes",
 ]

@@ -3,23 +3,32 @@
 ``bytes``: an FP32 operation moves two bytes more for each element that it reads or writes, weights
 included; a cast reads and writes each element once more. ``flops``: it does its multiplications and
 additions in FP32, where a device has FP16 units alone; a cast does one for each element. Either is
-given as a share of what the whole program in FP32 costs, so 1.0 is everything in FP32.
+given as a share of what the whole program in FP32 costs, so 1.0 is everything in FP32. And
+`weight_bytes` is how much room a recipe's package takes for its weights.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 import numpy as np
 
+from harness.conversion.compression import channel_axis, is_compressible, stored_bytes
 from harness.errors import UnknownNameError
+from harness.mil import DataType
 from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
 from harness.precision.tuning.parts import Parts
 from harness.precision.tuning.trade import Costs
 from harness.precision.virtual import is_floating, shape_of
-from harness.precision.virtual.model import Choice, operation_name
+from harness.precision.virtual.model import (
+    Choice,
+    Compression,
+    VirtualPrecision,
+    operation_name,
+)
 
 CostKind = Literal["bytes", "flops"]
 COST_KINDS: Final[tuple[CostKind, ...]] = get_args(CostKind)
@@ -44,6 +53,29 @@ def operation_costs(plan: Plan, kind: CostKind) -> dict[str, float]:
 def fp32_share(costs: Mapping[str, float], choice: Choice) -> float:
     """Return the share of the cost that ``choice`` runs in FP32."""
     return sum(costs.get(name, 0.0) for name, precision in choice.items() if precision == "fp32")
+
+
+def weight_bytes(lab: VirtualPrecision, choice: Choice, weights: Compression) -> int:
+    """Return what the floating constants of a recipe's package take, scales and tables included."""
+    function = lab.base.plan.function
+    constants = function.block.constants
+    sizes: dict[tuple[str, TensorType, str], float] = {}
+    for operation in function.block.operations:
+        name = operation_name(operation)
+        narrow = name in lab.movable and choice[name] == "fp16"
+        dtype = DataType.FLOAT16 if narrow else DataType.FLOAT32
+        for parameter, bindings in operation.inputs.items():
+            for binding in bindings:
+                constant = constants.get(binding) if isinstance(binding, str) else binding
+                held = None if constant is None else constant.type
+                if not isinstance(held, TensorType) or held.dtype is not DataType.FLOAT32:
+                    continue
+                type_ = TensorType(dtype, held.shape)
+                stored = weights.get(name, "float") if is_compressible(type_) else "float"
+                axis = channel_axis(operation) if stored == "int8" else 0
+                key = binding if isinstance(binding, str) else f"{name}.{parameter}"
+                sizes[key, type_, stored] = stored_bytes(type_, stored, axis)
+    return math.ceil(sum(sizes.values()))
 
 
 def trade_costs(plan: Plan, parts: Parts, kind: CostKind) -> Costs:

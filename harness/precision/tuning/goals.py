@@ -120,20 +120,9 @@ class Tuning:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document: plain JSON data, with its kind, version and the Pareto curve."""
-        return {
-            "kind": KIND,
-            "version": VERSION,
-            "goal": asdict(self.goal),
-            "reached": self.best is not None,
-            "limit": self.limit,
-            "best": None if self.best is None else asdict(self.best),
-            "confirmation": None if self.confirmation is None else asdict(self.confirmation),
-            "pareto": [
-                {"fp32_share": trial.fp32_share, "worst_db": trial.worst_db}
-                for trial in self.pareto()
-            ],
-            "trials": [asdict(trial) for trial in self.trials],
-        }
+        pareto = [{"fp32_share": t.fp32_share, "worst_db": t.worst_db} for t in self.pareto()]
+        told = {"kind": KIND, "version": VERSION, "reached": self.best is not None}
+        return {**told, **asdict(self), "pareto": pareto}
 
     def pareto(self) -> tuple[Trial, ...]:
         """Return the trials that no other beats in both SNR and FP32 share, cheapest first."""

@@ -75,13 +75,7 @@ class Parts:
 
     def scaled(self, factors: Array) -> Parts:
         """Return the same parts with each measure's error times its factor."""
-        return Parts(
-            self.operations,
-            self.measures,
-            self.own * factors,
-            self.edges,
-            self.at_edges * factors,
-        )
+        return replace(self, own=self.own * factors, at_edges=self.at_edges * factors)
 
     def corrected(self, operations: npt.NDArray[np.bool_], factors: Array) -> Parts:
         """Return the same parts with what ``operations`` round times the factor of each measure."""
@@ -95,12 +89,11 @@ class Parts:
     def joined(self, others: Sequence[Parts]) -> Parts:
         """Return the same parts with the measures of ``others`` beside its own."""
         together = (self, *others)
-        return Parts(
-            self.operations,
-            tuple(name for parts in together for name in parts.measures),
-            np.concatenate([parts.own for parts in together], axis=1),
-            self.edges,
-            np.concatenate([parts.at_edges for parts in together], axis=1),
+        return replace(
+            self,
+            measures=tuple(name for parts in together for name in parts.measures),
+            own=np.concatenate([parts.own for parts in together], axis=1),
+            at_edges=np.concatenate([parts.at_edges for parts in together], axis=1),
         )
 
 

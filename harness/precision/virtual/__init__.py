@@ -7,7 +7,6 @@ from harness.precision.virtual.model import (
     operation_name,
 )
 from harness.precision.virtual.plans import floating_reads, is_floating, moves, shape_of
-from harness.precision.virtual.sizes import weight_bytes
 
 __all__ = [
     "Choice",
@@ -18,5 +17,4 @@ __all__ = [
     "moves",
     "operation_name",
     "shape_of",
-    "weight_bytes",
 ]

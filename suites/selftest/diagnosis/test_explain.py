@@ -26,7 +26,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
-from harness.workbench.outlines import outline_of
+from harness.workbench.pictures import outline_of
 
 Signal = dict[str, torch.Tensor]
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
@@ -73,9 +73,7 @@ def test_the_lowest_layer_that_fails_is_looked_at(layer: str) -> None:
     run = run_with(*(check(name, "fail", tensor="freq", stem="drums") for name in above[::-1]))
     found = explain(run)
     assert found.steps[1].answer.startswith(layer)
-    focus = focus_of(run)
-    assert focus is not None
-    assert focus.layer == layer
+    assert focus_of(run) == run.checks[-1].labels
 
 
 def test_the_transform_is_not_blamed_where_the_network_was_not_compared() -> None:

@@ -33,7 +33,7 @@ def small_lab(small: VirtualPrecision, signal: Signal, monkeypatch: pytest.Monke
     for room in (lab, explaining):
         monkeypatch.setattr(room, "open_lab", open_small)
         monkeypatch.setattr(room, "lab_inputs", small_inputs)
-        monkeypatch.setattr(room, "check_package_of", lambda package, subject: None)
+        monkeypatch.setattr(room, "check_contract", lambda package, interface: None)
     return Path(small.base.package.path)
 
 

@@ -23,6 +23,7 @@ from harness.subjects import describe_subject
 from harness.verdicts import (
     LAYERS,
     SUBJECT_LAYERS,
+    Baseline,
     Check,
     EngineState,
     FaultOutcome,
@@ -31,11 +32,10 @@ from harness.verdicts import (
     Run,
     Verdict,
     gate,
-    read_baseline,
 )
 from harness.verdicts.completeness import Expectation
-from harness.verdicts.inventory import Inventory, read_inventory
-from harness.workbench.expectation import expectation, is_trained, required_rows
+from harness.verdicts.inventory import inventory_of, read_inventory
+from harness.workbench.expectation import expectation, required_rows
 
 ROOT = Path(__file__).parents[3]
 SMALL, FULL_SIZE = DEFAULT.subjects
@@ -72,10 +72,10 @@ def gating(found: Expectation) -> Counter[str]:
 
 def test_the_inventory_is_of_the_run_that_is_the_baseline() -> None:
     """Whoever accepts one and not the other is told, and a list that was cut by hand shows."""
-    readings = read_baseline(ROOT / "reports" / "baseline.json").snapshot.readings
+    readings = Baseline.read(ROOT / "reports" / "baseline.json").snapshot.readings
     counted = Counter((name.split("/")[0], row.gating) for name, row in readings.items())
     listed: Counter[tuple[str, bool]] = Counter()
-    for row in LISTED.rows():
+    for row in LISTED.checks:
         listed[row.layer, True] += row.gating
         listed[row.layer, False] += row.exploratory
     assert +listed == counted, (
@@ -86,16 +86,16 @@ def test_the_inventory_is_of_the_run_that_is_the_baseline() -> None:
 
 def test_the_inventory_lists_what_the_profile_and_the_faults_promise() -> None:
     assert set(LISTED.faults) == {fault.name for fault in select_faults(sample=True)}
-    listed = {(cell.subject, cell.case) for cell in LISTED.cells if cell.case}
+    listed = {(row.subject, row.case) for row in LISTED.checks if row.case}
     assert listed == set(work_of(DEFAULT, KNOWN))
-    assert {cell.recipe for cell in LISTED.cells} - {""} == set(DEFAULT.recipes)
+    assert {row.recipe for row in LISTED.checks} - {""} == set(DEFAULT.recipes)
     for layer in SUBJECT_LAYERS:
-        assert {c.subject for c in LISTED.cells if c.layer == layer} == set(DEFAULT.subjects)
+        assert {r.subject for r in LISTED.checks if r.layer == layer} == set(DEFAULT.subjects)
 
 
 def test_a_run_that_is_not_narrowed_must_have_everything() -> None:
     found = expected()
-    assert set(found.checks) == set(LISTED.rows())
+    assert set(found.checks) == set(LISTED.checks)
     assert found.narrowed == ()
     assert expected(subjects=list(DEFAULT.subjects)).narrowed == ()
 
@@ -171,7 +171,7 @@ def test_the_count_of_what_the_layers_ask_is_what_the_inventory_lists() -> None:
     """Two lists of one thing, made apart: a run that was accepted, and the rules of the layers."""
     rules = [load_recipe(name) for name in DEFAULT.recipes]
     for subject in DEFAULT.subjects:
-        listed = [row for row in LISTED.rows() if row.subject == subject and row.gating]
+        listed = [row for row in LISTED.checks if row.subject == subject and row.gating]
         cases = [KNOWN[name] for name in dict.fromkeys(row.case for row in listed) if name]
         fitting = [recipe for recipe in rules if recipe.is_for(subject)]
         required = required_rows(describe_subject(subject), cases, fitting)
@@ -245,7 +245,7 @@ def test_no_run_is_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_the_verdict_of_a_run_is_the_exit_code_and_says_what_is_missing(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = sound_run(expected=Expectation(LISTED.rows(), LISTED.faults))
+    short = sound_run(expected=LISTED)
     file.write_text(short.to_json(), "utf-8")
     assert main(["verdict", str(file), "--json"]) == 3
     answer = json.loads(capsys.readouterr().out)
@@ -255,9 +255,8 @@ def test_the_verdict_of_a_run_is_the_exit_code_and_says_what_is_missing(
 
 
 def test_the_page_and_the_summary_say_how_complete_a_run_is(tmp_path: Path) -> None:
-    expected = Expectation(LISTED.rows(), LISTED.faults)
-    total = sum(row.gating for row in LISTED.rows())
-    page = write_report(sound_run(expected=expected), tmp_path).read_text("utf-8")
+    total = sum(row.gating for row in LISTED.checks)
+    page = write_report(sound_run(expected=LISTED), tmp_path).read_text("utf-8")
     for text in (page, (tmp_path / "summary.md").read_text("utf-8")):
         assert f"ncomplete: 0 of {total} expected gating checks" in text
         assert "layer stft: 0 of " in text
@@ -270,12 +269,10 @@ def test_accepting_a_run_lists_what_it_looked_at_and_says_what_changes(
     inventory = tmp_path / "inventory.json"
     words = [str(file), "--inventory", str(inventory)]
     assert main(["inventory", "accept", *words]) == 0
-    assert read_inventory(inventory) == Inventory.of(
-        sound_run().checks, sound_run().faults, is_trained
-    )
+    assert read_inventory(inventory) == inventory_of(sound_run().checks, sound_run().faults)
     assert main(["inventory", "diff", *words]) == 0
     capsys.readouterr()
-    before = Expectation(read_inventory(inventory).rows())
+    before = Expectation(read_inventory(inventory).checks)
     short = sound_run(checks=sound_run().checks[1:], expected=before)
     assert short.exit_code == 3
     file.write_text(short.to_json(), "utf-8")

@@ -12,6 +12,7 @@ import harness.report
 import harness.workbench.expectation  # noqa: F401
 from harness.places import INVENTORY
 from harness.verdicts import LAYERS
+from harness.verdicts.inventory import inventory_text
 from suites.selftest.plugin.sessions import FAULTS, GREEN, inventory_of_green
 
 
@@ -24,5 +25,5 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     pytester.makepyfile(**{f"test_{layer}": GREEN.format(layer=layer) for layer in LAYERS})
     pytester.makepyfile(test_faults=FAULTS)
     pytester.mkdir(INVENTORY.parent)
-    (pytester.path / INVENTORY).write_text(inventory_of_green().to_json(), encoding="utf-8")
+    (pytester.path / INVENTORY).write_text(inventory_text(inventory_of_green()), encoding="utf-8")
     return pytester

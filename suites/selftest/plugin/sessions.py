@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.verdicts import LAYERS
-from harness.verdicts.inventory import Cell, Count, Inventory, Shape
+from harness.verdicts.completeness import Expectation, Expected
 
 SUBJECTS: Final = ("mini", "htdemucs_6s@seeded")
 
@@ -35,9 +35,11 @@ def test_fault(parity):
 """
 
 
-def inventory_of_green() -> Inventory:
+def inventory_of_green() -> Expectation:
     """Return what a session of `GREEN` and `FAULTS` looks at: a check of each layer and subject."""
-    shapes = {name: Shape(stems=6, taps=35, trained=name == "mini") for name in SUBJECTS}
-    one = {"conversion": Count(once=1)}
-    cells = (Cell(layer, name, layer, "", one) for layer in LAYERS for name in SUBJECTS)
-    return Inventory(shapes, tuple(cells), ("stems.order",))
+    rows = [
+        Expected(layer, name, layer, kind="conversion", gating=1)
+        for layer in LAYERS
+        for name in SUBJECTS
+    ]
+    return Expectation(tuple(rows), ("stems.order",))

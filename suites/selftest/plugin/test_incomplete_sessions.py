@@ -278,7 +278,7 @@ def test_without_an_inventory_nobody_knows_what_is_complete(
     assert "what a complete run looks at is not known" in said(document)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 1, "cells": []}'])
+@pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 2, "checks": []}'])
 def test_an_inventory_that_lists_nothing_stops_the_session(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:

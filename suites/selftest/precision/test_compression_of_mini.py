@@ -21,7 +21,8 @@ from harness.conversion import (
     trace_inner_model,
 )
 from harness.precision.sensitivity import Stems, stem_measures
-from harness.precision.virtual import VirtualPrecision, weight_bytes
+from harness.precision.tuning import weight_bytes
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import Subject, extract_inner_model, htdemucs_constants, load_subject
 from harness.subjects.htdemucs import stem_waveform
 from harness.workbench.lab import lab_inputs

@@ -18,7 +18,8 @@ from harness.conversion.recipes import PrecisionRecipe, PrecisionRule, Weights
 from harness.diagnosis.profile import profile_operations
 from harness.metrics import snr_db
 from harness.precision.sensitivity import Probing, Sensitivity, measure_sensitivity, output_measure
-from harness.precision.virtual import VirtualPrecision, weight_bytes
+from harness.precision.tuning import weight_bytes
+from harness.precision.virtual import VirtualPrecision
 from suites.ops.packages import write_package
 
 _random = np.random.default_rng(7)

@@ -14,7 +14,7 @@ import pytest
 from scipy.special import digamma, polygamma
 from scipy.stats import chi2
 
-from harness.precision.sensitivity.pooling import Pooled, pooled
+from harness.precision.sensitivity.estimates import Pooled, pooled
 
 PROBES, ELEMENTS, OPERATIONS = 4, 400, 120
 Array = npt.NDArray[np.float64]

@@ -50,8 +50,6 @@ from harness.verdicts import (
     Baseline,
     Run,
     Snapshot,
-    read_baseline,
-    read_snapshot,
     read_waivers,
 )
 from harness.verdicts.jsondata import read_document
@@ -273,7 +271,7 @@ def make_golden_file(folder: Path) -> None:
 def read_golden_file(folder: Path, changed: str) -> None:
     read_provenance(folder / changed)
     with Golden("mini", "noise", folder / changed, golden_record()) as golden:
-        golden.tensors()
+        [golden[name] for name in golden.names]
 
 
 def make_runs(folder: Path) -> None:
@@ -293,7 +291,7 @@ def make_history(folder: Path) -> None:
 
 
 def read_history(folder: Path, changed: str) -> None:
-    (read_snapshot if changed == "snapshot.json" else read_baseline)(folder / changed)
+    (Snapshot if changed == "snapshot.json" else Baseline).read(folder / changed)
 
 
 def make_attachment(folder: Path) -> None:

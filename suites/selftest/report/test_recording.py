@@ -20,12 +20,20 @@ from harness.subjects import describe_subject
 from harness.verdicts import Profile, Run
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.signals import Raster
-from harness.workbench.figures import picture_row, quality_rows, separation_rows, timeline_rows
 from harness.workbench.operations import tap_series
-from harness.workbench.outlines import outline_of
-from harness.workbench.pictures import audio_clip, error_counts, stem_picture, stem_timeline
+from harness.workbench.pictures import (
+    audio_clip,
+    error_counts,
+    outline_of,
+    picture_row,
+    quality_rows,
+    separation_rows,
+    stem_picture,
+    stem_qualities,
+    stem_timeline,
+    timeline_rows,
+)
 from harness.workbench.predictions import Prediction
-from harness.workbench.quality import stem_qualities
 from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error
 from suites.selftest.report.figure_rows import labels, stem

@@ -24,7 +24,6 @@ from harness.verdicts import (
     Snapshot,
     Verdict,
     changes,
-    read_baseline,
     recall,
     remember,
 )
@@ -127,14 +126,14 @@ def test_what_is_no_baseline_is_refused_by_name(tmp_path: Path, text: str) -> No
     file = tmp_path / "baseline.json"
     file.write_text(text)
     with pytest.raises(RunError, match=r"baseline\.json"):
-        read_baseline(file)
+        Baseline.read(file)
 
 
 def test_a_baseline_keeps_its_reason(tmp_path: Path) -> None:
     """Whoever meets the baseline a year later needs to know why it was accepted."""
     accepted = Baseline(Snapshot.of(run_with(math.inf)), "first run")
     (tmp_path / "b.json").write_text(accepted.to_json())
-    assert read_baseline(tmp_path / "b.json") == accepted
+    assert Baseline.read(tmp_path / "b.json") == accepted
 
 
 FULL = Profile(

@@ -23,8 +23,13 @@ from harness.verdicts import (
     gate,
     not_evaluated,
 )
-from harness.verdicts.completeness import Completeness, Expectation
-from harness.verdicts.inventory import Inventory, Shape, differences, read_inventory
+from harness.verdicts.completeness import Completeness
+from harness.verdicts.inventory import (
+    differences,
+    inventory_of,
+    inventory_text,
+    read_inventory,
+)
 
 STEMS = ("drums", "bass", "other", "vocals")
 TAPS = ("encoder.0", "decoder.0", "freq_emb")
@@ -60,38 +65,39 @@ FAULTS = tuple(
     InjectedFault(name, name.partition(".")[0], "b", "s", "e", FaultOutcome.CAUGHT)
     for name in ("stems.order", "stft.window", "weights.bias")
 )
-INVENTORY = Inventory.of(CHECKS, FAULTS, lambda name: True)
-EXPECTED = Expectation(INVENTORY.rows(), INVENTORY.faults)
+INVENTORY = inventory_of(CHECKS, FAULTS)
+TEXT = inventory_text(INVENTORY)
 
 
 def lines(checks: tuple[Check, ...]) -> list[str]:
-    found = Completeness(EXPECTED, checks, FAULTS)
+    found = Completeness(INVENTORY, checks, FAULTS)
     return [line for layer in LAYERS for line in found.shortfalls(layer)]
 
 
-def test_a_count_says_what_it_grows_with() -> None:
-    """Otherwise a network with other stems or blocks would be judged by another one's numbers."""
-    assert INVENTORY.subjects == {"mini": Shape(stems=4, taps=3, trained=True)}
-    cells = {(c.layer, c.case, c.recipe): c for c in INVENTORY.cells}
-    conversion = cells["conversion", "song", "fp16"].gating["conversion"]
-    assert (conversion.once, conversion.per_stem, conversion.per_tap) == (2, 0, 1)
-    end_to_end = cells["end_to_end", "song", "fp16"]
-    assert end_to_end.gating["end_to_end"].of(Shape(6, 40, trained=True)) == 6
-    assert end_to_end.exploratory["separation"].of(Shape(6, 40, trained=True)) == 1
-    assert cells["ops", "", ""].gating["ops_exact"].once == 5
-    assert cells["stft", "", ""].gating["round trip"].once == 2
+def test_checks_are_counted_by_where_they_are_and_what_they_are_about() -> None:
+    counts = {
+        (row.layer, row.case, row.recipe, row.kind): (row.gating, row.exploratory)
+        for row in INVENTORY.checks
+    }
+    assert counts["conversion", "song", "fp16", "conversion"] == (5, 0)
+    assert counts["end_to_end", "song", "fp16", "end_to_end"] == (4, 0)
+    assert counts["end_to_end", "song", "fp16", "separation"] == (0, 1)
+    assert counts["ops", "", "", "ops_exact"] == (5, 0)
+    assert counts["stft", "", "", "round trip"] == (2, 0)
 
 
-def test_the_document_keeps_everything_and_says_each_place_on_a_line() -> None:
-    text = INVENTORY.to_json()
-    assert Inventory.from_json(text) == INVENTORY
-    assert json.loads(text)["schema_version"] == 1
-    assert sum(line.startswith('{"layer": ') for line in text.splitlines()) == len(INVENTORY.cells)
+def test_the_document_keeps_everything_and_says_each_count_on_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.json"
+    file.write_text(TEXT, "utf-8")
+    assert read_inventory(file) == INVENTORY
+    assert json.loads(TEXT)["schema_version"] == 2
+    rows = [line for line in TEXT.splitlines() if line.startswith('{"layer": ')]
+    assert len(rows) == len(INVENTORY.checks)
 
 
 def test_all_checks_of_the_inventory_are_enough() -> None:
     assert lines(CHECKS) == []
-    assert Completeness(EXPECTED, CHECKS, FAULTS).gating() == (43, 43)
+    assert Completeness(INVENTORY, CHECKS, FAULTS).gating() == (43, 43)
 
 
 @given(st.sets(st.sampled_from(range(len(CHECKS))), min_size=1))
@@ -99,7 +105,7 @@ def test_whatever_is_left_out_is_missed(left_out: set[int]) -> None:
     kept = tuple(check for place, check in enumerate(CHECKS) if place not in left_out)
     assert lines(kept)
     lost = sum(CHECKS[place].gating for place in left_out)
-    assert Completeness(EXPECTED, kept, FAULTS).gating() == (43 - lost, 43)
+    assert Completeness(INVENTORY, kept, FAULTS).gating() == (43 - lost, 43)
 
 
 @given(st.sampled_from(range(len(CHECKS))), st.integers(1, 3))
@@ -129,14 +135,14 @@ def test_lines_stay_few_and_short_when_everything_is_gone() -> None:
 
 
 def test_a_fault_that_was_left_out_is_named() -> None:
-    found = Completeness(EXPECTED, CHECKS, FAULTS[1:])
+    found = Completeness(INVENTORY, CHECKS, FAULTS[1:])
     assert found.faults() == ("faults: 1 of 3 expected faults were not injected: stems.order",)
 
 
 def test_a_run_that_is_short_of_a_layer_is_not_green_in_the_ladder_either() -> None:
     kept = tuple(c for c in CHECKS if c.labels.get("tensor") != "tap freq_emb")
     profile = Profile("x", layers=(), engines=(), subjects=("mini",), faults=True)
-    run = Run(profile, kept, faults=FAULTS, expected=EXPECTED)
+    run = Run(profile, kept, faults=FAULTS, expected=INVENTORY)
     rung = run.layers[LAYERS.index("conversion")]
     assert (rung.required, rung.verdict) == (True, Verdict.NOT_EVALUATED)
     assert rung.reason == "16 of 20 expected gating checks were made"
@@ -148,14 +154,14 @@ def test_a_run_that_is_short_of_a_layer_is_not_green_in_the_ladder_either() -> N
 def test_a_red_run_says_what_is_missing_too() -> None:
     failed = replace(CHECKS[0], outcome=replace(PASSED, verdict=Verdict.FAIL))
     profile = Profile("x", layers=(), engines=(), subjects=("mini",))
-    run = Run(profile, (failed, *CHECKS[2:]), expected=EXPECTED)
+    run = Run(profile, (failed, *CHECKS[2:]), expected=INVENTORY)
     assert run.exit_code == 1
     assert any(line.startswith("layer ops: 4 of 5") for line in run.missing)
 
 
 def test_two_inventories_differ_by_what_came_and_went() -> None:
     kept = tuple(c for c in CHECKS if c.labels.get("stem") != "drums")
-    now = Inventory.of(kept, FAULTS[1:], lambda name: True)
+    now = inventory_of(kept, FAULTS[1:])
     assert differences(INVENTORY, INVENTORY) == ()
     found = differences(INVENTORY, now)
     assert "end_to_end/mini/noise/fp16/end_to_end: 4 gating, now 3" in found
@@ -168,10 +174,10 @@ def test_two_inventories_differ_by_what_came_and_went() -> None:
     [
         ("", "breaks off or is malformed"),
         ('{"schema_version": 9}', "schema version 9"),
-        ('{"schema_version": 1, "subjects": {}, "cells": [], "faults": []}', "no gating check"),
-        (INVENTORY.to_json().replace('{"mini": {"stems"', '{"nimi": {"stems"'), "no shape of it"),
-        (INVENTORY.to_json().replace('"once": 5', '"once": "all"'), "expected a whole number"),
-        (INVENTORY.to_json().replace('"once": 5', '"once": -5'), "negative"),
+        ('{"schema_version": 2, "checks": [], "faults": []}', "no gating check"),
+        (TEXT.replace('"gating": 5', '"gating": "all"'), "expected a whole number"),
+        (TEXT.replace('"gating": 5', '"gating": -5'), "expected 0 or more"),
+        (TEXT.replace('"recipe"', '"recipes"'), "unknown key"),
     ],
 )
 def test_an_inventory_that_is_none_is_refused(tmp_path: Path, text: str, reason: str) -> None:
