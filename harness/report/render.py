@@ -23,14 +23,12 @@ from harness.report.figures_run import headroom_figure
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
-from harness.report.view_faults import OUTCOMES
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
 from harness.report.view_origin import golden_words
 from harness.report.view_quality import SCORES
-from harness.report.view_recipes import RECIPE_GATES
-from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
-from harness.report.view_stems import below_limit
+from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
+from harness.report.view_sound import below_limit
 from harness.verdicts import GATES, Record, Run
 
 FILES = ("run.json", "junit.xml", "summary.md", "index.html")
@@ -59,8 +57,6 @@ def render_page(page: Page) -> str:
             undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
             columns=columns(),
             network_limit_db=NETWORK_LIMIT_DB,
-            recipe_gates=RECIPE_GATES,
-            fault_outcomes=OUTCOMES,
             stem_limit_db=STEM_LIMIT_DB,
             quality_limit_db=GATES["quality"].at_most,
             quality_scores=[name for _, name in SCORES],

@@ -35,7 +35,9 @@ def summary_markdown(page: Page) -> str:
         _ladder(page),
         _recipes(page),
         _failures(banner),
-        _list("What failed and is waived", [f"{row.id}: {row.waiver}" for row in banner.waived]),
+        _list(
+            "What failed and is waived", [f"{row.check.id}: {row.waiver}" for row in banner.waived]
+        ),
         _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
         _list(
@@ -139,7 +141,7 @@ def _met(gate: RecipeGate) -> str:
 
 def _failures(banner: Banner) -> str:
     lines = [
-        f"- **{markdown(f'{row.layer}: {row.what}')}** ({markdown(row.context)}): "
+        f"- **{markdown(f'{row.check.layer}: {row.what}')}** ({markdown(row.context)}): "
         f"{markdown(row.observed)}; expected {markdown(row.expected)}"
         for row in banner.failures[:_SHOWN]
     ]
