@@ -31,6 +31,7 @@ def summary_markdown(page: Page) -> str:
     blocks = [
         f"## {_SIGNS[banner.state]} {banner.word.upper()}: {markdown(banner.headline)}",
         _overtaken(page.run),
+        _tiles(page),
         _facts(page),
         _ladder(page),
         _recipes(page),
@@ -66,6 +67,14 @@ def _overtaken(run: Run) -> str:
     return (
         f"**Outdated:** a newer run began {markdown(utc(run.overtaken))} and has not ended. "
         "Everything below is of the run before it."
+    )
+
+
+def _tiles(page: Page) -> str:
+    return "\n".join(
+        f"- {tile.label}: **{markdown(fact.value)}** ({markdown(fact.words)})"
+        for tile in page.tiles
+        for fact in tile.facts
     )
 
 
