@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
-from harness.report.view_origin import golden_words
+from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
 from harness.report.view_quality import SCORES
 from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
 from harness.report.view_sound import below_limit
@@ -58,6 +59,7 @@ def render_page(page: Page) -> str:
             columns=columns(),
             network_limit_db=NETWORK_LIMIT_DB,
             stem_limit_db=STEM_LIMIT_DB,
+            engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
             quality_scores=[name for _, name in SCORES],
             style=_asset("style.css") + _asset("figures.css"),
@@ -96,29 +98,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        db=units.db,
-        headroom=units.headroom,
-        written=units.written,
-        percent=units.percent,
-        below_limit=below_limit,
-        golden_words=golden_words,
-        level=units.level,
-        small=units.small,
-        change=units.change,
-        seconds=units.seconds,
-        figure=units.figure,
-        position=units.position,
-        size=units.size,
-        count=units.count,
-        plural=lambda number, noun: units.plural(number, noun),
-        words=text.words,
-        utc=text.utc,
-        listing=text.listing,
-        bounds=_bounds,
-        exponents=text.exponents,
-        shorten=text.shorten,
-    )
+    for module in (units, text):
+        environment.filters |= dict(inspect.getmembers(module, inspect.isfunction))
+    environment.filters |= {"below_limit": below_limit, "bounds": _bounds}
+    environment.filters |= {"engine_words": engine_words, "golden_words": golden_words}
     return environment
 
 

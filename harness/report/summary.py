@@ -80,7 +80,7 @@ def _tiles(page: Page) -> str:
 
 def _facts(page: Page) -> str:
     banner = page.banner
-    engines = [engine.name for engine in banner.engines if engine.state == "executed"]
+    engines = [engine.name for engine in banner.engines if engine.executed]
     parts = [
         f"subjects {_short_listing(banner.subjects)}",
         f"engines {_short_listing(engines)}",

@@ -12,36 +12,42 @@ if TYPE_CHECKING:
 
 
 def sentence_of(run: Run) -> str:
-    """Return the verdict of a run in one sentence, with what failed or is missing first."""
-    gating = [check for check in run.checks if check.gating]
+    """Return the verdict of a run in one sentence, and what failed or is missing first."""
+    word = run.verdict.value.upper().replace("_", " ")
+    reasons = run.red or run.missing
+    return f"{word}: {headline_of(run)}" + (f"; first: {reasons[0]}" if reasons else ".")
+
+
+def headline_of(run: Run) -> str:
+    """Return why a run has its verdict, without a full stop."""
+    gating = sum(check.gating for check in run.checks)
     subjects = " and ".join(run.profile.subjects) or "no subject"
     subjects += f" (narrowed to {run.narrowed})" if run.narrowed else ""
     injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in run.faults)
     if run.verdict is Verdict.PASS:
-        parts = [_holding(run, len(gating), subjects)] if gating else []
+        parts = [_holding(run, gating, subjects)] if gating else []
         parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
-        return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
+        return ", and ".join(parts) or "nothing was asked for"
     if run.verdict is Verdict.FAIL:
-        escaped = sum(fault.escaped for fault in run.faults)
-        parts = [f"{len(run.failing)} of {len(gating)} gating checks failed for {subjects}"]
-        if run.waived:
-            parts[0] += f" ({len(run.waived)} more are waived)"
-        if escaped or not gating:
-            parts = parts if gating else []
-            parts.append(f"{escaped} of {injected} injected faults were not caught")
-        return f"FAIL: {' and '.join(parts)}; first: {run.red[0]}"
+        escaped, failed = sum(fault.escaped for fault in run.faults), len(run.failing)
+        broken = len(run.red) - escaped - failed
+        waived = f" ({len(run.waived)} more are waived)" if run.waived else ""
+        parts = [f"{failed} of {gating} gating checks failed for {subjects}{waived}"] * bool(gating)
+        parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
+        things = "thing" if broken == 1 else "things"
+        parts += [f"{broken} {things} that the checks rest on broke"] * bool(broken)
+        return " and ".join(parts)
     waived = f" ({len(run.waived)} failures are waived)" if run.waived else ""
-    return (
-        f"NOT EVALUATED: {len(run.missing)} required thing(s) were not looked at for "
-        f"{subjects}{waived}; first: {run.missing[0]}"
-    )
+    things = "thing was" if len(run.missing) == 1 else "things were"
+    return f"{len(run.missing)} required {things} not looked at for {subjects}{waived}"
 
 
 def _holding(run: Run, gating: int, subjects: str) -> str:
     if not run.waived:
         return f"all {gating} gating checks hold for {subjects}"
     oldest = max(waiver.age_days(run.started) for waiver in run.waived.values())
+    failed = "1 failed and is" if len(run.waived) == 1 else f"{len(run.waived)} failed and are"
     return (
         f"{gating - len(run.waived)} of {gating} gating checks hold for {subjects}, "
-        f"{len(run.waived)} failed and are waived (the oldest for {oldest} days)"
+        f"{failed} waived (the oldest for {oldest} days)"
     )

@@ -269,7 +269,7 @@ def test_what_can_not_be_drawn_is_listed_on_the_page_and_stays_so(
     assert "What could not be drawn" in text
     assert words in text
     assert words.replace("_", "\\_").split("[")[0] in summary_markdown(build_page(again))
-    assert "All 472 gating checks hold." in text
+    assert "All 472 gating checks hold for htdemucs_6s@seeded." in text
 
 
 def test_a_row_of_a_metric_that_nobody_knows_is_damaged(drawn: Run) -> None:
