@@ -108,7 +108,9 @@ def _plain_number(rows: Sequence[CheckRow]) -> Bound | None:
     hint = ""
     if worst and gate:
         value = worst.check.outcome.metrics.get("value")
-        in_db = gate.unit == "dB" and isinstance(value, (int, float)) and not math.isnan(value)
-        hint = f"worst {db(float(value)) if in_db else worst.observed}{_where(worst)}"
+        observed = worst.observed
+        if gate.unit == "dB" and isinstance(value, (int, float)) and not math.isnan(value):
+            observed = db(float(value))
+        hint = f"worst {observed}{_where(worst)}"
     words = f"its bound ({names[0]})" if len(names) == 1 else "the bound of each check"
     return _bound(words, [row.check.verdict is Verdict.PASS for row, _ in mine], hint)
