@@ -26,12 +26,7 @@ from harness.report.view_lab import SensitivityView, TuningView, sensitivity_vie
 from harness.report.view_operations import Series, operation_series, tap_series
 from harness.report.view_origin import Facts, goldens_of, provenance
 from harness.report.view_precision import PrecisionMap, precision_maps
-from harness.report.view_proofs import (
-    BenchView,
-    ConformanceView,
-    bench_view,
-    conformance_views,
-)
+from harness.report.view_proofs import BenchView, bench_view
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_tiles import Tile, tiles
 from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
@@ -120,7 +115,6 @@ class Page:
     taps: Mapping[tuple[str, str], Sequence[Series]]
     precision: tuple[PrecisionMap, ...]
     faults: tuple[FaultLevel, ...]
-    conformance: tuple[ConformanceView, ...]
     bench: BenchView | None
     goldens: tuple[GoldenState, ...]
     history: HistoryView
@@ -150,7 +144,7 @@ class Page:
             "transform": self.run.artefacts.transform_error or self.run.artefacts.window_sums,
             "faults": self.faults or self.run.profile.faults,
             "history": self.history.since or self.history.sparks,
-            "proofs": self.conformance or self.bench,
+            "proofs": self.run.artefacts.conformance or self.bench,
         }
 
 
@@ -179,7 +173,6 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         taps=tap_series(run, operations),
         precision=maps,
         faults=fault_levels(run),
-        conformance=conformance_views(run),
         bench=bench_view(run),
         goldens=goldens_of(run),
         history=history,

@@ -142,6 +142,11 @@ class LayerChecks:
         return _grouped(self.exploratory, "measured")
 
     @property
+    def drawn(self) -> int:
+        """How many gating checks have a headroom."""
+        return sum(bool(row.bar_side) for row in self.gating)
+
+    @property
     def failed(self) -> int:
         """How many gating checks failed."""
         return sum(row.state == "fail" for row in self.gating)

@@ -78,8 +78,6 @@ class Spark:
 
     name: str
     points: str
-    last_x: float
-    last_y: float
     last: str
     lowest: str
     highest: str
@@ -189,8 +187,6 @@ def _spark(name: str, values: Sequence[float | None], say: units.Say) -> Spark:
     return Spark(
         name=name,
         points=" ".join(f"{x:g},{y:g}" for x, y in points),
-        last_x=points[-1][0],
-        last_y=points[-1][1],
         last=say(values[-1]),
         lowest=say(min(known)),
         highest=say(max(known)),

@@ -25,6 +25,12 @@ def below_limit(snr_db: float | None) -> bool:
     return not sortable(snr_db) > LIMIT_DB
 
 
+def of_stem(row: CheckRow) -> bool:
+    """Return whether a check holds a stem, or a part of one, to the gate of stems."""
+    gate = row.check.gate
+    return bool(row.of("stem") and gate and gate.name == GATE)
+
+
 @dataclass(frozen=True)
 class SoundView:
     """The stems of one subject under one recipe.
@@ -64,10 +70,11 @@ def worst_of(rows: Iterable[CheckRow]) -> CheckRow:
     """
     order = ranked(rows)
     mine = [row for row in order if row.check.gating] or order
-    return mine[0] if mine[0].state in ATTENTION else lowest_snr(mine) or mine[0]
-
-
-ATTENTION = ("fail", "not_evaluated", "waived")
+    return (
+        mine[0]
+        if mine[0].state in ("fail", "not_evaluated", "waived")
+        else lowest_snr(mine) or mine[0]
+    )
 
 
 def worst_stretch(line: StemTimeline) -> int | None:
@@ -91,13 +98,8 @@ def sound_view(
         return (row.subject, row.recipe) == (subject, recipe)
 
     kept = run.artefacts
-    checks = [
-        row
-        for row in check_rows
-        if row.of("stem") and row.check.gate and row.check.gate.name == GATE
-    ]
     rows = tuple(sorted(filter(mine, kept.separation), key=lambda row: sortable(row.snr_db)))
-    cells = grouped(checks, lambda row: (row.of("case"), row.of("stem")))
+    cells = grouped(filter(of_stem, check_rows), lambda row: (row.of("case"), row.of("stem")))
     view = SoundView(
         subject=subject,
         recipe=recipe,

@@ -6,16 +6,17 @@ with the anchor of what it is about.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.order import grouped, sortable
+from harness.report.order import grouped
 from harness.report.text import words
 from harness.report.units import count, db, headroom, plural, size
 from harness.report.view_checks import CheckRow, ranked
 from harness.report.view_history import Since
 from harness.report.view_recipes import RecipeView
-from harness.report.view_sound import GATE, LIMIT_DB
+from harness.report.view_sound import LIMIT_DB, of_stem
 from harness.verdicts import Run
 
 
@@ -47,8 +48,7 @@ def tiles(
 ) -> tuple[Tile, ...]:
     """Return how close a run was to its gates, what moved, and what can be shipped."""
     gating = [row for row in rows if row.check.gating]
-    stems = [row for row in gating if row.of("stem") and row.check.gate]
-    stems = [row for row in stems if row.check.gate and row.check.gate.name == GATE]
+    stems = [row for row in gating if of_stem(row)]
     return (
         Tile("Worst stem", (_worst_stem(stems),)),
         Tile("Least headroom", (_least_headroom(gating),)),
@@ -66,25 +66,19 @@ def _closest(rows: Iterable[CheckRow]) -> CheckRow | None:
 
 def _worst_stem(rows: Sequence[CheckRow]) -> Fact:
     row = _closest(rows)
-    if row is None:
-        return Fact("not evaluated", "no stem was held to a gate", "", "not_evaluated")
-    if row.headroom_db is None:
-        return Fact(row.word, f"{row.what}, {row.context}", row.anchor, row.state)
-    side = "above" if sortable(row.headroom_db) > 0 else "below"
-    if row.snr_db is None:
-        return Fact(
-            headroom(row.headroom_db), f"{row.what}, {row.context}: {row.observed}", row.anchor,
-            row.state,
-        )  # fmt: skip
-    apart = db(abs(row.headroom_db))
-    against = f"{apart} {side} the gate of {LIMIT_DB:g} dB"
-    return Fact(db(row.snr_db), f"{against}: {row.what}, {row.context}", row.anchor, row.state)
+    if row is None or row.headroom_db is None or row.snr_db is None:
+        return _least_headroom(rows)
+    side = "above" if row.headroom_db > 0 else "below"
+    apart = f"{db(abs(row.headroom_db))} {side} the gate of {LIMIT_DB:g} dB"
+    where = f"{row.what}, {row.context}"
+    told = f"{apart}: {where}" if math.isfinite(row.snr_db) else where
+    return Fact(db(row.snr_db), told, row.anchor, row.state)
 
 
 def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
     row = _closest(rows)
     if row is None:
-        return Fact("not evaluated", "no check was held to a bound", "", "not_evaluated")
+        return Fact("not evaluated", "nothing was held to a gate", "", "not_evaluated")
     where = ", ".join(filter(None, (words(row.check.layer), row.what, row.context)))
     value = row.word if row.headroom_db is None else headroom(row.headroom_db)
     return Fact(value, where, row.anchor, row.state)
