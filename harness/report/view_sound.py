@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.report.bounds import lowest_snr
 from harness.report.order import grouped, sortable, unique
 from harness.report.view_checks import CheckRow, ranked
-from harness.verdicts import GATES, Run
+from harness.verdicts import GATES, Run, Verdict
 from harness.verdicts.rows.signals import AudioClip, Separation, StemPicture, StemTimeline
 
 GATE = "end_to_end"
@@ -64,17 +64,16 @@ class SoundView:
 
 
 def worst_of(rows: Iterable[CheckRow]) -> CheckRow:
-    """Return the row that failed or was not evaluated, or else has the lowest SNR.
+    """Return the row with the lowest SNR of those that fail, or were not evaluated, or of all.
 
     Gating rows speak for all where there are any, and silence where nothing has a ratio.
     """
     order = ranked(rows)
     mine = [row for row in order if row.check.gating] or order
-    return (
-        mine[0]
-        if mine[0].state in ("fail", "not_evaluated", "waived")
-        else lowest_snr(mine) or mine[0]
-    )
+    failed = [row for row in mine if row.check.verdict is Verdict.FAIL]
+    unknown = [row for row in mine if row.check.verdict is Verdict.NOT_EVALUATED]
+    first = failed or unknown or mine
+    return lowest_snr(first) or first[0]
 
 
 def worst_stretch(line: StemTimeline) -> int | None:

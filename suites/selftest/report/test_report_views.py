@@ -257,6 +257,23 @@ def test_a_failed_stem_is_not_outshone_by_a_lower_ratio_that_passes(
     assert view.sound.cells["a", "bass"].state == "fail"
 
 
+def test_a_silent_channel_that_is_not_silent_enough_is_marked(
+    make_check: Callable[..., Check],
+) -> None:
+    """It has no ratio, and a good one of the other channel must not stand for it."""
+    loud = Outcome(Verdict.FAIL, "why", "", "error -90.0 dBFS", -10.0, None, {"silent": True})
+    where = {"recipe": "fp16", "case": "a", "stem": "bass"}
+    checks = [
+        stem_check(make_check, "bass", 80.0, False, recipe="fp16"),
+        make_check("end_to_end", "end_to_end", loud, False, channel="left", **where),
+    ]
+    run = run_of(*checks)
+    (view,) = build_page(run).recipes
+    assert view.sound is not None
+    assert view.sound.cells["a", "bass"].observed == "error -90.0 dBFS"
+    assert "error -90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
+
+
 def quality_of(run: Run, *rows: Quality) -> QualityTable:
     (view,) = build_page(Run(run.profile, (), artefacts=Artefacts(quality=rows))).recipes[:1]
     assert view.quality is not None
