@@ -20,7 +20,6 @@ from harness.figures.style import Paper
 from harness.report.order import by_recipe, grouped
 from harness.report.view_lab import sensitivity_view, tuning_view
 from harness.report.view_operations import operation_series, tap_series
-from harness.report.view_stems import stem_views
 from harness.verdicts import Run
 
 Shown = TypeVar("Shown")
@@ -68,8 +67,8 @@ def _drawings(run: Run) -> Iterator[Drawing]:
         yield _drawing("operations", labels, precision.operations_figure, group)
     for labels, group in tap_series(run, ()).items():
         yield _drawing("taps", labels, precision.taps_figure, group)
-    for stems in stem_views(run):
-        yield _drawing("stems", [stems.subject], sound.stems_figure, stems)
+    for subject, stems in grouped(by_recipe(run, rows.separation), lambda r: r.subject).items():
+        yield _drawing("stems", [subject], sound.stems_figure, stems)
     for labels, lines in timelines.items():
         yield _drawing("timeline", labels, sound.timeline_figure, lines)
     for row in by_recipe(run, rows.stem_picture):

@@ -24,31 +24,41 @@ from harness.figures.style import (
     name,
     within,
 )
-from harness.report.order import grouped, sortable
-from harness.report.view_stems import LIMIT_DB, SubjectStems
-from harness.verdicts.rows.signals import Raster, StemPicture, StemTimeline
+from harness.report.order import grouped, sortable, unique
+from harness.report.view_sound import LIMIT_DB
+from harness.verdicts.rows.signals import Raster, Separation, StemPicture, StemTimeline
 
 _HERTZ = {100.0: "100", 500.0: "500", 2000.0: "2k", 10_000.0: "10k"}
 _LOUDEST_DB = 1000.0  # beyond what any float64 can be
 
 
-def stems_figure(paper: Paper, view: SubjectStems) -> Figure:
-    """Draw the lowest SNR of each stem, over all cases, under each recipe."""
-    cases = sorted({row.case for table in view.tables for row in table.rows})
-    figure = paper.figure("Lowest SNR of each stem", (view.subject, *cases))
+def stems_figure(paper: Paper, rows: Sequence[Separation]) -> Figure:
+    """Draw the lowest SNR of each stem, over all cases, under each recipe.
+
+    Args:
+        paper: to draw on.
+        rows: of one subject.
+    """
+    figure = paper.figure(
+        "Lowest SNR of each stem", (rows[0].subject, *sorted({row.case for row in rows}))
+    )
     axes = figure.add_subplot()
-    known = [row.snr_db for _, worst in view.matrix for row in worst if row is not None]
-    place = decibel_axis(axes, known, LIMIT_DB)
-    for column, table in enumerate(view.tables):
-        aside = 0.6 * ((column + 0.5) / len(view.tables) - 0.5)
-        worst = [rows[column] for _, rows in view.matrix]
+    stems, recipes = unique(row.stem for row in rows), grouped(rows, lambda row: row.recipe)
+    place = decibel_axis(axes, [row.snr_db for row in rows], LIMIT_DB)
+    for column, (recipe, mine) in enumerate(recipes.items()):
+        aside = 0.6 * ((column + 0.5) / len(recipes) - 0.5)
+        known = [(row.stem, row.snr_db) for row in mine if row.snr_db is not None]
+        worst = [
+            min((at for of, at in known if of == stem), key=sortable, default=None)
+            for stem in stems
+        ]
         axes.plot(
             [at + aside for at in range(len(worst))],
-            [place(row.snr_db if row else None) for row in worst],
-            label=name(table.recipe),
-            **{**paper.looks[table.recipe], "linestyle": ""},
+            [place(at) for at in worst],
+            label=name(recipe),
+            **{**paper.looks[recipe], "linestyle": ""},
         )
-    axes.set_xticks(range(len(view.matrix)), [name(stem, 12) for stem, _ in view.matrix])
+    axes.set_xticks(range(len(stems)), [name(stem, 12) for stem in stems])
     axes.set_ylabel("lowest SNR (dB)")
     draw_gate(axes, LIMIT_DB)
     draw_legend(figure)

@@ -8,12 +8,13 @@ number was computed (another shape, NaN) does not meet the bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.order import sortable, unique
 from harness.report.units import db, factor, plural
-from harness.verdicts import Check, Verdict
+from harness.report.view_checks import CheckRow
+from harness.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -44,110 +45,72 @@ class Bound:
         return f"does not meet {self.words} on any of {checks}{hint}"
 
 
-def bounds_of(checks: Sequence[Check]) -> tuple[Bound, ...]:
-    """Return the bounds of the gate that ``checks`` share, each with its count."""
-    loud = [check for check in checks if not _silent(check)]
+def bounds_of(rows: Sequence[CheckRow]) -> tuple[Bound, ...]:
+    """Return the bounds of the gate that ``rows`` share, each with its count."""
+    silent = [row.check.verdict is Verdict.PASS for row in rows if row.silent]
     found = (
-        _snr(loud),
-        _silence([check for check in checks if _silent(check)]),
-        _elementwise(checks),
-        _plain_number(checks),
+        _snr([row for row in rows if not row.silent]),
+        _bound("its gate in silence", silent),
+        _elementwise(rows),
+        _plain_number(rows),
     )
     return tuple(bound for bound in found if bound is not None)
 
 
-def would_need(ratio: float) -> str:
-    """Return in words by how much tolerances would have to grow to be met."""
-    if math.isfinite(ratio):
-        return f"the worst would need {factor(ratio)} times these tolerances"
-    return "no multiple of these tolerances would do"
+def lowest_snr(rows: Iterable[CheckRow]) -> CheckRow | None:
+    """Return the row with the lowest SNR; ``None`` if none of them has one."""
+    known = [row for row in rows if row.snr_db is not None]
+    return min(known, key=lambda row: sortable(row.snr_db), default=None)
 
 
-def _silent(check: Check) -> bool:
-    return check.outcome.metrics.get("silent") is True
+def _bound(words: str, met: Sequence[bool], hint: str = "") -> Bound | None:
+    return Bound(words, sum(met), len(met), "" if all(met) else hint) if met else None
 
 
-def _metric(check: Check, name: str) -> float:
-    value = check.outcome.metrics.get(name)
-    return float(value) if isinstance(value, (int, float)) else math.nan
-
-
-def _snr(checks: Sequence[Check]) -> Bound | None:
-    pairs = [
-        (_metric(check, "snr_db"), check.gate.min_snr_db)
-        for check in checks
-        if check.gate and check.gate.min_snr_db is not None
-    ]
-    if not pairs:
-        return None
-    limits = sorted({limit for _, limit in pairs})
-    words = f"SNR > {limits[0]:g} dB"
-    if len(limits) > 1:
-        words = f"the SNR bound of each check ({limits[0]:.1f} to {limits[-1]:.1f} dB)"
-    met = sum(value > limit for value, limit in pairs)
-    worst = _worst(checks) if met < len(pairs) else None
-    hint = f"worst {db(_metric(worst, 'snr_db'))}{_where(worst)}" if worst else ""
-    return Bound(words, met, len(pairs), hint)
-
-
-def worst_snr_db(checks: Sequence[Check]) -> float | None:
-    """Return the lowest SNR of those against a reference that is not silent; ``None`` if none."""
-    worst = _worst([check for check in checks if not _silent(check)])
-    return _metric(worst, "snr_db") if worst else None
-
-
-def _worst(checks: Sequence[Check]) -> Check | None:
-    known = [check for check in checks if not math.isnan(_metric(check, "snr_db"))]
-    return min(known, key=lambda check: _metric(check, "snr_db"), default=None)
-
-
-def _where(check: Check) -> str:
-    names = unique(check.labels.get(name, "") for name in ("case", "tensor", "stem", "channel"))
+def _where(row: CheckRow) -> str:
+    names = unique(map(row.of, ("case", "tensor", "stem", "channel")))
     return f": {', '.join(names)}" if names else ""
 
 
-def _silence(checks: Sequence[Check]) -> Bound | None:
-    if not checks:
-        return None
-    met = sum(check.verdict is Verdict.PASS for check in checks)
-    return Bound("its gate in silence", met, len(checks))
+def _snr(rows: Sequence[CheckRow]) -> Bound | None:
+    gates = [(row.snr_db, row.check.gate.min_snr_db) for row in rows if row.check.gate]
+    pairs = [(ratio, limit) for ratio, limit in gates if limit is not None]
+    limits = sorted({limit for _, limit in pairs}) or [0.0]
+    words = f"SNR > {limits[0]:g} dB"
+    if len(limits) > 1:
+        words = f"the SNR bound of each check ({limits[0]:.1f} to {limits[-1]:.1f} dB)"
+    worst = lowest_snr(rows)
+    hint = f"worst {db(worst.snr_db)}{_where(worst)}" if worst else ""
+    return _bound(words, [ratio is not None and ratio > limit for ratio, limit in pairs], hint)
 
 
-def _elementwise(checks: Sequence[Check]) -> Bound | None:
-    mine = [check for check in checks if check.gate and check.gate.rtol is not None]
-    if not mine:
-        return None
-    names = unique(
-        f"rtol {check.gate.rtol:g}, atol {check.gate.atol:g}" for check in mine if check.gate
-    )
-    words = names[0] if len(names) == 1 else "the tolerances of each check"
+def _elementwise(rows: Sequence[CheckRow]) -> Bound | None:
+    mine = [row.check for row in rows if row.check.gate and row.check.gate.rtol is not None]
+    names = unique(f"rtol {c.gate.rtol:g}, atol {c.gate.atol:g}" for c in mine if c.gate)
     ratios = [
         math.inf if check.outcome.tolerance_ratio is None else check.outcome.tolerance_ratio
         for check in mine
     ]
-    met = sum(ratio <= 1.0 for ratio in ratios)
-    known = [ratio for ratio in ratios if not math.isnan(ratio)]
-    return Bound(words, met, len(mine), would_need(max(known)) if known and met < len(mine) else "")
+    worst = max((ratio for ratio in ratios if not math.isnan(ratio)), default=math.inf)
+    hint = "no multiple of these tolerances would do"
+    if math.isfinite(worst):
+        hint = f"the worst would need {factor(worst)} times these tolerances"
+    words = names[0] if len(names) == 1 else "the tolerances of each check"
+    return _bound(words, [ratio <= 1.0 for ratio in ratios], hint)
 
 
-def _observed(check: Check) -> str:
-    value = _metric(check, "value")
-    decibels = check.gate is not None and check.gate.unit == "dB" and not math.isnan(value)
-    return db(value) if decibels else check.outcome.observed
-
-
-def _plain_number(checks: Sequence[Check]) -> Bound | None:
-    mine = [
-        check
-        for check in checks
-        if check.gate and (check.gate.at_most is not None or check.gate.at_least is not None)
-    ]
-    if not mine:
-        return None
-    names = unique(check.gate.describe() for check in mine if check.gate)
+def _plain_number(rows: Sequence[CheckRow]) -> Bound | None:
+    gates = [(row, row.check.gate) for row in rows if row.check.gate]
+    mine = [(row, g) for row, g in gates if g.at_most is not None or g.at_least is not None]
+    names = unique(gate.describe() for _, gate in mine)
+    judged = [pair for pair in mine if pair[0].headroom_db is not None]
+    worst, gate = min(judged, key=lambda pair: sortable(pair[0].headroom_db), default=(None, None))
+    hint = ""
+    if worst and gate:
+        value = worst.check.outcome.metrics.get("value")
+        observed = worst.observed
+        if gate.unit == "dB" and isinstance(value, (int, float)) and not math.isnan(value):
+            observed = db(float(value))
+        hint = f"worst {observed}{_where(worst)}"
     words = f"its bound ({names[0]})" if len(names) == 1 else "the bound of each check"
-    met = sum(check.verdict is Verdict.PASS for check in mine)
-    judged = [check for check in mine if check.outcome.headroom_db is not None]
-    worst = min(judged, key=lambda check: sortable(check.outcome.headroom_db), default=None)
-    hint = f"worst {_observed(worst)}{_where(worst)}" if worst and met < len(mine) else ""
-    return Bound(words, met, len(mine), hint)
+    return _bound(words, [row.check.verdict is Verdict.PASS for row, _ in mine], hint)

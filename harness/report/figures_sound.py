@@ -183,7 +183,7 @@ def _stretch(
         chart.bars(bars, colour)
 
 
-def error_picture(view: TransformError, picture: Raster, name: str) -> Markup:
+def error_figure(view: TransformError, picture: Raster, name: str) -> Markup:
     """Draw the error of a transform over frequency and time."""
     end = view.by_time_s[-1] if view.by_time_s else 1.0
     chart = Chart((0.0, end), (0.0, max(view.high_hz, 1.0)), height=190)

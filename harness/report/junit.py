@@ -128,10 +128,9 @@ def _harness(run: Run, banner: Banner) -> ET.Element | None:
 
 
 def _count(suite: ET.Element, duration_s: float, started: str) -> None:
-    suite.set("tests", str(len(suite.findall("testcase"))))
-    suite.set("failures", str(len(suite.findall("testcase/failure"))))
-    suite.set("errors", str(len(suite.findall("testcase/error"))))
-    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    counted = {"tests": "", "failures": "/failure", "errors": "/error", "skipped": "/skipped"}
+    for name, inner in counted.items():
+        suite.set(name, str(len(suite.findall(f"testcase{inner}"))))
     suite.set("time", f"{duration_s:.3f}")
     if started:
         suite.set("timestamp", printable(started))

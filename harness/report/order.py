@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from harness.verdicts import Run
-from harness.verdicts.rows.labelled import Labelled
-from harness.verdicts.rows.packages import PackageDescription
 
-Row = TypeVar("Row", bound=Labelled | PackageDescription)
+
+class OfRecipe(Protocol):
+    """What belongs to a subject under a recipe."""
+
+    @property
+    def subject(self) -> str:
+        """Name of the subject."""
+        ...
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe."""
+        ...
+
+
+Row = TypeVar("Row", bound=OfRecipe)
 Item = TypeVar("Item")
 Key = TypeVar("Key")
 
 
 def by_recipe(run: Run, rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Return rows in the order in which the run's profile names their recipes.
+    """Return rows in the order in which the run's profile names their subjects and recipes.
 
-    Every figure and table of a page must name the recipes in the same order.
+    Every figure and table of a page must name them in the same order.
     """
-    order = {recipe: place for place, recipe in enumerate(run.profile.recipes)}
-    return tuple(sorted(rows, key=lambda row: order.get(row.recipe, len(order))))
+    subjects, recipes = map(_places, (run.profile.subjects, run.profile.recipes))
+    return tuple(sorted(rows, key=lambda row: (subjects(row.subject), recipes(row.recipe))))
+
+
+def _places(names: Sequence[str]) -> Callable[[str], int]:
+    order = {name: place for place, name in enumerate(names)}
+    return lambda name: order.get(name, len(order))
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

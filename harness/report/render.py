@@ -10,31 +10,38 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.atomic import write_texts
-from harness.report import text, units
-from harness.report.figures import FIGURES
-from harness.report.figures_run import headroom_figure
+from harness.report import figures_precision, figures_run, figures_sound, text, units
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
-from harness.report.view_faults import OUTCOMES
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
-from harness.report.view_origin import golden_words
+from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
+from harness.report.view_proofs import failures_first
 from harness.report.view_quality import SCORES
-from harness.report.view_recipes import RECIPE_GATES
-from harness.report.view_stems import LIMIT_DB as STEM_LIMIT_DB
-from harness.report.view_stems import below_limit
+from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
+from harness.report.view_sound import below_limit
 from harness.verdicts import GATES, Record, Run
 
 FILES = ("run.json", "junit.xml", "summary.md", "index.html")
 """What a report consists of."""
+FIGURES: Final[Mapping[str, Callable[..., Markup]]] = {
+    name.removesuffix("_figure"): draw
+    for module in (figures_precision, figures_run, figures_sound)
+    for name, draw in vars(module).items()
+    if name.endswith("_figure")
+}
+"""The figures that templates draw by name: ``figures.along(series, "along-1")``."""
 
 
 def render(run: Run, record: Record | None = None) -> str:
@@ -55,13 +62,10 @@ def render_page(page: Page) -> str:
         .get_template("page.html.j2")
         .render(
             page=page,
-            headroom_figure=_headroom(page),
-            undrawn_checks=sum(not row.bar_side for layer in page.checks for row in layer.gating),
             columns=columns(),
             network_limit_db=NETWORK_LIMIT_DB,
-            recipe_gates=RECIPE_GATES,
-            fault_outcomes=OUTCOMES,
             stem_limit_db=STEM_LIMIT_DB,
+            engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
             quality_scores=[name for _, name in SCORES],
             style=_asset("style.css") + _asset("figures.css"),
@@ -100,29 +104,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        db=units.db,
-        headroom=units.headroom,
-        written=units.written,
-        percent=units.percent,
-        below_limit=below_limit,
-        golden_words=golden_words,
-        level=units.level,
-        small=units.small,
-        change=units.change,
-        seconds=units.seconds,
-        figure=units.figure,
-        position=units.position,
-        size=units.size,
-        count=units.count,
-        plural=lambda number, noun: units.plural(number, noun),
-        words=text.words,
-        utc=text.utc,
-        listing=text.listing,
-        bounds=_bounds,
-        exponents=text.exponents,
-        shorten=text.shorten,
-    )
+    for module in (units, text):
+        environment.filters |= dict(inspect.getmembers(module, inspect.isfunction))
+    more = (below_limit, engine_words, failures_first, golden_words)
+    environment.filters |= {"bounds": _bounds, **{say.__name__: say for say in more}}
     return environment
 
 
@@ -144,9 +129,3 @@ def _content_hash(script: str) -> str:
     """Return what lets this script run, and no other, under the page's security policy."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def _headroom(page: Page) -> Markup | None:
-    if any(row.bar_side for layer in page.checks for row in layer.gating):
-        return headroom_figure(page.checks, "headroom")
-    return None

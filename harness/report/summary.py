@@ -7,12 +7,12 @@ long never gets one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.report.text import listing, markdown, utc
 from harness.report.units import count, db, headroom, seconds
 from harness.report.view import Page
-from harness.report.view_banner import Banner
+from harness.report.view_checks import CheckRow
 from harness.report.view_recipes import RECIPE_GATES, RecipeGate, RecipeView
 from harness.verdicts import Run
 
@@ -31,11 +31,14 @@ def summary_markdown(page: Page) -> str:
     blocks = [
         f"## {_SIGNS[banner.state]} {banner.word.upper()}: {markdown(banner.headline)}",
         _overtaken(page.run),
+        _tiles(page),
         _facts(page),
         _ladder(page),
         _recipes(page),
-        _failures(banner),
-        _list("What failed and is waived", [f"{row.id}: {row.waiver}" for row in banner.waived]),
+        _list("What failed", map(_failure, banner.failures)),
+        _list(
+            "What failed and is waived", [f"{row.check.id}: {row.waiver}" for row in banner.waived]
+        ),
         _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
         _list(
@@ -67,9 +70,17 @@ def _overtaken(run: Run) -> str:
     )
 
 
+def _tiles(page: Page) -> str:
+    return "\n".join(
+        f"- {tile.label}: **{markdown(fact.value)}** ({markdown(fact.words)})"
+        for tile in page.tiles
+        for fact in tile.facts
+    )
+
+
 def _facts(page: Page) -> str:
     banner = page.banner
-    engines = [engine.name for engine in banner.engines if engine.state == "executed"]
+    engines = [engine.name for engine in banner.engines if engine.executed]
     parts = [
         f"subjects {_short_listing(banner.subjects)}",
         f"engines {_short_listing(engines)}",
@@ -137,19 +148,13 @@ def _met(gate: RecipeGate) -> str:
     return f"{'meets' if gate.met else 'does not meet'} {gate.gate}{worst}"
 
 
-def _failures(banner: Banner) -> str:
-    lines = [
-        f"- **{markdown(f'{row.layer}: {row.what}')}** ({markdown(row.context)}): "
-        f"{markdown(row.observed)}; expected {markdown(row.expected)}"
-        for row in banner.failures[:_SHOWN]
-    ]
-    if len(banner.failures) > _SHOWN:
-        lines.append(f"- and {len(banner.failures) - _SHOWN} more")
-    return "### What failed\n\n" + "\n".join(lines) if lines else ""
+def _failure(row: CheckRow) -> str:
+    return f"{row.check.layer}: {row.what} ({row.context}): {row.observed}; expected {row.expected}"
 
 
-def _list(title: str, reasons: Sequence[str]) -> str:
-    lines = [f"- {markdown(reason)}" for reason in reasons[:_SHOWN]]
-    if len(reasons) > _SHOWN:
-        lines.append(f"- and {len(reasons) - _SHOWN} more")
+def _list(title: str, reasons: Iterable[str]) -> str:
+    told = tuple(reasons)
+    lines = [f"- {markdown(reason)}" for reason in told[:_SHOWN]]
+    if len(told) > _SHOWN:
+        lines.append(f"- and {len(told) - _SHOWN} more")
     return f"### {title}\n\n" + "\n".join(lines) if lines else ""

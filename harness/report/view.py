@@ -20,22 +20,15 @@ from harness.report.view_checks import (
 )
 from harness.report.view_diff import RecipeDiff, recipe_diffs
 from harness.report.view_errors import ErrorView, error_views
-from harness.report.view_faults import FaultMatrix, fault_matrix
+from harness.report.view_faults import FaultLevel, fault_levels
 from harness.report.view_history import HistoryView, history_view
 from harness.report.view_lab import SensitivityView, TuningView, sensitivity_view, tuning_view
 from harness.report.view_operations import Series, operation_series, tap_series
 from harness.report.view_origin import Facts, goldens_of, provenance
 from harness.report.view_precision import PrecisionMap, precision_maps
-from harness.report.view_proofs import (
-    BenchView,
-    ConformanceView,
-    bench_view,
-    conformance_views,
-)
-from harness.report.view_quality import QualityTable, quality_tables
+from harness.report.view_proofs import BenchView, bench_view
 from harness.report.view_recipes import RecipeView, recipe_views
-from harness.report.view_sound import SoundView, sound_views
-from harness.report.view_stems import SubjectStems, stem_views
+from harness.report.view_tiles import Tile, tiles
 from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
 
 LAYER_MEANINGS = {
@@ -50,23 +43,20 @@ LAYER_MEANINGS = {
 SECTIONS = {
     "verdict": "Verdict",
     "ladder": "Ladder",
-    "explanation": "Which operation, and why",
+    "explanation": "Why",
     "recipes": "Recipes",
     "checks": "Checks",
-    "stems": "Stems",
-    "sound": "Stems, case by case",
-    "quality": "Quality",
-    "network": "Precision along the network",
-    "precision": "Precision map",
+    "network": "Network",
+    "precision": "Precision",
     "transform": "Transform",
     "faults": "Faults",
     "history": "History",
-    "proofs": "Benchmarks and conformance",
+    "proofs": "Benchmarks",
     "goldens": "Goldens",
     "provenance": "Provenance",
     "terms": "Terms",
 }
-"""Anchor and title of each section, in the order of the page; a template for each."""
+"""Anchor and short name of each section, in the order of the page; a template for each."""
 MAIN_JOB = "parity"
 """The profile that covers everything: there a section without content says so instead of going."""
 
@@ -112,13 +102,11 @@ class Page:
     run: Run
     title: str
     banner: Banner
+    tiles: tuple[Tile, ...]
     ladder: tuple[Rung, ...]
     advice: str
     checks: tuple[LayerChecks, ...]
     recipes: tuple[RecipeView, ...]
-    stems: tuple[SubjectStems, ...]
-    quality: tuple[QualityTable, ...]
-    sounds: tuple[SoundView, ...]
     operations: tuple[Series, ...]
     errors: tuple[ErrorView, ...]
     diffs: tuple[RecipeDiff, ...]
@@ -126,8 +114,7 @@ class Page:
     tunings: tuple[TuningView, ...]
     taps: Mapping[tuple[str, str], Sequence[Series]]
     precision: tuple[PrecisionMap, ...]
-    faults: FaultMatrix
-    conformance: tuple[ConformanceView, ...]
+    faults: tuple[FaultLevel, ...]
     bench: BenchView | None
     goldens: tuple[GoldenState, ...]
     history: HistoryView
@@ -152,47 +139,43 @@ class Page:
         return {
             "explanation": self.run.artefacts.explanation,
             "recipes": self.recipes,
-            "stems": self.stems,
-            "sound": self.sounds,
-            "quality": self.quality,
             "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
             "transform": self.run.artefacts.transform_error or self.run.artefacts.window_sums,
-            "faults": self.faults.levels or self.faults.required,
+            "faults": self.faults or self.run.profile.faults,
             "history": self.history.since or self.history.sparks,
-            "proofs": self.conformance or self.bench,
+            "proofs": self.run.artefacts.conformance or self.bench,
         }
 
 
 def build_page(run: Run, record: Record | None = None) -> Page:
     """Compute the view model of ``run``, held against what ``record`` remembers."""
     rows = check_rows(run)
-    recipes = recipe_views(run, rows)
+    maps = precision_maps(run)
+    recipes = recipe_views(run, rows, maps)
+    history = history_view(run, record or Record())
     operations = operation_series(run)
     ladder = tuple(_rung(layer, rows) for layer in run.layers)
     return Page(
         run=run,
         title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
         banner=banner(run, rows, recipes),
+        tiles=tiles(run, rows, recipes, history.since),
         ladder=ladder,
         advice=_advice(ladder),
         checks=layer_checks(rows),
         recipes=recipes,
-        stems=stem_views(run),
-        quality=quality_tables(run),
-        sounds=sound_views(run),
         operations=operations,
         errors=error_views(run),
         diffs=recipe_diffs(operations),
         sensitivities=tuple(map(sensitivity_view, run.artefacts.sensitivity)),
         tunings=tuple(map(tuning_view, run.artefacts.tuning)),
         taps=tap_series(run, operations),
-        precision=precision_maps(run),
-        faults=fault_matrix(run),
-        conformance=conformance_views(run),
+        precision=maps,
+        faults=fault_levels(run),
         bench=bench_view(run),
         goldens=goldens_of(run),
-        history=history_view(run, record or Record()),
+        history=history,
         gates=tuple(dict.fromkeys(check.gate for check in run.checks if check.gate)),
         provenance=provenance(run),
     )
@@ -202,7 +185,7 @@ def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
     mine = [
         row
         for row in rows
-        if row.layer == layer.layer and row.gating and row.headroom_db is not None
+        if row.check.layer == layer.layer and row.check.gating and row.headroom_db is not None
     ]
     return Rung(layer, min(mine, key=lambda row: sortable(row.headroom_db), default=None))
 

@@ -12,9 +12,9 @@ from harness.report.order import unique
 from harness.report.text import words
 from harness.report.units import plural
 from harness.report.view_checks import MEASURED_WORDS, CheckRow, ranked
-from harness.report.view_origin import EngineView, device, engine_views, golden_hash, golden_summary
+from harness.report.view_origin import device, engines_of, golden_hash, golden_summary
 from harness.report.view_recipes import RecipeView
-from harness.verdicts import Run, Verdict
+from harness.verdicts import EngineState, Run, Verdict
 
 NUMERICS_MEANINGS = {
     "storage": "float32 arithmetic, one rounding to the declared type after each operation",
@@ -48,7 +48,7 @@ class Banner:
     cases: tuple[tuple[str, tuple[str, ...]], ...]
     gating_recipes: tuple[str, ...]
     exploratory_recipes: tuple[str, ...]
-    engines: tuple[EngineView, ...]
+    engines: tuple[EngineState, ...]
     numerics: tuple[tuple[str, str], ...]
     device: str
     goldens: str
@@ -73,11 +73,12 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
     broken = tuple(reason for reason in run.red if reason not in failing.union(escaped))
     evaluated = [view for view in recipes if view.state != "not_evaluated"]
     gating = unique(view.recipe for view in evaluated if view.gating)
+    sentence = run.headline()
     accepted = run.waived if run.verdict is Verdict.PASS else {}
     return Banner(
         state="waived" if accepted else run.verdict.value,
         word=words(run.verdict.value) + (f", {len(accepted)} waived" if accepted else ""),
-        headline=_headline(run, len(failures), len(broken), len(escaped)),
+        headline=f"{sentence[0].upper()}{sentence[1:]}.",
         subjects=run.profile.subjects or _labels(run, "subject"),
         cases=tuple(
             (subject, _labels(run, "case", subject)) for subject in _labels(run, "subject")
@@ -86,7 +87,7 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         exploratory_recipes=tuple(
             name for name in unique(view.recipe for view in evaluated) if name not in gating
         ),
-        engines=engine_views(run),
+        engines=engines_of(run),
         numerics=tuple(
             (name, NUMERICS_MEANINGS.get(name, "")) for name in _labels(run, "numerics")
         ),
@@ -94,8 +95,8 @@ def banner(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) ->
         goldens=golden_summary(run),
         golden_hash=golden_hash(run),
         distance=_distance(run),
-        gating_checks=sum(row.gating for row in rows),
-        exploratory_checks=sum(not row.gating for row in rows),
+        gating_checks=sum(row.check.gating for row in rows),
+        exploratory_checks=sum(not row.check.gating for row in rows),
         exploratory_unmet=sum(row.word == MEASURED_WORDS["fail"] for row in rows),
         emulation=_emulation(run),
         failures=failures,
@@ -124,40 +125,6 @@ def _fault_words(run: Run) -> str:
     untried = len(run.faults) - tried
     return f"{plural(tried, 'known bug')} injected, {caught} caught" + (
         f"; {untried} not tried" if untried else ""
-    )
-
-
-def _headline(run: Run, failures: int, broken: int, escaped: int) -> str:
-    gating = sum(check.gating for check in run.checks)
-    if run.verdict is Verdict.FAIL:
-        parts = []
-        if failures:
-            parts.append(f"{failures} of {plural(gating, 'gating check')} failed")
-        if escaped:
-            parts.append(f"{escaped} of {plural(len(run.faults), 'injected bug')} went unnoticed")
-        if broken:
-            parts.append(f"{plural(broken, 'thing')} that the checks rest on broke")
-        return f"{', and '.join(parts)}."
-    if run.verdict is Verdict.PASS:
-        injected = f"all {plural(len(run.faults), 'injected bug')} were caught"
-        if not gating:
-            return f"{injected.capitalize()}."
-        if run.waived:
-            kept = f"{gating - len(run.waived)} of {plural(gating, 'gating check')} hold"
-            failed = (
-                f"{len(run.waived)} failed and {'is' if len(run.waived) == 1 else 'are'} waived"
-            )
-            return f"{kept}, {failed}{f', and {injected}' if run.faults else ''}."
-        return (
-            f"All {plural(gating, 'gating check')} hold{f', and {injected}' if run.faults else ''}."
-        )
-    if run.overtaken:
-        return "A newer run began and has not ended, so this one is no answer any more."
-    if not any(check.verdict is not Verdict.NOT_EVALUATED for check in run.checks):
-        return "Nothing was evaluated, so nothing is proven."
-    return (
-        f"Nothing failed, but {plural(len(run.missing), 'required thing')} "
-        f"{'was' if len(run.missing) == 1 else 'were'} not looked at, so this run proves no parity."
     )
 
 

@@ -29,6 +29,7 @@ class CheckRow:
     """One check as the table shows it.
 
     Attributes:
+        check: as the run has it.
         anchor: the id of its row in the page.
         state: ``pass``, ``fail``, ``not_evaluated``, ``waived`` for a failure that a waiver covers,
             or ``measured`` for an exploratory check that was evaluated; the page colours by it.
@@ -43,12 +44,10 @@ class CheckRow:
         passes_with: the tightest gate that this check would still have met.
     """
 
+    check: Check
     anchor: str
-    id: str
-    layer: str
     state: str
     word: str
-    gating: bool
     what: str
     context: str
     executed: str
@@ -56,15 +55,36 @@ class CheckRow:
     place: str
     gate: str
     expected: str
-    observed: str
     reason: str
     waiver: str
-    headroom_db: float | None
     bar_percent: float
     bar_side: str
     passes_with: tuple[str, ...]
-    duration_s: float
-    command: str
+
+    @property
+    def observed(self) -> str:
+        """What was found, in words."""
+        return self.check.outcome.observed
+
+    @property
+    def headroom_db(self) -> float | None:
+        """The distance to its bound."""
+        return self.check.outcome.headroom_db
+
+    @property
+    def silent(self) -> bool:
+        """Whether it was held against silence, where there is no ratio."""
+        return self.check.outcome.metrics.get("silent") is True
+
+    @property
+    def snr_db(self) -> float | None:
+        """Its SNR; ``None`` where it has none, as against silence, or where it is no number."""
+        value = None if self.silent else self.check.outcome.metrics.get("snr_db")
+        return None if not isinstance(value, (int, float)) or math.isnan(value) else float(value)
+
+    def of(self, label: str) -> str:
+        """Return a label of the check; empty if it has none of that name."""
+        return self.check.labels.get(label, "")
 
 
 @dataclass(frozen=True)
@@ -122,6 +142,11 @@ class LayerChecks:
         return _grouped(self.exploratory, "measured")
 
     @property
+    def drawn(self) -> int:
+        """How many gating checks have a headroom."""
+        return sum(bool(row.bar_side) for row in self.gating)
+
+    @property
     def failed(self) -> int:
         """How many gating checks failed."""
         return sum(row.state == "fail" for row in self.gating)
@@ -159,8 +184,10 @@ def layer_checks(rows: Sequence[CheckRow]) -> tuple[LayerChecks, ...]:
     """Return a table for each layer, also for those without a check."""
     tables = []
     for layer in LAYERS:
-        gating = ranked(row for row in rows if row.layer == layer and row.gating)
-        exploratory = ranked(row for row in rows if row.layer == layer and not row.gating)
+        gating = ranked(row for row in rows if row.check.layer == layer and row.check.gating)
+        exploratory = ranked(
+            row for row in rows if row.check.layer == layer and not row.check.gating
+        )
         tables.append(LayerChecks(layer, words(layer), gating, exploratory))
     return tuple(tables)
 
@@ -188,7 +215,7 @@ def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
 
 def _rank(row: CheckRow) -> tuple[int, float, str]:
     order = {"fail": 0, "not_evaluated": 1, "waived": 2}.get(row.state, 3)
-    return order, sortable(row.headroom_db), row.id
+    return order, sortable(row.headroom_db), row.check.id
 
 
 def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
@@ -203,12 +230,10 @@ def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
         context = context[1:]
     executed = [labels[name] for name in _EXECUTION if labels.get(name)]
     return CheckRow(
+        check=check,
         anchor=f"check-{index + 1}",
-        id=check.id,
-        layer=check.layer,
         state="waived" if waiver else "measured" if measured else verdict.value,
         word="fail, waived" if waiver else vocabulary[verdict.value],
-        gating=check.gating,
         what=" · ".join(what) or (words(check.gate.name) if check.gate else check.layer),
         context=" · ".join(context),
         executed=", ".join(executed),
@@ -220,15 +245,11 @@ def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
         place=labels.get("case", ""),
         gate=words(check.gate.name) if check.gate else "",
         expected=outcome.expected or (check.gate.describe() if check.gate else ""),
-        observed=outcome.observed,
         reason="" if verdict is Verdict.PASS else outcome.reason,
         waiver=waiver,
-        headroom_db=outcome.headroom_db,
         bar_percent=percent,
         bar_side=side,
         passes_with=_passes_with(check),
-        duration_s=check.duration_s,
-        command=check.command,
     )
 
 

@@ -1,70 +1,45 @@
-"""View model of the kill matrix: the known bugs that were injected, and what caught each of them.
-
-In: a run. Out: a table of levels by outcome, and the rows of each level, those that escaped first.
-"""
+"""View models of the known bugs that were injected: by level, those that escaped first."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.order import unique
-from harness.verdicts import FaultOutcome, InjectedFault, Run
-
-OUTCOMES = tuple(outcome.value for outcome in FaultOutcome)
+from harness.report.order import grouped
+from harness.report.text import words
+from harness.report.units import count
+from harness.verdicts import InjectedFault, Run
 
 
 @dataclass(frozen=True)
 class FaultLevel:
-    """The bugs of a level, those that escaped first; ``counts`` are in the order of `OUTCOMES`."""
+    """The bugs of a level, those that escaped first."""
 
     level: str
-    state: str
-    counts: tuple[int, ...]
     faults: tuple[InjectedFault, ...]
-    duration_s: float
+
+    @property
+    def state(self) -> str:
+        """``pass`` if each was caught, ``fail`` if one escaped; else they were not all tried."""
+        if any(fault.escaped for fault in self.faults):
+            return "fail"
+        return "pass" if all(fault.caught for fault in self.faults) else "not_evaluated"
+
+    @property
+    def outcomes(self) -> str:
+        """How many came out how, in words."""
+        counts = Counter(words(fault.outcome.value) for fault in self.faults)
+        return ", ".join(f"{count(number)} {outcome}" for outcome, number in counts.items())
+
+    @property
+    def duration_s(self) -> float:
+        """What they took together."""
+        return sum(fault.duration_s for fault in self.faults)
 
 
-@dataclass(frozen=True)
-class FaultMatrix:
-    """All injected bugs of a run."""
-
-    state: str
-    levels: tuple[FaultLevel, ...]
-    total: int
-    caught: int
-    required: bool
-
-
-def fault_matrix(run: Run) -> FaultMatrix:
-    """Return the kill matrix of ``run``."""
-    levels = tuple(
-        _level(name, [fault for fault in run.faults if fault.level == name])
-        for name in unique(fault.level for fault in run.faults)
+def fault_levels(run: Run) -> tuple[FaultLevel, ...]:
+    """Return the levels of the bugs that were injected into ``run``."""
+    return tuple(
+        FaultLevel(level, tuple(sorted(faults, key=lambda fault: fault.caught)))
+        for level, faults in grouped(run.faults, lambda fault: fault.level).items()
     )
-    caught = sum(fault.caught for fault in run.faults)
-    return FaultMatrix(
-        state=_state(run.faults),
-        levels=levels,
-        total=len(run.faults),
-        caught=caught,
-        required=run.profile.faults,
-    )
-
-
-def _level(name: str, faults: list[InjectedFault]) -> FaultLevel:
-    counts = Counter(fault.outcome.value for fault in faults)
-    return FaultLevel(
-        level=name,
-        state=_state(faults),
-        counts=tuple(counts[outcome] for outcome in OUTCOMES),
-        faults=tuple(sorted(faults, key=lambda fault: fault.caught)),
-        duration_s=sum(fault.duration_s for fault in faults),
-    )
-
-
-def _state(faults: Sequence[InjectedFault]) -> str:
-    if any(fault.escaped for fault in faults):
-        return "fail"
-    return "pass" if faults and all(fault.caught for fault in faults) else "not_evaluated"

@@ -78,8 +78,6 @@ class Spark:
 
     name: str
     points: str
-    last_x: float
-    last_y: float
     last: str
     lowest: str
     highest: str
@@ -122,28 +120,19 @@ def _rows(found: Changes) -> Iterable[MovementRow]:
         ("new", "new", found.added),
     ):
         for movement in movements:
-            yield MovementRow(
-                id=movement.id,
-                kind=kind,
-                word=word,
-                state=_state(kind, movement),
-                before=_reading(movement.before),
-                after=_reading(movement.after),
-                moved_db=movement.moved_db if kind in ("verdict", "moved") else None,
-            )
+            before, after = _reading(movement.before), _reading(movement.after)
+            moved_db = movement.moved_db if before and after else None
+            state = _state(kind, movement)
+            yield MovementRow(movement.id, kind, word, state, before, after, moved_db)
 
 
 def _state(kind: str, movement: Movement) -> str:
     newest = movement.after or movement.before
     if newest is None or not newest.gating:
         return "measured"
-    if kind == "verdict":
-        return newest.verdict.value
     if kind == "gone":
         return "not_evaluated"
-    if kind == "new":
-        return newest.verdict.value
-    return "fail" if movement.worse else "pass"
+    return newest.verdict.value if kind != "moved" else "fail" if movement.worse else "pass"
 
 
 def _reading(reading: Reading | None) -> str:
@@ -165,7 +154,7 @@ def _sparks(series: Sequence[Snapshot]) -> tuple[Spark, ...]:
         values = [_least_headroom(snapshot, layer) for snapshot in series]
         if any(value is not None for value in values):
             found.append(_spark(f"{words(layer)}: least headroom", values, units.headroom))
-    counts = [float(_gating(snapshot)) for snapshot in series]
+    counts = [float(sum(r.gating for r in past.readings.values())) for past in series]
     found.append(_spark("gating checks", counts, units.count))
     found.append(_spark("duration", [past.duration_s for past in series], units.seconds))
     return tuple(found)
@@ -178,10 +167,6 @@ def _least_headroom(snapshot: Snapshot, layer: str) -> float | None:
         if reading.gating and reading.headroom_db is not None and name.startswith(f"{layer}/")
     ]
     return min(found, default=None)
-
-
-def _gating(snapshot: Snapshot) -> int:
-    return sum(reading.gating for reading in snapshot.readings.values())
 
 
 def _spark(name: str, values: Sequence[float | None], say: units.Say) -> Spark:
@@ -202,8 +187,6 @@ def _spark(name: str, values: Sequence[float | None], say: units.Say) -> Spark:
     return Spark(
         name=name,
         points=" ".join(f"{x:g},{y:g}" for x, y in points),
-        last_x=points[-1][0],
-        last_y=points[-1][1],
         last=say(values[-1]),
         lowest=say(min(known)),
         highest=say(max(known)),

@@ -35,19 +35,6 @@ _DEVICE_KEYS = ("processor", "device", "architecture", "cores", "cuda", "system"
 
 
 @dataclass(frozen=True)
-class EngineView:
-    """One engine: ``state`` is ``executed``, ``idle`` (available, not used) or ``absent``."""
-
-    name: str
-    meaning: str
-    state: str
-    word: str
-    reason: str
-    version: str
-    required: bool
-
-
-@dataclass(frozen=True)
 class Facts:
     """A titled table of names and values."""
 
@@ -55,7 +42,7 @@ class Facts:
     rows: tuple[tuple[str, str], ...]
 
 
-def engine_views(run: Run) -> tuple[EngineView, ...]:
+def engines_of(run: Run) -> tuple[EngineState, ...]:
     """Return the engines, the executed ones first; required ones that are unknown are absent."""
     known = {engine.name for engine in run.engines}
     unknown = [
@@ -63,26 +50,15 @@ def engine_views(run: Run) -> tuple[EngineView, ...]:
         for name in run.profile.engines
         if name not in known
     ]
-    found = [
-        EngineView(
-            name=engine.name,
-            meaning=ENGINE_WORDS.get(engine.name, ""),
-            state="executed" if engine.executed else "idle" if engine.available else "absent",
-            word=_engine_word(engine.executed, engine.available),
-            reason="" if engine.executed else engine.reason,
-            version=engine.version,
-            required=engine.name in run.profile.engines,
-        )
-        for engine in (*run.engines, *unknown)
-    ]
-    order = ("executed", "idle", "absent")
-    return tuple(sorted(found, key=lambda engine: order.index(engine.state)))
+    found = (*run.engines, *unknown)
+    return tuple(sorted(found, key=lambda engine: (not engine.executed, not engine.available)))
 
 
-def _engine_word(executed: bool, available: bool) -> str:
-    if executed:
+def engine_words(engine: EngineState) -> str:
+    """Return what became of an engine."""
+    if engine.executed:
         return "ran"
-    return "was available, not used" if available else "did not run"
+    return "was available, not used" if engine.available else "did not run"
 
 
 def goldens_of(run: Run) -> tuple[GoldenState, ...]:

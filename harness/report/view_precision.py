@@ -25,6 +25,11 @@ class PrecisionCard:
     word: str
 
     @property
+    def cost(self) -> tuple[float, int]:
+        """Return the share of its operations that runs in FP32, and the bytes of its package."""
+        return self.split.fp32 / max(self.split.fp16 + self.split.fp32, 1), self.row.size_bytes
+
+    @property
     def idle_rules(self) -> int:
         """How many rules matched nothing although they had to."""
         return sum(rule.idle for rule in self.row.rules)

@@ -1,7 +1,7 @@
 """View models of what was measured beside the run: operation conformance, and benchmarks.
 
 In: the ``conformance`` and ``bench`` rows of a run, which were attached to it (``parity
-conformance``, ``nox -s bench``). Out: tables of texts and numbers. They were made apart from the
+conformance``, ``nox -s bench``). Out: tables of numbers. They were made apart from the
 run, so each says when and from which commit. Of several benchmark documents the latest is shown,
 and its change since the earliest.
 """
@@ -11,26 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.report.text import words
 from harness.verdicts import Run
-from harness.verdicts.rows.documents import BenchRow, ConformanceRow, ListedRow, TestedRow
-
-
-@dataclass(frozen=True)
-class ConformanceView:
-    """coremltools' own operation tests, judged through the executor.
-
-    Attributes:
-        row: as the run has it.
-        counts: outcome in words, number of tests.
-        operations: one row for each type, failures first.
-        notes: title, and what is listed under it: failures, waivers, stale waivers, problems.
-    """
-
-    row: ConformanceRow
-    counts: tuple[tuple[str, int], ...]
-    operations: tuple[TestedRow, ...]
-    notes: tuple[tuple[str, tuple[str, ...]], ...]
+from harness.verdicts.rows.documents import BenchRow, TestedRow
 
 
 @dataclass(frozen=True)
@@ -53,9 +35,9 @@ class BenchView:
     lines: tuple[BenchLine, ...]
 
 
-def conformance_views(run: Run) -> tuple[ConformanceView, ...]:
-    """Return the conformance documents that are attached to a run."""
-    return tuple(map(_conformance, run.artefacts.conformance))
+def failures_first(rows: Iterable[TestedRow]) -> tuple[TestedRow, ...]:
+    """Return types of operations with those first of which tests failed, then were waived."""
+    return tuple(sorted(rows, key=lambda row: (-row.failed, -row.waived, row.operation)))
 
 
 def bench_view(run: Run) -> BenchView | None:
@@ -72,24 +54,3 @@ def bench_view(run: Run) -> BenchView | None:
             change = 100.0 * (figure.value / old - 1.0)
         lines.append(BenchLine(figure.name, figure.value, figure.unit, old, change))
     return BenchView(rows[-1], before, tuple(lines))
-
-
-def _conformance(row: ConformanceRow) -> ConformanceView:
-    lists = (
-        ("Failed", _listed(row.failures)),
-        ("Stale waivers", _listed(row.stale_waivers)),
-        ("Problems", row.problems),
-        ("Waived", _listed(row.waived)),
-    )
-    return ConformanceView(
-        row=row,
-        counts=tuple((words(name), tests) for name, tests in row.counts.items()),
-        operations=tuple(
-            sorted(row.operations, key=lambda item: (-item.failed, -item.waived, item.operation))
-        ),
-        notes=tuple((title, lines) for title, lines in lists if lines),
-    )
-
-
-def _listed(items: Iterable[ListedRow]) -> tuple[str, ...]:
-    return tuple(f"{item.id}: {item.reason}" for item in items)

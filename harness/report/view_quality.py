@@ -7,7 +7,7 @@ over the songs, and the largest change of any of them. Scores are in dB; NaN whe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.order import by_recipe, grouped, unique
@@ -41,6 +41,11 @@ class QualityTable:
     songs: tuple[str, ...]
     stems: tuple[tuple[str, tuple[Score, ...]], ...]
 
+    @property
+    def largest_change_db(self) -> float:
+        """The largest change of any score of any song."""
+        return _largest(score.largest_change_db for _, scores in self.stems for score in scores)
+
 
 def quality_tables(run: Run) -> tuple[QualityTable, ...]:
     """Return a table for each subject and recipe that has quality rows, in the run's order."""
@@ -67,5 +72,10 @@ def _score(rows: Sequence[Quality], name: str) -> Score:
     return Score(
         expected_db=sum(one for one, _ in pairs) / len(pairs),
         actual_db=sum(other for _, other in pairs) / len(pairs),
-        largest_change_db=max(changes, key=lambda change: (math.isnan(change), abs(change))),
+        largest_change_db=_largest(changes),
     )
+
+
+def _largest(changes: Iterable[float]) -> float:
+    """Return the largest change; what is not a number is larger than every number."""
+    return max(changes, key=lambda change: (math.isnan(change), abs(change)), default=0.0)

@@ -1,22 +1,26 @@
-"""View models of the precision recipes: which gates each one meets, counted and in words.
+"""View models of the precision recipes: all that a run knows of each, told once.
 
-In: the checks of a run, and its ``precision_map`` rows for which recipes gate. Out: one view for
-each subject and recipe. An exploratory recipe is measured: what it does not meet fails nothing.
-Only the checks that gate under every recipe (that a package keeps its contract and is what it
-declares) can turn it red, and none can turn it green.
+In: the checks of a run, and the rows that it keeps of packages, stems and songs. Out: one view for
+each subject and recipe: which gates it meets, counted and in words; its stems; its package. An
+exploratory recipe is measured: what it does not meet fails nothing. Only the checks that gate under
+every recipe (that a package keeps its contract and is what it declares) can turn it red, and none
+can turn it green.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from harness.report.bounds import Bound, bounds_of, worst_snr_db
-from harness.report.order import sortable, unique
+from harness.report.bounds import Bound, bounds_of, lowest_snr
+from harness.report.order import by_recipe, grouped, sortable, unique
 from harness.report.text import listing, words
 from harness.report.units import NOT_COMPUTED, plural
 from harness.report.view_checks import GATING_WORDS, CheckRow
-from harness.verdicts import GATES, LAYERS, Check, Run, Verdict
+from harness.report.view_precision import PrecisionCard, PrecisionMap
+from harness.report.view_quality import QualityTable, quality_tables
+from harness.report.view_sound import SoundView, sound_view
+from harness.verdicts import GATES, LAYERS, Run, Verdict
 
 RECIPE_GATES = ("conversion", "end_to_end")
 """The gates that a recipe is for: where they gate, it does."""
@@ -61,12 +65,26 @@ class RecipeGate:
 class RecipeView:
     """One precision recipe of one subject; ``gating`` is ``None`` where nothing tells."""
 
+    anchor: str
     subject: str
     recipe: str
     gating: bool | None
     state: str
     word: str
     gates: tuple[RecipeGate, ...]
+    package: PrecisionCard | None
+    sound: SoundView | None
+    quality: QualityTable | None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is shown unfolded: what failed, or was not evaluated though it gates."""
+        return self.state == "fail" or bool(self.gating and self.state != "pass")
+
+    @property
+    def outputs(self) -> RecipeGate | None:
+        """How the model's outputs are held to its gate."""
+        return next((gate for gate in self.gates if gate.name == RECIPE_GATES[0]), None)
 
     @property
     def role(self) -> str:
@@ -79,18 +97,13 @@ class RecipeView:
         return "exploratory: measured only" + (f", but for {listing(held)}" if held else "")
 
     @property
-    def met(self) -> tuple[str, ...]:
-        """Return the names of the gates that it meets in full."""
-        return tuple(gate.gate for gate in self.gates if gate.met)
-
-    @property
     def unmet(self) -> tuple[str, ...]:
         """Return the names of the gates that it was held to and does not meet in full."""
         return tuple(gate.gate for gate in self.gates if gate.bounds and not gate.met)
 
     @property
     def summary(self) -> str:
-        """Return which gates it meets, in words."""
+        """Return which gates it does not meet, in words."""
         if not self.gates or self.state == "not_evaluated":
             return "Not evaluated: no check of this run tells what this recipe meets."
         unknown = tuple(gate.gate for gate in self.gates if not gate.bounds)
@@ -98,49 +111,52 @@ class RecipeView:
             return f"Meets {'every gate' if len(self.gates) > 1 else 'its gate'} in full."
         parts = (
             f"Does not meet {listing(self.unmet)} in full." if self.unmet else "",
-            f"Meets {listing(self.met)} in full." if self.met else "Meets no gate in full.",
             f"Not evaluated: {listing(unknown)}." if unknown else "",
         )
         return " ".join(filter(None, parts))
 
 
-def recipe_views(run: Run, check_rows: Sequence[CheckRow]) -> tuple[RecipeView, ...]:
+def recipe_views(
+    run: Run, check_rows: Sequence[CheckRow], maps: Iterable[PrecisionMap]
+) -> tuple[RecipeView, ...]:
     """Return a view for each subject and recipe, the gating recipes first."""
-    declared = {(row.subject, row.recipe): row.gating for row in run.artefacts.precision_map}
-    pairs = dict.fromkeys(
-        (check.labels.get("subject", ""), check.labels["recipe"])
-        for check in run.checks
-        if check.labels.get("recipe")
+    kept = run.artefacts
+    checks = grouped(
+        (row for row in check_rows if row.of("recipe")),
+        lambda row: (row.of("subject"), row.of("recipe")),
     )
-    known = {recipe for _, recipe in pairs}
-    pairs.update({("", recipe): None for recipe in run.profile.recipes if recipe not in known})
-    views = [_recipe(run, check_rows, declared.get(pair), *pair) for pair in pairs]
-    order = {subject: place for place, subject in enumerate(run.profile.subjects)}
-    return tuple(
-        sorted(views, key=lambda view: (order.get(view.subject, len(order)), not view.gating))
-    )
-
-
-def _recipe(
-    run: Run, check_rows: Sequence[CheckRow], declared: bool | None, subject: str, recipe: str
-) -> RecipeView:
-    mine = [
-        (check, row)
-        for check, row in zip(run.checks, check_rows, strict=True)
-        if check.labels.get("recipe") == recipe and check.labels.get("subject", "") == subject
+    packages = {(card.row.subject, card.row.recipe): card for item in maps for card in item.cards}
+    songs = {(table.subject, table.recipe): table for table in quality_tables(run)}
+    stems = (*kept.separation, *kept.stem_timeline, *kept.stem_picture, *kept.audio_clip)
+    heard = ((row.subject, row.recipe) for row in stems)
+    pairs = dict.fromkeys((*checks, *packages, *songs, *heard))
+    named = {recipe for _, recipe in pairs}
+    pairs |= {("", recipe): None for recipe in run.profile.recipes if recipe not in named}
+    views = []
+    for pair in pairs:
+        mine, package = checks.get(pair, []), packages.get(pair)
+        gates = _gates(mine)
+        gating = package.row.gating if package else _role(mine)
+        sound = sound_view(run, *pair, mine)
+        state, word = _state(gates, gating)
+        views.append(
+            RecipeView("", *pair, gating, state, word, gates, package, sound, songs.get(pair))
+        )
+    views = [
+        view
+        for mine in grouped(by_recipe(run, views), lambda view: view.subject).values()
+        for view in sorted(mine, key=lambda view: not view.gating)
     ]
-    gates = _gates(mine)
-    gating = _role([check for check, _ in mine]) if declared is None else declared
-    state, word = _state(gates, gating)
-    return RecipeView(subject, recipe, gating, state, word, tuple(gates))
+    return tuple(replace(view, anchor=f"recipe-{n}") for n, view in enumerate(views, start=1))
 
 
-def _role(checks: Sequence[Check]) -> bool | None:
+def _role(rows: Sequence[CheckRow]) -> bool | None:
     """Return whether a recipe of which nothing is declared gates: as its outputs and stems do.
 
     Checks of the package itself (its contract, the audit) gate under every recipe, so they do not
     tell.
     """
+    checks = [row.check for row in rows]
     telling = [check.gating for check in checks if check.gate and check.gate.name in RECIPE_GATES]
     if telling:
         return any(telling)
@@ -160,54 +176,43 @@ def _state(gates: Sequence[RecipeGate], gating: bool | None) -> tuple[str, str]:
     return "pass", "pass"
 
 
-def _gates(mine: Sequence[tuple[Check, CheckRow]]) -> list[RecipeGate]:
-    names = unique(check.gate.name for check, _ in mine if check.gate)
-    order = [name for name in GATES if name in names]
-    order += [name for name in names if name not in GATES]
-    found = []
-    for layer in LAYERS:
-        for name in order:
-            group = [
-                (check, row)
-                for check, row in mine
-                if check.layer == layer and check.gate and check.gate.name == name
-            ]
-            if group:
-                found.append(_gate(layer, name, group))
-    return found
+def _gates(mine: Sequence[CheckRow]) -> tuple[RecipeGate, ...]:
+    found = grouped(
+        (row for row in mine if row.check.gate),
+        lambda row: (row.check.layer, row.check.gate.name if row.check.gate else ""),
+    )
+    places = {name: place for place, name in enumerate(GATES)}
+    order = sorted(found, key=lambda key: (LAYERS.index(key[0]), places.get(key[1], len(places))))
+    return tuple(_gate(*key, found[key]) for key in order)
 
 
-def _gate(layer: str, name: str, group: Sequence[tuple[Check, CheckRow]]) -> RecipeGate:
-    evaluated = [pair for pair in group if pair[0].verdict is not Verdict.NOT_EVALUATED]
-    judged = [pair for pair in evaluated if pair[1].headroom_db is not None] or evaluated
-    worst = min(judged, key=lambda pair: sortable(pair[1].headroom_db), default=None)
-    state, word = _gate_state([check for check, _ in group])
+def _gate(layer: str, name: str, rows: Sequence[CheckRow]) -> RecipeGate:
+    evaluated = [row for row in rows if row.check.verdict is not Verdict.NOT_EVALUATED]
+    judged = [row for row in evaluated if row.headroom_db is not None] or evaluated
+    worst = min(judged, key=lambda row: sortable(row.headroom_db), default=None)
+    lowest = lowest_snr(evaluated)
+    state, word = _gate_state(rows)
     return RecipeGate(
         layer=words(layer),
         gate=words(name),
         name=name,
-        bounds=bounds_of([check for check, _ in evaluated]),
+        bounds=bounds_of(evaluated),
         state=state,
         word=word,
-        checks=len(group),
-        not_evaluated=len(group) - len(evaluated),
-        worst_snr_db=worst_snr_db([check for check, _ in evaluated]),
-        worst_headroom_db=worst[1].headroom_db if worst else None,
-        worst=_place(*worst) if worst else NOT_COMPUTED,
-        worst_anchor=worst[1].anchor if worst else "",
+        checks=len(rows),
+        not_evaluated=len(rows) - len(evaluated),
+        worst_snr_db=lowest.snr_db if lowest else None,
+        worst_headroom_db=worst.headroom_db if worst else None,
+        worst=" · ".join(unique([worst.what, worst.of("case")])) if worst else NOT_COMPUTED,
+        worst_anchor=worst.anchor if worst else "",
     )
 
 
-def _place(check: Check, row: CheckRow) -> str:
-    return " · ".join(unique([row.what, check.labels.get("case", "")]))
-
-
-def _gate_state(checks: Sequence[Check]) -> tuple[str, str]:
-    verdicts = {check.verdict for check in checks}
-    gating = any(check.gating for check in checks)
+def _gate_state(rows: Sequence[CheckRow]) -> tuple[str, str]:
+    verdicts = {row.check.verdict for row in rows}
     if verdicts == {Verdict.NOT_EVALUATED}:
         return "not_evaluated", "not evaluated"
-    if not gating:
+    if not any(row.check.gating for row in rows):
         if Verdict.FAIL in verdicts:
             return "measured", "does not meet" if Verdict.PASS not in verdicts else "meets in part"
         return "measured", "meets"

@@ -1,42 +1,34 @@
-"""View models of the stems as a whole: every stem of every case, along time, seen and heard.
+"""View models of the stems: every stem of every case, along time, seen and heard.
 
-In: the end-to-end checks and the ``separation``, ``stem_timeline``, ``stem_picture`` and
-``audio_clip`` rows of a run. Out: for each subject and recipe a `SoundView`. Ratios are in dB.
+In: the rows of the end-to-end checks, and the ``separation``, ``stem_timeline``, ``stem_picture``
+and ``audio_clip`` rows of a run. Out: for each subject and recipe a `SoundView`. Ratios are in dB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.report.bounds import lowest_snr
 from harness.report.order import grouped, sortable, unique
-from harness.report.view_stems import below_limit
-from harness.verdicts import Check, Run, Verdict
+from harness.report.view_checks import CheckRow, ranked
+from harness.verdicts import GATES, Run, Verdict
 from harness.verdicts.rows.signals import AudioClip, Separation, StemPicture, StemTimeline
 
+GATE = "end_to_end"
+LIMIT_DB = GATES[GATE].min_snr_db or 0.0
+"""The ratio that each stem must exceed under a gating recipe."""
 
-@dataclass(frozen=True)
-class StemCaseCell:
-    """One stem of one case.
 
-    Attributes:
-        snr_db: of the whole stem; None where it has none (silence) or was not looked at.
-        state: ``pass``, ``fail``, ``measured``, ``not_evaluated`` or ``absent``.
-        row: what kind of error is left, where the case is music.
-    """
+def below_limit(snr_db: float | None) -> bool:
+    """Return whether a ratio does not exceed the limit; an unknown one counts as below."""
+    return not sortable(snr_db) > LIMIT_DB
 
-    snr_db: float | None
-    state: str
-    word: str
-    row: Separation | None
 
-    @property
-    def ratios(self) -> tuple[tuple[str, float | None], ...]:
-        """Name and dB of SDR, SIR, SAR and ISR; none where the case is no music."""
-        row = self.row
-        if row is None:
-            return ()
-        return ("SDR", row.sdr_db), ("SIR", row.sir_db), ("SAR", row.sar_db), ("ISR", row.isr_db)
+def of_stem(row: CheckRow) -> bool:
+    """Return whether a check holds a stem, or a part of one, to the gate of stems."""
+    gate = row.check.gate
+    return bool(row.of("stem") and gate and gate.name == GATE)
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,9 @@ class SoundView:
     """The stems of one subject under one recipe.
 
     Attributes:
-        cases, stems: of the matrix.
-        matrix: a row of cells, one for each stem, for each case.
+        cases, stems: that were looked at.
+        cells: by case and stem the worst of its checks: of the whole stem, a channel or a second.
+        rows: what kind of error is left in music, the lowest SNR first.
         timelines: by case, its stems along time.
     """
 
@@ -53,34 +46,34 @@ class SoundView:
     recipe: str
     cases: tuple[str, ...]
     stems: tuple[str, ...]
-    matrix: tuple[tuple[str, tuple[StemCaseCell, ...]], ...]
+    cells: dict[tuple[str, str], CheckRow]
+    rows: tuple[Separation, ...]
     timelines: dict[str, list[StemTimeline]]
     pictures: tuple[StemPicture, ...]
     clips: tuple[AudioClip, ...]
 
-    @property
-    def diagnoses(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Return what kinds of error are left, each with the stems and cases that have it."""
-        found: dict[str, dict[str, list[str]]] = {}
-        for case, cells in self.matrix:
-            for stem, cell in zip(self.stems, cells, strict=True):
-                if cell.row and cell.row.diagnosis:
-                    found.setdefault(cell.row.diagnosis, {}).setdefault(case, []).append(stem)
-        return tuple(
-            (words, tuple(f"{case}: {', '.join(stems)}" for case, stems in cases.items()))
-            for words, cases in found.items()
-        )
+    def worst(self, stem: str = "") -> CheckRow | None:
+        """Return the check of a stem, or of all of them, that matters most; None without one."""
+        mine = [row for (_, name), row in self.cells.items() if stem in ("", name)]
+        return worst_of(mine) if mine else None
 
     @property
-    def worst(self) -> tuple[float, str, str] | None:
-        """The lowest SNR with its case and stem."""
-        found = [
-            (cell.snr_db, case, stem)
-            for case, cells in self.matrix
-            for stem, cell in zip(self.stems, cells, strict=True)
-            if cell.snr_db is not None
-        ]
-        return min(found, key=lambda item: sortable(item[0]), default=None)
+    def recorded(self) -> bool:
+        """Whether the run kept more than the checks."""
+        return bool(self.timelines or self.pictures or self.clips)
+
+
+def worst_of(rows: Iterable[CheckRow]) -> CheckRow:
+    """Return the row with the lowest SNR of those that fail, or were not evaluated, or of all.
+
+    Gating rows speak for all where there are any, and silence where nothing has a ratio.
+    """
+    order = ranked(rows)
+    mine = [row for row in order if row.check.gating] or order
+    failed = [row for row in mine if row.check.verdict is Verdict.FAIL]
+    unknown = [row for row in mine if row.check.verdict is Verdict.NOT_EVALUATED]
+    first = failed or unknown or mine
+    return lowest_snr(first) or first[0]
 
 
 def worst_stretch(line: StemTimeline) -> int | None:
@@ -89,59 +82,32 @@ def worst_stretch(line: StemTimeline) -> int | None:
     return min(known)[1] if known else None
 
 
-def sound_views(run: Run) -> tuple[SoundView, ...]:
-    """Return a view for each subject and recipe with stems, in the order of the run."""
-    checks = grouped(
-        (check for check in run.checks if _of_whole_stem(check)),
-        lambda check: (check.labels.get("subject", ""), check.labels["recipe"]),
-    )
-    subjects = list(dict.fromkeys(subject for subject, _ in checks))
-    order = {name: place for place, name in enumerate(run.profile.recipes)}
-    keys = sorted(
-        checks, key=lambda key: (subjects.index(key[0]), order.get(key[1], len(order)), key[1])
-    )
-    return tuple(_view(run, subject, recipe, checks[subject, recipe]) for subject, recipe in keys)
+def sound_view(
+    run: Run, subject: str, recipe: str, check_rows: Sequence[CheckRow]
+) -> SoundView | None:
+    """Return what a run knows of the stems of a subject under a recipe; None for nothing.
 
-
-def _of_whole_stem(check: Check) -> bool:
-    named = check.layer == "end_to_end" and {"stem", "recipe"} <= check.labels.keys()
-    return named and not check.labels.get("channel") and not check.labels.get("what")
-
-
-def _view(run: Run, subject: str, recipe: str, checks: Sequence[Check]) -> SoundView:
-    rows = run.artefacts
+    Args:
+        run: what is shown.
+        subject, recipe: whose stems.
+        check_rows: of this subject and recipe.
+    """
 
     def mine(row: Separation | StemTimeline | StemPicture | AudioClip) -> bool:
         return (row.subject, row.recipe) == (subject, recipe)
 
-    cases = unique(check.labels.get("case", "") for check in checks)
-    stems = unique(check.labels["stem"] for check in checks)
-    cells = {(c.labels.get("case", ""), c.labels["stem"]): c for c in checks}
-    ratios = {(row.case, row.stem): row for row in filter(mine, rows.separation)}
-    return SoundView(
+    kept = run.artefacts
+    rows = tuple(sorted(filter(mine, kept.separation), key=lambda row: sortable(row.snr_db)))
+    cells = grouped(filter(of_stem, check_rows), lambda row: (row.of("case"), row.of("stem")))
+    view = SoundView(
         subject=subject,
         recipe=recipe,
-        cases=cases,
-        stems=stems,
-        matrix=tuple(
-            (case, tuple(_cell(cells.get((case, s)), ratios.get((case, s))) for s in stems))
-            for case in cases
-        ),
-        timelines=grouped(filter(mine, rows.stem_timeline), lambda row: row.case),
-        pictures=tuple(filter(mine, rows.stem_picture)),
-        clips=tuple(filter(mine, rows.audio_clip)),
+        cases=tuple(dict.fromkeys(case for case, _ in cells)),
+        stems=unique([*(stem for _, stem in cells), *(row.stem for row in rows)]),
+        cells={place: worst_of(found) for place, found in cells.items()},
+        rows=rows,
+        timelines=grouped(filter(mine, kept.stem_timeline), lambda row: row.case),
+        pictures=tuple(filter(mine, kept.stem_picture)),
+        clips=tuple(filter(mine, kept.audio_clip)),
     )
-
-
-def _cell(check: Check | None, row: Separation | None) -> StemCaseCell:
-    if check is None:
-        return StemCaseCell(None, "absent", "not in this run", None)
-    outcome = check.outcome
-    if check.verdict is Verdict.NOT_EVALUATED:
-        return StemCaseCell(None, "not_evaluated", "not evaluated", row)
-    state = check.verdict.value if check.gating else "measured"
-    if outcome.metrics.get("silent") is True:
-        return StemCaseCell(None, state, outcome.observed, row)
-    level = outcome.metrics.get("snr_db")
-    level = float(level) if isinstance(level, (int, float)) else None
-    return StemCaseCell(level, state, "below" if below_limit(level) else "", row)
+    return view if view.cells or view.rows or view.recorded else None

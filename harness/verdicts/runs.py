@@ -186,29 +186,34 @@ class Run:
         return EXIT_CODES[self.verdict]
 
     def sentence(self) -> str:
-        """Return the verdict in one sentence, with what failed or is missing first."""
-        gating = [check for check in self.checks if check.gating]
+        """Return the verdict in one sentence, and what failed or is missing first."""
+        word = self.verdict.value.upper().replace("_", " ")
+        reasons = self.red or self.missing
+        return f"{word}: {self.headline()}" + (f"; first: {reasons[0]}" if reasons else ".")
+
+    def headline(self) -> str:
+        """Return why the verdict is what it is, without a full stop."""
+        gating = sum(check.gating for check in self.checks)
         subjects = " and ".join(self.profile.subjects) or "no subject"
         subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
         injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
         if self.verdict is Verdict.PASS:
-            parts = [self._holding(len(gating), subjects)] if gating else []
+            parts = [self._holding(gating, subjects)] if gating else []
             parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
-            return f"PASS: {', and '.join(parts) or 'nothing was asked for'}."
+            return ", and ".join(parts) or "nothing was asked for"
         if self.verdict is Verdict.FAIL:
-            escaped = sum(fault.escaped for fault in self.faults)
-            parts = [f"{len(self.failing)} of {len(gating)} gating checks failed for {subjects}"]
-            if self.waived:
-                parts[0] += f" ({len(self.waived)} more are waived)"
-            if escaped or not gating:
-                parts = parts if gating else []
-                parts.append(f"{escaped} of {injected} injected faults were not caught")
-            return f"FAIL: {' and '.join(parts)}; first: {self.red[0]}"
+            escaped, failed = sum(fault.escaped for fault in self.faults), len(self.failing)
+            broken = len(self.red) - escaped - failed
+            waived = f" ({len(self.waived)} more are waived)" if self.waived else ""
+            parts = [f"{failed} of {gating} gating checks failed for {subjects}{waived}"]
+            parts = parts if gating else []
+            parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
+            things = "thing" if broken == 1 else "things"
+            parts += [f"{broken} {things} that the checks rest on broke"] * bool(broken)
+            return " and ".join(parts)
         waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
-        return (
-            f"NOT EVALUATED: {len(self.missing)} required thing(s) were not looked at for "
-            f"{subjects}{waived}; first: {self.missing[0]}"
-        )
+        things = "thing was" if len(self.missing) == 1 else "things were"
+        return f"{len(self.missing)} required {things} not looked at for {subjects}{waived}"
 
     def to_json(self) -> str:
         """Return the run document; the same run always gives the same bytes."""
@@ -252,9 +257,12 @@ class Run:
         if not self.waived:
             return f"all {gating} gating checks hold for {subjects}"
         oldest = max(waiver.age_days(self.started) for waiver in self.waived.values())
+        failed = (
+            "1 failed and is" if len(self.waived) == 1 else f"{len(self.waived)} failed and are"
+        )
         return (
             f"{gating - len(self.waived)} of {gating} gating checks hold for {subjects}, "
-            f"{len(self.waived)} failed and are waived (the oldest for {oldest} days)"
+            f"{failed} waived (the oldest for {oldest} days)"
         )
 
     def _engine_gap(self, name: str) -> str:

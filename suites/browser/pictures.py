@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
 
 DESK, PHONE = 1280, 390
-README_SIZE = (1280, 1180)
+README_SIZE = (1280, 900)
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 UNFOLD = "document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
 

@@ -38,7 +38,7 @@ def red() -> Run:
 
 def test_the_page_names_the_bug_that_passed(red: Run) -> None:
     page = render(red)
-    assert "1 of 2 injected bugs went unnoticed." in page
+    assert "1 of 2 injected faults were not caught." in page
     assert "fault stems.click: missed: end_to_end stayed green" in page
     assert "Two stems are &lt;exchanged&gt;." in page
     assert "\N{MINUS SIGN}59.0" in page

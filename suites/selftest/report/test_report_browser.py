@@ -15,10 +15,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from harness.report import write_report
-from harness.verdicts import Run
+from harness.report.view import build_page
+from harness.verdicts import Run, Verdict
 from harness.verdicts.rows.artefacts import Artefacts
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
 from suites.selftest.report.figure_rows import figure_rows
+from suites.selftest.report.whole_run import broken, record, whole_run
 
 GRAVE = ("serious", "critical")
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -56,6 +58,16 @@ def thin(broken_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         artefacts=Artefacts(**few).plus(figure_rows()),
     )
     return write_report(thinned, tmp_path_factory.mktemp("thin"))
+
+
+@pytest.fixture(scope="module", params=["passes", "fails"])
+def whole(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, Path]:
+    """A run as large as that of the default profile, held against a baseline."""
+    passing = whole_run()
+    run = passing if request.param == "passes" else broken(passing)
+    return run, write_report(run, tmp_path_factory.mktemp(request.param), record(passing))
 
 
 def rows_shown(page: Page) -> int:
@@ -231,6 +243,57 @@ def test_a_bar_of_headroom_starts_in_the_middle(browser: Browser, red: Path) -> 
     assert {text[0] for text, _ in bars} > {"+", "\N{MINUS SIGN}"}
     for text, bar in bars:
         assert (float(bar.rstrip("%")) < 0) == text.startswith("\N{MINUS SIGN}"), text
+
+
+def test_a_whole_run_is_a_page_that_is_read_to_its_end(
+    browser: Browser, whole: tuple[Run, Path]
+) -> None:
+    """A reviewer has a minute: what passed is folded, and all that failed stands there."""
+    run, file = whole
+    with opened(browser, file) as found:
+        page = found.page
+        assert page.evaluate("document.documentElement.scrollHeight") <= 12_000
+        assert page.evaluate(OVERFLOW) <= 0
+        for place, check in enumerate(run.checks, start=1):
+            if check.gating and check.verdict is not Verdict.PASS:
+                expect(page.locator(f"#check-{place}")).to_be_visible()
+        recipes = page.locator("details.recipe")
+        failed = [view for view in build_page(run).recipes if view.state == "fail"]
+        assert recipes.count() == 9
+        assert page.locator("details.recipe[open]").count() == len(failed)
+        for view in failed:
+            cells = page.locator(f"#{view.anchor} td.fail")
+            expect(cells.first).to_be_visible()
+            expect(page.locator("#recipes .story tr.fail", has_text=view.recipe)).to_be_visible()
+        for fault in run.faults:
+            if fault.escaped:
+                expect(page.locator("#faults tr.fail", has_text=fault.name)).to_be_visible()
+        assert found.console == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_the_first_screen_says_the_verdict_and_how_close_it_was(
+    browser: Browser, whole: tuple[Run, Path], width: int, height: int
+) -> None:
+    run, file = whole
+    with opened(browser, file, width=width, height=height) as found:
+        seen = [found.page.locator("#verdict .chip").first, *found.page.locator(".tiles li").all()]
+        boxes = [node.bounding_box() for node in seen]
+        assert len(boxes) == 5
+        assert all(box and box["y"] + box["height"] <= height for box in boxes)
+        assert found.page.evaluate(OVERFLOW) <= 0
+        expect(seen[0]).to_contain_text(run.verdict.value)
+
+
+def test_the_bar_of_sections_is_whole_on_a_desk_and_follows(
+    browser: Browser, whole: tuple[Run, Path]
+) -> None:
+    with opened(browser, whole[1]) as found:
+        page = found.page
+        page.mouse.wheel(0, 3_000)
+        for link in page.locator("nav a").all():
+            expect(link).to_be_in_viewport(ratio=1.0)
+        assert page.evaluate("document.querySelector('nav ul').scrollWidth") <= 1_200
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

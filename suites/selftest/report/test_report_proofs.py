@@ -11,7 +11,7 @@ import pytest
 from harness.conformance.results import CaseResult, CaseStatus, StaleWaiver, summarise
 from harness.errors import RunError
 from harness.report import render
-from harness.report.view_proofs import bench_view, conformance_views
+from harness.report.view_proofs import bench_view, failures_first
 from harness.verdicts import Run, Verdict
 from harness.verdicts.rows.documents import attachment
 
@@ -48,9 +48,9 @@ def bench(started: str, value: float) -> dict[str, Any]:
 
 
 def test_what_a_conformance_run_found_is_shown_failures_first(run: Run) -> None:
-    (view,) = conformance_views(attached(run, conformance()))
-    assert view.row.verdict is Verdict.FAIL
-    assert [(row.operation, row.state) for row in view.operations] == [
+    (view,) = attached(run, conformance()).artefacts.conformance
+    assert view.verdict is Verdict.FAIL
+    assert [(row.operation, row.state) for row in failures_first(view.operations)] == [
         ("mul", "fail"), ("add", "waived"), ("softmax", "pass")
     ]  # fmt: skip
     html = render(attached(run, conformance()))

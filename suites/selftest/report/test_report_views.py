@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 
@@ -10,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report import units
+from harness.report import render, units
 from harness.report.view import build_page
+from harness.report.view_quality import QualityTable
 from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
+from harness.verdicts.rows.signals import Quality
 from suites.selftest.report.figure_rows import series as series_row
-from suites.selftest.report.run_rows import package_rows, quality_row, separation_row
+from suites.selftest.report.run_rows import RECIPES, package_rows, quality_row, separation_row
 
 ALONG = [math.inf, 80.0, 79.0, 95.0, 70.0, None, 69.5]
 """SNR along a program; one place has no ratio."""
@@ -76,7 +79,7 @@ def test_a_recipe_is_told_bound_by_bound(make_check: Callable[..., Check]) -> No
         "does not meet rtol 0.001, atol 0.0001 on any of 6 checks "
         "(the worst would need 9 times these tolerances)",
     )
-    assert view.summary == "Does not meet conversion in full. Meets no gate in full."
+    assert view.summary == "Does not meet conversion in full."
 
 
 def test_each_check_is_held_to_its_own_bound(make_check: Callable[..., Check]) -> None:
@@ -130,8 +133,8 @@ def test_what_a_recipe_declares_outweighs_its_checks(
 ) -> None:
     item = make_check("conversion", "conversion", outcome(), not declared, recipe="mixed")
     rows = tuple(replace(row, gating=declared) for row in package_rows())
-    (view,) = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows))).recipes
-    assert view.gating is declared
+    page = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows)))
+    assert {view.recipe: view.gating for view in page.recipes} == dict.fromkeys(RECIPES, declared)
 
 
 @pytest.mark.parametrize("gating", [True, False])
@@ -156,7 +159,7 @@ def test_a_failed_audit_is_red_under_an_exploratory_recipe_too(
     ]
     (view,) = build_page(run_of(*checks)).recipes
     assert (view.gating, view.state) == (False, "fail")
-    assert view.summary == "Does not meet audit in full. Meets conversion in full."
+    assert view.summary == "Does not meet audit in full."
 
 
 def test_the_worst_check_of_a_recipe_is_named(make_check: Callable[..., Check]) -> None:
@@ -199,29 +202,89 @@ def test_the_ladder_counts_what_the_run_counts(broken_run: Run) -> None:
         )
 
 
-@pytest.mark.parametrize("snr_db", [None, math.nan, 60.0])
-def test_a_stem_without_a_proven_ratio_counts_as_below(run: Run, snr_db: float | None) -> None:
+@pytest.mark.parametrize(("snr_db", "below"), [(None, 1), (math.nan, 1), (60.0, 1), (60.1, 0)])
+def test_a_stem_without_a_proven_ratio_counts_as_below(
+    run: Run, snr_db: float | None, below: int
+) -> None:
     row = separation_row(snr_db=snr_db)
-    page = build_page(replace(run, artefacts=Artefacts(separation=(row,))))
-    assert page.stems[0].tables[0].below == 1
+    html = render(replace(run, checks=(), artefacts=Artefacts(separation=(row,))))
+    (fold,) = re.findall(r"What kind of error is left.*?</table>", html, flags=re.DOTALL)
+    assert fold.count(" \N{WHITE DOWN-POINTING TRIANGLE}<") == below
 
 
-def test_the_worst_case_of_each_stem_stands_in_the_matrix(run: Run) -> None:
-    rows = tuple(
-        separation_row(case=case, snr_db=snr)
-        for case, snr in (("a", 70.0), ("b", 61.5), ("c", math.inf))
-    )
-    (view,) = build_page(replace(run, artefacts=Artefacts(separation=rows))).stems
-    ((stem, (cell,)),) = view.matrix
-    assert cell is not None
-    assert (stem, cell.case, cell.snr_db) == ("bass", "b", 61.5)
+def stem_check(
+    make_check: Callable[..., Check], stem: str, snr_db: float, gating: bool = True, **labels: str
+) -> Check:
+    made = replace(outcome(snr_db, snr_db - 60.0, None), observed=f"{snr_db:.2f} dB")
+    labels = {"recipe": "fp32", "case": "a", **labels}
+    return make_check("end_to_end", "end_to_end", made, gating, stem=stem, **labels)
+
+
+def test_the_worst_of_whole_channel_and_second_stands_for_a_stem(
+    make_check: Callable[..., Check],
+) -> None:
+    """The mean of a stem hides a second that went wrong."""
+    checks = [
+        stem_check(make_check, "bass", 80.0),
+        stem_check(make_check, "bass", 70.0, channel="left"),
+        stem_check(make_check, "bass", 61.5, what="worst second"),
+        stem_check(make_check, "bass", 40.0, False, what="the stem that is drawn"),
+        stem_check(make_check, "bass", 65.0, case="b"),
+        stem_check(make_check, "drums", math.inf),
+    ]
+    (view,) = build_page(run_of(*checks)).recipes
+    assert view.sound is not None
+    assert (view.sound.cases, view.sound.stems) == (("a", "b"), ("bass", "drums"))
+    found = {place: row.snr_db for place, row in view.sound.cells.items()}
+    assert found == {("a", "bass"): 61.5, ("b", "bass"): 65.0, ("a", "drums"): math.inf}
+    worst = view.sound.worst("bass")
+    assert worst is not None
+    assert (worst.place, worst.what) == ("a", "worst second · bass")
+
+
+def test_a_failed_stem_is_not_outshone_by_a_lower_ratio_that_passes(
+    make_check: Callable[..., Check],
+) -> None:
+    failed = Outcome(Verdict.FAIL, "shape", "", "another shape")
+    checks = [
+        stem_check(make_check, "bass", 61.0),
+        make_check(
+            "end_to_end", "end_to_end", failed, recipe="fp32", case="a", stem="bass", channel="left"
+        ),
+    ]
+    (view,) = build_page(run_of(*checks)).recipes
+    assert view.sound is not None
+    assert view.sound.cells["a", "bass"].state == "fail"
+
+
+def test_a_silent_channel_that_is_not_silent_enough_is_marked(
+    make_check: Callable[..., Check],
+) -> None:
+    """It has no ratio, and a good one of the other channel must not stand for it."""
+    loud = Outcome(Verdict.FAIL, "why", "", "error -90.0 dBFS", -10.0, None, {"silent": True})
+    where = {"recipe": "fp16", "case": "a", "stem": "bass"}
+    checks = [
+        stem_check(make_check, "bass", 80.0, False, recipe="fp16"),
+        make_check("end_to_end", "end_to_end", loud, False, channel="left", **where),
+    ]
+    run = run_of(*checks)
+    (view,) = build_page(run).recipes
+    assert view.sound is not None
+    assert view.sound.cells["a", "bass"].observed == "error -90.0 dBFS"
+    assert "error -90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
+
+
+def quality_of(run: Run, *rows: Quality) -> QualityTable:
+    (view,) = build_page(Run(run.profile, (), artefacts=Artefacts(quality=rows))).recipes[:1]
+    assert view.quality is not None
+    return view.quality
 
 
 def test_quality_is_the_mean_of_the_songs_and_the_change_of_the_worst(run: Run) -> None:
     """Two songs that move in opposite directions must not cancel out."""
     one = quality_row("bass", "a", "fp32", 4.0, 4.3)
     other = quality_row("bass", "b", "fp32", 6.0, 5.5)
-    (table,) = build_page(replace(run, artefacts=Artefacts(quality=(one, other)))).quality
+    table = quality_of(run, one, other)
     ((stem, (si_sdr, *_)),) = table.stems
     assert (stem, table.songs) == ("bass", ("a", "b"))
     assert si_sdr.expected_db == pytest.approx(5.0)
@@ -232,7 +295,7 @@ def test_quality_is_the_mean_of_the_songs_and_the_change_of_the_worst(run: Run) 
 def test_a_score_that_is_not_a_number_is_no_small_change(run: Run) -> None:
     one = quality_row("bass", "a", "fp32", 4.0, 4.3)
     other = quality_row("bass", "b", "fp32", 6.0, math.nan)
-    (table,) = build_page(replace(run, artefacts=Artefacts(quality=(one, other)))).quality
+    table = quality_of(run, one, other)
     assert math.isnan(table.stems[0][1][0].largest_change_db)
 
 
@@ -264,7 +327,7 @@ def test_recipes_stand_in_one_order_everywhere(run: Run) -> None:
     (panels,) = page.taps.values()
     assert tuple(series.row.recipe for series in panels) == order
     assert tuple(card.row.recipe for card in page.precision[0].cards) == order
-    assert tuple(table.recipe for table in page.stems[0].tables) == order
+    assert all(view.package and view.sound and view.quality for view in page.recipes)
 
 
 def test_a_rule_that_matches_nothing_is_counted(run: Run) -> None:

@@ -55,8 +55,7 @@ def test_a_waived_failure_passes_and_is_counted_everywhere() -> None:
     run = run_with(FAILS, WAIVER)
     assert run.exit_code == 0
     assert run.sentence() == (
-        "PASS: 4 of 5 gating checks hold for mini, "
-        "1 failed and are waived (the oldest for 12 days)."
+        "PASS: 4 of 5 gating checks hold for mini, 1 failed and is waived (the oldest for 12 days)."
     )
     layer = next(layer for layer in run.layers if layer.layer == "conversion")
     assert layer.counts == {"pass": 0, "fail": 0, "not_evaluated": 0, "waived": 1}

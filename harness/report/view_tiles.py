@@ -1,0 +1,134 @@
+"""View models of the tiles under the verdict: how close it was, what moved, and what to ship.
+
+In: the views of a run's checks, recipes and history. Out: four `Tile`s of short text, each fact
+with the anchor of what it is about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.report.order import grouped
+from harness.report.text import words
+from harness.report.units import count, db, headroom, plural, size
+from harness.report.view_checks import CheckRow, ranked
+from harness.report.view_history import Since
+from harness.report.view_recipes import RecipeView
+from harness.report.view_sound import LIMIT_DB, of_stem
+from harness.verdicts import Run
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure or a name, and in words what it is of.
+
+    Attributes:
+        anchor: what it leads to on the page; empty for nothing.
+        state: as that of a check; empty for what is neither good nor bad.
+    """
+
+    value: str
+    words: str
+    anchor: str
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A question about the run, and its answer."""
+
+    label: str
+    facts: tuple[Fact, ...]
+
+
+def tiles(
+    run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView], since: Since | None
+) -> tuple[Tile, ...]:
+    """Return how close a run was to its gates, what moved, and what can be shipped."""
+    gating = [row for row in rows if row.check.gating]
+    stems = [row for row in gating if of_stem(row)]
+    return (
+        Tile("Worst stem", (_worst_stem(stems),)),
+        Tile("Least headroom", (_least_headroom(gating),)),
+        Tile(f"Since {since.title if since else 'the baseline'}", (_moved(since),)),
+        Tile("Recipe to ship", _to_ship(run, gating, recipes)),
+    )
+
+
+def _closest(rows: Iterable[CheckRow]) -> CheckRow | None:
+    """Return the check that failed worst, or else has the least headroom of those that have one."""
+    failed = ("fail", "waived")
+    known = [row for row in rows if row.headroom_db is not None or row.state in failed]
+    return next(iter(ranked(known)), None)
+
+
+def _worst_stem(rows: Sequence[CheckRow]) -> Fact:
+    row = _closest(rows)
+    if row is None or row.headroom_db is None or row.snr_db is None:
+        return _least_headroom(rows)
+    side = "above" if row.headroom_db > 0 else "below"
+    apart = f"{db(abs(row.headroom_db))} {side} the gate of {LIMIT_DB:g} dB"
+    where = f"{row.what}, {row.context}"
+    told = f"{apart}: {where}" if math.isfinite(row.snr_db) else where
+    return Fact(db(row.snr_db), told, row.anchor, row.state)
+
+
+def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
+    row = _closest(rows)
+    if row is None:
+        return Fact("not evaluated", "nothing was held to a gate", "", "not_evaluated")
+    where = ", ".join(filter(None, (words(row.check.layer), row.what, row.context)))
+    value = row.word if row.headroom_db is None else headroom(row.headroom_db)
+    return Fact(value, where, row.anchor, row.state)
+
+
+def _moved(since: Since | None) -> Fact:
+    if since is None:
+        return Fact("not known", "no baseline has been accepted", "")
+    gone = sum(row.kind == "gone" for row in since.rows)
+    told = [f"{count(since.worse)} for the worse"] if since.rows else []
+    told += [f"{count(gone)} no longer checked"] if gone else []
+    told += [f"compared with {count(since.found.compared)} of {plural(since.found.total, 'check')}"]
+    value = f"{count(len(since.rows))} moved" if since.rows else "nothing moved"
+    return Fact(value, ", ".join(told), "history")
+
+
+def _to_ship(run: Run, rows: Sequence[CheckRow], recipes: Sequence[RecipeView]) -> tuple[Fact, ...]:
+    """Return for each subject the cheapest gating recipe that holds, and what it costs."""
+    found = grouped((view for view in recipes if view.gating), lambda view: view.subject)
+    named = len(found) > 1
+    facts = [
+        _cheapest(run, rows, views, f"{subject}: " if named else "")
+        for subject, views in found.items()
+    ]
+    return tuple(facts) or (Fact("none", "no recipe gates this run", "", "not_evaluated"),)
+
+
+def _cheapest(run: Run, rows: Sequence[CheckRow], views: Sequence[RecipeView], of: str) -> Fact:
+    """Return the recipe with the smallest share of operations in FP32, then the smallest package.
+
+    A recipe holds if its own checks do, and those that it rests on: of its subject, and of none.
+    """
+    shaken = run.missing or len(run.red) > len(run.failing)
+    amiss = {
+        row.of("recipe")
+        for row in rows
+        if row.state == "fail" and row.of("subject") in ("", views[0].subject)
+    }
+    holding = [
+        view
+        for view in views
+        if view.state == "pass" and not {"", view.recipe} & amiss and not shaken
+    ]
+    if not holding:
+        state = "fail" if run.red else "not_evaluated"
+        return Fact("none", f"{of}no gating recipe is proven to hold", "", state)
+    priced = [(view.package.cost, view) for view in holding if view.package]
+    if not priced:
+        unpriced = ", ".join(view.recipe for view in holding)
+        return Fact(unpriced, f"{of}what it costs was not recorded", holding[0].anchor, "pass")
+    (share, size_bytes), view = min(priced, key=lambda item: item[0])
+    price = f"{share:.0%} of its operations in FP32".replace("%", "\N{NO-BREAK SPACE}%")
+    return Fact(view.recipe, f"{of}{price}, {size(size_bytes)}", view.anchor, "pass")
