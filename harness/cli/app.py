@@ -18,6 +18,7 @@ from harness.cli import (
     compare,
     conformance,
     convert,
+    coreai,
     doctor,
     faults,
     golden,
@@ -64,6 +65,7 @@ app = typer.Typer(
 for module in (
     doctor,
     convert,
+    coreai,
     lint,
     predict,
     check,

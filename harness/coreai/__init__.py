@@ -15,15 +15,18 @@ from harness.coreai.asset import (
 )
 from harness.coreai.convert import ConvertedAsset, convert_to_coreai
 from harness.coreai.installed import coreai_availability
+from harness.coreai.operations import OperationError, compare_operations
 
 
 __all__ = [
     "Asset",
     "ConvertedAsset",
+    "OperationError",
     "RuntimeCrashError",
     "RuntimeLimits",
     "RuntimeTimeoutError",
     "coreai_availability",
+    "compare_operations",
     "convert_to_coreai",
     "tap_output",
 ]

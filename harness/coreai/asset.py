@@ -108,8 +108,15 @@ class Asset:
                 raise ExecutionError(f"{self.path} has no output {name!r}; it has {known}")
         return {k: v for k, v in made.items() if not k.startswith(_TAP) or k in taps}
 
-    def execute(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Execute once; returns all outputs, taps included. Raises as `predict`."""
+    def execute(
+        self, inputs: Mapping[str, np.ndarray], *, only_known: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Execute once; returns all outputs, taps included. Raises as `predict`.
+
+        Args:
+            inputs: by name.
+            only_known: leave out those that the asset doesn't take.
+        """
         with tempfile.TemporaryDirectory(prefix="parity-coreai-") as name:
             folder = Path(name)
             given = {key: np.ascontiguousarray(array) for key, array in inputs.items()}
@@ -118,7 +125,7 @@ class Asset:
                 "asset": str(self.path.absolute()),
                 "memory_bytes": self.limits.memory_bytes,
                 "output_bytes": self.limits.output_bytes,
-                "outputs": [],
+                "only_known": only_known,
             }
             (folder / "job.json").write_text(json.dumps(job))
             code = self._wait(folder)

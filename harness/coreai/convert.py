@@ -80,14 +80,7 @@ def convert_to_coreai(
     interface = inner.interface
     outputs = (*interface.outputs, *(tap_output(name) for name in taps))
     program = lower(exported, tuple(interface.inputs), outputs)
-    with atomic_folder(out) as fresh, quiet_coreai():
-        from coreai.runtime import AIModelAssetMetadata
-
-        metadata = AIModelAssetMetadata()
-        for key, value in (facts or {}).items():
-            metadata.set_custom(key, value)
-        program.save_asset(fresh, metadata)
-        size_bytes = sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file())
+    size_bytes = save(program, out, facts or {})
     calls = sum(node.op == "call_function" for node in exported.graph.nodes)
     return ConvertedAsset(out, size_bytes, calls, outputs, time.perf_counter() - started)
 
@@ -105,15 +98,27 @@ def export(
             f"Core AI can't be given precision recipe {precision!r}: a whole network is converted "
             f"to {' or '.join(PRECISIONS)}"
         )
-    table = import_converter().get_decomp_table()
-    table.update(NEEDED if as_is else {**NEEDED, **IN_STAGES})  # `|` would lose what it has
     wrapped = _Wrapped(inner, PRECISIONS[precision], taps).eval()
     inputs = tuple(torch.zeros(shape) for shape in inner.interface.inputs.values())
+    return decomposed(wrapped, inputs, as_is=as_is)
+
+
+def decomposed(
+    module: nn.Module, inputs: tuple[Tensor, ...], *, as_is: bool
+) -> torch.export.ExportedProgram:
+    """Return a module, at the shapes of ``inputs``, over operations that ``coreai-torch`` knows.
+
+    Raises:
+        EngineUnavailableError: Core AI is not installed.
+        ParityError: PyTorch can't export the module.
+    """
+    table = import_converter().get_decomp_table()
+    table.update(NEEDED if as_is else {**NEEDED, **IN_STAGES})  # `|` would lose what it has
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that no converter knows
     try:
         with quiet_coreai(), torch.no_grad():
-            return torch.export.export(wrapped, inputs).run_decompositions(table)
+            return torch.export.export(module, inputs).run_decompositions(table)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ParityError(f"torch.export can't export the network: {error}") from error
     finally:
@@ -136,6 +141,18 @@ def lower(
             return staged.to_coreai()
     except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise ParityError(f"coreai-torch can't convert the network: {error}") from error
+
+
+def save(program: Any, out: Path, facts: Mapping[str, str]) -> int:
+    """Save a Core AI program at ``out``, whole or not at all, and return its size in bytes."""
+    with atomic_folder(out) as fresh, quiet_coreai():
+        from coreai.runtime import AIModelAssetMetadata
+
+        metadata = AIModelAssetMetadata()
+        for key, value in facts.items():
+            metadata.set_custom(key, value)
+        program.save_asset(fresh, metadata)
+        return sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file())
 
 
 class _Wrapped(nn.Module):

@@ -36,8 +36,13 @@ def _refuse(descriptor: Any, inputs: dict[str, Any]) -> None:
         raise ValueError(f"the asset takes the inputs {takes}, got {got}")
     for name, array in inputs.items():
         wanted = descriptor.input_descriptor(name)
-        takes = f"{wanted.dtype} {list(wanted.shape)}"
-        if (got := f"{array.dtype} {list(array.shape)}") != takes:
+        # The converter leaves the size of an axis open where it takes it from another input.
+        sizes = [size if size is not None and size >= 0 else None for size in wanted.shape]
+        fits = len(sizes) == array.ndim and all(
+            size in (None, there) for size, there in zip(sizes, array.shape, strict=True)
+        )
+        if not fits or str(array.dtype) != wanted.dtype:
+            takes, got = f"{wanted.dtype} {sizes}", f"{array.dtype} {list(array.shape)}"
             raise ValueError(f"input {name!r} is {got}, expected {takes}")
 
 
@@ -48,12 +53,11 @@ async def _run(job: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
 
     async with AIModelAsset.load(Path(job["asset"])).executable() as model:
         function = model.load_function("main")
+        if job["only_known"]:
+            inputs = {k: v for k, v in inputs.items() if k in set(function.desc.input_names)}
         _refuse(function.desc, inputs)
         made = await function({name: NDArray(array) for name, array in inputs.items()})
-        wanted = job["outputs"] or list(made)
-        if missing := [name for name in wanted if name not in made]:
-            raise ValueError(f"the asset has no output {missing[0]!r}; it has {', '.join(made)}")
-        return {name: np.array(made[name].numpy(), order="C") for name in wanted}
+        return {name: np.array(array.numpy(), order="C") for name, array in made.items()}
 
 
 def main(folder: Path) -> int:

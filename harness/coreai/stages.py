@@ -42,7 +42,7 @@ def mean(x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: 
     if row < _SMALLEST_ROW:
         row, padding = LONGEST_SUM, -count % LONGEST_SUM
         flat = torch.nn.functional.pad(flat, (0, padding))
-    rows = flat.reshape(*flat.shape[:-1], -1, row)
+    rows = flat.reshape(*flat.shape[:-1], (count + padding) // row, row)
     result = rows.mean(-1).mean(-1)  # decomposed again if there are many rows
     if padding:
         result = result * ((count + padding) / count)
@@ -83,9 +83,10 @@ def group_norm(
     eps: float,
 ) -> Any:
     """``aten.native_group_norm`` of large groups."""
-    if channels // groups * positions <= LONGEST_SUM:
+    size = channels // groups * positions
+    if size <= LONGEST_SUM:
         return NotImplemented
-    normed, centre, scale = _normed(x.reshape(batch, groups, -1), [-1], eps)
+    normed, centre, scale = _normed(x.reshape(batch, groups, size), [-1], eps)
     result = normed.reshape(x.shape).to(x.dtype)
     affine = [1, channels] + [1] * (x.ndim - 2)
     if weight is not None:
