@@ -18,7 +18,7 @@ from harness.cli import (
     compare,
     conformance,
     convert,
-    coreai,
+    core_ai,
     doctor,
     faults,
     golden,
@@ -65,7 +65,7 @@ app = typer.Typer(
 for module in (
     doctor,
     convert,
-    coreai,
+    core_ai,
     lint,
     predict,
     check,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table
-from harness.cli.coreai import COREAI, to_coreai
+from harness.cli.core_ai import COREAI, to_coreai
 from harness.cli.settings import SUBJECT_HELP, Settings
 from harness.errors import PackageError, ParityError, RecipeError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, log, out, print_json, print_table, within_time
-from harness.cli.coreai import predict_coreai
+from harness.cli.core_ai import predict_coreai
 from harness.errors import ParityError
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from harness.coreai.convert import ConvertedAsset, convert_to_coreai
 from harness.coreai.installed import coreai_availability
 from harness.coreai.operations import OperationError, compare_operations
 
-
 __all__ = [
     "Asset",
     "ConvertedAsset",
@@ -25,8 +24,8 @@ __all__ = [
     "RuntimeCrashError",
     "RuntimeLimits",
     "RuntimeTimeoutError",
-    "coreai_availability",
     "compare_operations",
     "convert_to_coreai",
+    "coreai_availability",
     "tap_output",
 ]

@@ -19,7 +19,7 @@ DISTRIBUTIONS: Final = {"coreai": "coreai-core", "coreai_torch": "coreai-torch"}
 
 
 def coreai_availability() -> tuple[bool, str, str]:
-    """Return whether Core AI is installed, one sentence that says so or why not, and its version."""
+    """Return whether Core AI is installed, a sentence that says so or why not, and its version."""
     missing = [dist for name, dist in DISTRIBUTIONS.items() if not importlib.util.find_spec(name)]
     if missing:
         lacking = " and ".join(missing)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +28,13 @@ from harness.subjects.protocol import Extracted
 _BATCH_BYTES: Final = 512 << 20
 """Of values that wait to go to the runtime together; starting it takes a second."""
 
-_MOVES: Final = frozenset(
-    "view permute slice unsqueeze clone select squeeze split_with_sizes expand alias copy "
-    "constant_pad_nd cat getitem _to_copy _assert_tensor_metadata detach".split()
-)
+# fmt: off
+_MOVES: Final = frozenset((
+    "view", "permute", "slice", "unsqueeze", "clone", "select", "squeeze", "split_with_sizes",
+    "expand", "alias", "copy", "constant_pad_nd", "cat", "getitem", "detach", "_to_copy",
+    "_assert_tensor_metadata",
+))
+# fmt: on
 """Operations that compute nothing."""
 
 
@@ -73,13 +76,14 @@ def compare_operations(
     Raises:
         EngineUnavailableError, ExecutionError, ParityError: as conversion and `Asset.predict`.
     """
-    found: list[OperationError] = []
+    found: list[tuple[_Call, OperationError]] = []
     program = export(inner, as_is=as_is)
     recorder = _Recorder(program.module(check_guards=False))
     for batch in recorder.batches(tuple(inputs[name] for name in inner.interface.inputs)):
         progress(f"{len(batch)} operations, from {batch[0].module or 'the inputs'} on")
-        found += _judged(batch, recorder.calls)
-    return sorted(found, key=lambda error: error.runtime_db)
+        found += zip(batch, _judged(batch), strict=True)
+    counted = [replace(error, calls=recorder.calls[call.key]) for call, error in found]
+    return sorted(counted, key=lambda error: error.runtime_db)
 
 
 @dataclass
@@ -182,7 +186,7 @@ class _Side(nn.Module):
         return tuple(results)
 
 
-def _judged(calls: list[_Call], counts: Mapping[Any, int]) -> list[OperationError]:
+def _judged(calls: list[_Call]) -> list[OperationError]:
     tensors = [x.contiguous() for call in calls for x in call.reads]
     takes = [f"x{index}" for index in range(len(tensors))]
     gives = [f"y{index}" for index in range(len(calls))]
@@ -192,12 +196,10 @@ def _judged(calls: list[_Call], counts: Mapping[Any, int]) -> list[OperationErro
         save(program, path, {})
         given = {name: x.numpy() for name, x in zip(takes, tensors, strict=True)}
         made = Asset(path).execute(given)
-    return [
-        _error(call, made[name], counts[call.key]) for call, name in zip(calls, gives, strict=True)
-    ]
+    return [_error(call, made[name]) for call, name in zip(calls, gives, strict=True)]
 
 
-def _error(call: _Call, made: np.ndarray, calls: int) -> OperationError:
+def _error(call: _Call, made: np.ndarray) -> OperationError:
     wide = [
         x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in call.arguments
     ]
@@ -205,7 +207,7 @@ def _error(call: _Call, made: np.ndarray, calls: int) -> OperationError:
         exact = call.operation(wide).numpy()
     shape = tuple(call.reads[0].shape)
     runtime, ours = (snr_db(exact, np.asarray(x, np.float64)) for x in (made, call.result.numpy()))
-    return OperationError(_name(call.target), call.module, shape, calls, runtime, ours)
+    return OperationError(_name(call.target), call.module, shape, 1, runtime, ours)
 
 
 def _name(target: Any) -> str:

@@ -64,12 +64,14 @@ def main(folder: Path) -> int:
     """Do the job in ``folder`` and return the exit code."""
     job = json.loads((folder / "job.json").read_text())
     _limit(job)
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
+    foreign = (RuntimeError, ValueError, TypeError, KeyError, OSError, MemoryError, SafetensorError)
     try:
         made = asyncio.run(_run(job, load_file(folder / "inputs.safetensors")))
         save_file(made, folder / "outputs.safetensors")
-    except (RuntimeError, ValueError, TypeError, KeyError, OSError, MemoryError) as error:
+    except foreign as error:
         (folder / "error.txt").write_text(f"{type(error).__name__}: {error}"[:4096])
         return 1
     return 0

@@ -1,10 +1,10 @@
 """Long means, variances and norms, written so that no sum has many terms.
 
-Core AI's runtime on a CPU adds FP32 numbers one after the other: of a sum of n terms it loses digits
-as n grows. PyTorch adds in blocks. HTDemucs takes means over 2.7 million elements, and these sums
-are all that FP32 loses there (docs/coreai.md). Here a long mean is the mean of the means of its
-rows, and of those again, until none has more than `LONGEST_SUM` terms. In exact arithmetic nothing
-changes.
+Core AI's runtime on a CPU adds FP32 numbers one after the other: of a sum of n terms it loses
+digits as n grows. PyTorch adds in blocks. HTDemucs takes means over 2.7 million elements, and these
+sums are all that FP32 loses there (docs/coreai.md). Here a long mean is the mean of the means of
+its rows, and of those again, until none has more than `LONGEST_SUM` terms. In exact arithmetic
+nothing changes.
 
 Each function is a decomposition of one operation of ATen, for
 ``ExportedProgram.run_decompositions``: it takes that operation's arguments and returns what the
@@ -126,7 +126,7 @@ IN_STAGES: Final[Mapping[Any, Decomposition]] = {
 
 
 def _normed(x: Tensor, axes: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``x`` with mean 0 and variance 1 over ``axes``, the mean, and what it was scaled by."""
+    """Return ``x`` with mean 0 and variance 1 over ``axes``, the mean, and the factor."""
     wide = x.float() if x.dtype is torch.float16 else x
     centre = wide.mean(axes, True)
     centred = wide - centre

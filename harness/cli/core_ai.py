@@ -1,4 +1,4 @@
-"""Core AI on the command line: its part of ``convert`` and ``predict``, and ``coreai-operations``."""
+"""Core AI: its part of ``convert`` and ``predict``, and ``coreai-operations``."""
 
 from __future__ import annotations
 
