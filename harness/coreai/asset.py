@@ -151,7 +151,7 @@ class Asset:
             except subprocess.TimeoutExpired as error:
                 raise RuntimeTimeoutError(
                     f"Core AI did not execute {self.path} within {self.limits.seconds:g} s; it was "
-                    "ended. FP16 takes it some 30 times as long as FP32"
+                    "ended (products in FP16 take it some 30 times as long as in FP32)"
                 ) from error
             finally:
                 with contextlib.suppress(ProcessLookupError):

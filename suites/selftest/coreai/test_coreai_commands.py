@@ -67,8 +67,16 @@ def test_a_subject_is_converted_executed_and_asked_for_its_operations(
         (["convert", "mini", "--as-is", "--out", "x.mlpackage"], "--target coreai", 2),
         (["convert", "mini", "--target", "coreai", "--out", "x.mlpackage"], ".aimodel", 2),
         (
-            ["convert", "small", "--target", "coreai", "--precision", "mixed", "--out"]
-            + ["x.aimodel"],
+            [
+                "convert",
+                "small",
+                "--target",
+                "coreai",
+                "--precision",
+                "mixed",
+                "--out",
+                "x.aimodel",
+            ],
             "fp32 or fp16",
             2,
         ),

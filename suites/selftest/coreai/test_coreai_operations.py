@@ -88,4 +88,4 @@ def test_the_profile_is_what_the_runtime_does(
     np.testing.assert_array_equal(made["y3"], unit.mean(a, [-1]).numpy()[:, 0])
     normed = unit.layer_norm(a, [-1], a[0], a[1]).numpy()
     assert np.mean(made["y4"] == normed) > 0.999
-    assert snr_db(normed, made["y4"]) > 100
+    assert snr_db(normed, made["y4"]) > 90
