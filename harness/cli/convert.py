@@ -57,6 +57,8 @@ def convert(
 
     subject = with_settings(subject, settings or ())
     if deployment_target == COREAI:
+        if compute_units != "ALL":
+            raise ParityError("Core AI records no --compute-units; leave it out")
         to_coreai(subject, target, precision, as_is=as_is, taps=taps, json=json)
         return
     if as_is or taps:

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from harness.arrayfiles import read_arrays
-from harness.bounded import MEBIBYTE, read_json, read_text
+from harness.bounded import MEBIBYTE, open_regular, read_json, read_text
 from harness.coreai import runner
 from harness.coreai.installed import require_coreai
 from harness.errors import ExecutionError, PackageError, ParityError
@@ -32,6 +32,7 @@ SUFFIX: Final = ".aimodel"
 _TAP: Final = "tap."
 _TEXT_BYTES: Final = 64 << 10
 _METADATA_BYTES: Final = MEBIBYTE
+_PROGRAM_BYTES: Final = 64 << 30  # the runtime reads it, in its own bounds
 
 
 class RuntimeCrashError(ExecutionError):
@@ -66,6 +67,22 @@ class RuntimeLimits:
     output_bytes: int = 4 << 30
 
 
+def check_asset(path: Path) -> None:
+    """Refuse what is no asset; of one, nothing but its metadata is read.
+
+    Raises:
+        PackageError: no folder of that name, without a program, or with broken metadata.
+    """
+    program = path / "main.mlirb"
+    if path.suffix != SUFFIX or not program.exists():
+        raise PackageError(
+            f"{path} is no Core AI asset: expected a folder NAME{SUFFIX} with main.mlirb, as "
+            "'parity convert SUBJECT --target coreai' writes it"
+        )
+    open_regular(program, _PROGRAM_BYTES, PackageError).close()
+    read_json(path / "metadata.json", _METADATA_BYTES, PackageError)
+
+
 @dataclass(frozen=True)
 class Asset:
     """An asset on disk; opening it reads its metadata alone.
@@ -84,12 +101,7 @@ class Asset:
 
     def __post_init__(self) -> None:
         require_coreai()
-        if self.path.suffix != SUFFIX or not (self.path / "main.mlirb").is_file():
-            raise PackageError(
-                f"{self.path} is no Core AI asset: expected a folder NAME{SUFFIX} with main.mlirb, "
-                "as 'parity convert SUBJECT --target coreai' writes it"
-            )
-        read_json(self.path / "metadata.json", _METADATA_BYTES, PackageError)
+        check_asset(self.path)
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()

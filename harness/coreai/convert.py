@@ -118,7 +118,8 @@ def decomposed(
     torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that no converter knows
     try:
         with quiet_coreai(), torch.no_grad():
-            return torch.export.export(module, inputs).run_decompositions(table)
+            exported = torch.export.export(module, inputs)
+            return cast(torch.export.ExportedProgram, exported.run_decompositions(table))
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ParityError(f"torch.export can't export the network: {error}") from error
     finally:

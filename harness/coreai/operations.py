@@ -114,13 +114,14 @@ class _Recorder(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
+        self._graph = module.graph
         self.calls: dict[Any, int] = {}
         self._kept: list[_Call] = []
 
     def batches(self, inputs: tuple[Tensor, ...]) -> Iterator[list[_Call]]:
         """Run the network, and yield what was kept whenever it is a batch."""
         arguments = iter(inputs)
-        for node in self.module.graph.nodes:
+        for node in self._graph.nodes:
             with torch.no_grad():
                 self.env[node] = (
                     next(arguments) if node.op == "placeholder" else self.run_node(node)
