@@ -24,11 +24,12 @@ from safetensors.numpy import save_file
 
 from harness.arrayfiles import read_arrays
 from harness.bounded import MEBIBYTE, open_regular, read_json, read_text
-from harness.coreai import runner
 from harness.coreai.installed import require_coreai
 from harness.errors import ExecutionError, PackageError, ParityError
 
 SUFFIX: Final = ".aimodel"
+RUNNER: Final = Path(__file__).with_name("runner.py")
+"""What a process that executes an asset does; a script, never imported."""
 _TAP: Final = "tap."
 _TEXT_BYTES: Final = 64 << 10
 _METADATA_BYTES: Final = MEBIBYTE
@@ -151,7 +152,7 @@ class Asset:
         """Run the job in ``folder`` and return the exit code, negative for a signal."""
         with (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", str(Path(runner.__file__)), str(folder)],
+                [sys.executable, "-P", str(RUNNER), str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

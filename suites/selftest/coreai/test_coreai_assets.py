@@ -19,11 +19,9 @@ from harness.coreai import (
     RuntimeLimits,
     RuntimeTimeoutError,
     convert_to_coreai,
-    runner,
 )
-from harness.coreai import (
-    installed as installation,
-)
+from harness.coreai import asset as assets
+from harness.coreai import installed as installation
 from harness.engines import open_engine
 from harness.errors import (
     EngineUnavailableError,
@@ -94,7 +92,7 @@ def test_a_crash_of_the_runtime_is_an_error_with_the_name_of_the_signal(
 ) -> None:
     script = tmp_path / "crashes.py"
     script.write_text("import os; print('the end', flush=True); os.kill(os.getpid(), 11)")
-    monkeypatch.setattr(runner, "__file__", str(script))
+    monkeypatch.setattr(assets, "RUNNER", script)
     with pytest.raises(RuntimeCrashError, match=r"SIGSEGV while .* that it said: the end"):
         asset.predict({})
 
@@ -104,7 +102,7 @@ def test_a_runtime_that_hangs_is_ended(
 ) -> None:
     script, pids = tmp_path / "sleeps.py", tmp_path / "pid"
     script.write_text(SLEEPS)
-    monkeypatch.setattr(runner, "__file__", str(script))
+    monkeypatch.setattr(assets, "RUNNER", script)
     monkeypatch.setenv("PIDS", str(pids))
     with pytest.raises(RuntimeTimeoutError, match="within 2 s"):
         replace(asset, limits=RuntimeLimits(seconds=2)).predict({})
