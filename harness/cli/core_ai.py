@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -116,9 +117,12 @@ def predict_coreai(
     Tensors of the file that it doesn't take are left out: a golden holds its inputs and more.
     """
     from harness.cli.tensors import read_tensors, write_tensors
-    from harness.coreai.asset import Asset
+    from harness.coreai.asset import Asset, RuntimeLimits
+    from harness.mil.timing import current_limit_s
 
-    asset = Asset(package)
+    given_s = current_limit_s()  # --time-limit
+    limits = RuntimeLimits(seconds=given_s) if math.isfinite(given_s) else RuntimeLimits()
+    asset = Asset(package, limits)
     globs = ["*"] if list(taps) == ["all"] else taps
     made = asset.execute(read_tensors(inputs), only_known=True)
     kept = {

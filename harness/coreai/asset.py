@@ -164,7 +164,7 @@ class Asset:
             except subprocess.TimeoutExpired as error:
                 raise RuntimeTimeoutError(
                     f"Core AI did not execute {self.path} within {self.limits.seconds:g} s; it was "
-                    "ended (products in FP16 take it some 30 times as long as in FP32)"
+                    "ended (FP16 takes some 30 times as long as FP32); allow more with --time-limit"
                 ) from error
             finally:
                 with contextlib.suppress(ProcessLookupError):

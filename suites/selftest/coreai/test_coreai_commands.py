@@ -55,7 +55,9 @@ def test_a_subject_is_converted_executed_and_asked_for_its_operations(
     with np.load(out) as values:
         assert set(values) == {"y", "mean", "tap.norm"}
         assert snr_db(small(signal)[0].numpy(), values["y"]) > 110
-    capsys.readouterr()
+    limited = ["predict", asset, "--inputs", inputs, "--out", out, "--time-limit", "0.1"]
+    assert main(limited) == 2
+    assert "within 0.1 s" in capsys.readouterr().err
     assert main(["coreai-operations", "small", "--inputs", inputs, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["operations"]
     assert {"mean", "convolution"} <= {row["operation"] for row in rows}
