@@ -18,6 +18,7 @@ from harness.cli import (
     compare,
     conformance,
     convert,
+    core_ai,
     doctor,
     faults,
     figures,
@@ -65,6 +66,7 @@ app = typer.Typer(
 for module in (
     doctor,
     convert,
+    core_ai,
     lint,
     predict,
     check,

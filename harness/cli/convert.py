@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, log, out, print_table
+from harness.cli.core_ai import COREAI, to_coreai
 from harness.cli.settings import SUBJECT_HELP, Package, Settings
-from harness.errors import PackageError, RecipeError
+from harness.errors import PackageError, ParityError, RecipeError
 
 if TYPE_CHECKING:
     from harness.conversion import Audit
@@ -25,18 +26,29 @@ commands = typer.Typer()
 @commands.command(
     "convert",
     epilog="Examples: parity convert htdemucs_6s@seeded --precision fp32 --out 6s.mlpackage; "
-    "parity convert mini --precision int8 --out mini.mlpackage",
+    "parity convert mini --precision int8 --out mini.mlpackage; "
+    "parity convert mini --target coreai --out mini.aimodel",
 )
 def convert(
     subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
-    target: Annotated[Path, typer.Option("--out", help="The .mlpackage to write.")],
+    target: Annotated[Path, typer.Option("--out", help="The .mlpackage or .aimodel to write.")],
     precision: Annotated[str, typer.Option(help="Recipe: a name or a TOML file.")] = "fp32",
     deployment_target: Annotated[
-        str, typer.Option("--target", help="Deployment target, as coremltools names it.")
+        str,
+        typer.Option(
+            "--target", help="Deployment target, as coremltools names it; or coreai, for Core AI."
+        ),
     ] = "iOS18",
     compute_units: Annotated[
         str, typer.Option(help="What the package is meant for; recorded in its metadata.")
     ] = "ALL",
+    as_is: Annotated[
+        bool,
+        typer.Option("--as-is", help="For Core AI: leave long sums as the network has them."),
+    ] = False,
+    taps: Annotated[
+        bool, typer.Option("--taps", help="For Core AI: show every block as an output tap.NAME.")
+    ] = False,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
@@ -46,6 +58,13 @@ def convert(
     from harness.subjects.names import with_settings
 
     subject = with_settings(subject, settings or ())
+    if deployment_target == COREAI:
+        if compute_units != "ALL":
+            raise ParityError("Core AI records no --compute-units; leave it out")
+        to_coreai(subject, target, precision, as_is=as_is, taps=taps, json=json)
+        return
+    if as_is or taps:
+        raise ParityError("--as-is and --taps are for Core AI; they go with --target coreai")
     recipe = load_recipe(precision)
     if not recipe.is_for(subject):
         raise RecipeError(

@@ -11,18 +11,16 @@ import typer
 from harness.cli.console import Json, log, out, print_json
 from harness.cli.report import Attach, read_run
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(
-        "figures",
-        epilog="Examples: parity figures reports/latest/run.json --out figures; "
-        "parity figures reports/latest/run.json --only stems --only 'taps-mini-*' --format pdf "
-        "--width column --out paper; "
-        "parity figures reports/latest/run.json --attach mini.json --only pareto --out figures",
-    )(figures)
+commands = typer.Typer()
 
 
+@commands.command(
+    "figures",
+    epilog="Examples: parity figures reports/latest/run.json --out figures; "
+    "parity figures reports/latest/run.json --only stems --only 'taps-mini-*' --format pdf "
+    "--width column --out paper; "
+    "parity figures reports/latest/run.json --attach mini.json --only pareto --out figures",
+)
 def figures(
     run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the files.")],

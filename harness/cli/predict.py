@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, log, out, print_table, within_time
-from harness.cli.settings import Numerics, Package
+from harness.cli.core_ai import predict_coreai
+from harness.cli.settings import Numerics
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ commands = typer.Typer()
 )
 @within_time
 def predict(
-    package: Package,
+    package: Annotated[
+        Path,
+        typer.Argument(
+            metavar="X.mlpackage",
+            help="Any ML Program: .mlpackage or .mlmodelc. Or an .aimodel, for Core AI's runtime.",
+        ),
+    ],
     inputs: Annotated[Path, typer.Option(help="Inputs by name: .safetensors or .npz.")],
     target: Annotated[
         Path | None, typer.Option("--out", help="Outputs: .safetensors or .npz.")
@@ -63,6 +70,14 @@ def predict(
 
     if target is None and not stats:
         raise ParityError("nothing to do: give --out to write the outputs, --stats to look inside")
+    if package.suffix == ".aimodel":
+        if stats or function or target is None or numerics != "storage":
+            raise ParityError(
+                f"{package} is executed by Core AI's runtime, which knows no --numerics, --stats "
+                "or --function; give --out, and --taps 'tap.*' for its blocks"
+            )
+        predict_coreai(package, inputs, target, taps or (), json=json)
+        return
     model = mil.load(package, function=function)
     wanted = "all" if taps == ["all"] else tuple(taps or ())
     kept = wanted if target is not None else ()

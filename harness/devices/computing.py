@@ -279,17 +279,21 @@ class Device:
             beta: broadcast with ``x``; 0 by default.
             epsilon: added to the variance.
         """
-        if self.settings["normalisation"] == "rounded_once":
+        way = self.settings["normalisation"]
+        if way == "stages":
+            centred = self.elementwise(torch.sub, x, self.mean(x, axes))
+            squares = self.mean(self.elementwise(torch.square, centred), axes)
+            offset = torch.tensor(epsilon, dtype=squares.dtype, device=squares.device)
+            scale = self.function("rsqrt", self.elementwise(torch.add, squares, offset))
+            y = self.elementwise(torch.mul, centred, scale)
+        else:
             taken = self._taken(x)
             variance, mean = torch.var_mean(taken, list(axes), correction=0, keepdim=True)
             y = (taken - mean) * torch.rsqrt(variance + epsilon)
-            y = y if gamma is None else y * self._taken(gamma)
-            return self._stored(y if beta is None else y + self._taken(beta), x)
-        centred = self.elementwise(torch.sub, x, self.mean(x, axes))
-        squares = self.mean(self.elementwise(torch.square, centred), axes)
-        offset = torch.tensor(epsilon, dtype=squares.dtype, device=squares.device)
-        scale = self.function("rsqrt", self.elementwise(torch.add, squares, offset))
-        y = self.elementwise(torch.mul, centred, scale)
+            if way == "rounded_once":
+                y = y if gamma is None else y * self._taken(gamma)
+                return self._stored(y if beta is None else y + self._taken(beta), x)
+            y = self._stored(y, x)
         y = y if gamma is None else self.elementwise(torch.mul, y, gamma)
         return y if beta is None else self.elementwise(torch.add, y, beta)
 

@@ -84,7 +84,9 @@ PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
         "reduce_mean": Property(
             "how a sum becomes a mean", ("product_with_reciprocal", "division")
         ),
-        "normalisation": Property("how norms are formed", ("rounded_once", "stages")),
+        "normalisation": Property(
+            "how norms are formed", ("rounded_once", "affine_rounded", "stages")
+        ),
         "convolution": Property(
             "how a dense 3x3 convolution of stride 1 is formed",
             ("direct", "winograd_2", "winograd_4"),

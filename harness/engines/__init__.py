@@ -1,11 +1,11 @@
 """Engines: one protocol, one module for each way to execute a candidate.
 
 ``torch`` executes a subject; ``mil`` executes a saved package on any machine; ``coreml`` executes
-it on a Mac. `availability` says which of them can execute here, and why not. Engines of one's own
-come as plugins (`harness.plugins`).
+it on a Mac; ``coreai`` executes Core AI assets. `availability` says which of them can execute here,
+and why not. Engines of one's own come as plugins (`harness.plugins`).
 """
 
-from harness.engines import coreml_engine, mil_engine, torch_engine
+from harness.engines import coreai_engine, coreml_engine, mil_engine, torch_engine
 from harness.engines.base import (
     WITHOUT_ENGINES,
     Availability,
@@ -24,6 +24,7 @@ __all__ = [
     "Engine",
     "Session",
     "availability",
+    "coreai_engine",
     "coreml_engine",
     "engine",
     "engine_names",

@@ -65,6 +65,11 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         _current.reset(token)
 
 
+def current_limit_s() -> float:
+    """Return how long what is executed here may take, by `time_limit`; ``inf`` without one."""
+    return _current.get().limit_s
+
+
 @dataclass
 class _Entered:
     """An operation whose blocks are running, and how often its second block has been begun."""

@@ -20,6 +20,7 @@ ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
     "mil": "emulation of the package, operation by operation",
     "coreml": "Apple's Core ML runtime on macOS",
+    "coreai": "Apple's Core AI runtime",
     "onnx": "ONNX Runtime",
     "capture": "a recording made on a Mac",
     "process": "an external command",

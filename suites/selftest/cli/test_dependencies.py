@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.bounded import parse_toml
+from harness.coreai.installed import DISTRIBUTIONS
 
 ROOT = Path(__file__).parents[3]
 UNIMPORTED = {
@@ -66,6 +67,7 @@ def test_an_installation_declares_what_it_imports_and_nothing_else(
     project: dict[str, Any], owners: dict[str, set[str]]
 ) -> None:
     declared, used = required(project["dependencies"]), imported("harness")
+    used = {name: file for name, file in used.items() if name not in DISTRIBUTIONS}
     strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
     assert strange == {}
     assert declared - set().union(*(owners.get(name, ()) for name in used)) == set()
@@ -74,7 +76,9 @@ def test_an_installation_declares_what_it_imports_and_nothing_else(
 def test_the_extras_hold_what_developing_imports_and_nothing_else(
     project: dict[str, Any], owners: dict[str, set[str]]
 ) -> None:
-    extras = required(text for extra in project["optional-dependencies"].values() for text in extra)
+    optional = project["optional-dependencies"]
+    assert required(optional["coreai"]) == set(DISTRIBUTIONS.values())
+    extras = required(text for name in optional if name != "coreai" for text in optional[name])
     declared = extras | required(project["dependencies"]) | {"nox"}  # which installs all else
     used = imported("suites", "conftest.py", "noxfile.py")
     strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}

@@ -179,3 +179,18 @@ def test_a_choice_that_a_device_does_not_have_is_refused(choice, message):
 def test_a_gradient_is_refused_instead_of_lost():
     with pytest.raises(ProfileError, match="ane-m1 has no gradient of gelu; detach"):
         M1.function("gelu", torch.zeros(1, requires_grad=True))
+
+
+def test_an_affine_norm_rounds_the_normed_value_the_product_and_the_sum():
+    """As Core AI's runtime has it; neither rounded once nor in stages."""
+    x = torch.randn(40, 256, generator=torch.Generator().manual_seed(2)).half()
+    gamma, beta = x[0], x[1]
+    wide = x.float()
+    variance, mean = torch.var_mean(wide, -1, correction=0, keepdim=True)
+    normed = ((wide - mean) * torch.rsqrt(variance + 1e-5)).half()
+    expected = (normed * gamma).half() + beta
+    made = device("coreai-cpu").layer_norm(x, [-1], gamma, beta)
+    assert torch.equal(made, expected)
+    assert not torch.equal(
+        made, device("gpu", normalisation="rounded_once").layer_norm(x, [-1], gamma, beta)
+    )

@@ -27,6 +27,7 @@ from harness.conformance.results import CaseResult, CaseStatus, Conformance, sum
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
 from harness.conversion import load_recipe
 from harness.conversion.sidecar import PREFIX, read_sidecar
+from harness.coreai.asset import check_asset
 from harness.devices import device, load_profile
 from harness.devices.reading import profile_text
 from harness.golden import load_cases
@@ -343,10 +344,23 @@ def compute_by_profile(folder: Path, changed: str) -> None:
         unit.function(name, torch.ones(1))
 
 
+def make_asset(folder: Path) -> None:
+    (folder / "net.aimodel").mkdir()
+    (folder / "net.aimodel" / "main.mlirb").write_bytes(b"ML\xefR")
+    metadata = {"assetVersion": "2.0", "custom": {"subject": "mini", "precision": "fp32"}}
+    (folder / "net.aimodel" / "metadata.json").write_text(json.dumps(metadata))
+
+
 READERS = [
     Reader("packages", make_packages, run_model, chosen=False),
     Reader("compiled models", make_compiled, run_model, chosen=False),
     Reader("package metadata", make_sidecar, read_metadata, chosen=False),
+    Reader(
+        "Core AI assets",
+        make_asset,
+        lambda folder, _: check_asset(folder / "net.aimodel"),
+        chosen=False,
+    ),
     Reader("checkpoints", make_checkpoints, load_checkpoint),
     Reader("bags", make_bag, lambda folder, _: locate_given(TINY, folder), chosen=False),
     Reader(
