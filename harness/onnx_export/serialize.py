@@ -1,0 +1,92 @@
+"""An exported function as the bytes of an ONNX model; the one place that needs ``onnx``."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+import harness
+from harness.atomic import atomic_file
+from harness.errors import EngineUnavailableError, ParityError
+from harness.onnx_export.build import Value, code_of
+from harness.onnx_export.program import Exported
+
+OPSET: Final = 20
+"""Of the standard operators; the first with ``Gelu``, and 18 changed how reductions take axes."""
+
+_IR_VERSION: Final = 9  # of opset 20: older runtimes refuse a newer one
+_LIMIT_BYTES: Final = 2**31 - 1  # of a protocol buffer
+
+
+def save_onnx(exported: Exported, path: Path, metadata: Mapping[str, str] | None = None) -> int:
+    """Write an exported function to ``path``, atomically; return the size in bytes.
+
+    Raises:
+        ParityError: the name does not end in .onnx, or the model is larger than 2 GiB.
+        EngineUnavailableError: ``onnx`` is not installed.
+    """
+    if path.suffix != ".onnx":
+        raise ParityError(f"can't save an ONNX model as {path}: the name must end in .onnx")
+    content = to_bytes(exported, metadata=metadata)
+    with atomic_file(path) as file:
+        file.write_bytes(content)
+    return len(content)
+
+
+def to_bytes(
+    exported: Exported,
+    *,
+    taps: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return an exported function as an ONNX model that returns the values ``taps``, too.
+
+    Raises:
+        As `save_onnx`.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise EngineUnavailableError(
+            "the package onnx is not installed: pip install 'htdemucs-parity[onnx]'"
+        )
+    from onnx import helper, numpy_helper
+
+    size = sum(array.nbytes for array in exported.graph.initializers.values())
+    if size > _LIMIT_BYTES:
+        raise ParityError(
+            f"the constants take {size:,} bytes; an ONNX model in one file holds {_LIMIT_BYTES:,}"
+        )
+    returned = {value.name for value in exported.outputs}
+    extra = [exported.values[name] for name in taps if name not in returned]
+    graph = helper.make_graph(
+        [
+            helper.make_node(node.op_type, node.inputs, node.outputs, node.name, **node.attributes)
+            for node in exported.graph.nodes
+        ],
+        exported.name or "main",
+        [_described(value) for value in exported.inputs],
+        [_described(value) for value in (*exported.outputs, *extra)],
+        [
+            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+            for name, array in exported.graph.initializers.items()
+        ],
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="htdemucs-parity",
+        producer_version=harness.__version__,
+        ir_version=_IR_VERSION,
+    )
+    helper.set_model_props(model, dict(metadata or {}))
+    return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def _described(value: Value) -> Any:
+    from onnx import helper
+
+    shape = None if value.shape is None else list(value.shape)
+    return helper.make_tensor_value_info(value.name, code_of(value.dtype), shape)
