@@ -17,15 +17,14 @@ from harness.errors import ExecutionError, UnknownNameError
 
 if TYPE_CHECKING:
     from harness.mil import Model
+    from harness.onnx_export import Exported
 
 
 class OnnxSession:
     """A package as an ONNX model; one session of the runtime for each set of taps."""
 
-    def __init__(self, model: Model) -> None:
-        from harness.onnx_export import export_model
-
-        self._model, self._exported = model, export_model(model)
+    def __init__(self, model: Model, exported: Exported) -> None:
+        self._model, self._exported = model, exported
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def predict(
@@ -45,33 +44,52 @@ class OnnxSession:
         for name in taps:
             if name not in self._exported.values:
                 raise UnknownNameError("tap", name, self._exported.values)
-        session = self._session(tuple(dict.fromkeys(taps)))
+        key = tuple(dict.fromkeys(taps))
+        if key not in self._sessions:
+            self._sessions[key] = self._open(taps=key)
+        return self._run(self._sessions[key], given)
+
+    def apart(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Execute each operation by itself on the given values.
+
+        Args:
+            values: every input and every value of the program, by name.
+
+        Returns:
+            What each operation makes of those that it reads, by the names of its results.
+        """
+        from harness.onnx_export import MADE
+
+        made = self._run(self._open(apart=True), values)
+        return {name.removesuffix(MADE): value for name, value in made.items()}
+
+    def _open(self, **options: Any) -> Any:
+        import onnxruntime
+
+        from harness.onnx_export import to_bytes
+
+        chosen = onnxruntime.SessionOptions()
+        # What is to be seen is the program as it is written: optimisations fuse operations and take
+        # out casts, which are the roundings.
+        chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        chosen.log_severity_level = 3
+        content = to_bytes(self._exported, **options)
+        try:
+            return onnxruntime.InferenceSession(content, chosen, providers=["CPUExecutionProvider"])
+        except _failures() as error:
+            path = self._model.package.path
+            raise ExecutionError(f"{path}: ONNX Runtime refuses it: {error}") from error
+
+    def _run(self, session: Any, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        taken = {value.name for value in session.get_inputs()}
         names = [value.name for value in session.get_outputs()]
+        given = {name: value for name, value in values.items() if name in taken}
         try:
             return dict(zip(names, session.run(names, given), strict=True))
         except _failures() as error:
-            raise ExecutionError(f"{path}: ONNX Runtime failed: {error}") from error
-
-    def _session(self, taps: tuple[str, ...]) -> Any:
-        if taps not in self._sessions:
-            import onnxruntime
-
-            from harness.onnx_export import to_bytes
-
-            options = onnxruntime.SessionOptions()
-            # What is to be seen is the program as it is written: optimisations fuse operations and
-            # take out casts, which are the roundings.
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.log_severity_level = 3
-            content = to_bytes(self._exported, taps=taps)
-            try:
-                self._sessions[taps] = onnxruntime.InferenceSession(
-                    content, options, providers=["CPUExecutionProvider"]
-                )
-            except _failures() as error:
-                path = self._model.package.path
-                raise ExecutionError(f"{path}: ONNX Runtime refuses it: {error}") from error
-        return self._sessions[taps]
+            raise ExecutionError(
+                f"{self._model.package.path}: ONNX Runtime failed: {error}"
+            ) from error
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -88,7 +106,7 @@ class OnnxEngine:
 
     name = "onnx"
     executes: Executes = "package"
-    numerics = ()  # an FP16 operation is computed in FP32 and rounded once
+    numerics = ("storage",)  # an FP16 operation is computed in FP32 and rounded once
     emulates = True
     gives_taps = True
 
@@ -106,5 +124,7 @@ class OnnxEngine:
     def open(self, candidate: Path, *, numerics: str) -> Session:
         """Load a package and write it as an ONNX model."""
         from harness import mil
+        from harness.onnx_export import export_model
 
-        return OnnxSession(mil.load(candidate))
+        model = mil.load(candidate)
+        return OnnxSession(model, export_model(model))

@@ -7,6 +7,6 @@ operation type. What a program is comes from `harness.mil`; nothing else of the 
 
 from harness.onnx_export.program import Exported, export_model
 from harness.onnx_export.registry import exported_types
-from harness.onnx_export.serialize import OPSET, save_onnx, to_bytes
+from harness.onnx_export.serialize import MADE, OPSET, save_onnx, to_bytes
 
-__all__ = ["OPSET", "Exported", "export_model", "exported_types", "save_onnx", "to_bytes"]
+__all__ = ["MADE", "OPSET", "Exported", "export_model", "exported_types", "save_onnx", "to_bytes"]

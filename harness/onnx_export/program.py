@@ -94,7 +94,9 @@ class _Writer:
         """Add the nodes of one operation."""
         operation, rule = step.operation, find_rule(step.operation)
         if step.blocks:
-            raise UnsupportedOperationError(f"operation {operation} has blocks, which no rule takes")
+            raise UnsupportedOperationError(
+                f"operation {operation} has blocks, which no rule takes"
+            )
         targets = [self.declared(slot, str(operation)) for slot in step.outputs]
         self.graph.scope = targets[0].name
         as_stored = rule.stored or (rule.moves and step.moves_exactly)

@@ -18,6 +18,9 @@ from harness.onnx_export.program import Exported
 OPSET: Final = 20
 """Of the standard operators; the first with ``Gelu``, and 18 changed how reductions take axes."""
 
+MADE: Final = "/made"
+"""What the results of operations that are executed apart are called by."""
+
 _IR_VERSION: Final = 9  # of opset 20: older runtimes refuse a newer one
 _LIMIT_BYTES: Final = 2**31 - 1  # of a protocol buffer
 
@@ -42,8 +45,16 @@ def to_bytes(
     *,
     taps: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
+    apart: bool = False,
 ) -> bytes:
-    """Return an exported function as an ONNX model that returns the values ``taps``, too.
+    """Return an exported function as an ONNX model.
+
+    Args:
+        exported: what to write.
+        taps: values to return beside the outputs.
+        metadata: texts to be kept with it.
+        apart: take every value of the program as an input instead, and return what each operation
+            makes of these; its results are called as the values, with `MADE` behind.
 
     Raises:
         As `save_onnx`.
@@ -61,14 +72,25 @@ def to_bytes(
         )
     returned = {value.name for value in exported.outputs}
     extra = [exported.values[name] for name in taps if name not in returned]
+    inputs, outputs = list(exported.inputs), [*exported.outputs, *extra]
+    made = {name: name for name in exported.values}
+    if apart:
+        made = {name: name + MADE for name in exported.values}
+        inputs, outputs = inputs + list(exported.values.values()), list(exported.values.values())
     graph = helper.make_graph(
         [
-            helper.make_node(node.op_type, node.inputs, node.outputs, node.name, **node.attributes)
+            helper.make_node(
+                node.op_type,
+                node.inputs,
+                [made.get(name, name) for name in node.outputs],
+                node.name,
+                **node.attributes,
+            )
             for node in exported.graph.nodes
         ],
         exported.name or "main",
-        [_described(value) for value in exported.inputs],
-        [_described(value) for value in (*exported.outputs, *extra)],
+        [_described(value, value.name) for value in inputs],
+        [_described(value, made.get(value.name, value.name)) for value in outputs],
         [
             numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
             for name, array in exported.graph.initializers.items()
@@ -85,8 +107,8 @@ def to_bytes(
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
-def _described(value: Value) -> Any:
+def _described(value: Value, name: str) -> Any:
     from onnx import helper
 
     shape = None if value.shape is None else list(value.shape)
-    return helper.make_tensor_value_info(value.name, code_of(value.dtype), shape)
+    return helper.make_tensor_value_info(name, code_of(value.dtype), shape)

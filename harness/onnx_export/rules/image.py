@@ -95,9 +95,7 @@ def resize(
         return _bilinear(g, x, sizes, sampling_mode)
     olds = x.sizes[x.rank - resized_dims :]
     grids = [_grid(old, new, sampling_mode) for old, new in zip(olds, sizes, strict=True)]
-    return _picked(
-        g, x, [np.clip(np.round(p), 0, n - 1) for p, n in zip(grids, olds, strict=True)]
-    )
+    return _picked(g, x, [np.clip(np.round(p), 0, n - 1) for p, n in zip(grids, olds, strict=True)])
 
 
 @exports("crop", moves=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from harness.mil.types import DataType
 from harness.onnx_export.build import Graph, Operand, Value
 from harness.onnx_export.registry import exports
+from harness.onnx_export.rules.reduction import mean as mean_along
 
 
 @exports("batch_norm")
@@ -57,14 +57,13 @@ def layer_norm(
 @exports("l2_norm")
 def l2_norm(g: Graph, x: Value, epsilon: float) -> str:
     """``x`` divided by sqrt(sum of squares + epsilon) over its last three axes."""
-    sums = g("ReduceSumSquare", x, [-3, -2, -1], keepdims=1)
+    wide = g.in_type(x, DataType.FLOAT64)
+    sums = g.cast(g("ReduceSumSquare", wide, [-3, -2, -1], keepdims=1), x.dtype)
     return g("Div", x, g("Sqrt", g("Add", sums, x.number(epsilon))))
 
 
 @exports("local_response_norm")
-def local_response_norm(
-    g: Graph, x: Value, size: int, alpha: float, beta: float, k: float
-) -> str:
+def local_response_norm(g: Graph, x: Value, size: int, alpha: float, beta: float, k: float) -> str:
     """x / (k + alpha / size * sum of squares of neighbouring channels)^beta."""
     # Not ``LRN``: of an even size it takes the other neighbour.
     before = math.ceil((size - 1) / 2)
@@ -79,9 +78,9 @@ def local_response_norm(
 
 
 def _normalised(g: Graph, x: Value, axes: list[int], epsilon: float) -> str:
-    centred = g("Sub", x, g("ReduceMean", x, axes, keepdims=1))
-    variance = g("ReduceMean", g("Mul", centred, centred), axes, keepdims=1)
-    return g("Div", centred, g("Sqrt", g("Add", variance, np.asarray(epsilon, np.float32))))
+    centred = g("Sub", x, mean_along(g, x, axes))
+    variance = mean_along(g, g("Mul", centred, centred), axes)
+    return g("Div", centred, g("Sqrt", g("Add", variance, x.number(epsilon))))
 
 
 def _channels(g: Graph, x: Value, vector: Value) -> str:

@@ -182,9 +182,7 @@ def _named(names: list[str]) -> dict[str, Any]:
     }
 
 
-def _returned(
-    g: Graph, made: tuple[str, ...], output_sequence: bool
-) -> tuple[str, str]:
+def _returned(g: Graph, made: tuple[str, ...], output_sequence: bool) -> tuple[str, str]:
     """Return every step's state, or the last as the only step, and the last."""
     last = _joined(g, made[1])
     if not output_sequence:
