@@ -1,7 +1,7 @@
 """An ONNX graph under construction: nodes, initializers, and a name for everything.
 
-Plain values, so that nothing here needs the package ``onnx``; `harness.onnx_export.serialize` writes
-them. An operand of a node may be given as
+Plain values, so that nothing here needs the package ``onnx``: `harness.onnx_export.serialize`
+writes them. An operand of a node may be given as
 
 - a `Value` (what the program names), or the name of an intermediate result;
 - an array, which becomes an initializer of its own type;

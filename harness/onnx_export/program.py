@@ -15,6 +15,7 @@ from harness.errors import UnsupportedOperationError
 from harness.mil import Model
 from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.types import DataType, StateType, TensorType
+from harness.mil.values import FAILURES
 from harness.onnx_export.build import Graph, Value, held_as, wide
 from harness.onnx_export.registry import Rule, find_rule
 
@@ -105,7 +106,12 @@ class _Writer:
             keywords["out_shape"] = targets[0].sizes
         if rule.takes_type:
             keywords["out_type"] = targets[0].dtype
-        returned = rule.function(self.graph, **keywords)
+        try:
+            returned = rule.function(self.graph, **keywords)
+        except FAILURES as error:
+            raise UnsupportedOperationError(
+                f"operation {operation} can't be exported, its parameters don't fit: {error!r}"
+            ) from error
         results = returned if isinstance(returned, tuple) else (returned,)
         made = _made(rule, targets, as_stored)
         for result, given, target, slot in zip(results, made, targets, step.outputs, strict=True):

@@ -103,8 +103,13 @@ def to_bytes(
         producer_version=harness.__version__,
         ir_version=_IR_VERSION,
     )
-    helper.set_model_props(model, dict(metadata or {}))
+    helper.set_model_props(model, {_text(k): _text(v) for k, v in (metadata or {}).items()})
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def _text(words: str) -> str:
+    """Return ``words`` without halves of surrogate pairs, which no protocol buffer holds."""
+    return words.encode("utf-8", "replace").decode("utf-8")
 
 
 def _described(value: Value, name: str) -> Any:

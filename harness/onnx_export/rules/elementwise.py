@@ -129,7 +129,7 @@ def _remainder(g: Graph, x: Value, y: Value) -> str:
 
 
 def _whole(g: Graph, rounding: str, x: Value, y: Value) -> str:
-    """Divide integers in FP64, which holds them: a runtime may die of an integer divided by zero."""
+    """Divide integers in FP64, which holds them: of a zero a runtime may die."""
     wide = [g.in_type(v, DataType.FLOAT64) for v in (x, y)]
     return g.cast(g(rounding, g("Div", *wide)), x.dtype)
 

@@ -1,8 +1,8 @@
 """Reductions along axes; no axes means all.
 
-Sums are taken in FP64. ONNX does not say how they are taken, and what ONNX Runtime 1.32 makes of the
-mean and variance of 2.7 million FP32 elements, a spectrogram of HTDemucs, leaves the normalised one
-68 dB from PyTorch's; in FP64 it is beyond 125 dB.
+Sums are taken in FP64. ONNX does not say how they are taken, and what ONNX Runtime 1.32 makes of
+the mean and variance of 2.7 million FP32 elements, a spectrogram of HTDemucs, leaves the normalised
+one 68 dB from PyTorch's; in FP64 it is beyond 120 dB.
 """
 
 from __future__ import annotations
