@@ -1,8 +1,8 @@
 """Engines: one protocol, one module for each way to execute a candidate.
 
-``torch`` executes a subject; ``mil`` and ``onnx`` execute a saved package on any machine, ``coreml``
-on a Mac. `availability` says which of them can execute here, and why not. Engines of one's own
-come as plugins (`harness.plugins`).
+``torch`` executes a subject; ``mil`` and ``onnx`` execute a saved package on any machine,
+``coreml`` on a Mac. `availability` says which of them can execute here, and why not. Engines of
+one's own come as plugins (`harness.plugins`).
 """
 
 from harness.engines import coreml_engine, mil_engine, onnx_engine, torch_engine

@@ -145,7 +145,7 @@ def exp2(g: Graph, x: Value) -> str:
     """2^x."""
     if x.dtype.is_floating:
         return g("Pow", x.number(2), x)
-    power = g("Pow", np.float64(2)[()].reshape(()), g.in_type(x, DataType.FLOAT64))
+    power = g("Pow", np.asarray(2.0), g.in_type(x, DataType.FLOAT64))
     return g.cast(power, x.dtype)
 
 

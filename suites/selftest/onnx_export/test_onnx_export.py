@@ -134,9 +134,10 @@ def test_parameters_that_do_not_fit_are_refused_by_name(tmp_path, capsys):
     def change(message):
         block = next(iter(message.mlProgram.functions["main"].block_specializations.values()))
         for operation in block.operations:
-            texts = operation.attributes["val"].immediateValue.tensor.strings.values
-            if operation.type == "const" and list(texts) == ["valid"]:
-                texts[0] = "sideways"
+            if operation.type == "const":
+                texts = operation.attributes["val"].immediateValue.tensor.strings.values
+                if list(texts) == ["valid"]:
+                    texts[0] = "sideways"
 
     rewrite_model(package, change)
     assert main(["export", str(package), "--onnx", str(tmp_path / "x.onnx")]) == 2
