@@ -60,8 +60,8 @@ def install(session: nox.Session, *extras: str) -> None:
 @nox.session
 def parity(session: nox.Session) -> None:
     """Evaluate every layer on the default subjects; writes reports/latest."""
-    install(session, "test")
     words = session.posargs
+    install(session, "test", *({"onnx"} & set(words)))  # an engine of its name
     told = ("--subject", "--golden-root")
     places = [place for place, word in enumerate(words) if word in told]
     goldens = [part for place in places for part in words[place : place + 2]]
@@ -94,7 +94,7 @@ def parity(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the harness's own tests; arguments go to pytest."""
-    install(session, "test")
+    install(session, "test", "onnx")
     workers = ["-n", os.environ.get("PARITY_TEST_WORKERS", "2"), "--dist", "worksteal"]
     # No options but those on the command line: some of them run no test, and all is green.
     alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}

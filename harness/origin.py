@@ -23,6 +23,8 @@ PACKAGES: Final = (
     "safetensors",
     "soundfile",
     "soxr",
+    "onnx",
+    "onnxruntime",
 )
 """The distributions whose versions can change a number."""
 

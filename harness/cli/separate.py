@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
 from harness.cli.settings import SUBJECT_HELP, Numerics, Settings
-from harness.errors import UnknownNameError
+from harness.errors import ParityError, UnknownNameError
 
 FORMATS = {"wav": (".wav", "float32"), "wav16": (".wav", "pcm16"), "flac": (".flac", "pcm24")}
 
@@ -21,7 +21,7 @@ commands = typer.Typer()
 @commands.command(
     "separate",
     epilog="Example: parity separate song.mp3 --subject htdemucs_6s@seeded "
-    "--package 6s.mlpackage --out stems",
+    "--package 6s.mlpackage --out stems; add --engine onnx for ONNX Runtime",
 )
 @within_time
 def separate(
@@ -32,6 +32,9 @@ def separate(
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What executes packages: mil, onnx, or coreml on a Mac.")
+    ] = "mil",
     numerics: Numerics = "storage",
     audio_format: Annotated[
         str, typer.Option("--format", help="wav (float32), wav16 or flac (24 bit).")
@@ -50,6 +53,8 @@ def separate(
 
     if audio_format not in FORMATS:
         raise UnknownNameError("format", audio_format, FORMATS)
+    if engine != "mil" and not package:
+        raise ParityError(f"engine {engine!r} executes packages: give one with --package")
     subject = with_settings(subject, settings or ())
     outline = describe_subject(subject)
     geometry = sound_of(outline)
@@ -60,7 +65,9 @@ def separate(
         )
         total = len(plan.segments)
         log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
-        separator = open_separator(subject, packages=package or (), numerics=numerics)
+        separator = open_separator(
+            subject, packages=package or (), engine=engine, numerics=numerics
+        )
         writer = StemWriter(
             target,
             outline.sources,

@@ -1,11 +1,17 @@
 """Engines: one protocol, one module for each way to execute a candidate.
 
-``torch`` executes a subject; ``mil`` executes a saved package on any machine; ``coreml`` executes
-it on a Mac; ``coreai`` executes Core AI assets. `availability` says which of them can execute here,
-and why not. Engines of one's own come as plugins (`harness.plugins`).
+``torch`` executes a subject; ``mil`` and ``onnx`` execute a saved package on any machine,
+``coreml`` on a Mac; ``coreai`` executes Core AI assets. `availability` says which of them can
+execute here, and why not. Engines of one's own come as plugins (`harness.plugins`).
 """
 
-from harness.engines import coreai_engine, coreml_engine, mil_engine, torch_engine
+from harness.engines import (
+    coreai_engine,
+    coreml_engine,
+    mil_engine,
+    onnx_engine,
+    torch_engine,
+)
 from harness.engines.base import (
     WITHOUT_ENGINES,
     Availability,
@@ -30,6 +36,7 @@ __all__ = [
     "engine_names",
     "find_engine",
     "mil_engine",
+    "onnx_engine",
     "open_engine",
     "torch_engine",
 ]

@@ -57,9 +57,13 @@ class Separator:
 
 
 def open_separator(
-    subject: str, *, packages: Sequence[Path] = (), numerics: str = "storage"
+    subject: str,
+    *,
+    packages: Sequence[Path] = (),
+    engine: str = PACKAGE_ENGINE,
+    numerics: str = "storage",
 ) -> Separator:
-    """Return what separates audio as ``subject`` does: PyTorch, or packages in its place.
+    """Return what separates audio as ``subject`` does: PyTorch, or packages in an ``engine``.
 
     Raises:
         ParityError: not one package for each model of the subject.
@@ -78,7 +82,7 @@ def open_separator(
     opened = []
     for package in packages:
         check_contract(package, network.interface)
-        opened.append(open_engine(PACKAGE_ENGINE, package, numerics=numerics))
+        opened.append(open_engine(engine, package, numerics=numerics))
     return Separator(opened, network)
 
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "audit",
     "lint",
     "predict",
+    "export",
     "check",
     "compare",
     "separate",
@@ -55,7 +56,17 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "Usage" in shown
 
 
-HEAVY = {"torch", "coremltools", "scipy", "demucs", "numpy", "matplotlib", "pytest"}
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "coremltools",
+    "scipy",
+    "demucs",
+    "numpy",
+    "matplotlib",
+    "pytest",
+}
 LOADED = """
 import sys
 from harness.cli import main
@@ -79,7 +90,7 @@ def test_doctor_names_every_engine_with_its_reason(capsys: pytest.CaptureFixture
     assert main(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     engines = {engine["name"]: engine for engine in document["engines"]}
-    assert set(engines) == {"torch", "mil", "coreml", "coreai"}
+    assert set(engines) == {"torch", "mil", "onnx", "coreml", "coreai"}
     assert all(engine["reason"] for engine in engines.values())
     assert document["versions"]["torch"] != "not installed"
 

@@ -1,0 +1,112 @@
+"""``parity export``: the program of a package as an ONNX model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.console import Json, decibels, log, out, print_json, print_table, within_time
+
+if TYPE_CHECKING:
+    from harness.engines.agreement import Disagreement
+    from harness.mil import Model
+    from harness.onnx_export import Exported
+
+
+commands = typer.Typer()
+
+
+@commands.command(
+    "export",
+    epilog="Examples: parity export X.mlpackage --onnx X.onnx | "
+    "parity export X.mlpackage --onnx X.onnx --inputs in.safetensors",
+)
+@within_time
+def export(
+    package: Annotated[
+        Path,
+        typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
+    ],
+    target: Annotated[Path, typer.Option("--onnx", help="The .onnx file to write.")],
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Inputs by name (.safetensors or .npz): execute package and model on them, and "
+            "name the operations about which they disagree beyond rounding."
+        ),
+    ] = None,
+    function: Annotated[
+        str | None, typer.Option(help="Which function of the program, if it has several.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the program of a package as an ONNX model, operation by operation.
+
+    Values keep their names, and the roundings that the program declares are casts; docs/onnx.md
+    says which operations can be written. With --inputs it exits with 1 where the two disagree.
+    """
+    from harness import mil
+    from harness.onnx_export import OPSET, export_model, save_onnx
+
+    model = mil.load(package, function=function)
+    exported = export_model(model)
+    size = save_onnx(exported, target, model.metadata)
+    found = None if inputs is None else _compared(model, exported, inputs)
+    operators = Counter(node.op_type for node in exported.graph.nodes)
+    if json:
+        document = {
+            "onnx": str(target),
+            "opset": OPSET,
+            "size_bytes": size,
+            "operations": len(model.operations),
+            "nodes": dict(sorted(operators.items())),
+        }
+        print_json(document if found is None else document | {"disagreements": _rows(found)})
+    else:
+        out.print(
+            f"{target}: {len(model.operations)} operations as {sum(operators.values())} nodes of "
+            f"opset {OPSET}, {size / 1e6:.1f} MB"
+        )
+        if found is not None:
+            _print_compared(found)
+    raise typer.Exit(1 if found else 0)
+
+
+def _compared(model: Model, exported: Exported, inputs: Path) -> list[Disagreement]:
+    from harness import mil
+    from harness.cli.tensors import read_tensors
+    from harness.engines.agreement import disagreements
+    from harness.engines.onnx_engine import OnnxSession
+    from harness.mil.features import converted
+
+    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics("storage"))
+    for note in notes:
+        log.print(f"note: {note}", soft_wrap=True)
+    taps = model.tap_names("all")
+    log.print(f"comparing {len(taps)} values")
+    expected = model.predict(given, taps=taps)
+    made = OnnxSession(model, exported).apart(given | expected)
+    return disagreements(model.operations, expected, made)
+
+
+def _rows(found: list[Disagreement]) -> list[dict[str, object]]:
+    return [
+        {
+            "operation": row.operation.name,
+            "type": row.operation.type,
+            "value": row.value,
+            "snr_db": row.snr_db,
+        }
+        for row in found
+    ]
+
+
+def _print_compared(found: list[Disagreement]) -> None:
+    rows = [(r.operation.type, r.value, decibels(r.snr_db)) for r in found]
+    if rows:
+        columns = ("operation", "value", "they agree to")
+        print_table("beside the executor, on its own values", columns, rows, right=(2,))
+    out.print(f"{len(rows)} operations disagree beyond rounding")

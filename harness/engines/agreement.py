@@ -1,0 +1,83 @@
+"""Each operation of a program, executed by ONNX Runtime on the executor's own values.
+
+An error is inherited by everything behind it, and in FP16 two engines that round alike drift apart
+by chance. Where each operation gets the same values in both, what differs is its own doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from harness.metrics import snr_db
+from harness.mil.program import Operation
+
+ROUNDING: Final = 1e-5
+"""How much of the largest element FP32 arithmetic may cost one operation: the mean of a signal that
+has none cancels to half of this in HTDemucs. To it comes a unit in the last place as stored."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An operation of which two engines make different results of the same values.
+
+    Attributes:
+        operation: as it stands in the program.
+        value: name of its result.
+        snr_db: of one engine's result against the other's.
+    """
+
+    operation: Operation
+    value: str
+    snr_db: float
+
+
+def disagreements(
+    operations: Iterable[Operation],
+    expected: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
+) -> list[Disagreement]:
+    """Return the results that differ by more than rounding, in program order.
+
+    Args:
+        operations: of the program, in its order.
+        expected: what one engine makes of the values of the program, by name.
+        actual: what another makes of the same values.
+    """
+    found = []
+    for operation in operations:
+        for name in (variable.name for variable in operation.outputs):
+            if name not in expected or name not in actual:
+                continue
+            if not _agree(expected[name], actual[name]):
+                level = _level_db(expected[name], actual[name])
+                found.append(Disagreement(operation, name, level))
+    return found
+
+
+def _agree(expected: np.ndarray, actual: np.ndarray) -> bool:
+    """Whether two results differ by no more than rounding; integers and truth values by nothing."""
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return False
+    if expected.dtype.kind != "f":
+        return np.array_equal(expected, actual)
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], actual[~finite], equal_nan=True):
+        return False
+    e, a = expected[finite], actual[finite]
+    if not e.size:
+        return True
+    largest = np.maximum(np.abs(e), np.abs(a))
+    with np.errstate(invalid="ignore", over="ignore"):
+        allowed = np.spacing(largest).astype(np.float64) + ROUNDING * float(largest.max())
+        return bool((np.abs(e.astype(np.float64) - a) <= allowed).all())
+
+
+def _level_db(expected: np.ndarray, actual: np.ndarray) -> float:
+    """Return the ratio of ``expected`` to the difference; NaN where there is none."""
+    if expected.shape != actual.shape or expected.dtype.kind != "f" or not expected.size:
+        return np.nan
+    return snr_db(expected, actual)

@@ -1,0 +1,38 @@
+"""The rules of export, one module for each family, as in `harness.mil.ops`.
+
+Importing this package registers them all.
+"""
+
+from harness.onnx_export.rules import (
+    activation,
+    compression,
+    convolution,
+    elementwise,
+    image,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    recurrent,
+    reduction,
+    scatter,
+    tensor,
+)
+
+__all__ = [
+    "activation",
+    "compression",
+    "convolution",
+    "elementwise",
+    "image",
+    "indexing",
+    "linear",
+    "movement",
+    "normalization",
+    "pooling",
+    "recurrent",
+    "reduction",
+    "scatter",
+    "tensor",
+]
