@@ -23,6 +23,8 @@ UNIMPORTED = {
     "import-linter": 'session.run("lint-imports"',
 }
 """What is used without being imported, and the words by which it is."""
+OF_ENGINES = {"coreai": DISTRIBUTIONS, "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"}}
+"""By extra: the modules that an engine imports when it is used, and who brings each."""
 
 
 def canonical(name: str) -> str:
@@ -67,7 +69,9 @@ def test_an_installation_declares_what_it_imports_and_nothing_else(
     project: dict[str, Any], owners: dict[str, set[str]]
 ) -> None:
     declared, used = required(project["dependencies"]), imported("harness")
-    used = {name: file for name, file in used.items() if name not in DISTRIBUTIONS}
+    lazily = {name for modules in OF_ENGINES.values() for name in modules}
+    assert lazily - {"coreai", "coreai_torch"} <= used.keys()
+    used = {name: file for name, file in used.items() if name not in lazily}
     strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
     assert strange == {}
     assert declared - set().union(*(owners.get(name, ()) for name in used)) == set()
@@ -77,9 +81,11 @@ def test_the_extras_hold_what_developing_imports_and_nothing_else(
     project: dict[str, Any], owners: dict[str, set[str]]
 ) -> None:
     optional = project["optional-dependencies"]
-    assert required(optional["coreai"]) == set(DISTRIBUTIONS.values())
-    extras = required(text for name in optional if name != "coreai" for text in optional[name])
+    for name, modules in OF_ENGINES.items():
+        assert required(optional[name]) == set(modules.values())
+    extras = required(t for name in optional if name not in OF_ENGINES for t in optional[name])
     declared = extras | required(project["dependencies"]) | {"nox"}  # which installs all else
+    declared |= required(optional["onnx"])
     used = imported("suites", "conftest.py", "noxfile.py")
     strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
     assert strange == {}

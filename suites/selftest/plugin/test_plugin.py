@@ -187,7 +187,7 @@ def test_a_waived_failure_is_green_and_said(suite: pytest.Pytester) -> None:
     add(suite, "def test_bad(parity):\n    parity.compare(ONES, 2 * ONES, 'surgery', case='x')")
     document, status = run(suite, "--parity-waivers", "waivers.toml")
     assert status == 0
-    assert "1 failed and are waived" in document.sentence()
+    assert "1 failed and is waived" in document.sentence()
 
 
 def test_behind_a_waived_failure_the_same_test_judges_on(suite: pytest.Pytester) -> None:
