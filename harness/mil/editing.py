@@ -14,6 +14,7 @@ module paths of the original program are valid for the edited one.
 from __future__ import annotations
 
 import fnmatch
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ import numpy as np
 
 from harness.errors import PackageError, UnknownNameError
 from harness.mil.model import Model
+from harness.mil.plan import Step
 from harness.mil.program import (
     Binding,
     Constant,
@@ -239,15 +241,30 @@ def computing(model: Model, functions: Mapping[str, Callable[..., Any]]) -> Mode
 
     Raises:
         UnknownNameError: there is no such operation.
+        PackageError: a function can't be called in its place. What could not be executed would be
+            refused, and whoever asks whether a gate sees the other mathematics would take that for
+            an answer.
     """
     _check_known(functions, model.operations)
     steps = tuple(
-        replace(step, definition=replace(step.definition, function=functions[name]))
-        if (name := key(step.operation)) in functions
-        else step
+        _computed_by(step, functions[name]) if (name := key(step.operation)) in functions else step
         for step in model.plan.steps
     )
     return Model(model.package, replace(model.plan, steps=steps))
+
+
+def _computed_by(step: Step, function: Callable[..., Any]) -> Step:
+    extra = ["out"] * step.definition.takes_out + ["context"] * step.definition.takes_context
+    extra += ["blocks"] * bool(step.blocks)
+    names = [*(argument.name for argument in step.arguments), *extra]
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(names))
+    except TypeError as error:
+        raise PackageError(
+            f"{step.operation.type} {key(step.operation)!r} is called with {', '.join(names)}, "
+            f"which the function in its place does not take: {error}"
+        ) from error
+    return replace(step, definition=replace(step.definition, function=function))
 
 
 def _check_known(names: Iterable[str], operations: Iterable[Operation]) -> None:

@@ -99,6 +99,12 @@ def test_other_mathematics_can_stand_in_for_an_operation(network: mil.Model, x: 
     np.testing.assert_array_equal(run(changed, x), np.zeros((3, 2), np.float32))
 
 
+def test_a_function_that_can_not_be_called_in_its_place_is_refused(network: mil.Model) -> None:
+    """Refused when it runs, it would count as a bug that a gate has seen."""
+    with pytest.raises(PackageError, match="called with x, mode, out, which .* does not take"):
+        computing(network, {"activated": lambda x, mode: torch.zeros_like(x)})
+
+
 def test_what_does_not_exist_is_named(network: mil.Model) -> None:
     with pytest.raises(UnknownNameError, match="'tanh"):
         find(network, type="tanh")
