@@ -46,7 +46,7 @@ from harness.profiles import (
 )
 from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
-from harness.verdicts import Check, Gate, Profile, compare, gate
+from harness.verdicts import Check, Gate, Profile, Verdict, compare, gate
 from harness.verdicts.collector import Collector
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import pictures
@@ -156,6 +156,9 @@ class _Examination:
         self._step("the program")
         self.collector.keep(pictures.outline_of(self._inquiry.subject))
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
+        if "conversion" not in self._layers:  # the first of them says whether it can be executed
+            contract = next(paper_checks(self._model, self._subject, None, labels))
+            return contract.verdict is Verdict.PASS
         program, audit = None, None
         if self._recipe is not None:
             target = TARGETS.get(self._model.plan.function.opset, TARGETS["CoreML8"])
