@@ -101,7 +101,7 @@ def test_other_mathematics_can_stand_in_for_an_operation(network: mil.Model, x: 
 
 def test_a_function_that_can_not_be_called_in_its_place_is_refused(network: mil.Model) -> None:
     """Refused when it runs, it would count as a bug that a gate has seen."""
-    with pytest.raises(PackageError, match="called with x, mode, out, which .* does not take"):
+    with pytest.raises(PackageError, match=r"called with x, mode, out, which .* does not take"):
         computing(network, {"activated": lambda x, mode: torch.zeros_like(x)})
 
 
