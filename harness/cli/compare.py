@@ -122,7 +122,7 @@ def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
         place = "what" if finding.what == "worst second" else "channel"
         labels[place] = finding.what
         given = {name: text for name, text in labels.items() if text}
-        collector.checks.append(Check(finding.layer, given, True, finding.gate, finding.outcome))
+        collector.add_check(Check(finding.layer, given, True, finding.gate, finding.outcome))
     return collector.finish(provenance(ignored=list(ignored)))
 
 

@@ -119,9 +119,7 @@ class Judgement:
         for finding in self.findings:
             labels = {"case": finding.case.name, "tensor": finding.tensor.name}
             bounds = _bounds(finding.tensor).gate(finding.case.operation)
-            collector.checks.append(
-                Check(finding.case.layer, labels, True, bounds, finding.outcome)
-            )
+            collector.add_check(Check(finding.case.layer, labels, True, bounds, finding.outcome))
         narrowed = {"narrowed": self.narrowed} if self.narrowed else {}
         about: dict[str, Any] = {"pack": self.pack.manifest.files["expected"].sha256, **narrowed}
         if execution is not None:

@@ -201,6 +201,11 @@ class Subject:
         return sound_of(self.network)
 
     @property
+    def segment_length(self) -> int:
+        """Samples of one segment of its sound."""
+        return self.geometry.segment_length
+
+    @property
     def model(self) -> nn.Module:
         """The only model.
 

@@ -337,12 +337,12 @@ class _Examination:
         if (
             check is not None and self._subject.sources
         ):  # whichever layer was asked for: silence proves none
-            self.collector.checks.append(replace(check, layer=self._layers[-1]))
+            self.collector.add_check(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
             if check.layer in self._layers:
-                self.collector.checks.append(check)
+                self.collector.add_check(check)
 
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)

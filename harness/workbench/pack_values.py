@@ -29,7 +29,7 @@ def subject_values(subject: Subject) -> NetworkValues:
     Raises:
         ParityError: it is a bag of several models, not stereo, or its branches part late.
     """
-    length = subject.geometry.segment_length
+    length = subject.segment_length
     song = make_song(SONG_SEED, max(length / SAMPLE_RATE, _SHORTEST_SONG_S))
     audio = song.mixture[None, :, :length]
     attributes = {"subject": subject.name, "fingerprint": subject.fingerprint}
