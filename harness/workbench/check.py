@@ -158,6 +158,8 @@ class _Examination:
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
         if "conversion" not in self._layers:  # the first of them says whether it can be executed
             contract = next(paper_checks(self._model, self._subject, None, labels))
+            if contract.verdict is not Verdict.PASS:  # a run that says nothing of it helps nobody
+                self.collector.add_check(replace(contract, layer=self._layers[-1]))
             return contract.verdict is Verdict.PASS
         program, audit = None, None
         if self._recipe is not None:
@@ -332,11 +334,12 @@ class _Examination:
         return self._model.predict(inputs, taps=taps, numerics=self._bench.predictions.numerics)
 
     def audible(self) -> None:
-        """Keep the verdict from being green where there was nothing to be heard."""
+        """Keep the verdict from being green where there was nothing to be heard.
+
+        Whichever layer was asked for: silence proves none.
+        """
         check = audible_check(self._expected_stems, self._labels)
-        if (
-            check is not None and self._subject.sources
-        ):  # whichever layer was asked for: silence proves none
+        if check is not None and self._subject.sources:
             self.collector.add_check(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:

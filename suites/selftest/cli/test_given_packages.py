@@ -81,3 +81,13 @@ def test_headroom_refuses_what_it_would_leave_out(tmp_path: Path, capsys: Captur
     said = capsys.readouterr().err
     assert "has blocks" in said
     assert "parity predict --stats" in said
+
+
+def test_another_models_package_fails_whatever_layer_is_asked_for(
+    linear: str, capsys: Captured
+) -> None:
+    words = ["check", linear, "--subject", "mini", "--case", "quiet", "--layer", "end_to_end"]
+    assert main(words) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "FAIL" in said
+    assert "the inputs x fp32[2, 3]" in said
