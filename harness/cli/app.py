@@ -32,6 +32,7 @@ from harness.cli import (
     predict,
     reduce,
     report,
+    run,
     separate,
 )
 from harness.cli.console import (
@@ -66,6 +67,7 @@ app = typer.Typer(
 )
 for module in (
     doctor,
+    run,
     convert,
     core_ai,
     lint,

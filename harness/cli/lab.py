@@ -67,7 +67,7 @@ def sensitivity(
 
     keep_memory()
     recipe = load_recipe(precision)
-    inputs = lab_inputs(subject, case or ["song"], golden_root, device)
+    inputs = lab_inputs(subject, case or usual_cases(subject, ["song"]), golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab, progress("probing") as advance:
         found = measure_sensitivity(
@@ -180,7 +180,7 @@ def tune(
         raise UnknownNameError("cost", cost, kinds)
     goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
     keep_memory()
-    names = case or ["song", "noise"]
+    names = case or list(usual_cases(subject, ["song", "noise"]))
     inputs = lab_inputs(subject, names, golden_root, device)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab:

@@ -35,7 +35,7 @@ from harness.layers import (
 )
 from harness.lint import lint_package
 from harness.metrics import ReferenceProjection, rms, separation_metrics
-from harness.mil import load
+from harness.mil import call, load
 from harness.mil.package import open_package
 from harness.profiles import (
     DEFAULT,
@@ -233,10 +233,11 @@ class _Examination:
         """Judge the network on one segment, the layer conversion, and return what it made."""
         located = taps_in(self._model, taps)
         made = predict_segment(self._subject.network, self.predict, inputs, located)
-        bounds, outputs = self._inquiry.bounds.get("conversion"), tuple(made.outputs)
+        bounds, outputs = self._bounds("conversion"), tuple(made.outputs)
         pair = expected, made.tensors
         self._add(branch_checks(*pair, self._claims, labels, outputs=outputs, bounds=bounds))
         promised = predicted.tensors if predicted else None
+        taps = made.judged(taps) if predicted is None else predicted.judged(made.judged(taps))
         self._add(precision_checks(*pair, promised, self._claims, taps, labels, outputs=outputs))
         if taps:  # once for each signal that shows much
             self._add([repeat_check(made.outputs, self.predict(inputs), labels)])
@@ -245,11 +246,15 @@ class _Examination:
             self.collector.keep(*pictures.count_rows(expected, made, labels))
         return made
 
+    def _bounds(self, name: str) -> Gate | None:
+        asked = self._inquiry.bounds.get(name)
+        return asked or self._bench.goldens.bounds(self._inquiry.subject, name)
+
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge stems [S, C, n]: the layer end_to_end."""
         self._expected_stems.append(expected)
         gating = self._claims.must_pass("end_to_end")
-        bounds = self._inquiry.bounds.get("end_to_end")
+        bounds = self._bounds("end_to_end")
         sources, rate = self._subject.sources, self._subject.geometry.sample_rate
         self._add(
             stem_checks(expected, actual, sources, labels, gating=gating, bounds=bounds, rate=rate)
@@ -331,7 +336,8 @@ class _Examination:
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
         """Execute the package once, as a session does."""
-        return self._model.predict(inputs, taps=taps, numerics=self._bench.predictions.numerics)
+        numerics = self._bench.predictions.numerics
+        return call(self._model, inputs, taps=taps, numerics=numerics)
 
     def audible(self) -> None:
         """Keep the verdict from being green where there was nothing to be heard.

@@ -16,6 +16,7 @@ from harness.conversion import check_contract
 from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
 from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.errors import ParityError
+from harness.profiles import usual_cases
 from harness.subjects import describe_subject
 from harness.verdicts import Run
 from harness.verdicts.rows.packages import Explanation
@@ -52,7 +53,7 @@ def diagnose_package(
     Raises:
         ParityError: the package is not one of the subject.
     """
-    model = mil.load(package)
+    model = mil.functional(mil.load(package))
     check_contract(model, describe_subject(subject).interface)
     inputs = lab_inputs(subject, [case], golden_root)[case]
     with open_lab(subject, reference) as lab:
@@ -81,9 +82,10 @@ def explain_package(
     if first is not None and says_it_all(first):
         return explain(run, package=str(package))
     subject, case = focus["subject"], focus.get("case", ANY_CASE)
-    case = case if case in {golden.case for golden in run.goldens} else ANY_CASE
+    known = {golden.case for golden in run.goldens}
+    case = case if case in known else usual_cases(subject, (ANY_CASE,))[0]
     diagnosis = diagnose_package(
         package, subject, case, golden_root, reference=reference, advance=advance
     )
-    headroom = audit_headroom(mil.load(package), lab_inputs(subject, [case], golden_root))
+    headroom = audit_headroom(mil.functional(mil.load(package)), lab_inputs(subject, [case], golden_root))
     return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)

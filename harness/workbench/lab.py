@@ -27,7 +27,8 @@ from harness.conversion import (
 )
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
-from harness.golden.builder import case_signal
+from harness.golden.builder import case_inputs
+from harness.golden.layout import Layout
 from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of, snr_of
 from harness.precision.sweep import Cell, Result, content_key, folder_hash
 from harness.precision.tuning import (
@@ -39,6 +40,7 @@ from harness.precision.tuning import (
     weight_bytes,
 )
 from harness.precision.virtual import VirtualPrecision
+from harness.profiles import home_of
 from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
@@ -61,10 +63,10 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
     """
     if package is not None:
         check_contract(package, describe_subject(subject).interface)
-        yield VirtualPrecision(mil.load(package))
+        yield VirtualPrecision(mil.functional(mil.load(package)))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
-        yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+        yield VirtualPrecision(mil.functional(mil.load(fp32_package(subject, Path(folder)))))
 
 
 def lab_stems(subject: str) -> Stems | None:
@@ -106,7 +108,7 @@ def confirm(
             subject=loaded.name,
             fingerprint=loaded.fingerprint,
         )
-        return tuner.confirm(best, mil.load(made.path), made.audit.verdict)
+        return tuner.confirm(best, mil.functional(mil.load(made.path)), made.audit.verdict)
 
 
 def lab_inputs(
@@ -124,14 +126,15 @@ def lab_inputs(
         UnknownNameError: no such case.
         ParityError: a case is an audio file of several segments.
     """
-    cases = load_cases(golden_root / "recipes.toml")
+    cases = load_cases(Layout(home_of(subject, golden_root)).recipes)
     network = describe_subject(subject)
-    inputs = {}
-    for name in names:
-        signal, _ = case_signal(_case(name, cases), network)
-        tensor = torch.from_numpy(np.ascontiguousarray(signal)).to(device)
-        inputs[name] = network.inputs_of(tensor)
-    return inputs
+    return {
+        name: {
+            key: torch.from_numpy(np.ascontiguousarray(array)).to(device)
+            for key, array in case_inputs(_case(name, cases), network).items()
+        }
+        for name in names
+    }
 
 
 def _case(name: str, cases: dict[str, Case]) -> Case:
@@ -162,7 +165,9 @@ def sweep_cells(
         golden_root: the folder with ``recipes.toml``.
         numerics: how the executor computes.
     """
-    known = load_cases(golden_root / "recipes.toml")
+    known = {
+        subject: load_cases(Layout(home_of(subject, golden_root)).recipes) for subject in packages
+    }
     recipes = {name: load_recipe(name) for name in precisions}
     return [
         Cell(
@@ -170,7 +175,7 @@ def sweep_cells(
             name,
             case,
             numerics,
-            content_key(package, recipe.to_toml(), _case(case, known).hash, numerics),
+            content_key(package, recipe.to_toml(), _case(case, known[subject]).hash, numerics),
         )
         for subject, package in ((s, folder_hash(p)) for s, p in packages.items())
         for name, recipe in recipes.items()
@@ -200,5 +205,5 @@ def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Re
 
 @lru_cache(maxsize=2)
 def _swept(package: Path) -> tuple[VirtualPrecision, dict[str, float]]:
-    lab = VirtualPrecision(mil.load(package))
+    lab = VirtualPrecision(mil.functional(mil.load(package)))
     return lab, operation_costs(lab.base.plan, "flops")

@@ -51,6 +51,11 @@ class Prediction:
         """Names of what comes out at the end: the outputs, and stems where there are some."""
         return (*self.outputs, *(("stems",) if self.network.sources else ()))
 
+    def judged(self, taps: Sequence[str]) -> tuple[str, ...]:
+        """Return those taps that have to be there: all, or those that are if none was named."""
+        passes = self.network.passes_over_taps
+        return tuple(tap for tap in taps if tap in self.taps or not passes)
+
     @cached_property
     def tensors(self) -> Mapping[str, np.ndarray]:
         """All of it by the names that goldens have."""
