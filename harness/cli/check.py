@@ -90,6 +90,7 @@ def check(
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
     from harness.conversion import load_recipe
     from harness.origin import provenance
+    from harness.profiles import home_of, usual_cases
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.workbench import Workbench, check_package
@@ -100,11 +101,12 @@ def check(
         raise ParityError("give --case or --audio, not both")
     known = () if waivers is None else read_waivers(waivers)
     record = record_of(baseline, history)
+    subject = with_settings(subject, settings or [])
     inquiry = Inquiry(
         package=package,
-        subject=with_settings(subject, settings or []),
+        subject=subject,
         recipe=None if recipe is None else load_recipe(recipe),
-        cases=tuple(case or EXTREMES),
+        cases=tuple(case or usual_cases(subject, EXTREMES)),
         audio=audio,
         layers=_layers(layer or []),
         bounds=_bounds(min_snr, rtol, atol),
@@ -114,7 +116,8 @@ def check(
 
         mark_overtaken(report, record)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
-        bench = Workbench(golden_root, Path(scratch), numerics=numerics)
+        root = home_of(subject, golden_root)
+        bench = Workbench(root, Path(scratch), numerics=numerics)
         collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance())

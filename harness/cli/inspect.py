@@ -55,17 +55,17 @@ def headroom(
     """
     from harness import mil
     from harness.diagnosis import audit_headroom
+    from harness.profiles import usual_cases
     from harness.workbench.lab import lab_inputs, open_lab
 
-    names = case or list(EXTREMES)
     if Path(model).suffix in (".mlpackage", ".mlmodelc"):
         opened = mil.load(model)
         # A mixture is the same whatever stems it is counted in.
-        inputs = lab_inputs(_ANY_SUBJECT, names, golden_root)
+        inputs = lab_inputs(_ANY_SUBJECT, case or EXTREMES, golden_root)
         with progress("running") as advance:
             found = audit_headroom(opened, inputs, numerics=numerics, advance=advance)
     else:
-        inputs = lab_inputs(model, names, golden_root)
+        inputs = lab_inputs(model, case or usual_cases(model, EXTREMES), golden_root)
         log.print(f"opening {model}")
         with open_lab(model) as lab, progress("running") as advance:
             found = audit_headroom(lab.base, inputs, numerics=numerics, advance=advance)
@@ -107,7 +107,9 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
 def diagnose(
     package: Package,
     subject: Annotated[str, typer.Option(help="The model that it was converted from.")],
-    case: Annotated[str, typer.Option(help="A golden case, or song:SEED.")] = "song",
+    case: Annotated[
+        str | None, typer.Option(help="A golden case, or song:SEED; song, or a network's first.")
+    ] = None,
     numerics: Numerics = "storage",
     capture: Annotated[
         Path | None,
@@ -125,6 +127,7 @@ def diagnose(
     import torch
 
     from harness.cli.tensors import read_tensors
+    from harness.profiles import usual_cases
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.explaining import diagnose_package
 
@@ -137,7 +140,7 @@ def diagnose(
         found = diagnose_package(
             package,
             subject,
-            case,
+            case or usual_cases(subject, ["song"])[0],
             golden_root,
             numerics=numerics,
             recorded=recorded,

@@ -63,6 +63,7 @@ def sensitivity(
     from harness.allocation import keep_memory
     from harness.conversion import load_recipe
     from harness.precision.sensitivity import Probing, measure_sensitivity
+    from harness.profiles import usual_cases
     from harness.workbench.lab import lab_inputs, lab_measures, open_lab
 
     keep_memory()
@@ -166,6 +167,7 @@ def tune(
     from harness.errors import UnknownNameError
     from harness.precision.tuning import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
     from harness.precision.tuning import tune as find_cheapest
+    from harness.profiles import usual_cases
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.lab import confirm, lab_inputs, lab_stems, open_lab
 
@@ -250,11 +252,13 @@ def sweep(
     from functools import partial
 
     from harness.precision.sweep import run_sweep
+    from harness.profiles import usual_cases
     from harness.workbench.lab import fp32_package, measure_cell, sweep_cells
 
     names = [name for name in precisions.split(",") if name]
     packages = {subject: fp32_package(subject, cache) for subject in subjects}
-    cells = sweep_cells(packages, names, case or ["song", "noise"], golden_root, numerics)
+    cases = case or usual_cases(subjects[0], ["song", "noise"])
+    cells = sweep_cells(packages, names, cases, golden_root, numerics)
     if not cells:
         raise ParityError(f"none of the recipes {precisions} is for {', '.join(subjects)}")
     with progress("sweeping") as advance:

@@ -67,7 +67,7 @@ def load_subject(name: str) -> Subject:
     if own is None:
         return load_htdemucs(name)
     model = own.build().eval().requires_grad_(False)
-    identity = own.declaration.identity if isinstance(own, DeclaredNetwork) else ""
+    identity = own.identity if isinstance(own, DeclaredNetwork) else ""
     return Subject(name, own, (model,), fingerprint([model], identity))
 
 

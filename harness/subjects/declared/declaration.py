@@ -77,13 +77,11 @@ class Declaration:
 
     @property
     def identity(self) -> str:
-        """What of it decides what a golden of the network holds, beside the cases, as text."""
+        """What of inputs and stems decides what a golden of the network holds, as text."""
         return json.dumps(
             {
                 "inputs": {name: example.identity for name, example in self.inputs.items()},
                 "states": {name: example.identity for name, example in self.states.items()},
-                "outputs": self.outputs,
-                "taps": None if self.taps is None else dict(self.taps),
                 "sources": self.audio.sources if self.audio else (),
             },
             sort_keys=True,

@@ -69,18 +69,17 @@ def build_model(path: Path, factory: str) -> nn.Module:
 
 def run_once(
     path: Path, model: nn.Module, arguments: Mapping[str, Tensor]
-) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+) -> tuple[list[Tensor], dict[str, list[Any]]]:
     """Call a model once; return what it returns, and what each module in it returned each time.
 
     Raises:
         DeclarationError: it doesn't take these arguments, or returns something else than float32.
     """
-    seen: dict[str, list[Tensor]] = {}
+    seen: dict[str, list[Any]] = {}
 
     def hook(name: str) -> Any:
         def keep(module: nn.Module, args: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple) and output else output
-            seen.setdefault(name, []).append(first)
+            seen.setdefault(name, []).append(output)
 
         return keep
 
@@ -108,24 +107,21 @@ def run_once(
 
 
 def automatic_taps(
-    model: nn.Module, seen: Mapping[str, list[Tensor]], outputs: list[Tensor]
+    model: nn.Module, seen: Mapping[str, list[Any]], outputs: list[Tensor]
 ) -> dict[str, str]:
     """Return every direct block of a model, by its path, in the order of computation.
 
-    A block is a child; of containers (``Sequential``, ``ModuleList``, ``ModuleDict``) the children
-    are. One that is called more or less than once, or makes no float32 tensor of two elements or
-    more, has no single value, and what is returned already is no inner value.
+    A block is a child that is called once and returns one float32 tensor, or a tuple whose first
+    tensor is the only one of its size. Of other children (containers, wrappers, what returns a
+    data class) the children are looked at. What the model returns is no inner value.
     """
-    blocks = set(_blocks(model, ""))
     returned = {id(output) for output in outputs}
-    found = {}
-    for name, values in seen.items():
-        value = values[0]
-        if name not in blocks or len(values) != 1 or not isinstance(value, Tensor):
-            continue
-        if value.dtype == torch.float32 and value.numel() > 1 and id(value) not in returned:
-            found[name] = name
-    return found
+    blocks = set(_blocks(model, "", seen))
+    return {
+        name: name
+        for name, values in seen.items()
+        if name in blocks and id(_first(values[0])) not in returned
+    }
 
 
 def check_taps(path: Path, model: nn.Module, taps: Mapping[str, str], seen: Any) -> None:
@@ -139,7 +135,7 @@ def check_taps(path: Path, model: nn.Module, taps: Mapping[str, str], seen: Any)
     for tap in taps.values():
         if tap not in known:
             raise UnknownNameError(f"tap in {path}, the path of a module", tap, known)
-        value = seen.get(tap, [None])[-1]
+        value = _first(seen.get(tap, [None])[-1])
         if not isinstance(value, Tensor) or value.dtype != torch.float32:
             raise DeclarationError(
                 f"{path}: the module {tap!r} of the tap of its name returns no float32 tensor when "
@@ -147,15 +143,30 @@ def check_taps(path: Path, model: nn.Module, taps: Mapping[str, str], seen: Any)
             )
 
 
-def _blocks(model: nn.Module, prefix: str) -> list[str]:
+def _blocks(model: nn.Module, prefix: str, seen: Mapping[str, list[Any]]) -> list[str]:
     found = []
     for name, child in model.named_children():
         path = f"{prefix}{name}"
-        if isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-            found += _blocks(child, f"{path}.")
-        else:
+        values = seen.get(path, [])
+        if len(values) == 1 and _is_one(values[0]) and not isinstance(child, nn.Sequential):
             found.append(path)
+        else:
+            found += _blocks(child, f"{path}.", seen)
     return found
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, tuple) and output else output
+
+
+def _is_one(output: Any) -> bool:
+    """Whether a module's output is one tensor, or has one that no other can be taken for."""
+    first = _first(output)
+    if not isinstance(first, Tensor) or first.dtype != torch.float32 or first.numel() < 2:
+        return False
+    parts = output if isinstance(output, tuple) else ()
+    same = [part for part in parts if isinstance(part, Tensor) and part.numel() == first.numel()]
+    return len(same) <= 1
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +60,13 @@ class DeclaredNetwork(Network):
         self.sources, self.signal_shape = audio.sources, shape
         self.bag_weights = (tuple(1.0 for _ in audio.sources),)
         self.geometry = Geometry(audio.sample_rate, shape[1], _N_FFT, shape[2])
+
+    @property
+    def identity(self) -> str:
+        """What decides what a golden holds, beside weights and cases, as text."""
+        found = self.interface
+        shown = {"outputs": dict(found.outputs), "taps": dict(found.taps)}
+        return json.dumps([self.declaration.identity, shown])
 
     def build(self) -> nn.Module:
         """Return what the factory makes, in eval mode."""
