@@ -23,6 +23,7 @@ from harness.cli.settings import EXTREMES, Fp32Package, GoldenRoot, LabCases, Nu
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
+    from harness.mil import Model
     from harness.diagnosis import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
     from harness.verdicts.rows.packages import Explanation
 
@@ -59,9 +60,9 @@ def headroom(
     from harness.workbench.lab import lab_inputs, open_lab
 
     if Path(model).suffix in (".mlpackage", ".mlmodelc"):
-        opened = mil.load(model)
-        # A mixture is the same whatever stems it is counted in.
-        inputs = lab_inputs(_ANY_SUBJECT, case or EXTREMES, golden_root)
+        opened = mil.functional(mil.load(model))
+        owner = _owner(opened)
+        inputs = lab_inputs(owner, case or usual_cases(owner, EXTREMES), golden_root)
         with progress("running") as advance:
             found = audit_headroom(opened, inputs, numerics=numerics, advance=advance)
     else:
@@ -70,6 +71,19 @@ def headroom(
         with open_lab(model) as lab, progress("running") as advance:
             found = audit_headroom(lab.base, inputs, numerics=numerics, advance=advance)
     answer(json, found.to_dict(), lambda: _print_headroom(model, found))
+
+
+def _owner(model: Model) -> str:
+    """Return whose inputs a package takes: the network's of one's own that it records, or any's.
+
+    A mixture is the same whatever stems it is counted in.
+    """
+    from harness.conversion import read_sidecar
+    from harness.subjects import own_networks
+
+    sidecar = read_sidecar(model)
+    recorded = sidecar.facts.get("subject", "") if sidecar else ""
+    return recorded if recorded in own_networks() else _ANY_SUBJECT
 
 
 def _print_headroom(model: str, found: HeadroomAudit) -> None:

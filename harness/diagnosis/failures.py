@@ -28,14 +28,15 @@ def next_commands(run: Run, check: Check, package: str) -> list[str]:
     """Return what to run next, about the layer of a check; on music if it was about no golden."""
     labels = check.labels
     subject, case = labels.get("subject", "S"), labels.get("case", "song")
-    if case not in {golden.case for golden in run.goldens}:
-        case = "song"
+    known = [golden.case for golden in run.goldens]
+    if case not in known:
+        case = known[0] if known and "song" not in known else "song"
     recipe = labels.get("recipe", "")
     if check.layer in ("conversion", "end_to_end"):
         path = package or "x.mlpackage"
         commands = [
             f"parity diagnose {path} --subject {subject} --case {case}",
-            f"parity headroom {path} --case {case} --case hot --case silence",
+            f"parity headroom {path}",  # on what is loud and what is quiet
         ]
         if not recipe:
             return commands

@@ -96,7 +96,7 @@ def own_network(subject: str) -> Network | None:
         ParityError: weights or options are given to a network that has its own.
         DeclarationError: a ``parity.toml`` that can't be read.
     """
-    known = _networks()
+    known = own_networks()
     name = subject.partition("@")[0].partition("?")[0]
     if name in known and name != subject:
         raise ParityError(
@@ -107,8 +107,12 @@ def own_network(subject: str) -> Network | None:
     return known.get(name)
 
 
-def _networks() -> dict[str, Network]:
-    """Return the networks of plugins, and of the declarations that there are now, by name."""
+def own_networks() -> dict[str, Network]:
+    """Return the networks of plugins, and of the declarations that there are now, by name.
+
+    Raises:
+        ParityError: a plugin that can't be imported, or a declaration that can't be read.
+    """
     load_plugins()
     found = dict(_NETWORKS)
     for file in declaration_files():
