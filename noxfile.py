@@ -44,6 +44,7 @@ FIRST_STEPS = (
     ("convert mini --precision fp32 --out mini.mlpackage", 0, "pass: all"),
     ("check mini.mlpackage --subject mini --case quiet", 0, "PASS: all"),
     ("sensitivity mini --case quiet --probes 1", 0, "the whole recipe"),
+    ("run ../own/parity.toml", 0, "PASS: all"),
     ("faults --fault stft.*", 0, "injected faults were caught"),
     ("faults --fault harness.fault-missed", 0, "1 of 1 injected faults were caught"),
     ("faults --fault metrics.permuted", 3, "an installed package has no suites"),
@@ -108,8 +109,9 @@ def tests(session: nox.Session) -> None:
 def installed(session: nox.Session) -> None:
     """Build the wheel, install it where no clone is, and take a user's first steps with it."""
     tmp = Path(session.create_tmp()).absolute()
-    for place in ("wheel", "empty", "cache"):
+    for place in ("wheel", "empty", "cache", "own"):
         shutil.rmtree(tmp / place, ignore_errors=True)
+    shutil.copytree(Path("examples", "networks", "decoder"), tmp / "own")
     session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp / "wheel"), ".")
     (wheel,) = (tmp / "wheel").glob("*.whl")
     session.install("-c", "constraints.txt", str(wheel))
@@ -149,6 +151,14 @@ def fuzz(session: nox.Session) -> None:
     install(session, "test")
     words = ["-m", "", "--mutants", "5000", "-q", *session.posargs]
     session.run("python", "-m", "pytest", "suites/selftest/readers", *words, env=PATIENT_THREADS)
+
+
+@nox.session(default=False)
+def networks(session: nox.Session) -> None:
+    """Take six networks that are not HTDemucs through every command, and plant a fault in each."""
+    install(session, "test", "networks")
+    words = ["suites/networks", "-m", "exhaustive", "-n", "2", "--dist", "loadscope"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

@@ -12,7 +12,7 @@ import typer
 
 from harness.cli.console import Json, log, print_json
 from harness.cli.report import read_run
-from harness.errors import NotEvaluatedError, ParityError, UnknownNameError
+from harness.errors import DeclarationError, NotEvaluatedError, ParityError, UnknownNameError
 from harness.places import PROJECT
 from harness.plugins import DECLARATION, PLUGINS
 
@@ -95,8 +95,16 @@ def _look_before(declared: Declaration, cases: list[str], recipes: list[str]) ->
     from harness.conversion import load_recipe
     from harness.golden import load_cases
     from harness.golden.builder import case_inputs
+    from harness.subjects import ARCHITECTURES, own_networks
     from harness.subjects.declared import DeclaredNetwork
 
+    other = own_networks().get(declared.name)  # of a plugin, or of the file that lies here
+    same = other is not None and other.home is not None and other.home.samefile(declared.path)
+    if declared.name in ARCHITECTURES or (other is not None and not same):
+        raise DeclarationError(
+            f"{declared.path} calls its network {declared.name!r}, as another one is called "
+            "already; give it a name of its own"
+        )
     known = load_cases(declared.path)
     for name in cases:
         if name not in known:

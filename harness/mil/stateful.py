@@ -18,9 +18,9 @@ import numpy as np
 from harness.errors import PackageError
 from harness.mil.model import Model
 from harness.mil.numerics import Numerics
-from harness.mil.program import Constant, Function, Location, Operation, Variable
+from harness.mil.program import Binding, Constant, Function, Location, Operation, Variable
 from harness.mil.taps import Taps
-from harness.mil.types import DataType, StateType, TensorType
+from harness.mil.types import DataType, StateType, TensorType, ValueType
 
 
 def output_of(state: str) -> str:
@@ -74,6 +74,7 @@ class _Unfolding:
         self._operations: list[Operation] = []
         self._held = {v.name: _held(v) for v in function.inputs if isinstance(v.type, StateType)}
         self._names: dict[str, str] = {}  # of what was read, the value that it is
+        self._types: dict[str, ValueType] = {}
         self._now: dict[str, str] = {}  # of each state, the value that it holds
 
     def function(self) -> Function:
@@ -84,6 +85,9 @@ class _Unfolding:
         for operation in self._function.block.operations:
             self._take(operation)
         outputs = list(self._function.block.outputs)
+        for name in outputs:
+            if name in self._names:  # what was read is returned as it is
+                self._add("identity", name, self._types[name], start, x=(self._names[name],))
         for name, held in self._held.items():
             outputs.append(output_of(name))
             wide = TensorType(DataType.FLOAT32, held.shape)
@@ -103,7 +107,8 @@ class _Unfolding:
         if operation.blocks and self._held:
             raise PackageError(f"{operation} has blocks; states are followed in none")
         if operation.type == "read_state" and touched:
-            self._names[operation.outputs[0].name] = self._now[touched[0]]
+            (read,) = operation.outputs
+            self._names[read.name], self._types[read.name] = self._now[touched[0]], read.type
         elif operation.type == "write_state" and touched:
             (data,) = operation.inputs["data"]
             if not isinstance(data, str):
@@ -121,9 +126,13 @@ class _Unfolding:
 
     def _cast(self, source: str, target: str, made: TensorType, where: Location) -> None:
         word = Constant(TensorType(DataType.STRING, ()), str(made.dtype))
-        inputs: dict[str, tuple[str | Constant, ...]] = {"x": (source,), "dtype": (word,)}
-        variable = Variable(target, made)
-        self._operations.append(Operation("cast", target, inputs, (variable,), {}, where))
+        self._add("cast", target, made, where, x=(source,), dtype=(word,))
+
+    def _add(
+        self, type: str, name: str, made: ValueType, where: Location, **inputs: tuple[Binding, ...]
+    ) -> None:
+        variable = Variable(name, made)
+        self._operations.append(Operation(type, name, inputs, (variable,), {}, where))
 
 
 def _held(variable: Variable) -> TensorType:

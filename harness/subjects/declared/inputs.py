@@ -92,7 +92,7 @@ class Example:
         if self.file is not None:
             return read_file(self.file, name, self.where)
         size = self.shape or shape or ()
-        generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{name}/{seed}".encode()))
         if self.kind == "integers":
             low, high = (int(number) for number in self.numbers)
             return torch.randint(low, high, size, generator=generator, dtype=torch.int32)

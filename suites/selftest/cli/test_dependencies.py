@@ -25,6 +25,8 @@ UNIMPORTED = {
 """What is used without being imported, and the words by which it is."""
 OF_ENGINES = {"coreai": DISTRIBUTIONS, "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"}}
 """By extra: the modules that an engine imports when it is used, and who brings each."""
+OF_EXAMPLES = "networks"
+"""The extra of what networks in ``examples`` are made with."""
 
 
 def canonical(name: str) -> str:
@@ -85,7 +87,9 @@ def test_the_extras_hold_what_developing_imports_and_nothing_else(
     optional = project["optional-dependencies"]
     for name, modules in OF_ENGINES.items():
         assert required(optional[name]) == set(modules.values())
-    extras = required(t for name in optional if name not in OF_ENGINES for t in optional[name])
+    assert required(optional[OF_EXAMPLES]) == imported("examples").keys() - {"torch"}
+    others = [name for name in optional if name not in {*OF_ENGINES, OF_EXAMPLES}]
+    extras = required(text for name in others for text in optional[name])
     declared = extras | required(project["dependencies"]) | {"nox"}  # which installs all else
     declared |= required(optional["onnx"])
     used = imported("suites", "conftest.py", "noxfile.py")
