@@ -149,7 +149,11 @@ def required_rows(
                 if recipe.must_pass("conversion"):
                     yield row("conversion", "conversion", outputs, *place)
                 if recipe.is_fp32:
-                    yield row("conversion", "expected_precision_fp32", outputs + all_taps * inner, *place)
+                    exact = len(interface.returned) + all_taps * inner
+                    yield row("conversion", "expected_precision_fp32", exact, *place)
+                    if interface.states:
+                        kept = len(interface.states)
+                        yield row("conversion", "expected_precision_state", kept, *place)
                 elif case.taps:
                     yield row("conversion", "expected_precision", outputs + all_taps, *place)
             if stems and recipe.must_pass("end_to_end"):

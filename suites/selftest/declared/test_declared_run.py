@@ -58,7 +58,8 @@ def test_outputs_states_and_blocks_reach_what_fp32_allows(run: Run) -> None:
     reached = {
         (check.labels["case"], check.labels["tensor"]): check.outcome.metrics["snr_db"]
         for check in run.checks
-        if check.gate and check.gate.name == "expected_precision_fp32"
+        if check.gate
+        and check.gate.name in ("expected_precision_fp32", "expected_precision_state")
     }
     tensors = {"scores", "state.held", "tap embed", "tap shape.0", "tap shape.1"}
     assert set(reached) == {(case, name) for case in ("ordinary", "loud") for name in tensors}
