@@ -162,9 +162,7 @@ def cases_of(subject: str, known: Mapping[str, Case]) -> tuple[str, ...]:
     if network is None:
         return tuple(known)
     stems = network.home is not None and bool(network.sources)
-    return network.cases or tuple(
-        name for name, case in known.items() if stems or not case.is_file
-    )
+    return network.cases or tuple(name for name, case in known.items() if stems or not case.is_file)
 
 
 def engine_states() -> tuple[EngineState, ...]:

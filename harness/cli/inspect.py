@@ -23,8 +23,8 @@ from harness.cli.settings import EXTREMES, Fp32Package, GoldenRoot, LabCases, Nu
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
-    from harness.mil import Model
     from harness.diagnosis import HeadroomAudit, OperationError, OperationHeadroom, ThreeWay
+    from harness.mil import Model
     from harness.verdicts.rows.packages import Explanation
 
 _SHOWN = 20

@@ -82,7 +82,9 @@ def run(
         words += [word for value in values or () for word in (option, value)]
     status = _pytest(declared, [str(word) for word in words], quiet=json)
     if json:
-        found = read_run(out / "run.json") if status in (0, 1, NotEvaluatedError.exit_code) else None
+        found = (
+            read_run(out / "run.json") if status in (0, 1, NotEvaluatedError.exit_code) else None
+        )
         document = {"exit_code": status, "report": str(out / "index.html")}
         if found is not None:
             document |= {"verdict": found.verdict.value, "sentence": found.sentence()}

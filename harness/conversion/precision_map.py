@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from harness.conversion.compression import is_compressible, storage_of
 from harness.conversion.selector import UNDECIDED_TYPES

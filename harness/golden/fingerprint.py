@@ -1,7 +1,7 @@
 """A tensor's fingerprint: small enough for git, sharp enough to notice that the tensor moved.
 
-In: a name and a finite array of any shape, floats or int32. Out: shape, dtype, four moments in float64 (rms,
-mean, min, max) and 64 values at positions that the name alone decides.
+In: a name and a finite array of any shape, floats or int32. Out: shape, dtype, four moments in
+float64 (rms, mean, min, max) and 64 values at positions that the name alone decides.
 
 Positions can be computed in any language: sample ``k`` of tensor ``name`` lies at the flat
 (row-major) index ``u mod size``, where ``u`` is the first eight bytes, little-endian, of

@@ -87,5 +87,7 @@ def explain_package(
     diagnosis = diagnose_package(
         package, subject, case, golden_root, reference=reference, advance=advance
     )
-    headroom = audit_headroom(mil.functional(mil.load(package)), lab_inputs(subject, [case], golden_root))
+    headroom = audit_headroom(
+        mil.functional(mil.load(package)), lab_inputs(subject, [case], golden_root)
+    )
     return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,8 @@ class Goldens:
         fields = self.network(subject).bounds.get(gate_name)
         if fields is None:
             return None
-        return replace(gate(gate_name), reason="its parity.toml says so", **fields)
+        bounds: dict[str, Any] = dict(fields)
+        return replace(gate(gate_name), reason="its parity.toml says so", **bounds)
 
     def _original(self, subject: str, case: str) -> Mapping[str, np.ndarray]:
         """Execute the original on a golden's inputs, in this process; tensors by golden name."""

@@ -141,9 +141,7 @@ def test_sensitivity_predicts_what_a_virtual_run_measures(network: Path) -> None
 def test_a_recipe_is_tuned_to_a_target_and_holds(network: Path) -> None:
     target = NETWORKS[network.name].target_db
     words = ["--min-snr", str(target), "--out", "tuned.toml"]
-    found = document(
-        network, "tune", network.name, *words, "--fp32-package", "fp32.mlpackage"
-    )
+    found = document(network, "tune", network.name, *words, "--fp32-package", "fp32.mlpackage")
     made = found["confirmation"]
     assert made["holds"] is True
     assert min(float(level) for level in made["measured_db"].values()) >= target

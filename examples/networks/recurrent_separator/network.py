@@ -44,7 +44,7 @@ class RecurrentSeparator(nn.Module):
 
 
 def make() -> nn.Module:
-    """Return the network with the same weights each time, and statistics as training leaves them."""
+    """Return the network with the same weights each time, its norms as training leaves them."""
     torch.manual_seed(0)
     model = RecurrentSeparator()
     for norm in (model.bn1, model.bn2, model.bn3):

@@ -11,4 +11,4 @@ for shapes that only the model knows. What it computes there is the user's own c
 from harness.subjects.declared.declaration import Declaration, read_declaration
 from harness.subjects.declared.network import DeclaredNetwork
 
-__all__ = ["DeclaredNetwork", "Declaration", "read_declaration"]
+__all__ = ["Declaration", "DeclaredNetwork", "read_declaration"]

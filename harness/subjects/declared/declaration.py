@@ -218,4 +218,6 @@ def _gates(path: Path, value: Any) -> dict[str, Mapping[str, float]]:
                 raise DeclarationError(
                     f"{path}: {key} of gate {name!r} is {number!r}; expected a number from 0"
                 )
-    return {name: {key: float(number) for key, number in row.items()} for name, row in table.items()}
+    return {
+        name: {key: float(number) for key, number in row.items()} for name, row in table.items()
+    }

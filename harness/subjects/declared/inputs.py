@@ -94,8 +94,8 @@ class Example:
         size = self.shape or shape or ()
         generator = torch.Generator().manual_seed(zlib.crc32(f"{name}/{seed}".encode()))
         if self.kind == "integers":
-            low, high = (int(number) for number in self.numbers)
-            return torch.randint(low, high, size, generator=generator, dtype=torch.int32)
+            first, end = (int(number) for number in self.numbers)
+            return torch.randint(first, end, size, generator=generator, dtype=torch.int32)
         if self.kind == "constant":
             dtype = torch.int32 if self.is_integer else torch.float32
             return torch.full(size, self.numbers[0], dtype=dtype)

@@ -73,7 +73,7 @@ class DeclaredNetwork(Network):
         return build_model(self.declaration.path, self.declaration.factory)
 
     @cached_property
-    def interface(self) -> Interface:  # type: ignore[override]
+    def interface(self) -> Interface:
         """What the model takes and returns, by running it once.
 
         Raises:
@@ -104,7 +104,7 @@ class DeclaredNetwork(Network):
 
     def _states(self, model: nn.Module) -> dict[str, str]:
         """Return the names of the states, which Core ML spells without dots, and their buffers."""
-        known = {name: buffer for name, buffer in model.named_buffers()}
+        known = dict(model.named_buffers())
         for path, example in self.declaration.states.items():
             if path not in known:
                 where = f"state in {self.declaration.path}, the path of a buffer"
@@ -131,7 +131,7 @@ class DeclaredNetwork(Network):
         if self.geometry is None:
             return
         _, channels, length = self.signal_shape
-        expected = [(1, len(self.sources), channels, length)]
+        expected: list[Shape] = [(1, len(self.sources), channels, length)]
         if channels == 1:
             expected.append((1, len(self.sources), length))
         name = self._stem_output(found)

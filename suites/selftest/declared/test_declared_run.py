@@ -58,8 +58,7 @@ def test_outputs_states_and_blocks_reach_what_fp32_allows(run: Run) -> None:
     reached = {
         (check.labels["case"], check.labels["tensor"]): check.outcome.metrics["snr_db"]
         for check in run.checks
-        if check.gate
-        and check.gate.name in ("expected_precision_fp32", "expected_precision_state")
+        if check.gate and check.gate.name in ("expected_precision_fp32", "expected_precision_state")
     }
     tensors = {"scores", "state.held", "tap embed", "tap shape.0", "tap shape.1"}
     assert set(reached) == {(case, name) for case in ("ordinary", "loud") for name in tensors}
@@ -92,9 +91,7 @@ def test_its_package_is_judged_and_a_planted_fault_is_red(
     (fault,) = (m for m in mutants(sound, place) if m.change == "tanh approximation")
     broken = edited(sound, *fault.operations)
     read = broken.package.constants.array
-    save_package(
-        folder / "broken.mlpackage", broken.plan.function, read, sound.package.metadata
-    )
+    save_package(folder / "broken.mlpackage", broken.plan.function, read, sound.package.metadata)
     capsys.readouterr()
     assert main(["check", "broken.mlpackage", "--subject", "fading", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
