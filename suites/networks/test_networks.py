@@ -166,8 +166,6 @@ def test_a_planted_fault_is_red_and_explained(network: Path) -> None:
     assert {"program", "expected_precision_fp32"} <= gates
     said = parity(network, "explain", "page/run.json", "--package", broken.name)
     assert "Next:" in said
-    found = document(network, "diagnose", broken.name, "--subject", network.name, code=1)
-    assert found["conclusion"] != "as good as it has to be"
 
 
 def plant(sound: Path, broken: Path, kind: str, change: str) -> None:

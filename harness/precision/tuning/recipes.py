@@ -61,9 +61,7 @@ def _rules(
     for kind, names in sorted(by_type.items()):
         remade = kind in REMADE
         why = "Conversion makes them anew, and may name them otherwise." if remade else ""
-        yield PrecisionRule(
-            listed, types=(kind,), names=tuple(names), optional=remade, reason=why
-        )
+        yield PrecisionRule(listed, types=(kind,), names=tuple(names), optional=remade, reason=why)
     if vanished:
         why = "Conversion takes them out once their precision is chosen."
         yield PrecisionRule(listed, names=tuple(vanished), optional=True, reason=why)
