@@ -45,6 +45,7 @@ from harness.golden.tensorfile import write_tensors as write_golden
 from harness.mil.package import open_package
 from harness.subjects import Architecture, UnusualWeightsWarning
 from harness.subjects.checkpoints import read_checkpoint
+from harness.subjects.declared import read_declaration
 from harness.subjects.locate import locate_given
 from harness.subjects.weights import model_from_checkpoint
 from harness.verdicts import (
@@ -56,6 +57,7 @@ from harness.verdicts import (
 from harness.verdicts.jsondata import read_document
 from harness.verdicts.rows.documents import read_attachment
 from suites.ops.packages import write_package
+from suites.selftest.declared.fading import DECLARATION
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.mil.printing import write_compiled
 from suites.selftest.mil.test_mil_control_flow import (
@@ -377,6 +379,11 @@ READERS = [
         "golden recipes",
         lambda folder: write(folder, cases_toml=CASES),
         lambda folder, changed: load_cases(folder / changed),
+    ),
+    Reader(
+        "declarations",
+        lambda folder: write(folder, parity_toml=DECLARATION.format(module="nowhere")),
+        lambda folder, changed: read_declaration(folder / changed),
     ),
     Reader(
         "waivers",
