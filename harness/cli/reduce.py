@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
-from harness.cli.settings import Numerics, Package
+from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
+from harness.cli.settings import GivenInputs, Numerics, Package
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ commands = typer.Typer()
 @within_time
 def reduce(
     package: Package,
-    inputs: Annotated[Path, typer.Option(help="On these inputs: .safetensors or .npz.")],
+    inputs: GivenInputs,
     target: Annotated[
         Path | None,
         typer.Option("--out", help="Gets reduced.mlpackage, inputs.safetensors and README.md."),
@@ -85,9 +85,8 @@ def reduce(
     What is left is loaded from disk again, and must fail again, before it is called a reduction.
     """
     from harness import mil
-    from harness.cli.tensors import read_tensors
-    from harness.mil.features import converted
     from harness.reduction import Attempt, Command, check_expected, check_target, parse_condition
+    from harness.workbench.given import given_inputs
 
     if (fails_when is None) == (command is None):
         raise ParityError("say what failing is: give --fails-when or --command, one of them")
@@ -96,9 +95,7 @@ def reduce(
     if target is not None:
         check_target(target)
     model = mil.load(package, function=function)
-    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
-    for note in notes:
-        log.print(f"note: {note}", soft_wrap=True)
+    given = given_inputs(inputs, model, numerics=numerics, note=note)
     attempt = Attempt(model, given, package)
     right = _reference(reference, expected, against, attempt)
     if not isinstance(right, str):
@@ -120,7 +117,7 @@ def _reference(
     import numpy as np
 
     from harness import mil
-    from harness.cli.tensors import read_tensors
+    from harness.workbench.given import read_tensors
 
     if sum(given is not None for given in (reference, expected, against)) > 1:
         raise ParityError("give one of --reference, --expected and --against")

@@ -24,31 +24,6 @@ BEFORE_VALUES: Final = {
 _DROP_DB: Final = 6.0
 
 
-def next_commands(run: Run, check: Check, package: str) -> list[str]:
-    """Return what to run next, about the layer of a check; on music if it was about no golden."""
-    labels = check.labels
-    subject, case = labels.get("subject", "S"), labels.get("case", "song")
-    if case not in {golden.case for golden in run.goldens}:
-        case = "song"
-    recipe = labels.get("recipe", "")
-    if check.layer in ("conversion", "end_to_end"):
-        path = package or "x.mlpackage"
-        commands = [
-            f"parity diagnose {path} --subject {subject} --case {case}",
-            f"parity headroom {path} --case {case} --case hot --case silence",
-        ]
-        if not recipe:
-            return commands
-        convert = f"parity convert {subject} --precision {recipe} --out {path}"
-        probe = f"parity sensitivity {subject} --precision {recipe} --case {case}"
-        return [*([] if package else [convert]), *commands, probe]
-    return {
-        "ops": ["python -m pytest suites/ops -q"],
-        "stft": ["python -m pytest suites/stft -q"],
-        "surgery": [f"parity golden verify --subject {subject}"],
-    }.get(check.layer, [])
-
-
 def says_it_all(check: Check) -> bool:
     """Return whether a failed check names what is wrong: no value has to be looked at after it.
 

@@ -7,7 +7,7 @@ from harness.precision.sensitivity.measures import (
     ToleranceMeasure,
     audible,
     measures_of,
-    output_measure,
+    output_measures,
     stem_measures,
 )
 from harness.precision.sensitivity.measuring import (
@@ -31,7 +31,7 @@ __all__ = [
     "audible",
     "measure_sensitivity",
     "measures_of",
-    "output_measure",
+    "output_measures",
     "part_sites",
     "snr_of",
     "stem_measures",
