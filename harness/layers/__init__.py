@@ -23,9 +23,12 @@ Nothing here executes a model, reads a file or knows a test runner.
 from harness.layers.conversion import (
     beside_prediction_db,
     branch_checks,
+    integer_checks,
+    loud_check,
     precision_checks,
     reaches_fp32_check,
     repeat_check,
+    worst_value_check,
 )
 from harness.layers.end_to_end import (
     audible_check,
@@ -63,7 +66,9 @@ __all__ = [
     "contract_check",
     "first_failing",
     "golden_checks",
+    "integer_checks",
     "lint_check",
+    "loud_check",
     "precision_checks",
     "program_check",
     "quality_checks",
@@ -75,4 +80,5 @@ __all__ = [
     "transform_check",
     "weights_check",
     "worst_second",
+    "worst_value_check",
 ]

@@ -187,7 +187,7 @@ class _Examination:
         row = describe_package(self._inquiry.subject, audit, recipe)
         self.collector.keep(row)
         if program.differences:
-            self.collector.keep(_in_words(program))
+            self.collector.keep(in_words(program))
         return audit
 
     def cases(self) -> None:
@@ -352,7 +352,7 @@ class _Examination:
         self._done += 1
 
 
-def _in_words(program: ProgramComparison) -> Explanation:
+def in_words(program: ProgramComparison) -> Explanation:
     """Return what differs in a program, for the page."""
     shown = tuple(str(difference) for difference in program.differences[:MOST_DIFFERENCES])
     left = len(program.differences) - len(shown)
