@@ -25,6 +25,7 @@ from harness.cli.console import (
     write_page,
 )
 from harness.cli.inspect import print_explanation
+from harness.cli.outputs import output_folder
 from harness.cli.settings import (
     EXTREMES,
     SUBJECT_HELP,
@@ -93,7 +94,10 @@ def check(
         Path | None, typer.Option(help="An accepted run that this one is held against.")
     ] = None,
     history: Annotated[
-        Path | None, typer.Option(help="A folder that remembers runs, and gets this one.")
+        Path | None,
+        typer.Option(
+            callback=output_folder(), help="A folder that remembers runs, and gets this one."
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, decibels, log, note, out, print_json, print_table, within_time
+from harness.cli.outputs import output_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,10 @@ def export(
         Path,
         typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
     ],
-    target: Annotated[Path, typer.Option("--onnx", help="The .onnx file to write.")],
+    target: Annotated[
+        Path,
+        typer.Option("--onnx", callback=output_file(".onnx"), help="The .onnx file to write."),
+    ],
     inputs: Annotated[
         str | None,
         typer.Option(

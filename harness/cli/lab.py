@@ -21,6 +21,7 @@ from harness.cli.console import (
     print_table,
     progress,
 )
+from harness.cli.outputs import output_file, output_folder
 from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases, Numerics
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
@@ -61,7 +62,8 @@ def sensitivity(
     given: Inputs = None,
     fp32_package: Fp32Package = None,
     target: Annotated[
-        Path | None, typer.Option("--out", help="Write the whole document here.")
+        Path | None,
+        typer.Option("--out", callback=output_file(), help="Write the whole document here."),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Device = "cpu",
@@ -152,7 +154,10 @@ def _level(share: float) -> str:
 )
 def tune(
     model: Model,
-    target: Annotated[Path, typer.Option("--out", help="The recipe to write (.toml).")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", callback=output_file(".toml"), help="The recipe to write (.toml)."),
+    ],
     min_snr: Annotated[
         float, typer.Option(help="dB, for every stem, or every output of a package.")
     ] = 60.0,
@@ -169,7 +174,11 @@ def tune(
     given: Inputs = None,
     fp32_package: Fp32Package = None,
     package: Annotated[
-        Path | None, typer.Option(help="Keep the package that confirms the recipe here.")
+        Path | None,
+        typer.Option(
+            callback=output_file(".mlpackage", package=True),
+            help="Keep the package that confirms the recipe here.",
+        ),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Device = "cpu",
@@ -184,16 +193,16 @@ def tune(
     """
     from harness.allocation import keep_memory
     from harness.atomic import write_texts
+    from harness.conversion.recipes import check_recipe_name
     from harness.errors import UnknownNameError
     from harness.precision.tuning import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
     from harness.precision.tuning import tune as find_cheapest
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.sources import source_of
 
-    if target.suffix != ".toml":
-        raise ParityError(f"can't write a recipe as {target}: the name must end in .toml")
-    if package is not None and package.suffix != ".mlpackage":
-        raise ParityError(f"can't save a package as {package}: the name must end in .mlpackage")
+    check_recipe_name(target.stem)
+    for suffix in (".py", ".json"):  # they lie beside the recipe
+        output_file()(target.with_suffix(suffix))
     if (rtol is None) != (atol is None):
         raise ParityError("give both --rtol and --atol, or neither")
     kinds = {kind: kind for kind in COST_KINDS}
@@ -277,9 +286,15 @@ def sweep(
     numerics: Numerics = "storage",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     cache: Annotated[
-        Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
+        Path,
+        typer.Option(
+            callback=output_folder(),
+            help="Folder of results: a sweep that was killed goes on from it.",
+        ),
     ] = SWEEPS,
-    target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", callback=output_file(), help="Write the document here.")
+    ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.console import Json, answer, note, out, print_table, within_time
 from harness.cli.core_ai import predict_coreai
+from harness.cli.outputs import check_room, output_file
 from harness.cli.settings import GivenInputs, Numerics
 from harness.errors import ParityError
 
@@ -38,7 +39,12 @@ def predict(
     ],
     inputs: GivenInputs,
     target: Annotated[
-        Path | None, typer.Option("--out", help="Outputs: .safetensors or .npz.")
+        Path | None,
+        typer.Option(
+            "--out",
+            callback=output_file(".safetensors", ".npz"),
+            help="Outputs: .safetensors or .npz.",
+        ),
     ] = None,
     numerics: Numerics = "storage",
     taps: Annotated[
@@ -83,6 +89,8 @@ def predict(
     kept = wanted if target is not None else ()
     state = model.new_state() if model.states else None
     given = given_inputs(inputs, model, numerics=numerics, note=note)
+    if target is not None:
+        check_room(target, model.returned_bytes(kept))
     watch = mil.Watch(model, numerics, taps=kept) if stats else None
     made = model.predict(
         given,

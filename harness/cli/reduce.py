@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
+from harness.cli.outputs import output_folder
 from harness.cli.settings import GivenInputs, Numerics, Package
 from harness.errors import ParityError
 
@@ -36,7 +37,11 @@ def reduce(
     inputs: GivenInputs,
     target: Annotated[
         Path | None,
-        typer.Option("--out", help="Gets reduced.mlpackage, inputs.safetensors and README.md."),
+        typer.Option(
+            "--out",
+            callback=output_folder(),
+            help="Gets reduced.mlpackage, inputs.safetensors and README.md.",
+        ),
     ] = None,
     fails_when: Annotated[
         str | None,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.outputs import output_folder
+
 EXTREMES = ("song", "hot", "quiet", "silence")
 """Cases by default: music; noise driven into clipping and noise at -60 dBFS, where what overflows
 and what vanishes shows; and silence, out of which nothing may come."""
@@ -58,7 +60,12 @@ Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
 Page = Annotated[
-    Path | None, typer.Option("--report", help="Also write run.json and the report to this folder.")
+    Path | None,
+    typer.Option(
+        "--report",
+        callback=output_folder(),
+        help="Also write run.json and the report to this folder.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -36,7 +36,7 @@ from harness.layers import (
 )
 from harness.lint import lint_package
 from harness.metrics import snr_db
-from harness.mil import Model
+from harness.mil import DataType, Model
 from harness.precision.virtual import VirtualPrecision, is_floating
 from harness.profiles import PACKAGE_ENGINE, engine_states
 from harness.verdicts import Check, Gate, Outcome, Profile, bound, compare, gate, not_evaluated
@@ -130,8 +130,13 @@ class _Examination:
         recipe = self._inquiry.recipe
         if recipe is not None:
             return replace(recipe, gating=True, gates=recipe.gates if recipe.gating else ())
-        wide = self._alignment is not None and self._alignment.is_fp32
+        wide = self._alignment is not None and self._alignment.is_fp32 and not self._rounds()
         return load_recipe("fp32") if wide else DECLARED
+
+    def _rounds(self) -> bool:
+        """Whether the package takes or returns narrower numbers than the reference."""
+        pairs = zip(*(_border(model) for model in (self._reference, self._model)), strict=False)
+        return any(one.bits > other.bits for one, other in pairs)
 
     def papers(self) -> bool:
         """Judge what the package declares and holds; False if it can't be executed as it is."""
@@ -314,6 +319,12 @@ def _inner_values(
                 values = (value.float().numpy() for value in (expected, allowed, made))
                 operation = played.step.operation
                 yield InnerValue(operation.name, str(operation.dtype), *values)
+
+
+def _border(model: Model) -> list[DataType]:
+    """Return the types of inputs and outputs, by name in order."""
+    named = {feature.name: feature for feature in (*model.inputs, *model.outputs)}
+    return [feature.dtype for _, feature in sorted(named.items()) if feature.shape is not None]
 
 
 def _as_types_of(made: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
