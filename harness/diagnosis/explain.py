@@ -33,7 +33,7 @@ _MEANINGS: Final = {
     "ops": "an operation of the executor is not what mathematics says: nothing above it counts",
     "stft": "the transform around the network differs from PyTorch's: window, scale, padding",
     "surgery": "the network that was cut out is not the original: nothing was converted yet",
-    "conversion": "the package differs from PyTorch's network",
+    "conversion": "the package differs from the network that it was made from",
     "end_to_end": "the stems differ though the network does not: look at the transform, the "
     "segments and the overlap",
 }
@@ -45,7 +45,7 @@ _CONCLUSIONS: Final[dict[Conclusion, str]] = {
     "as good as it has to be": "No: it reaches what its precision allows, and that is over 60 dB.",
     "fp16 is not enough": "No, but its precision is not enough: what it allows is below 60 dB.",
     "worse than fp16 has to be": "Yes: rounded once for each operation, it would be better.",
-    "another computation": "It is another computation than the subject's, whatever its precision.",
+    "another computation": "It computes something else than the reference, whatever its precision.",
     "not evaluated": "Not evaluated: an output has no counterpart in the reference.",
 }
 _SHOWN: Final = 5

@@ -13,10 +13,10 @@ from harness.verdicts import LAYERS, Check, Run, Verdict
 from harness.verdicts.rows.packages import NetworkOutline
 
 BEFORE_VALUES: Final = {
-    "contract": "its inputs or outputs are not those of the contract",
+    "contract": "its inputs or outputs are others than it should have",
     "weights": "its constants are not the subject's",
     "audit": "its operations don't have the precision that its recipe gives them",
-    "program": "it is another program than a fresh conversion of the subject",
+    "program": "it is another program than the one that it should be",
     "lint": "Core ML refuses it, or computes something else than it says",
     "repeat": "it makes something else the second time",
 }
