@@ -40,6 +40,7 @@ from harness.layers.end_to_end import (
 )
 from harness.layers.papers import (
     audit_check,
+    compressed_check,
     contract_check,
     lint_check,
     program_check,
@@ -63,6 +64,7 @@ __all__ = [
     "beside_prediction_db",
     "branch_checks",
     "channel_names",
+    "compressed_check",
     "contract_check",
     "first_failing",
     "golden_checks",

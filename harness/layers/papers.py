@@ -112,6 +112,28 @@ def weights_check(
     return _check("weights", outcome, {**labels, "what": "constants"})
 
 
+def compressed_check(
+    wrong: Sequence[str], unknown: Sequence[str], labels: Mapping[str, str]
+) -> Check:
+    """Judge weights that are stored compressed beside the floats of a reference.
+
+    Args:
+        wrong: those that are not what coremltools makes of the reference's.
+        unknown: those that are stored in a way of which nobody knows what is right.
+        labels: of the check.
+    """
+    what = "compressed weights"
+    outcome = bound(len(wrong), gate("weights"), what=f"number of wrong {what}")
+    if wrong:
+        reason = f"{len(wrong)} {what} are not those of the reference, first {wrong[0]}"
+        outcome = replace(outcome, reason=reason)
+    elif unknown:
+        outcome = not_evaluated(
+            f"it is not known what {len(unknown)} {what} should be, first {unknown[0]}"
+        )
+    return _check("weights", outcome, {**labels, "what": what})
+
+
 def _other_weights(sidecar: Sidecar | None, fingerprint: str) -> str:
     recorded = sidecar.facts.get("fingerprint", "") if sidecar else ""
     if recorded in ("", fingerprint):

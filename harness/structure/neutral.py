@@ -3,7 +3,8 @@
 In: any model. Out: the same program with every floating-point value in FP32 and every integer in
 INT32, where a cast between two of a kind hands on what it reads. So a package in FP16 stands beside
 one in FP32 operation by operation, and what still differs is no matter of types. Constants keep
-their numbers: those of an FP16 program are the rounded ones.
+their numbers: those of an FP16 program are the rounded ones, those of a compressed weight the ones
+that it stands for.
 
 Casts of indices to 16 bits, which coremltools puts into FP16 programs, go as well. That such a cast
 can wrap is told by the linter and by the values.
@@ -16,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.conversion.packed import PackedWeight, packed_weights
 from harness.mil import DataType, Model
 from harness.mil.constants import ReadArray
 from harness.mil.package import Package
@@ -26,14 +28,13 @@ from harness.mil.types import TensorType, ValueType
 def without_precision(model: Model) -> Package:
     """Return the package of ``model`` with its function alone, in FP32 and INT32 throughout.
 
-    Weights that are stored compressed stay so.
-
     Raises:
         PackageError: a constant can't be read.
     """
     function, read = model.plan.function, model.package.constants.array
     inputs = tuple(_retyped(variable) for variable in function.inputs)
-    block = _block(function.block, _types_of(function), read)
+    packed = packed_weights(model.package, function)
+    block = _block(_unpacked(function.block, packed), _types_of(function), read)
     neutral = replace(function, inputs=inputs, block=block)
     program = Program({function.name: neutral})
     return replace(model.package, program=program, default_function=function.name)
@@ -49,6 +50,19 @@ def neutral_type(type_: ValueType) -> ValueType:
 def _types_of(function: Function) -> Mapping[str, ValueType]:
     made = (v for operation in function.block.operations for v in operation.outputs)
     return {variable.name: variable.type for variable in (*function.inputs, *made)}
+
+
+def _unpacked(block: Block, packed: Mapping[str, PackedWeight]) -> Block:
+    """Return a block with constants where compressed ones are expanded."""
+
+    def expanded(operation: Operation) -> Operation:
+        if not operation.outputs or operation.outputs[0].name not in packed:
+            return operation
+        (variable,) = operation.outputs
+        value = Constant(variable.type, packed[variable.name].array)
+        return replace(operation, type="const", inputs={}, attributes={"val": value})
+
+    return replace(block, operations=tuple(map(expanded, block.operations)))
 
 
 def _block(block: Block, types: Mapping[str, ValueType], read: ReadArray) -> Block:

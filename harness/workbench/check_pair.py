@@ -9,7 +9,7 @@ for each operation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from harness.layers import (
     audit_check,
     beside_prediction_db,
     branch_checks,
+    compressed_check,
     contract_check,
     integer_checks,
     lint_check,
@@ -44,7 +45,7 @@ from harness.verdicts.collector import Collector
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.workbench.check import Advance, in_words, printable
 from harness.workbench.given import Note, as_tensors, given_cases, silent
-from harness.workbench.matching import Alignment, check_counterpart
+from harness.workbench.matching import Alignment, CompressedWeight, check_counterpart
 from harness.workbench.papers import describe_package
 from harness.workbench.sources import PackageSource
 
@@ -147,6 +148,8 @@ class _Examination:
         if error is not None:
             return False
         self._add([self._program()])
+        if self._alignment is not None and self._alignment.compressed:
+            self._add([self._weights(self._alignment.compressed)])
         return True
 
     def _contract(self) -> ContractError | None:
@@ -166,23 +169,23 @@ class _Examination:
 
     def _program(self) -> Check:
         """Judge the operations beside the reference's, and note what is expected of the values."""
-        alignment, recipe = self._alignment, self._inquiry.recipe
+        alignment = self._alignment
         if alignment is None:
             return self._not_compared(self._unknown)
-        if recipe is not None and (recipe.compresses or alignment.compressed):
-            self._expected = alignment.lab.recipe_model(recipe)
-        elif alignment.compressed:
-            self._unknown = (
-                f"{len(alignment.compressed)} weights are stored compressed, first "
-                f"{alignment.compressed[0]!r}, and nobody says how: name the recipe (--recipe)"
-            )
-            return self._not_compared(self._unknown)
-        else:
-            self._expected = alignment.expected()
+        self._expected = alignment.expected()
         found = alignment.program(self._expected)
         if found.differences:
             self.collector.keep(in_words(found))
         return program_check(found, self._labels)
+
+    def _weights(self, weights: Sequence[CompressedWeight]) -> Check:
+        """Judge the weights that are stored compressed; others are part of the program."""
+        known = [weight for weight in weights if weight.is_known]
+        return compressed_check(
+            [str(weight) for weight in known if not weight.is_right],
+            [f"{w} ({w.packed.storage})" for w in weights if not w.is_known],
+            self._labels,
+        )
 
     def _not_compared(self, reason: str) -> Check:
         check = program_check(None, self._labels)

@@ -8,12 +8,18 @@ places come from the structure of the programs, and names are asked where that s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
+from harness.conversion.packed import PackedWeight, equal_packed, packed_weights
+from harness.conversion.recipes import WEIGHTS
 from harness.conversion.survey import base_value
 from harness.errors import ContractError
-from harness.mil import Model
+from harness.mil import DataType, Model
+from harness.mil.editing import constant, edited, key, known_value, with_inputs
 from harness.mil.features import Feature
 from harness.mil.program import Operation
 from harness.mil.types import TensorType
@@ -59,20 +65,20 @@ class Alignment:
         candidate: the other.
         places: of the candidate's values in the reference.
         choice: the precision that the candidate declares for each operation of the reference.
-        compressed: operations of the candidate whose weights are stored as anything but floats.
+        compressed: the candidate's weights that are stored as anything but floats.
     """
 
     lab: VirtualPrecision
     candidate: Model
     places: Places = field(init=False)
     choice: Choice = field(init=False)
-    compressed: tuple[str, ...] = field(init=False)
+    compressed: tuple[CompressedWeight, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         places = value_places(self.lab.base, self.candidate)
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "choice", _declared(self.lab, self.candidate, places))
-        found = tuple(o.name for o in self.candidate.operations if o.type.startswith("constexpr_"))
+        found = tuple(_compressed(self.lab.base, self.candidate, places))
         object.__setattr__(self, "compressed", found)
 
     @property
@@ -81,12 +87,74 @@ class Alignment:
         return not self.compressed and "fp16" not in self.choice.values()
 
     def expected(self) -> Model:
-        """Return the reference at the precision that the candidate declares."""
-        return self.lab.model(self.choice)
+        """Return the reference at the precision that the candidate declares.
+
+        Where that stores a weight compressed, it has what that stands for.
+        """
+        base = self.lab.base
+        changed: dict[str, Operation] = {}
+        for weight in self.compressed:
+            name, stands_for = (
+                key(weight.operation),
+                constant(weight.packed.array, DataType.FLOAT32),
+            )
+            operation = changed.get(name, weight.operation)
+            changed[name] = with_inputs(operation, **{weight.parameter: stands_for})
+        if not changed:
+            return self.lab.model(self.choice)
+        return VirtualPrecision(edited(base, *changed.values())).model(self.choice)
 
     def program(self, expected: Model) -> ProgramComparison:
         """Compare the candidate with what is expected of it, operation by operation."""
         return compare_programs(without_precision(expected), without_precision(self.candidate))
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedWeight:
+    """A weight that a candidate stores compressed.
+
+    Attributes:
+        operation: of the reference, that reads it.
+        parameter: as which input.
+        expected: what the reference has there, float32.
+        packed: what the candidate has.
+        reader: the candidate's operation.
+    """
+
+    operation: Operation
+    parameter: str
+    expected: npt.NDArray[np.floating]
+    packed: PackedWeight
+    reader: Operation
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what a right one must be."""
+        return self.packed.storage in WEIGHTS
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it is what coremltools makes of the expected one."""
+        same = self.expected.shape == self.packed.array.shape
+        return same and bool(equal_packed(self.expected.ravel(), self.packed, self.reader).all())
+
+    def __str__(self) -> str:
+        return f"{self.parameter} of {self.reader.type} {self.reader.name!r}"
+
+
+def _compressed(reference: Model, candidate: Model, places: Places) -> Iterator[CompressedWeight]:
+    """Yield the compressed weights of which the reference has the numbers."""
+    packed = packed_weights(candidate.package, candidate.plan.function)
+    makers = _makers(reference)
+    for operation in candidate.operations if packed else ():
+        its = makers.get(places.get(operation.outputs[0].name, "")) if operation.outputs else None
+        for parameter, bindings in operation.inputs.items():
+            held = packed.get(bindings[0]) if isinstance(bindings[0], str) else None
+            if its is None or held is None or len(bindings) > 1:
+                continue
+            value = known_value(reference, its, parameter)
+            if not isinstance(value, str):
+                yield CompressedWeight(its, parameter, value, held, operation)
 
 
 def value_places(reference: Model, candidate: Model) -> dict[str, str]:

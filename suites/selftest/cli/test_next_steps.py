@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,15 +17,10 @@ from harness.cli.app import app, main
 from harness.diagnosis import explain
 from harness.diagnosis.next_steps import NextSteps, counterpart_of
 from harness.errors import ParityError
-from harness.mil.editing import edited, find, with_constant
-from harness.mil.saving import save_package
 from harness.verdicts import GATES, Check, GoldenState, Profile, Run, failed, gate
 from harness.workbench import Workbench
-from harness.workbench.check import Inquiry, check_package
-from harness.workbench.explaining import explain_package, reference_of
 
 ROOT = Path(__file__).parents[3]
-Captured = pytest.CaptureFixture[str]
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
@@ -157,21 +151,15 @@ def test_a_run_that_names_no_reference_has_none(provenance: dict[str, Any]) -> N
 
 @pytest.mark.exhaustive
 def test_the_next_steps_of_a_subject_run_as_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Workbench(ROOT / "golden", tmp_path)
-    model = bench.packages.lab("mini").base
-    linear = find(model, type="linear")[3]
-    wrong = edited(model, with_constant(model, linear, "weight", lambda w: 1.02 * w))
-    package = tmp_path / "wrong one.mlpackage"
-    read = wrong.package.constants.array
-    save_package(package, wrong.plan.function, read, wrong.metadata)
-    inquiry = Inquiry(package, "mini", ("song",), layers=("end_to_end",))
-    run = check_package(bench, inquiry, lambda what, done, total: None).finish({})
-    found = explain_package(run, package, reference_of(run, ROOT / "golden"))
+    """But for tuning, which takes minutes; its words are read above, and the lab's tests run it."""
+    made = Workbench(ROOT / "golden", tmp_path).packages.path("mini", "fp16")
+    package = made.rename(tmp_path / "my own.mlpackage")
+    run = failing("end_to_end", pair=False, case="hot")
+    commands = explain(run, package=str(package)).commands
+    assert [command.split()[1] for command in commands] == ["diagnose", "headroom", "sensitivity"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "golden").symlink_to(ROOT / "golden")
-    capsys.readouterr()
-    assert len(found.commands) >= 3
-    codes = {command: main(shlex.split(command)[1:]) for command in found.commands}
-    assert set(codes.values()) <= {0, 1}, json.dumps(codes)
+    codes = {command: main(shlex.split(command)[1:]) for command in commands}
+    assert list(codes.values()) == [1, 0, 0], codes  # FP16 is not enough for noise in clipping

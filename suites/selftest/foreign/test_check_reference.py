@@ -20,9 +20,18 @@ from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.survey import base_value
 from harness.faults.operators import mutants
 from harness.mil import Model
-from harness.mil.editing import edited, find, key, with_constant, with_type
+from harness.mil.editing import (
+    constant,
+    edited,
+    find,
+    key,
+    known_value,
+    with_constant,
+    with_inputs,
+    with_type,
+)
 from harness.mil.saving import save_package
-from harness.verdicts import Check, Run, Verdict
+from harness.verdicts import Check, Gate, Run, Verdict
 from harness.workbench.check_pair import PairInquiry, check_pair
 from harness.workbench.sources import PackageSource
 from suites.selftest.foreign.strangers import Stranger
@@ -200,22 +209,51 @@ def test_a_recipe_that_the_package_has_not_is_red(images: Stranger, tmp_path: Pa
     assert "differences from the recipe" in audit.outcome.reason
 
 
-def test_compressed_weights_are_not_evaluated_until_somebody_says_how(
-    images: Stranger, tmp_path: Path
-) -> None:
+def compressed(package: Path, out: Path, mode: str) -> Path:
+    """Return a package with its weights in 8 bits, as coremltools stores them."""
     ct = import_coremltools()
     optimize = importlib.import_module("coremltools.optimize.coreml")
-    how = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=16)
+    how = optimize.OpLinearQuantizerConfig(mode=mode, weight_threshold=16)
     with quiet_coremltools():
-        model = ct.models.MLModel(str(images.package()), skip_model_load=True)
+        model = ct.models.MLModel(str(package), skip_model_load=True)
         config = optimize.OptimizationConfig(global_config=how)
-        package = tmp_path / "int8.mlpackage"
-        optimize.linear_quantize_weights(model, config).save(str(package))
-    run = judged(package, images.package(), images.inputs)
-    for name in ("program", "expected_precision"):
-        for check in by_gate(run, name):
-            assert check.verdict is Verdict.NOT_EVALUATED
-            assert "3 weights are stored compressed" in check.outcome.reason
+        optimize.linear_quantize_weights(model, config).save(str(out))
+    return out
+
+
+WIDE = {"conversion": Gate("conversion", "8 bits", min_snr_db=30.0)}
+
+
+@pytest.mark.parametrize("precision", ["FLOAT32", "FLOAT16"])
+def test_compressed_weights_are_predicted_and_their_numbers_looked_at(
+    precision: str, images: Stranger, tmp_path: Path
+) -> None:
+    package = images.package(precision)
+    narrow = compressed(package, tmp_path / "int8.mlpackage", "linear_symmetric")
+    run = judged(narrow, images.package(), images.inputs, bounds=WIDE)
+    assert run.verdict is Verdict.PASS, run.sentence()
+    assert all(c.outcome.metrics["value"] == 0 for c in by_gate(run, "expected_precision"))
+    assert len(list(by_gate(run, "weights"))) == 1
+
+    model = mil.load(narrow)
+    weight = find(model, type="constexpr_affine_dequantize")[1]
+    data = known_value(model, weight, "quantized_data")
+    assert isinstance(data, np.ndarray)
+    turned = with_inputs(weight, quantized_data=constant(data[::-1].copy(), mil.DataType.INT8))
+    wrong = saved(edited(model, turned), tmp_path / "wrong.mlpackage")
+    (check,) = by_gate(judged(wrong, images.package(), images.inputs, bounds=WIDE), "weights")
+    assert check.verdict is Verdict.FAIL
+    assert "1 compressed weights are not those of the reference" in check.outcome.reason
+
+
+def test_weights_of_which_nobody_knows_what_is_right_are_not_evaluated(
+    images: Stranger, tmp_path: Path
+) -> None:
+    package = compressed(images.package(), tmp_path / "uint8.mlpackage", "linear")
+    run = judged(package, images.package(), images.inputs, bounds=WIDE)
+    assert run.verdict is Verdict.NOT_EVALUATED
+    (check,) = by_gate(run, "weights")
+    assert "it is not known what 3 compressed weights should be" in check.outcome.reason
 
 
 def silence(shape: tuple[int, ...], path: Path) -> Path:
