@@ -18,8 +18,6 @@ import numpy as np
 
 from harness import mil
 from harness.conversion import PrecisionRecipe, audit_package, load_recipe
-from harness.diagnosis.replay import Replay
-from harness.diagnosis.sides import Reference
 from harness.errors import ContractError
 from harness.layers import (
     audit_check,
@@ -36,15 +34,15 @@ from harness.layers import (
     worst_value_check,
 )
 from harness.lint import lint_package
-from harness.metrics import snr_db
 from harness.mil import DataType, Model
-from harness.precision.virtual import VirtualPrecision, is_floating
+from harness.precision.virtual import VirtualPrecision
 from harness.profiles import PACKAGE_ENGINE, engine_states
 from harness.verdicts import Check, Gate, Outcome, Profile, bound, compare, gate, not_evaluated
 from harness.verdicts.collector import Collector
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.workbench.check import Advance, in_words, printable
-from harness.workbench.given import Note, as_tensors, given_cases, silent
+from harness.workbench.given import Arrays, Note, given_cases, silent
+from harness.workbench.inner_values import InnerValue, as_types_of, inner_values
 from harness.workbench.matching import Alignment, CompressedWeight, check_counterpart
 from harness.workbench.papers import describe_package
 from harness.workbench.sources import PackageSource
@@ -52,8 +50,6 @@ from harness.workbench.sources import PackageSource
 DECLARED: Final = PrecisionRecipe("declared", "fp16", gating=True)
 """Of a package whose recipe nobody names: it is held to every gate, and to what it declares."""
 _FP32: Final = "expected_precision_fp32"
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -214,8 +210,8 @@ class _Examination:
         actual = _numbers(raw)
         promised = None
         if self._expected is not None and not self._recipe.is_fp32:
-            made = _predict(self._expected, _as_types_of(mine, given), numerics)
-            promised = _numbers(_as_types_of(made, raw))
+            made = _predict(self._expected, as_types_of(mine, given), numerics)
+            promised = _numbers(as_types_of(made, raw))
         floats = [name for name, value in expected.items() if value.dtype.kind == "f"]
         whole = [name for name in expected if name not in floats]
         pair, bounds = (expected, actual), self._inquiry.bounds.get("conversion")
@@ -239,7 +235,7 @@ class _Examination:
         points: list[OperationProfile] = []
         worst: tuple[float, Outcome] | None = None
         sides = (self._alignment, self._expected, given, mine)
-        for value in _inner_values(*sides, self._inquiry.numerics):
+        for value in inner_values(*sides, self._inquiry.numerics):
             outcome = self._judged(value)
             rank = -np.inf if outcome.headroom_db is None else outcome.headroom_db
             if worst is None or rank < worst[0]:
@@ -272,70 +268,10 @@ class _Examination:
         self._advance(what, done, 1 + len(self._inputs))
 
 
-@dataclass(frozen=True, eq=False)
-class InnerValue:
-    """What three programs have at one place: float32.
-
-    Attributes:
-        operation: that makes it, as the candidate calls it.
-        dtype: that the candidate declares.
-        expected, promised, actual: of the reference, of the reference with the candidate's
-            roundings, and of the candidate.
-    """
-
-    operation: str
-    dtype: str
-    expected: np.ndarray
-    promised: np.ndarray
-    actual: np.ndarray
-
-    def profile(self, index: int) -> OperationProfile:
-        """Return its row."""
-        return OperationProfile(
-            index=index,
-            operation=self.operation,
-            type="tap",
-            module="",
-            precision="fp16" if self.dtype == "fp16" else "fp32",
-            metrics={"snr_db": snr_db(self.expected, self.actual)},
-        )
-
-
-def _inner_values(
-    alignment: Alignment, promised: Model, given: Arrays, mine: Arrays, numerics: str
-) -> Iterator[InnerValue]:
-    """Yield the values that an operation makes and both programs have, in program order."""
-    base, candidate, places = alignment.lab.base, alignment.candidate, alignment.places
-    inputs = as_tensors(given, base)
-    rounded = as_tensors(_as_types_of(mine, given), base)
-    replay = Replay(candidate, numerics)
-    sides = [
-        Reference(base, replay, inputs, lambda s: s.outputs, places=places),
-        Reference(promised, replay, rounded, lambda s: s.outputs, numerics, places),
-    ]
-    for played in replay.steps(inputs):
-        for slot, made in zip(played.step.outputs, played.results, strict=True):
-            expected, allowed = (side.use(slot) for side in sides)
-            if expected is None or allowed is None or played.step.operation.type == "cast":
-                continue
-            if is_floating(candidate.plan.types[slot]):
-                values = (value.float().numpy() for value in (expected, allowed, made))
-                operation = played.step.operation
-                yield InnerValue(operation.name, str(operation.dtype), *values)
-
-
 def _border(model: Model) -> list[DataType]:
     """Return the types of inputs and outputs, by name in order."""
     named = {feature.name: feature for feature in (*model.inputs, *model.outputs)}
     return [feature.dtype for _, feature in sorted(named.items()) if feature.shape is not None]
-
-
-def _as_types_of(made: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values in the element types of others, by name: rounded as those are."""
-    return {
-        name: value.astype(like[name].dtype) if isinstance(value, np.ndarray) else value
-        for name, value in made.items()
-    }
 
 
 def _predict(model: Model, given: Arrays, numerics: str) -> dict[str, Any]:

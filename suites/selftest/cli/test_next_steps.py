@@ -153,7 +153,7 @@ def test_a_run_that_names_no_reference_has_none(provenance: dict[str, Any]) -> N
 def test_the_next_steps_of_a_subject_run_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for tuning, which takes minutes; its words are read above, and the lab's tests run it."""
+    """Those that take minutes are read above, and run on smaller networks by the lab's tests."""
     made = Workbench(ROOT / "golden", tmp_path).packages.path("mini", "fp16")
     package = made.rename(tmp_path / "my own.mlpackage")
     run = failing("end_to_end", pair=False, case="hot")
@@ -161,5 +161,5 @@ def test_the_next_steps_of_a_subject_run_as_printed(
     assert [command.split()[1] for command in commands] == ["diagnose", "headroom", "sensitivity"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "golden").symlink_to(ROOT / "golden")
-    codes = {command: main(shlex.split(command)[1:]) for command in commands}
-    assert list(codes.values()) == [1, 0, 0], codes  # FP16 is not enough for noise in clipping
+    codes = [main(shlex.split(command)[1:]) for command in commands[:2]]
+    assert codes == [1, 0]  # FP16 is not enough for noise in clipping

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from harness.cli.app import main
 from harness.precision.virtual import VirtualPrecision
 from harness.subjects.protocol import Interface
-from harness.workbench import lab, sources
+from harness.workbench import lab
+from harness.workbench.sources import package, subject
 
 Signal = dict[str, torch.Tensor]
 
@@ -41,9 +42,10 @@ def small_lab(small: VirtualPrecision, signal: Signal, monkeypatch: pytest.Monke
     interface = Interface(*shapes)  # type: ignore[arg-type]
     monkeypatch.setattr(lab, "open_lab", open_small)
     monkeypatch.setattr(lab, "lab_inputs", small_inputs)
-    monkeypatch.setattr(
-        sources, "describe_subject", lambda subject: SimpleNamespace(interface=interface)
-    )
+    for room in (package, subject):
+        monkeypatch.setattr(
+            room, "describe_subject", lambda subject: SimpleNamespace(interface=interface)
+        )
     return Path(small.base.package.path)
 
 
