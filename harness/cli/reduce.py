@@ -122,6 +122,7 @@ def _reference(
     import numpy as np
 
     from harness import mil
+    from harness.mil.features import converted
     from harness.workbench.given import read_tensors
 
     if sum(given is not None for given in (reference, expected, against)) > 1:
@@ -133,7 +134,8 @@ def _reference(
     other = mil.load(against)
     names = set(other.tap_names("all")) & set(attempt.model.tap_names("all"))
     state = other.new_state() if other.states else None
-    made = other.predict(attempt.inputs, state=state, taps=sorted(names))
+    given, _ = converted(attempt.inputs, other.inputs, mil.get_numerics("storage"))
+    made = other.predict(given, state=state, taps=sorted(names))
     return {name: value for name, value in made.items() if isinstance(value, np.ndarray)}
 
 

@@ -55,10 +55,11 @@ def audit_check(audit: Audit | None, labels: Mapping[str, str]) -> Check:
 
 
 def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) -> Check:
-    """Judge operations, settings, constants and wiring beside a fresh conversion of the subject.
+    """Judge operations, settings, constants and wiring beside those that the program should have.
 
     Args:
-        found: the program beside that conversion's; None where nobody says by which recipe.
+        found: the program beside a fresh conversion of the subject, or beside a reference; None
+            where nobody says by which recipe.
         labels: of the check.
     """
     what = "operations of another program"
@@ -69,7 +70,7 @@ def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) ->
     elif found.verdict == "not_evaluated":
         outcome = not_evaluated(found.reason)
     else:
-        expected = f"the {found.expected_operations} operations of a fresh conversion"
+        expected = f"the {found.expected_operations} operations of the program that it should be"
         outcome = failed(found.reason, expected=expected, observed=found.reason)
     return _check("program", outcome, {**labels, "what": what})
 

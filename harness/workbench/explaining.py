@@ -7,6 +7,7 @@ with a three-way diagnosis and a headroom audit of that package.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,9 +16,9 @@ from harness import mil
 from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
 from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.diagnosis.next_steps import ANY_CASE, counterpart_of
-from harness.errors import ParityError
+from harness.errors import PackageError, ParityError
 from harness.verdicts import Run
-from harness.verdicts.rows.packages import Explanation
+from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench.matching import value_places
 from harness.workbench.sources import PackageSource, Source, SubjectSource
 
@@ -95,6 +96,11 @@ def explain_package(
     first = next(iter(failed_checks(run)), None)
     if first is not None and says_it_all(first):
         return explain(run, package=str(package))
-    diagnosis = diagnose_package(package, source, advance=advance)
-    headroom = audit_headroom(mil.load(package), source.inputs())
+    try:
+        diagnosis = diagnose_package(package, source, advance=advance)
+        headroom = audit_headroom(mil.load(package), source.inputs())
+    except PackageError as error:  # one with loops, say: the run is told as far as it goes
+        found = explain(run, package=str(package))
+        untold = Step("Which operation, and why?", f"Not told: {error}.", ())
+        return replace(found, steps=(*found.steps, untold))
     return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)

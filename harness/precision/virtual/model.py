@@ -107,7 +107,8 @@ class VirtualPrecision:
             if (narrow and not returns) or operation.type.startswith("constexpr_"):
                 raise PackageError(
                     f"{self.base.package.path} is not all FP32 ({operation} is not); virtual "
-                    "precision starts from a package that was converted with --precision fp32"
+                    "precision starts from a package in FP32 (parity convert --precision fp32, or "
+                    "compute_precision=FLOAT32 of coremltools)"
                 )
             if not has_precision(node):
                 continue

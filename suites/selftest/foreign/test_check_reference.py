@@ -33,6 +33,7 @@ from harness.mil.editing import (
 from harness.mil.saving import save_package
 from harness.verdicts import Check, Gate, Run, Verdict
 from harness.workbench.check_pair import PairInquiry, check_pair
+from harness.workbench.explaining import explain_package
 from harness.workbench.sources import PackageSource
 from suites.selftest.foreign.strangers import Stranger
 from suites.selftest.lint.building import F32, Made
@@ -168,6 +169,9 @@ def test_a_planted_fault_is_named_and_the_next_steps_run_as_printed(
     command += ["--inputs", str(images.inputs), "--report", "page", "--explain"]
     assert main(command) == 1
     assert "changed constant weight in conv 'var_35'" in capsys.readouterr().out
+    page = Path("page", "index.html").read_text()
+    assert "Worst output" in page
+    assert "Worst stem" not in page
     run = Path("page", "run.json")
     assert main(["explain", str(run), "--package", str(package), "--json"]) == 0
     commands = json.loads(capsys.readouterr().out)["commands"]
@@ -282,6 +286,8 @@ def test_what_its_precision_allows_is_not_known_of_branches(tmp_path: Path) -> N
     package = Made(branches, X).write(tmp_path / "branches.mlpackage")
     run = judged(package, package, "random:1")
     assert run.verdict is Verdict.NOT_EVALUATED, run.sentence()
+    source = PackageSource(package, ("random:1",))
+    assert "has blocks" in explain_package(run, package, source).steps[-1].answer
     assert all(check.verdict is Verdict.PASS for check in by_gate(run, "conversion"))
     assert "has blocks" in run.sentence()
 

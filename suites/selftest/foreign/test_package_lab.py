@@ -126,6 +126,17 @@ def test_reduce_against_the_reference_finds_the_planted_operation(
     assert [row["type"] for row in record["operations"]] == ["tanh"]
 
 
+def test_reduce_rounds_the_references_inputs_as_it_takes_them(
+    images: Stranger, tmp_path: Path, capsys: Captured
+) -> None:
+    package = images.package("FLOAT16", np.float16)
+    command = ["reduce", str(package), "--inputs", str(images.inputs), "--verify"]
+    command += ["--against", str(images.package())]
+    assert main([*command, "--fails-when", "snr<60"]) == 0
+    assert main([*command, "--fails-when", "snr<90"]) == 1
+    assert "output 'p'" in capsys.readouterr().out
+
+
 def test_predict_draws_its_inputs_by_a_seed(
     words: Stranger, tmp_path: Path, capsys: Captured
 ) -> None:
