@@ -219,6 +219,8 @@ def tune(
         package=fp32_package,
         note=note,
     )
+    if package is not None:
+        source.check_kept(package)
     inputs = source.inputs(device)
     log.print(f"opening {model}")
     with source.lab() as lab:

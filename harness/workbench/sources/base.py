@@ -106,6 +106,14 @@ class Source(ABC):
         """What `confirm` makes, in words."""
 
     @abstractmethod
+    def check_kept(self, out: Path) -> None:
+        """Check that `confirm` can keep a package, before anything that takes time.
+
+        Raises:
+            ParityError: it can't.
+        """
+
+    @abstractmethod
     def stored(self, folder: Path) -> Source:
         """Return the same with its FP32 package in ``folder``, for other processes."""
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import mil
 from harness.conversion import PrecisionRecipe, audit_package
-from harness.errors import ParityError
+from harness.conversion.sidecar import PREFIX
+from harness.errors import PackageError, ParityError
 from harness.mil import Model
+from harness.mil.program import Program
 from harness.mil.saving import save_package
 from harness.precision.sensitivity import Stems
 from harness.precision.sweep import content_key, folder_hash
 from harness.precision.tuning import Confirmation, Trial, Tuner
+from harness.precision.virtual import VirtualPrecision
 from harness.subjects import describe_subject
 from harness.workbench import lab
 from harness.workbench.given import (
@@ -63,6 +66,22 @@ class PackageSource(Source):
         """Yield the package."""
         yield mil.load(self.path)
 
+    @contextmanager
+    def lab(self) -> Iterator[VirtualPrecision]:
+        """Yield the lab of the package.
+
+        Raises:
+            PackageError: it is not all FP32, has blocks, or returns what has no error.
+        """
+        with self.program() as model:
+            for output in model.outputs:
+                if output.shape is None:
+                    raise PackageError(
+                        f"{self.path} returns {output}, of which the lab has no measure; "
+                        "'parity check --reference' compares it, 'parity headroom' looks inside"
+                    )
+            yield VirtualPrecision(model)
+
     def inputs(self, device: str = "cpu") -> Inputs:
         """Return what was given, in the types that the package declares."""
         model = mil.load(self.path)
@@ -100,17 +119,42 @@ class PackageSource(Source):
     def confirm(
         self, recipe: PrecisionRecipe, tuner: Tuner, best: Trial, out: Path | None = None
     ) -> Confirmation:
-        """Write the program with the recipe's roundings as a package, and read it again."""
+        """Write the program with the recipe's roundings as a package, and read it again.
+
+        One with flexible shapes can't be written: its virtual run is all that there is.
+        """
+        if self._flexible:
+            model = tuner.lab.recipe_model(recipe)
+            program = Program({model.function: model.plan.function})
+            virtual = replace(model.package, program=program, default_function=model.function)
+            return tuner.confirm(best, model, audit_package(virtual, recipe).verdict)
         with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
             path = out or Path(folder) / "tuned.mlpackage"
             made = tuner.lab.recipe_model(recipe)
-            save_package(path, made.plan.function, made.package.constants.array, made.metadata)
+            read, told = made.package.constants.array, made.metadata.items()
+            own = {name: text for name, text in told if not name.startswith(PREFIX)}  # of FP32
+            save_package(path, made.plan.function, read, own)
             return tuner.confirm(best, mil.load(path), audit_package(path, recipe).verdict)
 
     @property
     def confirmed_by(self) -> str:
         """A package of the harness: there is no model that a converter could start from."""
+        if self._flexible:
+            return "by a virtual run alone, as its shapes are flexible"
         return "written without a converter, from the package itself"
+
+    def check_kept(self, out: Path) -> None:
+        """Check that the package can be written with other roundings."""
+        if self._flexible:
+            raise ParityError(
+                f"can't keep {out}: {self.path} has inputs of flexible shape, which can't be "
+                "written here; leave --package out, and convert with the selector"
+            )
+
+    @property
+    def _flexible(self) -> bool:
+        features = mil.load(self.path).inputs
+        return any(None in (feature.shape or (None,)) for feature in features)
 
     def stored(self, folder: Path) -> Source:
         """Return the same: it lies on the disk."""

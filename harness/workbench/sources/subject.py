@@ -77,6 +77,9 @@ class SubjectSource(Source):
         """A conversion."""
         return "converted"
 
+    def check_kept(self, out: Path) -> None:
+        """A conversion can always be kept."""
+
     def stored(self, folder: Path) -> Source:
         """Convert in FP32, if that isn't there."""
         package = self.package or lab.fp32_package(self.name, folder)

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from harness import mil
+from harness._coremltools import import_coremltools
 from harness.cli.app import main
 from harness.conversion import audit_package, load_recipe
 from harness.mil.editing import edited, find, with_type
 from harness.mil.saving import save_package
 from suites.selftest.foreign.strangers import Stranger
 from suites.selftest.foreign.test_check_reference import by_gate, judged
+from suites.selftest.mil.converting import converted
 
 Captured = pytest.CaptureFixture[str]
 
@@ -65,6 +68,49 @@ def test_what_is_tuned_from_a_package_holds_when_coremltools_converts_it(
     assert program.outcome.reason.endswith("within its bound")
     levels = [c.outcome.metrics["snr_db"] for c in by_gate(run, "conversion")]
     assert min(levels) > 74.5
+
+
+def test_what_has_no_one_shape_is_confirmed_by_a_virtual_run(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    ct = import_coremltools()
+    torch.manual_seed(0)
+    takes = [ct.TensorType("x", (ct.RangeDim(1, 8, 2), 6), np.float32)]
+    network = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.Tanh(), torch.nn.Linear(32, 9))
+    package = converted(tmp_path / "x.mlpackage", network, takes, torch.randn(2, 6))
+    command = ["tune", str(package), "--inputs", "random:2", "--min-snr", "60"]
+    command += ["--out", str(tmp_path / "mine.toml")]
+    assert main([*command, "--package", str(tmp_path / "mine.mlpackage")]) == 2
+    assert "flexible shape" in capsys.readouterr().err
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "virtual run alone" in found["confirmed_by"]
+    assert found["confirmation"]["audit"] == "pass"
+
+
+def test_a_classifier_is_judged_and_has_no_error_in_db(tmp_path: Path, capsys: Captured) -> None:
+    ct = import_coremltools()
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.Softmax(-1))
+    packages = [
+        converted(
+            tmp_path / f"{precision}.mlpackage",
+            network,
+            [ct.TensorType("x", (1, 6), np.float32)],
+            torch.randn(1, 6),
+            classifier_config=ct.ClassifierConfig(["cat", "dog", "owl"]),
+            compute_precision=ct.precision[precision],
+        )
+        for precision in ("FLOAT32", "FLOAT16")
+    ]
+    run = judged(packages[1], packages[0], "random:2")
+    (label,) = by_gate(run, "integers")
+    assert label.outcome.observed == "exact"
+    assert len(list(by_gate(run, "conversion"))) == 1  # what each class gets
+    for command in ("sensitivity", "diagnose"):
+        more = ["--reference", str(packages[0])] if command == "diagnose" else []
+        assert main([command, str(packages[0]), *more, "--inputs", "random:2"]) == 2
+        assert "of which the lab has no measure" in capsys.readouterr().err
 
 
 def test_a_sweep_of_a_package_goes_on_where_it_stopped(
