@@ -7,6 +7,7 @@ from harness.precision.sensitivity.measures import (
     ToleranceMeasure,
     audible,
     measures_of,
+    output_measure,
     output_measures,
     stem_measures,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "audible",
     "measure_sensitivity",
     "measures_of",
+    "output_measure",
     "output_measures",
     "part_sites",
     "snr_of",
