@@ -18,6 +18,8 @@ FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
 
 _SMALLEST_FFT = 64
+_BLOCKS_AT_ONCE = 32
+"""Blocks correlated in one step: their spectra stay where memory is reused, not mapped anew."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,19 @@ class BlockConvolution:
             float64 [k, taps, m]: element ``[k, d, m]`` is the sum over t of ``signals[k, t] *
             others[m, t + d]``.
         """
-        blocks = self.spectra.shape[2]
+        spectra = self.spectra[:, signals]
+        frequencies, count, blocks = spectra.shape
         padded = np.zeros((others.shape[0], (blocks - 1) * self.hop + self.fft_size))
         padded[:, : others.shape[1]] = others
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.fft_size, axis=1)
-        other = _frequency_first(windows[:, :: self.hop], self.fft_size)
-        products = np.matmul(np.conj(self.spectra[:, signals]), other.transpose(0, 2, 1))
+        windows = windows[:, :: self.hop]
+        products = np.zeros((frequencies, count, others.shape[0]), dtype=np.complex128)
+        for first in range(0, blocks, _BLOCKS_AT_ONCE):
+            some = slice(first, first + _BLOCKS_AT_ONCE)
+            other = _frequency_first(windows[:, some], self.fft_size)
+            np.conj(other, out=other)
+            products += np.matmul(spectra[:, :, some], other.transpose(0, 2, 1))
+        np.conj(products, out=products)
         lags: FloatArray = scipy.fft.irfft(products, n=self.fft_size, axis=0)[: self.taps]
         return lags.transpose(1, 0, 2)
 
