@@ -1,7 +1,8 @@
 """What every metric of separated stems begins with: residuals, and their parts by projection.
 
-In: references, factorised once, and estimates, real [sources, channels, n]. Out: which sources can be
-measured, and for each of those P_j e and P e of its residual e (``separation`` says what they mean).
+In: references, factorised once, and estimates, real [sources, channels, n]. Out: which sources can
+be measured, and for each of those P_j e and P e of its residual e (``separation`` says what they
+mean).
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ def framewise_metrics(
     for j, name in enumerate(todo.names):
         if j in found:
             kept = ([None] * 4 if gone else row for row, gone in zip(found[j], silent, strict=True))
-            rows.append(FramewiseMetrics(name, *zip(*kept, strict=True)))
+            sdr, isr, sir, sar = zip(*kept, strict=True)
+            rows.append(FramewiseMetrics(name, sdr, isr, sir, sar))
         else:
             rows.append(FramewiseMetrics(name, reason=todo.reasons[j]))
     return tuple(rows)

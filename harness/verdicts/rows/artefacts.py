@@ -18,6 +18,7 @@ from harness.verdicts.rows.documents import (
 )
 from harness.verdicts.rows.operations import OperationSeries, TapSeries
 from harness.verdicts.rows.packages import Explanation, NetworkOutline, PackageDescription
+from harness.verdicts.rows.scores import Scores
 from harness.verdicts.rows.signals import (
     AudioClip,
     ErrorCounts,
@@ -51,6 +52,7 @@ class Artefacts:
     error_counts: tuple[ErrorCounts, ...] = ()
     separation: tuple[Separation, ...] = ()
     quality: tuple[Quality, ...] = ()
+    scores: tuple[Scores, ...] = ()
     stem_timeline: tuple[StemTimeline, ...] = ()
     stem_picture: tuple[StemPicture, ...] = ()
     audio_clip: tuple[AudioClip, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any, Literal
 
 from harness.verdicts import Verdict
@@ -17,6 +18,7 @@ from harness.verdicts.rows.packages import (
     Split,
     Stage,
 )
+from harness.verdicts.rows.scores import Scores, StemScores
 from harness.verdicts.rows.signals import Quality, Separation, StemQuality
 
 SUBJECT = "htdemucs_6s@seeded"
@@ -195,7 +197,28 @@ def quality_rows() -> list[Quality]:
     return found
 
 
+def score_rows() -> list[Scores]:
+    """Return the published scores of each stem, PyTorch's and the candidate's."""
+    bands = ((0.0, 707.9, 31.0), (707.9, 22_050.0, None))
+    found = []
+    for recipe in RECIPES:
+        for place, stem in enumerate(STEMS):
+            before = StemScores(
+                stem, *(9.0 - place + step for step in range(7)), 4.2, -0.25, -0.98, 61.0, bands
+            )
+            after = replace(before, sdr_db=math.inf, isr_db=None, note="quiet")
+            found.append(Scores(SUBJECT, "song", recipe, "mil", "storage", before, after))
+    return found
+
+
 def run_rows() -> Artefacts:
     """Return everything that a run keeps but figures."""
-    rows = (*tap_rows(), *package_rows(), *separation_rows(), *quality_rows(), outline_row())
+    rows = (
+        *tap_rows(),
+        *package_rows(),
+        *separation_rows(),
+        *quality_rows(),
+        *score_rows(),
+        outline_row(),
+    )
     return Artefacts().plus(rows)
