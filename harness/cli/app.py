@@ -33,6 +33,7 @@ from harness.cli import (
     reduce,
     report,
     separate,
+    weights,
 )
 from harness.cli.console import (
     escape_what_cannot_be_printed,
@@ -84,6 +85,7 @@ for module in (
     reduce,
     golden,
     pack,
+    weights,
 ):
     app.add_typer(module.commands)
 
