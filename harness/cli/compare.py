@@ -1,4 +1,7 @@
-"""``parity compare``: a verdict on two sets of tensors or stems, with the cause of what fails."""
+"""``parity compare``: a verdict on two sets of tensors or stems, with the cause of what fails.
+
+Where the first of them is a pack, its own tolerances judge.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ _EXAMPLES = (
     "parity compare true_stems/ separated/ --scores | "
     "parity compare golden.npz mine.npz --only 'tap.*' --gate surgery | "
     "parity compare reference.wav mine.flac --resample --downmix --report out/. "
-    "What judges what, and the causes that are told: docs/comparing.md."
+    "parity compare packs/ops results/ --only 'conv*' --forward. "
+    "What judges what, and the causes that are told: docs/comparing.md; packs: docs/packs.md. "
+    "Exit code 3: a pack's required tensor is missing, or nothing is left to compare."
 )
 
 
@@ -42,7 +47,7 @@ commands = typer.Typer()
 
 @commands.command("compare", epilog=_EXAMPLES)
 def compare_files(
-    expected: Annotated[Path, typer.Argument(help="The reference: file or folder.")],
+    expected: Annotated[Path, typer.Argument(help="The reference: file, folder or pack.")],
     actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance; needs --atol.")] = None,
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance; needs --rtol.")] = None,
@@ -65,10 +70,26 @@ def compare_files(
     scores: Annotated[
         bool, typer.Option("--scores", help="Add the scores that separation is published with.")
     ] = False,
+    forward: Annotated[
+        bool, typer.Option("--forward", help="Of a pack, judge outputs alone, no gradients.")
+    ] = False,
     report: Page = None,
     json: Json = False,
 ) -> None:
-    """Compare tensors, audio files, or folders of them, each by the gate of its kind."""
+    """Compare tensors, audio files, or folders of them, each by the gate of its kind.
+
+    With a pack as the reference, the results of an implementation are judged by its tolerances.
+    """
+    if is_pack(expected):
+        others = (rtol, atol, min_snr, gate, ignore, resample, downmix, scores)
+        if any(option not in (None, False, []) for option in others):
+            raise ParityError(
+                f"{expected} is a pack, which says its own tolerances: beside it only --only, "
+                "--forward, --report and --json can be given"
+            )
+        raise typer.Exit(_pack_exit_code(expected, actual, only, forward, report, json=json))
+    if forward:
+        raise ParityError(f"--forward is for packs, and {expected} is none")
     from harness.comparison import (
         ComparisonRequest,
         chosen_gate,
@@ -107,6 +128,30 @@ def compare_files(
     }
     answer(json, document, lambda: _print(findings, ignored, scored))
     raise typer.Exit(run.exit_code)
+
+
+def is_pack(folder: Path) -> bool:
+    """Return whether a folder has the manifest of a pack."""
+    from harness.packs.manifest import TSV_NAME
+
+    return (folder / TSV_NAME).is_file()
+
+
+def _pack_exit_code(
+    pack: Path,
+    results: Path,
+    only: list[str] | None,
+    forward: bool,
+    report: Path | None,
+    *,
+    json: bool,
+) -> int:
+    from harness.cli.judged import judge_results
+    from harness.packs import Request, open_pack
+
+    request = Request(tuple(only or ()), forward)
+    run = judge_results(open_pack(pack), results, request, None, report, json=json)
+    return run.exit_code
 
 
 def _sources(count: int) -> Sequence[str]:

@@ -45,6 +45,7 @@ SECTIONS = {
     "verdict": "Verdict",
     "ladder": "Ladder",
     "explanation": "Why",
+    "pack": "Packs",
     "recipes": "Recipes",
     "scores": "Scores",
     "checks": "Checks",
@@ -129,7 +130,7 @@ class Page:
         """Anchor and title of the sections that this page has."""
         empty = {anchor for anchor, content in self._optional.items() if not content}
         if self.run.profile.name == MAIN_JOB:
-            empty &= {"explanation", "scores"}
+            empty &= {"explanation", "scores", "pack"}
         return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
 
     @property
@@ -143,6 +144,7 @@ class Page:
             "explanation": self.run.artefacts.explanation,
             "recipes": self.recipes,
             "scores": self.scores,
+            "pack": self.run.artefacts.pack,
             "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
             "transform": self.run.artefacts.transform_error or self.run.artefacts.window_sums,

@@ -18,6 +18,7 @@ from harness.verdicts.rows.packages import (
     Split,
     Stage,
 )
+from harness.verdicts.rows.packs import PackOperation, PackResults
 from harness.verdicts.rows.scores import Scores, StemScores
 from harness.verdicts.rows.signals import Quality, Separation, StemQuality
 
@@ -211,6 +212,16 @@ def score_rows() -> list[Scores]:
     return found
 
 
+def pack_row() -> PackResults:
+    """Return a pack with an operation of each verdict."""
+    operations = (
+        PackOperation("conv1d", "1-D convolution", 8, 0, 0, 21.5, "", ""),
+        PackOperation("gelu", "GELU", 3, 1, 0, -4.0, "gelu.basic/out/y", "SNR 20 dB", ("a note",)),
+        PackOperation("lstm", "LSTM", 0, 0, 4, None, "lstm.basic/out/y", "not there"),
+    )
+    return PackResults("ops", 41, "outputs alone", "./reader {pack} {out}", operations, ("more",))
+
+
 def run_rows() -> Artefacts:
     """Return everything that a run keeps but figures."""
     rows = (
@@ -219,6 +230,7 @@ def run_rows() -> Artefacts:
         *separation_rows(),
         *quality_rows(),
         *score_rows(),
+        pack_row(),
         outline_row(),
     )
     return Artefacts().plus(rows)
