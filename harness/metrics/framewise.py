@@ -112,7 +112,7 @@ def framewise_metrics(
     starts = _starts(todo.projection.length, window, hop)
     window = min(window, todo.projection.length)
     silent = _silent(todo, starts, window)
-    filters = _Filters.of(todo)
+    filters = _Filters(*todo.projection.filters(todo.residuals, todo.places))
     found: dict[int, list[list[float | None]]] = {j: [] for j in todo.places}
     for first in range(0, len(starts), _FRAMES_AT_ONCE):
         chunk = starts[first : first + _FRAMES_AT_ONCE]
@@ -136,17 +136,6 @@ class _Filters:
     joint: FloatArray  # [active channels, taps, measured channels]
     own: tuple[FloatArray, ...]  # for each measured source [channels, taps, channels]
 
-    @classmethod
-    def of(cls, todo: Measurable) -> _Filters:
-        length = todo.projection.length
-        return cls(
-            todo.projection.filters(todo.residuals.reshape(-1, length)),
-            tuple(
-                todo.projection.filters(residual, source=j)
-                for j, residual in zip(todo.places, todo.residuals, strict=True)
-            ),
-        )
-
 
 def _starts(length: int, window: int, hop: int) -> list[int]:
     count = (length - window + hop) // hop if window < length else 1
@@ -168,12 +157,13 @@ def _ratios(
     """The four ratios of each measured source in each of these windows."""
     projection = todo.projection
     channels, taps = projection.channels, projection.filter_length
-    active = _framed(projection.references[list(projection.active)], starts, window, taps)
+    sources = [projection.references[j] for j in projection.active]  # views: nothing is copied
+    active = _framed(sources, starts, window, taps)
     convolution = BlockConvolution.of(active.reshape(-1, active.shape[2] * len(starts)), taps)
     shape = (-1, *active.shape[1:])
     size = active.shape[1] * active.shape[2]
     joints = convolution.filter(filters.joint)[:, :size].reshape(shape)
-    errors = _framed(todo.residuals, starts, window, taps)
+    errors = _framed(list(todo.residuals), starts, window, taps)
     for place, j in enumerate(todo.places):
         mine = slice(place * channels, (place + 1) * channels)
         own = projection.active.index(j) * channels
@@ -204,11 +194,17 @@ def _energies(parts: FloatArray) -> list[float]:
     return energies
 
 
-def _framed(signals: RealArray, starts: Sequence[int], window: int, taps: int) -> FloatArray:
-    """The windows [channels, windows, window + taps - 1] of signals [..., n], each padded so that
-    no filter of ``taps`` taps reaches the next."""
-    rows = signals.reshape(-1, signals.shape[-1])
-    framed = np.zeros((rows.shape[0], len(starts), window + taps - 1))
-    for index, start in enumerate(starts):
-        framed[:, index, :window] = rows[:, start : start + window]
+def _framed(
+    signals: Sequence[RealArray], starts: Sequence[int], window: int, taps: int
+) -> FloatArray:
+    """The windows [channels, windows, window + taps - 1] of signals [C, n] one after the other,
+    each padded so that no filter of ``taps`` taps reaches the next."""
+    channels = sum(signal.shape[0] for signal in signals)
+    framed = np.zeros((channels, len(starts), window + taps - 1))
+    first = 0
+    for signal in signals:
+        rows = framed[first : first + signal.shape[0]]
+        for index, start in enumerate(starts):
+            rows[:, index, :window] = signal[:, start : start + window]
+        first += signal.shape[0]
     return framed

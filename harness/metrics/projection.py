@@ -44,6 +44,7 @@ refuse the whole song.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -137,31 +138,42 @@ class ReferenceProjection:
             return np.zeros((signals.shape[0], self.length + self.filter_length - 1))
         return self._signals.filter(self._fit(signals, factor, chosen), chosen)
 
-    def filters(self, signals: FloatArray, source: int | None = None) -> FloatArray:
-        """The filters through which the references give :meth:`project`.
+    def filters(
+        self, signals: FloatArray, sources: Sequence[int]
+    ) -> tuple[FloatArray, tuple[FloatArray, ...]]:
+        """The filters through which the references give :meth:`project`, of several signals.
 
         Args:
-            signals: float64 [m, n].
-            source: as for :meth:`project`.
+            signals: float64 [s, channels, n].
+            sources: to which source each of the ``s`` signals belongs.
 
         Returns:
-            float64 [k, filter_length, m]: for each signal a filter for each of the ``k`` channels
-            of ``source``, or of the active sources one after another.
+            onto all active sources, [active channels, filter_length, s * channels], and of each
+            signal onto its own source, [channels, filter_length, channels].
 
         Raises:
             ParityError: as :meth:`project`.
         """
-        factor, chosen = self._system(source)
-        if factor.size == 0:
-            self._check(signals)
-            return np.zeros((0, self.filter_length, signals.shape[0]))
-        return self._fit(signals, factor, chosen) * self._scales[chosen, None, None]
+        rows = signals.reshape(-1, signals.shape[-1])
+        self._check(rows)
+        if self._joint.size == 0:
+            return np.zeros((0, self.filter_length, rows.shape[0])), ()
+        products = self._signals.correlate(rows)
+        own = []
+        for place, source in enumerate(sources):
+            factor, chosen = self._system(source)
+            columns = slice(place * self.channels, (place + 1) * self.channels)
+            solved = self._solved(factor, np.ascontiguousarray(products[chosen, :, columns]))
+            own.append(solved * self._scales[chosen, None, None])
+        return self._solved(self._joint, products) * self._scales[:, None, None], tuple(own)
 
     def _fit(self, signals: FloatArray, factor: FloatArray, chosen: slice) -> FloatArray:
-        """Filters [k, taps, m] of the scaled references: the loaded normal equations' solution,
-        refined once."""
+        """Filters [k, taps, m] of the scaled references."""
         self._check(signals)
-        products = self._signals.correlate(signals, chosen)
+        return self._solved(factor, self._signals.correlate(signals, chosen))
+
+    def _solved(self, factor: FloatArray, products: FloatArray) -> FloatArray:
+        """The filters [k, taps, m] that solve the normal equations, refined once."""
         solved = _solved(factor, products.reshape(factor.shape[0], -1))
         solved += self.loading * _solved(factor, solved)
         return solved.reshape(products.shape)
