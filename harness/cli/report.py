@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out
+from harness.cli.outputs import output_file, output_folder
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def report(
             metavar="[BEFORE.json] RUN.json", help="A run; with an earlier one, what moved since."
         ),
     ],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for index.html and the rest.")],
+    out_dir: Annotated[
+        Path,
+        typer.Option("--out", callback=output_folder(), help="Folder for index.html and the rest."),
+    ],
     baseline: BaselineFile = BASELINE,
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
@@ -88,7 +92,10 @@ def report(
 def accept(
     run_file: RunFile,
     reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
-    baseline: BaselineFile = BASELINE,
+    baseline: Annotated[
+        Path,
+        typer.Option("--baseline", callback=output_file(), help="The file of the baseline."),
+    ] = BASELINE,
     json: Json = False,
 ) -> None:
     """Accept a run as the baseline; it must have passed."""

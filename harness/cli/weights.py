@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out, print_table, progress
+from harness.cli.outputs import output_file
 from harness.cli.settings import SUBJECT_HELP
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ _SHOWN = 20
 Source = Annotated[
     str, typer.Argument(metavar="WEIGHTS", help=f"A checkpoint file, or a subject: {SUBJECT_HELP}")
 ]
-Target = Annotated[Path, typer.Option("--out", help="A .safetensors file, which is replaced.")]
+Target = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        callback=output_file(".safetensors"),
+        help="A .safetensors file, which is replaced.",
+    ),
+]
 Names = Annotated[
     str | None, typer.Option("--to", help="Names as demucs has them, or as the Swift/Metal port.")
 ]

@@ -19,7 +19,7 @@ import torch
 from harness.audio.files import AudioReader, read_audio
 from harness.audio.segments import separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
-from harness.errors import ParityError
+from harness.errors import ParityError, UnknownNameError
 from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
     Tensors,
@@ -122,6 +122,10 @@ class _Examination:
 
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
+        known = bench.goldens.cases
+        for case in () if inquiry.audio else inquiry.cases:
+            if case not in known:
+                raise UnknownNameError("golden case", case, known)
         self._subject: Subject = bench.goldens.subject(inquiry.subject)
         self._layers = tuple(
             layer for layer in inquiry.layers if self._subject.sources or layer not in STEM_LAYERS
@@ -188,7 +192,7 @@ class _Examination:
         row = describe_package(self._inquiry.subject, audit, recipe)
         self.collector.keep(row)
         if program.differences:
-            self.collector.keep(_in_words(program))
+            self.collector.keep(in_words(program))
         return audit
 
     def cases(self) -> None:
@@ -356,7 +360,7 @@ class _Examination:
         self._done += 1
 
 
-def _in_words(program: ProgramComparison) -> Explanation:
+def in_words(program: ProgramComparison) -> Explanation:
     """Return what differs in a program, for the page."""
     shown = tuple(str(difference) for difference in program.differences[:MOST_DIFFERENCES])
     left = len(program.differences) - len(shown)
