@@ -34,6 +34,7 @@ from harness.cli import (
     report,
     run,
     separate,
+    weights,
 )
 from harness.cli.console import (
     escape_what_cannot_be_printed,
@@ -86,6 +87,7 @@ for module in (
     reduce,
     golden,
     pack,
+    weights,
 ):
     app.add_typer(module.commands)
 

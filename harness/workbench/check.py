@@ -32,6 +32,7 @@ from harness.layers import (
     quality_checks,
     repeat_check,
     stem_checks,
+    stem_scores,
 )
 from harness.lint import lint_package
 from harness.metrics import ReferenceProjection, rms, separation_metrics
@@ -280,6 +281,9 @@ class _Examination:
             )
             self._add(quality_checks(before, after, labels))
             self.collector.keep(*pictures.quality_rows(before, after, labels))
+            rate = self._subject.geometry.sample_rate
+            scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
+            self.collector.keep(*pictures.score_rows(scores[0], scores[1], labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""

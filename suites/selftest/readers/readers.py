@@ -56,6 +56,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.jsondata import read_document
 from harness.verdicts.rows.documents import read_attachment
+from harness.weights import apply_steps, read_steps
 from harness.workbench.given import read_tensors
 from suites.ops.packages import write_package
 from suites.selftest.declared.fading import DECLARATION
@@ -246,6 +247,17 @@ scope = "file"
 """
 
 
+RULES = """[[step]]
+rename = '^(a)[.]'
+to = 'c.\\1.'
+[[step]]
+transpose = ["c.*", "b"]
+[[step]]
+dtype = "float16"
+only = "c.*"
+"""
+
+
 def write(folder: Path, **texts: str) -> None:
     """Write each text to the file whose name is the argument's, its last ``_`` being the dot."""
     for name, text in texts.items():
@@ -370,6 +382,11 @@ READERS = [
         "precision recipes",
         lambda folder: write(folder, recipe_toml=RECIPE),
         lambda folder, changed: load_recipe(folder / changed),
+    ),
+    Reader(
+        "transforms of weights",
+        lambda folder: write(folder, rules_toml=RULES),
+        lambda folder, changed: apply_steps({"a.b": torch.ones(2)}, read_steps(folder / changed)),
     ),
     Reader(
         "device profiles",
