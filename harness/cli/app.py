@@ -33,6 +33,7 @@ from harness.cli import (
     reduce,
     report,
     separate,
+    sweep,
 )
 from harness.cli.console import (
     escape_what_cannot_be_printed,
@@ -75,6 +76,7 @@ for module in (
     compare,
     separate,
     lab,
+    sweep,
     inspect,
     faults,
     report,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,16 +20,15 @@ from harness.cli.console import (
     print_table,
     progress,
 )
-from harness.cli.settings import Fp32Package, GoldenRoot, LabCases, Numerics
+from harness.cli.settings import Fp32Package, GoldenRoot, LabCases
 from harness.errors import ParityError
-from harness.places import GOLDEN_ROOT, generated
+from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.precision.sensitivity import Sensitivity
     from harness.precision.tuning import Tuning
 
 Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
-SWEEPS = generated("build/sweep")
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
 
 
@@ -81,7 +80,7 @@ def sensitivity(
             probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
-    _write(target, document)
+    write_document(target, document)
     answer(json, document, lambda: _print_sensitivity(found))
 
 
@@ -229,60 +228,8 @@ def _print_tuning(found: Tuning, target: Path) -> None:
         )
 
 
-@commands.command(
-    "sweep",
-    epilog="Example: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise",
-)
-def sweep(
-    subjects: Annotated[list[str], typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
-    precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
-    case: LabCases = None,
-    numerics: Numerics = "storage",
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    cache: Annotated[
-        Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
-    ] = SWEEPS,
-    target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
-    golden_root: GoldenRoot = GOLDEN_ROOT,
-    json: Json = False,
-) -> None:
-    """Measure recipes side by side on subjects and cases, by virtual runs."""
-    from functools import partial
-
-    from harness.precision.sweep import run_sweep
-    from harness.workbench.lab import fp32_package, measure_cell, sweep_cells
-
-    names = [name for name in precisions.split(",") if name]
-    packages = {subject: fp32_package(subject, cache) for subject in subjects}
-    cells = sweep_cells(packages, names, case or ["song", "noise"], golden_root, numerics)
-    if not cells:
-        raise ParityError(f"none of the recipes {precisions} is for {', '.join(subjects)}")
-    with progress("sweeping") as advance:
-        found = run_sweep(
-            cells,
-            partial(measure_cell, packages, golden_root),
-            cache,
-            workers=workers,
-            advance=advance,
-        )
-    _write(target, found)
-    answer(json, found, lambda: _print_sweep(found["cells"], numerics))
-
-
-def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
-    rows = []
-    for row in cells:
-        levels = {key: value for key, value in row["snr_db"].items() if value is not None}
-        worst = min(levels, key=lambda key: levels[key], default="")
-        share = f"{100 * row['fp32_share']:.2f} %"
-        level = decibels(levels.get(worst, math.inf))
-        size = f"{row['weight_bytes'] / 1e6:.1f} MB"
-        rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
-    columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")
-    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4, 5))
-
-
-def _write(target: Path | None, document: Mapping[str, Any]) -> None:
+def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
+    """Write a document as JSON to ``target``, if there is one."""
     from harness.atomic import write_text
 
     if target is not None:
