@@ -14,6 +14,7 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    attest,
     check,
     compare,
     conformance,
@@ -81,6 +82,7 @@ for module in (
     faults,
     report,
     figures,
+    attest,
     inventory,
     conformance,
     reduce,

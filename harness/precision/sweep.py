@@ -52,15 +52,6 @@ def content_key(*parts: str) -> str:
     return hashlib.sha256(json.dumps([VERSION, made_by, *parts]).encode()).hexdigest()
 
 
-def folder_hash(folder: Path) -> str:
-    """Return a hash of the names and bytes of all files in ``folder``."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
 def run_sweep(
     cells: Sequence[Cell],
     measure: Callable[[Cell], Result],

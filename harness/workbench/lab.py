@@ -25,11 +25,12 @@ from harness.conversion import (
     load_recipe,
     trace_inner_model,
 )
+from harness.digests import digest_of
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import case_signal
 from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of, snr_of
-from harness.precision.sweep import Cell, Result, content_key, folder_hash
+from harness.precision.sweep import Cell, Result, content_key
 from harness.precision.tuning import (
     Confirmation,
     Trial,
@@ -172,7 +173,7 @@ def sweep_cells(
             numerics,
             content_key(package, recipe.to_toml(), _case(case, known).hash, numerics),
         )
-        for subject, package in ((s, folder_hash(p)) for s, p in packages.items())
+        for subject, package in ((s, digest_of(p).value) for s, p in packages.items())
         for name, recipe in recipes.items()
         if recipe.is_for(subject)
         for case in cases

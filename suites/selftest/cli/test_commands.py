@@ -38,6 +38,8 @@ COMMANDS = (
     "verdict",
 )
 GROUPS = (
+    "attest make",
+    "attest verify",
     "golden build",
     "golden verify",
     "golden show",
