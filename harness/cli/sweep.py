@@ -1,4 +1,4 @@
-"""``parity sweep``: recipes side by side on subjects and cases."""
+"""``parity sweep``: recipes side by side on subjects and cases, on one machine or on many."""
 
 from __future__ import annotations
 
@@ -8,28 +8,53 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from harness.cli.console import Json, answer, decibels, print_table, progress
+from harness.cli.console import Json, answer, decibels, out, print_table, progress
 from harness.cli.lab import write_document
 from harness.cli.settings import GoldenRoot, LabCases, Numerics
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
 SWEEPS = generated("build/sweep")
+_LIMIT_BYTES = 64 << 20
 
+
+class _RunByDefault(TyperGroup):
+    """``parity sweep mini ...`` is ``parity sweep run mini ...``: the first word is a subject."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the command that is meant before what was given."""
+        return super().parse_args(ctx, args if args[:1] == ["merge"] else ["run", *args])
+
+
+sweeps = typer.Typer(
+    cls=_RunByDefault, help="Measure recipes side by side on subjects and cases, by virtual runs."
+)
 commands = typer.Typer()
+commands.add_typer(sweeps, name="sweep")
 
 
-@commands.command(
-    "sweep",
-    epilog="Example: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise",
+@sweeps.command(
+    "run",
+    epilog="Examples: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise; "
+    "parity sweep mini --precisions fp16,mixed --executor dask://scheduler:8786; "
+    "parity sweep mini --precisions fp16,mixed --shard 3/12 --out 3.json, and when all are there "
+    "parity sweep merge *.json --out all.json",
 )
 def sweep(
     subjects: Annotated[list[str], typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
     precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
     case: LabCases = None,
     numerics: Numerics = "storage",
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    executor: Annotated[
+        str, typer.Option(help="What computes: local, or dask://HOST:PORT of a scheduler.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the local executor.")] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Only the K-th of N parts; merge puts them together."),
+    ] = None,
     cache: Annotated[
         Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
     ] = SWEEPS,
@@ -37,27 +62,57 @@ def sweep(
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
-    """Measure recipes side by side on subjects and cases, by virtual runs."""
+    """Measure recipes side by side on subjects and cases, by virtual runs.
+
+    Workers may die: what is done is kept and not measured again, and the document is the same.
+    """
     from functools import partial
 
-    from harness.precision.sweep import run_sweep
+    from harness.conversion import load_recipe
+    from harness.precision.executors import opener_of
+    from harness.precision.sweep import FolderOfResults, Shard, run_sweep
     from harness.workbench.lab import fp32_package, measure_cell, sweep_cells
 
+    part = None if shard is None else Shard.parse(shard)
+    opener = opener_of(executor, workers)
     names = [name for name in precisions.split(",") if name]
-    packages = {subject: fp32_package(subject, cache) for subject in subjects}
-    cells = sweep_cells(packages, names, case or ["song", "noise"], golden_root, numerics)
+    packages = {subject: fp32_package(subject, cache).absolute() for subject in subjects}
+    recipes = {name: load_recipe(name) for name in names}
+    cells = sweep_cells(packages, recipes, case or ["song", "noise"], golden_root, numerics)
     if not cells:
         raise ParityError(f"none of the recipes {precisions} is for {', '.join(subjects)}")
     with progress("sweeping") as advance:
         found = run_sweep(
             cells,
-            partial(measure_cell, packages, golden_root),
-            cache,
-            workers=workers,
+            partial(measure_cell, packages, recipes, golden_root.absolute()),
+            FolderOfResults(cache.absolute()),
+            executor=opener,
+            shard=part,
             advance=advance,
         )
     write_document(target, found)
     answer(json, found, lambda: _print_sweep(found["cells"], numerics))
+
+
+@sweeps.command("merge", epilog="Example: parity sweep merge shard-*.json --out sweep.json")
+def merge(
+    documents: Annotated[
+        list[Path], typer.Argument(metavar="SHARD.json", help="The documents of all shards.")
+    ],
+    target: Annotated[Path, typer.Option("--out", help="Write the whole document here.")],
+    json: Json = False,
+) -> None:
+    """Put the shards of a sweep together: the document is that of a single run, byte for byte."""
+    from harness.bounded import read_json
+    from harness.precision.shards import merge as merged
+
+    given = {str(path): read_json(path, _LIMIT_BYTES, ParityError) for path in documents}
+    if len(given) < len(documents):
+        raise ParityError("a document is named twice; give each shard once")
+    found = merged(given)
+    write_document(target, found)
+    words = f"{target}: {len(found['cells'])} cells of {len(given)} shards"
+    answer(json, found, lambda: out.print(words))
 
 
 def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:

@@ -7,7 +7,7 @@ with is the FP32 program itself.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,6 @@ from harness.conversion import (
     PrecisionRecipe,
     check_contract,
     convert_to_coreml,
-    load_recipe,
     trace_inner_model,
 )
 from harness.digests import digest_of
@@ -149,7 +148,7 @@ def _case(name: str, cases: dict[str, Case]) -> Case:
 
 def sweep_cells(
     packages: dict[str, Path],
-    precisions: Sequence[str],
+    recipes: Mapping[str, PrecisionRecipe],
     cases: Sequence[str],
     golden_root: Path,
     numerics: str = "storage",
@@ -158,13 +157,12 @@ def sweep_cells(
 
     Args:
         packages: the FP32 package of each subject.
-        precisions: names of recipes, or TOML files.
+        recipes: by the name that the document has for each.
         cases: as `lab_inputs` takes them.
         golden_root: the folder with ``recipes.toml``.
         numerics: how the executor computes.
     """
     known = load_cases(golden_root / "recipes.toml")
-    recipes = {name: load_recipe(name) for name in precisions}
     return [
         Cell(
             subject,
@@ -180,11 +178,16 @@ def sweep_cells(
     ]
 
 
-def measure_cell(packages: dict[str, Path], golden_root: Path, cell: Cell) -> Result:
+def measure_cell(
+    packages: Mapping[str, Path],
+    recipes: Mapping[str, PrecisionRecipe],
+    golden_root: Path,
+    cell: Cell,
+) -> Result:
     """Measure a recipe on a case by a virtual run; `run_sweep` calls it in other processes."""
     lab, costs = _swept(packages[cell.subject])
     inputs = lab_inputs(cell.subject, [cell.case], golden_root)[cell.case]
-    recipe = load_recipe(cell.precision)
+    recipe = recipes[cell.precision]
     choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
     expected = lab.base.run(inputs)
     actual = lab.model(choice, weights).run(inputs, numerics=cell.numerics)
