@@ -34,6 +34,7 @@ from harness.cli import (
     reduce,
     report,
     separate,
+    store,
     sweep,
 )
 from harness.cli.console import (
@@ -88,6 +89,7 @@ for module in (
     reduce,
     golden,
     pack,
+    store,
 ):
     app.add_typer(module.commands)
 

@@ -33,6 +33,16 @@ LabCases = Annotated[
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="PARITY_STORE",
+        help="Share what is made with other machines: a folder, s3://BUCKET/PATH, gs://...; see "
+        "docs/stores.md.",
+    ),
+]
 Page = Annotated[
     Path | None, typer.Option("--report", help="Also write run.json and the report to this folder.")
 ]

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from harness.cli.console import Json, answer, decibels, out, print_table, progress
 from harness.cli.lab import write_document
-from harness.cli.settings import GoldenRoot, LabCases, Numerics
+from harness.cli.settings import GoldenRoot, LabCases, Numerics, StoreUrl
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
@@ -58,6 +58,7 @@ def sweep(
     cache: Annotated[
         Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
     ] = SWEEPS,
+    store: StoreUrl = None,
     target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -71,12 +72,15 @@ def sweep(
     from harness.conversion import load_recipe
     from harness.precision.executors import opener_of
     from harness.precision.sweep import FolderOfResults, Shard, run_sweep
-    from harness.workbench.lab import fp32_package, measure_cell, sweep_cells
+    from harness.workbench.lab import measure_cell, sweep_cells, swept_packages
+    from harness.workbench.stored import StoredResults, open_store
 
     part = None if shard is None else Shard.parse(shard)
     opener = opener_of(executor, workers)
+    shared = open_store(store)
+    here = FolderOfResults(cache.absolute())
     names = [name for name in precisions.split(",") if name]
-    packages = {subject: fp32_package(subject, cache).absolute() for subject in subjects}
+    packages = swept_packages(subjects, cache, shared)
     recipes = {name: load_recipe(name) for name in names}
     cells = sweep_cells(packages, recipes, case or ["song", "noise"], golden_root, numerics)
     if not cells:
@@ -85,7 +89,7 @@ def sweep(
         found = run_sweep(
             cells,
             partial(measure_cell, packages, recipes, golden_root.absolute()),
-            FolderOfResults(cache.absolute()),
+            here if shared is None else StoredResults(shared, here),
             executor=opener,
             shard=part,
             advance=advance,

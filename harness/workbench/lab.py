@@ -39,9 +39,11 @@ from harness.precision.tuning import (
     weight_bytes,
 )
 from harness.precision.virtual import VirtualPrecision
+from harness.store import Store
 from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
+from harness.workbench.stored import SharedPackages
 
 SONG_PREFIX = "song:"
 
@@ -83,6 +85,17 @@ def lab_measures(subject: str, lab: VirtualPrecision) -> tuple[SignalMeasure, ..
 def fp32_package(subject: str, folder: Path) -> Path:
     """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
     return Packages(folder, load_subject).path(subject, "fp32")
+
+
+def swept_packages(
+    subjects: Sequence[str], folder: Path, store: Store | None
+) -> Mapping[str, Path]:
+    """Return the FP32 package of each subject, for workers: with a store also on other machines."""
+    packages = Packages(folder.absolute(), load_subject, store)
+    paths = {subject: packages.path(subject, "fp32") for subject in subjects}
+    if store is None:
+        return paths
+    return SharedPackages(store, paths, {name: packages.key(name, "fp32") for name in subjects})
 
 
 def confirm(
@@ -147,7 +160,7 @@ def _case(name: str, cases: dict[str, Case]) -> Case:
 
 
 def sweep_cells(
-    packages: dict[str, Path],
+    packages: Mapping[str, Path],
     recipes: Mapping[str, PrecisionRecipe],
     cases: Sequence[str],
     golden_root: Path,

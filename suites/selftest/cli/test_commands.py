@@ -40,6 +40,9 @@ COMMANDS = (
 GROUPS = (
     "attest make",
     "attest verify",
+    "store show",
+    "store gc",
+    "sweep merge",
     "golden build",
     "golden verify",
     "golden show",
