@@ -94,7 +94,7 @@ def parity(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the harness's own tests; arguments go to pytest."""
-    install(session, "test", "onnx")
+    install(session, "test", "onnx", "records", "dask", "s3")
     workers = ["-n", os.environ.get("PARITY_TEST_WORKERS", "2"), "--dist", "worksteal"]
     # No options but those on the command line: some of them run no test, and all is green.
     alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
@@ -178,6 +178,29 @@ def report(session: nox.Session) -> None:
     install(session)
     run = session.posargs or [str(LATEST / "run.json")]
     session.run("parity", "report", *run, "--out", str(LATEST))
+
+
+@nox.session(default=False)
+def annotate(session: nox.Session) -> None:
+    """Print what failed in reports/latest as annotations of GitHub, and write the job's summary."""
+    install(session)
+    session.run("parity", "report", str(LATEST / "run.json"), "--github", *session.posargs)
+
+
+@nox.session(default=False)
+def distributed(session: nox.Session) -> None:
+    """Sweep a thousand cells on Dask while workers are killed, and on S3 while requests fail."""
+    install(session, "test", "dask", "s3")
+    words = ["suites/selftest/precision/test_sweep_on_dask.py", "suites/selftest/store", "-m", ""]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def workflow(session: nox.Session) -> None:
+    """Execute the shell steps of docs/ci.md in a fresh clone, and the notebook."""
+    install(session, "test")
+    words = ["suites/selftest/ci", "suites/selftest/frontdoor", "-m", ""]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

@@ -51,7 +51,7 @@ def digest_of(path: Path) -> Digest:
 
     Raises:
         PackageError: there is nothing, a folder without files, or something in it that is no
-            regular file: a link, a pipe.
+            regular file or a link to one: a pipe, a link to a folder.
     """
     path = Path(path)
     if path.is_file():
@@ -59,7 +59,8 @@ def digest_of(path: Path) -> Digest:
     files = {}
     for inner in sorted(path.rglob("*")) if path.is_dir() else ():
         name = inner.relative_to(path).as_posix()
-        if inner.is_symlink() or not (inner.is_file() or inner.is_dir()) or "\n" in name:
+        strange = inner.is_symlink() if inner.is_dir() else not inner.is_file()
+        if strange or "\n" in name:
             raise PackageError(f"{path} has {name!r}, which has no digest; expected regular files")
         if inner.is_file():
             files[name] = sha256(inner)

@@ -24,7 +24,8 @@ from harness.cli.console import (
     write_page,
 )
 from harness.cli.inspect import print_explanation
-from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
+from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
+from harness.defaults import EXTREMES
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
@@ -89,7 +90,6 @@ def check(
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
     from harness.conversion import load_recipe
-    from harness.digests import digest_of
     from harness.origin import provenance
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
@@ -114,15 +114,11 @@ def check(
         from harness.report import mark_overtaken
 
         mark_overtaken(report, record)
-    digest = digest_of(package)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
         bench = Workbench(golden_root, Path(scratch), numerics=numerics)
         collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
     collector.waivers = applicable(known, collector.checks)
-    if digest_of(package) != digest:
-        collector.problems.append(f"{package} was changed while it was judged")
-    judged = {package.name: {digest.algorithm: digest.value}}
-    run = collector.finish(provenance(packages=judged))
+    run = collector.finish(provenance())
     if explain:
         with progress("explaining") as bar:
             found = explain_package(run, package, golden_root, advance=bar)

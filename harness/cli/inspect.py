@@ -19,7 +19,8 @@ from harness.cli.console import (
     within_time,
 )
 from harness.cli.report import read_run
-from harness.cli.settings import EXTREMES, Fp32Package, GoldenRoot, LabCases, Numerics, Package
+from harness.cli.settings import Fp32Package, GoldenRoot, LabCases, Numerics, Package
+from harness.defaults import EXTREMES
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:

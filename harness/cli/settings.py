@@ -7,10 +7,6 @@ from typing import Annotated
 
 import typer
 
-EXTREMES = ("song", "hot", "quiet", "silence")
-"""Cases by default: music; noise driven into clipping and noise at -60 dBFS, where what overflows
-and what vanishes shows; and silence, out of which nothing may come."""
-
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
 Package = Annotated[

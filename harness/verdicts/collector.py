@@ -31,6 +31,7 @@ class Collector:
         checks, faults: what was found; whoever finds more appends it.
         problems, gaps: what broke, and what was not looked at, in words.
         waivers: failures that are accepted.
+        packages: the digest of each package that was judged, by its name.
     """
 
     def __init__(self, profile: Profile, engines: Iterable[EngineState] = ()) -> None:
@@ -40,6 +41,7 @@ class Collector:
         self.problems: list[str] = []
         self.gaps: list[str] = []
         self.waivers: tuple[Waiver, ...] = ()
+        self.packages: dict[str, Mapping[str, str]] = {}
         self._engines = {engine.name: engine for engine in engines}
         self._executed: set[str] = set()
         self._goldens: dict[tuple[str, str], GoldenState] = {}
@@ -85,7 +87,7 @@ class Collector:
             waivers=self.waivers,
             expected=expected,
             artefacts=self._artefacts,
-            provenance=dict(provenance),
+            provenance={**provenance, **({"packages": self.packages} if self.packages else {})},
             started=self.started,
             duration_s=round(time.perf_counter() - self._clock, 3),
         )

@@ -19,6 +19,7 @@ import torch
 from harness.audio.files import AudioReader, read_audio
 from harness.audio.segments import separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
+from harness.digests import digest_of
 from harness.errors import ParityError
 from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
@@ -109,11 +110,16 @@ def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Colle
         ParityError: the package, the audio or a golden can't be read, or the subject is a bag.
     """
     examination = _Examination(bench, inquiry, advance)
+    digest = digest_of(inquiry.package)
     if examination.papers():
         examination.cases()
         examination.file()
         examination.audible()
-    return examination.collector
+    collector = examination.collector
+    if digest_of(inquiry.package) != digest:
+        collector.problems.append(f"{inquiry.package} was changed while it was judged")
+    collector.packages[inquiry.package.name] = {digest.algorithm: digest.value}
+    return collector
 
 
 class _Examination:

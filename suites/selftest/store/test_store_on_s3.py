@@ -20,6 +20,7 @@ from harness.cli import main
 from harness.errors import StoreError
 from harness.precision.sweep import Cell, FolderOfResults, Result, run_sweep
 from harness.store import Store, holdings
+from harness.store.remote import ATTEMPTS
 from harness.workbench.stored import StoredResults
 from suites.selftest.extras import needs
 
@@ -127,10 +128,11 @@ def test_a_store_without_room_loses_nothing(
     cell = Cell("s", "fp16", "full", "storage", "f" * 64)
     (server.ready / "full").touch()
     try:
-        with monkeypatch.context() as patient, pytest.raises(StoreError, match="can't be written"):
-            patient.setattr("harness.store.remote.ATTEMPTS", 2)
+        monkeypatch.setattr("harness.store.remote.ATTEMPTS", 2)
+        with pytest.raises(StoreError, match="can't be written"):
             run_sweep([cell], measure, results)
     finally:
+        monkeypatch.setattr("harness.store.remote.ATTEMPTS", ATTEMPTS)
         (server.ready / "full").unlink()
     run_sweep([cell], never, results)
     other = StoredResults(Store(URL, tmp_path / "other"), FolderOfResults(tmp_path / "another"))
