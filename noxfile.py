@@ -68,25 +68,29 @@ def parity(session: nox.Session) -> None:
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        *SUITES,
-        "--parity-out",
-        str(LATEST),
-        "--parity-history",
-        str(HISTORY),
-        "--parity-baseline",
-        str(BASELINE),
-        "--parity-waivers",
-        str(WAIVERS),
-        *beside,
-        "-q",
-        "--no-header",
-        *session.posargs,
-        env=PATIENT_THREADS,
-    )
+    try:
+        session.run(
+            "python",
+            "-m",
+            "pytest",
+            *SUITES,
+            "--parity-out",
+            str(LATEST),
+            "--parity-history",
+            str(HISTORY),
+            "--parity-baseline",
+            str(BASELINE),
+            "--parity-waivers",
+            str(WAIVERS),
+            *beside,
+            "-q",
+            "--no-header",
+            *session.posargs,
+            env=PATIENT_THREADS,
+        )
+    finally:
+        if "GITHUB_ACTIONS" in os.environ and (LATEST / "run.json").exists():
+            session.run("parity", "report", str(LATEST / "run.json"), "--github")
     # pytest ends with 0 wherever it is made to do something else than run tests to their end.
     session.run("parity", "verdict", str(LATEST / "run.json"), "--since", began)
 
@@ -178,13 +182,6 @@ def report(session: nox.Session) -> None:
     install(session)
     run = session.posargs or [str(LATEST / "run.json")]
     session.run("parity", "report", *run, "--out", str(LATEST))
-
-
-@nox.session(default=False)
-def annotate(session: nox.Session) -> None:
-    """Print what failed in reports/latest as annotations of GitHub, and write the job's summary."""
-    install(session)
-    session.run("parity", "report", str(LATEST / "run.json"), "--github", *session.posargs)
 
 
 @nox.session(default=False)
