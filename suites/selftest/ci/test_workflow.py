@@ -16,6 +16,8 @@ WORKFLOW = ROOT / ".github" / "workflows" / "parity.yml"
 ACTION = ROOT / ".github" / "actions" / "check" / "action.yml"
 NARROWED = "--subject mini --case quiet --recipe fp32"
 """What the test runs instead of everything: options that any user has."""
+KEPT = "PARITY_NOX_ENVIRONMENTS"
+"""A folder of nox's environments that may be used again, instead of gigabytes for each run."""
 
 
 def documented() -> str:
@@ -58,6 +60,9 @@ def test_every_input_of_the_action_reaches_a_command_quoted_or_as_words() -> Non
 def test_the_shell_steps_run_in_a_fresh_clone(tmp_path: Path) -> None:
     clone, summary = tmp_path / "clone", tmp_path / "summary.md"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
+    kept = os.environ.get(KEPT)
+    if kept:
+        (clone / ".nox").symlink_to(kept)
     workflow = yaml.safe_load(documented())
     environment = {
         **{name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
