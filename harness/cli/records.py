@@ -76,11 +76,11 @@ def write_records(run: Run, wanted: Wanted, record: Record | None) -> dict[str, 
 
 
 def _tell_github(run: Run, record: Record | None) -> None:
-    from harness.records import annotations
+    from harness.records import annotations_of
     from harness.report.summary import summary_markdown
     from harness.report.view import build_page
 
-    for line in annotations(run):
+    for line in annotations_of(run):
         out.print(line, soft_wrap=True)
     summary = os.environ.get(SUMMARY)
     if summary:

@@ -5,14 +5,14 @@ text for each reader, derived from the run alone (``docs/records.md`` says who r
 record never says more than the run: what was not evaluated is passed nowhere.
 """
 
-from harness.records.annotations import annotations
 from harness.records.attestation import Attestation, attest, read_attestation
 from harness.records.cards import eval_results, model_index
+from harness.records.github import annotations_of
 from harness.records.table import write_table
 
 __all__ = [
     "Attestation",
-    "annotations",
+    "annotations_of",
     "attest",
     "eval_results",
     "model_index",

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from harness.errors import RunError
 from harness.verdicts import Check, Run, Verdict
@@ -84,7 +84,8 @@ def eval_results(run: Run, benchmark: str, task: str) -> str:
         **({"date": run.started} if run.started else {}),
         "notes": f"{' '.join(filter(None, owners[0]))}; worst SNR in dB; {run.verdict.value}",
     }
-    return yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _rows(run: Run) -> Iterator[tuple[list[str], str, str, Any]]:
@@ -108,7 +109,8 @@ def _worst(checks: Iterable[Check]) -> float | str:
     levels = [
         c.outcome.metrics.get("snr_db") for c in checks if not c.outcome.metrics.get("silent")
     ]
-    if any(level is None or math.isnan(level) for level in levels):
+    known = [float(level) for level in levels if level is not None and not math.isnan(level)]
+    if len(known) < len(levels):
         return "not computed"
-    worst = min(levels, default=math.inf)
+    worst = min(known, default=math.inf)
     return "exact" if worst == math.inf else str(worst) if worst == -math.inf else round(worst, 2)

@@ -32,8 +32,9 @@ Cell = Callable[[Run, Check], Any]
 def _metric(name: str) -> Cell:
     def read(_: Run, check: Check) -> float | None:
         found = check.outcome.metrics.get(name)
-        known = isinstance(found, (int, float)) and not isinstance(found, bool)
-        return float(found) if known else None
+        if not isinstance(found, (int, float)) or isinstance(found, bool):
+            return None
+        return float(found)
 
     return read
 

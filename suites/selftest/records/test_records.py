@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from harness.cli import main
 from harness.errors import RunError
-from harness.records import annotations, eval_results, model_index
-from harness.records.annotations import LONGEST_MESSAGE, LONGEST_TITLE, MOST
+from harness.records import annotations_of, eval_results, model_index
+from harness.records.github import LONGEST_MESSAGE, LONGEST_TITLE, MOST
 from harness.verdicts import Check, Profile, Run, failed
 
 LINE = re.compile(r"::(error|warning|notice) title=([^:,\r\n]*)::([^\r\n]*)")
@@ -33,8 +33,8 @@ def read(lines: tuple[str, ...]) -> list[tuple[str, str, str]]:
 
 
 def test_what_failed_is_an_error_and_comes_first(red: Run, green: Run) -> None:
-    assert annotations(green) == ()
-    notes = read(annotations(red))
+    assert annotations_of(green) == ()
+    notes = read(annotations_of(red))
     errors = [note for note in notes if note[0] == "error"]
     assert len(errors) == MOST
     assert errors[0][2].startswith("harness: worker gw1 died")
@@ -59,7 +59,7 @@ def test_no_text_of_a_run_becomes_a_command_of_its_own(
         Check("ops", {"subject": subject, "what": str(n)}, True, None, failed(reason * 40))
         for n in range(count)
     )
-    notes = read(annotations(Run(Profile("p", layers=()), checks)))
+    notes = read(annotations_of(Run(Profile("p", layers=()), checks)))
     assert len(notes) == min(count, MOST)
     for _, title, message in notes:
         assert len(title) <= LONGEST_TITLE

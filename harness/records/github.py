@@ -29,7 +29,7 @@ Note = tuple[str, str]
 """A title and a message."""
 
 
-def annotations(run: Run) -> tuple[str, ...]:
+def annotations_of(run: Run) -> tuple[str, ...]:
     """Return the annotations of ``run``, one line each; none for a run that passes unwaived."""
     kinds = (
         ("error", _failures(run)),
