@@ -11,15 +11,17 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from harness.verdicts.runs import Run
+    from harness.verdicts.ladder import LayerSummary
 
 COLOURS: Final = {"pass": "#1a7f37", "fail": "#cf222e", "not_evaluated": "#9a6700"}
 MOST_REASONS: Final = 5
 _LONGEST: Final = 300
 
 
-def run_html(run: Run) -> str:
-    """Return a run as a notebook shows it."""
+def run_html(
+    verdict: str, sentence: str, layers: Iterable[LayerSummary], reasons: Sequence[str]
+) -> str:
+    """Return a run as a notebook shows it: its verdict, its ladder, and why it is not green."""
     rows = [
         (
             layer.layer,
@@ -27,15 +29,15 @@ def run_html(run: Run) -> str:
             *(layer.counts[name] for name in ("pass", "fail", "not_evaluated")),
             "" if layer.worst_headroom_db is None else f"{layer.worst_headroom_db:.1f} dB",
         )
-        for layer in run.layers
+        for layer in layers
         if layer.required or any(layer.counts.values())
     ]
     columns = ("layer", "verdict", "pass", "fail", "not evaluated", "least headroom")
-    reasons = [f"<li>{_text(reason)}</li>" for reason in (*run.red, *run.missing)[:MOST_REASONS]]
-    more = len(run.red) + len(run.missing) - len(reasons)
-    reasons += [f"<li>and {more} more</li>"] if more else []
-    listed = f"<ul>{''.join(reasons)}</ul>" if reasons else ""
-    return headline(run.verdict.value, run.headline()) + table(columns, rows) + listed
+    items = [f"<li>{_text(reason)}</li>" for reason in reasons[:MOST_REASONS]]
+    more = len(reasons) - len(items)
+    items += [f"<li>and {more} more</li>"] if more else []
+    listed = f"<ul>{''.join(items)}</ul>" if items else ""
+    return headline(verdict, sentence) + table(columns, rows) + listed
 
 
 def headline(verdict: str, sentence: str) -> str:

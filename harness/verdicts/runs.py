@@ -90,7 +90,8 @@ class Run:
         return f"<Run {self.sentence()}>"
 
     def _repr_html_(self) -> str:
-        return run_html(self)
+        reasons = (*self.red, *self.missing)
+        return run_html(self.verdict.value, self.headline(), self.layers, reasons)
 
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:

@@ -116,18 +116,18 @@ class SharedPackages(Mapping[str, Path]):
     Attributes:
         store: which has all of them.
         paths: where they are on the machine that made them, by subject.
-        keys: under which the store has them, by subject.
+        named: the key of each in the store, by subject.
     """
 
     store: Store
     paths: Mapping[str, Path]
-    keys: Mapping[str, str]
+    named: Mapping[str, str]
 
     def __getitem__(self, subject: str) -> Path:
         """Return where the package of ``subject`` is on this machine."""
         if self.paths[subject].exists():
             return self.paths[subject]
-        key = self.keys[subject]
+        key = self.named[subject]
         here = self.store.cache / "packages" / f"{key}.mlpackage"
         if not here.exists() and not fetched(self.store, key, here):
             raise StoreError(f"the store {self.store.url} has no package {key} of {subject}")
