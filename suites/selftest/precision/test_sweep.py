@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.cli import main as main_of_parity
+from harness.cli.console import json_text
 from harness.errors import ParityError
 from harness.precision.executors import local
 from harness.precision.shards import merge
@@ -164,6 +166,18 @@ def test_shards_in_any_order_are_the_whole(count: int, of: int, data: st.DataObj
     mixed = dict(data.draw(st.permutations(list(shards(count, of).items()))))
     whole = run_sweep(numbered(count), quick, Remembered())
     assert json.dumps(merge(mixed)) == json.dumps(whole)
+
+
+def test_merging_files_gives_the_bytes_of_a_single_run(tmp_path: Path) -> None:
+    for name, found in shards(9, 4).items():
+        (tmp_path / name).write_text(json_text(found) + "\n")
+    whole, files = tmp_path / "whole.json", sorted(map(str, tmp_path.glob("*.json")))
+    assert main_of_parity(["sweep", "merge", *files, "--out", str(whole)]) == 0
+    assert whole.read_text() == json_text(run_sweep(numbered(9), quick, Remembered())) + "\n"
+    before = whole.read_bytes()
+    assert main_of_parity(["sweep", "merge", *files[1:], "--out", str(whole)]) == 2
+    assert main_of_parity(["sweep", "merge", files[0], *files, "--out", str(whole)]) == 2
+    assert whole.read_bytes() == before
 
 
 def test_shards_that_are_no_sweep_together_are_refused() -> None:
