@@ -27,7 +27,7 @@ from harness.verdicts import compare as compare_arrays
 from harness.verdicts.display import headline, table
 from harness.workbench import Workbench, check_package
 from harness.workbench.check import LAYERS, Inquiry
-from harness.workbench.lab import lab_inputs, lab_measures, open_lab
+from harness.workbench.sources import source_of
 
 Arrays: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 
@@ -179,12 +179,18 @@ def sensitivity(
         ParityError: the subject is a bag, or there is no such case or recipe.
     """
     recipe = load_recipe(precision)
-    inputs = lab_inputs(subject, cases, golden_root)
-    with open_lab(subject, None if package is None else Path(package)) as lab:
+    source = source_of(
+        subject,
+        golden_root=golden_root,
+        cases=cases,
+        package=None if package is None else Path(package),
+    )
+    inputs = source.inputs()
+    with source.lab() as lab:
         return measure_sensitivity(
             lab,
             inputs,
-            lab_measures(subject, lab),
+            source.measures(lab),
             choice=lab.by_recipe(recipe),
             weights=lab.weights_by_recipe(recipe),
             subject=subject,

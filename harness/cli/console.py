@@ -70,6 +70,11 @@ def answer(as_json: bool, document: Mapping[str, Any], show: Callable[[], None])
         show()
 
 
+def note(line: str) -> None:
+    """Say on stderr what was done to what somebody gave."""
+    log.print(f"note: {line}", soft_wrap=True)
+
+
 def write_page(run: Run, folder: Path | None, record: Record | None = None) -> None:
     """Write run.json and the report to ``folder``, if there is one, and say where."""
     if folder is not None:

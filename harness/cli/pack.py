@@ -21,6 +21,7 @@ from harness.cli.console import (
     verdict_text,
     write_page,
 )
+from harness.cli.outputs import output_folder
 from harness.cli.settings import SUBJECT_HELP, Page
 from harness.errors import UnknownNameError, one_line
 
@@ -52,7 +53,10 @@ Forward = Annotated[bool, typer.Option("--forward", help="Judge outputs alone, n
 )
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],
-    target: Annotated[Path, typer.Option("--out", help="The folder, which is replaced.")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", callback=output_folder(), help="The folder, which is replaced."),
+    ],
     subject: Annotated[
         str, typer.Option(help=f"The network of the pack htdemucs: {SUBJECT_HELP}")
     ] = "mini",
@@ -169,7 +173,8 @@ def run(
         float, typer.Option(min=0.1, metavar="SECONDS", help="End it after so long.")
     ] = 600.0,
     results: Annotated[
-        Path | None, typer.Option("--out", help="Keep the results in this folder.")
+        Path | None,
+        typer.Option("--out", callback=output_folder(), help="Keep the results in this folder."),
     ] = None,
     only: Only = None,
     forward: Forward = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out
+from harness.cli.outputs import output_file, output_folder
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
@@ -54,17 +55,23 @@ def report(
         ),
     ],
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Folder for index.html and the rest.")
+        Path | None,
+        typer.Option("--out", callback=output_folder(), help="Folder for index.html and the rest."),
     ] = None,
     parquet: Annotated[
-        Path | None, typer.Option(help="Write every check as a row of this Parquet table.")
+        Path | None,
+        typer.Option(callback=output_file(), help="Write every check as a row of this table."),
     ] = None,
     model_card: Annotated[
         Path | None,
-        typer.Option(help="Write the front matter of a Hugging Face model card (.md) here."),
+        typer.Option(
+            callback=output_file(),
+            help="Write the front matter of a Hugging Face model card (.md) here.",
+        ),
     ] = None,
     eval_results: Annotated[
-        Path | None, typer.Option(help="Write .eval_results/*.yaml of the Hub here.")
+        Path | None,
+        typer.Option(callback=output_file(), help="Write .eval_results/*.yaml of the Hub here."),
     ] = None,
     benchmark: Annotated[
         str | None,
@@ -114,7 +121,10 @@ def report(
 def accept(
     run_file: RunFile,
     reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
-    baseline: BaselineFile = BASELINE,
+    baseline: Annotated[
+        Path,
+        typer.Option("--baseline", callback=output_file(), help="The file of the baseline."),
+    ] = BASELINE,
     json: Json = False,
 ) -> None:
     """Accept a run as the baseline; it must have passed."""

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
+from harness.cli.outputs import check_room, output_folder
 from harness.cli.settings import SUBJECT_HELP, Numerics, Settings
 from harness.errors import ParityError, UnknownNameError
 
@@ -27,7 +28,9 @@ commands = typer.Typer()
 def separate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
     subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
-    target: Annotated[Path, typer.Option("--out", help="Folder for the stems.")],
+    target: Annotated[
+        Path, typer.Option("--out", callback=output_folder(), help="Folder for the stems.")
+    ],
     package: Annotated[
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
@@ -64,10 +67,6 @@ def separate(
             reader.frames, segment_length=geometry.segment_length, overlap=geometry.overlap
         )
         total = len(plan.segments)
-        log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
-        separator = open_separator(
-            subject, packages=package or (), engine=engine, numerics=numerics
-        )
         writer = StemWriter(
             target,
             outline.sources,
@@ -75,6 +74,12 @@ def separate(
             encoding=encoding,
             frames=reader.frames,
             geometry=geometry,
+        )
+        samples = len(outline.sources) * geometry.channels * reader.frames
+        check_room(target, samples * (2 if audio_format == "wav16" else 4))
+        log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
+        separator = open_separator(
+            subject, packages=package or (), engine=engine, numerics=numerics
         )
         with progress(f"separating {file.name}") as advance, writer:
             advance(0, total)

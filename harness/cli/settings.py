@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.outputs import output_folder
+
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
 Package = Annotated[
@@ -26,6 +28,30 @@ LabCases = Annotated[
     list[str] | None,
     typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE|random:SEED",
+        help="For a package: its inputs by name, .safetensors, .npz or a folder of .npy; or drawn "
+        "from a seed. Repeat for several cases.",
+    ),
+]
+GivenInputs = Annotated[
+    str,
+    typer.Option(
+        "--inputs",
+        metavar="FILE|random:SEED",
+        help="Inputs by name: .safetensors, .npz or a folder of .npy; or drawn from a seed.",
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="X.mlpackage",
+        help="The same network in FP32 as a package, instead of a subject; needs --inputs.",
+    ),
+]
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
@@ -40,7 +66,12 @@ StoreUrl = Annotated[
     ),
 ]
 Page = Annotated[
-    Path | None, typer.Option("--report", help="Also write run.json and the report to this folder.")
+    Path | None,
+    typer.Option(
+        "--report",
+        callback=output_folder(),
+        help="Also write run.json and the report to this folder.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

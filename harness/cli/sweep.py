@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness.cli.console import Json, answer, decibels, out, print_table, progress
+from harness.cli.console import Json, answer, decibels, note, out, print_table, progress
 from harness.cli.lab import write_document
-from harness.cli.settings import GoldenRoot, LabCases, Numerics, StoreUrl
+from harness.cli.outputs import output_file, output_folder
+from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
@@ -38,14 +39,21 @@ commands.add_typer(sweeps, name="sweep")
 @sweeps.command(
     "run",
     epilog="Examples: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise; "
+    "parity sweep X.mlpackage --inputs in.safetensors --precisions fp16,int8; "
     "parity sweep mini --precisions fp16,mixed --executor dask://scheduler:8786; "
     "parity sweep mini --precisions fp16,mixed --shard 3/12 --out 3.json, and when all are there "
     "parity sweep merge *.json --out all.json",
 )
 def sweep(
-    subjects: Annotated[list[str], typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="S|X.mlpackage...", help="NAME, NAME@seeded or NAME@PATH; or FP32 packages."
+        ),
+    ],
     precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
     case: LabCases = None,
+    given: Inputs = None,
     numerics: Numerics = "storage",
     executor: Annotated[
         str, typer.Option(help="What computes: local, or dask://HOST:PORT of a scheduler.")
@@ -56,14 +64,20 @@ def sweep(
         typer.Option(metavar="K/N", help="Only the K-th of N parts; merge puts them together."),
     ] = None,
     cache: Annotated[
-        Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
+        Path,
+        typer.Option(
+            callback=output_folder(),
+            help="Folder of results: a sweep that was killed goes on from it.",
+        ),
     ] = SWEEPS,
     store: StoreUrl = None,
-    target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", callback=output_file(), help="Write the document here.")
+    ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
-    """Measure recipes side by side on subjects and cases, by virtual runs.
+    """Measure recipes side by side on subjects or packages, and cases, by virtual runs.
 
     Workers may die: what is done is kept and not measured again, and the document is the same.
     """
@@ -72,23 +86,36 @@ def sweep(
     from harness.conversion import load_recipe
     from harness.precision.executors import opener_of
     from harness.precision.sweep import FolderOfResults, Shard, run_sweep
-    from harness.workbench.lab import measure_cell, sweep_cells, swept_packages
+    from harness.workbench.sources import source_of
     from harness.workbench.stored import StoredResults, open_store
+    from harness.workbench.sweeping import measure_cell, sweep_cells
 
     part = None if shard is None else Shard.parse(shard)
     opener = opener_of(executor, workers)
     shared = open_store(store)
     here = FolderOfResults(cache.absolute())
-    names = [name for name in precisions.split(",") if name]
-    packages = swept_packages(subjects, cache, shared)
-    recipes = {name: load_recipe(name) for name in names}
-    cells = sweep_cells(packages, recipes, case or ["song", "noise"], golden_root, numerics)
-    if not cells:
-        raise ParityError(f"none of the recipes {precisions} is for {', '.join(subjects)}")
+    recipes = {name: load_recipe(name) for name in precisions.split(",") if name}
+    found_of = {
+        model: source_of(
+            model,
+            golden_root=golden_root,
+            cases=case,
+            given=given,
+            default=("song", "noise"),
+            note=note,
+        )
+        for model in models
+    }
+    if not any(s.takes(recipe) for s in found_of.values() for recipe in recipes.values()):
+        raise ParityError(f"none of the recipes {precisions} is for {', '.join(models)}")
+    for source in found_of.values():
+        source.check_cases()
+    sources = {model: source.stored(cache, shared) for model, source in found_of.items()}
+    cells = sweep_cells(list(sources.values()), recipes, numerics)
     with progress("sweeping") as advance:
         found = run_sweep(
             cells,
-            partial(measure_cell, packages, recipes, golden_root.absolute()),
+            partial(measure_cell, sources, recipes),
             here if shared is None else StoredResults(shared, here),
             executor=opener,
             shard=part,
@@ -103,7 +130,9 @@ def merge(
     documents: Annotated[
         list[Path], typer.Argument(metavar="SHARD.json", help="The documents of all shards.")
     ],
-    target: Annotated[Path, typer.Option("--out", help="Write the whole document here.")],
+    target: Annotated[
+        Path, typer.Option("--out", callback=output_file(), help="Write the whole document here.")
+    ],
     json: Json = False,
 ) -> None:
     """Put the shards of a sweep together: the document is that of a single run, byte for byte."""

@@ -23,9 +23,12 @@ Nothing here executes a model, reads a file or knows a test runner.
 from harness.layers.conversion import (
     beside_prediction_db,
     branch_checks,
+    integer_checks,
+    loud_check,
     precision_checks,
     reaches_fp32_check,
     repeat_check,
+    worst_value_check,
 )
 from harness.layers.end_to_end import (
     audible_check,
@@ -37,6 +40,7 @@ from harness.layers.end_to_end import (
 )
 from harness.layers.papers import (
     audit_check,
+    compressed_check,
     contract_check,
     lint_check,
     program_check,
@@ -60,10 +64,13 @@ __all__ = [
     "beside_prediction_db",
     "branch_checks",
     "channel_names",
+    "compressed_check",
     "contract_check",
     "first_failing",
     "golden_checks",
+    "integer_checks",
     "lint_check",
+    "loud_check",
     "precision_checks",
     "program_check",
     "quality_checks",
@@ -75,4 +82,5 @@ __all__ = [
     "transform_check",
     "weights_check",
     "worst_second",
+    "worst_value_check",
 ]

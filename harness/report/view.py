@@ -35,7 +35,7 @@ LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
     "stft": "The transform, against torch.stft and torch.istft.",
     "surgery": "The model without its STFT, against the original.",
-    "conversion": "The package against PyTorch, outputs and taps.",
+    "conversion": "The package against what it was made from: outputs and inner values.",
     "end_to_end": "Audio in; every stem, channel, segment out.",
 }
 

@@ -6,11 +6,14 @@ A collector knows no test runner: the pytest plugin feeds it, and so does ``pari
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from harness.digests import digest_of
 from harness.verdicts.checks import Check
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.faults import InjectedFault
@@ -91,3 +94,17 @@ class Collector:
             started=self.started,
             duration_s=round(time.perf_counter() - self._clock, 3),
         )
+
+
+@contextmanager
+def noted_digest(collector: Collector, package: Path) -> Iterator[None]:
+    """Note the digest of a package in a run; if it changes meanwhile, that is a problem of the run.
+
+    Raises:
+        PackageError: it has no digest.
+    """
+    digest = digest_of(package)
+    yield
+    if digest_of(package) != digest:
+        collector.problems.append(f"{package} was changed while it was judged")
+    collector.packages[package.name] = {digest.algorithm: digest.value}

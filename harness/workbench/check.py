@@ -19,8 +19,7 @@ import torch
 from harness.audio.files import AudioReader, read_audio
 from harness.audio.segments import separate_stream
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
-from harness.digests import digest_of
-from harness.errors import ParityError
+from harness.errors import ParityError, UnknownNameError
 from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
     Tensors,
@@ -48,7 +47,7 @@ from harness.profiles import (
 from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
 from harness.verdicts import Check, Gate, Profile, Verdict, compare, gate
-from harness.verdicts.collector import Collector
+from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import pictures
 from harness.workbench.bench import Workbench
@@ -110,16 +109,12 @@ def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Colle
         ParityError: the package, the audio or a golden can't be read, or the subject is a bag.
     """
     examination = _Examination(bench, inquiry, advance)
-    digest = digest_of(inquiry.package)
-    if examination.papers():
-        examination.cases()
-        examination.file()
-        examination.audible()
-    collector = examination.collector
-    if digest_of(inquiry.package) != digest:
-        collector.problems.append(f"{inquiry.package} was changed while it was judged")
-    collector.packages[inquiry.package.name] = {digest.algorithm: digest.value}
-    return collector
+    with noted_digest(examination.collector, inquiry.package):
+        if examination.papers():
+            examination.cases()
+            examination.file()
+            examination.audible()
+    return examination.collector
 
 
 class _Examination:
@@ -127,6 +122,10 @@ class _Examination:
 
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
+        known = bench.goldens.cases
+        for case in () if inquiry.audio else inquiry.cases:
+            if case not in known:
+                raise UnknownNameError("golden case", case, known)
         self._subject: Subject = bench.goldens.subject(inquiry.subject)
         self._layers = tuple(
             layer for layer in inquiry.layers if self._subject.sources or layer not in STEM_LAYERS
@@ -193,7 +192,7 @@ class _Examination:
         row = describe_package(self._inquiry.subject, audit, recipe)
         self.collector.keep(row)
         if program.differences:
-            self.collector.keep(_in_words(program))
+            self.collector.keep(in_words(program))
         return audit
 
     def cases(self) -> None:
@@ -358,7 +357,7 @@ class _Examination:
         self._done += 1
 
 
-def _in_words(program: ProgramComparison) -> Explanation:
+def in_words(program: ProgramComparison) -> Explanation:
     """Return what differs in a program, for the page."""
     shown = tuple(str(difference) for difference in program.differences[:MOST_DIFFERENCES])
     left = len(program.differences) - len(shown)

@@ -7,9 +7,8 @@ with is the FP32 program itself.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,22 +27,14 @@ from harness.digests import digest_of
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import case_signal
-from harness.precision.sensitivity import SignalMeasure, Stems, audible, measures_of, snr_of
-from harness.precision.sweep import Cell, Result, content_key
-from harness.precision.tuning import (
-    Confirmation,
-    Trial,
-    Tuner,
-    fp32_share,
-    operation_costs,
-    weight_bytes,
-)
+from harness.precision.sensitivity import Stems
+from harness.precision.sweep import content_key
+from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
 from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
-from harness.workbench.stored import SharedPackages
 
 SONG_PREFIX = "song:"
 
@@ -77,25 +68,14 @@ def lab_stems(subject: str) -> Stems | None:
     return Stems(network.sources, network.stem_of, sound_of(network).sample_rate)
 
 
-def lab_measures(subject: str, lab: VirtualPrecision) -> tuple[SignalMeasure, ...]:
-    """Return what an error is measured by: all stems, each stem, each output of the network."""
-    return measures_of(lab_stems(subject), [output.name for output in lab.base.outputs])
+def fp32_package(subject: str, folder: Path, store: Store | None = None) -> Path:
+    """Return the FP32 package of a subject in ``folder``; fetched or converted if absent."""
+    return Packages(folder, load_subject, store).path(subject, "fp32")
 
 
-def fp32_package(subject: str, folder: Path) -> Path:
-    """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
-    return Packages(folder, load_subject).path(subject, "fp32")
-
-
-def swept_packages(
-    subjects: Sequence[str], folder: Path, store: Store | None
-) -> Mapping[str, Path]:
-    """Return the FP32 package of each subject, for workers: with a store also on other machines."""
-    packages = Packages(folder.absolute(), load_subject, store)
-    paths = {subject: packages.path(subject, "fp32") for subject in subjects}
-    if store is None:
-        return paths
-    return SharedPackages(store, paths, {name: packages.key(name, "fp32") for name in subjects})
+def fp32_key(subject: str) -> str:
+    """Return what names the FP32 package of a subject in a store."""
+    return Packages(Path(), load_subject).key(subject, "fp32")
 
 
 def confirm(
@@ -137,14 +117,23 @@ def lab_inputs(
         UnknownNameError: no such case.
         ParityError: a case is an audio file of several segments.
     """
-    cases = load_cases(golden_root / "recipes.toml")
     network = describe_subject(subject)
     inputs = {}
-    for name in names:
-        signal, _ = case_signal(_case(name, cases), network)
+    for name, case in find_cases(names, golden_root).items():
+        signal, _ = case_signal(case, network)
         tensor = torch.from_numpy(np.ascontiguousarray(signal)).to(device)
         inputs[name] = network.inputs_of(tensor)
     return inputs
+
+
+def find_cases(names: Sequence[str], golden_root: Path) -> dict[str, Case]:
+    """Return cases by name, as `lab_inputs` takes them; no signal is made.
+
+    Raises:
+        As `lab_inputs`.
+    """
+    known = load_cases(golden_root / "recipes.toml")
+    return {name: _case(name, known) for name in names}
 
 
 def _case(name: str, cases: dict[str, Case]) -> Case:
@@ -159,63 +148,14 @@ def _case(name: str, cases: dict[str, Case]) -> Case:
     return cases[name]
 
 
-def sweep_cells(
-    packages: Mapping[str, Path],
-    recipes: Mapping[str, PrecisionRecipe],
-    cases: Sequence[str],
-    golden_root: Path,
-    numerics: str = "storage",
-) -> list[Cell]:
-    """Return a cell for each subject, recipe that is for it, and case.
+def case_keys(package: Path, cases: Sequence[str], golden_root: Path) -> dict[str, str]:
+    """Return for each case a hash of a package and of the signal.
 
     Args:
-        packages: the FP32 package of each subject.
-        recipes: by the name that the document has for each.
+        package: an FP32 package.
         cases: as `lab_inputs` takes them.
         golden_root: the folder with ``recipes.toml``.
-        numerics: how the executor computes.
     """
-    known = load_cases(golden_root / "recipes.toml")
-    return [
-        Cell(
-            subject,
-            name,
-            case,
-            numerics,
-            content_key(package, recipe.to_toml(), _case(case, known).hash, numerics),
-        )
-        for subject, package in ((s, digest_of(p).value) for s, p in packages.items())
-        for name, recipe in recipes.items()
-        if recipe.is_for(subject)
-        for case in cases
-    ]
-
-
-def measure_cell(
-    packages: Mapping[str, Path],
-    recipes: Mapping[str, PrecisionRecipe],
-    golden_root: Path,
-    cell: Cell,
-) -> Result:
-    """Measure a recipe on a case by a virtual run; `run_sweep` calls it in other processes."""
-    lab, costs = _swept(packages[cell.subject])
-    inputs = lab_inputs(cell.subject, [cell.case], golden_root)[cell.case]
-    recipe = recipes[cell.precision]
-    choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
-    expected = lab.base.run(inputs)
-    actual = lab.model(choice, weights).run(inputs, numerics=cell.numerics)
-    _, *measures = lab_measures(cell.subject, lab)  # without that of all stems together
-    return {
-        "fp32_share": fp32_share(costs, choice),
-        "weight_bytes": weight_bytes(lab, choice, weights),
-        "snr_db": {  # None where nothing differs
-            measure.name: snr_of(ratio) if (ratio := measure.of(expected, actual)) else None
-            for measure in audible(measures, expected)
-        },
-    }
-
-
-@lru_cache(maxsize=2)
-def _swept(package: Path) -> tuple[VirtualPrecision, dict[str, float]]:
-    lab = VirtualPrecision(mil.load(package))
-    return lab, operation_costs(lab.base.plan, "flops")
+    files = digest_of(package).value
+    found = find_cases(cases, golden_root)
+    return {name: content_key(files, case.hash) for name, case in found.items()}

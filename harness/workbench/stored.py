@@ -8,7 +8,7 @@ made is kept for the next; where there is no store, everything is made here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,32 +109,13 @@ def kept(store: Store, key: str, package: Path) -> None:
     store.keep("packages", key, pack_folder(package))
 
 
-@dataclass(frozen=True)
-class SharedPackages(Mapping[str, Path]):
-    """Packages by subject, for workers that may be on other machines: fetched where they are not.
+def fetched_package(store: Store, key: str) -> Path:
+    """Return where a package of ``store`` is on this machine; fetched if it isn't.
 
-    Attributes:
-        store: which has all of them.
-        paths: where they are on the machine that made them, by subject.
-        named: the key of each in the store, by subject.
+    Raises:
+        StoreError: the store has no such package.
     """
-
-    store: Store
-    paths: Mapping[str, Path]
-    named: Mapping[str, str]
-
-    def __getitem__(self, subject: str) -> Path:
-        """Return where the package of ``subject`` is on this machine."""
-        if self.paths[subject].exists():
-            return self.paths[subject]
-        key = self.named[subject]
-        here = self.store.cache / "packages" / f"{key}.mlpackage"
-        if not here.exists() and not fetched(self.store, key, here):
-            raise StoreError(f"the store {self.store.url} has no package {key} of {subject}")
-        return here
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
+    here = store.cache / "packages" / f"{key}.mlpackage"
+    if not here.exists() and not fetched(store, key, here):
+        raise StoreError(f"the store {store.url} has no package {key}")
+    return here

@@ -22,7 +22,7 @@ from harness.precision.sensitivity import (
     Stems,
     ToleranceMeasure,
     audible,
-    output_measure,
+    output_measures,
     snr_of,
     stem_measures,
 )
@@ -80,7 +80,7 @@ class Tuner:
     def _ratios(self, case: str) -> Sequence[SignalMeasure]:
         """Return the audible measures of a case, where asked for of the second FP16 hurts most."""
         expected = self._references[case]
-        all_ = stem_measures(self.stems) if self.stems else tuple(map(output_measure, expected))
+        all_ = stem_measures(self.stems) if self.stems else output_measures(expected)
         found = audible(all_, expected)
         if not self.goal.every_second or not any(m.sample_rate for m in found):
             return found
@@ -94,7 +94,9 @@ class Tuner:
         rtol, atol = self.goal.rtol, self.goal.atol
         if rtol is None or atol is None:
             return ()
-        return [ToleranceMeasure(output, rtol, atol) for output in self._references[case]]
+        expected = self._references[case]
+        floats = [name for name, value in expected.items() if value.is_floating_point()]
+        return [ToleranceMeasure(output, rtol, atol) for output in floats]
 
     def parts(self) -> Parts:
         """Return the parts of the error, measures named ``CASE/MEASURE``."""

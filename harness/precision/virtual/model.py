@@ -96,16 +96,19 @@ class VirtualPrecision:
         object.__setattr__(self, "_constants", ConstantStore(self.base.package.constants.array))
         sidecar = read_sidecar(self.base)
         modules = sidecar.modules if sidecar else {}
+        returned = frozenset(function.block.outputs)  # which may be in FP16 of a program in FP32
         described, movable = [], []
         for node in graph_of(function).nodes:
             operation = node.operation
             if operation.blocks:
                 raise PackageError(f"{operation} has blocks; virtual precision knows none")
-            narrow = [d for d in floating_outputs(node) if d is not DataType.FLOAT32]
-            if narrow or operation.type.startswith("constexpr_"):
+            narrow = any(d is not DataType.FLOAT32 for d in floating_outputs(node))
+            returns = operation.type == "cast" and operation.outputs[0].name in returned
+            if (narrow and not returns) or operation.type.startswith("constexpr_"):
                 raise PackageError(
                     f"{self.base.package.path} is not all FP32 ({operation} is not); virtual "
-                    "precision starts from a package that was converted with --precision fp32"
+                    "precision starts from a package in FP32 (parity convert --precision fp32, or "
+                    "compute_precision=FLOAT32 of coremltools)"
                 )
             if not has_precision(node):
                 continue

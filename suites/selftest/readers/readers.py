@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from harness import mil
 from harness.audio.files import read_audio
-from harness.cli.tensors import read_tensors, write_tensors
+from harness.cli.tensors import write_tensors
 from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
 from harness.conversion import load_recipe
@@ -57,6 +57,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.jsondata import read_document
 from harness.verdicts.rows.documents import read_attachment
+from harness.workbench.given import read_tensors
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.mil.printing import write_compiled

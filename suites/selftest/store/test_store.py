@@ -23,7 +23,7 @@ from harness.golden import GoldenStore
 from harness.precision.sweep import Cell, FolderOfResults, Result, run_sweep
 from harness.store import Store, collect, holdings, pack_folder, unpack_folder
 from harness.workbench import stored
-from harness.workbench.stored import SharedPackages, StoredGoldens, StoredResults
+from harness.workbench.stored import StoredGoldens, StoredResults
 
 LATER = datetime.now(timezone.utc) + timedelta(days=3)
 
@@ -231,9 +231,9 @@ def test_a_package_comes_back_the_same_on_a_machine_that_has_none(
 ) -> None:
     stored.kept(store, "k", package)
     assert pack_folder(package) == pack_folder(package)
-    shared = SharedPackages(store, {"s": tmp_path / "not here"}, {"s": "k"})
-    assert digest_of(pickle.loads(pickle.dumps(shared))["s"]) == digest_of(package)
-    assert dict(SharedPackages(store, {"s": package}, {"s": "k"})) == {"s": package}
+    assert digest_of(stored.fetched_package(store, "k")) == digest_of(package)
+    with pytest.raises(StoreError, match="has no package"):
+        stored.fetched_package(store, "other")
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a/../../out", "link"])
