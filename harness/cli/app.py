@@ -14,6 +14,7 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    attest,
     check,
     compare,
     conformance,
@@ -34,6 +35,8 @@ from harness.cli import (
     report,
     run,
     separate,
+    store,
+    sweep,
     weights,
 )
 from harness.cli.console import (
@@ -78,16 +81,19 @@ for module in (
     compare,
     separate,
     lab,
+    sweep,
     inspect,
     faults,
     report,
     figures,
+    attest,
     inventory,
     conformance,
     reduce,
     golden,
     pack,
     weights,
+    store,
 ):
     app.add_typer(module.commands)
 

@@ -27,7 +27,6 @@ from harness.cli.console import (
 from harness.cli.inspect import print_explanation
 from harness.cli.outputs import output_folder
 from harness.cli.settings import (
-    EXTREMES,
     SUBJECT_HELP,
     GoldenRoot,
     Inputs,
@@ -36,6 +35,7 @@ from harness.cli.settings import (
     Reference,
     Settings,
 )
+from harness.defaults import EXTREMES
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 

@@ -9,10 +9,6 @@ import typer
 
 from harness.cli.outputs import output_folder
 
-EXTREMES = ("song", "hot", "quiet", "silence")
-"""Cases by default: music; noise driven into clipping and noise at -60 dBFS, where what overflows
-and what vanishes shows; and silence, out of which nothing may come."""
-
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
 Package = Annotated[
@@ -58,6 +54,16 @@ Reference = Annotated[
 ]
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="PARITY_STORE",
+        help="Share what is made with other machines: a folder, s3://BUCKET/PATH, gs://...; see "
+        "docs/stores.md.",
+    ),
 ]
 Page = Annotated[
     Path | None,

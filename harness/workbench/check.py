@@ -48,7 +48,7 @@ from harness.profiles import (
 from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject, separate_segment
 from harness.verdicts import Check, Gate, Profile, Verdict, compare, gate
-from harness.verdicts.collector import Collector
+from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import pictures
 from harness.workbench.bench import Workbench
@@ -110,10 +110,11 @@ def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Colle
         ParityError: the package, the audio or a golden can't be read, or the subject is a bag.
     """
     examination = _Examination(bench, inquiry, advance)
-    if examination.papers():
-        examination.cases()
-        examination.file()
-        examination.audible()
+    with noted_digest(examination.collector, inquiry.package):
+        if examination.papers():
+            examination.cases()
+            examination.file()
+            examination.audible()
     return examination.collector
 
 

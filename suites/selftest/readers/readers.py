@@ -30,6 +30,7 @@ from harness.conversion.sidecar import PREFIX, read_sidecar
 from harness.coreai.asset import check_asset
 from harness.devices import device, load_profile
 from harness.devices.reading import profile_text
+from harness.digests import digest_of
 from harness.golden import load_cases
 from harness.golden.fingerprint import fingerprint
 from harness.golden.records import (
@@ -43,6 +44,7 @@ from harness.golden.records import (
 from harness.golden.tensorfile import Golden, read_provenance
 from harness.golden.tensorfile import write_tensors as write_golden
 from harness.mil.package import open_package
+from harness.records import attest, read_attestation
 from harness.subjects import Architecture, UnusualWeightsWarning
 from harness.subjects.checkpoints import read_checkpoint
 from harness.subjects.declared import read_declaration
@@ -300,6 +302,15 @@ def read_run(folder: Path, changed: str) -> None:
     Snapshot.of(run)
 
 
+def make_attestation(folder: Path) -> None:
+    package = folder.parent / "attested.mlpackage"
+    package.mkdir(exist_ok=True)
+    (package / "Manifest.json").write_text("{}")
+    packages = {package.name: {"dirHash": digest_of(package).value}}
+    run = replace(RUN, provenance={**RUN.provenance, "packages": packages})
+    write(folder, statement_json=attest(run, b"", package))
+
+
 def make_history(folder: Path) -> None:
     snapshot = Snapshot.of(RUN)
     baseline = Baseline(snapshot, "the first").to_json()
@@ -416,6 +427,11 @@ READERS = [
     Reader("golden documents", make_golden_documents, read_golden_document, chosen=False),
     Reader("golden files", make_golden_file, read_golden_file),
     Reader("runs", make_runs, read_run),
+    Reader(
+        "attestations",
+        make_attestation,
+        lambda folder, changed: read_attestation(folder / changed),
+    ),
     Reader("snapshots and baselines", make_history, read_history, chosen=False),
     Reader("attachments", make_attachment, attach),
     Reader("tensors", make_tensors, read_inputs),
