@@ -24,7 +24,7 @@ from harness.cli.console import (
     write_page,
 )
 from harness.cli.inspect import print_explanation
-from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
+from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Like, Numerics, Page, Settings
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
@@ -41,15 +41,18 @@ commands = typer.Typer()
 @commands.command(
     "check",
     epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
-    "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
+    "X.mlpackage --weights model.th --audio song.flac --like demucs --report page --explain | "
     "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
 )
 @within_time
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
-        str, typer.Option(help=f"The model that it was converted from: {SUBJECT_HELP}")
-    ],
+        str | None, typer.Option(help=f"The model that it was converted from: {SUBJECT_HELP}")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The same by its checkpoint alone: any HTDemucs's.")
+    ] = None,
     settings: Settings = None,
     recipe: Annotated[
         str | None,
@@ -62,6 +65,7 @@ def check(
     audio: Annotated[
         Path | None, typer.Option(help="An audio file instead of golden cases.")
     ] = None,
+    like: Like = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="Only this layer: conversion or end_to_end.")
     ] = None,
@@ -98,14 +102,17 @@ def check(
 
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
+    if like is not None and audio is None:
+        raise ParityError(f"--like {like} is a way through a file: give one with --audio")
     known = () if waivers is None else read_waivers(waivers)
     record = record_of(baseline, history)
     inquiry = Inquiry(
         package=package,
-        subject=with_settings(subject, settings or []),
+        subject=with_settings(_subject(subject, weights), settings or []),
         recipe=None if recipe is None else load_recipe(recipe),
         cases=tuple(case or EXTREMES),
         audio=audio,
+        like=like,
         layers=_layers(layer or []),
         bounds=_bounds(min_snr, rtol, atol),
     )
@@ -135,6 +142,15 @@ def check(
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)
+
+
+def _subject(subject: str | None, weights: Path | None) -> str:
+    if (subject is None) == (weights is None):
+        raise ParityError(
+            "say what the package was converted from: --subject htdemucs_6s, or --weights "
+            "model.th, and not both"
+        )
+    return subject or f"htdemucs@{weights}"
 
 
 def _layers(names: list[str]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
 from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.separator import Separator, separate_file
+from harness.workbench.separator import Separator, check_way, separate_file
 
 LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
@@ -69,6 +69,12 @@ TARGETS: Final = {
 }
 """The deployment target of each opset: programs are compared in the words of one."""
 MOST_DIFFERENCES: Final = 50
+
+OTHER_WAY: Final = (
+    "no error of the conversion: Demucs' command normalises the file and cuts, pads and fades it "
+    "otherwise (--like demucs judges a port of it)"
+)
+"""Why rows of a diagnosis have so few dB, said wherever they are shown."""
 
 Advance = Callable[[str, int, int], None]
 """Called with what comes next, the number of steps done, and of all steps."""
@@ -84,6 +90,7 @@ class Inquiry:
         cases: golden cases.
         recipe: the precision that it should have; None takes the one that it records.
         audio: an audio file, compared with PyTorch on the same segments.
+        like: whose way to go through the file, of `harness.workbench.separator.LIKE`.
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
     """
@@ -93,6 +100,7 @@ class Inquiry:
     cases: tuple[str, ...]
     recipe: PrecisionRecipe | None = None
     audio: Path | None = None
+    like: str | None = None
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)
 
@@ -127,6 +135,7 @@ class _Examination:
         )
         if not self._layers:
             raise ParityError(f"{inquiry.subject} has no stems, so nothing of it is end to end")
+        check_way(inquiry.like, self._subject.network)
         self._model = load(inquiry.package)
         sidecar = read_sidecar(self._model)
         self._recipe = inquiry.recipe or (sidecar.recipe if sidecar else None)
@@ -279,25 +288,25 @@ class _Examination:
             return
         labels = self._labels | {"case": printable(audio)}
         self._step("PyTorch")
-        loudest, expected = self._original(audio)
+        expected = self._original(audio)
         self.collector.executed(SUBJECT_ENGINE)
         self._step("the package")
-        actual = separate_file(audio, self._separator())
+        separator = _Listening([self], self._subject.network)
+        actual = separate_file(audio, separator, self._inquiry.like)
         self.collector.executed(PACKAGE_ENGINE)
-        self._loudest(loudest, labels)
+        self._loudest(separator.loudest, labels)
         self._stems(expected, actual, labels)
-        self._add(_against_library(self._subject, audio, actual, labels))
+        if self._inquiry.like is None:
+            self._add(_against_library(self._subject, audio, actual, labels))
 
-    def _original(self, audio: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Return the loudest segment [1, C, n] and PyTorch's stems of the whole file."""
-        geometry = self._subject.geometry
-        loudest, level = np.zeros(geometry.audio_shape, np.float32), -1.0
+    def _original(self, audio: Path) -> np.ndarray:
+        """Return PyTorch's stems of the whole file."""
+        subject, geometry = self._subject, self._subject.geometry
+        if self._inquiry.like is not None:
+            return _by_library(subject, audio)
 
         def original(segment: np.ndarray) -> np.ndarray:
-            nonlocal loudest, level
-            if rms(segment) > level:
-                loudest, level = segment.copy(), rms(segment)
-            stems: np.ndarray = separate_segment(self._subject, torch.from_numpy(segment)).numpy()
+            stems: np.ndarray = separate_segment(subject, torch.from_numpy(segment)).numpy()
             return stems
 
         with AudioReader(audio, geometry) as reader:
@@ -308,8 +317,7 @@ class _Examination:
                 overlap=geometry.overlap,
                 channels=geometry.channels,
             )
-            stems = np.concatenate(list(blocks), axis=-1)
-        return loudest, stems
+            return np.concatenate(list(blocks), axis=-1)
 
     def _loudest(self, audio: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the network on a segment of the file, with all its taps."""
@@ -370,11 +378,30 @@ def _against_library(
     subject: Subject, audio: Path, actual: np.ndarray, labels: Mapping[str, str]
 ) -> Iterable[Check]:
     """Compare with the way of the subject's own library through a file: a diagnosis."""
-    mixture = torch.from_numpy(read_audio(audio, subject.geometry))
-    with torch.no_grad():
-        stems = subject.network.separate_file(subject.models, mixture).numpy()
-    bounds = gate("end_to_end")
+    stems, bounds = _by_library(subject, audio), gate("end_to_end")
     for index, stem in enumerate(subject.sources):
         outcome = compare(stems[index], actual[index], bounds)
-        what = "against demucs.apply_model, a diagnosis"
-        yield Check("end_to_end", {**labels, "stem": stem, "what": what}, False, bounds, outcome)
+        said = replace(outcome, reason=f"{outcome.reason}; {OTHER_WAY}")
+        where = {**labels, "stem": stem, "what": "against Demucs' own command, a diagnosis"}
+        yield Check("end_to_end", where, False, bounds, said)
+
+
+def _by_library(subject: Subject, audio: Path) -> np.ndarray:
+    """Return the stems of a file as the subject's own library makes them."""
+    mixture = torch.from_numpy(read_audio(audio, subject.geometry))
+    with torch.no_grad():
+        stems: np.ndarray = subject.network.separate_file(subject.models, mixture).numpy()
+    return stems
+
+
+class _Listening(Separator):
+    """A separator that keeps the loudest segment [1, C, n] it was given."""
+
+    loudest: np.ndarray
+
+    def __call__(self, audio: np.ndarray) -> np.ndarray:
+        if rms(audio) > self._level:
+            self.loudest, self._level = audio.copy(), rms(audio)
+        return super().__call__(audio)
+
+    _level = -1.0
