@@ -12,7 +12,7 @@ What a package shows of a network is one or several of these, float32, by name:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -217,12 +217,14 @@ class Adapter:
 
 def _by_part(spectrum: Tensor) -> Tensor:
     """Return channels [..., 2C, bins, frames] as [..., C, 2, bins, frames]."""
-    return spectrum.unflatten(-3, (-1, 2))
+    apart: Tensor = spectrum.unflatten(-3, (-1, 2))
+    return apart
 
 
 def _magnitude(spectrum: Tensor) -> Tensor:
     """Return |X| [..., C, bins, frames] of X [..., C, 2, bins, frames]."""
-    return spectrum.pow(2).sum(-3).sqrt()
+    size: Tensor = spectrum.pow(2).sum(-3).sqrt()
+    return size
 
 
 def _statistics(inputs: Tensors) -> dict[str, Tensor]:
@@ -250,8 +252,8 @@ def _all_stems(tensor: str, held: Mapping[str, Tensor], sources: tuple[str, ...]
     if set(held) != {*sources}:
         lacking = sorted({*sources} - set(held)) or sorted(set(held) - {*sources})
         raise ParityError(
-            f"the package gives {tensor} of {', '.join(sorted(held))}; {lacking[0]!r} is not in both "
-            f"that and the network's {', '.join(sources)}"
+            f"the package gives {tensor} of {', '.join(sorted(held))}; {lacking[0]!r} is not "
+            f"in both that and the network's {', '.join(sources)}"
         )
     return torch.stack([held[stem] for stem in sources])
 
@@ -293,7 +295,7 @@ def _described(port: Port) -> str:
 
 
 def check_fits(
-    adapter: Adapter, shapes: Mapping[str, Mapping[str, tuple[int | None, ...]]], sizes: Sizes
+    adapter: Adapter, shapes: Mapping[str, Mapping[str, Sequence[int]]], sizes: Sizes
 ) -> None:
     """Check that a package has the inputs and outputs that an adapter speaks of.
 
@@ -315,5 +317,5 @@ def check_fits(
             )
 
 
-def _listed(shapes: Mapping[str, tuple[int | None, ...]]) -> str:
+def _listed(shapes: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items())) or "none"

@@ -21,7 +21,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from harness.adapters.adapter import Adapter, Sizes, Tensors
+from harness.adapters.adapter import Adapter, Sizes, Tensors, check_fits
 from harness.adapters.candidates import input_ports, output_ports
 from harness.adapters.layout import Port
 from harness.errors import ContractError, ParityError
@@ -65,6 +65,7 @@ def guess_adapter(
     golden: Tensors,
     sizes: Sizes,
     *,
+    known: Adapter | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Guess:
     """Return the layout of a package.
@@ -75,20 +76,26 @@ def guess_adapter(
         golden: the contract's inputs and outputs, and ``stems``, as PyTorch made them of a signal
             that tells channels, bins and frames apart.
         sizes: of the network.
+        known: an adapter that is the only candidate.
         advance: called as ``advance(done, total)``.
 
     Raises:
         ContractError: no layout explains it, or several do; the message says which came nearest.
         ParityError: there are too many ways to try.
     """
+    if known is not None:
+        check_fits(known, {"inputs": inputs, "outputs": outputs}, sizes)
+        made = run(known.feed(golden, sizes))
+        levels = {n: _level(n, p, made[n], golden, sizes) for n, p in known.outputs.items()}
+        return _nearest([Guess(known, levels, 1)], sizes)
     readings = {name: _readings(name, shape, sizes) for name, shape in outputs.items()}
     ways = list(_ways({name: input_ports(name, s, sizes) for name, s in inputs.items()}, sizes))
     if not ways:
         raise ContractError(_misfit("inputs", inputs, sizes))
     if len(ways) > MOST_RUNS:
         raise ParityError(
-            f"the inputs {_listed(inputs)} can be the contract's in {len(ways)} ways, more than the "
-            f"{MOST_RUNS} that are tried; write the adapter by hand (docs/adapters.md)"
+            f"the inputs {_listed(inputs)} can be the contract's in {len(ways)} ways, more than "
+            f"the {MOST_RUNS} that are tried; write the adapter by hand (docs/adapters.md)"
         )
     found = []
     for done, way in enumerate(ways):
@@ -172,6 +179,7 @@ def _level(name: str, port: Port, made: Tensor, golden: Tensors, sizes: Sizes) -
 
 def _plain_of(port: Port, golden: Tensors, sizes: Sizes) -> Tensor:
     """Return what PyTorch made of a port's tensor, in its plain axes."""
+    value: Tensor
     if port.tensor == "freq":
         value = golden["freq"][0].unflatten(-3, (-1, 2))
     else:
@@ -198,7 +206,9 @@ def _nearest(found: Sequence[Guess], sizes: Sizes) -> Guess:
     simplest = [guess for guess in near if _weight(guess) == _weight(near[0])]
     if len(simplest) > 1:
         one, other = (guess.adapter.words() for guess in simplest[:2])
-        differ = [f"{a}, or is {b.split(' is ', 1)[1]}" for a, b in zip(one, other, strict=True) if a != b]
+        differ = [
+            f"{a}, or is {b.split(' is ', 1)[1]}" for a, b in zip(one, other, strict=True) if a != b
+        ]
         raise ContractError(
             f"{len(simplest)} layouts explain this package equally well ({best:.1f} dB): "
             f"{'; '.join(differ)}; write the one that is meant by hand (docs/adapters.md)"

@@ -1,9 +1,9 @@
 """One tensor of a package in its own layout, and back: both directions, inverse to each other.
 
 A tensor is at home in *plain* axes, in this order: ``s`` stem, ``c`` audio channel, ``z`` real and
-imaginary part, ``f`` bin, ``t`` frame, ``n`` sample. A layout writes them in the words of einops, as
-the package has them: ``1 (c z) f t``, ``s c n``, ``1 (s z c) f t``. Axes of size 1 are not written;
-a ``1`` stands where the package has one.
+imaginary part, ``f`` bin, ``t`` frame, ``n`` sample. A layout writes them in the words of einops,
+as the package has them: ``1 (c z) f t``, ``s c n``, ``1 (s z c) f t``. Axes of size 1 are not
+written; a ``1`` stands where the package has one.
 """
 
 from __future__ import annotations
@@ -175,9 +175,9 @@ def _names(port: Port) -> str:
 
 
 def _squeezed(plain: Tensor, port: Port) -> Tensor:
-    return plain.reshape([
-        size for axis, size in zip(port.plain, plain.shape, strict=True) if axis in port.axes
-    ])
+    return plain.reshape(
+        [size for axis, size in zip(port.plain, plain.shape, strict=True) if axis in port.axes]
+    )
 
 
 def extended(spectrum: Tensor, port: Port, full: Tensor | None = None) -> Tensor:

@@ -38,8 +38,8 @@ def _shape(model: Model, feature: Feature) -> tuple[int, ...]:
     sizes = tuple(size for size in shape or () if size is not None)
     if shape is None or len(sizes) < len(shape):
         raise ContractError(
-            f"{model.package.path} has {feature}, which has no fixed shape; adapters are for packages "
-            "of one segment"
+            f"{model.package.path} has {feature}, which has no fixed shape; adapters are for "
+            "packages of one segment"
         )
     return sizes
 
@@ -91,7 +91,9 @@ class AdaptedModel:
 
     def shown(self, outputs: Mapping[str, Any], inputs: Arrays) -> dict[str, np.ndarray]:
         """Return what outputs of the package show."""
-        own = {n: torch.from_numpy(np.asarray(outputs[n], np.float32)) for n in self.adapter.outputs}
+        own = {
+            n: torch.from_numpy(np.asarray(outputs[n], np.float32)) for n in self.adapter.outputs
+        }
         made = self.adapter.read(own, _tensors(inputs), self.sizes)
         return {name: value.numpy() for name, value in made.items()}
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    adapt,
     check,
     compare,
     conformance,
@@ -72,6 +73,7 @@ for module in (
     predict,
     export,
     check,
+    adapt,
     compare,
     separate,
     lab,

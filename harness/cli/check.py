@@ -97,6 +97,7 @@ def check(
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.workbench import Workbench, check_package
+    from harness.workbench.adapting import adapter_words, explained_elsewhere
     from harness.workbench.check import Inquiry
     from harness.workbench.explaining import explain_package
 
@@ -104,6 +105,8 @@ def check(
         raise ParityError("give --case or --audio, not both")
     if like is not None and audio is None:
         raise ParityError(f"--like {like} is a way through a file: give one with --audio")
+    if explain:
+        explained_elsewhere(package)
     known = () if waivers is None else read_waivers(waivers)
     record = record_of(baseline, history)
     inquiry = Inquiry(
@@ -136,9 +139,10 @@ def check(
         "verdict": run.verdict.value,
         "sentence": run.sentence(),
         "missing": list(run.missing),
+        "adapter": list(adapter_words(package)),
         "checks": [_row(check) for check in run.checks],
     }
-    answer(json, document, lambda: _print_run(run))
+    answer(json, document, lambda: _print_run(run, adapter_words(package)))
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)
@@ -189,10 +193,12 @@ def _row(check: Check) -> dict[str, Any]:
     return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
 
 
-def _print_run(run: Run) -> None:
+def _print_run(run: Run, adapter: tuple[str, ...]) -> None:
     """Print a row for each gate and case with its closest check, and every check that failed."""
     from harness.verdicts import Verdict
 
+    for sentence in adapter:
+        out.print(f"adapter: {sentence}", soft_wrap=True)
     groups: dict[tuple[str, str, str], list[Check]] = {}
     for check in run.checks:
         if check.gating:

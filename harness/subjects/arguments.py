@@ -217,8 +217,8 @@ def _inferred(
     if asking and unsaid:
         words = " ".join(f"--set {key}={spelled(arguments[key])}" for key in unsaid)
         raise CheckpointError(
-            f"{where} doesn't say {', '.join(unsaid)}, and no tensor shows it; say it, with --set or "
-            f"behind the '?' of the subject's name; {architecture.name} has {words}"
+            f"{where} doesn't say {', '.join(unsaid)}, and no tensor shows it; say it, with --set "
+            f"or behind the '?' of the subject's name; {architecture.name} has {words}"
         )
     return Resolved(_architecture(architecture, arguments), (), checkpoint.notes)
 

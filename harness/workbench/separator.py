@@ -8,7 +8,7 @@ command is judged by it. Both are right, and they differ by far more than any co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.adapters import AdaptedModel, AdaptedSession, Sizes, adapter_beside
 from harness.audio.files import AudioReader
 from harness.audio.segments import plan_segments, separate_stream
 from harness.conversion import check_contract
 from harness.engines import Session, open_engine
 from harness.errors import ParityError, UnknownNameError
 from harness.golden.builder import network_inputs
+from harness.mil import load
 from harness.profiles import PACKAGE_ENGINE, SUBJECT_ENGINE
 from harness.subjects import Network, describe_subject, load_subject
 from harness.subjects.htdemucs import HTDemucsNetwork, demucs_command
@@ -54,11 +56,11 @@ class Separator:
     def __call__(self, audio: np.ndarray) -> np.ndarray:
         """Return the stems [S, C, n] of ``audio`` [1, C, n], one segment, both float32."""
         inputs = network_inputs(self._network, audio)
-        stems = self._network.stems_of(self._sessions[0].predict(inputs))
+        stems = stems_from(self._network, self._sessions[0].predict(inputs))
         if len(self._sessions) > 1:
             stems *= self._shares[0]
             for session, share in zip(self._sessions[1:], self._shares[1:], strict=True):
-                stems += share * self._network.stems_of(session.predict(inputs))
+                stems += share * stems_from(self._network, session.predict(inputs))
         return stems
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -70,6 +72,22 @@ class Separator:
             overlap=self.geometry.overlap,
             channels=self.geometry.channels,
         )
+
+
+def stems_from(network: Network, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the stems [S, C, n] that outputs are, or stand for.
+
+    Raises:
+        ParityError: they are a part of the network's outputs, as of a package of one branch.
+    """
+    if "stems" in outputs:
+        return outputs["stems"].copy()
+    lacking = [name for name in network.interface.outputs if name not in outputs]
+    if lacking:
+        raise ParityError(
+            f"the package shows {', '.join(outputs)} and no {lacking[0]}, so it gives no stems"
+        )
+    return network.stems_of(outputs)
 
 
 def open_separator(
@@ -95,11 +113,17 @@ def open_separator(
             f"{subject} has {models} model(s) and {len(packages)} package(s) were given: give one "
             "for each, in order"
         )
-    opened = []
-    for package in packages:
+    return Separator([_opened(p, network, engine, numerics) for p in packages], network)
+
+
+def _opened(package: Path, network: Network, engine: str, numerics: str) -> Session:
+    """Return a session of a package, in its adapter if it has one."""
+    adapter = adapter_beside(package)
+    if adapter is None:
         check_contract(package, network.interface)
-        opened.append(open_engine(engine, package, numerics=numerics))
-    return Separator(opened, network)
+        return open_engine(engine, package, numerics=numerics)
+    view = AdaptedModel(load(package), adapter, Sizes.of(network))
+    return AdaptedSession(open_engine(engine, package, numerics=numerics), view)
 
 
 def check_way(like: str | None, network: Network) -> None:

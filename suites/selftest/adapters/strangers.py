@@ -27,14 +27,15 @@ N_FFT: Final = 512
 ARGUMENTS: Final[dict[str, Any]] = {
     "sources": ["drums", "bass", "other", "vocals"],
     "channels": 8,
-    "depth": 3,
+    "depth": 2,
+    "dconv_depth": 1,
     "dconv_mode": 3,
     "bottom_channels": 0,
     "t_layers": 2,
     "t_heads": 2,
     "nfft": N_FFT,
     "samplerate": 8000,
-    "segment": Fraction(3, 4),
+    "segment": Fraction(1, 2),
 }
 HOP: Final = N_FFT // 4
 
