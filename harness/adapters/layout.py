@@ -79,6 +79,13 @@ class Port:
         foreign = [letter for letter in letters if letter not in self.plain]
         if foreign:
             raise ParityError(f"axes {self.axes!r}: {self.tensor} has no axis {foreign[0]!r}")
+        spectral = "f" in PLAIN[self.tensor]
+        if (self.nyquist or self.edges) and not spectral:
+            raise ParityError(f"{self.tensor} has neither a Nyquist bin nor frames at its edges")
+        if self.normalised and (self.tensor in STATISTICS or "mask" in self.tensor):
+            raise ParityError(f"{self.tensor} is never normalised")
+        if self.stem and "s" not in PLAIN[self.tensor]:
+            raise ParityError(f"{self.tensor} is of no stem")
         if self.parts not in (PARTS if "z" in PLAIN[self.tensor] else ("",)):
             raise ParityError(
                 f"parts {self.parts!r} of {self.tensor}: expected one of {', '.join(PARTS)}"
