@@ -209,7 +209,7 @@ class Adapter:
     def words(self) -> tuple[str, ...]:
         """Return what was found to be what, one sentence for each input and output."""
         return tuple(
-            f"{kind} {name!r} is {_described(port)}"
+            f"{kind} {name!r} is {described(port)}"
             for kind, ports in (("input", self.inputs), ("output", self.outputs))
             for name, port in ports.items()
         )
@@ -271,7 +271,7 @@ def _in_contract(tensor: str, plain: Tensor, inputs: Tensors) -> Tensor:
     return (plain if tensor == "time" else plain.flatten(-4, -3))[None]
 
 
-def _described(port: Port) -> str:
+def described(port: Port) -> str:
     """Return what a port is, in words."""
     words = {
         "mask": "the mask that the mixture's spectrogram is multiplied by (complex)",

@@ -41,6 +41,7 @@ def output_ports(name: str, shape: Sequence[int], sizes: Sizes) -> list[Port]:
         port
         for tensor in ("freq", "time", "stems", "mask", "magnitude mask")
         for port in _ports(tensor, shape, sizes)
+        if "mask" not in tensor or port.parts not in ("real", "imag")  # half of one shows nothing
     ]
     if len(sizes.sources) > 1:
         ports += [

@@ -21,7 +21,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from harness.adapters.adapter import Adapter, Sizes, Tensors, check_fits
+from harness.adapters.adapter import Adapter, Sizes, Tensors, check_fits, described
 from harness.adapters.candidates import input_ports, output_ports
 from harness.adapters.layout import Port
 from harness.errors import ContractError, ParityError
@@ -46,11 +46,13 @@ class Guess:
         adapter: the layout.
         snr_db: of each output beside PyTorch, by name.
         tried: number of runs.
+        rivals: what else an output is as nearly and as simply, in words.
     """
 
     adapter: Adapter
     snr_db: Mapping[str, float]
-    tried: int
+    tried: int = 1
+    rivals: tuple[str, ...] = ()
 
     @property
     def worst_db(self) -> float:
@@ -87,7 +89,7 @@ def guess_adapter(
         check_fits(known, {"inputs": inputs, "outputs": outputs}, sizes)
         made = run(known.feed(golden, sizes))
         levels = {n: _level(n, p, made[n], golden, sizes) for n, p in known.outputs.items()}
-        return _nearest([Guess(known, levels, 1)], sizes)
+        return _nearest([Guess(known, levels)], sizes)
     readings = {name: _readings(name, shape, sizes) for name, shape in outputs.items()}
     ways = list(_ways({name: input_ports(name, s, sizes) for name, s in inputs.items()}, sizes))
     if not ways:
@@ -150,27 +152,27 @@ def _read(
     """Return the nearest reading of every output, those with fewer transformations first."""
     ports: dict[str, Port] = {}
     levels: dict[str, float] = {}
+    rivals: list[str] = []
     for name, candidates in readings.items():
         reached = [_level(name, port, made[name], golden, sizes) for port in candidates]
         best = max(reached)
         near = [i for i, level in enumerate(reached) if level == best or level > best - APART_DB]
-        index = min(near, key=lambda i: candidates[i].normalised)
-        ports[name], levels[name] = candidates[index], reached[index]
-    return Guess(Adapter(way, ports), levels, 1)
+        least = min(candidates[i].normalised for i in near)
+        first, *others = (i for i in near if candidates[i].normalised == least)
+        ports[name], levels[name] = candidates[first], reached[first]
+        rivals += [f"output {name!r} is {described(candidates[i])}" for i in others]
+    return Guess(Adapter(way, ports), levels, rivals=tuple(rivals))
 
 
 def _level(name: str, port: Port, made: Tensor, golden: Tensors, sizes: Sizes) -> float:
     """Return the SNR of one output, read as a port says; -inf of what is not finite."""
     adapter = Adapter({"audio": Port("audio", "c n")}, {name: port})
-    actual = adapter.plain_output(name, made, golden, sizes)
-    expected = _plain_of(port, golden, sizes)
-    if "mask" in port.tensor:
-        whole = replace(port, parts="real imag") if " " in port.parts else port
-        if port.parts in ("real", "imag"):
-            return -math.inf  # half of a mask can't be told from any other tensor
-        shown = Adapter(adapter.inputs, {name: replace(whole, normalised=False)})
-        ((_, actual),) = shown.read({name: made}, golden, sizes).items()
-        ((_, expected),) = shown.expected(golden).items()
+    if "mask" in port.tensor:  # of which only what it makes of the mixture is known
+        ((_, actual),) = adapter.read({name: made}, golden, sizes).items()
+        ((_, expected),) = adapter.expected(golden).items()
+    else:
+        actual = adapter.plain_output(name, made, golden, sizes)
+        expected = _plain_of(port, golden, sizes)
     if not actual.isfinite().all():
         return -math.inf
     level = snr_db(expected.numpy(), actual.numpy())
@@ -202,26 +204,24 @@ def _nearest(found: Sequence[Guess], sizes: Sizes) -> Guess:
             f"order: {', '.join(sizes.sources)}?"
         )
     near = [guess for guess in found if guess.worst_db > best - APART_DB or guess.worst_db == best]
-    near.sort(key=lambda guess: sum(port.normalised for port in _all_ports(guess.adapter)))
-    simplest = [guess for guess in near if _weight(guess) == _weight(near[0])]
-    if len(simplest) > 1:
-        one, other = (guess.adapter.words() for guess in simplest[:2])
-        differ = [
-            f"{a}, or is {b.split(' is ', 1)[1]}" for a, b in zip(one, other, strict=True) if a != b
-        ]
+    least = min(map(_transformations, near))
+    first, *others = (guess for guess in near if _transformations(guess) == least)
+    rivals = [*first.rivals]
+    if others:
+        known = first.adapter.words()
+        rivals += [words for words in others[0].adapter.words() if words not in known]
+    if rivals:
         raise ContractError(
-            f"{len(simplest)} layouts explain this package equally well ({best:.1f} dB): "
-            f"{'; '.join(differ)}; write the one that is meant by hand (docs/adapters.md)"
+            f"{len(others) + len(first.rivals) + 1} layouts explain this package equally well "
+            f"({best:.1f} dB); write the one that is meant by hand (docs/adapters.md): "
+            f"{'; '.join(first.adapter.words())}; or {'; or '.join(rivals)}"
         )
-    return _complete(replace(near[0], tried=len(found)), sizes)
+    return _complete(replace(first, tried=len(found)), sizes)
 
 
-def _all_ports(adapter: Adapter) -> list[Port]:
-    return [*adapter.inputs.values(), *adapter.outputs.values()]
-
-
-def _weight(guess: Guess) -> int:
-    return sum(port.normalised for port in _all_ports(guess.adapter))
+def _transformations(guess: Guess) -> int:
+    adapter = guess.adapter
+    return sum(port.normalised for port in (*adapter.inputs.values(), *adapter.outputs.values()))
 
 
 def _complete(guess: Guess, sizes: Sizes) -> Guess:

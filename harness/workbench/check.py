@@ -262,15 +262,11 @@ class _Examination:
     ) -> Prediction | None:
         """Return what the precision allows, by a virtual run; None in FP32, or if nobody says."""
         bench, subject, recipe = self._bench, self._inquiry.subject, self._claims
-        if self._recipe is None:
+        if self._recipe is None or (recipe.is_fp32 and not self._rounded):
             return None
         if self._view is not None:
-            if not (self._rounded or not recipe.is_fp32):
-                return None
             run = partial(bench.virtual.on, subject, recipe, taps=())
             return allowed(self._view, run, inputs)
-        if recipe.is_fp32:
-            return None
         if case:
             return bench.virtual.of(subject, case, recipe)
         return bench.virtual.on(subject, recipe, inputs, taps)

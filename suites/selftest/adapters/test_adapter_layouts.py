@@ -303,6 +303,36 @@ def test_a_mask_shows_what_it_makes_of_the_mixture() -> None:
     np.testing.assert_allclose(numbers(made), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("parts", ["real imag", "imag real"])
+@pytest.mark.parametrize("axes", ["1 s (c z) f t", "(z s c) t f"])
+def test_masks_are_found_again(axes: str, parts: str) -> None:
+    written = Adapter({"y": Port("audio", "1 c n")}, {"m": Port("mask", axes, parts)})
+    real, imag = GOLDEN["freq"][0].unflatten(1, (2, 2)).unbind(2)
+    a, b = GOLDEN["spectrogram"][0].unflatten(0, (2, 2)).unbind(1)
+    ratio = torch.complex(real, imag) / torch.complex(a, b)
+    made = {"m": arranged(torch.stack([ratio.real, ratio.imag], dim=2), written.outputs["m"])}
+    shapes = {"y": (1, 2, 44)}, {"m": tuple(made["m"].shape)}
+    assert guess_adapter(*shapes, lambda given: made, GOLDEN, SIZES, known=written)
+    right = written.feed(GOLDEN, SIZES)["y"]
+
+    def run(given: dict[str, Tensor]) -> dict[str, Tensor]:
+        return made if torch.equal(given["y"], right) else {"m": noise(*made["m"].shape)}
+
+    assert guess_adapter(*shapes, run, GOLDEN, SIZES).adapter == written
+
+
+def test_an_output_that_is_two_things_is_asked_about() -> None:
+    """A silent frequency branch: stems and time branch are the same numbers."""
+    silent = {**GOLDEN, "stems": GOLDEN["time"][0]}
+    right = GOLDEN["audio"]
+
+    def run(given: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"v": GOLDEN["time"] if torch.equal(given["y"], right) else GOLDEN["time"].flip(-1)}
+
+    with pytest.raises(ContractError, match=r"equally well .*time branch.*; or .*stems"):
+        guess_adapter({"y": (1, 2, 44)}, {"v": (1, 3, 2, 44)}, run, silent, SIZES)
+
+
 def test_every_order_of_parts_and_channels_differs() -> None:
     """If two candidates were the same, numbers could never choose."""
     shape = EXTENT.shape(Port("freq", "1 s (c z) f t", "real imag"))

@@ -124,7 +124,7 @@ def test_exchanged_parts_are_red_in_the_adapter_of_a_sound_package(
     class Exchanged(Named):
         def forward(self, spectrogram: object, raw_audio: object) -> object:
             freq, time = super().forward(spectrogram, raw_audio)
-            return freq.unflatten(2, (2, 2))[0].flip(2).flatten(1, 2)[None], time
+            return freq[0].unflatten(1, (2, 2)).flip(2).flatten(1, 2)[None], time
 
     stranger = Stranger(Named, STRANGERS["FP16 in and out"].inputs, ("u", "v"))
     subject = subject_of(tmp_path)
