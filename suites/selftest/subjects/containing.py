@@ -22,6 +22,11 @@ def _exported(state: State, arguments: Arguments) -> dict[str, Any]:
     return {"klass": HTDemucs, "args": (), "kwargs": arguments, "state": state}
 
 
+def _stated(arguments: Arguments) -> Arguments:
+    """Return what the configuration of a trainer says, which loads data at some sample rate."""
+    return {"samplerate": 44_100, **arguments}
+
+
 def _named(arguments: Arguments) -> str:
     """Return the options that say what no tensor shows."""
     default = {"samplerate": 44_100, "t_heads": 8}
@@ -100,7 +105,7 @@ def lightning(folder: Path, state: State, arguments: Arguments) -> str:
     content = {
         "pytorch-lightning_version": "2.4.0",
         "state_dict": named | {"loss.window": torch.ones(8)},
-        "hyper_parameters": Namespace(**arguments, lr=1e-3),
+        "hyper_parameters": Namespace(**_stated(arguments), lr=1e-3),
     }
     torch.save(content, folder / "last.ckpt")
     return str(folder / "last.ckpt")
@@ -120,7 +125,9 @@ def brain_floats(folder: Path, state: State, arguments: Arguments) -> str:
 
 def configured(folder: Path, state: State, arguments: Arguments) -> str:
     """A state dict beside the configuration of its trainer."""
-    torch.save({"model_state_dict": state, "config": {"model": arguments}}, folder / "net.pth")
+    torch.save(
+        {"model_state_dict": state, "config": {"model": _stated(arguments)}}, folder / "net.pth"
+    )
     return str(folder / "net.pth")
 
 
@@ -128,7 +135,8 @@ def compiled(folder: Path, state: State, arguments: Arguments) -> str:
     """What torch.compile makes of names."""
     named = {f"_orig_mod.{name}": tensor for name, tensor in state.items()}
     torch.save(
-        {"state_dict": named, "hyper_parameters": {"net": 1, **arguments}}, folder / "c.ckpt"
+        {"state_dict": named, "hyper_parameters": {"lr": 1e-3, **_stated(arguments)}},
+        folder / "c.ckpt",
     )
     return str(folder / "c.ckpt")
 
