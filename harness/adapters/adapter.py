@@ -151,7 +151,9 @@ class Adapter:
             held = plain.setdefault(port.tensor, {})
             part = port.parts if port.parts in ("real", "imag") else ""
             if (port.stem, part) in held:
-                raise ParityError(f"the adapter says of two outputs that they are the {port}")
+                raise ParityError(
+                    f"the adapter says of two outputs that they are {described(port)}"
+                )
             held[port.stem, part] = self.plain_output(name, outputs[name], inputs, sizes)
         made = {}
         for tensor, held in plain.items():
@@ -313,7 +315,8 @@ def check_fits(
         if found != expected:
             raise ContractError(
                 f"the package has the {kind} {_listed(found)}, but its adapter speaks of "
-                f"{_listed(expected)}: write it again with 'parity adapt'"
+                f"{_listed(expected)}: is it one of this subject? if so, remove the adapter, and "
+                "let 'parity adapt' write it again"
             )
 
 

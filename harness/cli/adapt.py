@@ -91,7 +91,8 @@ def _print(path: Path, written: bool, found: Guess) -> None:
     ]
     print_table("what the package takes and gives", ("", "beside PyTorch"), rows, right=(1,))
     done = "written" if written else "confirmed"
-    out.print(f"{path} {done}: {found.tried} layouts tried, worst {decibels(found.worst_db)}")
+    tried = f"{found.tried} layout{'' if found.tried == 1 else 's'} tried"
+    out.print(f"{path} {done}: {tried}, worst {decibels(found.worst_db)}")
 
 
 def _places(found: Guess) -> list[tuple[str, str]]:

@@ -63,7 +63,9 @@ def adapted(model: Model, network: Network) -> AdaptedModel | None:
 def adapter_words(package: Path) -> tuple[str, ...]:
     """Return what the adapter beside a package says; nothing if there is none."""
     adapter = adapter_beside(package)
-    return () if adapter is None else adapter.words()
+    if adapter is None:
+        return ()
+    return *adapter.words(), f"it shows {', '.join(adapter.shows)}, and is {_OTHERWISE}"
 
 
 def find_layout(
