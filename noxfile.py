@@ -155,6 +155,22 @@ def known_bugs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def checkpoints(session: nox.Session) -> None:
+    """Check 24 checkpoints of networks of one's own, each converted and through a song."""
+    install(session, "test")
+    words = ["suites/selftest/subjects/test_any_checkpoint.py", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def adapters(session: nox.Session) -> None:
+    """Adapt packages in the layouts of other converters, judge them, and plant a fault in each."""
+    install(session, "test")
+    words = ["suites/selftest/adapters", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Try every reader with 5,000 damaged files, and with the worst of the largest size."""
     install(session, "test")

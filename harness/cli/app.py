@@ -14,6 +14,7 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    adapt,
     attest,
     check,
     compare,
@@ -78,6 +79,7 @@ for module in (
     predict,
     export,
     check,
+    adapt,
     compare,
     separate,
     lab,

@@ -21,6 +21,8 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from harness import mil
+from harness.adapters import read_adapter
+from harness.adapters.layout import Extent
 from harness.audio.files import read_audio
 from harness.cli.tensors import write_tensors
 from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
@@ -370,6 +372,29 @@ def compute_by_profile(folder: Path, changed: str) -> None:
         unit.function(name, torch.ones(1))
 
 
+ADAPTER = """format = 1
+
+[inputs.x]
+tensor = "spectrogram"
+axes = "1 (z c) f t"
+parts = "imag real"
+nyquist = true
+
+[outputs."drums"]
+tensor = "time"
+axes = "1 c n"
+stem = "drums"
+"""
+
+
+def read_layout(folder: Path, changed: str) -> None:
+    adapter = read_adapter(folder / changed)
+    extent = Extent(2, 2, 8, 11, 44)
+    for port in (*adapter.inputs.values(), *adapter.outputs.values()):
+        extent.shape(port)
+    assert adapter.words()
+
+
 def make_asset(folder: Path) -> None:
     (folder / "net.aimodel").mkdir()
     (folder / "net.aimodel" / "main.mlirb").write_bytes(b"ML\xefR")
@@ -403,6 +428,11 @@ READERS = [
         "device profiles",
         lambda folder: write(folder, mine_toml=profile_text("ane-m1")),
         compute_by_profile,
+    ),
+    Reader(
+        "adapters",
+        lambda folder: write(folder, x_toml=ADAPTER),
+        read_layout,
     ),
     Reader(
         "golden recipes",
