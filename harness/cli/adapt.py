@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, decibels, out, print_table, progress, within_time
+from harness.cli.outputs import output_file
 from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Package, Settings
-from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
@@ -32,12 +32,19 @@ def adapt(
     settings: Settings = None,
     target: Annotated[
         Path | None,
-        typer.Option("--out", help="The adapter (.toml); beside the package, where it is found."),
+        typer.Option(
+            "--out",
+            callback=output_file(".toml"),
+            help="The adapter (.toml); beside the package, where it is found.",
+        ),
     ] = None,
     case: Annotated[str, typer.Option(help="A golden case of one segment.")] = "song",
     inputs_out: Annotated[
         Path | None,
-        typer.Option(help="Also write the case as the package takes it (.safetensors, .npz)."),
+        typer.Option(
+            callback=output_file(".safetensors", ".npz"),
+            help="Also write the case as the package takes it (.safetensors, .npz).",
+        ),
     ] = None,
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
@@ -56,8 +63,6 @@ def adapt(
     from harness.workbench.adapting import find_layout
 
     path = target or adapter_path(package)
-    if path.suffix != ".toml":
-        raise ParityError(f"can't write an adapter as {path}: the name must end in .toml")
     known = read_adapter(path) if path.exists() else None
     with progress("trying layouts") as advance:
         found, given = find_layout(

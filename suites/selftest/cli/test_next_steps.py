@@ -46,8 +46,9 @@ def parse(words: list[str]) -> None:
     """
     command = program()
     while hasattr(command, "commands"):
-        command = command.commands[words[0]]
-        words = words[1:]
+        if words[0] not in command.commands:
+            words = ["run", *words]  # parity sweep mini: the group runs by default
+        command, words = command.commands[words[0]], words[1:]
     command.make_context(command.name, list(words))
 
 
