@@ -70,29 +70,33 @@ def parity(session: nox.Session) -> None:
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        *SUITES,
-        "--parity-out",
-        str(LATEST),
-        "--parity-history",
-        str(HISTORY),
-        "--parity-baseline",
-        str(BASELINE),
-        "--parity-waivers",
-        str(WAIVERS),
-        *beside,
-        "-q",
-        "--no-header",
-        *WORKERS,
-        "--dist",
-        "loadgroup",  # what shares a prediction stays together
-        "--no-loadscope-reorder",  # packages first
-        *session.posargs,
-        env=ONE_THREAD,
-    )
+    try:
+        session.run(
+            "python",
+            "-m",
+            "pytest",
+            *SUITES,
+            "--parity-out",
+            str(LATEST),
+            "--parity-history",
+            str(HISTORY),
+            "--parity-baseline",
+            str(BASELINE),
+            "--parity-waivers",
+            str(WAIVERS),
+            *beside,
+            "-q",
+            "--no-header",
+            *WORKERS,
+            "--dist",
+            "loadgroup",  # what shares a prediction stays together
+            "--no-loadscope-reorder",  # packages first
+            *session.posargs,
+            env=ONE_THREAD,
+        )
+    finally:
+        if "GITHUB_ACTIONS" in os.environ and (LATEST / "run.json").exists():
+            session.run("parity", "report", str(LATEST / "run.json"), "--github")
     # pytest ends with 0 wherever it is made to do something else than run tests to their end.
     session.run("parity", "verdict", str(LATEST / "run.json"), "--since", began)
 
@@ -100,7 +104,7 @@ def parity(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the harness's own tests; arguments go to pytest."""
-    install(session, "test", "onnx")
+    install(session, "test", "onnx", "records", "dask", "s3")
     workers = [*WORKERS, "--dist", "worksteal"]
     # No options but those on the command line: some of them run no test, and all is green.
     alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
@@ -151,6 +155,22 @@ def known_bugs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def checkpoints(session: nox.Session) -> None:
+    """Check 24 checkpoints of networks of one's own, each converted and through a song."""
+    install(session, "test")
+    words = ["suites/selftest/subjects/test_any_checkpoint.py", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def adapters(session: nox.Session) -> None:
+    """Adapt packages in the layouts of other converters, judge them, and plant a fault in each."""
+    install(session, "test")
+    words = ["suites/selftest/adapters", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Try every reader with 5,000 damaged files, and with the worst of the largest size."""
     install(session, "test")
@@ -193,6 +213,22 @@ def report(session: nox.Session) -> None:
     install(session)
     run = session.posargs or [str(LATEST / "run.json")]
     session.run("parity", "report", *run, "--out", str(LATEST))
+
+
+@nox.session(default=False)
+def distributed(session: nox.Session) -> None:
+    """Sweep a thousand cells on Dask while workers are killed, and on S3 while requests fail."""
+    install(session, "test", "dask", "s3")
+    words = ["suites/selftest/precision/test_sweep_on_dask.py", "suites/selftest/store", "-m", ""]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def workflow(session: nox.Session) -> None:
+    """Execute the shell steps of docs/ci.md in a fresh clone, and the notebook."""
+    install(session, "test")
+    words = ["suites/selftest/ci", "suites/selftest/frontdoor", "-m", ""]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

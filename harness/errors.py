@@ -14,6 +14,8 @@ The tree::
     ├── ExecutionError              an operation that could not be executed on its inputs
     ├── RunError                    a run document that can't be read
     ├── GoldenError                 a golden store that can't be used
+    ├── StoreError                  a store of objects that can't be used, or gave wrong bytes
+    ├── MissingExtraError           an extra of this installation that is not there
     └── NotEvaluatedError           exit code 3: the question is sound, but can't be answered here
         ├── WeightsUnavailableError     pretrained weights that are not on this machine
         ├── EngineUnavailableError      an engine that can't run here
@@ -121,6 +123,14 @@ class ExecutionError(ParityError):
 
 class RunError(ParityError):
     """A run document that can't be read."""
+
+
+class StoreError(ParityError):
+    """A store of objects that can't be reached or used, or that gave other bytes than it should."""
+
+
+class MissingExtraError(ParityError):
+    """Something that needs an extra of this installation, which it does not have."""
 
 
 class GoldenError(ParityError):

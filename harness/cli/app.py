@@ -14,6 +14,8 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    adapt,
+    attest,
     check,
     compare,
     conformance,
@@ -34,6 +36,9 @@ from harness.cli import (
     report,
     run,
     separate,
+    store,
+    sweep,
+    weights,
 )
 from harness.cli.console import (
     escape_what_cannot_be_printed,
@@ -74,18 +79,23 @@ for module in (
     predict,
     export,
     check,
+    adapt,
     compare,
     separate,
     lab,
+    sweep,
     inspect,
     faults,
     report,
     figures,
+    attest,
     inventory,
     conformance,
     reduce,
     golden,
     pack,
+    weights,
+    store,
 ):
     app.add_typer(module.commands)
 

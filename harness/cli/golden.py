@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out, print_table, progress
-from harness.cli.settings import GoldenRoot
+from harness.cli.settings import GoldenRoot, StoreUrl
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
@@ -41,6 +41,7 @@ def build(
     record: Annotated[
         bool, typer.Option("--record", help="Commit the fingerprints to manifest.json.")
     ] = False,
+    store: StoreUrl = None,
     root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
@@ -50,17 +51,21 @@ def build(
 
     if new and force:
         raise ParityError("give --new or --force, not both")
-    store: GoldenStore[Subject] = GoldenStore(_home(subject, root))
+    from harness.workbench.stored import StoredGoldens, open_store
+
+    shared = open_store(store)
+    builder = None if shared is None else StoredGoldens(shared)
+    goldens: GoldenStore[Subject] = GoldenStore(_home(subject, root), builder)
     findings = []
-    work = _work(store, subject, case)
+    work = _work(goldens, subject, case)
     with progress("building goldens") as advance:
         for done, (name, case_name) in enumerate(work):
             advance(done, len(work))
             loaded = load_subject(name)
-            before = store.status(loaded, case_name, deep=False)
+            before = goldens.status(loaded, case_name, deep=False)
             if new and before.status is not GoldenStatus.NOT_BUILT:
                 continue  # the run will say what it finds; healing it here would hide it
-            findings.append(store.build(loaded, case_name, force=force, record=record))
+            findings.append(goldens.build(loaded, case_name, force=force, record=record))
         advance(len(work), len(work))
     # Building is done when the tensors can be used; whether anything vouches for them is another
     # question, which `verify` and every run ask.

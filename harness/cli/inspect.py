@@ -21,7 +21,6 @@ from harness.cli.console import (
 )
 from harness.cli.report import read_run
 from harness.cli.settings import (
-    EXTREMES,
     Fp32Package,
     GoldenRoot,
     Inputs,
@@ -30,6 +29,7 @@ from harness.cli.settings import (
     Package,
     Reference,
 )
+from harness.defaults import EXTREMES
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,10 +21,10 @@ from harness.cli.console import (
     print_table,
     progress,
 )
-from harness.cli.outputs import output_file, output_folder
-from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases, Numerics
+from harness.cli.outputs import output_file
+from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
 from harness.errors import ParityError
-from harness.places import GOLDEN_ROOT, generated
+from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.precision.sensitivity import Sensitivity
@@ -36,7 +36,6 @@ Model = Annotated[
         metavar="S|X.mlpackage", help="NAME, NAME@seeded or NAME@PATH; or any FP32 package."
     ),
 ]
-SWEEPS = generated("build/sweep")
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
 
 
@@ -99,7 +98,7 @@ def sensitivity(
             probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
-    _write(target, document)
+    write_document(target, document)
     answer(json, document, lambda: _print_sensitivity(found))
 
 
@@ -270,89 +269,8 @@ def _print_tuning(found: Tuning, target: Path, by: str) -> None:
         )
 
 
-@commands.command(
-    "sweep",
-    epilog="Examples: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise; "
-    "parity sweep X.mlpackage --inputs in.safetensors --precisions fp16,int8",
-)
-def sweep(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="S|X.mlpackage...", help="NAME, NAME@seeded or NAME@PATH; or FP32 packages."
-        ),
-    ],
-    precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
-    case: LabCases = None,
-    given: Inputs = None,
-    numerics: Numerics = "storage",
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    cache: Annotated[
-        Path,
-        typer.Option(
-            callback=output_folder(),
-            help="Folder of results: a sweep that was killed goes on from it.",
-        ),
-    ] = SWEEPS,
-    target: Annotated[
-        Path | None, typer.Option("--out", callback=output_file(), help="Write the document here.")
-    ] = None,
-    golden_root: GoldenRoot = GOLDEN_ROOT,
-    json: Json = False,
-) -> None:
-    """Measure recipes side by side on subjects or packages, and cases, by virtual runs."""
-    from functools import partial
-
-    from harness.conversion import load_recipe
-    from harness.precision.sweep import run_sweep
-    from harness.workbench.sources import source_of
-    from harness.workbench.sweeping import measure_cell, sweep_cells
-
-    names = [name for name in precisions.split(",") if name]
-    recipes = [load_recipe(name) for name in names]
-    found_of = {
-        model: source_of(
-            model,
-            golden_root=golden_root,
-            cases=case,
-            given=given,
-            default=("song", "noise"),
-            note=note,
-        )
-        for model in models
-    }
-    if not any(source.takes(recipe) for source in found_of.values() for recipe in recipes):
-        raise ParityError(f"none of the recipes {precisions} is for {', '.join(models)}")
-    for source in found_of.values():
-        source.check_cases()
-    sources = {model: source.stored(cache) for model, source in found_of.items()}
-    cells = sweep_cells(list(sources.values()), names, numerics)
-    with progress("sweeping") as advance:
-        found = run_sweep(
-            cells,
-            partial(measure_cell, sources),
-            cache,
-            workers=workers,
-            advance=advance,
-        )
-    _write(target, found)
-    answer(json, found, lambda: _print_sweep(found["cells"], numerics))
-
-
-def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
-    rows = []
-    for row in cells:
-        levels = {key: value for key, value in row["snr_db"].items() if value is not None}
-        worst = min(levels, key=lambda key: levels[key], default="")
-        share = f"{100 * row['fp32_share']:.2f} %"
-        level = decibels(levels.get(worst, math.inf))
-        size = f"{row['weight_bytes'] / 1e6:.1f} MB"
-        rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
-    columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")
-    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4, 5))
-
-
-def _write(target: Path | None, document: Mapping[str, Any]) -> None:
+def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
+    """Write a document as JSON to ``target``, if there is one."""
     from harness.atomic import write_text
 
     if target is not None:

@@ -9,10 +9,6 @@ import typer
 
 from harness.cli.outputs import output_folder
 
-EXTREMES = ("song", "hot", "quiet", "silence")
-"""Cases by default: music; noise driven into clipping and noise at -60 dBFS, where what overflows
-and what vanishes shows; and silence, out of which nothing may come."""
-
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
 Package = Annotated[
@@ -59,6 +55,16 @@ Reference = Annotated[
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="PARITY_STORE",
+        help="Share what is made with other machines: a folder, s3://BUCKET/PATH, gs://...; see "
+        "docs/stores.md.",
+    ),
+]
 Page = Annotated[
     Path | None,
     typer.Option(
@@ -74,5 +80,12 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="An option of the subject, as behind its '?': segment=10, sources=vocals,other, ... "
         "(repeatable).",
+    ),
+]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        help="demucs: through the file as Demucs' own command, which normalises it, overlaps by a "
+        "quarter and pads with zeros (without its random shifts); takes the file into memory."
     ),
 ]

@@ -39,7 +39,8 @@ def check_contract(package: str | Path | Package | Model, interface: Interface) 
         found = {name: types[name] for name in names}
         if found != expected:
             raise ContractError(
-                f"{package.path} has the {kind} {_listed(found)}; expected {_listed(expected)}"
+                f"{package.path} has the {kind} {_listed(found)}; expected {_listed(expected)}; "
+                "if another converter made it, 'parity adapt' finds its layout"
             )
 
 

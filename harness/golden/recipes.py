@@ -37,9 +37,9 @@ from typing import Any, Final
 
 from harness.audio.contract import SEGMENT_LENGTH
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
+from harness.digests import sha256
 from harness.errors import RecipeError, UnknownNameError
 from harness.golden.records import FORMAT
-from harness.golden.tensorfile import sha256
 
 SONG: Final = "song"
 """The kind that is no single signal but a mixture of stems; its one parameter is a seed."""

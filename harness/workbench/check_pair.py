@@ -38,9 +38,10 @@ from harness.mil import DataType, Model
 from harness.precision.virtual import VirtualPrecision
 from harness.profiles import PACKAGE_ENGINE, engine_states
 from harness.verdicts import Check, Gate, Outcome, Profile, bound, compare, gate, not_evaluated
-from harness.verdicts.collector import Collector
+from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
-from harness.workbench.check import Advance, in_words, printable
+from harness.workbench.check import Advance, in_words
+from harness.workbench.file_checks import printable
 from harness.workbench.given import Arrays, Note, given_cases, silent
 from harness.workbench.inner_values import InnerValue, as_types_of, inner_values
 from harness.workbench.matching import Alignment, CompressedWeight, check_counterpart
@@ -86,8 +87,9 @@ def check_pair(inquiry: PairInquiry, advance: Advance) -> Collector:
         ContractError: the inputs don't fit.
     """
     examination = _Examination(inquiry, advance)
-    if examination.papers():
-        examination.values()
+    with noted_digest(examination.collector, inquiry.package):
+        if examination.papers():
+            examination.values()
     return examination.collector
 
 

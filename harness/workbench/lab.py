@@ -23,14 +23,16 @@ from harness.conversion import (
     convert_to_coreml,
     trace_inner_model,
 )
+from harness.digests import digest_of
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
 from harness.golden.builder import case_inputs
 from harness.golden.layout import Layout
 from harness.precision.sensitivity import Stems
-from harness.precision.sweep import content_key, folder_hash
+from harness.precision.sweep import content_key
 from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
+from harness.store import Store
 from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
@@ -67,9 +69,14 @@ def lab_stems(subject: str) -> Stems | None:
     return Stems(network.sources, network.stem_of, sound_of(network).sample_rate)
 
 
-def fp32_package(subject: str, folder: Path) -> Path:
-    """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
-    return Packages(folder, load_subject).path(subject, "fp32")
+def fp32_package(subject: str, folder: Path, store: Store | None = None) -> Path:
+    """Return the FP32 package of a subject in ``folder``; fetched or converted if absent."""
+    return Packages(folder, load_subject, store).path(subject, "fp32")
+
+
+def fp32_key(subject: str) -> str:
+    """Return what names the FP32 package of a subject in a store."""
+    return Packages(Path(), load_subject).key(subject, "fp32")
 
 
 def confirm(
@@ -151,6 +158,6 @@ def case_keys(package: Path, cases: Sequence[str], golden_root: Path) -> dict[st
         cases: as `lab_inputs` takes them.
         golden_root: the folder with ``recipes.toml``.
     """
-    files = folder_hash(package)
+    files = digest_of(package).value
     found = find_cases(cases, golden_root)
     return {name: content_key(files, case.hash) for name, case in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from harness.conversion import load_recipe
+from harness.conversion import PrecisionRecipe
 from harness.precision.sensitivity import audible, snr_of
 from harness.precision.sweep import Cell, Result, content_key
 from harness.precision.tuning import fp32_share, operation_costs, weight_bytes
@@ -14,16 +14,15 @@ from harness.workbench.sources import Source
 
 
 def sweep_cells(
-    sources: Sequence[Source], precisions: Sequence[str], numerics: str = "storage"
+    sources: Sequence[Source], recipes: Mapping[str, PrecisionRecipe], numerics: str = "storage"
 ) -> list[Cell]:
     """Return a cell for each source, recipe that is for it, and case.
 
     Args:
         sources: that are stored.
-        precisions: names of recipes, or TOML files.
+        recipes: by the name that the document has for each.
         numerics: how the executor computes.
     """
-    recipes = {name: load_recipe(name) for name in precisions}
     return [
         Cell(source.name, name, case, numerics, content_key(content, recipe.to_toml(), numerics))
         for source in sources
@@ -34,12 +33,14 @@ def sweep_cells(
     ]
 
 
-def measure_cell(sources: Mapping[str, Source], cell: Cell) -> Result:
+def measure_cell(
+    sources: Mapping[str, Source], recipes: Mapping[str, PrecisionRecipe], cell: Cell
+) -> Result:
     """Measure a recipe on a case by a virtual run; `run_sweep` calls it in other processes."""
     source = sources[cell.subject]
     lab, costs = _swept(source)
     inputs = source.inputs()[cell.case]
-    recipe = load_recipe(cell.precision)
+    recipe = recipes[cell.precision]
     choice, weights = lab.by_recipe(recipe), lab.weights_by_recipe(recipe)
     expected = lab.base.run(inputs)
     actual = lab.model(choice, weights).run(inputs, numerics=cell.numerics)

@@ -14,6 +14,7 @@ from harness.mil import Model
 from harness.precision.sensitivity import SignalMeasure, Stems, measures_of
 from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
+from harness.store import Store
 
 Inputs = dict[str, dict[str, torch.Tensor]]
 """By case and name, in carrier types."""
@@ -114,8 +115,11 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def stored(self, folder: Path) -> Source:
-        """Return the same with its FP32 package in ``folder``, for other processes."""
+    def stored(self, folder: Path, store: Store | None = None) -> Source:
+        """Return the same with its FP32 package in ``folder``, for other processes.
+
+        With a store a subject's package is also fetched from it, on other machines, too.
+        """
 
     @abstractmethod
     def content(self) -> dict[str, str]:

@@ -11,14 +11,16 @@ from pathlib import Path
 from harness import mil
 from harness.conversion import PrecisionRecipe, audit_package
 from harness.conversion.sidecar import PREFIX
+from harness.digests import digest_of
 from harness.errors import PackageError, ParityError
 from harness.mil import Model
 from harness.mil.program import Program
 from harness.mil.saving import save_package
 from harness.precision.sensitivity import Stems
-from harness.precision.sweep import content_key, folder_hash
+from harness.precision.sweep import content_key
 from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
+from harness.store import Store
 from harness.subjects import describe_subject
 from harness.workbench import lab
 from harness.workbench.given import (
@@ -156,13 +158,13 @@ class PackageSource(Source):
         features = mil.functional(mil.load(self.path)).inputs
         return any(None in (feature.shape or (None,)) for feature in features)
 
-    def stored(self, folder: Path) -> Source:
+    def stored(self, folder: Path, store: Store | None = None) -> Source:
         """Return the same: it lies on the disk."""
         return PackageSource(self.path, self.given, self.signals)
 
     def content(self) -> dict[str, str]:
         """Return a hash of package and inputs for each case."""
-        package = folder_hash(self.path)
+        package = digest_of(self.path).value
         if self.signals is not None:
             return lab.case_keys(self.path, self.signals.cases, self.signals.golden_root)
         arrays = given_cases(self.given, mil.functional(mil.load(self.path)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.conversion import PrecisionRecipe, check_contract
@@ -12,9 +12,11 @@ from harness.mil import Model
 from harness.precision.sensitivity import Stems
 from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
+from harness.store import Store
 from harness.subjects import describe_subject
 from harness.workbench import lab
 from harness.workbench.sources.base import Inputs, Source
+from harness.workbench.stored import fetched_package
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,16 @@ class SubjectSource(Source):
         cases: as `harness.workbench.lab.lab_inputs` takes them.
         golden_root: the folder with ``recipes.toml``.
         package: its FP32 package; None converts one.
+        store: where the package is for machines that have no file ``package``.
+        key: its key there.
     """
 
     name: str
     cases: tuple[str, ...]
     golden_root: Path
     package: Path | None = None
+    store: Store | None = None
+    key: str = ""
 
     @contextmanager
     def program(self) -> Iterator[Model]:
@@ -42,7 +48,7 @@ class SubjectSource(Source):
     @contextmanager
     def lab(self) -> Iterator[VirtualPrecision]:
         """Yield the lab of the FP32 conversion."""
-        with lab.open_lab(self.name, self.package) as opened:
+        with lab.open_lab(self.name, self._package_here()) as opened:
             yield opened
 
     def inputs(self, device: str = "cpu") -> Inputs:
@@ -80,10 +86,16 @@ class SubjectSource(Source):
     def check_kept(self, out: Path) -> None:
         """A conversion can always be kept."""
 
-    def stored(self, folder: Path) -> Source:
-        """Convert in FP32, if that isn't there."""
-        package = self.package or lab.fp32_package(self.name, folder)
-        return SubjectSource(self.name, self.cases, self.golden_root, package)
+    def stored(self, folder: Path, store: Store | None = None) -> Source:
+        """Fetch or convert in FP32, if that isn't there."""
+        package = self.package or lab.fp32_package(self.name, folder.absolute(), store)
+        found = replace(self, package=package, golden_root=self.golden_root.absolute())
+        return found if store is None else replace(found, store=store, key=lab.fp32_key(self.name))
+
+    def _package_here(self) -> Path | None:
+        if self.package is None or self.store is None or self.package.exists():
+            return self.package
+        return fetched_package(self.store, self.key)
 
     def content(self) -> dict[str, str]:
         """Return a hash of package and signal for each case."""

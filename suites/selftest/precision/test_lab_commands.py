@@ -54,7 +54,7 @@ def narrow_lab(
 
     monkeypatch.setattr(lab, "open_lab", open_narrow)
     monkeypatch.setattr(lab, "lab_inputs", inputs)
-    monkeypatch.setattr(lab, "fp32_package", lambda subject, folder: narrow_path)
+    monkeypatch.setattr(lab, "fp32_package", lambda subject, folder, store=None: narrow_path)
     monkeypatch.setattr(lab, "load_subject", lambda subject: Loaded())
     monkeypatch.setattr(lab, "trace_inner_model", lambda model: narrow_trace)
     monkeypatch.setattr(lab, "lab_stems", lambda subject: STEMS)
