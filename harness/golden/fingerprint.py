@@ -79,10 +79,10 @@ def fingerprint(name: str, tensor: npt.NDArray[Any]) -> Fingerprint:
     Raises:
         GoldenError: ``tensor`` is empty, is neither floating point nor int32, or holds inf or NaN.
     """
-    if tensor.size == 0 or tensor.dtype.kind not in "fi":
+    if tensor.size == 0 or (tensor.dtype.kind != "f" and tensor.dtype != np.int32):
         raise GoldenError(
             f"tensor {name!r} is {tensor.dtype.name} {list(tensor.shape)}; a golden holds "
-            "floating-point tensors that are not empty, so correct what builds it"
+            "floating-point or int32 tensors that are not empty, so correct what builds it"
         )
     flat = tensor.reshape(-1)
     total = squares = 0.0
