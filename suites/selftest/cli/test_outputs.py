@@ -53,8 +53,10 @@ OUTPUTS = (
     Output("sensitivity nothing", "--out"),
     Output("tune nothing", "--out", ".toml"),
     Output("tune nothing --out good.toml", "--package", ".mlpackage"),
-    Output("sweep nothing --precisions fp16", "--out"),
-    Output("sweep nothing --precisions fp16", "--cache", folder=True),
+    Output("sweep run nothing --precisions fp16", "--out"),
+    Output("sweep run nothing --precisions fp16", "--cache", folder=True),
+    Output("sweep merge nowhere.json", "--out"),
+    Output(f"attest make nowhere.json {PACKAGE}", "--out"),
     Output(f"reduce {PACKAGE} --inputs nowhere.npz --fails-when nan", "--out", folder=True),
     Output("faults --fault nothing", "--out", folder=True),
     Output("report nowhere.json", "--out", folder=True),
@@ -95,7 +97,7 @@ def test_every_option_that_names_an_output_is_looked_at() -> None:
     assert found - READ == known
 
 
-GROUPS = ("pack", "baseline", "inventory", "golden")
+GROUPS = ("attest", "sweep", "pack", "baseline", "inventory", "golden")
 
 
 @pytest.fixture
