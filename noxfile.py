@@ -45,6 +45,7 @@ FIRST_STEPS = (
     ("convert mini --precision fp32 --out mini.mlpackage", 0, "pass: all"),
     ("check mini.mlpackage --subject mini --case quiet", 0, "PASS: all"),
     ("sensitivity mini --case quiet --probes 1", 0, "the whole recipe"),
+    ("run ../own/parity.toml", 0, "PASS: all"),
     ("faults --fault stft.*", 0, "injected faults were caught"),
     ("faults --fault harness.fault-missed", 0, "1 of 1 injected faults were caught"),
     ("faults --fault metrics.permuted", 3, "an installed package has no suites"),
@@ -117,8 +118,9 @@ def tests(session: nox.Session) -> None:
 def installed(session: nox.Session) -> None:
     """Build the wheel, install it where no clone is, and take a user's first steps with it."""
     tmp = Path(session.create_tmp()).absolute()
-    for place in ("wheel", "empty", "cache"):
+    for place in ("wheel", "empty", "cache", "own"):
         shutil.rmtree(tmp / place, ignore_errors=True)
+    shutil.copytree(Path("examples", "networks", "decoder"), tmp / "own")
     session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp / "wheel"), ".")
     (wheel,) = (tmp / "wheel").glob("*.whl")
     session.install("-c", "constraints.txt", str(wheel))
@@ -153,11 +155,35 @@ def known_bugs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def checkpoints(session: nox.Session) -> None:
+    """Check 24 checkpoints of networks of one's own, each converted and through a song."""
+    install(session, "test")
+    words = ["suites/selftest/subjects/test_any_checkpoint.py", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def adapters(session: nox.Session) -> None:
+    """Adapt packages in the layouts of other converters, judge them, and plant a fault in each."""
+    install(session, "test")
+    words = ["suites/selftest/adapters", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Try every reader with 5,000 damaged files, and with the worst of the largest size."""
     install(session, "test")
     words = ["-m", "", "--mutants", "5000", "-q", *session.posargs]
     session.run("python", "-m", "pytest", "suites/selftest/readers", *words, env=PATIENT_THREADS)
+
+
+@nox.session(default=False)
+def networks(session: nox.Session) -> None:
+    """Take six networks that are not HTDemucs through every command, and plant a fault in each."""
+    install(session, "test", "networks")
+    words = ["suites/networks", "-m", "exhaustive", "-n", "2", "--dist", "loadscope"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

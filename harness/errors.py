@@ -7,6 +7,7 @@ The tree::
     ├── AudioError                  an audio file or signal that can't be used
     ├── CheckpointError             weights that can't be loaded, or must not be
     ├── RecipeError                 a precision or golden recipe that is wrong
+    ├── DeclarationError            a parity.toml, or the network that it declares, that is wrong
     ├── PackageError                a file that is no ML Program package, or a broken one
     │   ├── ContractError           a sound package with other inputs or outputs than expected
     │   └── UnsupportedOperationError   an operation that the executor does not know
@@ -94,6 +95,10 @@ class AudioError(ParityError):
 
 class CheckpointError(ParityError):
     """Weights that can't be loaded, or must not be."""
+
+
+class DeclarationError(ParityError):
+    """A ``parity.toml`` that is wrong, or a network that isn't what it says."""
 
 
 class RecipeError(ParityError):

@@ -14,6 +14,7 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    adapt,
     attest,
     check,
     compare,
@@ -33,9 +34,11 @@ from harness.cli import (
     predict,
     reduce,
     report,
+    run,
     separate,
     store,
     sweep,
+    weights,
 )
 from harness.cli.console import (
     escape_what_cannot_be_printed,
@@ -69,12 +72,14 @@ app = typer.Typer(
 )
 for module in (
     doctor,
+    run,
     convert,
     core_ai,
     lint,
     predict,
     export,
     check,
+    adapt,
     compare,
     separate,
     lab,
@@ -89,6 +94,7 @@ for module in (
     reduce,
     golden,
     pack,
+    weights,
     store,
 ):
     app.add_typer(module.commands)

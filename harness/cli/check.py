@@ -30,6 +30,7 @@ from harness.cli.settings import (
     SUBJECT_HELP,
     GoldenRoot,
     Inputs,
+    Like,
     Numerics,
     Page,
     Reference,
@@ -55,7 +56,7 @@ commands = typer.Typer()
 @commands.command(
     "check",
     epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
-    "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
+    "X.mlpackage --weights model.th --audio song.flac --like demucs --report page --explain | "
     "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16 | "
     "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors",
 )
@@ -64,6 +65,9 @@ def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
         str | None, typer.Option(help=f"The model that it was converted from: {SUBJECT_HELP}")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The same by its checkpoint alone: any HTDemucs's.")
     ] = None,
     reference: Reference = None,
     given: Inputs = None,
@@ -79,6 +83,7 @@ def check(
     audio: Annotated[
         Path | None, typer.Option(help="An audio file instead of golden cases.")
     ] = None,
+    like: Like = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="Only this layer: conversion or end_to_end.")
     ] = None,
@@ -114,25 +119,32 @@ def check(
     """
     from harness.conversion import load_recipe
     from harness.origin import provenance
+    from harness.profiles import home_of, usual_cases
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.workbench import Workbench, check_package
+    from harness.workbench.adapting import adapter_words, explained_elsewhere
     from harness.workbench.check import Inquiry
     from harness.workbench.check_pair import PairInquiry, check_pair
     from harness.workbench.explaining import explain_package, reference_of
 
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
+    if like is not None and audio is None:
+        raise ParityError(f"--like {like} is a way through a file: give one with --audio")
+    if explain:
+        explained_elsewhere(package)
     known = () if waivers is None else read_waivers(waivers)
     record = record_of(baseline, history)
     rules = None if recipe is None else load_recipe(recipe)
     bounds = _bounds(min_snr, rtol, atol)
     pair = None
-    if reference is not None or given or subject is None:
-        alone = (subject, audio, case, layer, settings)
+    if reference is not None or given or (subject, weights) == (None, None):
+        alone = (subject, weights, audio, case, layer, settings)
         pair = PairInquiry(
             package, _counterpart(reference, given, alone), rules, bounds, numerics, note
         )
+    name = "" if pair else with_settings(_subject(subject, weights), settings or [])
     if report is not None:
         from harness.report import mark_overtaken
 
@@ -147,14 +159,16 @@ def check(
         else:
             inquiry = Inquiry(
                 package=package,
-                subject=with_settings(subject or "", settings or []),
+                subject=name,
                 recipe=rules,
-                cases=tuple(case or EXTREMES),
+                cases=tuple(case or usual_cases(name, EXTREMES)),
                 audio=audio,
+                like=like,
                 layers=_layers(layer or []),
                 bounds=bounds,
             )
-            bench = Workbench(golden_root, Path(scratch), numerics=numerics)
+            root = home_of(name, golden_root)
+            bench = Workbench(root, Path(scratch), numerics=numerics)
             collector, more = check_package(bench, inquiry, told), {}
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance(**more))
@@ -170,9 +184,10 @@ def check(
         "verdict": run.verdict.value,
         "sentence": run.sentence(),
         "missing": list(run.missing),
+        "adapter": list(adapter_words(package)),
         "checks": [_row(check) for check in run.checks],
     }
-    answer(json, document, lambda: _print_run(run))
+    answer(json, document, lambda: _print_run(run, adapter_words(package)))
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)
@@ -196,12 +211,22 @@ def _counterpart(
         )
     if not given:
         raise ParityError(
-            "say what the package should compute: --subject NAME, or the same network in FP32 with "
-            "its inputs, --reference X.mlpackage --inputs in.safetensors"
+            "say what the package should compute: --subject NAME, its checkpoint with --weights "
+            "model.th, or the same network in FP32 with its inputs, --reference X.mlpackage "
+            "--inputs in.safetensors"
         )
     source = reference_source(None, reference, golden_root=GOLDEN_ROOT, given=given)
     assert isinstance(source, PackageSource)  # there is no subject
     return source
+
+
+def _subject(subject: str | None, weights: Path | None) -> str:
+    if subject is not None and weights is not None:
+        raise ParityError(
+            "say what the package was converted from: --subject htdemucs_6s, or --weights "
+            "model.th, and not both"
+        )
+    return subject or f"htdemucs@{weights}"
 
 
 def _layers(names: list[str]) -> tuple[str, ...]:
@@ -240,10 +265,12 @@ def _row(check: Check) -> dict[str, Any]:
     return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
 
 
-def _print_run(run: Run) -> None:
+def _print_run(run: Run, adapter: tuple[str, ...]) -> None:
     """Print a row for each gate and case with its closest check, and every check that failed."""
     from harness.verdicts import Verdict
 
+    for sentence in adapter:
+        out.print(f"adapter: {sentence}", soft_wrap=True)
     groups: dict[tuple[str, str, str], list[Check]] = {}
     for check in run.checks:
         if check.gating:

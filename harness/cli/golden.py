@@ -13,6 +13,8 @@ from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.golden import Finding, GoldenStore
     from harness.golden.store import Holding
     from harness.subjects import Subject
@@ -53,7 +55,7 @@ def build(
 
     shared = open_store(store)
     builder = None if shared is None else StoredGoldens(shared)
-    goldens: GoldenStore[Subject] = GoldenStore(root, builder)
+    goldens: GoldenStore[Subject] = GoldenStore(_home(subject, root), builder)
     findings = []
     work = _work(goldens, subject, case)
     with progress("building goldens") as advance:
@@ -79,7 +81,7 @@ def verify(
     from harness.subjects import load_subject
     from harness.verdicts import GREEN_GOLDENS
 
-    store: GoldenStore[Subject] = GoldenStore(root)
+    store: GoldenStore[Subject] = GoldenStore(_home(subject, root))
     work = _work(store, subject, case)
     findings = []
     with progress("verifying goldens") as advance:
@@ -126,6 +128,22 @@ def _work(
         if name not in store.cases:
             raise UnknownNameError("case", name, store.cases)
     return work_of(chosen_profile(subjects=subjects or (), cases=cases or ()), store.cases)
+
+
+def _home(subjects: list[str] | None, root: Path) -> Path:
+    """Return the golden root of the subjects that are named, which is one.
+
+    Raises:
+        ParityError: a declared network, whose goldens lie beside its file, and another subject.
+    """
+    from harness.profiles import home_of
+
+    homes = {home_of(name, root) for name in subjects or ()} or {root}
+    if len(homes) > 1:
+        raise ParityError(
+            f"the goldens of {', '.join(subjects or ())} lie in several places; ask for one subject"
+        )
+    return homes.pop()
 
 
 def _finish(findings: list[Finding], json: bool, *, fine: tuple[Finding, ...]) -> None:

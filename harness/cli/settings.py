@@ -82,3 +82,10 @@ Settings = Annotated[
         "(repeatable).",
     ),
 ]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        help="demucs: through the file as Demucs' own command, which normalises it, overlaps by a "
+        "quarter and pads with zeros (without its random shifts); takes the file into memory."
+    ),
+]

@@ -1,7 +1,7 @@
 """From a traced network to a Core ML ML Program, with each operation's precision from a recipe.
 
 In: a `TracedModel` and a `PrecisionRecipe`. Out: an ``.mlpackage`` folder that appears whole or not
-at all, with the inputs and outputs of the network's interface, all float32, and a
+at all, with the inputs, states and outputs of the network's interface, and a
 `ConvertedPackage` that says what was made. It works on any machine; running the package is another
 room's business.
 """
@@ -179,6 +179,7 @@ def _convert(
     # and that a failed conversion leaves behind; a recipe that names them needs the same names.
     Builder.name_count.clear()
     reads: dict[str, tuple[str, ...]] = {}
+    takes = traced.interface
 
     def survey(operations: list[Any]) -> None:
         for operation in operations:
@@ -198,11 +199,15 @@ def _convert(
             model = ct.convert(
                 traced.script,
                 inputs=[
-                    ct.TensorType(name, shape, np.float32)
-                    for name, shape in traced.interface.inputs.items()
+                    ct.TensorType(name, shape, np.int32 if name in takes.integers else np.float32)
+                    for name, shape in takes.arguments.items()
                 ],
-                outputs=[
-                    ct.TensorType(name, dtype=np.float32) for name in traced.interface.outputs
+                outputs=[ct.TensorType(name, dtype=np.float32) for name in takes.returned],
+                states=[
+                    ct.StateType(
+                        ct.TensorType(shape=takes.inputs[name], dtype=np.float16), name=path
+                    )
+                    for name, path in takes.states.items()
                 ],
                 minimum_deployment_target=ct.target[target],
                 compute_precision=precision,

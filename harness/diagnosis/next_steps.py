@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.conversion import shipped_recipes
+from harness.subjects import own_networks
 from harness.verdicts import Check, Gate, Run, gate
 
 ANY_CASE: Final = "song"
@@ -109,7 +110,9 @@ class NextSteps:
                 _words("headroom", path, *given),
                 _words("sensitivity", *self._lab(), "--precision", "fp16"),
             ]
-        cases = [w for c in dict.fromkeys((self._case, "hot", "silence")) for w in ("--case", c)]
+        own = self._subject in own_networks()  # which has cases of its own
+        others = () if own else ("hot", "silence")
+        cases = [w for c in dict.fromkeys((self._case, *others)) for w in ("--case", c)]
         found = [
             _words("diagnose", path, "--subject", self._subject, "--case", self._case),
             _words("headroom", path, *cases),
@@ -135,7 +138,10 @@ class NextSteps:
     @property
     def _case(self) -> str:
         case = self._label("case")
-        return case if case in {golden.case for golden in self.run.goldens} else ANY_CASE
+        known = [golden.case for golden in self.run.goldens]
+        if case in known or not known:
+            return case if case in known else ANY_CASE
+        return ANY_CASE if ANY_CASE in known else known[0]
 
     @property
     def _recipe(self) -> str | None:

@@ -54,7 +54,7 @@ def publish(
     Args:
         layout: the store.
         origin: where the tensors come from.
-        tensors: float arrays by name.
+        tensors: arrays by name.
         started: `time.monotonic` when building began.
 
     Raises:

@@ -86,7 +86,7 @@ def write_tensors(
 
     Args:
         path: an existing folder's file.
-        tensors: float16, float32 or float64 arrays by name.
+        tensors: float16, float32, float64 or int32 arrays by name.
         provenance: JSON values.
 
     Raises:
@@ -99,7 +99,7 @@ def write_tensors(
     for name in names:
         start, end = end, end + tensors[name].nbytes
         header[name] = {
-            "dtype": f"F{8 * tensors[name].itemsize}",
+            "dtype": f"{tensors[name].dtype.kind.upper()}{8 * tensors[name].itemsize}",
             "shape": list(tensors[name].shape),
             "data_offsets": [start, end],
         }

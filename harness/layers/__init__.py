@@ -15,6 +15,7 @@ first.
 `conversion`    every output, and what the precision allows on outputs and taps
 `papers`        what a package declares and holds: contract, program, precision, constants
 `end_to_end`    stems, channels and worst seconds; quality beside the true stems
+`scores`        those that are published, which gate nothing
 ==============  ============================================================================
 
 Nothing here executes a model, reads a file or knows a test runner.
@@ -46,6 +47,7 @@ from harness.layers.papers import (
     program_check,
     weights_check,
 )
+from harness.layers.scores import stem_scores
 from harness.layers.stft import transform_check
 from harness.layers.surgery import golden_checks, surgery_checks
 from harness.layers.tensors import (
@@ -78,6 +80,7 @@ __all__ = [
     "repeat_check",
     "stem_checks",
     "stem_outcomes",
+    "stem_scores",
     "surgery_checks",
     "transform_check",
     "weights_check",

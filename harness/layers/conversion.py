@@ -23,6 +23,8 @@ from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
 if TYPE_CHECKING:
     from harness.conversion import PrecisionRecipe
 
+STATE = "state."
+"""How the names of what calls leave in states begin (`harness.subjects.protocol.state_output`)."""
 _NOT_FOUND = "the value that is this tap was not found in the program"
 
 
@@ -128,8 +130,12 @@ def precision_checks(
 def reaches_fp32_check(
     expected: Tensors, actual: Tensors, name: str, labels: Mapping[str, str]
 ) -> Check:
-    """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows."""
-    gate_name, where = "expected_precision_fp32", {**labels, "tensor": tensor_label(name)}
+    """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows.
+
+    What a call leaves in a state is rounded to FP16 in every package.
+    """
+    where = {**labels, "tensor": tensor_label(name)}
+    gate_name = f"expected_precision_{'state' if name.startswith(STATE) else 'fp32'}"
     if name not in actual:
         return Check("conversion", where, True, gate(gate_name), not_evaluated(_NOT_FOUND))
     value = np.ascontiguousarray(actual[name])

@@ -40,7 +40,8 @@ from harness.profiles import PACKAGE_ENGINE, engine_states
 from harness.verdicts import Check, Gate, Outcome, Profile, bound, compare, gate, not_evaluated
 from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
-from harness.workbench.check import Advance, in_words, printable
+from harness.workbench.check import Advance, in_words
+from harness.workbench.file_checks import printable
 from harness.workbench.given import Arrays, Note, given_cases, silent
 from harness.workbench.inner_values import InnerValue, as_types_of, inner_values
 from harness.workbench.matching import Alignment, CompressedWeight, check_counterpart

@@ -17,6 +17,7 @@ from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three
 from harness.diagnosis.failures import failed_checks, says_it_all
 from harness.diagnosis.next_steps import ANY_CASE, counterpart_of
 from harness.errors import PackageError, ParityError
+from harness.profiles import home_of, usual_cases
 from harness.verdicts import Run
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench.matching import value_places
@@ -45,7 +46,7 @@ def diagnose_package(
     Raises:
         ParityError: the package takes or returns something else than the source.
     """
-    model = mil.load(package)
+    model = mil.functional(mil.load(package))
     source.check(model)
     inputs = next(iter(source.inputs().values()))
     with source.lab() as lab:
@@ -78,8 +79,9 @@ def reference_of(run: Run, golden_root: Path, package: Path | None = None) -> So
         return PackageSource(package or Path(other.package), (other.given(case),))
     if "subject" not in focus:
         raise ParityError("the run names no subject, so the package has no reference")
-    case = case if case in {golden.case for golden in run.goldens} else ANY_CASE
-    return SubjectSource(focus["subject"], (case,), golden_root, package)
+    subject, known = focus["subject"], {golden.case for golden in run.goldens}
+    case = case if case in known else usual_cases(subject, (ANY_CASE,))[0]
+    return SubjectSource(subject, (case,), home_of(subject, golden_root), package)
 
 
 def explain_package(
@@ -98,7 +100,7 @@ def explain_package(
         return explain(run, package=str(package))
     try:
         diagnosis = diagnose_package(package, source, advance=advance)
-        headroom = audit_headroom(mil.load(package), source.inputs())
+        headroom = audit_headroom(mil.functional(mil.load(package)), source.inputs())
     except PackageError as error:  # one with loops, say: the run is told as far as it goes
         found = explain(run, package=str(package))
         untold = Step("Which operation, and why?", f"Not told: {error}.", ())

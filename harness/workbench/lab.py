@@ -26,7 +26,8 @@ from harness.conversion import (
 from harness.digests import digest_of
 from harness.errors import ParityError, UnknownNameError
 from harness.golden import Case, load_cases
-from harness.golden.builder import case_signal
+from harness.golden.builder import case_inputs
+from harness.golden.layout import Layout
 from harness.precision.sensitivity import Stems
 from harness.precision.sweep import content_key
 from harness.precision.tuning import Confirmation, Trial, Tuner
@@ -54,10 +55,10 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
     """
     if package is not None:
         check_contract(package, describe_subject(subject).interface)
-        yield VirtualPrecision(mil.load(package))
+        yield VirtualPrecision(mil.functional(mil.load(package)))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
-        yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+        yield VirtualPrecision(mil.functional(mil.load(fp32_package(subject, Path(folder)))))
 
 
 def lab_stems(subject: str) -> Stems | None:
@@ -99,7 +100,7 @@ def confirm(
             subject=loaded.name,
             fingerprint=loaded.fingerprint,
         )
-        return tuner.confirm(best, mil.load(made.path), made.audit.verdict)
+        return tuner.confirm(best, mil.functional(mil.load(made.path)), made.audit.verdict)
 
 
 def lab_inputs(
@@ -118,12 +119,13 @@ def lab_inputs(
         ParityError: a case is an audio file of several segments.
     """
     network = describe_subject(subject)
-    inputs = {}
-    for name, case in find_cases(names, golden_root).items():
-        signal, _ = case_signal(case, network)
-        tensor = torch.from_numpy(np.ascontiguousarray(signal)).to(device)
-        inputs[name] = network.inputs_of(tensor)
-    return inputs
+    return {
+        name: {
+            key: torch.from_numpy(np.ascontiguousarray(array)).to(device)
+            for key, array in case_inputs(case, network).items()
+        }
+        for name, case in find_cases(names, golden_root).items()
+    }
 
 
 def find_cases(names: Sequence[str], golden_root: Path) -> dict[str, Case]:
@@ -132,7 +134,7 @@ def find_cases(names: Sequence[str], golden_root: Path) -> dict[str, Case]:
     Raises:
         As `lab_inputs`.
     """
-    known = load_cases(golden_root / "recipes.toml")
+    known = load_cases(Layout(golden_root).recipes)
     return {name: _case(name, known) for name in names}
 
 

@@ -42,8 +42,9 @@ def operation_series(
     """
     subject, recipe = labels["subject"], labels["recipe"]
     wide = recipe == FP32
-    reference = mil.load(bench.packages.path(subject, FP32))
-    candidate = reference if wide else mil.load(bench.packages.path(subject, recipe))
+    reference = mil.functional(mil.load(bench.packages.path(subject, FP32)))
+    path = bench.packages.path(subject, recipe)
+    candidate = reference if wide else mil.functional(mil.load(path))
     found = profile_operations(
         reference,
         candidate,
@@ -86,7 +87,7 @@ def tap_series(expected: Tensors, prediction: Prediction, labels: Mapping[str, s
 
 def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> HeadroomRow:
     """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
-    model = mil.load(bench.packages.path(subject, FP32))
+    model = mil.functional(mil.load(bench.packages.path(subject, FP32)))
     found = audit_headroom(model, _source(bench, subject, cases).inputs())
     row = attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
     assert isinstance(row, HeadroomRow)  # by the kind of its document

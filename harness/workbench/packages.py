@@ -18,7 +18,7 @@ from harness.conversion import (
     trace_inner_model,
 )
 from harness.locks import file_lock
-from harness.mil import load
+from harness.mil import functional, load
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
 from harness.subjects import Subject
@@ -86,4 +86,4 @@ class Packages:
 
     def _lab(self, subject: str) -> VirtualPrecision:
         """Return the lab of a subject: of its FP32 package."""
-        return VirtualPrecision(load(self.path(subject, "fp32")))
+        return VirtualPrecision(functional(load(self.path(subject, "fp32"))))

@@ -29,7 +29,7 @@ from harness.precision.sensitivity import (
 from harness.precision.tuning.costs import fp32_share, operation_costs
 from harness.precision.tuning.goals import AGREEMENT_DB, Confirmation, Goal, Trial
 from harness.precision.tuning.parts import Parts, measure_parts
-from harness.precision.virtual import VirtualPrecision, floating_reads, moves, operation_name
+from harness.precision.virtual import VirtualPrecision, carries, floating_reads, operation_name
 
 Inputs: TypeAlias = Mapping[str, torch.Tensor]
 Report: TypeAlias = Callable[[str], None]
@@ -212,7 +212,7 @@ def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, Precision
     for step in plan.steps:
         name = operation_name(step.operation)
         reads = floating_reads(plan, step)
-        wide = bool(reads) and all(s in wide_made for s in reads) if moves(step) else name in fp32
+        wide = all(s in wide_made for s in reads) if carries(plan, step) else name in fp32
         carried[name] = wide
         if wide:
             wide_made.update(step.outputs)
@@ -220,7 +220,7 @@ def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, Precision
     choice: dict[str, Precision] = {}
     for step in reversed(plan.steps):
         name = operation_name(step.operation)
-        wide = carried[name] and (not moves(step) or any(s in wanted for s in step.outputs))
+        wide = carried[name] and (not carries(plan, step) or any(s in wanted for s in step.outputs))
         if wide:
             wanted.update(step.reads)
         choice[name] = "fp32" if wide else "fp16"

@@ -97,6 +97,8 @@ class VirtualPrecision:
         sidecar = read_sidecar(self.base)
         modules = sidecar.modules if sidecar else {}
         returned = frozenset(function.block.outputs)  # which may be in FP16 of a program in FP32
+        # What goes through a state is rounded to FP16 in every program (`harness.mil.functional`).
+        stateful = any(name.startswith("state.") for name in returned)
         described, movable = [], []
         for node in graph_of(function).nodes:
             operation = node.operation
@@ -104,7 +106,8 @@ class VirtualPrecision:
                 raise PackageError(f"{operation} has blocks; virtual precision knows none")
             narrow = any(d is not DataType.FLOAT32 for d in floating_outputs(node))
             returns = operation.type == "cast" and operation.outputs[0].name in returned
-            if (narrow and not returns) or operation.type.startswith("constexpr_"):
+            keeps = operation.type == "cast" and stateful
+            if (narrow and not (returns or keeps)) or operation.type.startswith("constexpr_"):
                 raise PackageError(
                     f"{self.base.package.path} is not all FP32 ({operation} is not); virtual "
                     "precision starts from a package in FP32 (parity convert --precision fp32, or "

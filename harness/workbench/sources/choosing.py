@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from harness.conversion import read_sidecar
 from harness.errors import ParityError
+from harness.profiles import home_of, usual_cases
+from harness.subjects import own_networks
 from harness.workbench.given import Note, silent
 from harness.workbench.sources.base import Source
 from harness.workbench.sources.package import PackageSource
@@ -46,7 +49,9 @@ def source_of(
     Raises:
         ParityError: what was given doesn't go together.
     """
-    signals = SubjectSource(model, tuple(cases or default), golden_root, package)
+    subject = _owner(Path(model)) if is_package(model) and not given else model
+    names = tuple(cases or usual_cases(subject, default))
+    signals = SubjectSource(subject, names, home_of(subject, golden_root), package)
     if not is_package(model):
         if given:
             raise ParityError(f"--inputs is for a package; the subject {model} takes --case")
@@ -54,11 +59,17 @@ def source_of(
     if package is not None:
         raise ParityError(f"{model} is a package itself; --fp32-package goes with a subject")
     if not given:
-        signals = SubjectSource(_ANY_SUBJECT, signals.cases, golden_root)
         return PackageSource(Path(model), signals=signals, note=note)
     if cases:
         raise ParityError("give --inputs or --case, not both")
     return PackageSource(Path(model), tuple(given), note=note)
+
+
+def _owner(package: Path) -> str:
+    """Return whose inputs a package takes: the declared network's that it records, or any's."""
+    sidecar = read_sidecar(package)
+    recorded = sidecar.facts.get("subject", "") if sidecar else ""
+    return recorded if recorded in own_networks() else _ANY_SUBJECT
 
 
 def reference_source(

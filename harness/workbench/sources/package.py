@@ -66,7 +66,7 @@ class PackageSource(Source):
     @contextmanager
     def program(self) -> Iterator[Model]:
         """Yield the package."""
-        yield mil.load(self.path)
+        yield mil.functional(mil.load(self.path))
 
     @contextmanager
     def lab(self) -> Iterator[VirtualPrecision]:
@@ -86,7 +86,7 @@ class PackageSource(Source):
 
     def inputs(self, device: str = "cpu") -> Inputs:
         """Return what was given, in the types that the package declares."""
-        model = mil.load(self.path)
+        model = mil.functional(mil.load(self.path))
         if self.signals is None:
             arrays = given_cases(self.given, model, note=self.note)
             found = {case: as_tensors(given, model) for case, given in arrays.items()}
@@ -111,7 +111,7 @@ class PackageSource(Source):
 
     def check(self, candidate: Model) -> None:
         """Check that inputs and outputs have the same names and shapes."""
-        check_counterpart(mil.load(self.path), candidate)
+        check_counterpart(mil.functional(mil.load(self.path)), candidate)
 
     def takes(self, recipe: PrecisionRecipe) -> bool:
         """Return whether the recipe is for any program, or was tuned for this one."""
@@ -155,7 +155,7 @@ class PackageSource(Source):
 
     @property
     def _flexible(self) -> bool:
-        features = mil.load(self.path).inputs
+        features = mil.functional(mil.load(self.path)).inputs
         return any(None in (feature.shape or (None,)) for feature in features)
 
     def stored(self, folder: Path, store: Store | None = None) -> Source:
@@ -167,5 +167,5 @@ class PackageSource(Source):
         package = digest_of(self.path).value
         if self.signals is not None:
             return lab.case_keys(self.path, self.signals.cases, self.signals.golden_root)
-        arrays = given_cases(self.given, mil.load(self.path))
+        arrays = given_cases(self.given, mil.functional(mil.load(self.path)))
         return {case: content_key(package, array_hash(row)) for case, row in arrays.items()}

@@ -63,9 +63,10 @@ OUTPUTS = (
     Output("figures nowhere.json", "--out", folder=True),
     Output("conformance --front-end nothing", "--out", folder=True),
     Output("pack build nothing", "--out", folder=True),
-    Output("pack judge nowhere nowhere", "--report", folder=True),
     Output("pack run nowhere --command nothing", "--out", folder=True),
     Output("pack run nowhere --command nothing", "--report", folder=True),
+    Output("weights map nowhere.th --to metal", "--out", ".safetensors"),
+    Output(f"weights extract {PACKAGE}", "--out", ".safetensors"),
     Output("baseline accept nowhere.json --reason x", "--baseline"),
     Output("inventory accept nowhere.json", "--inventory"),
 )
@@ -97,7 +98,7 @@ def test_every_option_that_names_an_output_is_looked_at() -> None:
     assert found - READ == known
 
 
-GROUPS = ("attest", "sweep", "pack", "baseline", "inventory", "golden")
+GROUPS = ("attest", "sweep", "weights", "pack", "baseline", "inventory", "golden")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def lab_of(package: str) -> VirtualPrecision:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_the_precision_of_any_mixture_is_read_back_operation_by_operation(

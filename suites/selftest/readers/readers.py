@@ -21,6 +21,8 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from harness import mil
+from harness.adapters import read_adapter
+from harness.adapters.layout import Extent
 from harness.audio.files import read_audio
 from harness.cli.tensors import write_tensors
 from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
@@ -47,6 +49,7 @@ from harness.mil.package import open_package
 from harness.records import attest, read_attestation
 from harness.subjects import Architecture, UnusualWeightsWarning
 from harness.subjects.checkpoints import read_checkpoint
+from harness.subjects.declared import read_declaration
 from harness.subjects.locate import locate_given
 from harness.subjects.weights import model_from_checkpoint
 from harness.verdicts import (
@@ -57,8 +60,10 @@ from harness.verdicts import (
 )
 from harness.verdicts.jsondata import read_document
 from harness.verdicts.rows.documents import read_attachment
+from harness.weights import apply_steps, read_steps
 from harness.workbench.given import read_tensors
 from suites.ops.packages import write_package
+from suites.selftest.declared.fading import DECLARATION
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.mil.printing import write_compiled
 from suites.selftest.mil.test_mil_control_flow import (
@@ -246,6 +251,17 @@ scope = "file"
 """
 
 
+RULES = """[[step]]
+rename = '^(a)[.]'
+to = 'c.\\1.'
+[[step]]
+transpose = ["c.*", "b"]
+[[step]]
+dtype = "float16"
+only = "c.*"
+"""
+
+
 def write(folder: Path, **texts: str) -> None:
     """Write each text to the file whose name is the argument's, its last ``_`` being the dot."""
     for name, text in texts.items():
@@ -356,6 +372,29 @@ def compute_by_profile(folder: Path, changed: str) -> None:
         unit.function(name, torch.ones(1))
 
 
+ADAPTER = """format = 1
+
+[inputs.x]
+tensor = "spectrogram"
+axes = "1 (z c) f t"
+parts = "imag real"
+nyquist = true
+
+[outputs."drums"]
+tensor = "time"
+axes = "1 c n"
+stem = "drums"
+"""
+
+
+def read_layout(folder: Path, changed: str) -> None:
+    adapter = read_adapter(folder / changed)
+    extent = Extent(2, 2, 8, 11, 44)
+    for port in (*adapter.inputs.values(), *adapter.outputs.values()):
+        extent.shape(port)
+    assert adapter.words()
+
+
 def make_asset(folder: Path) -> None:
     (folder / "net.aimodel").mkdir()
     (folder / "net.aimodel" / "main.mlirb").write_bytes(b"ML\xefR")
@@ -381,14 +420,29 @@ READERS = [
         lambda folder, changed: load_recipe(folder / changed),
     ),
     Reader(
+        "transforms of weights",
+        lambda folder: write(folder, rules_toml=RULES),
+        lambda folder, changed: apply_steps({"a.b": torch.ones(2)}, read_steps(folder / changed)),
+    ),
+    Reader(
         "device profiles",
         lambda folder: write(folder, mine_toml=profile_text("ane-m1")),
         compute_by_profile,
     ),
     Reader(
+        "adapters",
+        lambda folder: write(folder, x_toml=ADAPTER),
+        read_layout,
+    ),
+    Reader(
         "golden recipes",
         lambda folder: write(folder, cases_toml=CASES),
         lambda folder, changed: load_cases(folder / changed),
+    ),
+    Reader(
+        "declarations",
+        lambda folder: write(folder, parity_toml=DECLARATION.format(module="nowhere")),
+        lambda folder, changed: read_declaration(folder / changed),
     ),
     Reader(
         "waivers",
