@@ -36,8 +36,7 @@ def make(
     ],
     package: Package,
     target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_file(), help="The statement to write (JSON)."),
+        Path, typer.Option("--out", callback=output_file(), help="The statement (JSON).")
     ],
     json: Json = False,
 ) -> None:

@@ -26,7 +26,7 @@ class _RunByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the name of the command that is meant before what was given."""
-        return super().parse_args(ctx, args if args[:1] == ["merge"] else ["run", *args])
+        return super().parse_args(ctx, args if args[:1] in (["merge"], ["run"]) else ["run", *args])
 
 
 sweeps = typer.Typer(
@@ -41,8 +41,7 @@ commands.add_typer(sweeps, name="sweep")
     epilog="Examples: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise; "
     "parity sweep X.mlpackage --inputs in.safetensors --precisions fp16,int8; "
     "parity sweep mini --precisions fp16,mixed --executor dask://scheduler:8786; "
-    "parity sweep mini --precisions fp16,mixed --shard 3/12 --out 3.json, and when all are there "
-    "parity sweep merge *.json --out all.json",
+    "parity sweep mini --precisions fp16,mixed --shard 3/12 --out 3.json",
 )
 def sweep(
     models: Annotated[

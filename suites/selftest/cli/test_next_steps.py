@@ -46,9 +46,9 @@ def parse(words: list[str]) -> None:
     """
     command = program()
     while hasattr(command, "commands"):
-        if words[0] not in command.commands:
-            words = ["run", *words]  # parity sweep mini: the group runs by default
-        command, words = command.commands[words[0]], words[1:]
+        named = words[0] in command.commands  # else it is a group with a command by default
+        command = command.commands[words[0] if named else "run"]
+        words = words[1:] if named else words
     command.make_context(command.name, list(words))
 
 
