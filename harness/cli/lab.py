@@ -20,6 +20,7 @@ from harness.cli.console import (
     print_table,
     progress,
 )
+from harness.cli.forms import Devices, tune_forms
 from harness.cli.settings import Fp32Package, GoldenRoot, LabCases, Numerics
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
 SWEEPS = generated("build/sweep")
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
+ComputeOn = Annotated[str, typer.Option("--compute-on", help="cpu or cuda.")]
 
 
 commands = typer.Typer()
@@ -56,7 +57,7 @@ def sensitivity(
         Path | None, typer.Option("--out", help="Write the whole document here.")
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
-    device: Device = "cpu",
+    compute_on: ComputeOn = "cpu",
     json: Json = False,
 ) -> None:
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
@@ -67,9 +68,9 @@ def sensitivity(
 
     keep_memory()
     recipe = load_recipe(precision)
-    inputs = lab_inputs(subject, case or ["song"], golden_root, device)
+    inputs = lab_inputs(subject, case or ["song"], golden_root, compute_on)
     log.print(f"opening {subject}")
-    with open_lab(subject, fp32_package) as lab, progress("probing") as advance:
+    with open_lab(subject, fp32_package, recipe.rewrites) as lab, progress("probing") as advance:
         found = measure_sensitivity(
             lab,
             inputs,
@@ -131,7 +132,8 @@ def _level(share: float) -> str:
 
 @commands.command(
     "tune",
-    epilog="Example: parity tune mini --min-snr 60 --case song --case noise --out mini.toml",
+    epilog="Examples: parity tune mini --min-snr 60 --case song --case noise --out mini.toml; "
+    "parity tune mini --device ane-m1 --case song --case quiet --out mini_ane.toml",
 )
 def tune(
     subject: Subject,
@@ -152,7 +154,11 @@ def tune(
         Path | None, typer.Option(help="Keep the package that confirms the recipe here.")
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
-    device: Device = "cpu",
+    device: Devices = None,
+    max_more_operations: Annotated[
+        float, typer.Option(min=0.0, help="With --device: how many, as a part of them all.")
+    ] = 0.05,
+    compute_on: ComputeOn = "cpu",
     json: Json = False,
 ) -> None:
     """Find the cheapest set of FP32 operations that reaches a target, and write it as a recipe.
@@ -160,6 +166,10 @@ def tune(
     The winner is converted, executed, and held against what was promised of it. Beside the recipe
     X.toml lie X.py, an op_selector that needs nothing but coremltools, and X.json, everything that
     was tried. The exit status is 1 if the target can't be reached, or the package misses it.
+
+    With --device nothing is promoted, since FP32 operations never run on a Neural Engine: all stays
+    in FP16, and the network is written in forms that the device computes with less error. X.py then
+    has these graph passes, too.
     """
     from harness.allocation import keep_memory
     from harness.atomic import write_texts
@@ -181,7 +191,9 @@ def tune(
     goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
     keep_memory()
     names = case or ["song", "noise"]
-    inputs = lab_inputs(subject, names, golden_root, device)
+    inputs = lab_inputs(subject, names, golden_root, compute_on)
+    if device:
+        tune_forms(subject, device, inputs, target, package, min_snr, max_more_operations, json)
     log.print(f"opening {subject}")
     with open_lab(subject, fp32_package) as lab:
         tuner = Tuner(lab, inputs, goal, lab_stems(subject), probes, report=log.print)

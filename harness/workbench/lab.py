@@ -47,12 +47,15 @@ SONG_PREFIX = "song:"
 
 
 @contextmanager
-def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPrecision]:
+def open_lab(
+    subject: str, package: Path | None = None, rewrites: Sequence[str] = ()
+) -> Iterator[VirtualPrecision]:
     """Yield the lab of a subject: of its FP32 package, which is converted if none is given.
 
     Args:
         subject: a single model.
         package: its FP32 package, as ``parity convert`` makes it.
+        rewrites: the forms that it is converted in; a given package has been already.
 
     Raises:
         ContractError: the package has other inputs or outputs than the subject's.
@@ -64,7 +67,7 @@ def open_lab(subject: str, package: Path | None = None) -> Iterator[VirtualPreci
         yield VirtualPrecision(mil.load(package))
         return
     with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
-        yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder))))
+        yield VirtualPrecision(mil.load(fp32_package(subject, Path(folder), rewrites)))
 
 
 def lab_stems(subject: str) -> Stems | None:
@@ -80,9 +83,9 @@ def lab_measures(subject: str, lab: VirtualPrecision) -> tuple[SignalMeasure, ..
     return measures_of(lab_stems(subject), [output.name for output in lab.base.outputs])
 
 
-def fp32_package(subject: str, folder: Path) -> Path:
+def fp32_package(subject: str, folder: Path, rewrites: Sequence[str] = ()) -> Path:
     """Return the FP32 package of a subject in ``folder``, converted if it isn't there."""
-    return Packages(folder, load_subject).path(subject, "fp32")
+    return Packages(folder, load_subject).fp32(subject, rewrites)
 
 
 def confirm(
@@ -164,6 +167,12 @@ def sweep_cells(
     """
     known = load_cases(golden_root / "recipes.toml")
     recipes = {name: load_recipe(name) for name in precisions}
+    for name, recipe in recipes.items():
+        if recipe.rewrites:
+            raise ParityError(
+                f"recipe {name!r} rewrites the program ({', '.join(recipe.rewrites)}), and a sweep "
+                "compares precisions of one program; hold it by parity convert and parity check"
+            )
     return [
         Cell(
             subject,
