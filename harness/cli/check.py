@@ -23,6 +23,7 @@ from harness.cli.console import (
     within_time,
     write_page,
 )
+from harness.cli.forms import Devices
 from harness.cli.inspect import print_explanation
 from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
 from harness.errors import ParityError, UnknownNameError
@@ -42,7 +43,8 @@ commands = typer.Typer()
     "check",
     epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
     "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
-    "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16",
+    "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16 | "
+    "parity check X.mlpackage --subject mini --case song --device gpu --device ane-m1",
 )
 @within_time
 def check(
@@ -82,6 +84,7 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
     ] = False,
+    device: Devices = None,
     numerics: Numerics = "storage",
     report: Page = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
@@ -89,9 +92,11 @@ def check(
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
     from harness.conversion import load_recipe
+    from harness.mil.numerics.device import device_of
     from harness.origin import provenance
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
+    from harness.verdicts.jsondata import plain
     from harness.workbench import Workbench, check_package
     from harness.workbench.check import Inquiry
     from harness.workbench.explaining import explain_package
@@ -108,7 +113,14 @@ def check(
         audio=audio,
         layers=_layers(layer or []),
         bounds=_bounds(min_snr, rtol, atol),
+        devices=tuple(device or ()),
     )
+    if device and audio is not None:
+        raise ParityError(
+            "devices are predicted on golden cases; give --device or --audio, not both"
+        )
+    for name in device or ():
+        device_of(name)  # before anything takes time
     if report is not None:
         from harness.report import mark_overtaken
 
@@ -118,6 +130,7 @@ def check(
         collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance())
+    predicted = run.artefacts.explanation  # so far: what devices would make of it
     if explain:
         with progress("explaining") as bar:
             found = explain_package(run, package, golden_root, advance=bar)
@@ -131,7 +144,11 @@ def check(
         "missing": list(run.missing),
         "checks": [_row(check) for check in run.checks],
     }
+    if device:
+        document["devices"] = [plain(row) for row in predicted]
     answer(json, document, lambda: _print_run(run))
+    for row in predicted if device and not json else ():
+        print_explanation(row)
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)

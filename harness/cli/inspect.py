@@ -219,6 +219,7 @@ def print_explanation(found: Explanation) -> None:
         out.print(f"   {step.answer}")
         for line in step.evidence:
             out.print(f"   - {line}")
-    out.print("Next:", style="bold")
+    if found.commands:
+        out.print("Next:", style="bold")
     for command in found.commands:
         out.print(f"   {command}")

@@ -51,6 +51,7 @@ from harness.verdicts.collector import Collector
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import pictures
 from harness.workbench.bench import Workbench
+from harness.workbench.on_devices import device_rows
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
 from harness.workbench.pictures import stem_qualities
@@ -86,6 +87,7 @@ class Inquiry:
         audio: an audio file, compared with PyTorch on the same segments.
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
+        devices: profiles on which each golden case is predicted, beside the verdict.
     """
 
     package: Path
@@ -95,6 +97,7 @@ class Inquiry:
     audio: Path | None = None
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
 
 def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Collector:
@@ -210,12 +213,25 @@ class _Examination:
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
             made = self._segment(golden, inputs, predicted, taps, labels)
             stems = made.stems if self._subject.sources else None
+            self._on_devices(golden, inputs, labels)
         self.collector.executed(PACKAGE_ENGINE)
         if stems is None:
             return
         self._stems(golden["stems"], stems, labels)
         if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._layers:
             self._music(golden, stems, labels)
+
+    def _on_devices(
+        self, golden: Tensors, inputs: Mapping[str, np.ndarray], labels: dict[str, str]
+    ) -> None:
+        """Predict the case on the devices that are asked for: measured, and no verdict."""
+        for device in self._inquiry.devices:
+            network = self._subject.network
+            for row in device_rows(self._model, network, device, golden, inputs, labels):
+                if isinstance(row, Check):
+                    self._add([row])
+                else:
+                    self.collector.keep(row)
 
     @property
     def _predicted(self) -> bool:
