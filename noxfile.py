@@ -23,6 +23,7 @@ nox.options.error_on_missing_interpreters = False
 # segment. A thousand turns cost 3 % on an idle machine and keep a busy one at its fair share.
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "1000"}
 ONE_THREAD = PATIENT_THREADS | {"OMP_NUM_THREADS": "1"}  # for a worker on each core
+WORKERS = ("-n", os.environ.get("PARITY_TEST_WORKERS", "2"))
 
 LATEST = Path("reports", "latest")
 HISTORY = Path("reports", "history")
@@ -84,8 +85,12 @@ def parity(session: nox.Session) -> None:
         *beside,
         "-q",
         "--no-header",
+        *WORKERS,
+        "--dist",
+        "loadgroup",  # what shares a prediction stays together
+        "--no-loadscope-reorder",  # packages first
         *session.posargs,
-        env=PATIENT_THREADS,
+        env=ONE_THREAD,
     )
     # pytest ends with 0 wherever it is made to do something else than run tests to their end.
     session.run("parity", "verdict", str(LATEST / "run.json"), "--since", began)
@@ -95,13 +100,13 @@ def parity(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the harness's own tests; arguments go to pytest."""
     install(session, "test", "onnx")
-    workers = ["-n", os.environ.get("PARITY_TEST_WORKERS", "2"), "--dist", "worksteal"]
+    workers = [*WORKERS, "--dist", "worksteal"]
     # No options but those on the command line: some of them run no test, and all is green.
     alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
     session.run("python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=alone)
     if not session.posargs:  # those narrow the line above
         sample = ["--sample", "1", "--out", str(Path(session.create_tmp(), "conformance"))]
-        session.run("parity", "conformance", *sample, *workers[:2])
+        session.run("parity", "conformance", *sample, *WORKERS)
 
 
 @nox.session

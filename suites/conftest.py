@@ -125,19 +125,34 @@ def _is_wanted(row: dict[str, str], known: dict[str, Case]) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order layered tests by subject, case and recipe, so that each thing is made once."""
+    """Order layered tests by subject, case and recipe, so that each thing is made once.
+
+    The papers of packages come first, since all else waits for packages; what needs none fills the
+    gaps at the end. What shares a prediction is one group, which one process works on.
+    """
+    cases = list(_cases(golden_root(config)))
 
     def place(item: pytest.Item) -> tuple[Any, ...]:
-        spec = getattr(item, "callspec", None)
-        if spec is None or "subject" not in spec.params or "case" not in spec.params:
-            return (0,)
-        cases = list(_cases(golden_root(config)))
-        recipe = spec.params.get("recipe", "")
-        return (1, spec.params["subject"], cases.index(spec.params["case"]), recipe)
+        params = _parameters(item)
+        if "subject" not in params:
+            return (2,)
+        if "case" not in params:
+            return (0, params["subject"], params.get("recipe", ""))
+        return (1, params["subject"], cases.index(params["case"]), params.get("recipe", ""))
 
     # A test for which the chosen cases or recipes leave nothing is no test of this run.
     items[:] = [item for item in items if not _is_empty(item)]
     items.sort(key=place)
+    for item in items:
+        params = _parameters(item)
+        if "subject" in params:
+            group = (params["subject"], params.get("case", params.get("recipe", "")))
+            item.add_marker(pytest.mark.xdist_group(" ".join(group).replace("@", " ")))
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    spec = getattr(item, "callspec", None)
+    return spec.params if spec is not None else {}
 
 
 def _is_empty(item: pytest.Item) -> bool:

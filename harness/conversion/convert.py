@@ -23,6 +23,7 @@ from harness.atomic import atomic_folder
 from harness.conversion.audit import Audit, audit_package
 from harness.conversion.compression import compressed_pipeline
 from harness.conversion.contract import check_contract
+from harness.conversion.haste import validated_once
 from harness.conversion.quiet import quiet_coremltools
 from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
@@ -184,19 +185,22 @@ def _convert(
     else:
         precision = ct.transform.FP16ComputePrecision(op_selector=selector)
     try:
-        model = ct.convert(
-            traced.script,
-            inputs=[
-                ct.TensorType(name, shape, np.float32)
-                for name, shape in traced.interface.inputs.items()
-            ],
-            outputs=[ct.TensorType(name, dtype=np.float32) for name in traced.interface.outputs],
-            minimum_deployment_target=ct.target[target],
-            compute_precision=precision,
-            pass_pipeline=pipeline,
-            convert_to="mlprogram",
-            skip_model_load=True,
-        )
+        with validated_once():
+            model = ct.convert(
+                traced.script,
+                inputs=[
+                    ct.TensorType(name, shape, np.float32)
+                    for name, shape in traced.interface.inputs.items()
+                ],
+                outputs=[
+                    ct.TensorType(name, dtype=np.float32) for name in traced.interface.outputs
+                ],
+                minimum_deployment_target=ct.target[target],
+                compute_precision=precision,
+                pass_pipeline=pipeline,
+                convert_to="mlprogram",
+                skip_model_load=True,
+            )
     except RecipeError as error:
         # Frames of coremltools hold temporary folders, which complain when they are collected.
         # Let go of them here, where that is silenced.

@@ -134,7 +134,7 @@ def _emulation(run: Run) -> str:
         return ""
     reasons = [engine.reason for engine in run.engines if engine.name == "coreml" and engine.reason]
     why = f" ({reasons[0].rstrip('.')})" if reasons else ""
-    if "mil" not in executed:
+    if not any(engine.emulates and engine.executed for engine in run.engines):
         return f"The Core ML engine did not run{why}, and no other engine executed a package."
     return (
         f"The Core ML engine did not run{why}. The package was executed by an emulation that "

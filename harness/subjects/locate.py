@@ -10,8 +10,8 @@ import glob
 import hashlib
 import http.client
 import logging
-import math
 import re
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -253,7 +253,7 @@ def _weights(file: Path, weights: Any, models: int) -> tuple[tuple[float, ...], 
 
 
 def _is_weight(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and 0 <= value <= sys.float_info.max  # NaN is neither
 
 
 def _is_positive(value: Any) -> bool:

@@ -15,8 +15,7 @@ import numpy as np
 
 from harness.conversion import PrecisionRecipe
 from harness.devices import Device, band
-from harness.layers import stem_checks
-from harness.layers.conversion import branch_checks
+from harness.layers import Tensors, branch_checks, stem_checks
 from harness.mil import Model
 from harness.mil.numerics.device import device_numerics, device_of
 from harness.precision.sensitivity import snr_of
@@ -26,7 +25,6 @@ from harness.verdicts import Check
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench.predictions import Prediction
 
-Tensors = Mapping[str, np.ndarray]
 EXPLORATORY: Final = PrecisionRecipe("device", "fp16")
 """Claims no gate."""
 
@@ -89,7 +87,7 @@ def device_rows(
     network: Network,
     device: str,
     expected: Tensors,
-    inputs: Tensors,
+    inputs: Mapping[str, np.ndarray],
     labels: Mapping[str, str],
 ) -> Iterator[Check | Explanation]:
     """Yield exploratory checks of a package on a device, and what they come to in words.

@@ -50,7 +50,7 @@ class Packages:
         name = f"{loaded.fingerprint[:16]}-{rules.name}-{rules_hash}-{target}.mlpackage"
         out = self._folder / name
         self._folder.mkdir(parents=True, exist_ok=True)
-        with file_lock(self._folder / "lock"):
+        with file_lock(self._folder / f"{name}.lock"):
             if not out.exists():
                 convert_to_coreml(
                     self.trace(subject),

@@ -22,6 +22,12 @@ pytestmark = pytest.mark.exhaustive
 RECIPES = ("fp32", "mini_elementwise")
 FAULTS = {fault.name: fault for fault in savable_faults()}
 ENOUGH_FAULTS, ENOUGH_REWRITES = 60, 20
+BUGS = [
+    (name, recipe)
+    for name, fault in FAULTS.items()
+    for recipe in RECIPES
+    if recipe == "fp32" or fault.judge != "package"  # that is one of what is shipped as FP32
+]
 
 Judge = Callable[..., Run]
 
@@ -31,8 +37,7 @@ def test_enough_is_tried() -> None:
     assert len(REWRITES) >= ENOUGH_REWRITES
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(("name", "recipe"), BUGS)
 def test_a_known_bug_is_red(
     name: str, recipe: str, bench: Workbench, judged: Judge, tmp_path: Path
 ) -> None:

@@ -44,7 +44,9 @@ def narrow_lab(
     """Put the narrow network in the place of every subject."""
 
     @contextmanager
-    def open_narrow(subject: str, package: Path | None = None) -> Iterator[VirtualPrecision]:
+    def open_narrow(
+        subject: str, package: Path | None = None, rewrites: Sequence[str] = ()
+    ) -> Iterator[VirtualPrecision]:
         yield narrow
 
     def inputs(

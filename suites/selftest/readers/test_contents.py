@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -56,6 +57,23 @@ def test_texts_that_would_take_hours_are_refused(bench, kind):
         for suffix, content in TEXTS[kind].items():
             if name.endswith("." + suffix.rpartition(".")[2]) and "aside" not in name:
                 assert bench.content(name, content, kind), f"{name} was taken"
+
+
+NUMBER = re.compile(rb"(?<![\w.\"-])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.\"])")
+"""A number of JSON, TOML or YAML; not the digits of a name, a version or a hash."""
+ODD_NUMBERS = (b"9" * 400, b"1e308", b"nan", b".inf", b"-1", b"0")
+NUMBERS_TRIED = 20
+"""Of one file, spread over it."""
+
+
+@pytest.mark.parametrize("odd", ODD_NUMBERS, ids=lambda odd: odd[:8].decode())
+def test_any_number_may_be_odd(bench, odd):
+    for name, data in bench.files.items():
+        if name.endswith((".json", ".toml", ".yaml")):
+            found = list(NUMBER.finditer(data))
+            for place in found[:: len(found) // NUMBERS_TRIED + 1]:
+                changed = data[: place.start()] + odd + data[place.end() :]
+                bench.content(name, changed, f"{place[0]!r} at {place.start()} is {odd[:8]!r}")
 
 
 def model(fill: Callable[[object], None]) -> bytes:

@@ -195,7 +195,7 @@ def build_run() -> Run:
         checks=tuple(checks),
         engines=(
             EngineState("torch", True, "", "2.13.0", executed=True),
-            EngineState("mil", True, "", "0.1.0", executed=True),
+            EngineState("mil", True, "", "0.1.0", executed=True, emulates=True),
             EngineState("coreml", False, "needs macOS, this is Linux", "9.0"),
             EngineState("onnx", False, "onnxruntime is not installed"),
         ),

@@ -135,7 +135,7 @@ def whole_run() -> Run:
         checks=_checks(),
         engines=(
             EngineState("torch", True, "", "2.13.0", executed=True),
-            EngineState("mil", True, "", "0.1.0", executed=True),
+            EngineState("mil", True, "", "0.1.0", executed=True, emulates=True),
             EngineState("coreml", False, "needs macOS, this is Linux", "9.0"),
         ),
         goldens=tuple(
