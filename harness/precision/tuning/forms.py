@@ -20,7 +20,7 @@ from harness.rewriting import ALTERNATIVES, REWRITINGS
 KIND: Final = "rewriting"
 VERSION: Final = 1
 GAIN_DB: Final = 0.1
-"""What a form must gain to stay, and may lose if it saves operations."""
+"""What leaving out a form must gain, and may lose if it saves operations."""
 SUPPOSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "tables exact": {
         "activations": "rounded_once",
