@@ -45,6 +45,7 @@ FIRST_STEPS = (
     ("convert mini --precision fp32 --out mini.mlpackage", 0, "pass: all"),
     ("check mini.mlpackage --subject mini --case quiet", 0, "PASS: all"),
     ("sensitivity mini --case quiet --probes 1", 0, "the whole recipe"),
+    ("run ../own/parity.toml", 0, "PASS: all"),
     ("faults --fault stft.*", 0, "injected faults were caught"),
     ("faults --fault harness.fault-missed", 0, "1 of 1 injected faults were caught"),
     ("faults --fault metrics.permuted", 3, "an installed package has no suites"),
@@ -69,29 +70,33 @@ def parity(session: nox.Session) -> None:
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        *SUITES,
-        "--parity-out",
-        str(LATEST),
-        "--parity-history",
-        str(HISTORY),
-        "--parity-baseline",
-        str(BASELINE),
-        "--parity-waivers",
-        str(WAIVERS),
-        *beside,
-        "-q",
-        "--no-header",
-        *WORKERS,
-        "--dist",
-        "loadgroup",  # what shares a prediction stays together
-        "--no-loadscope-reorder",  # packages first
-        *session.posargs,
-        env=ONE_THREAD,
-    )
+    try:
+        session.run(
+            "python",
+            "-m",
+            "pytest",
+            *SUITES,
+            "--parity-out",
+            str(LATEST),
+            "--parity-history",
+            str(HISTORY),
+            "--parity-baseline",
+            str(BASELINE),
+            "--parity-waivers",
+            str(WAIVERS),
+            *beside,
+            "-q",
+            "--no-header",
+            *WORKERS,
+            "--dist",
+            "loadgroup",  # what shares a prediction stays together
+            "--no-loadscope-reorder",  # packages first
+            *session.posargs,
+            env=ONE_THREAD,
+        )
+    finally:
+        if "GITHUB_ACTIONS" in os.environ and (LATEST / "run.json").exists():
+            session.run("parity", "report", str(LATEST / "run.json"), "--github")
     # pytest ends with 0 wherever it is made to do something else than run tests to their end.
     session.run("parity", "verdict", str(LATEST / "run.json"), "--since", began)
 
@@ -99,7 +104,7 @@ def parity(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the harness's own tests; arguments go to pytest."""
-    install(session, "test", "onnx")
+    install(session, "test", "onnx", "records", "dask", "s3")
     workers = [*WORKERS, "--dist", "worksteal"]
     # No options but those on the command line: some of them run no test, and all is green.
     alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
@@ -113,8 +118,9 @@ def tests(session: nox.Session) -> None:
 def installed(session: nox.Session) -> None:
     """Build the wheel, install it where no clone is, and take a user's first steps with it."""
     tmp = Path(session.create_tmp()).absolute()
-    for place in ("wheel", "empty", "cache"):
+    for place in ("wheel", "empty", "cache", "own"):
         shutil.rmtree(tmp / place, ignore_errors=True)
+    shutil.copytree(Path("examples", "networks", "decoder"), tmp / "own")
     session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp / "wheel"), ".")
     (wheel,) = (tmp / "wheel").glob("*.whl")
     session.install("-c", "constraints.txt", str(wheel))
@@ -149,11 +155,35 @@ def known_bugs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def checkpoints(session: nox.Session) -> None:
+    """Check 24 checkpoints of networks of one's own, each converted and through a song."""
+    install(session, "test")
+    words = ["suites/selftest/subjects/test_any_checkpoint.py", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def adapters(session: nox.Session) -> None:
+    """Adapt packages in the layouts of other converters, judge them, and plant a fault in each."""
+    install(session, "test")
+    words = ["suites/selftest/adapters", "-m", "", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Try every reader with 5,000 damaged files, and with the worst of the largest size."""
     install(session, "test")
     words = ["-m", "", "--mutants", "5000", "-q", *session.posargs]
     session.run("python", "-m", "pytest", "suites/selftest/readers", *words, env=PATIENT_THREADS)
+
+
+@nox.session(default=False)
+def networks(session: nox.Session) -> None:
+    """Take six networks that are not HTDemucs through every command, and plant a fault in each."""
+    install(session, "test", "networks")
+    words = ["suites/networks", "-m", "exhaustive", "-n", "2", "--dist", "loadscope"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)
@@ -183,6 +213,22 @@ def report(session: nox.Session) -> None:
     install(session)
     run = session.posargs or [str(LATEST / "run.json")]
     session.run("parity", "report", *run, "--out", str(LATEST))
+
+
+@nox.session(default=False)
+def distributed(session: nox.Session) -> None:
+    """Sweep a thousand cells on Dask while workers are killed, and on S3 while requests fail."""
+    install(session, "test", "dask", "s3")
+    words = ["suites/selftest/precision/test_sweep_on_dask.py", "suites/selftest/store", "-m", ""]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def workflow(session: nox.Session) -> None:
+    """Execute the shell steps of docs/ci.md in a fresh clone, and the notebook."""
+    install(session, "test")
+    words = ["suites/selftest/ci", "suites/selftest/frontdoor", "-m", ""]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)

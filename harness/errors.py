@@ -7,12 +7,15 @@ The tree::
     ├── AudioError                  an audio file or signal that can't be used
     ├── CheckpointError             weights that can't be loaded, or must not be
     ├── RecipeError                 a precision or golden recipe that is wrong
+    ├── DeclarationError            a parity.toml, or the network that it declares, that is wrong
     ├── PackageError                a file that is no ML Program package, or a broken one
     │   ├── ContractError           a sound package with other inputs or outputs than expected
     │   └── UnsupportedOperationError   an operation that the executor does not know
     ├── ExecutionError              an operation that could not be executed on its inputs
     ├── RunError                    a run document that can't be read
     ├── GoldenError                 a golden store that can't be used
+    ├── StoreError                  a store of objects that can't be used, or gave wrong bytes
+    ├── MissingExtraError           an extra of this installation that is not there
     └── NotEvaluatedError           exit code 3: the question is sound, but can't be answered here
         ├── WeightsUnavailableError     pretrained weights that are not on this machine
         ├── EngineUnavailableError      an engine that can't run here
@@ -94,6 +97,10 @@ class CheckpointError(ParityError):
     """Weights that can't be loaded, or must not be."""
 
 
+class DeclarationError(ParityError):
+    """A ``parity.toml`` that is wrong, or a network that isn't what it says."""
+
+
 class RecipeError(ParityError):
     """A precision or golden recipe that is wrong."""
 
@@ -116,6 +123,14 @@ class ExecutionError(ParityError):
 
 class RunError(ParityError):
     """A run document that can't be read."""
+
+
+class StoreError(ParityError):
+    """A store of objects that can't be reached or used, or that gave other bytes than it should."""
+
+
+class MissingExtraError(ParityError):
+    """Something that needs an extra of this installation, which it does not have."""
 
 
 class GoldenError(ParityError):

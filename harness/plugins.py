@@ -3,8 +3,10 @@
 Importing a plugin registers what it defines, by the decorators `harness.engines.engine` and
 `harness.subjects.network`. Plugins are what the environment variable ``PARITY_PLUGINS`` names
 (modules, or Python files, separated as in ``PATH``), and the entry points of the group
-``htdemucs_parity.plugins``. One that can't be imported is an error of whatever looks a name up:
-a run without it would be green for what it was never asked.
+``htdemucs_parity.plugins``. A ``parity.toml`` that the variable names, or that lies in the working
+directory, declares a network (`harness.subjects.declared`); it is no code. One that can't be
+imported is an error of whatever looks a name up: a run without it would be green for what it was
+never asked.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Final
 from harness.errors import ParityError
 
 PLUGINS: Final = "PARITY_PLUGINS"
+DECLARATION: Final = "parity.toml"
 GROUP: Final = "htdemucs_parity.plugins"
 
 _UNIMPORTABLE: Final = (
@@ -37,7 +40,7 @@ def load_plugins() -> None:
     Raises:
         ParityError: one can't be imported; the message says which, where it is named, and why.
     """
-    named = {name: PLUGINS for name in os.environ.get(PLUGINS, "").split(os.pathsep) if name}
+    named = {name: PLUGINS for name in _named() if not name.endswith(".toml")}
     named |= {point.value: f"entry points {GROUP}" for point in entry_points(group=GROUP)}
     for name, place in named.items():
         if name in _begun:
@@ -51,6 +54,17 @@ def load_plugins() -> None:
                 f"plugin {name!r} of {place} can't be imported ({type(error).__name__}: {error}); "
                 f"correct it, or take it out of {place}"
             ) from error
+
+
+def declaration_files() -> tuple[Path, ...]:
+    """Return the files that declare networks: those that are named, and the one that lies here."""
+    named = [Path(name) for name in _named() if name.endswith(".toml")]
+    here = [Path(DECLARATION)] if Path(DECLARATION).is_file() else []
+    return tuple({path.resolve(): path for path in (*here, *named)}.values())
+
+
+def _named() -> list[str]:
+    return [name for name in os.environ.get(PLUGINS, "").split(os.pathsep) if name]
 
 
 def _load(name: str) -> None:

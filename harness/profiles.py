@@ -11,8 +11,11 @@ from harness.engines import availability, engine_names, find_engine
 from harness.verdicts import EngineState, Profile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.golden import Case
     from harness.subjects import Network
+    from harness.subjects.declared import Declaration
 
 STEM_LAYERS: Final = ("end_to_end",)
 """The layers that say something of stems alone."""
@@ -40,7 +43,7 @@ DEFAULT: Final = Profile(
 )
 
 
-EXPLORATORY_KINDS: Final = ("song", "noise", "quiet", "hot")
+EXPLORATORY_KINDS: Final = ("song", "noise", "quiet", "hot", "example")
 """Recipes that nobody has to trust are measured on the signals that tell most."""
 
 
@@ -90,6 +93,57 @@ def chosen_profile(
     )
 
 
+def declared_profile(
+    declaration: Declaration,
+    *,
+    cases: Sequence[str] = (),
+    recipes: Sequence[str] = (),
+    engines: Sequence[str] = (),
+) -> Profile:
+    """Return what a run of a declared network evaluates: the layers that say something of it.
+
+    Args:
+        declaration: of the network.
+        cases: the only ones; empty for all that it declares.
+        recipes: instead of those that it names.
+        engines: beside the default ones.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+    """
+    for name in engines:
+        find_engine(name)
+    subject = declaration.name
+    return Profile(
+        name="network",
+        layers=("surgery", "conversion", *(STEM_LAYERS if declaration.audio else ())),
+        engines=tuple(dict.fromkeys((*DEFAULT.engines, *engines))),
+        subjects=(subject,),
+        recipes=tuple(recipes) or declaration.recipes,
+        cases={subject: tuple(cases)} if cases else {},
+    )
+
+
+def home_of(subject: str, root: Path) -> Path:
+    """Return the golden root of a subject: what declares its network, or else ``root``."""
+    network = _own(subject)
+    return root if network is None or network.home is None else network.home
+
+
+def usual_cases(subject: str, otherwise: Sequence[str]) -> tuple[str, ...]:
+    """Return the cases that a subject is looked at where nobody says which.
+
+    Those of one segment that a declaration has, and ``otherwise`` where there is none.
+    """
+    network = _own(subject)
+    if network is None or network.home is None:
+        return tuple(otherwise)
+    from harness.golden import load_cases
+
+    known = load_cases(network.home)
+    return tuple(name for name, case in known.items() if not case.is_file)
+
+
 def work_of(profile: Profile, known: Mapping[str, Case]) -> tuple[tuple[str, str], ...]:
     """Return the subject and case of every golden that a profile rests on, of the ``known`` cases.
 
@@ -107,7 +161,8 @@ def cases_of(subject: str, known: Mapping[str, Case]) -> tuple[str, ...]:
     network = _own(subject)
     if network is None:
         return tuple(known)
-    return network.cases or tuple(name for name, case in known.items() if not case.is_file)
+    stems = network.home is not None and bool(network.sources)
+    return network.cases or tuple(name for name, case in known.items() if stems or not case.is_file)
 
 
 def engine_states() -> tuple[EngineState, ...]:

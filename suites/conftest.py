@@ -26,6 +26,7 @@ from harness.conversion import load_recipe
 from harness.engines import find_engine
 from harness.errors import UnknownNameError
 from harness.golden import Case, Golden, load_cases
+from harness.golden.layout import Layout
 from harness.profiles import DEFAULT, EXPLORATORY_KINDS, work_of
 from harness.pytest_plugin import Recorder, golden_root, profile_of
 from harness.subjects import describe_subject
@@ -53,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @lru_cache
 def _cases(root: Path) -> dict[str, Case]:
-    return load_cases(root / "recipes.toml")
+    return load_cases(Layout(root).recipes)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

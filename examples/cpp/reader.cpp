@@ -1,4 +1,5 @@
-// Computes what it can of a golden pack, and writes CASE/out/NAME.npy for the judge.
+// Computes what it can of a golden pack, and writes CASE/out/NAME.npy for the judge, and gradients
+// as CASE/grad/NAME.npy.
 //
 //   g++ -std=c++17 -O2 reader.cpp -o reader
 //   ./reader PACK RESULTS [--bug WORD] [--algorithm standard|kahan|welford]
@@ -7,8 +8,22 @@
 #include <filesystem>
 #include <iostream>
 
+#include "gradients.hpp"
 #include "operations.hpp"
 #include "pack.hpp"
+
+// Computes a case by the table that has its operation, and writes the results to `folder`.
+bool written(const pack::Case &c, const std::map<std::string, operations::Function> &table,
+             const std::filesystem::path &folder, const operations::Options &options) {
+  const auto found = table.find(c.operation);
+  if (found == table.end()) return false;
+  for (const auto &[name, tensor] : found->second(c, options)) {
+    const auto file = folder / (name + ".npy");
+    std::filesystem::create_directories(file.parent_path());
+    pack::write_npy(file.string(), tensor);
+  }
+  return true;
+}
 
 int main(int argc, char **argv) {
   if (argc < 3 || argc % 2 == 0) {
@@ -24,13 +39,9 @@ int main(int argc, char **argv) {
     std::size_t done = 0;
     const auto cases = pack::read(argv[1]);
     for (const auto &c : cases) {
-      const auto found = operations::known().find(c.operation);
-      if (found == operations::known().end()) continue;
-      const auto folder = std::filesystem::path(argv[2]) / c.name / "out";
-      std::filesystem::create_directories(folder);
-      for (const auto &[name, tensor] : found->second(c, options))
-        pack::write_npy((folder / (name + ".npy")).string(), tensor);
-      ++done;
+      const auto folder = std::filesystem::path(argv[2]) / c.name;
+      done += written(c, operations::known(), folder / "out", options);
+      if (c.has("cotangent/y")) written(c, gradients::known(), folder / "grad", options);
     }
     std::cerr << done << " of " << cases.size() << " cases were computed\n";
   } catch (const std::exception &error) {

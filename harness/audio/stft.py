@@ -93,6 +93,26 @@ def stft(waveform: torch.Tensor, n_fft: int = N_FFT) -> torch.Tensor:
     return spectrum[..., : n_fft // 2].transpose(-1, -2)
 
 
+def whole_stft(waveform: torch.Tensor, n_fft: int = N_FFT) -> torch.Tensor:
+    """Transform ``waveform`` [..., samples] as ``HTDemucs._spec`` does before it cuts anything off.
+
+    Returns:
+        complex [..., n_fft / 2 + 1, frames + 4]: with the Nyquist bin, and with two frames on
+        either side that reach into the second padding.
+
+    Raises:
+        AudioError: as `stft`.
+    """
+    if waveform.dtype not in _REAL or waveform.ndim == 0 or waveform.shape[-1] == 0:
+        raise AudioError(f"{waveform.dtype} of shape {tuple(waveform.shape)} can't be transformed")
+    padded = _padded(waveform, n_fft)
+    flat = padded.reshape(-1, padded.shape[-1])
+    window = analysis_window(waveform.dtype, waveform.device, n_fft)
+    hop = n_fft // _OVERLAP
+    z = torch.stft(flat, n_fft, hop, window=window, normalized=True, return_complex=True)
+    return z.view(*waveform.shape[:-1], *z.shape[-2:])
+
+
 def istft(z: torch.Tensor, length: int, n_fft: int = N_FFT) -> torch.Tensor:
     """Transform ``z``, complex [..., n_fft / 2, frames], back as ``HTDemucs._ispec`` does.
 

@@ -14,6 +14,8 @@ from rich.text import Text
 
 import harness
 from harness.cli import (
+    adapt,
+    attest,
     check,
     compare,
     conformance,
@@ -32,7 +34,11 @@ from harness.cli import (
     predict,
     reduce,
     report,
+    run,
     separate,
+    store,
+    sweep,
+    weights,
 )
 from harness.cli.console import (
     escape_what_cannot_be_printed,
@@ -66,24 +72,30 @@ app = typer.Typer(
 )
 for module in (
     doctor,
+    run,
     convert,
     core_ai,
     lint,
     predict,
     export,
     check,
+    adapt,
     compare,
     separate,
     lab,
+    sweep,
     inspect,
     faults,
     report,
     figures,
+    attest,
     inventory,
     conformance,
     reduce,
     golden,
     pack,
+    weights,
+    store,
 ):
     app.add_typer(module.commands)
 

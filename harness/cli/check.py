@@ -16,6 +16,7 @@ from harness.cli.console import (
     Json,
     answer,
     decibels,
+    note,
     out,
     print_table,
     progress,
@@ -25,12 +26,26 @@ from harness.cli.console import (
 )
 from harness.cli.forms import Devices
 from harness.cli.inspect import print_explanation
-from harness.cli.settings import EXTREMES, SUBJECT_HELP, GoldenRoot, Numerics, Page, Settings
+from harness.cli.outputs import output_folder
+from harness.cli.settings import (
+    SUBJECT_HELP,
+    GoldenRoot,
+    Inputs,
+    Like,
+    Numerics,
+    Page,
+    Reference,
+    Settings,
+)
+from harness.defaults import EXTREMES
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.verdicts import Check, Gate, Run
+    from harness.workbench.sources import PackageSource
 
 MOST_TOLD = 5
 """Of the failures by one gate."""
@@ -42,16 +57,22 @@ commands = typer.Typer()
 @commands.command(
     "check",
     epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
-    "X.mlpackage --subject htdemucs@model.th --audio song.flac --report page --explain | "
+    "X.mlpackage --weights model.th --audio song.flac --like demucs --report page --explain | "
     "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16 | "
+    "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | "
     "parity check X.mlpackage --subject mini --case song --device gpu --device ane-m1",
 )
 @within_time
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
-        str, typer.Option(help=f"The model that it was converted from: {SUBJECT_HELP}")
-    ],
+        str | None, typer.Option(help=f"The model that it was converted from: {SUBJECT_HELP}")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The same by its checkpoint alone: any HTDemucs's.")
+    ] = None,
+    reference: Reference = None,
+    given: Inputs = None,
     settings: Settings = None,
     recipe: Annotated[
         str | None,
@@ -64,6 +85,7 @@ def check(
     audio: Annotated[
         Path | None, typer.Option(help="An audio file instead of golden cases.")
     ] = None,
+    like: Like = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="Only this layer: conversion or end_to_end.")
     ] = None,
@@ -79,7 +101,10 @@ def check(
         Path | None, typer.Option(help="An accepted run that this one is held against.")
     ] = None,
     history: Annotated[
-        Path | None, typer.Option(help="A folder that remembers runs, and gets this one.")
+        Path | None,
+        typer.Option(
+            callback=output_folder(), help="A folder that remembers runs, and gets this one."
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
@@ -90,50 +115,81 @@ def check(
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
-    """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality."""
+    """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality.
+
+    Or beside the same network in FP32, which anybody converted: papers, program, outputs and inner
+    values, on inputs from files.
+    """
     from harness.conversion import load_recipe
     from harness.mil.numerics.device import device_of
     from harness.origin import provenance
+    from harness.profiles import home_of, usual_cases
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.verdicts.jsondata import plain
     from harness.workbench import Workbench, check_package
+    from harness.workbench.adapting import adapter_words, explained_elsewhere
     from harness.workbench.check import Inquiry
-    from harness.workbench.explaining import explain_package
+    from harness.workbench.check_pair import PairInquiry, check_pair
+    from harness.workbench.explaining import explain_package, reference_of
 
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
+    if like is not None and audio is None:
+        raise ParityError(f"--like {like} is a way through a file: give one with --audio")
+    if explain:
+        explained_elsewhere(package)
     known = () if waivers is None else read_waivers(waivers)
     record = record_of(baseline, history)
-    inquiry = Inquiry(
-        package=package,
-        subject=with_settings(subject, settings or []),
-        recipe=None if recipe is None else load_recipe(recipe),
-        cases=tuple(case or EXTREMES),
-        audio=audio,
-        layers=_layers(layer or []),
-        bounds=_bounds(min_snr, rtol, atol),
-        devices=tuple(device or ()),
-    )
-    if device and audio is not None:
-        raise ParityError(
-            "devices are predicted on golden cases; give --device or --audio, not both"
+    rules = None if recipe is None else load_recipe(recipe)
+    bounds = _bounds(min_snr, rtol, atol)
+    pair = None
+    if reference is not None or given or (subject, weights) == (None, None):
+        alone = (subject, weights, audio, case, layer, settings)
+        pair = PairInquiry(
+            package, _counterpart(reference, given, alone), rules, bounds, numerics, note
         )
-    for name in device or ():
-        device_of(name)  # before anything takes time
+    if device and (audio is not None or pair is not None):
+        raise ParityError(
+            "devices are predicted on golden cases of a subject: --device goes without --audio and "
+            "--reference"
+        )
+    for profile in device or ():
+        device_of(profile)  # before anything takes time
+    name = "" if pair else with_settings(_subject(subject, weights), settings or [])
     if report is not None:
         from harness.report import mark_overtaken
 
         mark_overtaken(report, record)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
-        bench = Workbench(golden_root, Path(scratch), numerics=numerics)
-        collector = check_package(bench, inquiry, lambda _, done, total: advance(done, total))
+
+        def told(_: str, done: int, total: int) -> None:
+            advance(done, total)
+
+        if pair is not None:
+            collector, more = check_pair(pair, told), pair.provenance
+        else:
+            inquiry = Inquiry(
+                package=package,
+                subject=name,
+                recipe=rules,
+                cases=tuple(case or usual_cases(name, EXTREMES)),
+                audio=audio,
+                like=like,
+                layers=_layers(layer or []),
+                bounds=bounds,
+                devices=tuple(device or ()),
+            )
+            root = home_of(name, golden_root)
+            bench = Workbench(root, Path(scratch), numerics=numerics)
+            collector, more = check_package(bench, inquiry, told), {}
     collector.waivers = applicable(known, collector.checks)
-    run = collector.finish(provenance())
+    run = collector.finish(provenance(**more))
     predicted = run.artefacts.explanation  # so far: what devices would make of it
     if explain:
         with progress("explaining") as bar:
-            found = explain_package(run, package, golden_root, advance=bar)
+            source = reference_of(run, golden_root)
+            found = explain_package(run, package, source, advance=bar)
         run = replace(run, artefacts=run.artefacts.plus([found]))
     write_page(run, report, record)
     if history is not None:
@@ -142,16 +198,53 @@ def check(
         "verdict": run.verdict.value,
         "sentence": run.sentence(),
         "missing": list(run.missing),
+        "adapter": list(adapter_words(package)),
         "checks": [_row(check) for check in run.checks],
     }
     if device:
         document["devices"] = [plain(row) for row in predicted]
-    answer(json, document, lambda: _print_run(run))
+    answer(json, document, lambda: _print_run(run, adapter_words(package)))
     for row in predicted if device and not json else ():
         print_explanation(row)
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)
+
+
+def _counterpart(
+    reference: Path | None, given: list[str] | None, alone: Sequence[object]
+) -> PackageSource:
+    """Return the reference of a package, and what it is looked at on.
+
+    Args:
+        reference, given: as on the command line.
+        alone: what was given that belongs to a subject alone.
+    """
+    from harness.workbench.sources import PackageSource, reference_source
+
+    if any(alone):
+        raise ParityError(
+            "--reference with --inputs stands in the place of --subject with --case, --audio, "
+            "--layer and --set: give the one or the other"
+        )
+    if not given:
+        raise ParityError(
+            "say what the package should compute: --subject NAME, its checkpoint with --weights "
+            "model.th, or the same network in FP32 with its inputs, --reference X.mlpackage "
+            "--inputs in.safetensors"
+        )
+    source = reference_source(None, reference, golden_root=GOLDEN_ROOT, given=given)
+    assert isinstance(source, PackageSource)  # there is no subject
+    return source
+
+
+def _subject(subject: str | None, weights: Path | None) -> str:
+    if subject is not None and weights is not None:
+        raise ParityError(
+            "say what the package was converted from: --subject htdemucs_6s, or --weights "
+            "model.th, and not both"
+        )
+    return subject or f"htdemucs@{weights}"
 
 
 def _layers(names: list[str]) -> tuple[str, ...]:
@@ -190,10 +283,12 @@ def _row(check: Check) -> dict[str, Any]:
     return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
 
 
-def _print_run(run: Run) -> None:
+def _print_run(run: Run, adapter: tuple[str, ...]) -> None:
     """Print a row for each gate and case with its closest check, and every check that failed."""
     from harness.verdicts import Verdict
 
+    for sentence in adapter:
+        out.print(f"adapter: {sentence}", soft_wrap=True)
     groups: dict[tuple[str, str, str], list[Check]] = {}
     for check in run.checks:
         if check.gating:

@@ -1,4 +1,7 @@
-"""``parity compare``: a verdict on two sets of tensors or stems, with the cause of what fails."""
+"""``parity compare``: a verdict on two sets of tensors or stems, with the cause of what fails.
+
+Where the first of them is a pack, its own tolerances judge.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,17 @@ from harness.errors import NotEvaluatedError, ParityError
 if TYPE_CHECKING:
     from harness.comparison import ComparisonRow
     from harness.verdicts import Run
+    from harness.verdicts.rows.scores import Scores
 
 _EXAMPLES = (
     "Examples: parity compare golden/tensors/mini/song.safetensors mine.safetensors | "
     "parity compare stems_pytorch/ stems_swift/ --min-snr 60 | "
+    "parity compare true_stems/ separated/ --scores | "
     "parity compare golden.npz mine.npz --only 'tap.*' --gate surgery | "
     "parity compare reference.wav mine.flac --resample --downmix --report out/. "
-    "What judges what, and the causes that are told: docs/comparing.md."
+    "parity compare packs/ops results/ --only 'conv*' --forward. "
+    "What judges what, and the causes that are told: docs/comparing.md; packs: docs/packs.md. "
+    "Exit code 3: a pack's required tensor is missing, or nothing is left to compare."
 )
 
 
@@ -40,7 +47,7 @@ commands = typer.Typer()
 
 @commands.command("compare", epilog=_EXAMPLES)
 def compare_files(
-    expected: Annotated[Path, typer.Argument(help="The reference: file or folder.")],
+    expected: Annotated[Path, typer.Argument(help="The reference: file, folder or pack.")],
     actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance; needs --atol.")] = None,
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance; needs --rtol.")] = None,
@@ -60,11 +67,37 @@ def compare_files(
     downmix: Annotated[
         bool, typer.Option("--downmix", help="Average channels where their numbers differ.")
     ] = False,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Add the scores that separation is published with.")
+    ] = False,
+    forward: Annotated[
+        bool, typer.Option("--forward", help="Of a pack, judge outputs alone, no gradients.")
+    ] = False,
     report: Page = None,
     json: Json = False,
 ) -> None:
-    """Compare tensors, audio files, or folders of them, each by the gate of its kind."""
-    from harness.comparison import ComparisonRequest, chosen_gate, judge, pair_up, read_side
+    """Compare tensors, audio files, or folders of them, each by the gate of its kind.
+
+    With a pack as the reference, the results of an implementation are judged by its tolerances.
+    """
+    if is_pack(expected):
+        others = (rtol, atol, min_snr, gate, ignore, resample, downmix, scores)
+        if any(option not in (None, False, []) for option in others):
+            raise ParityError(
+                f"{expected} is a pack, which says its own tolerances: beside it only --only, "
+                "--forward, --report and --json can be given"
+            )
+        raise typer.Exit(_pack_exit_code(expected, actual, only, forward, report, json=json))
+    if forward:
+        raise ParityError(f"--forward is for packs, and {expected} is none")
+    from harness.comparison import (
+        ComparisonRequest,
+        chosen_gate,
+        judge,
+        pair_up,
+        published_scores,
+        read_side,
+    )
 
     request = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
     if expected.is_dir() != actual.is_dir():
@@ -82,15 +115,43 @@ def compare_files(
         for done, pair in enumerate(kept):
             advance(done, len(kept))
             findings += judge(pair, pairs, request)
-    run = _run(findings, ignored)
+    from harness.verdicts.jsondata import plain
+
+    scored = published_scores(kept, _sources) if scores else ()
+    run = _run(findings, ignored, scored)
     write_page(run, report)
     document = {
         "verdict": run.verdict.value,
         "checks": [_row(finding) for finding in findings],
         "ignored": ignored,
+        "scores": [plain(row.actual) for row in scored],
     }
-    answer(json, document, lambda: _print(findings, ignored))
+    answer(json, document, lambda: _print(findings, ignored, scored))
     raise typer.Exit(run.exit_code)
+
+
+def is_pack(folder: Path) -> bool:
+    """Return whether a folder has the manifest of a pack."""
+    from harness.packs.manifest import TSV_NAME
+
+    return (folder / TSV_NAME).is_file()
+
+
+def _pack_exit_code(
+    pack: Path,
+    results: Path,
+    only: list[str] | None,
+    forward: bool,
+    report: Path | None,
+    *,
+    json: bool,
+) -> int:
+    from harness.cli.judged import judge_results
+    from harness.packs import Request, open_pack
+
+    request = Request(tuple(only or ()), forward)
+    run = judge_results(open_pack(pack), results, request, None, report, json=json)
+    return run.exit_code
 
 
 def _sources(count: int) -> Sequence[str]:
@@ -111,7 +172,9 @@ def _matches(name: str, glob: str) -> bool:
     return fnmatchcase(name, glob) or fnmatchcase(short, glob)
 
 
-def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
+def _run(
+    findings: Sequence[ComparisonRow], ignored: Sequence[str], scored: Sequence[Scores]
+) -> Run:
     from harness.origin import provenance
     from harness.verdicts import Check, Profile
     from harness.verdicts.collector import Collector
@@ -123,6 +186,7 @@ def _run(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> Run:
         labels[place] = finding.what
         given = {name: text for name, text in labels.items() if text}
         collector.add_check(Check(finding.layer, given, True, finding.gate, finding.outcome))
+    collector.keep(*scored)
     return collector.finish(provenance(ignored=list(ignored)))
 
 
@@ -141,7 +205,9 @@ def _row(finding: ComparisonRow) -> dict[str, Any]:
     } | outcome
 
 
-def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:
+def _print(
+    findings: Sequence[ComparisonRow], ignored: Sequence[str], scored: Sequence[Scores]
+) -> None:
     from harness.verdicts import Verdict
 
     table = [
@@ -159,6 +225,8 @@ def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:
     print_table("Compared", columns, table, right=(5,))
     for note in dict.fromkeys((row.name, text) for row in findings for text in row.notes):
         out.print(f"note: {note[0]}: {note[1]}")
+    if scored:
+        _print_scores(scored)
     bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS]
     for row in _telling(bad):
         where = " ".join(text for text in (row.name, row.stem, row.what) if text)
@@ -167,6 +235,20 @@ def _print(findings: Sequence[ComparisonRow], ignored: Sequence[str]) -> None:
         out.print(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})")
     held = len(findings) - len(bad)
     out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
+
+
+def _print_scores(scored: Sequence[Scores]) -> None:
+    columns = ("stem", "SDR", "ISR", "SIR", "SAR", "sources SDR", "SIR", "SAR", "distance")
+    table = []
+    for row in (scores.actual for scores in scored):
+        ratios = (row.sdr_db, row.isr_db, row.sir_db, row.sar_db)
+        sources = (row.source_sdr_db, row.source_sir_db, row.source_sar_db)
+        place = "-" if row.delay_samples is None else f"{row.delay_samples:+.3f}"
+        gain = "-" if row.gain is None else f"{row.gain:.4f}"
+        numbers = map(decibels, (*ratios, *sources, row.distance_db))
+        table.append((row.stem, *numbers, place, gain, decibels(row.null_db)))
+    title = "Scores, gating nothing: medians over seconds, and bss_eval_sources"
+    print_table(title, (*columns, "delay", "gain", "null"), table, right=tuple(range(1, 12)))
 
 
 def _telling(bad: Sequence[ComparisonRow]) -> list[ComparisonRow]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, log, out, print_table, verdict_text
+from harness.cli.outputs import output_folder
 from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ commands = typer.Typer()
 @commands.command("conformance", epilog=EPILOG)
 def conformance(
     folder: Annotated[
-        Path, typer.Option("--out", help="Gets conformance.json and conformance.md.")
+        Path,
+        typer.Option(
+            "--out", callback=output_folder(), help="Gets conformance.json and conformance.md."
+        ),
     ] = Path("reports", "conformance"),
     sample: Annotated[
         int, typer.Option(min=0, help="So many tests of each test function; 0 for all.")

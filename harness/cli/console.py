@@ -70,6 +70,11 @@ def answer(as_json: bool, document: Mapping[str, Any], show: Callable[[], None])
         show()
 
 
+def note(line: str) -> None:
+    """Say on stderr what was done to what somebody gave."""
+    log.print(f"note: {line}", soft_wrap=True)
+
+
 def write_page(run: Run, folder: Path | None, record: Record | None = None) -> None:
     """Write run.json and the report to ``folder``, if there is one, and say where."""
     if folder is not None:
@@ -153,14 +158,17 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
 
     Elsewhere (a CI log) one line is printed at every tenth of the work.
     """
-    started, last = time.monotonic(), -1
+    started, last, first = time.monotonic(), -1, 0
 
     def line(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal last, first
+        first = done if last < 0 else first  # what was there before took no time
         tenth = 10 * done // max(total, 1)
         if tenth != last:
-            last = tenth
-            log.print(f"{description}: {done}/{total} ({time.monotonic() - started:.0f} s)")
+            last, took_s = tenth, time.monotonic() - started
+            left_s = took_s * (total - done) / (done - first) if done > first else 0.0
+            left = f", about {left_s:.0f} s left" if left_s else ""
+            log.print(f"{description}: {done}/{total} ({took_s:.0f} s{left})")
 
     if not log.is_terminal:
         yield line

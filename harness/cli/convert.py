@@ -13,6 +13,7 @@ import typer
 
 from harness.cli.console import Json, answer, log, out, print_table
 from harness.cli.core_ai import COREAI, to_coreai
+from harness.cli.outputs import output_file
 from harness.cli.settings import SUBJECT_HELP, Package, Settings
 from harness.errors import PackageError, ParityError, RecipeError
 
@@ -31,7 +32,14 @@ commands = typer.Typer()
 )
 def convert(
     subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
-    target: Annotated[Path, typer.Option("--out", help="The .mlpackage or .aimodel to write.")],
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            callback=output_file(".mlpackage", ".aimodel", package=True),
+            help="The .mlpackage or .aimodel to write.",
+        ),
+    ],
     precision: Annotated[str, typer.Option(help="Recipe: a name or a TOML file.")] = "fp32",
     deployment_target: Annotated[
         str,
@@ -54,6 +62,7 @@ def convert(
 ) -> None:
     """Convert a subject (HTDemucs without its STFT) by a precision recipe, and audit the result."""
     from harness.conversion import convert_to_coreml, load_recipe, trace_inner_model
+    from harness.conversion.convert import check_request
     from harness.subjects import load_subject
     from harness.subjects.names import with_settings
 
@@ -73,6 +82,7 @@ def convert(
         )
     if target.suffix != ".mlpackage":
         raise PackageError(f"can't save a package as {target}: the name must end in .mlpackage")
+    check_request(recipe, deployment_target, compute_units)
     log.print(f"loading {subject}")
     loaded = load_subject(subject)
     for note in loaded.notes:

@@ -38,9 +38,9 @@ def operations(
     """Let Core AI's runtime compute each operation of a subject alone, on the values of PyTorch."""
     import torch
 
-    from harness.cli.tensors import read_tensors
     from harness.coreai import compare_operations
     from harness.subjects import load_subject
+    from harness.workbench.given import read_tensors
 
     inner = load_subject(subject).extract()
     given = read_tensors(inputs)
@@ -115,9 +115,10 @@ def predict_coreai(
 
     Tensors of the file that it doesn't take are left out: a golden holds its inputs and more.
     """
-    from harness.cli.tensors import read_tensors, write_tensors
+    from harness.cli.tensors import write_tensors
     from harness.coreai.asset import Asset, RuntimeLimits
     from harness.mil.timing import current_limit_s
+    from harness.workbench.given import read_tensors
 
     given_s = current_limit_s()  # --time-limit
     limits = RuntimeLimits(seconds=given_s) if math.isfinite(given_s) else RuntimeLimits()

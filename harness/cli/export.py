@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, decibels, log, out, print_json, print_table, within_time
+from harness.cli.console import Json, decibels, log, note, out, print_json, print_table, within_time
+from harness.cli.outputs import output_file
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.engines.agreement import Disagreement
     from harness.mil import Model
     from harness.onnx_export import Exported
@@ -30,12 +34,16 @@ def export(
         Path,
         typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
     ],
-    target: Annotated[Path, typer.Option("--onnx", help="The .onnx file to write.")],
+    target: Annotated[
+        Path,
+        typer.Option("--onnx", callback=output_file(".onnx"), help="The .onnx file to write."),
+    ],
     inputs: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Inputs by name (.safetensors or .npz): execute package and model on them, and "
-            "name the operations about which they disagree beyond rounding."
+            metavar="FILE|random:SEED",
+            help="Inputs by name (.safetensors, .npz, a folder of .npy, or drawn): execute package "
+            "and model on them, and name the operations about which they disagree beyond rounding.",
         ),
     ] = None,
     function: Annotated[
@@ -50,11 +58,13 @@ def export(
     """
     from harness import mil
     from harness.onnx_export import OPSET, export_model, save_onnx
+    from harness.workbench.given import given_inputs
 
     model = mil.load(package, function=function)
+    given = None if inputs is None else given_inputs(inputs, model, note=note)
     exported = export_model(model)
     size = save_onnx(exported, target, model.metadata)
-    found = None if inputs is None else _compared(model, exported, inputs)
+    found = None if given is None else _compared(model, exported, given)
     operators = Counter(node.op_type for node in exported.graph.nodes)
     if json:
         document = {
@@ -75,20 +85,16 @@ def export(
     raise typer.Exit(1 if found else 0)
 
 
-def _compared(model: Model, exported: Exported, inputs: Path) -> list[Disagreement]:
-    from harness import mil
-    from harness.cli.tensors import read_tensors
+def _compared(
+    model: Model, exported: Exported, given: Mapping[str, np.ndarray]
+) -> list[Disagreement]:
     from harness.engines.agreement import disagreements
     from harness.engines.onnx_engine import OnnxSession
-    from harness.mil.features import converted
 
-    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics("storage"))
-    for note in notes:
-        log.print(f"note: {note}", soft_wrap=True)
     taps = model.tap_names("all")
     log.print(f"comparing {len(taps)} values")
     expected = model.predict(given, taps=taps)
-    made = OnnxSession(model, exported).apart(given | expected)
+    made = OnnxSession(model, exported).apart({**given, **expected})
     return disagreements(model.operations, expected, made)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.cli.console import COLOURS as VERDICT_COLOURS
 from harness.cli.console import Json, answer, decibels, out, print_table, progress, write_page
+from harness.cli.outputs import output_folder
 from harness.cli.settings import GoldenRoot
 from harness.errors import NotEvaluatedError, ParityError
 from harness.places import GOLDEN_ROOT
@@ -60,7 +61,10 @@ def faults(
         typer.Option(min=1, metavar="N", help="Instead: N runs of what is sound; 50 to pass."),
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Also write the document and the report here.")
+        Path | None,
+        typer.Option(
+            "--out", callback=output_folder(), help="Also write the document and the report here."
+        ),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,

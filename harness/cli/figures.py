@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import Json, log, out, print_json
+from harness.cli.outputs import output_folder
 from harness.cli.report import Attach, read_run
 
 commands = typer.Typer()
@@ -23,7 +24,9 @@ commands = typer.Typer()
 )
 def figures(
     run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    out_dir: Annotated[
+        Path, typer.Option("--out", callback=output_folder(), help="Folder for the files.")
+    ],
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="png, svg or pdf; repeatable. Default: all three."),

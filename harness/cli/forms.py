@@ -37,10 +37,16 @@ def tune_forms(
     """Search forms, write recipe, passes and document, and exit with the verdict."""
     from harness.atomic import write_texts
     from harness.conversion import convert_to_coreml, trace_inner_model
+    from harness.errors import ParityError
     from harness.subjects import load_subject
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.rewriting import passes_source, recipe_of, search_forms
 
+    if subject.endswith(".mlpackage"):
+        raise ParityError(
+            f"{subject} can't be written in other forms: a conversion applies them; give the "
+            "subject that it was converted from"
+        )
     log.print(f"opening {subject}")
     found = search_forms(
         subject,

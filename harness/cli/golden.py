@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out, print_table, progress
-from harness.cli.settings import GoldenRoot
+from harness.cli.settings import GoldenRoot, StoreUrl
 from harness.errors import ParityError, UnknownNameError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.golden import Finding, GoldenStore
     from harness.golden.store import Holding
     from harness.subjects import Subject
@@ -39,6 +41,7 @@ def build(
     record: Annotated[
         bool, typer.Option("--record", help="Commit the fingerprints to manifest.json.")
     ] = False,
+    store: StoreUrl = None,
     root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
@@ -48,17 +51,21 @@ def build(
 
     if new and force:
         raise ParityError("give --new or --force, not both")
-    store: GoldenStore[Subject] = GoldenStore(root)
+    from harness.workbench.stored import StoredGoldens, open_store
+
+    shared = open_store(store)
+    builder = None if shared is None else StoredGoldens(shared)
+    goldens: GoldenStore[Subject] = GoldenStore(_home(subject, root), builder)
     findings = []
-    work = _work(store, subject, case)
+    work = _work(goldens, subject, case)
     with progress("building goldens") as advance:
         for done, (name, case_name) in enumerate(work):
             advance(done, len(work))
             loaded = load_subject(name)
-            before = store.status(loaded, case_name, deep=False)
+            before = goldens.status(loaded, case_name, deep=False)
             if new and before.status is not GoldenStatus.NOT_BUILT:
                 continue  # the run will say what it finds; healing it here would hide it
-            findings.append(store.build(loaded, case_name, force=force, record=record))
+            findings.append(goldens.build(loaded, case_name, force=force, record=record))
         advance(len(work), len(work))
     # Building is done when the tensors can be used; whether anything vouches for them is another
     # question, which `verify` and every run ask.
@@ -74,7 +81,7 @@ def verify(
     from harness.subjects import load_subject
     from harness.verdicts import GREEN_GOLDENS
 
-    store: GoldenStore[Subject] = GoldenStore(root)
+    store: GoldenStore[Subject] = GoldenStore(_home(subject, root))
     work = _work(store, subject, case)
     findings = []
     with progress("verifying goldens") as advance:
@@ -121,6 +128,22 @@ def _work(
         if name not in store.cases:
             raise UnknownNameError("case", name, store.cases)
     return work_of(chosen_profile(subjects=subjects or (), cases=cases or ()), store.cases)
+
+
+def _home(subjects: list[str] | None, root: Path) -> Path:
+    """Return the golden root of the subjects that are named, which is one.
+
+    Raises:
+        ParityError: a declared network, whose goldens lie beside its file, and another subject.
+    """
+    from harness.profiles import home_of
+
+    homes = {home_of(name, root) for name in subjects or ()} or {root}
+    if len(homes) > 1:
+        raise ParityError(
+            f"the goldens of {', '.join(subjects or ())} lie in several places; ask for one subject"
+        )
+    return homes.pop()
 
 
 def _finish(findings: list[Finding], json: bool, *, fine: tuple[Finding, ...]) -> None:

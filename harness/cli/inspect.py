@@ -13,13 +13,24 @@ from harness.cli.console import (
     answer,
     decibels,
     log,
+    note,
     out,
     print_table,
     progress,
     within_time,
 )
 from harness.cli.report import read_run
-from harness.cli.settings import EXTREMES, Fp32Package, GoldenRoot, LabCases, Numerics, Package
+from harness.cli.settings import (
+    Fp32Package,
+    GoldenRoot,
+    Inputs,
+    LabCases,
+    Numerics,
+    Package,
+    Reference,
+)
+from harness.defaults import EXTREMES
+from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
     from harness.verdicts.rows.packages import Explanation
 
 _SHOWN = 20
-_ANY_SUBJECT = "htdemucs_6s"
 
 
 commands = typer.Typer()
@@ -36,14 +46,15 @@ commands = typer.Typer()
 @commands.command(
     "headroom",
     epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
-    "--case silence | parity headroom X.mlpackage --numerics fp16_accumulate",
+    "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz",
 )
 @within_time
 def headroom(
     model: Annotated[
-        str, typer.Argument(metavar="S|X.mlpackage", help="A subject, or any package of one.")
+        str, typer.Argument(metavar="S|X.mlpackage", help="A subject, or any package.")
     ],
     case: LabCases = None,
+    given: Inputs = None,
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -53,22 +64,16 @@ def headroom(
     A subject is audited in FP32, as if all of it ran in FP16; of a package with FP16 in it, the
     operations in FP16. The command reports and judges nothing: it exits with 0.
     """
-    from harness import mil
     from harness.diagnosis import audit_headroom
-    from harness.workbench.lab import lab_inputs, open_lab
+    from harness.workbench.sources import source_of
 
-    names = case or list(EXTREMES)
-    if Path(model).suffix in (".mlpackage", ".mlmodelc"):
-        opened = mil.load(model)
-        # A mixture is the same whatever stems it is counted in.
-        inputs = lab_inputs(_ANY_SUBJECT, names, golden_root)
-        with progress("running") as advance:
-            found = audit_headroom(opened, inputs, numerics=numerics, advance=advance)
-    else:
-        inputs = lab_inputs(model, names, golden_root)
-        log.print(f"opening {model}")
-        with open_lab(model) as lab, progress("running") as advance:
-            found = audit_headroom(lab.base, inputs, numerics=numerics, advance=advance)
+    source = source_of(
+        model, golden_root=golden_root, cases=case, given=given, default=EXTREMES, note=note
+    )
+    inputs = source.inputs()
+    log.print(f"opening {model}")
+    with source.program() as program, progress("running") as advance:
+        found = audit_headroom(program, inputs, numerics=numerics, advance=advance)
     answer(json, found.to_dict(), lambda: _print_headroom(model, found))
 
 
@@ -101,19 +106,25 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
 @commands.command(
     "diagnose",
     epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
-    "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors",
+    "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors | parity diagnose "
+    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors",
 )
 @within_time
 def diagnose(
     package: Package,
-    subject: Annotated[str, typer.Option(help="The model that it was converted from.")],
-    case: Annotated[str, typer.Option(help="A golden case, or song:SEED.")] = "song",
+    subject: Annotated[
+        str | None, typer.Option(help="The model that it was converted from.")
+    ] = None,
+    case: Annotated[
+        str | None, typer.Option(help="A golden case, or song:SEED. Default: song.")
+    ] = None,
+    given: Inputs = None,
     numerics: Numerics = "storage",
     capture: Annotated[
         Path | None,
         typer.Option(help="What was recorded elsewhere: values by name, .safetensors or .npz."),
     ] = None,
-    reference: Fp32Package = None,
+    reference: Reference = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
@@ -124,25 +135,29 @@ def diagnose(
     """
     import torch
 
-    from harness.cli.tensors import read_tensors
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.explaining import diagnose_package
+    from harness.workbench.given import read_tensors
+    from harness.workbench.sources import reference_source
 
+    if len(given or ()) > 1:
+        raise ParityError("diagnose looks at one case: give --inputs once")
+    source = reference_source(
+        subject,
+        reference,
+        golden_root=golden_root,
+        cases=None if case is None else [case],
+        given=given,
+        note=note,
+    )
     recorded = None
     if capture is not None:
         arrays = read_tensors(capture)
         recorded = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    log.print(f"opening {subject}")
+    log.print(f"opening {source.name}")
     with progress("comparing") as advance:
         found = diagnose_package(
-            package,
-            subject,
-            case,
-            golden_root,
-            numerics=numerics,
-            recorded=recorded,
-            reference=reference,
-            advance=advance,
+            package, source, numerics=numerics, recorded=recorded, advance=advance
         )
     answer(json, found.to_dict(), lambda: _print_diagnosis(found))
     raise typer.Exit(EXIT_CODES[Verdict(_VERDICTS.get(found.conclusion, "fail"))])
@@ -201,14 +216,15 @@ def explain(
 ) -> None:
     """Say in words which layer fails first, where in it, why, and what to try next."""
     from harness.diagnosis import explain as explain_run
-    from harness.workbench.explaining import explain_package
+    from harness.workbench.explaining import explain_package, reference_of
 
     run = read_run(document)
     if package is None:
         found = explain_run(run)
     else:
+        source = reference_of(run, golden_root, reference)
         with progress("comparing") as advance:
-            found = explain_package(run, package, golden_root, reference=reference, advance=advance)
+            found = explain_package(run, package, source, advance=advance)
     answer(json, asdict(found), lambda: print_explanation(found))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import COLOURS, Json, answer, out
+from harness.cli.outputs import output_file
 from harness.cli.report import RunFile, read_run
 from harness.errors import NotEvaluatedError, ParityError, RunError
 from harness.places import INVENTORY
@@ -75,7 +76,14 @@ def _print_verdict(run: Run) -> None:
 
 
 @inventories.command()
-def accept(run_file: RunFile, inventory: InventoryFile = INVENTORY, json: Json = False) -> None:
+def accept(
+    run_file: RunFile,
+    inventory: Annotated[
+        Path,
+        typer.Option("--inventory", callback=output_file(), help="The file of the inventory."),
+    ] = INVENTORY,
+    json: Json = False,
+) -> None:
     """List what a run looked at as what complete runs look at; says what changes by it."""
     from harness.atomic import write_text
     from harness.verdicts.inventory import differences, inventory_text, read_inventory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,21 +16,27 @@ from harness.cli.console import (
     decibels,
     json_text,
     log,
+    note,
     out,
     print_table,
     progress,
 )
 from harness.cli.forms import Devices, tune_forms
-from harness.cli.settings import Fp32Package, GoldenRoot, LabCases, Numerics
+from harness.cli.outputs import output_file
+from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
 from harness.errors import ParityError
-from harness.places import GOLDEN_ROOT, generated
+from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.precision.sensitivity import Sensitivity
     from harness.precision.tuning import Tuning
 
-Subject = Annotated[str, typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")]
-SWEEPS = generated("build/sweep")
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="S|X.mlpackage", help="NAME, NAME@seeded or NAME@PATH; or any FP32 package."
+    ),
+]
 ComputeOn = Annotated[str, typer.Option("--compute-on", help="cpu or cuda.")]
 
 
@@ -40,10 +46,11 @@ commands = typer.Typer()
 @commands.command(
     "sensitivity",
     epilog="Examples: parity sensitivity mini --precision mixed --case song --case noise; "
-    "parity sensitivity mini --precision int8 --case song",
+    "parity sensitivity mini --precision int8 --case song; "
+    "parity sensitivity X.mlpackage --inputs in.safetensors --precision fp16",
 )
 def sensitivity(
-    subject: Subject,
+    model: Model,
     precision: Annotated[
         str, typer.Option(help="Recipe whose FP16 and weights are looked at: a name or TOML file.")
     ] = "fp16",
@@ -52,9 +59,11 @@ def sensitivity(
         int, typer.Option(min=1, help="Probes in one walk; more are faster and take memory.")
     ] = 6,
     case: LabCases = None,
+    given: Inputs = None,
     fp32_package: Fp32Package = None,
     target: Annotated[
-        Path | None, typer.Option("--out", help="Write the whole document here.")
+        Path | None,
+        typer.Option("--out", callback=output_file(), help="Write the whole document here."),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     compute_on: ComputeOn = "cpu",
@@ -64,25 +73,33 @@ def sensitivity(
     from harness.allocation import keep_memory
     from harness.conversion import load_recipe
     from harness.precision.sensitivity import Probing, measure_sensitivity
-    from harness.workbench.lab import lab_inputs, lab_measures, open_lab
+    from harness.workbench.sources import source_of
 
     keep_memory()
     recipe = load_recipe(precision)
-    inputs = lab_inputs(subject, case or ["song"], golden_root, compute_on)
-    log.print(f"opening {subject}")
-    with open_lab(subject, fp32_package, recipe.rewrites) as lab, progress("probing") as advance:
+    source = source_of(
+        model,
+        golden_root=golden_root,
+        cases=case,
+        given=given,
+        package=fp32_package,
+        note=note,
+    )
+    inputs = source.inputs(compute_on)
+    log.print(f"opening {model}")
+    with source.lab() as lab, progress("probing") as advance:
         found = measure_sensitivity(
             lab,
             inputs,
-            lab_measures(subject, lab),
+            source.measures(lab),
             choice=lab.by_recipe(recipe),
             weights=lab.weights_by_recipe(recipe),
-            subject=subject,
+            subject=model,
             precision=recipe.name,
             probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
-    _write(target, document)
+    write_document(target, document)
     answer(json, document, lambda: _print_sensitivity(found))
 
 
@@ -132,14 +149,20 @@ def _level(share: float) -> str:
 
 @commands.command(
     "tune",
-    epilog="Examples: parity tune mini --min-snr 60 --case song --case noise --out mini.toml; "
+    epilog="Examples: parity tune mini --min-snr 60 --case song --case noise --out mine.toml; "
+    "parity tune X.mlpackage --inputs in.safetensors --min-snr 60 --out mine.toml; "
     "parity tune mini --device ane-m1 --case song --case quiet --out mini_ane.toml",
 )
 def tune(
-    subject: Subject,
-    target: Annotated[Path, typer.Option("--out", help="The recipe to write (.toml).")],
-    min_snr: Annotated[float, typer.Option(help="dB, for every stem.")] = 60.0,
-    rtol: Annotated[float | None, typer.Option(help="Of every element of both branches.")] = None,
+    model: Model,
+    target: Annotated[
+        Path,
+        typer.Option("--out", callback=output_file(".toml"), help="The recipe to write (.toml)."),
+    ],
+    min_snr: Annotated[
+        float, typer.Option(help="dB, for every stem, or every output of a package.")
+    ] = 60.0,
+    rtol: Annotated[float | None, typer.Option(help="Of every element of each output.")] = None,
     atol: Annotated[float | None, typer.Option(help="Likewise; give both or neither.")] = None,
     every_second: Annotated[
         bool, typer.Option(help="Demand the SNR of each channel's every second.")
@@ -149,9 +172,14 @@ def tune(
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
     case: LabCases = None,
+    given: Inputs = None,
     fp32_package: Fp32Package = None,
     package: Annotated[
-        Path | None, typer.Option(help="Keep the package that confirms the recipe here.")
+        Path | None,
+        typer.Option(
+            callback=output_file(".mlpackage", package=True),
+            help="Keep the package that confirms the recipe here.",
+        ),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Devices = None,
@@ -165,7 +193,8 @@ def tune(
 
     The winner is converted, executed, and held against what was promised of it. Beside the recipe
     X.toml lie X.py, an op_selector that needs nothing but coremltools, and X.json, everything that
-    was tried. The exit status is 1 if the target can't be reached, or the package misses it.
+    was tried. Of a package nothing can be converted: the winner is written from its own program.
+    The exit status is 1 if the target can't be reached, or the package misses it.
 
     With --device nothing is promoted, since FP32 operations never run on a Neural Engine: all stays
     in FP16, and the network is written in forms that the device computes with less error. X.py then
@@ -173,16 +202,16 @@ def tune(
     """
     from harness.allocation import keep_memory
     from harness.atomic import write_texts
+    from harness.conversion.recipes import check_recipe_name
     from harness.errors import UnknownNameError
     from harness.precision.tuning import COST_KINDS, Goal, Tuner, selector_source, tuned_recipe
     from harness.precision.tuning import tune as find_cheapest
     from harness.verdicts import EXIT_CODES, Verdict
-    from harness.workbench.lab import confirm, lab_inputs, lab_stems, open_lab
+    from harness.workbench.sources import source_of
 
-    if target.suffix != ".toml":
-        raise ParityError(f"can't write a recipe as {target}: the name must end in .toml")
-    if package is not None and package.suffix != ".mlpackage":
-        raise ParityError(f"can't save a package as {package}: the name must end in .mlpackage")
+    check_recipe_name(target.stem)
+    for suffix in (".py", ".json"):  # they lie beside the recipe
+        output_file()(target.with_suffix(suffix))
     if (rtol is None) != (atol is None):
         raise ParityError("give both --rtol and --atol, or neither")
     kinds = {kind: kind for kind in COST_KINDS}
@@ -190,31 +219,42 @@ def tune(
         raise UnknownNameError("cost", cost, kinds)
     goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
     keep_memory()
-    names = case or ["song", "noise"]
-    inputs = lab_inputs(subject, names, golden_root, compute_on)
+    source = source_of(
+        model,
+        golden_root=golden_root,
+        cases=case,
+        given=given,
+        default=("song", "noise"),
+        package=fp32_package,
+        note=note,
+    )
+    if package is not None:
+        source.check_kept(package)
+    inputs = source.inputs(compute_on)
     if device:
-        tune_forms(subject, device, inputs, target, package, min_snr, max_more_operations, json)
-    log.print(f"opening {subject}")
-    with open_lab(subject, fp32_package) as lab:
-        tuner = Tuner(lab, inputs, goal, lab_stems(subject), probes, report=log.print)
+        tune_forms(model, device, inputs, target, package, min_snr, max_more_operations, json)
+    log.print(f"opening {model}")
+    with source.lab() as lab:
+        tuner = Tuner(lab, inputs, goal, source.stems, probes, report=log.print)
         found = find_cheapest(tuner)
         written = {}
         if found.best is not None:
-            recipe = tuned_recipe(lab, found, name=target.stem, subject=subject, cases=names)
-            log.print("converting the winner")
-            confirmation = confirm(subject, recipe, tuner, found.best, package)
+            recipe = tuned_recipe(lab, found, name=target.stem, subject=model, cases=source.cases)
+            log.print("making the winner's package")
+            confirmation = source.confirm(recipe, tuner, found.best, package)
             found = replace(found, confirmation=confirmation)
             written = {target.name: recipe.to_toml(), f"{target.stem}.py": selector_source(recipe)}
-        document = {"subject": subject, "cases": names, **found.to_dict()}
+        document = {"subject": model, "cases": list(source.cases), **found.to_dict()}
+        document["confirmed_by"] = source.confirmed_by
         written[f"{target.stem}.json"] = json_text(document) + "\n"
         write_texts(target.parent, written)
-    answer(json, document, lambda: _print_tuning(found, target))
+    answer(json, document, lambda: _print_tuning(found, target, source.confirmed_by))
     holds = found.confirmation is not None and found.confirmation.holds
     verdict = Verdict.PASS if holds else Verdict.FAIL
     raise typer.Exit(EXIT_CODES[verdict])
 
 
-def _print_tuning(found: Tuning, target: Path) -> None:
+def _print_tuning(found: Tuning, target: Path, by: str) -> None:
     rows = [
         (
             len(trial.fp32),
@@ -236,65 +276,13 @@ def _print_tuning(found: Tuning, target: Path) -> None:
     if made is not None:
         worst = min(made.measured_db.values(), default=math.inf)
         out.print(
-            f"converted: worst {decibels(worst)}, at most {made.furthest_db:.3f} dB from its "
+            f"{by}: worst {decibels(worst)}, at most {made.furthest_db:.3f} dB from its "
             f"virtual run, audit {made.audit}: {'holds' if made.holds else 'does not hold'}",
         )
 
 
-@commands.command(
-    "sweep",
-    epilog="Example: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise",
-)
-def sweep(
-    subjects: Annotated[list[str], typer.Argument(help="NAME, NAME@seeded or NAME@PATH.")],
-    precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
-    case: LabCases = None,
-    numerics: Numerics = "storage",
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    cache: Annotated[
-        Path, typer.Option(help="Folder of results: a sweep that was killed goes on from it.")
-    ] = SWEEPS,
-    target: Annotated[Path | None, typer.Option("--out", help="Write the document here.")] = None,
-    golden_root: GoldenRoot = GOLDEN_ROOT,
-    json: Json = False,
-) -> None:
-    """Measure recipes side by side on subjects and cases, by virtual runs."""
-    from functools import partial
-
-    from harness.precision.sweep import run_sweep
-    from harness.workbench.lab import fp32_package, measure_cell, sweep_cells
-
-    names = [name for name in precisions.split(",") if name]
-    packages = {subject: fp32_package(subject, cache) for subject in subjects}
-    cells = sweep_cells(packages, names, case or ["song", "noise"], golden_root, numerics)
-    if not cells:
-        raise ParityError(f"none of the recipes {precisions} is for {', '.join(subjects)}")
-    with progress("sweeping") as advance:
-        found = run_sweep(
-            cells,
-            partial(measure_cell, packages, golden_root),
-            cache,
-            workers=workers,
-            advance=advance,
-        )
-    _write(target, found)
-    answer(json, found, lambda: _print_sweep(found["cells"], numerics))
-
-
-def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
-    rows = []
-    for row in cells:
-        levels = {key: value for key, value in row["snr_db"].items() if value is not None}
-        worst = min(levels, key=lambda key: levels[key], default="")
-        share = f"{100 * row['fp32_share']:.2f} %"
-        level = decibels(levels.get(worst, math.inf))
-        size = f"{row['weight_bytes'] / 1e6:.1f} MB"
-        rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
-    columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")
-    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4, 5))
-
-
-def _write(target: Path | None, document: Mapping[str, Any]) -> None:
+def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
+    """Write a document as JSON to ``target``, if there is one."""
     from harness.atomic import write_text
 
     if target is not None:

@@ -6,27 +6,24 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import (
     Json,
     answer,
-    decibels,
-    log,
     out,
     print_table,
     progress,
-    verdict_text,
-    write_page,
 )
+from harness.cli.judged import judge_results, log_stderr
+from harness.cli.outputs import output_folder
 from harness.cli.settings import SUBJECT_HELP, Page
-from harness.errors import UnknownNameError, one_line
+from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from harness.packs import Answered, Execution, Judgement, Manifest, Pack, Request
-    from harness.verdicts import Run
+    from harness.packs import Answered, Manifest
 
 commands = typer.Typer(
     name="pack",
@@ -52,7 +49,10 @@ Forward = Annotated[bool, typer.Option("--forward", help="Judge outputs alone, n
 )
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],
-    target: Annotated[Path, typer.Option("--out", help="The folder, which is replaced.")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", callback=output_folder(), help="The folder, which is replaced."),
+    ],
     subject: Annotated[
         str, typer.Option(help=f"The network of the pack htdemucs: {SUBJECT_HELP}")
     ] = "mini",
@@ -127,34 +127,10 @@ def _print_manifest(manifest: Manifest, rows: Sequence[Sequence[object]]) -> Non
 
 
 @commands.command(
-    "judge",
-    epilog="Examples: parity pack judge packs/ops results/ | parity pack judge packs/ops "
-    "mine.safetensors --only 'conv*' --forward. Exit codes: 0 pass, 1 a tensor is wrong, 2 bad "
-    "input, 3 a required tensor is missing.",
-)
-def judge(
-    folder: PackFolder,
-    results: Annotated[
-        Path, typer.Argument(help="A .safetensors file, or a folder with CASE/out/y.npy.")
-    ],
-    only: Only = None,
-    forward: Forward = False,
-    report: Page = None,
-    json: Json = False,
-) -> None:
-    """Hold what an implementation wrote against a pack, by the pack's own tolerances."""
-    from harness.packs import Request, open_pack
-
-    pack = open_pack(folder)
-    request = Request(tuple(only or ()), forward)
-    raise typer.Exit(_judged(pack, results, request, None, report, json=json).exit_code)
-
-
-@commands.command(
     "run",
     epilog="Example: parity pack run packs/ops --command './reader {pack} {out}' --timeout 60. "
-    "Exit codes as of 'judge'; a command that does not end with 0 is a fail, one that hangs or "
-    "floods its output is bad input.",
+    "Exit codes as of 'parity compare PACK RESULTS'; a command that does not end with 0 is a fail, "
+    "one that hangs or floods its output is bad input.",
 )
 def run(
     folder: PackFolder,
@@ -169,7 +145,8 @@ def run(
         float, typer.Option(min=0.1, metavar="SECONDS", help="End it after so long.")
     ] = 600.0,
     results: Annotated[
-        Path | None, typer.Option("--out", help="Keep the results in this folder.")
+        Path | None,
+        typer.Option("--out", callback=output_folder(), help="Keep the results in this folder."),
     ] = None,
     only: Only = None,
     forward: Forward = False,
@@ -194,108 +171,7 @@ def run(
         try:
             execution = execute(command, pack, given, made, timeout)
         except ProcessError as error:
-            _log_stderr(error.stderr)
+            log_stderr(error.stderr)
             raise
-        judged = _judged(pack, made, request, execution, report, json=json)
+        judged = judge_results(pack, made, request, execution, report, json=json)
     raise typer.Exit(judged.exit_code)  # outside: what was written stays, whatever the verdict
-
-
-def _judged(
-    pack: Pack,
-    results: Path,
-    request: Request,
-    execution: Execution | None,
-    report: Path | None,
-    *,
-    json: bool,
-) -> Run:
-    """Judge, show, and return the run."""
-    from harness.packs import judge as hold
-    from harness.packs import read_results
-
-    with progress("judging") as advance:
-        judgement = hold(pack, read_results(results), request, advance)
-    run = judgement.run(execution)
-    write_page(run, report)
-    document = _document(judgement, run, execution)
-    answer(json, document, lambda: _print(judgement, run, execution))
-    return run
-
-
-def _document(judgement: Judgement, run: Run, execution: Execution | None) -> dict[str, Any]:
-    from harness.verdicts import Verdict
-    from harness.verdicts.jsondata import plain
-
-    checks = [
-        {
-            "case": f.case.name,
-            "operation": f.case.operation,
-            "tensor": f.tensor.name,
-            "note": f.note,
-        }
-        | plain(f.outcome)
-        for f in judgement.findings
-    ]
-    return {
-        "verdict": run.verdict.value,
-        "pack": judgement.pack.manifest.name,
-        "narrowed": judgement.narrowed,
-        "failed_operations": judgement.operations(Verdict.FAIL),
-        "missing": judgement.missing,
-        "extra": list(judgement.extra),
-        "process": None if execution is None else vars(execution),
-        "checks": checks,
-    }
-
-
-def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
-    from harness.verdicts import Verdict
-
-    columns = ("operation", "pass", "fail", "not evaluated", "worst headroom")
-    print_table("By operation", columns, _rows(judgement), right=(1, 2, 3, 4))
-    for finding in _telling(judgement):
-        out.print(verdict_text(Verdict.FAIL) + f": {finding.name}: {finding.outcome.reason}")
-    for finding in judgement.findings:
-        if finding.note:
-            out.print(f"note: {finding.name}: {finding.note}")
-    _list("not evaluated", judgement.missing)
-    _list("extra, judged by nobody", judgement.extra)
-    if execution is not None:
-        _log_stderr(execution.stderr)
-        if execution.complaint:
-            out.print(verdict_text(Verdict.FAIL) + f": {execution.complaint}")
-    narrowed = f" (narrowed to {judgement.narrowed})" if judgement.narrowed else ""
-    held = len(judgement.of(Verdict.PASS))
-    word = run.verdict.value.replace("_", " ").upper()
-    out.print(f"{word}: {held} of {len(judgement.findings)} tensors hold{narrowed}.")
-
-
-def _log_stderr(text: str) -> None:
-    for line in text.splitlines()[-_SHOWN:]:
-        log.print(f"stderr: {one_line(line)}", soft_wrap=True)
-
-
-def _rows(judgement: Judgement) -> list[tuple[object, ...]]:
-    from harness.verdicts import Verdict
-
-    rows: list[tuple[object, ...]] = []
-    for operation in dict.fromkeys(finding.case.operation for finding in judgement.findings):
-        mine = [f.outcome for f in judgement.findings if f.case.operation == operation]
-        counts = [sum(o.verdict is verdict for o in mine) or _NOTHING for verdict in Verdict]
-        headrooms = [o.headroom_db for o in mine if o.headroom_db is not None]
-        rows.append((operation, *counts, decibels(min(headrooms, default=None))))
-    return rows
-
-
-def _telling(judgement: Judgement) -> list[Any]:
-    """Return the first failing tensor of each case, as many as are shown."""
-    from harness.verdicts import Verdict
-
-    firsts = {f.case.name: f for f in reversed(judgement.of(Verdict.FAIL))}
-    return [f for f in judgement.findings if firsts.get(f.case.name) is f][:_SHOWN]
-
-
-def _list(what: str, names: Sequence[str]) -> None:
-    if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        out.print(f"{what}: {', '.join(names[:_SHOWN])}{more}")

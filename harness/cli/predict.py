@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, log, out, print_table, within_time
+from harness.cli.console import Json, answer, note, out, print_table, within_time
 from harness.cli.core_ai import predict_coreai
-from harness.cli.settings import Numerics
+from harness.cli.outputs import check_room, output_file
+from harness.cli.settings import GivenInputs, Numerics
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -36,9 +37,14 @@ def predict(
             help="Any ML Program: .mlpackage or .mlmodelc. Or an .aimodel, for Core AI's runtime.",
         ),
     ],
-    inputs: Annotated[Path, typer.Option(help="Inputs by name: .safetensors or .npz.")],
+    inputs: GivenInputs,
     target: Annotated[
-        Path | None, typer.Option("--out", help="Outputs: .safetensors or .npz.")
+        Path | None,
+        typer.Option(
+            "--out",
+            callback=output_file(".safetensors", ".npz"),
+            help="Outputs: .safetensors or .npz.",
+        ),
     ] = None,
     numerics: Numerics = "storage",
     taps: Annotated[
@@ -64,9 +70,9 @@ def predict(
     import numpy as np
 
     from harness import mil
-    from harness.cli.tensors import read_tensors, write_tensors
-    from harness.mil.features import converted
+    from harness.cli.tensors import write_tensors
     from harness.mil.program import walk
+    from harness.workbench.given import given_inputs
 
     if target is None and not stats:
         raise ParityError("nothing to do: give --out to write the outputs, --stats to look inside")
@@ -76,15 +82,15 @@ def predict(
                 f"{package} is executed by Core AI's runtime, which knows no --numerics, --stats "
                 "or --function; give --out, and --taps 'tap.*' for its blocks"
             )
-        predict_coreai(package, inputs, target, taps or (), json=json)
+        predict_coreai(package, Path(inputs), target, taps or (), json=json)
         return
     model = mil.load(package, function=function)
     wanted = "all" if taps == ["all"] else tuple(taps or ())
     kept = wanted if target is not None else ()
     state = model.new_state() if model.states else None
-    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
-    for note in notes:
-        log.print(f"note: {note}", soft_wrap=True)
+    given = given_inputs(inputs, model, numerics=numerics, note=note)
+    if target is not None:
+        check_room(target, model.returned_bytes(kept))
     watch = mil.Watch(model, numerics, taps=kept) if stats else None
     made = model.predict(
         given,

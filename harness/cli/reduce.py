@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
-from harness.cli.settings import Numerics, Package
+from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
+from harness.cli.outputs import output_folder
+from harness.cli.settings import GivenInputs, Numerics, Package
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ commands = typer.Typer()
 @within_time
 def reduce(
     package: Package,
-    inputs: Annotated[Path, typer.Option(help="On these inputs: .safetensors or .npz.")],
+    inputs: GivenInputs,
     target: Annotated[
         Path | None,
-        typer.Option("--out", help="Gets reduced.mlpackage, inputs.safetensors and README.md."),
+        typer.Option(
+            "--out",
+            callback=output_folder(),
+            help="Gets reduced.mlpackage, inputs.safetensors and README.md.",
+        ),
     ] = None,
     fails_when: Annotated[
         str | None,
@@ -85,9 +90,8 @@ def reduce(
     What is left is loaded from disk again, and must fail again, before it is called a reduction.
     """
     from harness import mil
-    from harness.cli.tensors import read_tensors
-    from harness.mil.features import converted
     from harness.reduction import Attempt, Command, check_expected, check_target, parse_condition
+    from harness.workbench.given import given_inputs
 
     if (fails_when is None) == (command is None):
         raise ParityError("say what failing is: give --fails-when or --command, one of them")
@@ -96,9 +100,7 @@ def reduce(
     if target is not None:
         check_target(target)
     model = mil.load(package, function=function)
-    given, notes = converted(read_tensors(inputs), model.inputs, mil.get_numerics(numerics))
-    for note in notes:
-        log.print(f"note: {note}", soft_wrap=True)
+    given = given_inputs(inputs, model, numerics=numerics, note=note)
     attempt = Attempt(model, given, package)
     right = _reference(reference, expected, against, attempt)
     if not isinstance(right, str):
@@ -120,7 +122,8 @@ def _reference(
     import numpy as np
 
     from harness import mil
-    from harness.cli.tensors import read_tensors
+    from harness.mil.features import converted
+    from harness.workbench.given import read_tensors
 
     if sum(given is not None for given in (reference, expected, against)) > 1:
         raise ParityError("give one of --reference, --expected and --against")
@@ -131,7 +134,8 @@ def _reference(
     other = mil.load(against)
     names = set(other.tap_names("all")) & set(attempt.model.tap_names("all"))
     state = other.new_state() if other.states else None
-    made = other.predict(attempt.inputs, state=state, taps=sorted(names))
+    given, _ = converted(attempt.inputs, other.inputs, mil.get_numerics("storage"))
+    made = other.predict(given, state=state, taps=sorted(names))
     return {name: value for name, value in made.items() if isinstance(value, np.ndarray)}
 
 

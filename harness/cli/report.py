@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out
+from harness.cli.outputs import output_file, output_folder
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ commands.add_typer(baselines, name="baseline")
     "report",
     epilog="Examples: parity report reports/latest/run.json --out page; "
     "parity report before/run.json after/run.json --out page; "
-    "parity report reports/latest/run.json --attach mini.json --out page",
+    "parity report reports/latest/run.json --attach mini.json --out page; "
+    "parity report reports/latest/run.json --parquet checks.parquet --github",
 )
 def report(
     run_files: Annotated[
@@ -52,7 +54,33 @@ def report(
             metavar="[BEFORE.json] RUN.json", help="A run; with an earlier one, what moved since."
         ),
     ],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for index.html and the rest.")],
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", callback=output_folder(), help="Folder for index.html and the rest."),
+    ] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(callback=output_file(), help="Write every check as a row of this table."),
+    ] = None,
+    model_card: Annotated[
+        Path | None,
+        typer.Option(
+            callback=output_file(),
+            help="Write the front matter of a Hugging Face model card (.md) here.",
+        ),
+    ] = None,
+    eval_results: Annotated[
+        Path | None,
+        typer.Option(callback=output_file(), help="Write .eval_results/*.yaml of the Hub here."),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME:TASK", help="The benchmark that --eval-results is of."),
+    ] = None,
+    github: Annotated[
+        bool,
+        typer.Option("--github", help="Print annotations, and append the summary to the job's."),
+    ] = False,
     baseline: BaselineFile = BASELINE,
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
@@ -60,35 +88,43 @@ def report(
     attach: Attach = None,
     json: Json = False,
 ) -> None:
-    """Render the report of a run: index.html, junit.xml and summary.md.
+    """Render a run: as a page (with junit.xml and summary.md), and as records for other tools.
 
     With one run, changes are counted from the accepted baseline, if there is one; with two, from
     the first to the second. Attached documents are drawn, and kept in the run that is written
     beside the page.
     """
+    from harness.cli.records import Wanted, write_records
     from harness.report import write_report
     from harness.verdicts import Record, Snapshot, changes, record_of
     from harness.verdicts.rows.documents import read_attachment
 
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
+    wanted = Wanted(parquet, model_card, eval_results, benchmark, github)
+    wanted.refuse(out_dir, json)
     run = read_run(run_files[-1])
     run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
     record = record_of(baseline if baseline.exists() else None, history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
-    page = write_report(run, out_dir, record)
-    document: dict[str, Any] = {"page": str(page), "verdict": run.verdict.value}
+    written = write_records(run, wanted, record)
+    if out_dir is not None:
+        written = {"page": str(write_report(run, out_dir, record)), **written}
+    document: dict[str, Any] = {**written, "verdict": run.verdict.value}
     if record.before is not None:
         document |= _counts(changes(record.before, Snapshot.of(run)))
-    answer(json, document, lambda: out.print(f"{page}\n{run.sentence()}"))
+    answer(json, document, lambda: out.print("\n".join([*written.values(), run.sentence()])))
 
 
 @baselines.command()
 def accept(
     run_file: RunFile,
     reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
-    baseline: BaselineFile = BASELINE,
+    baseline: Annotated[
+        Path,
+        typer.Option("--baseline", callback=output_file(), help="The file of the baseline."),
+    ] = BASELINE,
     json: Json = False,
 ) -> None:
     """Accept a run as the baseline; it must have passed."""

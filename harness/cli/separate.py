@@ -9,7 +9,8 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
-from harness.cli.settings import SUBJECT_HELP, Numerics, Settings
+from harness.cli.outputs import check_room, output_folder
+from harness.cli.settings import SUBJECT_HELP, Like, Numerics, Settings
 from harness.errors import ParityError, UnknownNameError
 
 FORMATS = {"wav": (".wav", "float32"), "wav16": (".wav", "pcm16"), "flac": (".flac", "pcm24")}
@@ -27,7 +28,9 @@ commands = typer.Typer()
 def separate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
     subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
-    target: Annotated[Path, typer.Option("--out", help="Folder for the stems.")],
+    target: Annotated[
+        Path, typer.Option("--out", callback=output_folder(), help="Folder for the stems.")
+    ],
     package: Annotated[
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
@@ -39,17 +42,21 @@ def separate(
     audio_format: Annotated[
         str, typer.Option("--format", help="wav (float32), wav16 or flac (24 bit).")
     ] = "wav",
+    like: Like = None,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Separate a file into stems, segment by segment; memory does not grow with its length."""
+    """Separate a file into stems, segment by segment; memory does not grow with its length.
+
+    Unless --like says otherwise.
+    """
     from harness.audio.files import AudioReader
-    from harness.audio.segments import plan_segments
     from harness.audio.writers import StemWriter
     from harness.subjects import describe_subject
     from harness.subjects.names import with_settings
     from harness.subjects.protocol import sound_of
     from harness.workbench import open_separator
+    from harness.workbench.separator import check_way, stems_of_file
 
     if audio_format not in FORMATS:
         raise UnknownNameError("format", audio_format, FORMATS)
@@ -58,16 +65,9 @@ def separate(
     subject = with_settings(subject, settings or ())
     outline = describe_subject(subject)
     geometry = sound_of(outline)
+    check_way(like, outline)
     suffix, encoding = FORMATS[audio_format]
     with AudioReader(file, geometry) as reader:
-        plan = plan_segments(
-            reader.frames, segment_length=geometry.segment_length, overlap=geometry.overlap
-        )
-        total = len(plan.segments)
-        log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
-        separator = open_separator(
-            subject, packages=package or (), engine=engine, numerics=numerics
-        )
         writer = StemWriter(
             target,
             outline.sources,
@@ -76,11 +76,15 @@ def separate(
             frames=reader.frames,
             geometry=geometry,
         )
+        samples = len(outline.sources) * geometry.channels * reader.frames
+        check_room(target, samples * (2 if audio_format == "wav16" else 4))
+        log.print(f"loading {subject if not package else ', '.join(map(str, package))}")
+        separator = open_separator(
+            subject, packages=package or (), engine=engine, numerics=numerics
+        )
         with progress(f"separating {file.name}") as advance, writer:
-            advance(0, total)
-            for done, stems in enumerate(separator.stream(reader.blocks()), start=1):
+            for stems in stems_of_file(reader, separator, like, advance):
                 writer.write(stems)
-                advance(min(done, total), total)
         seconds = reader.duration_s
     clipped = {name: count for name, count in writer.clipped_samples.items() if count}
     for name, count in clipped.items():

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-EXTREMES = ("song", "hot", "quiet", "silence")
-"""Cases by default: music; noise driven into clipping and noise at -60 dBFS, where what overflows
-and what vanishes shows; and silence, out of which nothing may come."""
+from harness.cli.outputs import output_folder
 
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
@@ -30,11 +28,50 @@ LabCases = Annotated[
     list[str] | None,
     typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),
 ]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE|random:SEED",
+        help="For a package: its inputs by name, .safetensors, .npz or a folder of .npy; or drawn "
+        "from a seed. Repeat for several cases.",
+    ),
+]
+GivenInputs = Annotated[
+    str,
+    typer.Option(
+        "--inputs",
+        metavar="FILE|random:SEED",
+        help="Inputs by name: .safetensors, .npz or a folder of .npy; or drawn from a seed.",
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="X.mlpackage",
+        help="The same network in FP32 as a package, instead of a subject; needs --inputs.",
+    ),
+]
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="PARITY_STORE",
+        help="Share what is made with other machines: a folder, s3://BUCKET/PATH, gs://...; see "
+        "docs/stores.md.",
+    ),
+]
 Page = Annotated[
-    Path | None, typer.Option("--report", help="Also write run.json and the report to this folder.")
+    Path | None,
+    typer.Option(
+        "--report",
+        callback=output_folder(),
+        help="Also write run.json and the report to this folder.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -43,5 +80,12 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="An option of the subject, as behind its '?': segment=10, sources=vocals,other, ... "
         "(repeatable).",
+    ),
+]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        help="demucs: through the file as Demucs' own command, which normalises it, overlaps by a "
+        "quarter and pads with zeros (without its random shifts); takes the file into memory."
     ),
 ]

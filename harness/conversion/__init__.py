@@ -16,7 +16,11 @@ from harness.conversion.selector import create_precision_selector
 from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
 from harness.conversion.tap_mapping import TapLocation
 from harness.conversion.trace import TracedModel, trace_inner_model
-from harness.conversion.weights import WeightComparison, compare_weights
+from harness.conversion.weights import (
+    WeightComparison,
+    compare_weights,
+    constants_by_place,
+)
 
 __all__ = [
     "Audit",
@@ -29,6 +33,7 @@ __all__ = [
     "audit_package",
     "check_contract",
     "compare_weights",
+    "constants_by_place",
     "convert_to_coreml",
     "create_precision_selector",
     "load_recipe",

@@ -9,12 +9,12 @@ from harness.errors import ContractError
 from harness.mil import DataType, Model
 from harness.mil.model import opened
 from harness.mil.package import Package
-from harness.mil.types import TensorType, ValueType
-from harness.subjects.protocol import Interface
+from harness.mil.types import StateType, TensorType, ValueType
+from harness.subjects.protocol import Interface, Shape
 
 
 def check_contract(package: str | Path | Package | Model, interface: Interface) -> None:
-    """Check the names, shapes and element types of the inputs and outputs of ``package``.
+    """Check the names, shapes and element types of the inputs, states and outputs of ``package``.
 
     Args:
         package: a path, or an opened package or model.
@@ -33,16 +33,22 @@ def check_contract(package: str | Path | Package | Model, interface: Interface) 
     }
     for kind, names, shapes in (
         ("inputs", [variable.name for variable in function.inputs], interface.inputs),
-        ("outputs", function.block.outputs, interface.outputs),
+        ("outputs", function.block.outputs, interface.returned),
     ):
-        expected = {
-            name: TensorType(DataType.FLOAT32, tuple(shape)) for name, shape in shapes.items()
-        }
+        expected = {name: _type(name, shape, interface) for name, shape in shapes.items()}
         found = {name: types[name] for name in names}
         if found != expected:
             raise ContractError(
-                f"{package.path} has the {kind} {_listed(found)}; expected {_listed(expected)}"
+                f"{package.path} has the {kind} {_listed(found)}; expected {_listed(expected)}; "
+                "if another converter made it, 'parity adapt' finds its layout"
             )
+
+
+def _type(name: str, shape: Shape, interface: Interface) -> ValueType:
+    if name in interface.states:
+        return StateType(TensorType(DataType.FLOAT16, tuple(shape)))
+    dtype = DataType.INT32 if name in interface.integers else DataType.FLOAT32
+    return TensorType(dtype, tuple(shape))
 
 
 def _listed(types: Mapping[str, ValueType]) -> str:

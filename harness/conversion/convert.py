@@ -1,7 +1,7 @@
 """From a traced network to a Core ML ML Program, with each operation's precision from a recipe.
 
 In: a `TracedModel` and a `PrecisionRecipe`. Out: an ``.mlpackage`` folder that appears whole or not
-at all, with the inputs and outputs of the network's interface, all float32, and a
+at all, with the inputs, states and outputs of the network's interface, and a
 `ConvertedPackage` that says what was made. It works on any machine; running the package is another
 room's business.
 """
@@ -110,8 +110,7 @@ def convert_to_coreml(
     out = Path(out)
     if out.suffix != ".mlpackage":
         raise PackageError(f"can't save a package as {out}: the name must end in .mlpackage")
-    if compute_units not in COMPUTE_UNITS:
-        raise UnknownNameError("compute units", compute_units, COMPUTE_UNITS)
+    check_request(recipe, target, compute_units)
     selector = create_precision_selector(recipe, lambda op: _module_path(op, traced.modules))
 
     with quiet_coremltools() as messages:
@@ -149,16 +148,16 @@ def convert_to_coreml(
     )
 
 
-def _convert(
-    traced: TracedModel, recipe: PrecisionRecipe, selector: PrecisionSelector, target: str
-) -> tuple[Any, dict[str, tuple[str, ...]]]:
-    """Return coremltools' model, and for each surveyed operation the names of what it reads."""
-    ct = import_coremltools()
-    from coremltools.converters.mil import Builder
+def check_request(recipe: PrecisionRecipe, target: str, compute_units: str) -> None:
+    """Check what can be refused before a model is loaded; the arguments are `convert_to_coreml`'s.
 
-    # Operations are numbered by a count that whoever built a program in this process has moved on,
-    # and that a failed conversion leaves behind; a recipe that names them needs the same names.
-    Builder.name_count.clear()
+    Raises:
+        UnknownNameError: no such target or compute units.
+        RecipeError: the target can't hold what the recipe compresses.
+    """
+    ct = import_coremltools()
+    if compute_units not in COMPUTE_UNITS:
+        raise UnknownNameError("compute units", compute_units, COMPUTE_UNITS)
     # ML Programs came with iOS 15 and what Apple released with it.
     targets = [name for name, value in ct.target.__members__.items() if value >= ct.target.iOS15]
     if target not in targets:
@@ -169,7 +168,19 @@ def _convert(
             "can't hold; take iOS16 or a later deployment target"
         )
 
+
+def _convert(
+    traced: TracedModel, recipe: PrecisionRecipe, selector: PrecisionSelector, target: str
+) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    """Return coremltools' model, and for each surveyed operation the names of what it reads."""
+    ct = import_coremltools()
+    from coremltools.converters.mil import Builder
+
+    # Operations are numbered by a count that whoever built a program in this process has moved on,
+    # and that a failed conversion leaves behind; a recipe that names them needs the same names.
+    Builder.name_count.clear()
     reads: dict[str, tuple[str, ...]] = {}
+    takes = traced.interface
 
     def survey(operations: list[Any]) -> None:
         for operation in operations:
@@ -189,11 +200,15 @@ def _convert(
             model = ct.convert(
                 traced.script,
                 inputs=[
-                    ct.TensorType(name, shape, np.float32)
-                    for name, shape in traced.interface.inputs.items()
+                    ct.TensorType(name, shape, np.int32 if name in takes.integers else np.float32)
+                    for name, shape in takes.arguments.items()
                 ],
-                outputs=[
-                    ct.TensorType(name, dtype=np.float32) for name in traced.interface.outputs
+                outputs=[ct.TensorType(name, dtype=np.float32) for name in takes.returned],
+                states=[
+                    ct.StateType(
+                        ct.TensorType(shape=takes.inputs[name], dtype=np.float16), name=path
+                    )
+                    for name, path in takes.states.items()
                 ],
                 minimum_deployment_target=ct.target[target],
                 compute_precision=precision,

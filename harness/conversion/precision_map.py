@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from harness.conversion.compression import is_compressible, storage_of
 from harness.conversion.selector import UNDECIDED_TYPES
@@ -87,10 +88,25 @@ def only_feeds_operations(node: Node) -> bool:
     return bool(readers) and all(map(has_precision, readers))
 
 
+_TOWARDS_A_STATE: Final = ("cast", "slice_update", "concat")
+
+
 def is_round_trip(node: Node) -> bool:
-    """Whether an operation is a cast to FP16 of which only the same value in FP32 is read."""
+    """Whether an operation is a cast to FP16 of which only the same value in FP32 is read.
+
+    What is only kept in a state is rounded there anyway: a network may do it itself beforehand.
+    """
     readers = _readers(node) if _casts_to(node, DataType.FLOAT16) else []
-    return bool(readers) and all(_casts_to(reader, DataType.FLOAT32) for reader in readers)
+    widened = bool(readers) and all(_casts_to(reader, DataType.FLOAT32) for reader in readers)
+    return widened and not all(_is_only_kept(reader) for reader in readers)
+
+
+def _is_only_kept(node: Node) -> bool:
+    """Whether what an operation makes is put into a state, and read by nothing else."""
+    readers = _readers(node) if node.operation.type in _TOWARDS_A_STATE else []
+    return bool(readers) and all(
+        reader.operation.type == "write_state" or _is_only_kept(reader) for reader in readers
+    )
 
 
 def widens_constant(node: Node) -> bool:

@@ -18,7 +18,8 @@ from typing import Any
 from harness._coremltools import import_coremltools
 
 # coremltools appends it to an operation's name; if it makes several values, theirs have a number.
-_FP16_SUFFIX = re.compile(r"_cast_fp16(_\d+)?$")
+# An operation that takes indices gets another one, once they are narrowed to 16 bits.
+_FP16_SUFFIX = re.compile(r"(?:_cast_(?:fp16|u?int16))+(_\d+)?$")
 _PASS = "htdemucs_parity::survey_operations"
 _SANITISE = "mil_backend::sanitize_name_strings"
 _BEFORE = "common::add_fp16_cast"

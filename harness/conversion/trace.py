@@ -50,12 +50,14 @@ def trace_inner_model(inner: Extracted) -> TracedModel:
         ParityError: its outputs have other shapes than its interface says.
     """
     module = cast(nn.Module, inner)
-    reference = next(module.parameters())
     interface = inner.interface
-    # The values don't matter: nothing in the network branches on them.
+    # The values don't matter: nothing in the network branches on them. Zero is an index of whatever
+    # integers may choose from.
     generator = torch.Generator().manual_seed(0)
     inputs = {
-        name: torch.randn(shape, generator=generator).to(reference)
+        name: torch.zeros(shape, dtype=torch.int32)
+        if name in interface.integers
+        else torch.randn(shape, generator=generator)
         for name, shape in interface.inputs.items()
     }
     made = run_extracted(inner, inputs, taps=None)
@@ -70,7 +72,8 @@ def trace_inner_model(inner: Extracted) -> TracedModel:
         warnings.filterwarnings("ignore", "`torch.jit.trace", DeprecationWarning)
         # The check runs the network again, which takes five times as long as the trace itself, to
         # find data-dependent control flow. The conversion suite compares outputs anyway.
-        script = torch.jit.trace(module, tuple(inputs.values()), check_trace=False)
+        given = tuple(inputs[name] for name in interface.arguments)
+        script = torch.jit.trace(module, given, check_trace=False)
     return TracedModel(script, interface, ModuleTree.of(module), taps)
 
 

@@ -141,6 +141,24 @@ def compare_weights(package: str | Path | Package | Model, expected: Constants) 
     return WeightComparison("pass", f"all {compared} tensors are those of the model", compared)
 
 
+def constants_by_place(
+    package: str | Path | Package | Model,
+) -> dict[Place, list[Numbers]] | None:
+    """Return the constants of a package where they are read, in program order, expanded.
+
+    None where the package doesn't record the modules that its operations were made from.
+
+    Raises:
+        PackageError: ``package`` is no package, or a broken one.
+    """
+    package = opened(package)
+    sidecar = read_sidecar(package)
+    if sidecar is None:
+        return None
+    found, _ = _found(package, sidecar.modules)
+    return {place: [item.array for item in held] for place, held in found.items()}
+
+
 def _found(
     package: Package, modules: Mapping[str, str]
 ) -> tuple[dict[Place, list[_Held]], list[WeightDifference]]:

@@ -20,20 +20,20 @@ from harness.diagnosis.failures import (
     failed_checks,
     has_layer,
     largest_drop,
-    next_commands,
     says_it_all,
     tap_before,
 )
 from harness.diagnosis.findings import NEXT_STEPS, TARGET_DB, Conclusion, ThreeWay
 from harness.diagnosis.headroom import HeadroomAudit
-from harness.verdicts import LAYERS, Run, Verdict
+from harness.diagnosis.next_steps import NextSteps
+from harness.verdicts import LAYERS, Check, Run, Verdict
 from harness.verdicts.rows.packages import Explanation, Step
 
 _MEANINGS: Final = {
     "ops": "an operation of the executor is not what mathematics says: nothing above it counts",
     "stft": "the transform around the network differs from PyTorch's: window, scale, padding",
     "surgery": "the network that was cut out is not the original: nothing was converted yet",
-    "conversion": "the package differs from PyTorch's network",
+    "conversion": "the package differs from the network that it was made from",
     "end_to_end": "the stems differ though the network does not: look at the transform, the "
     "segments and the overlap",
 }
@@ -45,7 +45,7 @@ _CONCLUSIONS: Final[dict[Conclusion, str]] = {
     "as good as it has to be": "No: it reaches what its precision allows, and that is over 60 dB.",
     "fp16 is not enough": "No, but its precision is not enough: what it allows is below 60 dB.",
     "worse than fp16 has to be": "Yes: rounded once for each operation, it would be better.",
-    "another computation": "It is another computation than the subject's, whatever its precision.",
+    "another computation": "It computes something else than the reference, whatever its precision.",
     "not evaluated": "Not evaluated: an output has no counterpart in the reference.",
 }
 _SHOWN: Final = 5
@@ -79,7 +79,7 @@ def explain(
         diagnosis: of the package that failed, on the case of `focus_of`.
         headroom: of that package, likewise.
     """
-    subject = focus_of(run).get("subject", "SUBJECT")
+    tune = NextSteps(run, _aim(run), package).tune()
     steps: list[Step] = []
     commands: list[str] = []
     for walk in (_harness, _layer, partial(_place, package)):
@@ -88,7 +88,7 @@ def explain(
         commands += found[1]
         if found[2]:
             break
-    for answer, more in (*_diagnosed(diagnosis, subject), *_audited(headroom)):
+    for answer, more in (*_diagnosed(diagnosis, tune), *_audited(headroom)):
         steps.append(answer)
         commands += more
     return Explanation(tuple(steps), tuple(dict.fromkeys(commands)))
@@ -96,6 +96,15 @@ def explain(
 
 _Found = tuple[Step, list[str], bool]
 """A step on the path, commands, and whether the path ends here."""
+
+
+def _aim(run: Run) -> Check | None:
+    """Return the failed check that more FP32 may help: the first that compares what comes out."""
+    failed = failed_checks(run)
+    aimed = (
+        c for c in failed if c.gate is not None and c.gate.name in ("conversion", "end_to_end")
+    )
+    return next(aimed, failed[0] if failed else None)
 
 
 def _harness(run: Run) -> _Found:
@@ -146,13 +155,14 @@ def _place(package: str, run: Run) -> _Found:
     first = failed_checks(run)[0]
     labels = first.labels
     commands = [first.command] if first.command else []
-    commands += next_commands(run, first, package)
+    steps = NextSteps(run, first, package)
+    commands += steps.of_layer()
     reason = f"{first.id}: {first.outcome.reason}"
     if first.gate is not None and first.gate.name in BEFORE_VALUES:
         words = f"Before any value: {BEFORE_VALUES[first.gate.name]}."
         if says_it_all(first):
-            again = f"parity convert {labels.get('subject', 'S')} --precision {labels['recipe']}"
-            return Step(question, words, (reason,)), [f"{again} --out x.mlpackage"], True
+            runs = steps.of_layer() if first.gate.name == "program" else []
+            return Step(question, words, (reason,)), steps.convert_again() or runs, True
         return Step(question, words, (reason,)), commands, False
     if labels.get("tensor", "").startswith("tap "):
         tap = labels["tensor"].removeprefix("tap ")
@@ -171,7 +181,7 @@ def _place(package: str, run: Run) -> _Found:
     return Step(question, words, (reason,)), commands, False
 
 
-def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Step, list[str]]]:
+def _diagnosed(found: ThreeWay | None, tune: str) -> Iterator[tuple[Step, list[str]]]:
     if found is None:
         return
     evidence = tuple(
@@ -186,7 +196,6 @@ def _diagnosed(found: ThreeWay | None, subject: str) -> Iterator[tuple[Step, lis
         f"harmless: {o.type} {o.operation!r} ({o.words}); what reads it is right"
         for o in harmless[:_SHOWN]
     ]
-    tune = f"parity tune {subject} --out recipe.toml"
     guilty = [o for o in found.culprits if o.matters]
     if not guilty:
         words = (

@@ -13,40 +13,15 @@ from harness.verdicts import LAYERS, Check, Run, Verdict
 from harness.verdicts.rows.packages import NetworkOutline
 
 BEFORE_VALUES: Final = {
-    "contract": "its inputs or outputs are not those of the contract",
+    "contract": "its inputs or outputs are others than it should have",
     "weights": "its constants are not the subject's",
     "audit": "its operations don't have the precision that its recipe gives them",
-    "program": "it is another program than a fresh conversion of the subject",
+    "program": "it is another program than the one that it should be",
     "lint": "Core ML refuses it, or computes something else than it says",
     "repeat": "it makes something else the second time",
 }
 """Gates of the conversion that are about what a package holds, by name; they come before values."""
 _DROP_DB: Final = 6.0
-
-
-def next_commands(run: Run, check: Check, package: str) -> list[str]:
-    """Return what to run next, about the layer of a check; on music if it was about no golden."""
-    labels = check.labels
-    subject, case = labels.get("subject", "S"), labels.get("case", "song")
-    if case not in {golden.case for golden in run.goldens}:
-        case = "song"
-    recipe = labels.get("recipe", "")
-    if check.layer in ("conversion", "end_to_end"):
-        path = package or "x.mlpackage"
-        commands = [
-            f"parity diagnose {path} --subject {subject} --case {case}",
-            f"parity headroom {path} --case {case} --case hot --case silence",
-        ]
-        if not recipe:
-            return commands
-        convert = f"parity convert {subject} --precision {recipe} --out {path}"
-        probe = f"parity sensitivity {subject} --precision {recipe} --case {case}"
-        return [*([] if package else [convert]), *commands, probe]
-    return {
-        "ops": ["python -m pytest suites/ops -q"],
-        "stft": ["python -m pytest suites/stft -q"],
-        "surgery": [f"parity golden verify --subject {subject}"],
-    }.get(check.layer, [])
 
 
 def says_it_all(check: Check) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
@@ -22,9 +23,17 @@ Results: TypeAlias = Sequence[Any]
 
 
 class Names:
-    """The names by which the reference knows the values of a candidate's plan, by slot."""
+    """The names by which the reference knows the values of a candidate's plan, by slot.
 
-    def __init__(self, reference: Plan, candidate: Plan) -> None:
+    Args:
+        reference, candidate: the plans.
+        places: what the reference calls values that have another name in the candidate than their
+            own without what conversion to FP16 put into it.
+    """
+
+    def __init__(
+        self, reference: Plan, candidate: Plan, places: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.of: dict[int, str] = {
             slot: name for name, slot in candidate.inputs.items() if name in reference.inputs
         }
@@ -33,7 +42,7 @@ class Names:
                 self._alias(step)
                 continue
             for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
-                name = base_value(variable.name)
+                name = places.get(variable.name) or base_value(variable.name)
                 there = reference.slots.get(name)
                 if there is not None and _alike(reference, there, candidate, slot):
                     self.of[slot] = name
@@ -64,6 +73,7 @@ class Reference:
         inputs: float32, by name.
         uses: returns the slots that will be asked for at a step of the candidate, each once.
         numerics: how the reference is computed.
+        places: as in `Names`.
     """
 
     def __init__(
@@ -73,8 +83,9 @@ class Reference:
         inputs: Mapping[str, Tensor],
         uses: Callable[[Step], Iterable[int]],
         numerics: str = "storage",
+        places: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._candidate, self._names = replay, Names(model.plan, replay.model.plan)
+        self._candidate, self._names = replay, Names(model.plan, replay.model.plan, places)
         self._left = Counter(
             self._names.of[slot]
             for step in replay.model.plan.steps

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -59,6 +60,7 @@ def three_way(
     numerics: str | Numerics = "storage",
     operation_numerics: OperationNumerics | None = None,
     capture: Mapping[str, Tensor] | None = None,
+    places: Mapping[str, str] = MappingProxyType({}),
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> ThreeWay:
     """Hold reference, expected run and target side by side.
@@ -69,6 +71,7 @@ def three_way(
         inputs: float32, by name.
         numerics, operation_numerics: the target's, as in `Model.run`.
         capture: the target as recorded values by name, in place of numerics.
+        places: what the reference calls values of the candidate; others are matched by name.
         advance: called as ``advance(done, total)``.
 
     Raises:
@@ -85,7 +88,7 @@ def three_way(
         target = Captured(Replay(candidate), inputs, capture)
     else:
         target = Computed(Replay(candidate, numerics, operation_numerics), inputs)
-    comparison = _Comparison(reference, candidate, inputs, target)
+    comparison = _Comparison(reference, candidate, inputs, target, places)
     total = len(candidate.operations)
     for done, played in enumerate(comparison.expected.steps(inputs)):
         advance(done, total)
@@ -119,6 +122,7 @@ class _Comparison:
         candidate: Model,
         inputs: Mapping[str, Tensor],
         target: Computed | Captured,
+        places: Mapping[str, str],
     ) -> None:
         self.expected = Replay(candidate)
         self._plan, self._target = candidate.plan, target
@@ -127,6 +131,7 @@ class _Comparison:
             self.expected,
             inputs,
             lambda step: (*dict.fromkeys(step.reads), *step.outputs),
+            places=places,
         )
         self._exact = Replay(candidate, "float64")
         self._reached: dict[int, float] = {}

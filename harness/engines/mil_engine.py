@@ -46,6 +46,6 @@ class MilEngine:
             def predict(
                 self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
             ) -> dict[str, np.ndarray]:
-                return model.predict(inputs, taps=taps, numerics=numerics)
+                return mil.call(model, inputs, taps=taps, numerics=numerics)
 
         return MilSession()

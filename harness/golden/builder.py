@@ -1,5 +1,7 @@
 """The tensors of a golden, computed by the subject itself: the original in PyTorch.
 
+The inputs of a case of the kind ``example`` are what the network says (`Network.example`).
+
 A golden of one segment holds the network's inputs and outputs by their names, ``tap.NAME`` of each
 inner tap if the recipe says ``taps``, and ``stems`` where the network has some. Of HTDemucs, after
 one forward pass of each model, n = segment length, S = sources:
@@ -41,7 +43,7 @@ import torch
 from harness.audio import PUBLISHED, SAMPLE_RATE
 from harness.audio.segments import separate_stream
 from harness.errors import ParityError
-from harness.golden.recipes import SONG, Case
+from harness.golden.recipes import EXAMPLE, SONG, Case
 from harness.subjects import Network, Subject, separate_segment
 from harness.subjects.protocol import Shape
 from harness.subjects.signals import make_signal
@@ -63,19 +65,45 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
     Raises:
         ParityError: the case is no segment of this subject, or a file that it can't separate.
     """
-    signal, true_stems = case_signal(case, subject.network)
+    network = subject.network
+    if case.kind == EXAMPLE:
+        inputs = case_inputs(case, network)
+        return inputs | observe_inputs(subject, inputs, taps=case.taps)
+    signal, true_stems = case_signal(case, network)
+    tensors: dict[str, npt.NDArray[Any]] = {"audio": signal} if network.sources else {}
     if case.is_file:
-        tensors = {"audio": signal, "stems": _separate_file(subject, signal)}
+        tensors["stems"] = _separate_file(subject, signal)
     else:
-        inputs = network_inputs(subject.network, signal)
-        tensors = inputs | observe_inputs(subject, inputs, taps=case.taps)
+        inputs = network_inputs(network, signal)
+        tensors |= inputs | observe_inputs(subject, inputs, taps=case.taps)
     if true_stems is not None:
         tensors["true_stems"] = true_stems
     return tensors
 
 
+def case_inputs(case: Case, network: Network) -> dict[str, npt.NDArray[Any]]:
+    """Return the network's inputs for a case of one segment, as arrays.
+
+    Raises:
+        ParityError: the case is no segment of this network, or has a file that doesn't fit.
+    """
+    if case.kind == EXAMPLE:
+        gain_db = float(case.parameters["gain_db"])
+        made = network.example(case.seed or 0, gain_db=gain_db, file=case.file)
+        return {name: tensor.numpy() for name, tensor in made.items()}
+    return network_inputs(network, case_signal(case, network)[0])
+
+
 def case_signal(case: Case, network: Network) -> tuple[Array, Array | None]:
-    """Return the signal of a case for a network, and of a song its stems, as `make_audio` does."""
+    """Return the signal of a case for a network, and of a song its stems, as `make_audio` does.
+
+    Raises:
+        ParityError: the network takes no signals, or as `make_audio`.
+    """
+    if case.kind == EXAMPLE or len(network.signal_shape) != 3:
+        raise ParityError(
+            f"case {case.name!r} is of the kind {case.kind!r}, which is no input of {network.name}"
+        )
     return make_audio(case, network.sources, network.signal_shape)
 
 

@@ -1,7 +1,7 @@
 """A tensor's fingerprint: small enough for git, sharp enough to notice that the tensor moved.
 
-In: a name and a finite float array of any shape. Out: shape, dtype, four moments in float64 (rms,
-mean, min, max) and 64 values at positions that the name alone decides.
+In: a name and a finite array of any shape, floats or int32. Out: shape, dtype, four moments in
+float64 (rms, mean, min, max) and 64 values at positions that the name alone decides.
 
 Positions can be computed in any language: sample ``k`` of tensor ``name`` lies at the flat
 (row-major) index ``u mod size``, where ``u`` is the first eight bytes, little-endian, of
@@ -74,12 +74,12 @@ def sample_positions(name: str, size: int) -> npt.NDArray[np.int64]:
 
 
 def fingerprint(name: str, tensor: npt.NDArray[Any]) -> Fingerprint:
-    """Return the fingerprint of ``tensor``, a finite float array of any shape.
+    """Return the fingerprint of ``tensor``, finite and of any shape.
 
     Raises:
-        GoldenError: ``tensor`` is empty, is not floating point, or holds inf or NaN.
+        GoldenError: ``tensor`` is empty, is neither floating point nor int32, or holds inf or NaN.
     """
-    if tensor.size == 0 or tensor.dtype.kind != "f":
+    if tensor.size == 0 or tensor.dtype.kind not in "fi":
         raise GoldenError(
             f"tensor {name!r} is {tensor.dtype.name} {list(tensor.shape)}; a golden holds "
             "floating-point tensors that are not empty, so correct what builds it"

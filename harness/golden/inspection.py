@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from harness import origin
+from harness.digests import sha256
 from harness.errors import GoldenError
 from harness.golden.fingerprint import TOLERANCE, largest_difference
 from harness.golden.layout import Layout, build_command
 from harness.golden.recipes import Case
 from harness.golden.records import Entry, Key, Record, read_ledger, read_manifest
 from harness.golden.status import Finding, GoldenStatus
-from harness.golden.tensorfile import read_provenance, sha256
+from harness.golden.tensorfile import read_provenance
 
 DECISIVE: Final = ("torch", "demucs", "numpy", "harness")
 """What computes the signals and the tensors: another version of one makes a local golden stale.

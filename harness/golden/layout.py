@@ -8,6 +8,8 @@
     <root>/tensors/ledger.json                       what this machine made (generated)
     <root>/tensors/.locks/                           lock files (generated, never deleted)
 
+Where a ``parity.toml`` is the root, it has the cases, and ``golden/`` beside it the rest.
+
 An installed package holds the root, and nothing is written there: its ``tensors/`` is in the cache
 of the user (`harness.places`).
 """
@@ -37,12 +39,20 @@ class Layout:
     @property
     def recipes(self) -> Path:
         """The file with the cases."""
-        return self.root / "recipes.toml"
+        return self.root if self._is_declaration else self.root / "recipes.toml"
+
+    @property
+    def _is_declaration(self) -> bool:
+        return self.root.suffix == ".toml"
+
+    @property
+    def _folder(self) -> Path:
+        return self.root.parent / "golden" if self._is_declaration else self.root
 
     @property
     def manifest(self) -> Path:
         """The file with the committed fingerprints."""
-        return self.root / "manifest.json"
+        return self._folder / "manifest.json"
 
     @property
     def is_installed(self) -> bool:
@@ -52,7 +62,7 @@ class Layout:
     @property
     def generated(self) -> Path:
         """The folder of all that is generated."""
-        return generated("golden/tensors") if self.is_installed else self.root / "tensors"
+        return generated("golden/tensors") if self.is_installed else self._folder / "tensors"
 
     @property
     def ledger(self) -> Path:

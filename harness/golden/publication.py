@@ -18,6 +18,7 @@ from typing import Any
 import numpy.typing as npt
 
 from harness.atomic import atomic_file
+from harness.digests import sha256
 from harness.errors import GoldenError
 from harness.golden.fingerprint import fingerprint
 from harness.golden.layout import Layout, build_command, file_stem
@@ -30,7 +31,7 @@ from harness.golden.records import (
     write_ledger,
     write_manifest,
 )
-from harness.golden.tensorfile import sha256, write_tensors
+from harness.golden.tensorfile import write_tensors
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def publish(
     Args:
         layout: the store.
         origin: where the tensors come from.
-        tensors: float arrays by name.
+        tensors: arrays by name.
         started: `time.monotonic` when building began.
 
     Raises:

@@ -13,6 +13,10 @@ In: a TOML file with one table ``[case.NAME]`` for each case::
 forward pass, its inputs and outputs) or ``file`` (a signal of several segments, its stems alone).
 ``floor_db`` puts white noise of that RMS (dBFS) under the signal.
 
+Where a network is declared by a ``parity.toml``, its cases stand there. What they leave out is as
+in ``[case.example]``, ``kind = "example"``, ``gain_db = 0.0``, ``taps = true``: inputs as declared,
+drawn by ``seed``; ``file`` holds inputs that are not drawn.
+
 Out: `Case` values. A recipe leaves nothing to defaults that lie elsewhere, so what it makes can't
 change without its hash.
 """
@@ -33,15 +37,20 @@ from typing import Any, Final
 
 from harness.audio.contract import SEGMENT_LENGTH
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
+from harness.digests import sha256
 from harness.errors import RecipeError, UnknownNameError
 from harness.golden.records import FORMAT
 
 SONG: Final = "song"
 """The kind that is no single signal but a mixture of stems; its one parameter is a seed."""
+EXAMPLE: Final = "example"
+"""The kind that is no signal: inputs as the network says that they are."""
 SCOPES: Final = ("segment", "file")
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-_COMMON: Final = ("kind", "why", "length", "scope", "taps", "floor_db")
+_COMMON: Final = ("kind", "why", "length", "scope", "taps", "floor_db", "file")
+_ONLY_EXAMPLE: Final = {EXAMPLE: {"seed": 0}}
+"""The cases of a declaration that names none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,8 @@ class Case:
         scope: ``segment`` or ``file``.
         taps: whether the inner tensors are kept, too.
         floor_db: RMS in dBFS of the noise under the signal, or None for no noise.
+        file: with inputs of an example, or None.
+        content: SHA-256 of that file.
     """
 
     name: str
@@ -67,6 +78,8 @@ class Case:
     scope: str = "segment"
     taps: bool = False
     floor_db: float | None = None
+    file: Path | None = None
+    content: str = ""
 
     @property
     def seed(self) -> int | None:
@@ -92,6 +105,8 @@ class Case:
         }
         if self.floor_db is not None:  # only then: other goldens keep their hash
             decisive["floor_db"] = self.floor_db
+        if self.content:
+            decisive["content"] = self.content
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -100,7 +115,10 @@ def kinds() -> Mapping[str, Mapping[str, type]]:
     """Return the kinds of signals, each with its parameters and their types."""
     from harness.subjects.signals import SIGNALS  # the package around it imports torch
 
-    table: dict[str, Mapping[str, type]] = {SONG: MappingProxyType({"seed": int})}
+    table: dict[str, Mapping[str, type]] = {
+        SONG: MappingProxyType({"seed": int}),
+        EXAMPLE: MappingProxyType({"seed": int, "gain_db": float}),
+    }
     for name, function in SIGNALS.items():
         parameters = inspect.signature(function, eval_str=True).parameters
         types = {key: row.annotation for key, row in parameters.items() if key != "length"}
@@ -125,13 +143,39 @@ def load_cases(path: Path) -> dict[str, Case]:
         ) from error
     except ValueError as error:
         raise RecipeError(f"{path} is no TOML file ({error}); correct it") from error
-    for key in document:
-        if key != "case":
-            raise UnknownNameError(f"key in {path}", key, ["case"])
-    tables = document.get("case")
+    if "factory" in document:  # what else stands there, `harness.subjects.declared` reads
+        tables = document.get("case", _ONLY_EXAMPLE)
+        if isinstance(tables, dict):
+            tables = {name: _filled(table) for name, table in tables.items()}
+    else:
+        tables = document.get("case")
+        for key in document:
+            if key != "case":
+                raise UnknownNameError(f"key in {path}", key, ["case"])
     if not isinstance(tables, dict) or not tables:
         raise RecipeError(f"{path} has no cases; expected tables like [case.noise]")
     return {name: _case(path, name, table) for name, table in tables.items()}
+
+
+def _filled(table: Any) -> Any:
+    """Return a declared case with what is usual where it says nothing."""
+    if not isinstance(table, dict):
+        return table
+    kind = table.get("kind", EXAMPLE)
+    usual: dict[str, Any] = {"kind": kind, "why": f"It is declared: {kind}.", "taps": True}
+    if kind == EXAMPLE:
+        usual |= {"seed": 0, "gain_db": 0.0}
+    if table.get("scope") == "file":
+        usual["taps"] = False
+    return usual | table
+
+
+def _file(where: str, folder: Path, table: Mapping[str, Any]) -> Path | None:
+    if "file" not in table:
+        return None
+    if table.get("kind") != EXAMPLE:
+        raise RecipeError(f"{where}: only a case of the kind {EXAMPLE!r} has a 'file'; drop it")
+    return folder / str(_value(where, table, "file", str))
 
 
 def _case(path: Path, name: str, table: Any) -> Case:
@@ -150,6 +194,7 @@ def _case(path: Path, name: str, table: Any) -> Case:
     scope = _value(where, table, "scope", str, "segment")
     if scope not in SCOPES:
         raise UnknownNameError(f"scope of {where}", scope, SCOPES)
+    file = _file(where, path.parent, table)
     case = Case(
         name=name,
         kind=kind,
@@ -161,6 +206,8 @@ def _case(path: Path, name: str, table: Any) -> Case:
         scope=scope,
         taps=_value(where, table, "taps", bool, False),
         floor_db=_value(where, table, "floor_db", float) if "floor_db" in table else None,
+        file=file,
+        content="" if file is None else _content(file),
     )
     _check_consistency(where, case)
     return case
@@ -173,10 +220,20 @@ def _check_consistency(where: str, case: Case) -> None:
         raise RecipeError(f"{where}: length is {case.length}, expected at least 1 sample")
     if case.scope == "file" and case.taps:
         raise RecipeError(f"{where}: a file has no taps, it is many segments; drop 'taps'")
-    if case.floor_db is not None and case.kind == SONG:
-        raise RecipeError(f"{where}: a song has no floor, its stems add up to it; drop 'floor_db'")
+    if case.floor_db is not None and case.kind in (SONG, EXAMPLE):
+        raise RecipeError(f"{where}: a {case.kind} has no noise under it; drop 'floor_db'")
+    if case.kind == EXAMPLE and case.is_file:
+        raise RecipeError(f"{where}: an example is no audio file; drop 'scope'")
     if (case.seed or 0) < 0:
         raise RecipeError(f"{where}: seed is {case.seed}, expected 0 or more")
+
+
+def _content(file: Path) -> str:
+    """Return the SHA-256 of a case's file."""
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise RecipeError(f"{file} can't be read: {error.strerror}") from error
 
 
 _MISSING: Final = object()

@@ -56,7 +56,7 @@ class SubjectLike(Protocol):
 
 S = TypeVar("S", bound=SubjectLike)
 Builder = Callable[[S, Case], Mapping[str, npt.NDArray[Any]]]
-"""Runs a subject on a case and returns all that is to be stored: float arrays by name."""
+"""Runs a subject on a case and returns all that is to be stored: arrays by name."""
 
 
 @dataclass(frozen=True)

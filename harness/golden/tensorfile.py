@@ -6,7 +6,6 @@ tensors and the provenance, and a `Golden`, which reads single tensors from it o
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,6 @@ from harness.golden.records import Record
 
 METADATA_KEY: Final = "golden"
 """The one metadata entry; its value is JSON."""
-_HASH_BLOCK: Final = 1 << 20
 
 
 class Golden:
@@ -88,7 +86,7 @@ def write_tensors(
 
     Args:
         path: an existing folder's file.
-        tensors: float16, float32 or float64 arrays by name.
+        tensors: float16, float32, float64 or int32 arrays by name.
         provenance: JSON values.
 
     Raises:
@@ -101,7 +99,7 @@ def write_tensors(
     for name in names:
         start, end = end, end + tensors[name].nbytes
         header[name] = {
-            "dtype": f"F{8 * tensors[name].itemsize}",
+            "dtype": f"{tensors[name].dtype.kind.upper()}{8 * tensors[name].itemsize}",
             "shape": list(tensors[name].shape),
             "data_offsets": [start, end],
         }
@@ -131,19 +129,6 @@ def read_provenance(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise GoldenError(f"{path} carries no golden provenance; build it again")
     return document
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hex.
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _open(path: Path) -> Any:

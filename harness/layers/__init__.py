@@ -15,6 +15,7 @@ first.
 `conversion`    every output, and what the precision allows on outputs and taps
 `papers`        what a package declares and holds: contract, program, precision, constants
 `end_to_end`    stems, channels and worst seconds; quality beside the true stems
+`scores`        those that are published, which gate nothing
 ==============  ============================================================================
 
 Nothing here executes a model, reads a file or knows a test runner.
@@ -23,9 +24,12 @@ Nothing here executes a model, reads a file or knows a test runner.
 from harness.layers.conversion import (
     beside_prediction_db,
     branch_checks,
+    integer_checks,
+    loud_check,
     precision_checks,
     reaches_fp32_check,
     repeat_check,
+    worst_value_check,
 )
 from harness.layers.end_to_end import (
     audible_check,
@@ -37,11 +41,13 @@ from harness.layers.end_to_end import (
 )
 from harness.layers.papers import (
     audit_check,
+    compressed_check,
     contract_check,
     lint_check,
     program_check,
     weights_check,
 )
+from harness.layers.scores import stem_scores
 from harness.layers.stft import transform_check
 from harness.layers.surgery import golden_checks, surgery_checks
 from harness.layers.tensors import (
@@ -60,10 +66,13 @@ __all__ = [
     "beside_prediction_db",
     "branch_checks",
     "channel_names",
+    "compressed_check",
     "contract_check",
     "first_failing",
     "golden_checks",
+    "integer_checks",
     "lint_check",
+    "loud_check",
     "precision_checks",
     "program_check",
     "quality_checks",
@@ -71,8 +80,10 @@ __all__ = [
     "repeat_check",
     "stem_checks",
     "stem_outcomes",
+    "stem_scores",
     "surgery_checks",
     "transform_check",
     "weights_check",
     "worst_second",
+    "worst_value_check",
 ]

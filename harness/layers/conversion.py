@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.layers.tensors import Tensors, compared, tensor_label
-from harness.metrics import snr_db
+from harness.metrics import SILENCE_DBFS, dbfs, rms, snr_db
 from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
 
 if TYPE_CHECKING:
     from harness.conversion import PrecisionRecipe
 
+STATE = "state."
+"""How the names of what calls leave in states begin (`harness.subjects.protocol.state_output`)."""
 _NOT_FOUND = "the value that is this tap was not found in the program"
 
 
@@ -41,6 +43,50 @@ def branch_checks(
         where = {**labels, "tensor": name}
         pair = expected[name], actual[name]
         yield compared("conversion", "conversion", *pair, where, gating=gating, bounds=bounds)
+
+
+def integer_checks(
+    expected: Tensors, actual: Tensors, labels: Mapping[str, str], *, outputs: Iterable[str]
+) -> Iterator[Check]:
+    """Compare outputs that are integers or truth values: they are the same, or they are wrong."""
+    for name in outputs:
+        where = {**labels, "tensor": name}
+        yield compared("conversion", "integers", expected[name], actual[name], where)
+
+
+def loud_check(outputs: Iterable[npt.NDArray[Any]], labels: Mapping[str, str]) -> Check | None:
+    """Return a check that is not evaluated if no output is anything but silence.
+
+    A silent reference is judged by its error alone: a package that returns zeros would be green.
+
+    Args:
+        outputs: what the reference makes of every input, those that are floating-point numbers.
+        labels: of the check.
+    """
+    levels = [dbfs(rms(output)) for output in outputs if output.size]
+    if not levels or any(level >= SILENCE_DBFS for level in levels):
+        return None
+    reason = (
+        f"every output of the reference is silent (RMS under {SILENCE_DBFS:g} dBFS), so nothing "
+        "was compared: give other inputs"
+    )
+    where = {**labels, "what": "outputs that are not silent"}
+    return Check("conversion", where, True, gate("conversion"), not_evaluated(reason))
+
+
+def worst_value_check(
+    worst: Outcome | None, recipe: PrecisionRecipe, labels: Mapping[str, str]
+) -> Check:
+    """Hold the inner value that is furthest from where it may be to what its precision allows.
+
+    Args:
+        worst: its outcome; None if no value has a counterpart.
+        recipe: of the package.
+        labels: of the check.
+    """
+    name = "expected_precision_fp32" if recipe.is_fp32 else "expected_precision"
+    outcome = worst or not_evaluated("no inner value of the package has a counterpart")
+    return Check("conversion", {**labels, "tensor": "worst tap"}, True, gate(name), outcome)
 
 
 def precision_checks(
@@ -84,8 +130,12 @@ def precision_checks(
 def reaches_fp32_check(
     expected: Tensors, actual: Tensors, name: str, labels: Mapping[str, str]
 ) -> Check:
-    """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows."""
-    gate_name, where = "expected_precision_fp32", {**labels, "tensor": tensor_label(name)}
+    """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows.
+
+    What a call leaves in a state is rounded to FP16 in every package.
+    """
+    where = {**labels, "tensor": tensor_label(name)}
+    gate_name = f"expected_precision_{'state' if name.startswith(STATE) else 'fp32'}"
     if name not in actual:
         return Check("conversion", where, True, gate(gate_name), not_evaluated(_NOT_FOUND))
     value = np.ascontiguousarray(actual[name])

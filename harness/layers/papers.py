@@ -55,10 +55,11 @@ def audit_check(audit: Audit | None, labels: Mapping[str, str]) -> Check:
 
 
 def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) -> Check:
-    """Judge operations, settings, constants and wiring beside a fresh conversion of the subject.
+    """Judge operations, settings, constants and wiring beside those that the program should have.
 
     Args:
-        found: the program beside that conversion's; None where nobody says by which recipe.
+        found: the program beside a fresh conversion of the subject, or beside a reference; None
+            where nobody says by which recipe.
         labels: of the check.
     """
     what = "operations of another program"
@@ -69,7 +70,7 @@ def program_check(found: ProgramComparison | None, labels: Mapping[str, str]) ->
     elif found.verdict == "not_evaluated":
         outcome = not_evaluated(found.reason)
     else:
-        expected = f"the {found.expected_operations} operations of a fresh conversion"
+        expected = f"the {found.expected_operations} operations of the program that it should be"
         outcome = failed(found.reason, expected=expected, observed=found.reason)
     return _check("program", outcome, {**labels, "what": what})
 
@@ -110,6 +111,28 @@ def weights_check(
             observed=f"{len(found.differences)} others",
         )
     return _check("weights", outcome, {**labels, "what": "constants"})
+
+
+def compressed_check(
+    wrong: Sequence[str], unknown: Sequence[str], labels: Mapping[str, str]
+) -> Check:
+    """Judge weights that are stored compressed beside the floats of a reference.
+
+    Args:
+        wrong: those that are not what coremltools makes of the reference's.
+        unknown: those that are stored in a way of which nobody knows what is right.
+        labels: of the check.
+    """
+    what = "compressed weights"
+    outcome = bound(len(wrong), gate("weights"), what=f"number of wrong {what}")
+    if wrong:
+        reason = f"{len(wrong)} {what} are not those of the reference, first {wrong[0]}"
+        outcome = replace(outcome, reason=reason)
+    elif unknown:
+        outcome = not_evaluated(
+            f"it is not known what {len(unknown)} {what} should be, first {unknown[0]}"
+        )
+    return _check("weights", outcome, {**labels, "what": what})
 
 
 def _other_weights(sidecar: Sidecar | None, fingerprint: str) -> str:

@@ -13,7 +13,14 @@ from harness.verdicts import Check, Gate, Verdict, compare, gate
 ENGINE_GATES: Final = {
     "subject": frozenset({"surgery"}),
     "package": frozenset(
-        {"conversion", "expected_precision", "expected_precision_fp32", "end_to_end", "quality"}
+        {
+            "conversion",
+            "expected_precision",
+            "expected_precision_fp32",
+            "expected_precision_state",
+            "end_to_end",
+            "quality",
+        }
     ),
 }
 """By what an engine executes, the gates of the checks about what it made."""

@@ -3,7 +3,8 @@
 Signals are float64 ``[signals, n]``, zero outside their ``n`` samples. Spectra are kept as
 ``[frequency, signals, blocks]``, so that a sum over signals or over blocks is one small matrix
 product for each frequency. Short blocks are faster than one transform of the whole length, and more
-accurate: an FFT's rounding grows with the logarithm of its size.
+accurate: an FFT's rounding grows with the logarithm of its size. Some blocks at a time are kept
+together and worked on, so that their spectra stay in a cache, however long the signals are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
 
 _SMALLEST_FFT = 64
+_BLOCKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class BlockConvolution:
     taps: int
     fft_size: int
     hop: int
-    spectra: ComplexArray  # [frequency, k, blocks], each block padded with zeros
+    spectra: tuple[ComplexArray, ...]  # [frequency, k, some blocks], each padded with zeros
 
     @classmethod
     def of(cls, signals: FloatArray, taps: int) -> BlockConvolution:
@@ -44,7 +46,8 @@ class BlockConvolution:
         blocks = -(-length // hop)
         padded = np.zeros((count, blocks * hop))
         padded[:, :length] = signals
-        spectra = _frequency_first(padded.reshape(count, blocks, hop), fft_size)
+        whole = padded.reshape(count, blocks, hop)
+        spectra = tuple(_frequency_first(whole[:, some], fft_size) for some in _steps(blocks))
         return cls(signals, taps, fft_size, hop, spectra)
 
     def correlate(self, others: FloatArray, signals: slice = slice(None)) -> FloatArray:
@@ -58,12 +61,18 @@ class BlockConvolution:
             float64 [k, taps, m]: element ``[k, d, m]`` is the sum over t of ``signals[k, t] *
             others[m, t + d]``.
         """
-        blocks = self.spectra.shape[2]
+        blocks = sum(part.shape[2] for part in self.spectra)
         padded = np.zeros((others.shape[0], (blocks - 1) * self.hop + self.fft_size))
         padded[:, : others.shape[1]] = others
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.fft_size, axis=1)
-        other = _frequency_first(windows[:, :: self.hop], self.fft_size)
-        products = np.matmul(np.conj(self.spectra[:, signals]), other.transpose(0, 2, 1))
+        windows = windows[:, :: self.hop]
+        count = len(range(*signals.indices(self.signals.shape[0])))
+        products = np.zeros((self.fft_size // 2 + 1, count, others.shape[0]), np.complex128)
+        for part, some in zip(self.spectra, _steps(blocks), strict=True):
+            other = _frequency_first(windows[:, some], self.fft_size)
+            np.conj(other, out=other)
+            products += np.matmul(part[:, signals], other.transpose(0, 2, 1))
+        np.conj(products, out=products)
         lags: FloatArray = scipy.fft.irfft(products, n=self.fft_size, axis=0)[: self.taps]
         return lags.transpose(1, 0, 2)
 
@@ -79,13 +88,21 @@ class BlockConvolution:
         """
         length = self.signals.shape[1] + self.taps - 1
         transfer = scipy.fft.rfft(filters, n=self.fft_size, axis=1).transpose(1, 2, 0)
-        products = np.matmul(transfer, self.spectra[:, signals])
-        pieces: FloatArray = scipy.fft.irfft(products.transpose(1, 2, 0), n=self.fft_size, axis=-1)
-        outputs, blocks, _ = pieces.shape
+        outputs, blocks = filters.shape[2], sum(part.shape[2] for part in self.spectra)
         total = np.zeros((outputs, blocks + 1, self.hop))
-        total[:, :-1] = pieces[..., : self.hop]
-        total[:, 1:, : self.taps - 1] += pieces[..., self.hop :]
+        for part, some in zip(self.spectra, _steps(blocks), strict=True):
+            products = np.matmul(transfer, part[:, signals])
+            pieces = scipy.fft.irfft(products.transpose(1, 2, 0), n=self.fft_size, axis=-1)
+            total[:, some] += pieces[..., : self.hop]
+            after = slice(some.start + 1, some.stop + 1)
+            total[:, after, : self.taps - 1] += pieces[..., self.hop :]
         return total.reshape(outputs, -1)[:, :length]
+
+
+def _steps(blocks: int) -> list[slice]:
+    """Which blocks are worked on together."""
+    starts = range(0, blocks, _BLOCKS_AT_ONCE)
+    return [slice(first, min(first + _BLOCKS_AT_ONCE, blocks)) for first in starts]
 
 
 def _frequency_first(blocks: FloatArray, fft_size: int) -> ComplexArray:

@@ -19,8 +19,9 @@ LU gives an SIR of 50.6 dB where 88.1 dB is right. So, with every source scaled 
 energy of 1 (which changes no projection):
 
 - G + loading * I is factorised, ``loading`` = 1e-12 (-120 dB);
-- the solution is refined once on the residual in the time domain: c = c1 + (G + loading I)^-1 A^T
-  (x - A c1).
+- the solution is refined once: c = c1 + (G + loading I)^-1 A^T (x - A c1). What the loading left
+  over, A^T (x - A c1), is loading * c1, so that this costs no pass over the signals. (Computing it
+  from the signals instead moves no ratio of a band-limited or a singular song by 2e-5 dB.)
 
 In an eigen-direction of G with eigenvalue v this keeps the share 1 - (loading / (v + loading))^2 of
 the exact projection. It is linear, never overestimates, and needs no rank to be guessed. What it
@@ -43,6 +44,7 @@ refuse the whole song.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -99,8 +101,9 @@ class ReferenceProjection:
         self.filter_length = filter_length
         levels = [rms(source) for source in self.references]
         self.active = tuple(j for j, level in enumerate(levels) if not is_silent(level))
-        scales = np.array([levels[j] for j in self.active])
-        self._signals = self._convolution(scales)
+        energies = [levels[j] * np.sqrt(self.length) for j in self.active]
+        self._scales = np.repeat(1 / np.array(energies, dtype=np.float64), self.channels)
+        self._signals = self._convolution()
         self.loading, self._joint, self._single = _factorise(
             self._signals, len(self.active), loading
         )
@@ -129,20 +132,58 @@ class ReferenceProjection:
             ParityError: if ``signals`` are of another length, or ``source`` is silent or does not
                 exist.
         """
+        factor, chosen = self._system(source)
+        if factor.size == 0:
+            self._check(signals)
+            return np.zeros((signals.shape[0], self.length + self.filter_length - 1))
+        return self._signals.filter(self._fit(signals, factor, chosen), chosen)
+
+    def filters(
+        self, signals: FloatArray, sources: Sequence[int]
+    ) -> tuple[FloatArray, tuple[FloatArray, ...]]:
+        """The filters through which the references give :meth:`project`, of several signals.
+
+        Args:
+            signals: float64 [s, channels, n].
+            sources: to which source each of the ``s`` signals belongs.
+
+        Returns:
+            onto all active sources, [active channels, filter_length, s * channels], and of each
+            signal onto its own source, [channels, filter_length, channels].
+
+        Raises:
+            ParityError: as :meth:`project`.
+        """
+        rows = signals.reshape(-1, signals.shape[-1])
+        self._check(rows)
+        if self._joint.size == 0:
+            return np.zeros((0, self.filter_length, rows.shape[0])), ()
+        products = self._signals.correlate(rows)
+        own = []
+        for place, source in enumerate(sources):
+            factor, chosen = self._system(source)
+            columns = slice(place * self.channels, (place + 1) * self.channels)
+            solved = self._solved(factor, np.ascontiguousarray(products[chosen, :, columns]))
+            own.append(solved * self._scales[chosen, None, None])
+        return self._solved(self._joint, products) * self._scales[:, None, None], tuple(own)
+
+    def _fit(self, signals: FloatArray, factor: FloatArray, chosen: slice) -> FloatArray:
+        """Filters [k, taps, m] of the scaled references."""
+        self._check(signals)
+        return self._solved(factor, self._signals.correlate(signals, chosen))
+
+    def _solved(self, factor: FloatArray, products: FloatArray) -> FloatArray:
+        """The filters [k, taps, m] that solve the normal equations, refined once."""
+        solved = _solved(factor, products.reshape(factor.shape[0], -1))
+        solved += self.loading * _solved(factor, solved)
+        return solved.reshape(products.shape)
+
+    def _check(self, signals: FloatArray) -> None:
         if signals.ndim != 2 or signals.shape[1] != self.length:
             raise ParityError(
                 f"signals have shape {list(signals.shape)}, expected [any number, {self.length}]"
                 " like the references"
             )
-        factor, chosen = self._system(source)
-        remainder = np.zeros((signals.shape[0], self.length + self.filter_length - 1))
-        if factor.size == 0:
-            return remainder
-        remainder[:, : self.length] = signals
-        filters = self._solve(factor, remainder, chosen)
-        remainder -= self._signals.filter(filters, chosen)
-        filters += self._solve(factor, remainder, chosen)
-        return self._signals.filter(filters, chosen)
 
     def _system(self, source: int | None) -> tuple[FloatArray, slice]:
         """The factor to solve with, and the reference channels that it belongs to."""
@@ -157,20 +198,17 @@ class ReferenceProjection:
         chosen = slice(place * self.channels, (place + 1) * self.channels)
         return self._single[place], chosen
 
-    def _solve(self, factor: FloatArray, signals: FloatArray, chosen: slice) -> FloatArray:
-        """Filters [reference channels, taps, m] that solve the loaded normal equations."""
-        products = self._signals.correlate(signals, chosen)
-        solved = scipy.linalg.cho_solve(
-            (factor.T, False), products.reshape(factor.shape[0], -1), check_finite=False
-        )
-        filters: FloatArray = solved.reshape(products.shape)
-        return filters
-
-    def _convolution(self, scales: FloatArray) -> BlockConvolution:
+    def _convolution(self) -> BlockConvolution:
         """The active references, each source scaled to a mean channel energy of 1."""
         active = self.references[list(self.active)].astype(np.float64)
-        active /= (scales * np.sqrt(self.length))[:, None, None]
-        return BlockConvolution.of(active.reshape(-1, self.length), self.filter_length)
+        channels = active.reshape(-1, self.length) * self._scales[:, None]
+        return BlockConvolution.of(channels, self.filter_length)
+
+
+def _solved(factor: FloatArray, right: FloatArray) -> FloatArray:
+    """Solves with a lower factor [k, k] for right sides [k, m]."""
+    solved: FloatArray = scipy.linalg.cho_solve((factor.T, False), right, check_finite=False)
+    return solved
 
 
 def _checked_references(references: npt.ArrayLike) -> RealArray:

@@ -12,6 +12,7 @@ from harness.mil.model import Model, load
 from harness.mil.numerics import Numerics, get_numerics, numerics_names
 from harness.mil.refusals import RefusedByCoreMLWarning
 from harness.mil.state import State
+from harness.mil.stateful import call, functional
 from harness.mil.statistics import ValueStatistics
 from harness.mil.timing import time_limit
 from harness.mil.types import DataType
@@ -26,6 +27,8 @@ __all__ = [
     "State",
     "ValueStatistics",
     "Watch",
+    "call",
+    "functional",
     "get_numerics",
     "inspect",
     "load",

@@ -293,6 +293,16 @@ class Model:
         """Return the operation outputs that ``taps`` stands for; see `harness.mil.taps`."""
         return select_taps(self.operations, taps)
 
+    def returned_bytes(self, taps: Taps | str = ()) -> int:
+        """Return what the outputs and taps take in their declared types, as far as shapes say."""
+        names = {feature.name for feature in self.outputs} | set(self.tap_names(taps))
+        types = (self.plan.types[self.plan.slots[name]] for name in names)
+        return sum(
+            type_.count * type_.dtype.numpy.itemsize
+            for type_ in types
+            if isinstance(type_, TensorType) and type_.is_static
+        )
+
     def executable(self, numerics: Numerics, device: torch.device) -> Executable:
         """Return what runs the plan, for tools that go their own way through it."""
         key = (numerics, str(device))

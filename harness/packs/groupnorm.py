@@ -10,9 +10,13 @@ kahan              two passes, each a running sum with Kahan's compensation
 welford            one pass: mean and sum of squared deviations are updated by each element
 standard_lanes     as standard, by 256 threads, each with every 256th element; then their sums
 welford_lanes      as welford, by 256 threads, whose results are merged
+one_pass_lanes     one pass: sum and sum of squares, by 32 threads; variance = E[x^2] - E[x]^2
+kahan_one_pass     the same by one running sum each, with Kahan's compensation
 =================  ================================================================================
 
-Everything is in float32; the first three are loops, as in plain C++, the others what a GPU does.
+Everything is in float32; what has no lanes is a loop, as in plain C++, the others a GPU's way.
+The difference of the one-pass variance loses as many digits as the mean's square is greater than
+the variance, and no compensation of the sums gives them back.
 Sources: Kahan, "Further remarks on reducing truncation errors", 1965; Welford, "Note on a method
 for calculating corrected sums of squares and products", 1962; Chan, Golub, LeVeque, "Updating
 formulae and a pairwise algorithm for computing sample variances", 1979 (the merging).
@@ -32,6 +36,7 @@ Statistics = Callable[[Array], "tuple[np.float32, np.float32]"]
 EPS: Final = 1e-5
 _ZERO: Final = np.float32(0)
 _LANES: Final = 256
+_SIMD_LANES: Final = 32
 
 
 def standard(x: Array) -> tuple[np.float32, np.float32]:
@@ -94,12 +99,34 @@ def welford_lanes(x: Array) -> tuple[np.float32, np.float32]:
     return mean, np.float32(total / np.float32(x.size))
 
 
+def one_pass_lanes(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by sums of x and x^2 of 32 threads.
+
+    ``n`` is a multiple of 32.
+    """
+    return _one_pass(x, lambda values: _lanes_sum(values, _SIMD_LANES))
+
+
+def kahan_one_pass(x: Array) -> tuple[np.float32, np.float32]:
+    """Return mean and biased variance of ``x`` [n] float32 by compensated sums of x and x^2."""
+    return _one_pass(x, _kahan_sum)
+
+
+def _one_pass(x: Array, add: Callable[[Array], np.float32]) -> tuple[np.float32, np.float32]:
+    count = np.float32(x.size)
+    mean = np.float32(add(x) / count)
+    of_squares = np.float32(add(np.square(x, dtype=np.float32)) / count)
+    return mean, max(np.float32(of_squares - mean * mean), _ZERO)  # rounding may make it negative
+
+
 ALGORITHMS: Final[dict[str, Statistics]] = {
     "standard": standard,
     "kahan": kahan,
     "welford": welford,
     "standard_lanes": standard_lanes,
     "welford_lanes": welford_lanes,
+    "one_pass_lanes": one_pass_lanes,
+    "kahan_one_pass": kahan_one_pass,
 }
 
 
@@ -126,8 +153,8 @@ def predicted_errors(x: Array, weight: float, bias: float) -> dict[str, float]:
     }
 
 
-def _lanes_sum(x: Array) -> np.float32:
-    lanes = np.add.accumulate(x.reshape(-1, _LANES), axis=0, dtype=np.float32)[-1]
+def _lanes_sum(x: Array, count: int = _LANES) -> np.float32:
+    lanes = np.add.accumulate(x.reshape(-1, count), axis=0, dtype=np.float32)[-1]
     return np.float32(np.add.accumulate(lanes, dtype=np.float32)[-1])
 
 
@@ -141,11 +168,17 @@ def _kahan_sum(x: Array) -> np.float32:
     return np.float32(total)
 
 
-def table(lengths: Iterable[int], mean: float) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield the errors on normal noise about ``mean``, for each length, as ``docs/packs.md`` has
-    them: ``python -c "from harness.packs.groupnorm import table; print(*table([1 << 18], 4))"``.
+def table(
+    lengths: Iterable[int], mean: float, draws: int = 1
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the median errors of some draws of normal noise about ``mean``, for each length, as
+    ``docs/packs.md`` has them:
+    ``python -c "from harness.packs.groupnorm import table; print(*table([1 << 18], 4))"``.
     """
-    generator = np.random.Generator(np.random.PCG64(0))
     for length in lengths:
-        x = np.asarray(generator.standard_normal(length) + mean, np.float32)
-        yield length, predicted_errors(x, 1.0, 0.0)
+        rows = []
+        for seed in range(draws):
+            generator = np.random.Generator(np.random.PCG64(seed))
+            x = np.asarray(generator.standard_normal(length) + mean, np.float32)
+            rows.append(predicted_errors(x, 1.0, 0.0))
+        yield length, {name: float(np.median([row[name] for row in rows])) for name in ALGORITHMS}

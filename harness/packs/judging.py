@@ -34,6 +34,7 @@ from harness.verdicts import (
     not_evaluated,
 )
 from harness.verdicts.collector import Collector
+from harness.verdicts.rows.packs import PackOperation, PackResults
 
 _ALIKE: Final = 4.0
 """An error up to so many times a predicted one is of its kind: another order of the same sums moves
@@ -120,6 +121,7 @@ class Judgement:
             labels = {"case": finding.case.name, "tensor": finding.tensor.name}
             bounds = _bounds(finding.tensor).gate(finding.case.operation)
             collector.add_check(Check(finding.case.layer, labels, True, bounds, finding.outcome))
+        collector.keep(self._row(execution))
         narrowed = {"narrowed": self.narrowed} if self.narrowed else {}
         about: dict[str, Any] = {"pack": self.pack.manifest.files["expected"].sha256, **narrowed}
         if execution is not None:
@@ -130,6 +132,38 @@ class Judgement:
             return run
         version = f"exit code {execution.exit_code}"
         return replace(run, engines=(EngineState("process", True, "", version, True),))
+
+    def _row(self, execution: Execution | None) -> PackResults:
+        manifest = self.pack.manifest
+        return PackResults(
+            manifest.name,
+            manifest.required,
+            self.narrowed,
+            execution.command if execution else "",
+            tuple(
+                self._operation(name, summary)
+                for name, summary in manifest.operations.items()
+                if any(finding.case.operation == name for finding in self.findings)
+            ),
+            self.extra,
+        )
+
+    def _operation(self, name: str, summary: str) -> PackOperation:
+        mine = [finding for finding in self.findings if finding.case.operation == name]
+        of = {v: [f for f in mine if f.outcome.verdict is v] for v in Verdict}
+        headrooms = [f.outcome.headroom_db for f in mine if f.outcome.headroom_db is not None]
+        first = next(iter((*of[Verdict.FAIL], *of[Verdict.NOT_EVALUATED])), None)
+        return PackOperation(
+            name,
+            summary,
+            passed=len(of[Verdict.PASS]),
+            failed=len(of[Verdict.FAIL]),
+            missing=len(of[Verdict.NOT_EVALUATED]),
+            headroom_db=min(headrooms, default=None),
+            first=first.name if first else "",
+            reason=first.outcome.reason if first else "",
+            notes=tuple(f"{finding.name}: {finding.note}" for finding in mine if finding.note),
+        )
 
 
 def judge(

@@ -254,7 +254,8 @@ class Gatherer:
         colour = {Verdict.PASS: "green", Verdict.FAIL: "red"}.get(self.run.verdict, "yellow")
         terminalreporter.section("parity run", sep="=", bold=True)
         for layer in self.run.layers:
-            terminalreporter.line(f"{layer.layer:<11} {layer.verdict.value:<14} {layer.reason}")
+            if layer.required or self.config.getoption("--declaration") is None:
+                terminalreporter.line(f"{layer.layer:<11} {layer.verdict.value:<14} {layer.reason}")
         for reason in (self.run.red + self.run.missing)[:20]:
             terminalreporter.line(f"- {reason}")
         terminalreporter.line(self.run.sentence(), **{colour: True, "bold": True})

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from harness.errors import ParityError
 from harness.places import INVENTORY
-from harness.profiles import chosen_profile
+from harness.profiles import chosen_profile, declared_profile
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import NO_INVENTORY, read_inventory
 from harness.verdicts.rows.documents import Document, read_attachment
+
+if TYPE_CHECKING:
+    from harness.subjects.declared import Declaration
 
 _NARROWING: Final = {"subjects": "--subject", "cases": "--case", "recipes": "--recipe"}
 """The options that choose a part of the default profile, or something else than it."""
@@ -38,6 +41,7 @@ _PATHS: Final = {
     "--parity-baseline": ("FILE", "the accepted baseline, if it is there"),
     "--parity-waivers": ("FILE", "failures that are accepted for a while"),
     "--golden-root": ("DIR", "golden folder (default: golden)"),
+    "--declaration": ("FILE", "a parity.toml: its network, and nothing else"),
 }
 _REPEATABLE: Final = {
     "--subject": ("S", "subject under proof"),
@@ -77,8 +81,23 @@ def profile_of(config: pytest.Config) -> Profile:
     Raises:
         pytest.UsageError: there is no such engine, or a plugin can't be imported.
     """
+    engines, given = config.getoption("--engine") or (), chosen(config)
     with _usage_errors():
-        return chosen_profile(**chosen(config), engines=config.getoption("--engine") or ())
+        declared = declaration_of(config)
+        if declared is None:
+            return chosen_profile(**given, engines=engines)
+        narrowed = {"cases": given["cases"], "recipes": given["recipes"]}
+        return declared_profile(declared, **narrowed, engines=engines)
+
+
+def declaration_of(config: pytest.Config) -> Declaration | None:
+    """Return the declaration of the only network of this invocation, if it is of a declared one."""
+    file: Path | None = config.getoption("--declaration")
+    if file is None:
+        return None
+    from harness.subjects.declared import read_declaration
+
+    return read_declaration(file)
 
 
 def idle_option(config: pytest.Config) -> str:
@@ -96,8 +115,12 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
     if config.getoption("--parity-out") is None:
         return None, ()
     from harness.golden import load_cases
-    from harness.workbench.expectation import expectation
+    from harness.workbench.expectation import declared_expectation, expectation
 
+    if config.getoption("--declaration") is not None:
+        with _usage_errors():
+            profile, known = profile_of(config), load_cases(golden_root(config))
+            return declared_expectation(profile, known, cases=chosen(config)["cases"]), ()
     file = config.rootpath / INVENTORY
     if not file.is_file():
         return None, (f"{NO_INVENTORY}: {INVENTORY} is not in {config.rootpath}",)
@@ -114,7 +137,7 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
 
 def golden_root(config: pytest.Config) -> Path:
     """Return the folder with the golden recipes that this invocation uses."""
-    given: Path | None = config.getoption("--golden-root")
+    given: Path | None = config.getoption("--declaration") or config.getoption("--golden-root")
     return given or config.rootpath / "golden"
 
 

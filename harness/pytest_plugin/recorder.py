@@ -105,13 +105,23 @@ class Recorder:
             timed = replace(
                 check,
                 duration_s=round(now - self._clock, 4),
-                command=f"python -m pytest {shlex.quote(self._item.nodeid)}",
+                command=self._command(),
             )
             self._clock = now
             self._put("check", plain(timed))
             if check.gating and check.verdict is not Verdict.PASS:
                 missed = self._item.stash.setdefault(_MISSED, [])
                 missed.append(f"{check.id}: {check.outcome.reason}")
+
+    def _command(self) -> str:
+        """Return what makes the checks of this test again."""
+        declaration = self._item.config.getoption("--declaration")
+        if declaration is None:
+            return f"python -m pytest {shlex.quote(self._item.nodeid)}"
+        parameters = getattr(getattr(self._item, "callspec", None), "params", {})
+        asked = [(name, parameters[name]) for name in ("case", "recipe") if name in parameters]
+        options = [word for name, value in asked for word in (f"--{name}", value)]
+        return shlex.join(["parity", "run", str(declaration), *options])
 
     def fault(self, fault: InjectedFault) -> InjectedFault:
         """Record a known bug that was injected; raises unless it was caught."""

@@ -29,6 +29,8 @@ from harness.report.view_operations import columns
 from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
 from harness.report.view_proofs import failures_first
 from harness.report.view_quality import SCORES
+from harness.report.view_scores import SCORES as SCORE_COLUMNS
+from harness.report.view_scores import sides
 from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
 from harness.report.view_sound import below_limit
 from harness.verdicts import GATES, Record, Run
@@ -67,6 +69,7 @@ def render_page(page: Page) -> str:
             stem_limit_db=STEM_LIMIT_DB,
             engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
+            score_columns=SCORE_COLUMNS,
             quality_scores=[name for _, name in SCORES],
             style=_asset("style.css") + _asset("figures.css"),
             figures=FIGURES,
@@ -106,7 +109,7 @@ def _environment() -> Environment:
     )
     for module in (units, text):
         environment.filters |= dict(inspect.getmembers(module, inspect.isfunction))
-    more = (below_limit, engine_words, failures_first, golden_words)
+    more = (below_limit, engine_words, failures_first, golden_words, sides)
     environment.filters |= {"bounds": _bounds, **{say.__name__: say for say in more}}
     return environment
 

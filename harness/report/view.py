@@ -28,6 +28,7 @@ from harness.report.view_origin import Facts, goldens_of, provenance
 from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_proofs import BenchView, bench_view
 from harness.report.view_recipes import RecipeView, recipe_views
+from harness.report.view_scores import ScoreTable, score_tables
 from harness.report.view_tiles import Tile, tiles
 from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
 
@@ -35,7 +36,7 @@ LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",
     "stft": "The transform, against torch.stft and torch.istft.",
     "surgery": "The model without its STFT, against the original.",
-    "conversion": "The package against PyTorch, outputs and taps.",
+    "conversion": "The package against what it was made from: outputs and inner values.",
     "end_to_end": "Audio in; every stem, channel, segment out.",
 }
 
@@ -44,7 +45,9 @@ SECTIONS = {
     "verdict": "Verdict",
     "ladder": "Ladder",
     "explanation": "Why",
+    "pack": "Packs",
     "recipes": "Recipes",
+    "scores": "Scores",
     "checks": "Checks",
     "network": "Network",
     "precision": "Precision",
@@ -107,6 +110,7 @@ class Page:
     advice: str
     checks: tuple[LayerChecks, ...]
     recipes: tuple[RecipeView, ...]
+    scores: tuple[ScoreTable, ...]
     operations: tuple[Series, ...]
     errors: tuple[ErrorView, ...]
     diffs: tuple[RecipeDiff, ...]
@@ -126,7 +130,7 @@ class Page:
         """Anchor and title of the sections that this page has."""
         empty = {anchor for anchor, content in self._optional.items() if not content}
         if self.run.profile.name == MAIN_JOB:
-            empty &= {"explanation"}
+            empty &= {"explanation", "scores", "pack"}
         return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
 
     @property
@@ -139,6 +143,8 @@ class Page:
         return {
             "explanation": self.run.artefacts.explanation,
             "recipes": self.recipes,
+            "scores": self.scores,
+            "pack": self.run.artefacts.pack,
             "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
             "transform": self.run.artefacts.transform_error or self.run.artefacts.window_sums,
@@ -165,6 +171,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         advice=_advice(ladder),
         checks=layer_checks(rows),
         recipes=recipes,
+        scores=score_tables(run),
         operations=operations,
         errors=error_views(run),
         diffs=recipe_diffs(operations),

@@ -49,8 +49,12 @@ def tiles(
     """Return how close a run was to its gates, what moved, and what can be shipped."""
     gating = [row for row in rows if row.check.gating]
     stems = [row for row in gating if of_stem(row)]
+    worst = Tile("Worst stem", (_worst_stem(stems),))
+    if not stems and "end_to_end" not in run.profile.layers:  # nobody asked for any
+        named = (row for row in gating if row.check.gate and row.check.gate.name == "conversion")
+        worst = Tile("Worst output", (_least_headroom(list(named)),))
     return (
-        Tile("Worst stem", (_worst_stem(stems),)),
+        worst,
         Tile("Least headroom", (_least_headroom(gating),)),
         Tile(f"Since {since.title if since else 'the baseline'}", (_moved(since),)),
         Tile("Recipe to ship", _to_ship(run, gating, recipes)),

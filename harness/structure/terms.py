@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from harness.mil.program import Constant
-from harness.mil.types import TensorType, ValueType
+from harness.mil.types import TensorType, TupleType, ValueType
 
 COMMUTATIVE: Final = frozenset(
     {
@@ -79,8 +79,9 @@ class Result:
 
     @property
     def type(self) -> ValueType:
-        """Declared type."""
-        return self.term.results[self.number]
+        """Declared type; an empty tuple for the effect of a write, which others wait for."""
+        results = self.term.results
+        return results[self.number] if self.number < len(results) else TupleType(())
 
     @property
     def digest(self) -> bytes:

@@ -21,6 +21,7 @@ from harness.subjects.subject import (
     load_subject,
     network,
     own_network,
+    own_networks,
     separate_segment,
 )
 from harness.subjects.surgery import FullHybridHTDemucs, extract_inner_model
@@ -49,6 +50,7 @@ __all__ = [
     "make_signal",
     "network",
     "own_network",
+    "own_networks",
     "parse_subject_name",
     "run_extracted",
     "run_original",

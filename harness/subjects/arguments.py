@@ -8,8 +8,9 @@ said about them. In this order:
    contradiction is refused;
 2. of a checkpoint that says nothing, what the shapes of its tensors tell
    (`harness.subjects.shapes`) and then what the options say;
-3. the architecture's own. Where that decides a thing that changes the result and that nobody said,
-   a warning names it, with its value and with the options that say it.
+3. the architecture's own, for the published weights and for what a network rarely has of its own.
+   What every network has of its own (`_UNSEEN`) is asked for, with the architecture's values as
+   the options that would say them.
 """
 
 from __future__ import annotations
@@ -90,9 +91,8 @@ def resolve(architecture: Architecture, checkpoint: Checkpoint, name: SubjectNam
     options = options_of(name)
     if checkpoint.klass is not None and checkpoint.kwargs is not None:
         return _stated(architecture, checkpoint, options)
-    found = _inferred(architecture, checkpoint, options)
     # The published name says what its own files don't.
-    return found if name.path is not None else replace(found, warnings=())
+    return _inferred(architecture, checkpoint, options, asking=name.path is not None)
 
 
 def complete_arguments(architecture: Architecture) -> dict[str, Any]:
@@ -180,9 +180,13 @@ def _stated(
 
 
 def _inferred(
-    architecture: Architecture, checkpoint: Checkpoint, options: Mapping[str, Any]
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    options: Mapping[str, Any],
+    *,
+    asking: bool,
 ) -> Resolved:
-    """Take what shapes and options tell, and say what is assumed."""
+    """Take what shapes and options tell; if ``asking``, ask for what they leave open."""
     where = f"checkpoint {checkpoint.path}"
     hints = {
         key: value
@@ -210,24 +214,13 @@ def _inferred(
     unsaid = [key for key in _UNSEEN if key not in said]
     if "nfft" not in shaped and "nfft" not in said:
         unsaid.append("nfft")
-    return Resolved(
-        _architecture(architecture, arguments),
-        _assumption(where, architecture, {key: arguments[key] for key in unsaid}),
-        checkpoint.notes,
-    )
-
-
-def _assumption(
-    where: str, architecture: Architecture, assumed: Mapping[str, Any]
-) -> tuple[str, ...]:
-    if not assumed:
-        return ()
-    options = "&".join(f"{key}={spelled(value)}" for key, value in assumed.items())
-    return (
-        f"{where} doesn't say {', '.join(assumed)}, and no tensor shows it; as in "
-        f"{architecture.name} it was assumed: {options} (correct or confirm it: put '?' and this "
-        "behind the subject's name)",
-    )
+    if asking and unsaid:
+        words = " ".join(f"--set {key}={spelled(arguments[key])}" for key in unsaid)
+        raise CheckpointError(
+            f"{where} doesn't say {', '.join(unsaid)}, and no tensor shows it; say it, with --set "
+            f"or behind the '?' of the subject's name; {architecture.name} has {words}"
+        )
+    return Resolved(_architecture(architecture, arguments), (), checkpoint.notes)
 
 
 def _architecture(architecture: Architecture, arguments: Mapping[str, Any]) -> Architecture:

@@ -47,8 +47,8 @@ def other_network(klass: str | None, names: Iterable[str]) -> str | None:
 
 
 WAY_OUT: Final = (
-    "only HTDemucs (htdemucs, htdemucs_ft, htdemucs_6s, or trained as one) can be converted here; "
-    "a Core ML package of any network can be executed with 'parity predict' and its tensors "
-    "compared with 'parity compare'"
+    "only HTDemucs (htdemucs, htdemucs_ft, htdemucs_6s, or trained as one) is known by its "
+    "checkpoint; name the function that builds this network in a parity.toml and evaluate it with "
+    "'parity run'"
 )
 """What somebody who has another network can do."""

@@ -131,12 +131,10 @@ class HTDemucsNetwork(Network):
         return total / weights.sum(dim=0)
 
     def separate_file(self, models: Sequence[nn.Module], mixture: Tensor) -> Tensor:
-        """Return what ``demucs.apply_model`` makes of a file, which fades and pads otherwise."""
+        """Return what Demucs' own command makes of a file, but for its random shifts."""
         weights = [list(row) for row in self.bag_weights]
         model: Any = BagOfModels(list(models), weights) if len(models) > 1 else models[0]
-        overlap = self.geometry.overlap / self.geometry.segment_length
-        stems: Tensor = apply_model(model, mixture[None], shifts=0, overlap=overlap)[0]
-        return stems
+        return demucs_command(model, mixture)
 
     def extract(self, model: nn.Module) -> FullHybridHTDemucs:
         """Return the network between the STFT and the inverse STFT."""
@@ -153,6 +151,24 @@ class HTDemucsNetwork(Network):
     def stem_of(self, outputs: Mapping[str, Tensor], index: int) -> Tensor:
         """Return ``inverse_stft(freq) + time`` of one stem."""
         return stem_waveform(outputs, index)
+
+
+def demucs_command(model: Any, mixture: Tensor) -> Tensor:
+    """Return the stems [S, C, n] that Demucs' command makes of a file [C, n] without random shifts.
+
+    That is ``demucs.api.Separator.separate_tensor``: the mixture is brought to mean 0 and deviation
+    1, cut into segments that overlap by a quarter, each padded on both sides with what is beside it
+    (zeros beyond the file), and put together under triangles.
+
+    Args:
+        model: a network of Demucs, a bag, or what has the attributes of one that ``apply_model``
+            reads.
+        mixture: the file at the model's rate.
+    """
+    mono = mixture.mean(0)
+    mean, deviation = mono.mean(), mono.std() + 1e-8
+    made: Tensor = apply_model(model, ((mixture - mean) / deviation)[None], shifts=0)[0]
+    return made * deviation + mean
 
 
 def stems_of(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@
 ``htdemucs_6s@seeded``     the same architecture with seeded, live weights; no download
 ``htdemucs_6s@seeded:7``   the same with another seed
 ``htdemucs@PATH``          a checkpoint, a folder with some, or a ``.yaml`` that lists a bag; the
-                           network is the checkpoint's own, and NAME stands for what it leaves open
+                           network is the checkpoint's own; what nobody says of it is asked for
 ``mini``                   a small trained network, with its weights in the repository
 
 OPTIONS say what a checkpoint leaves open, or change what is seeded: arguments of HTDemucs'

@@ -11,6 +11,7 @@ from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
@@ -30,22 +31,45 @@ Constants: TypeAlias = Mapping[Place, Sequence[tuple[str, npt.NDArray[np.floatin
 """The tensors that belong to each place, with their names, in program order; float32."""
 
 
+def state_output(name: str) -> str:
+    """Return the name of what a call leaves in a state: an output beside those of ``forward``."""
+    return f"state.{name}"
+
+
 @dataclass(frozen=True)
 class Interface:
-    """What a network takes and returns, all of it float32.
+    """What a network takes and returns, all of it float32 but for integer inputs.
+
+    A state is an input, what it holds before a call, and an output, what it holds after it: so one
+    call says everything, and calls don't depend on those before.
 
     Attributes:
-        inputs: shape of each, in the order of the arguments of ``forward``.
-        outputs: shape of each, in the order in which ``forward`` returns them.
+        inputs: shape of each: the arguments of ``forward`` in their order, then the states.
+        outputs: shape of each: what ``forward`` returns, in its order, then the states' outputs.
         taps: inner values in the order of computation: for each the path of the module whose
             (first) output it is. An output may be among them, by its own name.
         sources: names of the stems that the outputs stand for; none if they stand for none.
+        integers: those of the inputs that are int32.
+        states: for each state the path of the buffer, float16, that the model keeps it in.
     """
 
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     taps: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    integers: frozenset[str] = frozenset()
+    states: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Shape]:
+        """Shapes of the arguments of ``forward``: the inputs that are no states."""
+        return {name: shape for name, shape in self.inputs.items() if name not in self.states}
+
+    @property
+    def returned(self) -> dict[str, Shape]:
+        """Shapes of what ``forward`` returns: the outputs that are no states'."""
+        left = {state_output(name) for name in self.states}
+        return {name: shape for name, shape in self.outputs.items() if name not in left}
 
     @property
     def inner_taps(self) -> tuple[str, ...]:
@@ -71,7 +95,7 @@ class Network(ABC):
 
     Attributes:
         name: of the subject that it is the network of.
-        signal_shape: [1, C, n] of the signal of a case of one segment.
+        signal_shape: [1, C, n] of the signal of a case of one segment; empty if it takes none.
         inputs, outputs, taps: of its `interface`.
         sources: names of the stems that its outputs stand for, in order; none if they are no audio.
         bag_weights: for each model, the weight of each of its stems in the result.
@@ -81,13 +105,19 @@ class Network(ABC):
         derived: the inputs that the original makes itself of another one.
         trained: whether its weights are, so that what it does has a quality to be kept.
         small: whether one run takes half a second at most, so that many can be afforded.
+        knows_constants: whether `constants` can say what they are; else outputs, taps and the
+            comparison with a fresh conversion have to see it.
+        passes_over_taps: whether a tap is left out that conversion left no value of: nobody named
+            it, it was only found in the model.
+        bounds: by the name of a gate what its outputs are held to instead of it, by field.
+        home: the file that declares it, beside which its goldens are; None for a Python class.
         has_surgery: whether what is converted is another module than the original.
         stages: for figures, in order: module path, the stage that what is under it belongs to, and
             the output at the end of its branch.
     """
 
     name: str
-    signal_shape: Shape
+    signal_shape: Shape = ()
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     taps: Mapping[str, str] = MappingProxyType({})
@@ -98,6 +128,10 @@ class Network(ABC):
     derived: tuple[str, ...] = ()
     trained: bool = True
     small: bool = True
+    knows_constants: bool = True
+    passes_over_taps: bool = False
+    bounds: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    home: Path | None = None
     has_surgery: bool = False
     stages: Sequence[tuple[str, str, str]] = ()
 
@@ -124,6 +158,21 @@ class Network(ABC):
             raise ParityError(f"network {self.name!r} has several inputs: define its 'inputs_of'")
         return dict.fromkeys(self.inputs, signal)
 
+    def example(
+        self, seed: int, *, gain_db: float = 0.0, file: Path | None = None
+    ) -> dict[str, Tensor]:
+        """Return inputs of a case that is no signal: standard normal numbers, amplified.
+
+        Raises:
+            ParityError: they are to be read of a file.
+        """
+        if file is not None:
+            raise ParityError(f"network {self.name!r} reads no inputs of {file}")
+        generator = torch.Generator().manual_seed(seed)
+        gain = 10 ** (gain_db / 20)
+        shapes = self.interface.inputs
+        return {n: gain * torch.randn(s, generator=generator) for n, s in shapes.items()}
+
     def observe(
         self, models: Sequence[nn.Module], inputs: Mapping[str, Tensor], *, taps: bool
     ) -> dict[str, Tensor]:
@@ -134,7 +183,8 @@ class Network(ABC):
         """
         original = Network.extract(self, models[0])  # as it is, whatever surgery makes of it
         made = run_extracted(original, inputs, None if taps else ())
-        return {name if name in self.outputs else f"tap.{name}": v for name, v in made.items()}
+        outputs = self.interface.outputs
+        return {name if name in outputs else f"tap.{name}": v for name, v in made.items()}
 
     def separate(self, models: Sequence[nn.Module], signal: Tensor) -> Tensor:
         """Return the stems [S, C, n] that the original makes of one segment, by its own forward."""
@@ -279,21 +329,30 @@ def run_extracted(
     for name in wanted:
         if name not in interface.taps:
             raise UnknownNameError("tap", name, interface.taps)
+    module = cast(nn.Module, inner)
+    kept = {name: module.get_buffer(path) for name, path in interface.states.items()}
     with recorded_outputs(inner, {n: interface.taps[n] for n in wanted}) as seen, torch.no_grad():
-        returned = inner(*(inputs[name] for name in interface.inputs))
+        for name, buffer in kept.items():
+            buffer.copy_(inputs[name])
+        returned = inner(*(inputs[name] for name in interface.arguments))
     outputs = (returned,) if isinstance(returned, Tensor) else tuple(returned)
-    made = {name: _clean(value) for name, value in zip(interface.outputs, outputs, strict=True)}
+    made = {name: _clean(value) for name, value in zip(interface.returned, outputs, strict=True)}
+    made |= {state_output(name): buffer.to(torch.float32) for name, buffer in kept.items()}
     return {name: seen[name] for name in wanted} | made
 
 
 @contextmanager
 def recorded_outputs(model: Any, paths: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
-    """Record the (first) output of the module at each path, by hooks that are gone at the end."""
+    """Record the (first) output of the module at each path, by hooks that are gone at the end.
+
+    Of a module that is called several times the last output is kept.
+    """
     seen: dict[str, Tensor] = {}
 
     def hook(name: str) -> Any:
         def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            seen[name] = _clean(output[0] if isinstance(output, tuple) else output)
+            value = output[0] if isinstance(output, tuple) else output
+            seen[name] = _clean(value).clone()  # the next module may write over it
 
         return keep
 

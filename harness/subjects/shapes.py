@@ -17,6 +17,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from harness.errors import CheckpointError
+from harness.subjects.foreign import WAY_OUT
 
 SHAPED: Final = frozenset(
     (
@@ -42,7 +43,7 @@ class _Shapes:
         if shape is None:
             raise CheckpointError(
                 f"checkpoint {self._path} lacks tensor {name!r}: its tensors are not those of an "
-                "HTDemucs"
+                f"HTDemucs; {WAY_OUT}"
             )
         if not -len(shape) <= axis < len(shape) or shape[axis] < 1:
             raise CheckpointError(

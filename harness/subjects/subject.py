@@ -1,19 +1,22 @@
 """Subjects by their names, whatever network they are of, and networks of one's own.
 
 `describe_subject` says what a subject is without making its weights; `load_subject` makes them. The
-part of a name before ``@`` and ``?`` says which network it is of: one that `network` registered, or
-else an HTDemucs.
+part of a name before ``@`` and ``?`` says which network it is of: one that `network` registered or
+a ``parity.toml`` declares, or else an HTDemucs.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from harness.errors import ParityError, UnknownNameError
-from harness.plugins import load_plugins
+from harness.errors import DeclarationError, ParityError, UnknownNameError
+from harness.plugins import declaration_files, load_plugins
+from harness.subjects.declared import DeclaredNetwork, read_declaration
 from harness.subjects.loading import describe_htdemucs, load_htdemucs
 from harness.subjects.names import ARCHITECTURES
 from harness.subjects.protocol import Network, Subject
@@ -64,7 +67,8 @@ def load_subject(name: str) -> Subject:
     if own is None:
         return load_htdemucs(name)
     model = own.build().eval().requires_grad_(False)
-    return Subject(name, own, (model,), fingerprint([model]))
+    identity = own.identity if isinstance(own, DeclaredNetwork) else ""
+    return Subject(name, own, (model,), fingerprint([model], identity))
 
 
 def separate_segment(subject: Subject, audio: Tensor) -> Tensor:
@@ -85,18 +89,47 @@ def separate_segment(subject: Subject, audio: Tensor) -> Tensor:
 
 
 def own_network(subject: str) -> Network | None:
-    """Return the registered network that a subject is of; None for an HTDemucs.
+    """Return the registered or declared network that a subject is of; None for an HTDemucs.
 
     Raises:
         UnknownNameError: it is of neither, as far as a look at its name tells.
         ParityError: weights or options are given to a network that has its own.
+        DeclarationError: a ``parity.toml`` that can't be read.
     """
-    load_plugins()
+    known = own_networks()
     name = subject.partition("@")[0].partition("?")[0]
-    if name in _NETWORKS and name != subject:
+    if name in known and name != subject:
         raise ParityError(
             f"subject {subject!r}: network {name!r} has weights of its own; ask for {name!r} alone"
         )
-    if _NETWORKS and name not in _NETWORKS and name not in ARCHITECTURES:
-        raise UnknownNameError("subject", name, [*ARCHITECTURES, *_NETWORKS])
-    return _NETWORKS.get(name)
+    if known and name not in known and name not in ARCHITECTURES:
+        raise UnknownNameError("subject", name, [*ARCHITECTURES, *known])
+    return known.get(name)
+
+
+def own_networks() -> dict[str, Network]:
+    """Return the networks of plugins, and of the declarations that there are now, by name.
+
+    Raises:
+        ParityError: a plugin that can't be imported, or a declaration that can't be read.
+    """
+    load_plugins()
+    found = dict(_NETWORKS)
+    for file in declaration_files():
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise DeclarationError(f"{file} can't be read: {error.strerror}") from error
+        made = _declared(file.resolve(), status.st_mtime_ns, status.st_size)
+        if made.name in found or made.name in ARCHITECTURES:
+            raise DeclarationError(
+                f"{file} calls its network {made.name!r}, as another one is called already; give "
+                "it a name of its own"
+            )
+        found[made.name] = made
+    return found
+
+
+@lru_cache(maxsize=32)
+def _declared(file: Path, _changed_ns: int, _size: int) -> DeclaredNetwork:
+    return DeclaredNetwork(read_declaration(file))

@@ -36,7 +36,7 @@ values of bounded size by then, and nothing else happens in there."""
 
 
 class UnusualWeightsWarning(UserWarning):
-    """Weights that can be used, but look damaged or unfinished, or leave something open."""
+    """Weights that can be used, but look damaged or unfinished."""
 
 
 def empty_model(architecture: Architecture) -> HTDemucs:

@@ -6,11 +6,14 @@ A collector knows no test runner: the pytest plugin feeds it, and so does ``pari
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from harness.digests import digest_of
 from harness.verdicts.checks import Check
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.faults import InjectedFault
@@ -31,6 +34,7 @@ class Collector:
         checks, faults: what was found; whoever finds more appends it.
         problems, gaps: what broke, and what was not looked at, in words.
         waivers: failures that are accepted.
+        packages: the digest of each package that was judged, by its name.
     """
 
     def __init__(self, profile: Profile, engines: Iterable[EngineState] = ()) -> None:
@@ -40,6 +44,7 @@ class Collector:
         self.problems: list[str] = []
         self.gaps: list[str] = []
         self.waivers: tuple[Waiver, ...] = ()
+        self.packages: dict[str, Mapping[str, str]] = {}
         self._engines = {engine.name: engine for engine in engines}
         self._executed: set[str] = set()
         self._goldens: dict[tuple[str, str], GoldenState] = {}
@@ -85,7 +90,21 @@ class Collector:
             waivers=self.waivers,
             expected=expected,
             artefacts=self._artefacts,
-            provenance=dict(provenance),
+            provenance={**provenance, **({"packages": self.packages} if self.packages else {})},
             started=self.started,
             duration_s=round(time.perf_counter() - self._clock, 3),
         )
+
+
+@contextmanager
+def noted_digest(collector: Collector, package: Path) -> Iterator[None]:
+    """Note the digest of a package in a run; if it changes meanwhile, that is a problem of the run.
+
+    Raises:
+        PackageError: it has no digest.
+    """
+    digest = digest_of(package)
+    yield
+    if digest_of(package) != digest:
+        collector.problems.append(f"{package} was changed while it was judged")
+    collector.packages[package.name] = {digest.algorithm: digest.value}

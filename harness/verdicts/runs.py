@@ -29,6 +29,7 @@ from typing import Any, Final
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
 from harness.verdicts.completeness import Completeness, Expectation
+from harness.verdicts.display import run_html
 from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.jsondata import document_text, parsed, plain, restored
 from harness.verdicts.ladder import LayerSummary, summarise
@@ -46,7 +47,7 @@ SCHEMA_VERSION: Final = 2
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.NOT_EVALUATED: 3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """All checks of one invocation.
 
@@ -84,6 +85,13 @@ class Run:
     started: str = ""
     duration_s: float = 0.0
     overtaken: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.sentence()}>"
+
+    def _repr_html_(self) -> str:
+        reasons = (*self.red, *self.missing)
+        return run_html(self.verdict.value, self.headline(), self.layers, reasons)
 
     @cached_property
     def layers(self) -> tuple[LayerSummary, ...]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
-from harness.audio.files import AudioReader, read_audio
-from harness.audio.segments import separate_stream
+from harness.adapters import AdaptedModel
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
-from harness.errors import ParityError
+from harness.errors import ParityError, UnknownNameError
 from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
     Tensors,
@@ -32,10 +31,11 @@ from harness.layers import (
     quality_checks,
     repeat_check,
     stem_checks,
+    stem_scores,
 )
 from harness.lint import lint_package
-from harness.metrics import ReferenceProjection, rms, separation_metrics
-from harness.mil import load
+from harness.metrics import ReferenceProjection, separation_metrics
+from harness.mil import call, load
 from harness.mil.package import open_package
 from harness.profiles import (
     DEFAULT,
@@ -45,18 +45,33 @@ from harness.profiles import (
     engine_states,
 )
 from harness.structure import ProgramComparison, compare_programs
-from harness.subjects import Subject, separate_segment
-from harness.verdicts import Check, Gate, Profile, Verdict, compare, gate
-from harness.verdicts.collector import Collector
+from harness.subjects import Subject
+from harness.verdicts import Check, Gate, Profile, Verdict
+from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench import pictures
+from harness.workbench.adapting import (
+    ROUNDED,
+    adapted,
+    allowed,
+    declared_recipe,
+    stranger_checks,
+    stranger_rows,
+    to_be_shown,
+)
 from harness.workbench.bench import Workbench
+from harness.workbench.file_checks import (
+    Listening,
+    against_library,
+    original_stems,
+    printable,
+)
 from harness.workbench.on_devices import device_rows
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
 from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.separator import Separator, separate_file
+from harness.workbench.separator import Separator, check_way, separate_file
 
 LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
@@ -85,6 +100,7 @@ class Inquiry:
         cases: golden cases.
         recipe: the precision that it should have; None takes the one that it records.
         audio: an audio file, compared with PyTorch on the same segments.
+        like: whose way to go through the file, of `harness.workbench.separator.LIKE`.
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
         devices: profiles on which each golden case is predicted, beside the verdict.
@@ -95,6 +111,7 @@ class Inquiry:
     cases: tuple[str, ...]
     recipe: PrecisionRecipe | None = None
     audio: Path | None = None
+    like: str | None = None
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
@@ -112,10 +129,11 @@ def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Colle
         ParityError: the package, the audio or a golden can't be read, or the subject is a bag.
     """
     examination = _Examination(bench, inquiry, advance)
-    if examination.papers():
-        examination.cases()
-        examination.file()
-        examination.audible()
+    with noted_digest(examination.collector, inquiry.package):
+        if examination.papers():
+            examination.cases()
+            examination.file()
+            examination.audible()
     return examination.collector
 
 
@@ -124,15 +142,22 @@ class _Examination:
 
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
+        known = bench.goldens.cases
+        for case in () if inquiry.audio else inquiry.cases:
+            if case not in known:
+                raise UnknownNameError("golden case", case, known)
         self._subject: Subject = bench.goldens.subject(inquiry.subject)
         self._layers = tuple(
             layer for layer in inquiry.layers if self._subject.sources or layer not in STEM_LAYERS
         )
         if not self._layers:
             raise ParityError(f"{inquiry.subject} has no stems, so nothing of it is end to end")
+        check_way(inquiry.like, self._subject.network)
         self._model = load(inquiry.package)
-        sidecar = read_sidecar(self._model)
-        self._recipe = inquiry.recipe or (sidecar.recipe if sidecar else None)
+        self._view = adapted(self._model, self._subject.network)
+        if self._view is not None:
+            self._narrow(self._view)
+        self._recipe = inquiry.recipe or self._recorded()
         recipe = self._recipe or UNKNOWN
         self._claims = replace(recipe, gating=True, gates=recipe.gates if recipe.gating else ())
         self._labels = {
@@ -154,11 +179,33 @@ class _Examination:
         self._done = 0
         self._expected_stems: list[np.ndarray] = []
 
+    def _recorded(self) -> PrecisionRecipe | None:
+        """Return the recipe that the package says it was made by."""
+        sidecar = read_sidecar(self._model)
+        if sidecar is None:
+            return None if self._view is None else declared_recipe(self._model)
+        return sidecar.recipe
+
+    def _narrow(self, view: AdaptedModel) -> None:
+        """Leave out what a package in an adapter doesn't show."""
+        if view.adapter.gives_stems:
+            return
+        shown = ", ".join(view.adapter.shows)
+        if self._inquiry.audio is not None:
+            raise ParityError(f"the package shows {shown} and no stems: judge it on a --case")
+        self._layers = tuple(layer for layer in self._layers if layer not in STEM_LAYERS)
+        if not self._layers:
+            raise ParityError(f"the package shows {shown}, so nothing of it is end to end")
+
     def papers(self) -> bool:
         """Judge what the package declares and holds; False if it can't be executed as it is."""
         self._step("the program")
         self.collector.keep(pictures.outline_of(self._inquiry.subject))
         labels = {name: self._labels[name] for name in ("subject", "recipe")}
+        if self._view is not None:
+            self.collector.keep(*stranger_rows(self._view, self._recipe, self._inquiry.subject))
+            self._add(stranger_checks(self._view, self._recipe, labels))
+            return True
         if "conversion" not in self._layers:  # the first of them says whether it can be executed
             contract = next(paper_checks(self._model, self._subject, None, labels))
             if contract.verdict is not Verdict.PASS:  # a run that says nothing of it helps nobody
@@ -190,7 +237,7 @@ class _Examination:
         row = describe_package(self._inquiry.subject, audit, recipe)
         self.collector.keep(row)
         if program.differences:
-            self.collector.keep(_in_words(program))
+            self.collector.keep(in_words(program))
         return audit
 
     def cases(self) -> None:
@@ -209,10 +256,9 @@ class _Examination:
             blocks = iter([golden["audio"][0]])
             stems = np.concatenate(list(self._separator().stream(blocks)), axis=-1)
         else:
-            predicted = bench.virtual.of(subject, case, self._claims) if self._predicted else None
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
-            made = self._segment(golden, inputs, predicted, taps, labels)
-            stems = made.stems if self._subject.sources else None
+            made = self._segment(golden, inputs, self._promised(inputs, taps, case), taps, labels)
+            stems = made.stems if made.has_stems else None
             self._on_devices(golden, inputs, labels)
         self.collector.executed(PACKAGE_ENGINE)
         if stems is None:
@@ -225,6 +271,11 @@ class _Examination:
         self, golden: Tensors, inputs: Mapping[str, np.ndarray], labels: dict[str, str]
     ) -> None:
         """Predict the case on the devices that are asked for: measured, and no verdict."""
+        if self._inquiry.devices and self._view is not None:
+            raise ParityError(
+                f"{self._inquiry.package} stands in an adapter, and devices are predicted on a "
+                "package of the network's own inputs and outputs; leave --device out"
+            )
         for device in self._inquiry.devices:
             network = self._subject.network
             for row in device_rows(self._model, network, device, golden, inputs, labels):
@@ -233,10 +284,25 @@ class _Examination:
                 else:
                     self.collector.keep(row)
 
+    def _promised(
+        self, inputs: Mapping[str, np.ndarray], taps: tuple[str, ...], case: str = ""
+    ) -> Prediction | None:
+        """Return what the precision allows, by a virtual run; None in FP32, or if nobody says."""
+        bench, subject, recipe = self._bench, self._inquiry.subject, self._claims
+        if self._recipe is None or (recipe.is_fp32 and not self._rounded):
+            return None
+        if self._view is not None:
+            run = partial(bench.virtual.on, subject, recipe, taps=())
+            return allowed(self._view, run, inputs)
+        if case:
+            return bench.virtual.of(subject, case, recipe)
+        return bench.virtual.on(subject, recipe, inputs, taps)
+
     @property
-    def _predicted(self) -> bool:
-        """Whether a virtual run says what the precision allows."""
-        return self._recipe is not None and not self._recipe.is_fp32
+    def _rounded(self) -> bool:
+        """Whether the package takes or returns FP16, whatever it computes in."""
+        view = self._view
+        return view is not None and (bool(view.half_inputs) or view.half_outputs)
 
     def _segment(
         self,
@@ -247,25 +313,40 @@ class _Examination:
         labels: dict[str, str],
     ) -> Prediction:
         """Judge the network on one segment, the layer conversion, and return what it made."""
+        shown, limit, view = None, self._claims, self._view
+        if view is not None:  # its operations have other names, so nothing inside is known
+            taps, shown = (), view.adapter.shows
+            expected = to_be_shown(view, self._subject, expected, inputs)
+            limit = ROUNDED if self._rounded else limit
+            if not view.adapter.gives_stems:
+                self._expected_stems += [expected[name][0] for name in shown]
         located = taps_in(self._model, taps)
-        made = predict_segment(self._subject.network, self.predict, inputs, located)
-        bounds, outputs = self._inquiry.bounds.get("conversion"), tuple(made.outputs)
+        run = partial(predict_segment, self._subject.network, self.predict, inputs, located, shown)
+        made = run()
+        bounds, outputs = self._bounds("conversion"), tuple(made.outputs)
         pair = expected, made.tensors
         self._add(branch_checks(*pair, self._claims, labels, outputs=outputs, bounds=bounds))
         promised = predicted.tensors if predicted else None
-        self._add(precision_checks(*pair, promised, self._claims, taps, labels, outputs=outputs))
-        if taps:  # once for each signal that shows much
-            self._add([repeat_check(made.outputs, self.predict(inputs), labels)])
+        taps = made.judged(taps) if predicted is None else predicted.judged(made.judged(taps))
+        self._add(precision_checks(*pair, promised, limit, taps, labels, outputs=outputs))
+        if taps or view is not None:  # once for each signal that shows much
+            # With the same taps: what is kept decides which memory is reused, and so in which order
+            # a mean adds up.
+            self._add([repeat_check(made.outputs, run().outputs, labels)])
             if made.taps:
                 self.collector.keep(tap_series(expected, made, labels))
             self.collector.keep(*pictures.count_rows(expected, made, labels))
         return made
 
+    def _bounds(self, name: str) -> Gate | None:
+        asked = self._inquiry.bounds.get(name)
+        return asked or self._bench.goldens.bounds(self._inquiry.subject, name)
+
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge stems [S, C, n]: the layer end_to_end."""
         self._expected_stems.append(expected)
         gating = self._claims.must_pass("end_to_end")
-        bounds = self._inquiry.bounds.get("end_to_end")
+        bounds = self._bounds("end_to_end")
         sources, rate = self._subject.sources, self._subject.geometry.sample_rate
         self._add(
             stem_checks(expected, actual, sources, labels, gating=gating, bounds=bounds, rate=rate)
@@ -287,6 +368,9 @@ class _Examination:
             )
             self._add(quality_checks(before, after, labels))
             self.collector.keep(*pictures.quality_rows(before, after, labels))
+            rate = self._subject.geometry.sample_rate
+            scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
+            self.collector.keep(*pictures.score_rows(scores[0], scores[1], labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""
@@ -295,50 +379,25 @@ class _Examination:
             return
         labels = self._labels | {"case": printable(audio)}
         self._step("PyTorch")
-        loudest, expected = self._original(audio)
+        expected = original_stems(self._subject, audio, self._inquiry.like)
         self.collector.executed(SUBJECT_ENGINE)
         self._step("the package")
-        actual = separate_file(audio, self._separator())
+        separator = Listening([self], self._subject.network)
+        actual = separate_file(audio, separator, self._inquiry.like)
         self.collector.executed(PACKAGE_ENGINE)
-        self._loudest(loudest, labels)
+        self._loudest(separator.loudest, labels)
         self._stems(expected, actual, labels)
-        self._add(_against_library(self._subject, audio, actual, labels))
-
-    def _original(self, audio: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Return the loudest segment [1, C, n] and PyTorch's stems of the whole file."""
-        geometry = self._subject.geometry
-        loudest, level = np.zeros(geometry.audio_shape, np.float32), -1.0
-
-        def original(segment: np.ndarray) -> np.ndarray:
-            nonlocal loudest, level
-            if rms(segment) > level:
-                loudest, level = segment.copy(), rms(segment)
-            stems: np.ndarray = separate_segment(self._subject, torch.from_numpy(segment)).numpy()
-            return stems
-
-        with AudioReader(audio, geometry) as reader:
-            blocks = separate_stream(
-                reader.blocks(),
-                original,
-                segment_length=geometry.segment_length,
-                overlap=geometry.overlap,
-                channels=geometry.channels,
-            )
-            stems = np.concatenate(list(blocks), axis=-1)
-        return loudest, stems
+        if self._inquiry.like is None:
+            self._add(against_library(self._subject, audio, actual, labels))
 
     def _loudest(self, audio: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the network on a segment of the file, with all its taps."""
-        bench, subject = self._bench, self._inquiry.subject
         expected = observe_segment(self._subject, audio, taps=True)
         network = self._subject.network
         derived = {name: expected[name] for name in network.derived}
         inputs = network_inputs(network, audio) | derived
         taps = network.interface.inner_taps
-        predicted = None
-        if self._predicted:
-            predicted = bench.virtual.on(subject, self._claims, inputs, taps)
-        self._segment(expected, inputs, predicted, taps, labels)
+        self._segment(expected, inputs, self._promised(inputs, taps), taps, labels)
 
     def _separator(self) -> Separator:
         return Separator([self], self._subject.network)
@@ -347,7 +406,10 @@ class _Examination:
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
         """Execute the package once, as a session does."""
-        return self._model.predict(inputs, taps=taps, numerics=self._bench.predictions.numerics)
+        numerics = self._bench.predictions.numerics
+        if self._view is not None:
+            return self._view.predict(inputs, taps=taps, numerics=numerics)
+        return call(self._model, inputs, taps=taps, numerics=numerics)
 
     def audible(self) -> None:
         """Keep the verdict from being green where there was nothing to be heard.
@@ -368,29 +430,10 @@ class _Examination:
         self._done += 1
 
 
-def _in_words(program: ProgramComparison) -> Explanation:
+def in_words(program: ProgramComparison) -> Explanation:
     """Return what differs in a program, for the page."""
     shown = tuple(str(difference) for difference in program.differences[:MOST_DIFFERENCES])
     left = len(program.differences) - len(shown)
     more = (f"and {left} more",) if left else ()
     question = "What is another in the program than in a fresh conversion?"
     return Explanation((Step(question, f"{program.reason}.", (*shown, *more)),), ())
-
-
-def printable(path: Path) -> str:
-    """Return a file's name as text that JSON can hold."""
-    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _against_library(
-    subject: Subject, audio: Path, actual: np.ndarray, labels: Mapping[str, str]
-) -> Iterable[Check]:
-    """Compare with the way of the subject's own library through a file: a diagnosis."""
-    mixture = torch.from_numpy(read_audio(audio, subject.geometry))
-    with torch.no_grad():
-        stems = subject.network.separate_file(subject.models, mixture).numpy()
-    bounds = gate("end_to_end")
-    for index, stem in enumerate(subject.sources):
-        outcome = compare(stems[index], actual[index], bounds)
-        what = "against demucs.apply_model, a diagnosis"
-        yield Check("end_to_end", {**labels, "stem": stem, "what": what}, False, bounds, outcome)

@@ -22,6 +22,7 @@ from harness.golden.recipes import SONG
 from harness.layers import ENGINE_GATES, TAP_GATES
 from harness.profiles import DEFAULT, EXPLORATORY_KINDS, cases_of
 from harness.subjects import Network, describe_subject
+from harness.verdicts import Profile
 from harness.verdicts.completeness import Expectation, Expected
 
 
@@ -68,6 +69,25 @@ def expectation(
     return Expectation(tuple(found), inventory.faults, narrowed)
 
 
+def declared_expectation(
+    profile: Profile, known: Mapping[str, Case], *, cases: Sequence[str] = ()
+) -> Expectation:
+    """Return what a run of a declared network must look at: no inventory lists it.
+
+    Args:
+        profile: that of its run.
+        known: its cases.
+        cases: those that the run was narrowed to; empty for all.
+
+    Raises:
+        ParityError: a case or a recipe that doesn't exist.
+    """
+    nothing = Expectation(())
+    chosen = {"subjects": profile.subjects, "cases": cases, "recipes": profile.recipes}
+    found = expectation(nothing, known, **chosen, engines=profile.engines)
+    return replace(found, narrowed=tuple(f"case {name}" for name in cases))
+
+
 def _rows_of(
     subject: str,
     listed: Sequence[Expected],
@@ -103,13 +123,16 @@ def required_rows(
     """Yield the gating checks that the layers make of a network."""
     interface, stems = network.interface, len(network.sources)
     outputs, ends = len(interface.outputs), len(interface.outputs) + bool(stems)
-    parts = 1 + 1 + (network.signal_shape[1] if network.signal_shape[1] > 1 else 0)
+    channels = network.signal_shape[1] if network.signal_shape else 1
+    parts = 1 + 1 + (channels if channels > 1 else 0)
+    papers = ("contract", "audit", "weights") if network.knows_constants else ("contract", "audit")
+    all_taps = not network.passes_over_taps
 
     def row(layer: str, kind: str, number: int, case: str = "", recipe: str = "") -> Expected:
         return Expected(layer, network.name, case, recipe, kind, number, 0)
 
     for recipe in recipes:
-        for kind in ("contract", "audit", "weights"):
+        for kind in papers:
             yield row("conversion", kind, 1, recipe=recipe.name)
     for case in cases:
         inner = len(interface.inner_taps) if case.taps else 0
@@ -126,9 +149,13 @@ def required_rows(
                 if recipe.must_pass("conversion"):
                     yield row("conversion", "conversion", outputs, *place)
                 if recipe.is_fp32:
-                    yield row("conversion", "expected_precision_fp32", outputs + inner, *place)
+                    exact = len(interface.returned) + all_taps * inner
+                    yield row("conversion", "expected_precision_fp32", exact, *place)
+                    if interface.states:
+                        kept = len(interface.states)
+                        yield row("conversion", "expected_precision_state", kept, *place)
                 elif case.taps:
-                    yield row("conversion", "expected_precision", outputs + 1, *place)
+                    yield row("conversion", "expected_precision", outputs + all_taps, *place)
             if stems and recipe.must_pass("end_to_end"):
                 # Each stem as a whole, its channels where there are several, its worst second.
                 yield row("end_to_end", "end_to_end", stems * parts, *place)

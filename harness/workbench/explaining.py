@@ -7,83 +7,102 @@ with a three-way diagnosis and a headroom audit of that package.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from harness import mil
-from harness.conversion import check_contract
 from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
 from harness.diagnosis.failures import failed_checks, says_it_all
-from harness.errors import ParityError
-from harness.subjects import describe_subject
+from harness.diagnosis.next_steps import ANY_CASE, counterpart_of
+from harness.errors import PackageError, ParityError
+from harness.profiles import home_of, usual_cases
 from harness.verdicts import Run
-from harness.verdicts.rows.packages import Explanation
-from harness.workbench.lab import lab_inputs, open_lab
+from harness.verdicts.rows.packages import Explanation, Step
+from harness.workbench.matching import value_places
+from harness.workbench.sources import PackageSource, Source, SubjectSource
 
 Advance = Callable[[int, int], None]
-ANY_CASE = "song"
-"""Where the run failed on an audio file, or on none: music shows most."""
 
 
 def diagnose_package(
     package: Path,
-    subject: str,
-    case: str,
-    golden_root: Path,
+    source: Source,
     *,
     numerics: str = "storage",
     recorded: dict[str, torch.Tensor] | None = None,
-    reference: Path | None = None,
     advance: Advance = lambda done, total: None,
 ) -> ThreeWay:
     """Return what `harness.diagnosis.three_way` says of a package on one case.
 
     Args:
         package: the ``.mlpackage``.
-        subject: the single model that it was converted from.
-        case: a golden case, or ``song:SEED``.
-        golden_root: the golden folder.
+        source: what it should compute, and the case.
         numerics: how the executor computes.
         recorded: values that were recorded elsewhere, judged instead of the executor's.
-        reference: the subject's FP32 package; None converts one.
         advance: called as ``advance(done, total)``.
 
     Raises:
-        ParityError: the package is not one of the subject.
+        ParityError: the package takes or returns something else than the source.
     """
-    model = mil.load(package)
-    check_contract(model, describe_subject(subject).interface)
-    inputs = lab_inputs(subject, [case], golden_root)[case]
-    with open_lab(subject, reference) as lab:
+    model = mil.functional(mil.load(package))
+    source.check(model)
+    inputs = next(iter(source.inputs().values()))
+    with source.lab() as lab:
         return three_way(
-            lab.base, model, inputs, numerics=numerics, capture=recorded, advance=advance
+            lab.base,
+            model,
+            inputs,
+            numerics=numerics,
+            capture=recorded,
+            places=value_places(lab.base, model),
+            advance=advance,
         )
 
 
+def reference_of(run: Run, golden_root: Path, package: Path | None = None) -> Source:
+    """Return what the package that a run judged should compute, on the case that failed first.
+
+    Args:
+        run: as it was written.
+        golden_root: the golden folder.
+        package: the FP32 package, if it isn't where the run had it, or was converted before.
+
+    Raises:
+        ParityError: the run names neither a subject nor a reference.
+    """
+    focus = focus_of(run)
+    case = focus.get("case", "")
+    other = counterpart_of(run)
+    if other is not None:
+        return PackageSource(package or Path(other.package), (other.given(case),))
+    if "subject" not in focus:
+        raise ParityError("the run names no subject, so the package has no reference")
+    subject, known = focus["subject"], {golden.case for golden in run.goldens}
+    case = case if case in known else usual_cases(subject, (ANY_CASE,))[0]
+    return SubjectSource(subject, (case,), home_of(subject, golden_root), package)
+
+
 def explain_package(
-    run: Run,
-    package: Path,
-    golden_root: Path,
-    *,
-    reference: Path | None = None,
-    advance: Advance = lambda done, total: None,
+    run: Run, package: Path, source: Source, *, advance: Advance = lambda done, total: None
 ) -> Explanation:
     """Return the decision path of a run, with the operation of ``package`` that is at fault.
 
-    Raises:
-        ParityError: the run names no subject, so the package has no reference.
+    Args:
+        run: as it was written.
+        package: the package that it judged.
+        source: what that should compute, as `reference_of` the run.
+        advance: called as ``advance(done, total)``.
     """
-    focus = focus_of(run)
-    if "subject" not in focus:
-        raise ParityError(f"the run names no subject, so {package} has no reference")
     first = next(iter(failed_checks(run)), None)
     if first is not None and says_it_all(first):
         return explain(run, package=str(package))
-    subject, case = focus["subject"], focus.get("case", ANY_CASE)
-    case = case if case in {golden.case for golden in run.goldens} else ANY_CASE
-    diagnosis = diagnose_package(
-        package, subject, case, golden_root, reference=reference, advance=advance
-    )
-    headroom = audit_headroom(mil.load(package), lab_inputs(subject, [case], golden_root))
+    try:
+        diagnosis = diagnose_package(package, source, advance=advance)
+        headroom = audit_headroom(mil.functional(mil.load(package)), source.inputs())
+    except PackageError as error:  # one with loops, say: the run is told as far as it goes
+        found = explain(run, package=str(package))
+        untold = Step("Which operation, and why?", f"Not told: {error}.", ())
+        return replace(found, steps=(*found.steps, untold))
     return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)

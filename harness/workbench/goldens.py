@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from harness.golden import Case, Fetched, GoldenStatus, GoldenStore
 from harness.golden.builder import observe_inputs
 from harness.profiles import DEFAULT
 from harness.subjects import Network, Subject, load_subject
-from harness.verdicts import LOCAL_GOLDEN, GoldenState
+from harness.verdicts import LOCAL_GOLDEN, Gate, GoldenState, gate
 
 
 class Goldens:
@@ -60,6 +62,14 @@ class Goldens:
         """Return the names of the inner values that the golden of a case holds."""
         interface = self.network(subject).interface
         return interface.inner_taps if self.cases[case].taps else ()
+
+    def bounds(self, subject: str, gate_name: str) -> Gate | None:
+        """Return what a network's own outputs are held to by a gate; None for the table's."""
+        fields = self.network(subject).bounds.get(gate_name)
+        if fields is None:
+            return None
+        bounds: dict[str, Any] = dict(fields)
+        return replace(gate(gate_name), reason="its parity.toml says so", **bounds)
 
     def _original(self, subject: str, case: str) -> Mapping[str, np.ndarray]:
         """Execute the original on a golden's inputs, in this process; tensors by golden name."""

@@ -112,7 +112,7 @@ def device_rows(
     own = {**labels, "numerics": unit.label}
     pair = expected, assumed.tensors
     yield from branch_checks(*pair, EXPLORATORY, own, outputs=tuple(assumed.outputs))
-    if network.sources:
+    if assumed.has_stems:
         yield from stem_checks(expected["stems"], assumed.stems, network.sources, own, gating=False)
     levels = _levels(expected, assumed)
     if not levels:  # silence has no ratio
@@ -138,7 +138,7 @@ def device_rows(
 
 def _levels(expected: Tensors, made: Prediction) -> dict[str, float]:
     """Return SNR by stem, or by output where there are no stems."""
-    if made.network.sources:
+    if made.has_stems:
         sources = enumerate(made.network.sources)
         pairs = {name: (expected["stems"][index], made.stems[index]) for index, name in sources}
     else:

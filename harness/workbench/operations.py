@@ -22,8 +22,8 @@ from harness.verdicts.rows.documents import HeadroomRow, SensitivityRow, attachm
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.operations import OperationProfile, OperationSeries, TapSeries
 from harness.workbench.bench import Workbench
-from harness.workbench.lab import lab_inputs, lab_measures
 from harness.workbench.predictions import Prediction
+from harness.workbench.sources import SubjectSource
 
 FP32: Final = "fp32"
 PROBES: Final = 8
@@ -42,8 +42,9 @@ def operation_series(
     """
     subject, recipe = labels["subject"], labels["recipe"]
     wide = recipe == FP32
-    reference = mil.load(bench.packages.path(subject, FP32))
-    candidate = reference if wide else mil.load(bench.packages.path(subject, recipe))
+    reference = mil.functional(mil.load(bench.packages.path(subject, FP32)))
+    path = bench.packages.path(subject, recipe)
+    candidate = reference if wide else mil.functional(mil.load(path))
     found = profile_operations(
         reference,
         candidate,
@@ -86,8 +87,8 @@ def tap_series(expected: Tensors, prediction: Prediction, labels: Mapping[str, s
 
 def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) -> HeadroomRow:
     """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
-    model = mil.load(bench.packages.path(subject, FP32))
-    found = audit_headroom(model, lab_inputs(subject, cases, bench.goldens.store.layout.root))
+    model = mil.functional(mil.load(bench.packages.path(subject, FP32)))
+    found = audit_headroom(model, _source(bench, subject, cases).inputs())
     row = attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
     assert isinstance(row, HeadroomRow)  # by the kind of its document
     return row
@@ -98,10 +99,11 @@ def sensitivity_attachment(
 ) -> SensitivityRow:
     """Return what each operation adds to the error of all stems, on golden signals."""
     lab, wanted = bench.packages.lab(subject), load_recipe(recipe)
+    source = _source(bench, subject, cases)
     found = measure_sensitivity(
         lab,
-        lab_inputs(subject, cases, bench.goldens.store.layout.root),
-        lab_measures(subject, lab)[:1],
+        source.inputs(),
+        source.measures(lab)[:1],
         choice=lab.by_recipe(wanted),
         weights=lab.weights_by_recipe(wanted),
         subject=subject,
@@ -111,3 +113,7 @@ def sensitivity_attachment(
     row = attachment(f"sensitivity of {subject} in {recipe}", found.to_dict())
     assert isinstance(row, SensitivityRow)  # by the kind of its document
     return row
+
+
+def _source(bench: Workbench, subject: str, cases: tuple[str, ...]) -> SubjectSource:
+    return SubjectSource(subject, cases, bench.goldens.store.layout.root)

@@ -19,9 +19,11 @@ from harness.conversion import (
     trace_inner_model,
 )
 from harness.locks import file_lock
-from harness.mil import load
+from harness.mil import functional, load
 from harness.precision.virtual import VirtualPrecision
+from harness.store import Store
 from harness.subjects import Subject
+from harness.workbench.stored import fetched, kept, package_key
 
 
 def as_recipe(recipe: str | PrecisionRecipe) -> PrecisionRecipe:
@@ -35,10 +37,13 @@ class Packages:
     Args:
         folder: where they are kept; it need not be there yet.
         subject: returns a subject by its name.
+        store: where packages of other machines are, and ours go.
     """
 
-    def __init__(self, folder: Path, subject: Callable[[str], Subject]) -> None:
-        self._folder, self._subject = folder, subject
+    def __init__(
+        self, folder: Path, subject: Callable[[str], Subject], store: Store | None = None
+    ) -> None:
+        self._folder, self._subject, self._store = folder, subject, store
         self.path = lru_cache(maxsize=None)(self._path)
         self.trace = lru_cache(maxsize=1)(self._trace)
         self.lab = lru_cache(maxsize=1)(self._lab)
@@ -52,15 +57,30 @@ class Packages:
         self._folder.mkdir(parents=True, exist_ok=True)
         with file_lock(self._folder / f"{name}.lock"):
             if not out.exists():
-                convert_to_coreml(
-                    self.trace(subject),
-                    recipe=rules,
-                    target=target,
-                    out=out,
-                    subject=subject,
-                    fingerprint=loaded.fingerprint,
-                )
+                self._make(out, subject, loaded.fingerprint, rules, target)
         return out
+
+    def key(self, subject: str, recipe: str | PrecisionRecipe, target: str = "iOS18") -> str:
+        """Return what names a package in a store."""
+        return package_key(self._subject(subject).fingerprint, as_recipe(recipe).to_toml(), target)
+
+    def _make(
+        self, out: Path, subject: str, fingerprint: str, rules: PrecisionRecipe, target: str
+    ) -> None:
+        """Fetch a package, or convert and keep it."""
+        key = package_key(fingerprint, rules.to_toml(), target)
+        if self._store is not None and fetched(self._store, key, out):
+            return
+        convert_to_coreml(
+            self.trace(subject),
+            recipe=rules,
+            target=target,
+            out=out,
+            subject=subject,
+            fingerprint=fingerprint,
+        )
+        if self._store is not None:
+            kept(self._store, key, out)
 
     def _trace(self, subject: str) -> TracedModel:
         return trace_inner_model(self._subject(subject).extract())
@@ -72,4 +92,4 @@ class Packages:
 
     def _lab(self, subject: str, rewrites: tuple[str, ...] = ()) -> VirtualPrecision:
         """Return the lab of a subject: of its FP32 package in the forms ``rewrites``."""
-        return VirtualPrecision(load(self.fp32(subject, rewrites)))
+        return VirtualPrecision(functional(load(self.fp32(subject, rewrites))))

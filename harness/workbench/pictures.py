@@ -34,6 +34,7 @@ from harness.metrics import (
 from harness.subjects import describe_subject
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.packages import NetworkOutline, Stage
+from harness.verdicts.rows.scores import Scores, StemScores
 from harness.verdicts.rows.signals import (
     AudioClip,
     ErrorCounts,
@@ -133,6 +134,14 @@ def quality_rows(
     """Yield for each stem how well it is separated by PyTorch and by the candidate."""
     for expected, found in zip(before, after, strict=True):
         yield Quality(**labels_of(labels), expected=expected, actual=found)
+
+
+def score_rows(
+    before: Sequence[StemScores], after: Sequence[StemScores], labels: Labels
+) -> Iterator[Scores]:
+    """Yield for each stem the published scores of PyTorch and of the candidate."""
+    for expected, found in zip(before, after, strict=True):
+        yield Scores(**labels_of(labels), expected=expected, actual=found)
 
 
 def timeline_rows(

@@ -15,7 +15,7 @@ from harness.mil import Model
 from harness.subjects import Network
 from harness.workbench.goldens import Goldens
 from harness.workbench.packages import Packages, as_recipe
-from harness.workbench.separator import Separator, separate_file
+from harness.workbench.separator import Separator, separate_file, stems_from
 
 Run = Callable[..., Mapping[str, np.ndarray]]
 """Called as ``run(inputs, taps=names)``, as a `Model` or a session predicts."""
@@ -27,7 +27,7 @@ class Prediction:
 
     Attributes:
         network: of the candidate.
-        outputs: by name, float32.
+        outputs: by name, float32: the network's, or what a package in an adapter shows of them.
         taps: intermediate values by tap name, in PyTorch's layout, where they were asked for.
         precisions: the declared precision of the value behind each tap, where it is known.
     """
@@ -44,18 +44,29 @@ class Prediction:
         Raises:
             ParityError: they stand for no stems.
         """
-        return self.network.stems_of(self.outputs)
+        return stems_from(self.network, self.outputs)
+
+    @property
+    def has_stems(self) -> bool:
+        """Whether the outputs stand for stems."""
+        whole = {*self.network.interface.outputs} <= {*self.outputs}
+        return bool(self.network.sources) and (whole or "stems" in self.outputs)
 
     @property
     def results(self) -> tuple[str, ...]:
         """Names of what comes out at the end: the outputs, and stems where there are some."""
-        return (*self.outputs, *(("stems",) if self.network.sources else ()))
+        return tuple(dict.fromkeys((*self.outputs, *(("stems",) if self.has_stems else ()))))
+
+    def judged(self, taps: Sequence[str]) -> tuple[str, ...]:
+        """Return those taps that have to be there: all, or those that are if none was named."""
+        passes = self.network.passes_over_taps
+        return tuple(tap for tap in taps if tap in self.taps or not passes)
 
     @cached_property
     def tensors(self) -> Mapping[str, np.ndarray]:
         """All of it by the names that goldens have."""
         taps = {f"tap.{name}": value for name, value in self.taps.items()}
-        stems = {"stems": self.stems} if self.network.sources else {}
+        stems = {"stems": self.stems} if self.has_stems else {}
         return {**self.outputs, **taps, **stems}
 
 
@@ -64,6 +75,7 @@ def predict_segment(
     run: Run,
     inputs: Mapping[str, np.ndarray],
     located: Mapping[str, TapLocation],
+    outputs: Iterable[str] | None = None,
 ) -> Prediction:
     """Let a program work on one segment, and return its taps in PyTorch's layout.
 
@@ -72,14 +84,15 @@ def predict_segment(
         run: what executes it.
         inputs: by name.
         located: where each tap that is wanted is in the program.
+        outputs: what it shows; the network's outputs by default.
     """
     wanted = tuple(dict.fromkeys(location.output for location in located.values()))
     values = run(inputs, taps=wanted)
-    outputs = {name: values[name] for name in network.interface.outputs}
+    shown = {name: values[name] for name in outputs or network.interface.outputs}
     made = {name: values[location.output] for name, location in located.items()}
     precisions = {name: f"fp{8 * value.dtype.itemsize}" for name, value in made.items()}
     taps = {name: located[name].in_torch_layout(value) for name, value in made.items()}
-    return Prediction(network, outputs, taps, precisions)
+    return Prediction(network, shown, taps, precisions)
 
 
 def taps_in(package: Path | Model, taps: Iterable[str]) -> Mapping[str, TapLocation]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.profiles import usual_cases
 from harness.pytest_plugin import Recorder
 from harness.workbench import Workbench
 from harness.workbench.operations import headroom_attachment, sensitivity_attachment
@@ -25,7 +26,7 @@ ENDS_OF_THE_SCALE = ("hot", "quiet")
 @pytest.mark.recipes("fp16")
 def test_headroom(parity: Recorder, bench: Workbench, subject: str, case: str, recipe: str) -> None:
     """How near each operation comes to 65,504 where the signal is loudest."""
-    item = headroom_attachment(bench, subject, ENDS_OF_THE_SCALE)
+    item = headroom_attachment(bench, subject, usual_cases(subject, ENDS_OF_THE_SCALE))
     parity.keep(item)
     what = "headroom of the loudest operation"
     assert item.least_headroom_db is not None

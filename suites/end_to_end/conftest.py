@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.audio.contract import Geometry
 from harness.audio.writers import StemWriter
 from harness.golden import Golden
 from harness.pytest_plugin import Recorder
@@ -26,8 +27,8 @@ def audio_file(tmp_path_factory: pytest.TempPathFactory) -> object:
     folder = tmp_path_factory.mktemp("audio")
 
     @lru_cache
-    def write(case: str, golden: Golden) -> Path:
-        with StemWriter(folder, [case], encoding="float32") as writer:
+    def write(case: str, golden: Golden, geometry: Geometry) -> Path:
+        with StemWriter(folder, [case], encoding="float32", geometry=geometry) as writer:
             writer.write(golden["audio"])
         return writer.paths[case]
 
@@ -49,7 +50,7 @@ def actual(
     package = bench.packages.path(subject, recipe)
     if bench.goldens.cases[case].is_file:
         assert callable(audio_file)
-        audio = audio_file(case, golden)
+        audio = audio_file(case, golden, bench.goldens.subject(subject).geometry)
         stems = bench.predictions.file_stems(subject, audio, package, engine)
     else:
         stems = bench.predictions.of(subject, case, package, engine).stems

@@ -14,15 +14,17 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from harness.audio import SAMPLE_RATE
 from harness.conversion import load_recipe
 from harness.golden import Golden
-from harness.layers import quality_checks
+from harness.layers import quality_checks, stem_scores
 from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
+from harness.verdicts.rows.scores import StemScores
 from harness.verdicts.rows.signals import StemQuality
 from harness.workbench import stem_qualities
-from harness.workbench.pictures import quality_rows
+from harness.workbench.pictures import quality_rows, score_rows
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -33,17 +35,20 @@ pytestmark = [
 ]
 
 Qualities = Sequence[StemQuality]
+Reached = tuple[Qualities, tuple[StemScores, ...]]
 
 
 @pytest.fixture(scope="session")
-def judge() -> Callable[[Golden, str], tuple[ReferenceProjection, Qualities]]:
+def judge() -> Callable[[Golden, str], tuple[ReferenceProjection, Reached]]:
     """The factorised true stems of a song, and what PyTorch reaches; made once for each song."""
 
     @lru_cache(maxsize=1)
-    def against_truth(golden: Golden, subject: str) -> tuple[ReferenceProjection, Qualities]:
+    def against_truth(golden: Golden, subject: str) -> tuple[ReferenceProjection, Reached]:
         truth = ReferenceProjection(golden["true_stems"])
         sources = describe_subject(subject).sources
-        return truth, stem_qualities(truth, golden["stems"], golden["audio"][0], sources)
+        stems = golden["stems"]
+        quality = stem_qualities(truth, stems, golden["audio"][0], sources)
+        return truth, (quality, stem_scores(truth, stems, sources, SAMPLE_RATE))
 
     return against_truth
 
@@ -52,14 +57,15 @@ def test_quality(
     parity: Recorder,
     golden: Golden,
     actual: np.ndarray,
-    judge: Callable[[Golden, str], tuple[ReferenceProjection, Qualities]],
+    judge: Callable[[Golden, str], tuple[ReferenceProjection, Reached]],
     labels: Mapping[str, str],
 ) -> None:
-    truth, before = judge(golden, labels["subject"])
-    after = stem_qualities(
-        truth, actual, golden["audio"][0], describe_subject(labels["subject"]).sources
-    )
+    truth, (before, scores) = judge(golden, labels["subject"])
+    sources = describe_subject(labels["subject"]).sources
+    after = stem_qualities(truth, actual, golden["audio"][0], sources)
     for item in quality_rows(before, after, labels):
         parity.keep(item)
+    for scored in score_rows(scores, stem_scores(truth, actual, sources, SAMPLE_RATE), labels):
+        parity.keep(scored)
     gating = load_recipe(labels["recipe"]).gating
     parity.add(quality_checks(before, after, labels, gating=gating))

@@ -18,6 +18,7 @@ from harness.metrics import ReferenceProjection, separation_metrics
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
 from harness.subjects.protocol import sound_of
+from harness.workbench import Workbench
 from harness.workbench.pictures import separation_rows
 
 pytestmark = [
@@ -29,14 +30,19 @@ pytestmark = [
 
 @pytest.mark.cases("all")
 def test_stems(
-    parity: Recorder, golden: Golden, actual: np.ndarray, labels: dict[str, str]
+    parity: Recorder,
+    bench: Workbench,
+    golden: Golden,
+    actual: np.ndarray,
+    labels: dict[str, str],
 ) -> None:
     """Every stem as a whole, each of its channels, and its worst second."""
     gating = load_recipe(labels["recipe"]).must_pass("end_to_end")
     network = describe_subject(labels["subject"])
     rate = sound_of(network).sample_rate
-    pair = golden["stems"], actual
-    parity.add(stem_checks(*pair, network.sources, labels, gating=gating, rate=rate))
+    pair, bounds = (golden["stems"], actual), bench.goldens.bounds(labels["subject"], "end_to_end")
+    sources = network.sources
+    parity.add(stem_checks(*pair, sources, labels, gating=gating, bounds=bounds, rate=rate))
 
 
 @pytest.fixture(scope="session")

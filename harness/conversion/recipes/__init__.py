@@ -17,6 +17,7 @@ from harness.conversion.recipes.recipe import (
     PrecisionRecipe,
     PrecisionRule,
     Weights,
+    check_recipe_name,
 )
 from harness.conversion.recipes.toml import (
     load_recipe,
@@ -33,6 +34,7 @@ __all__ = [
     "RuleCount",
     "Weights",
     "check_every_pattern_matched",
+    "check_recipe_name",
     "count_rules",
     "load_recipe",
     "parse_recipe",

@@ -138,6 +138,19 @@ class PrecisionRule:
         return (("types", self.types), ("names", self.names), ("modules", self.modules))
 
 
+def check_recipe_name(name: str) -> None:
+    """Check that a precision recipe may be called so.
+
+    Raises:
+        RecipeError: it may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise RecipeError(
+            f"a precision recipe can't be called {name!r}; expected lower-case letters, digits, "
+            "dots, dashes and underscores, the first a letter or a digit"
+        )
+
+
 @dataclass(frozen=True)
 class PrecisionRecipe:
     """A named rule set that gives each operation of a program its precision.
@@ -166,11 +179,7 @@ class PrecisionRecipe:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise RecipeError(
-                f"precision recipe has the name {self.name!r}; expected lower-case letters, "
-                "digits, dots, dashes and underscores"
-            )
+        check_recipe_name(self.name)
         _check_one_of(PRECISIONS, f"precision recipe {self.name!r}: key 'default'", self.default)
         for name in self.rewrites:
             _check_one_of(

@@ -8,6 +8,7 @@ from harness.precision.sensitivity.measures import (
     audible,
     measures_of,
     output_measure,
+    output_measures,
     stem_measures,
 )
 from harness.precision.sensitivity.measuring import (
@@ -32,6 +33,7 @@ __all__ = [
     "measure_sensitivity",
     "measures_of",
     "output_measure",
+    "output_measures",
     "part_sites",
     "snr_of",
     "stem_measures",

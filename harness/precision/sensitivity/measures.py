@@ -80,7 +80,8 @@ class Measure(ABC):
     def covectors(self, expected: Outputs, fields: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return A^T u for each u of ``fields``, [fields, *output] for each output that A reads."""
         with torch.enable_grad():
-            leaves = {name: torch.zeros_like(o).requires_grad_() for name, o in expected.items()}
+            floats = {name: o for name, o in expected.items() if o.is_floating_point()}
+            leaves = {name: torch.zeros_like(o).requires_grad_() for name, o in floats.items()}
             made = self.field(expected, leaves)
         # One by one takes a quarter of the time of a batched derivative of an inverse STFT.
         rows = [
@@ -217,6 +218,11 @@ def measures_of(stems: Stems | None, outputs: Sequence[str]) -> tuple[SignalMeas
         *each,
         *map(output_measure, outputs),
     )
+
+
+def output_measures(outputs: Outputs) -> tuple[SignalMeasure, ...]:
+    """Return the measure of each output that is floating-point numbers."""
+    return tuple(output_measure(n) for n, value in outputs.items() if value.is_floating_point())
 
 
 def audible(measures: Sequence[M], expected: Outputs) -> tuple[M, ...]:

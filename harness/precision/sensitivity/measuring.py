@@ -72,7 +72,7 @@ class Share:
     deviation_db: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
     """Shares of all operations that have one.
 
@@ -95,6 +95,12 @@ class Sensitivity:
     operations: tuple[Share, ...]
     predicted_db: Mapping[str, float] = field(default_factory=dict)
     measured_db: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Sensitivity of {self.subject} in {self.precision}: {len(self.operations)} "
+            f"operations, {len(self.measures)} measures, cases {', '.join(self.cases)}>"
+        )
 
     def ranked(self, measure: str) -> list[Share]:
         """Return the operations by their mean share of ``measure``, greatest first."""

@@ -29,6 +29,7 @@ from harness.precision.virtual import (
     Choice,
     Compression,
     VirtualPrecision,
+    carries,
     floating_reads,
     moves,
     operation_name,
@@ -106,7 +107,7 @@ def part_sites(lab: VirtualPrecision, device: torch.device) -> Sites:
     roundings, plan = _Roundings(lab, device), lab.base.plan
 
     def sites(step: Step, values: Values, results: Errors) -> dict[Site, Errors]:
-        if moves(step):
+        if carries(plan, step):
             return {}
         operation = step.operation
         found: dict[Site, Errors] = {
@@ -160,13 +161,14 @@ class _Roundings:
     """The operations of an FP32 model at FP16, one at a time."""
 
     def __init__(self, lab: VirtualPrecision, device: torch.device) -> None:
+        self._plan = lab.base.plan
         self._stored = _Stored(lab, lab.model(lab.fp32_for(())), device)
 
     def error(
         self, step: Step, values: Values, results: Errors, inputs: Collection[int]
     ) -> dict[int, Tensor]:
         """Return e of a step whose inputs in the slots ``inputs`` are rounded."""
-        if moves(step) and not inputs:
+        if carries(self._plan, step) and not inputs:
             return {}
         made = dict(results)
         changed = step.operation.name in self._stored.changed

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
-from harness.conversion.recipes import PrecisionRecipe, PrecisionRule
+from harness.conversion import read_sidecar
+from harness.conversion.recipes import Precision, PrecisionRecipe, PrecisionRule
 from harness.precision.tuning.goals import Tuning
 from harness.precision.virtual.model import VirtualPrecision
+
+REMADE: Final = ("transpose",)
+"""Types of operations that passes make anew after precisions were chosen."""
 
 
 def tuned_recipe(
@@ -14,7 +19,9 @@ def tuned_recipe(
 ) -> PrecisionRecipe:
     """Return the recipe of the best trial: names of operations, one rule for each type.
 
-    The default is what most operations have, so the list is the shorter one.
+    The default is what most operations have, so the list is the shorter one. Operations that
+    conversion takes out after their precision was chosen get that of what they read, else there
+    would be a rounding where the trial had none.
     """
     best = tuning.best
     if best is None:
@@ -25,6 +32,12 @@ def tuned_recipe(
     for operation in lab.operations:
         if (operation.name in wide) == (listed == "fp32"):
             by_type.setdefault(operation.type, []).append(operation.name)
+    sidecar = read_sidecar(lab.base)
+    vanished = [
+        each.operation.name
+        for each in (sidecar.vanished if sidecar else ())
+        if bool(wide.intersection(each.reads)) == (listed == "fp32")
+    ]
     goal = tuning.goal
     tolerance = "" if goal.rtol is None else f", rtol {goal.rtol:g} and atol {goal.atol:g}"
     unit = "stem" if any("/stem:" in name for name in best.measured_db) else "output"
@@ -32,10 +45,7 @@ def tuned_recipe(
     return PrecisionRecipe(
         name=name,
         default=default,  # type: ignore[arg-type]
-        rules=tuple(
-            PrecisionRule(listed, types=(kind,), names=tuple(names))  # type: ignore[arg-type]
-            for kind, names in sorted(by_type.items())
-        ),
+        rules=tuple(_rules(listed, by_type, vanished)),  # type: ignore[arg-type]
         subjects=(subject.partition("@")[0],),
         description=(
             f"{subject}: SNR > {goal.min_snr_db:g} dB for {scope}{tolerance}, with "
@@ -43,6 +53,18 @@ def tuned_recipe(
         ),
         source=f"parity tune {subject} on {', '.join(cases)}, margin {goal.margin_db:g} dB",
     )
+
+
+def _rules(
+    listed: Precision, by_type: Mapping[str, Sequence[str]], vanished: Sequence[str]
+) -> Iterator[PrecisionRule]:
+    for kind, names in sorted(by_type.items()):
+        remade = kind in REMADE
+        why = "Conversion makes them anew, and may name them otherwise." if remade else ""
+        yield PrecisionRule(listed, types=(kind,), names=tuple(names), optional=remade, reason=why)
+    if vanished:
+        why = "Conversion takes them out once their precision is chosen."
+        yield PrecisionRule(listed, names=tuple(vanished), optional=True, reason=why)
 
 
 def selector_source(recipe: PrecisionRecipe) -> str:

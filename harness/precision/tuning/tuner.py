@@ -22,14 +22,14 @@ from harness.precision.sensitivity import (
     Stems,
     ToleranceMeasure,
     audible,
-    output_measure,
+    output_measures,
     snr_of,
     stem_measures,
 )
 from harness.precision.tuning.costs import fp32_share, operation_costs
 from harness.precision.tuning.goals import AGREEMENT_DB, Confirmation, Goal, Trial
 from harness.precision.tuning.parts import Parts, measure_parts
-from harness.precision.virtual import VirtualPrecision, floating_reads, moves, operation_name
+from harness.precision.virtual import VirtualPrecision, carries, floating_reads, operation_name
 
 Inputs: TypeAlias = Mapping[str, torch.Tensor]
 Report: TypeAlias = Callable[[str], None]
@@ -80,7 +80,7 @@ class Tuner:
     def _ratios(self, case: str) -> Sequence[SignalMeasure]:
         """Return the audible measures of a case, where asked for of the second FP16 hurts most."""
         expected = self._references[case]
-        all_ = stem_measures(self.stems) if self.stems else tuple(map(output_measure, expected))
+        all_ = stem_measures(self.stems) if self.stems else output_measures(expected)
         found = audible(all_, expected)
         if not self.goal.every_second or not any(m.sample_rate for m in found):
             return found
@@ -94,7 +94,9 @@ class Tuner:
         rtol, atol = self.goal.rtol, self.goal.atol
         if rtol is None or atol is None:
             return ()
-        return [ToleranceMeasure(output, rtol, atol) for output in self._references[case]]
+        expected = self._references[case]
+        floats = [name for name, value in expected.items() if value.is_floating_point()]
+        return [ToleranceMeasure(output, rtol, atol) for output in floats]
 
     def parts(self) -> Parts:
         """Return the parts of the error, measures named ``CASE/MEASURE``."""
@@ -210,7 +212,7 @@ def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, Precision
     for step in plan.steps:
         name = operation_name(step.operation)
         reads = floating_reads(plan, step)
-        wide = bool(reads) and all(s in wide_made for s in reads) if moves(step) else name in fp32
+        wide = all(s in wide_made for s in reads) if carries(plan, step) else name in fp32
         carried[name] = wide
         if wide:
             wide_made.update(step.outputs)
@@ -218,7 +220,7 @@ def complete(lab: VirtualPrecision, fp32: frozenset[str]) -> dict[str, Precision
     choice: dict[str, Precision] = {}
     for step in reversed(plan.steps):
         name = operation_name(step.operation)
-        wide = carried[name] and (not moves(step) or any(s in wanted for s in step.outputs))
+        wide = carried[name] and (not carries(plan, step) or any(s in wanted for s in step.outputs))
         if wide:
             wanted.update(step.reads)
         choice[name] = "fp32" if wide else "fp16"

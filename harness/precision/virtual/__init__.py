@@ -6,12 +6,19 @@ from harness.precision.virtual.model import (
     VirtualPrecision,
     operation_name,
 )
-from harness.precision.virtual.plans import floating_reads, is_floating, moves, shape_of
+from harness.precision.virtual.plans import (
+    carries,
+    floating_reads,
+    is_floating,
+    moves,
+    shape_of,
+)
 
 __all__ = [
     "Choice",
     "Compression",
     "VirtualPrecision",
+    "carries",
     "floating_reads",
     "is_floating",
     "moves",

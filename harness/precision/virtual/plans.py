@@ -23,6 +23,14 @@ def moves(step: Step) -> bool:
     return step.definition.effect is not Effect.COMPUTE
 
 
+def carries(plan: Plan, step: Step) -> bool:
+    """Whether a step only moves what others made, so that rounded values stay rounded.
+
+    One that moves constants alone, as an embedding does, rounds them itself.
+    """
+    return moves(step) and bool(floating_reads(plan, step))
+
+
 def floating_reads(plan: Plan, step: Step) -> tuple[int, ...]:
     """Return the slots of the floating tensors that ``step`` reads and that are no constants."""
     tensors = [a for a in step.arguments if a.kind in (ParameterKind.TENSOR, ParameterKind.TENSORS)]

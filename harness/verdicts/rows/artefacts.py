@@ -18,6 +18,8 @@ from harness.verdicts.rows.documents import (
 )
 from harness.verdicts.rows.operations import OperationSeries, TapSeries
 from harness.verdicts.rows.packages import Explanation, NetworkOutline, PackageDescription
+from harness.verdicts.rows.packs import PackResults
+from harness.verdicts.rows.scores import Scores
 from harness.verdicts.rows.signals import (
     AudioClip,
     ErrorCounts,
@@ -51,6 +53,8 @@ class Artefacts:
     error_counts: tuple[ErrorCounts, ...] = ()
     separation: tuple[Separation, ...] = ()
     quality: tuple[Quality, ...] = ()
+    scores: tuple[Scores, ...] = ()
+    pack: tuple[PackResults, ...] = ()
     stem_timeline: tuple[StemTimeline, ...] = ()
     stem_picture: tuple[StemPicture, ...] = ()
     audio_clip: tuple[AudioClip, ...] = ()

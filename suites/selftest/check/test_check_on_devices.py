@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ class Network:
     """No more than what is asked of one: it has no stems."""
 
     sources: tuple[str, ...] = ()
+    interface = SimpleNamespace(outputs={"y": (50, 8)})
 
 
 def model_of(path: Path) -> mil.Model:
@@ -83,7 +85,7 @@ def _numbers(text: str) -> list[str]:
     ("arguments", "said"),
     [
         (["--device", "ane-m7"], "ane-m7"),
-        (["--device", "gpu", "--audio", "song.wav"], "give --device or --audio"),
+        (["--device", "gpu", "--audio", "song.wav"], "--device goes without --audio"),
     ],
 )
 def test_what_can_t_be_predicted_is_refused_before_anything_runs(

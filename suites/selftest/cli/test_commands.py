@@ -38,6 +38,11 @@ COMMANDS = (
     "verdict",
 )
 GROUPS = (
+    "attest make",
+    "attest verify",
+    "store show",
+    "store gc",
+    "sweep merge",
     "golden build",
     "golden verify",
     "golden show",

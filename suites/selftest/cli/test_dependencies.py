@@ -14,6 +14,7 @@ import pytest
 
 from harness.bounded import parse_toml
 from harness.coreai.installed import DISTRIBUTIONS
+from harness.extras import EXTRAS
 
 ROOT = Path(__file__).parents[3]
 UNIMPORTED = {
@@ -21,10 +22,30 @@ UNIMPORTED = {
     "ruff": 'session.run("ruff"',
     "mypy": 'session.run("mypy"',
     "import-linter": 'session.run("lint-imports"',
+    "museval": 'distribution("museval")',  # its package imports what needs ffmpeg
+    "flask": '"moto", "flask", "flask_cors"',  # what moto's server is made of
+    "flask-cors": '"moto", "flask", "flask_cors"',
+    "ipykernel": '"nbclient", "ipykernel"',  # nbclient starts it
 }
 """What is used without being imported, and the words by which it is."""
-OF_ENGINES = {"coreai": DISTRIBUTIONS, "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"}}
-"""By extra: the modules that an engine imports when it is used, and who brings each."""
+USERS = (
+    "noxfile.py",
+    "harness/conformance/runner.py",
+    "suites/selftest/metrics/published.py",
+    "suites/selftest/store/test_store_on_s3.py",
+    "suites/selftest/frontdoor/test_frontdoor.py",
+)
+"""The files that have these words."""
+OPTIONAL = {
+    "coreai": DISTRIBUTIONS,
+    "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+    **EXTRAS,
+}
+"""By extra: the modules that are imported when they are used, and who brings each."""
+OF_EXAMPLES = "networks"
+"""The extra of what networks in ``examples`` are made with."""
+BY_OTHERS = {"coreai", "coreai_torch", "s3fs"}
+"""What is imported by name alone, or by another package: fsspec imports its drivers."""
 
 
 def canonical(name: str) -> str:
@@ -60,9 +81,10 @@ def project() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def owners() -> dict[str, set[str]]:
-    """The distributions of each module; tomli and nox, too, which not every environment has."""
+    """The distributions of each module; of one that is not installed here, that of its name."""
+    used = imported("harness", "suites", "conftest.py", "noxfile.py")
     known = importlib.metadata.packages_distributions()
-    return {"tomli": {"tomli"}, "nox": {"nox"}} | {
+    return {name: {canonical(name)} for name in used} | {
         name: set(map(canonical, d)) for name, d in known.items()
     }
 
@@ -71,8 +93,8 @@ def test_an_installation_declares_what_it_imports_and_nothing_else(
     project: dict[str, Any], owners: dict[str, set[str]]
 ) -> None:
     declared, used = required(project["dependencies"]), imported("harness")
-    lazily = {name for modules in OF_ENGINES.values() for name in modules}
-    assert lazily - {"coreai", "coreai_torch"} <= used.keys()
+    lazily = {name for modules in OPTIONAL.values() for name in modules}
+    assert lazily - BY_OTHERS <= used.keys()
     used = {name: file for name, file in used.items() if name not in lazily}
     strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
     assert strange == {}
@@ -83,17 +105,17 @@ def test_the_extras_hold_what_developing_imports_and_nothing_else(
     project: dict[str, Any], owners: dict[str, set[str]]
 ) -> None:
     optional = project["optional-dependencies"]
-    for name, modules in OF_ENGINES.items():
+    for name, modules in OPTIONAL.items():
         assert required(optional[name]) == set(modules.values())
-    extras = required(t for name in optional if name not in OF_ENGINES for t in optional[name])
+    assert required(optional[OF_EXAMPLES]) == imported("examples").keys() - {"torch"}
+    others = [name for name in optional if name not in {*OPTIONAL, OF_EXAMPLES}]
+    extras = required(text for name in others for text in optional[name])
     declared = extras | required(project["dependencies"]) | {"nox"}  # which installs all else
-    declared |= required(optional["onnx"])
+    declared |= required(t for name in OPTIONAL if name != "coreai" for t in optional[name])
     used = imported("suites", "conftest.py", "noxfile.py")
     strange = {name: file for name, file in used.items() if not owners.get(name, set()) & declared}
     assert strange == {}
     unused = extras - set().union(*(owners.get(name, ()) for name in used))
     assert unused == UNIMPORTED.keys()
-    source = "".join(
-        (ROOT / file).read_text("utf-8") for file in ("noxfile.py", "harness/conformance/runner.py")
-    )
+    source = "".join((ROOT / file).read_text("utf-8") for file in USERS)
     assert [words for words in UNIMPORTED.values() if words not in source] == []

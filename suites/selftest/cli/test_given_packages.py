@@ -77,7 +77,7 @@ def test_statistics_show_what_branches_make(tmp_path: Path, capsys: Captured) ->
 
 def test_headroom_refuses_what_it_would_leave_out(tmp_path: Path, capsys: Captured) -> None:
     package = Made(branch_in_a_loop, X).write(tmp_path / "flow.mlpackage")
-    assert main(["headroom", str(package)]) == 2
+    assert main(["headroom", str(package), "--inputs", "random:1"]) == 2
     said = capsys.readouterr().err
     assert "has blocks" in said
     assert "parity predict --stats" in said

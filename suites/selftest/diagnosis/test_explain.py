@@ -178,7 +178,8 @@ def test_rounding_alone_accuses_nobody(small: VirtualPrecision, signal: Signal) 
     run = run_with(check("conversion", "fail", recipe="fp16", tensor="freq"))
     found = explain(run, diagnosis=three_way(small.base, half, signal))
     assert found.steps[-1].answer.startswith("None by itself")
-    assert "parity tune mini --out recipe.toml" in found.commands
+    tune = "parity tune mini --case song --min-snr 60 --rtol 0.001 --atol 0.0001 --out tuned.toml"
+    assert tune in found.commands
 
 
 def test_the_command_reads_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from safetensors.torch import save_file
 
 from harness.cli.app import main
 from harness.precision.virtual import VirtualPrecision
-from harness.workbench import explaining, lab
+from harness.subjects.protocol import Interface
+from harness.workbench import lab
+from harness.workbench.sources import package, subject
 
 Signal = dict[str, torch.Tensor]
 
@@ -26,14 +29,23 @@ def small_lab(small: VirtualPrecision, signal: Signal, monkeypatch: pytest.Monke
     def open_small(subject: str, package: Path | None = None) -> Iterator[VirtualPrecision]:
         yield small
 
-    def small_inputs(subject: str, names: Sequence[str], golden_root: Path) -> dict[str, Signal]:
+    def small_inputs(
+        subject: str, names: Sequence[str], golden_root: Path, device: str = "cpu"
+    ) -> dict[str, Signal]:
         levels = {"hot": 1e4, "quiet": 1e-5, "silence": 0.0}
         return {name: {"x": levels.get(name, 1.0) * signal["x"]} for name in names}
 
-    for room in (lab, explaining):
-        monkeypatch.setattr(room, "open_lab", open_small)
-        monkeypatch.setattr(room, "lab_inputs", small_inputs)
-        monkeypatch.setattr(room, "check_contract", lambda package, interface: None)
+    shapes = [
+        {feature.name: feature.shape for feature in features}
+        for features in (small.base.inputs, small.base.outputs)
+    ]
+    interface = Interface(*shapes)  # type: ignore[arg-type]
+    monkeypatch.setattr(lab, "open_lab", open_small)
+    monkeypatch.setattr(lab, "lab_inputs", small_inputs)
+    for room in (package, subject):
+        monkeypatch.setattr(
+            room, "describe_subject", lambda subject: SimpleNamespace(interface=interface)
+        )
     return Path(small.base.package.path)
 
 

@@ -24,6 +24,7 @@ from golden_fakes import (
     make_store,
 )
 
+from harness.digests import sha256
 from harness.errors import GoldenError
 from harness.golden import (
     GoldenStatus,
@@ -31,7 +32,6 @@ from harness.golden import (
     inspection,
     layout,
     publication,
-    tensorfile,
 )
 from harness.locks import file_lock
 
@@ -94,9 +94,9 @@ def test_a_reader_that_is_overtaken_by_a_builder_sees_no_corruption(
         calls += 1
         if calls == 1:  # the reader has read the ledger, and not yet the file
             with monkeypatch.context() as patch:
-                patch.setattr(inspection, "sha256", tensorfile.sha256)
+                patch.setattr(inspection, "sha256", sha256)
                 make_store(root, FakeBuilder(value=2.0)).build(subject, "noise", force=True)
-        return tensorfile.sha256(path)
+        return sha256(path)
 
     monkeypatch.setattr(inspection, "sha256", sha256_after_a_build)
     assert store.status(subject, "noise").status is GoldenStatus.UNRECORDED

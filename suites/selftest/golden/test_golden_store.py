@@ -181,7 +181,7 @@ def test_a_strided_tensor_is_stored_as_it_looks(root: Path, subject: FakeSubject
     [
         ({}, "without tensors"),
         ({"audio": np.zeros(0, np.float32)}, "not empty"),
-        ({"audio": np.zeros(3, np.int32)}, "int32"),
+        ({"audio": np.zeros(3, np.int64)}, "int64"),
         ({"audio": np.array([1, np.nan, 2], np.float32)}, "'audio' holds inf or NaN"),
         ({"audio": np.array([1, np.inf, 2], np.float32)}, "'audio' holds inf or NaN"),
     ],

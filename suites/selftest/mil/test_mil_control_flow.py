@@ -338,6 +338,28 @@ def test_states_live_between_predictions(stateful):
     np.testing.assert_array_equal(actual["old"], total)
 
 
+@pytest.mark.parametrize("numerics", ["storage", "native"])
+def test_a_model_with_states_is_a_function_of_what_they_hold(stateful, numerics):
+    """Else a tool that goes through a program without states judges another one."""
+    function = mil.functional(stateful)
+    assert [feature.name for feature in function.inputs] == ["x", "memory"]
+    assert not function.states
+    state, held = stateful.new_state(), np.zeros(3, np.float32)
+    x = half(0.1, 1 / 3, 1000)
+    for _ in range(3):
+        expected = stateful.predict({"x": x}, state=state, numerics=numerics)
+        inputs = {"x": x, "memory": held}
+        for made in (
+            mil.call(stateful, inputs, numerics=numerics),
+            function.predict(inputs, numerics=numerics),
+        ):
+            for name, value in expected.items():
+                np.testing.assert_array_equal(made[name], value, strict=True)
+            np.testing.assert_array_equal(made["state.memory"], state.read("memory"))
+        held = made["state.memory"]
+    assert mil.functional(function) is function
+
+
 def test_states_are_kept_wide_in_float64(stateful):
     state = stateful.new_state()
     x = np.array([0.1, 0.2, 1 / 3])

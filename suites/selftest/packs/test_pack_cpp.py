@@ -25,7 +25,20 @@ BUGS = {
 }
 
 
-def judged(reader: Path, pack: Pack, folder: Path, *options: str) -> Judgement:
+GRADIENT_BUGS = {
+    "last-row": "linear",
+    "flip": "conv1d",
+    "slope": "gelu",
+    "cubic": "gelu_tanh",
+    "mean-term": "group_norm",
+}
+FORWARD = Request(tuple(BUGS.values()), forward=True)
+BACKWARD = Request(tuple(GRADIENT_BUGS.values()))
+
+
+def judged(
+    reader: Path, pack: Pack, folder: Path, *options: str, request: Request = FORWARD
+) -> Judgement:
     """Run it on a pack as an engine, and judge what it implements."""
     given, out = folder / f"given {pack.manifest.name}", folder / f"out {pack.manifest.name}"
     given.mkdir()
@@ -34,7 +47,7 @@ def judged(reader: Path, pack: Pack, folder: Path, *options: str) -> Judgement:
     command = shlex.join([str(reader), "{pack}", "{out}", *options])
     execution = execute(command, pack, given, out, 60.0)
     assert execution.complaint == ""
-    return judge(pack, read_results(out), Request(tuple(BUGS.values()), forward=True))
+    return judge(pack, read_results(out), request)
 
 
 @pytest.mark.parametrize("algorithm", ["standard", "kahan", "welford"])
@@ -61,6 +74,24 @@ def test_the_judge_names_the_operation_with_the_bug_and_no_other(
         assert judgement.missing == []
         failed += judgement.operations(Verdict.FAIL)
     assert failed == [BUGS[bug]]
+
+
+def test_its_gradients_pass_against_the_stored_cotangents(
+    reader: Path, ops: Pack, tmp_path: Path
+) -> None:
+    judgement = judged(reader, ops, tmp_path, request=BACKWARD)
+    assert [f.name for f in judgement.findings if f.outcome.verdict is not Verdict.PASS] == []
+    assert len([f for f in judgement.findings if "/grad/" in f.name]) > 50
+
+
+@pytest.mark.parametrize("bug", GRADIENT_BUGS)
+def test_a_wrong_gradient_is_named_and_its_outputs_stay_right(
+    bug: str, reader: Path, ops: Pack, tmp_path: Path
+) -> None:
+    judgement = judged(reader, ops, tmp_path, "--bug", bug, request=BACKWARD)
+    assert judgement.missing == []
+    assert judgement.operations(Verdict.FAIL) == [GRADIENT_BUGS[bug]]
+    assert all("/grad/" in finding.name for finding in judgement.of(Verdict.FAIL))
 
 
 def test_what_it_does_not_implement_is_not_evaluated(

@@ -187,7 +187,7 @@ def test_a_tsv_that_says_something_else_is_refused(copied: Path) -> None:
         open_pack(copied)
 
 
-@pytest.mark.parametrize("command", ["build", "show", "judge", "run"])
+@pytest.mark.parametrize("command", ["build", "show", "run"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pack", command, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -245,5 +245,5 @@ def test_results_that_cannot_be_read_are_bad_input(
         path.write_bytes(path.read_bytes()[:-1])
     if kind == "text":
         path.write_text("no array")
-    assert main(["pack", "judge", str(ops.folder), str(tmp_path), "--only", "linear.basic"]) == 2
+    assert main(["compare", str(ops.folder), str(tmp_path), "--only", "linear.basic"]) == 2
     assert "y" in capsys.readouterr().err

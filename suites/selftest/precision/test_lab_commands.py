@@ -44,9 +44,7 @@ def narrow_lab(
     """Put the narrow network in the place of every subject."""
 
     @contextmanager
-    def open_narrow(
-        subject: str, package: Path | None = None, rewrites: Sequence[str] = ()
-    ) -> Iterator[VirtualPrecision]:
+    def open_narrow(subject: str, package: Path | None = None) -> Iterator[VirtualPrecision]:
         yield narrow
 
     def inputs(
@@ -56,7 +54,7 @@ def narrow_lab(
 
     monkeypatch.setattr(lab, "open_lab", open_narrow)
     monkeypatch.setattr(lab, "lab_inputs", inputs)
-    monkeypatch.setattr(lab, "fp32_package", lambda subject, folder: narrow_path)
+    monkeypatch.setattr(lab, "fp32_package", lambda subject, folder, store=None: narrow_path)
     monkeypatch.setattr(lab, "load_subject", lambda subject: Loaded())
     monkeypatch.setattr(lab, "trace_inner_model", lambda model: narrow_trace)
     monkeypatch.setattr(lab, "lab_stems", lambda subject: STEMS)

@@ -21,8 +21,10 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from harness import mil
+from harness.adapters import read_adapter
+from harness.adapters.layout import Extent
 from harness.audio.files import read_audio
-from harness.cli.tensors import read_tensors, write_tensors
+from harness.cli.tensors import write_tensors
 from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
 from harness.conversion import load_recipe
@@ -30,6 +32,7 @@ from harness.conversion.sidecar import PREFIX, read_sidecar
 from harness.coreai.asset import check_asset
 from harness.devices import device, load_profile
 from harness.devices.reading import profile_text
+from harness.digests import digest_of
 from harness.golden import load_cases
 from harness.golden.fingerprint import fingerprint
 from harness.golden.records import (
@@ -43,8 +46,10 @@ from harness.golden.records import (
 from harness.golden.tensorfile import Golden, read_provenance
 from harness.golden.tensorfile import write_tensors as write_golden
 from harness.mil.package import open_package
+from harness.records import attest, read_attestation
 from harness.subjects import Architecture, UnusualWeightsWarning
 from harness.subjects.checkpoints import read_checkpoint
+from harness.subjects.declared import read_declaration
 from harness.subjects.locate import locate_given
 from harness.subjects.weights import model_from_checkpoint
 from harness.verdicts import (
@@ -55,7 +60,10 @@ from harness.verdicts import (
 )
 from harness.verdicts.jsondata import read_document
 from harness.verdicts.rows.documents import read_attachment
+from harness.weights import apply_steps, read_steps
+from harness.workbench.given import read_tensors
 from suites.ops.packages import write_package
+from suites.selftest.declared.fading import DECLARATION
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.mil.printing import write_compiled
 from suites.selftest.mil.test_mil_control_flow import (
@@ -243,6 +251,17 @@ scope = "file"
 """
 
 
+RULES = """[[step]]
+rename = '^(a)[.]'
+to = 'c.\\1.'
+[[step]]
+transpose = ["c.*", "b"]
+[[step]]
+dtype = "float16"
+only = "c.*"
+"""
+
+
 def write(folder: Path, **texts: str) -> None:
     """Write each text to the file whose name is the argument's, its last ``_`` being the dot."""
     for name, text in texts.items():
@@ -283,6 +302,15 @@ def read_run(folder: Path, changed: str) -> None:
     run = read_document(folder / changed, Run.from_json)
     assert run.sentence()
     Snapshot.of(run)
+
+
+def make_attestation(folder: Path) -> None:
+    package = folder.parent / "attested.mlpackage"
+    package.mkdir(exist_ok=True)
+    (package / "Manifest.json").write_text("{}")
+    packages = {package.name: {"dirHash": digest_of(package).value}}
+    run = replace(RUN, provenance={**RUN.provenance, "packages": packages})
+    write(folder, statement_json=attest(run, b"", package))
 
 
 def make_history(folder: Path) -> None:
@@ -344,6 +372,29 @@ def compute_by_profile(folder: Path, changed: str) -> None:
         unit.function(name, torch.ones(1))
 
 
+ADAPTER = """format = 1
+
+[inputs.x]
+tensor = "spectrogram"
+axes = "1 (z c) f t"
+parts = "imag real"
+nyquist = true
+
+[outputs."drums"]
+tensor = "time"
+axes = "1 c n"
+stem = "drums"
+"""
+
+
+def read_layout(folder: Path, changed: str) -> None:
+    adapter = read_adapter(folder / changed)
+    extent = Extent(2, 2, 8, 11, 44)
+    for port in (*adapter.inputs.values(), *adapter.outputs.values()):
+        extent.shape(port)
+    assert adapter.words()
+
+
 def make_asset(folder: Path) -> None:
     (folder / "net.aimodel").mkdir()
     (folder / "net.aimodel" / "main.mlirb").write_bytes(b"ML\xefR")
@@ -369,14 +420,29 @@ READERS = [
         lambda folder, changed: load_recipe(folder / changed),
     ),
     Reader(
+        "transforms of weights",
+        lambda folder: write(folder, rules_toml=RULES),
+        lambda folder, changed: apply_steps({"a.b": torch.ones(2)}, read_steps(folder / changed)),
+    ),
+    Reader(
         "device profiles",
         lambda folder: write(folder, mine_toml=profile_text("ane-m1")),
         compute_by_profile,
     ),
     Reader(
+        "adapters",
+        lambda folder: write(folder, x_toml=ADAPTER),
+        read_layout,
+    ),
+    Reader(
         "golden recipes",
         lambda folder: write(folder, cases_toml=CASES),
         lambda folder, changed: load_cases(folder / changed),
+    ),
+    Reader(
+        "declarations",
+        lambda folder: write(folder, parity_toml=DECLARATION.format(module="nowhere")),
+        lambda folder, changed: read_declaration(folder / changed),
     ),
     Reader(
         "waivers",
@@ -391,6 +457,11 @@ READERS = [
     Reader("golden documents", make_golden_documents, read_golden_document, chosen=False),
     Reader("golden files", make_golden_file, read_golden_file),
     Reader("runs", make_runs, read_run),
+    Reader(
+        "attestations",
+        make_attestation,
+        lambda folder, changed: read_attestation(folder / changed),
+    ),
     Reader("snapshots and baselines", make_history, read_history, chosen=False),
     Reader("attachments", make_attachment, attach),
     Reader("tensors", make_tensors, read_inputs),

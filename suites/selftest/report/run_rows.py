@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any, Literal
 
 from harness.verdicts import Verdict
@@ -17,6 +18,8 @@ from harness.verdicts.rows.packages import (
     Split,
     Stage,
 )
+from harness.verdicts.rows.packs import PackOperation, PackResults
+from harness.verdicts.rows.scores import Scores, StemScores
 from harness.verdicts.rows.signals import Quality, Separation, StemQuality
 
 SUBJECT = "htdemucs_6s@seeded"
@@ -195,7 +198,39 @@ def quality_rows() -> list[Quality]:
     return found
 
 
+def score_rows() -> list[Scores]:
+    """Return the published scores of each stem, PyTorch's and the candidate's."""
+    bands = ((0.0, 707.9, 31.0), (707.9, 22_050.0, None))
+    found = []
+    for recipe in RECIPES:
+        for place, stem in enumerate(STEMS):
+            before = StemScores(
+                stem, *(9.0 - place + step for step in range(7)), 4.2, -0.25, -0.98, 61.0, bands
+            )
+            after = replace(before, sdr_db=math.inf, isr_db=None, note="quiet")
+            found.append(Scores(SUBJECT, "song", recipe, "mil", "storage", before, after))
+    return found
+
+
+def pack_row() -> PackResults:
+    """Return a pack with an operation of each verdict."""
+    operations = (
+        PackOperation("conv1d", "1-D convolution", 8, 0, 0, 21.5, "", ""),
+        PackOperation("gelu", "GELU", 3, 1, 0, -4.0, "gelu.basic/out/y", "SNR 20 dB", ("a note",)),
+        PackOperation("lstm", "LSTM", 0, 0, 4, None, "lstm.basic/out/y", "not there"),
+    )
+    return PackResults("ops", 41, "outputs alone", "./reader {pack} {out}", operations, ("more",))
+
+
 def run_rows() -> Artefacts:
     """Return everything that a run keeps but figures."""
-    rows = (*tap_rows(), *package_rows(), *separation_rows(), *quality_rows(), outline_row())
+    rows = (
+        *tap_rows(),
+        *package_rows(),
+        *separation_rows(),
+        *quality_rows(),
+        *score_rows(),
+        pack_row(),
+        outline_row(),
+    )
     return Artefacts().plus(rows)

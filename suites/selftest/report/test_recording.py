@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.audio import SAMPLE_RATE
+from harness.layers import stem_scores
 from harness.metrics import ReferenceProjection, separation_metrics
 from harness.subjects import describe_subject
 from harness.verdicts import Profile, Run
@@ -27,6 +28,7 @@ from harness.workbench.pictures import (
     outline_of,
     picture_row,
     quality_rows,
+    score_rows,
     separation_rows,
     stem_picture,
     stem_qualities,
@@ -173,6 +175,7 @@ def test_what_is_recorded_of_stems_can_be_read_again() -> None:
     rows = (
         *separation_rows(expected, actual, metrics, LABELS),
         *quality_rows(*sides, LABELS),
+        *score_rows(*(stem_scores(truth, actual, sources, SAMPLE_RATE),) * 2, LABELS),
         *timeline_rows(expected, actual, sources, LABELS),
         picture_row(expected, actual, sources, LABELS),
         tap_series({"tap.encoder.0": expected}, taps, LABELS),
@@ -184,4 +187,6 @@ def test_what_is_recorded_of_stems_can_be_read_again() -> None:
     assert again.to_json() == run.to_json()
     kept = again.artefacts
     assert [row.stem for row in (*kept.separation, *kept.quality)] == [*sources, *sources]
+    assert [row.stem for row in kept.scores] == [*sources]
+    assert kept.scores[0].actual.sdr_db == pytest.approx(60.0, abs=0.5)
     assert kept.taps[0].operations[0].snr_db == pytest.approx(60.0, abs=0.5)

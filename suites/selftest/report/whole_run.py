@@ -33,6 +33,7 @@ from suites.selftest.report.run_rows import (
     outline_row,
     package_rows,
     quality_row,
+    score_rows,
     separation_rows,
 )
 
@@ -116,6 +117,11 @@ def _rows() -> Artefacts:
             found += [
                 replace(quality_row(stem, "song", recipe, 9.0, 9.001), subject=subject)
                 for stem in STEMS
+            ]
+            found += [
+                replace(row, subject=subject, recipe=recipe)
+                for row in score_rows()
+                if row.recipe == like
             ]
     return Artefacts().plus(found)
 

@@ -14,13 +14,15 @@ from harness import mil
 from harness.conversion import PrecisionRecipe, convert_to_coreml, load_recipe, trace_inner_model
 from harness.conversion.recipes import parse_recipe
 from harness.devices import ProfileError, device
-from harness.errors import ParityError, RecipeError, UnknownNameError
+from harness.errors import RecipeError, UnknownNameError
 from harness.precision.tuning.forms import FormSearcher
+from harness.precision.virtual import VirtualPrecision
 from harness.rewriting import REWRITINGS
 from harness.subjects.surgery import extract_inner_model
-from harness.workbench.lab import sweep_cells
 from harness.workbench.rewriting import passes_source
+from suites.ops.packages import write_package
 from suites.selftest.networks import narrow_network
+from suites.selftest.rewriting.test_forms import gelu, program_of
 
 FORMS = ("gelu_over_exp", "sigmoid_over_exp", "group_norm_in_one", "attention_in_steps")
 RECIPE = PrecisionRecipe("narrow", "fp16", rewrites=FORMS, description="A test.")
@@ -52,12 +54,12 @@ def test_a_conversion_applies_them_and_finds_taps_and_names_again(tmp_path: Path
     assert made["rewritten"].taps.found.keys() == made["plain"].taps.found.keys()
 
 
-def test_a_sweep_refuses_to_compare_programs(tmp_path: Path) -> None:
-    target = tmp_path / "narrow.toml"
-    target.write_text(RECIPE.to_toml())
-    golden = Path(__file__).parents[3] / "golden"
-    with pytest.raises(ParityError, match=r"rewrites the program .*parity convert"):
-        sweep_cells({"mini": tmp_path}, [str(target)], ["song"], golden)
+def test_a_lab_refuses_a_recipe_of_other_forms_than_its_package_has(tmp_path: Path) -> None:
+    program = program_of(gelu, (1, 2, 3))
+    lab = VirtualPrecision(mil.load(write_package(program, tmp_path / "p.mlpackage")))
+    assert lab.recipe_model(load_recipe("fp16")).plan.steps
+    with pytest.raises(RecipeError, match=r"rewrites .*gelu_over_exp.* was converted with \[\]"):
+        lab.recipe_model(RECIPE)
 
 
 def test_the_shipped_file_needs_nothing_but_coremltools(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_part_of_the_arguments_leaves_the_rest_open(tmp_path: Path, state: Sta
         "config": {"samplerate": 48_000, "sources": ["vocals", "other"]},
     }
     path = written(tmp_path / "part.pt", content)
-    with pytest.warns(UserWarning, match="doesn't say segment, t_heads, and"):
+    with pytest.raises(CheckpointError, match="doesn't say segment, t_heads, and"):
         load_subject(f"htdemucs@{path}")
     expect(load_subject(f"htdemucs@{path}?segment=1/2&t_heads=2"), state)
 
@@ -224,7 +224,7 @@ def test_other_models_of_demucs_are_told_by_class_and_by_tensors(tmp_path: Path)
         contents = package | {"state": model.state_dict()}, model.state_dict()
         for number, content in enumerate(contents):
             path = written(tmp_path / f"{number}.th", content)
-            with pytest.raises(CheckpointError, match=f"holds {what}.*parity predict") as caught:
+            with pytest.raises(CheckpointError, match=f"holds {what}.*parity run") as caught:
                 load_subject(f"htdemucs@{path}")
             assert len(str(caught.value)) < 500 + len(str(path))
 

@@ -27,7 +27,6 @@ from harness.errors import CheckpointError, ParityError, UnknownNameError
 from harness.metrics import snr_db
 from harness.subjects import (
     Subject,
-    UnusualWeightsWarning,
     describe_subject,
     extract_inner_model,
     load_subject,
@@ -202,16 +201,15 @@ def test_a_bare_state_dict_and_what_it_leaves_open_are_the_network(
         assert torch.equal(separate_segment(subject, mix), model(mix)[0])
 
 
-def test_what_is_assumed_is_said_with_the_words_that_say_it(tmp_path: Path) -> None:
+def test_what_is_open_is_asked_for_with_the_words_that_say_it(tmp_path: Path) -> None:
+    """Another rate or segment loads and computes something: nobody would see that it is wrong."""
     path, _ = bare(tmp_path, "48 kHz")
-    with pytest.warns(UnusualWeightsWarning) as caught:
-        subject = load_subject(f"htdemucs@{path}")
-    (warning,) = subject.warnings
-    assert [str(item.message) for item in caught] == [warning]
-    assumed = "segment=39/5&samplerate=44100&sources=drums,bass,other,vocals&t_heads=8"
-    assert assumed in warning
-    assert len(warning) < 500 + len(str(path))
-    with pytest.warns(UnusualWeightsWarning, match="doesn't say sources, t_heads, and"):
+    with pytest.raises(CheckpointError) as caught:
+        load_subject(f"htdemucs@{path}")
+    words = "--set segment=39/5 --set samplerate=44100 --set sources=drums,bass,other,vocals"
+    assert f"{words} --set t_heads=8" in str(caught.value)
+    assert len(str(caught.value)) < 500 + len(str(path))
+    with pytest.raises(CheckpointError, match="doesn't say sources, t_heads, and"):
         load_subject(f"htdemucs@{path}?segment=1/2&samplerate=48000")
 
 

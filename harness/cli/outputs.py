@@ -1,0 +1,93 @@
+"""Where commands write: refused at once where it can't be, before anything is opened or computed.
+
+An option that names an output has one of these checks as its ``callback``, which Typer calls while
+it reads the command line. Folders on the way are made by the writers, so a missing one is no error;
+one that can't be made is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from harness.errors import ParityError
+
+Check: TypeAlias = Callable[[Path | None], Path | None]
+"""Returns the path that it was given, or raises `ParityError`: it can't be written there."""
+
+_ROOM_BYTES: Final = 16 << 20
+"""Beside what a command says that it needs."""
+
+
+def output_file(*suffixes: str, package: bool = False) -> Check:
+    """Return the check of a file that is to be written, or of a package, which is a folder.
+
+    Args:
+        suffixes: one of which the name must end in; any name will do if there are none.
+        package: whether a folder may stand there, which is replaced.
+    """
+
+    def check(value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        if suffixes and value.suffix.lower() not in suffixes:
+            wanted = " or ".join(suffixes)
+            raise ParityError(f"can't write {value}: the name must end in {wanted}")
+        if value.is_dir() and not package:
+            raise ParityError(f"can't write {value}: it is a folder; name a file in it")
+        _check_place(value, value.parent)
+        return value
+
+    return check
+
+
+def output_folder() -> Check:
+    """Return the check of a folder that is to be written or added to."""
+
+    def check(value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        if os.path.lexists(value) and not value.is_dir():
+            raise ParityError(f"can't write to {value}: it is a file; name a folder")
+        _check_place(value, value)
+        return value
+
+    return check
+
+
+def check_room(target: Path, needed_bytes: int) -> None:
+    """Check that a disk has room for what will be written.
+
+    Raises:
+        ParityError: it has not.
+    """
+    free = shutil.disk_usage(_existing(target)).free
+    if free < needed_bytes + _ROOM_BYTES:
+        raise ParityError(
+            f"{target} takes about {needed_bytes / 1e9:.2f} GB, and its disk has "
+            f"{free / 1e9:.2f} GB left; make room, name another disk, or ask for less"
+        )
+
+
+def _check_place(value: Path, folder: Path) -> None:
+    """Check that ``folder`` is there, or can be made, and takes new files."""
+    try:
+        found = _existing(folder)
+        is_folder = found.is_dir()
+    except OSError as error:
+        words = os.strerror(error.errno or errno.EIO)
+        raise ParityError(f"can't write {value}: {words}") from error
+    if not is_folder:
+        raise ParityError(f"can't write {value}: {found} is a file, not a folder")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise ParityError(f"can't write {value}: the folder {found} can't be written to")
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest of a path and its parents that is there."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))

@@ -1,0 +1,155 @@
+"""What to run next about a check that failed: commands that run as they are printed.
+
+They name what the run judged: a subject and a golden case, or a reference package and its inputs,
+which a run of `parity check --reference` records. What tuning aims at is the gate that failed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Final
+
+from harness.conversion import shipped_recipes
+from harness.subjects import own_networks
+from harness.verdicts import Check, Gate, Run, gate
+
+ANY_CASE: Final = "song"
+"""Where a run failed on no golden case: music shows most."""
+_STEMS: Final = "end_to_end"
+_AIMS: Final = ("conversion", _STEMS)
+"""Gates that a set of FP32 operations can be tuned for."""
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """The package that a run held another one against.
+
+    Attributes:
+        package: its path.
+        inputs: files, folders or ``random:SEED``, one for each case.
+        cases: what the run calls them.
+    """
+
+    package: str
+    inputs: tuple[str, ...]
+    cases: tuple[str, ...]
+
+    def given(self, case: str) -> str:
+        """Return the inputs of a case; of one that isn't known, the first."""
+        return dict(zip(self.cases, self.inputs, strict=True)).get(case, self.inputs[0])
+
+
+def counterpart_of(run: Run) -> Counterpart | None:
+    """Return what a run held its package against; None if that was a subject."""
+    package = run.provenance.get("reference")
+    inputs = run.provenance.get("inputs")
+    cases = next(iter(run.profile.cases.values()), ())
+    if not isinstance(package, str) or not isinstance(inputs, list | tuple) or not inputs:
+        return None
+    if len(cases) != len(inputs) or not all(isinstance(source, str) for source in inputs):
+        return None
+    return Counterpart(package, tuple(inputs), tuple(cases))
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """Commands about one failed check of a run.
+
+    Attributes:
+        run: as it was written.
+        check: the check; None for the run as a whole.
+        package: the path of the package that failed; empty where it would have to be made first.
+    """
+
+    run: Run
+    check: Check | None
+    package: str = ""
+
+    def of_layer(self) -> list[str]:
+        """Return what to run about the layer of the check."""
+        layer = self.check.layer if self.check else ""
+        if layer in ("conversion", "end_to_end"):
+            return [*self._conversion(), *self._package()]
+        return {
+            "ops": ["python -m pytest suites/ops -q"],
+            "stft": ["python -m pytest suites/stft -q"],
+            "surgery": [_words("golden", "verify", "--subject", self._subject)],
+        }.get(layer, [])
+
+    def convert_again(self) -> list[str]:
+        """Return how the package would be converted again."""
+        if self._recipe is None or counterpart_of(self.run) is not None:
+            return []
+        words = (self._subject, "--precision", self._recipe, "--out", "x.mlpackage")
+        return [_words("convert", *words)]
+
+    def tune(self) -> str:
+        """Return how the cheapest set of FP32 operations is found that holds the failed gate."""
+        bounds = self._aim()
+        words = [*self._lab(), "--min-snr", f"{bounds.min_snr_db or 60.0:g}"]
+        if bounds.rtol is not None and bounds.atol is not None:
+            words += ["--rtol", f"{bounds.rtol:g}", "--atol", f"{bounds.atol:g}"]
+        if bounds.name == _STEMS:
+            words.append("--every-second")
+        return _words("tune", *words, "--out", "tuned.toml")
+
+    def _aim(self) -> Gate:
+        found = self.check.gate if self.check else None
+        return found if found is not None and found.name in _AIMS else gate("conversion")
+
+    def _conversion(self) -> list[str]:
+        return [] if self.package else self.convert_again()
+
+    def _package(self) -> list[str]:
+        path, other = self.package or "x.mlpackage", counterpart_of(self.run)
+        if other is not None:
+            given = ("--inputs", other.given(self._label("case")))
+            return [
+                _words("diagnose", path, "--reference", other.package, *given),
+                _words("headroom", path, *given),
+                _words("sensitivity", *self._lab(), "--precision", "fp16"),
+            ]
+        own = self._subject in own_networks()  # which has cases of its own
+        others = () if own else ("hot", "silence")
+        cases = [w for c in dict.fromkeys((self._case, *others)) for w in ("--case", c)]
+        found = [
+            _words("diagnose", path, "--subject", self._subject, "--case", self._case),
+            _words("headroom", path, *cases),
+        ]
+        if self._recipe is not None:
+            found.append(_words("sensitivity", *self._lab(), "--precision", self._recipe))
+        return found
+
+    def _lab(self) -> tuple[str, ...]:
+        """Return the words that open the lab of what the package should compute."""
+        other = counterpart_of(self.run)
+        if other is not None:
+            return (other.package, "--inputs", other.given(self._label("case")))
+        return (self._subject, "--case", self._case)
+
+    def _label(self, name: str, default: str = "") -> str:
+        return self.check.labels.get(name, default) if self.check else default
+
+    @property
+    def _subject(self) -> str:
+        return self._label("subject", next(iter(self.run.profile.subjects), "SUBJECT"))
+
+    @property
+    def _case(self) -> str:
+        case = self._label("case")
+        known = [golden.case for golden in self.run.goldens]
+        if case in known or not known:
+            return case if case in known else ANY_CASE
+        return ANY_CASE if ANY_CASE in known else known[0]
+
+    @property
+    def _recipe(self) -> str | None:
+        """The recipe of the package, where a command finds it by its name."""
+        name = self._label("recipe")
+        return name if name in shipped_recipes() else None
+
+
+def _words(*words: str) -> str:
+    """Return a command as a shell takes it."""
+    return shlex.join(("parity", *words))

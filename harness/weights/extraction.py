@@ -1,0 +1,148 @@
+"""The constants of a Core ML program as named tensors, from a package or a compiled model.
+
+Under their own names, every tensor of floats that an operation reads, as it is stored: FP16 stays
+FP16, and what is compressed is expanded. Or under a checkpoint's names, where the package records
+the PyTorch modules that its operations were made from: then a tensor is put together from the
+constants of its module (conversion stores an attention's projections in one piece or in two) and
+has the checkpoint's shape. What the program holds in another form than the checkpoint (a table that
+was scaled, positions that were computed) is left out, and said. What conversion takes out because
+it changes nothing (a scale of ones, a bias of zeros) is put back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from harness.conversion import constants_by_place
+from harness.conversion.packed import packed_weights
+from harness.mil.graph import graph_of
+from harness.mil.model import opened
+from harness.mil.types import TensorType
+from harness.subjects.protocol import Network
+from harness.weights.files import WeightsError, model_like
+
+Numbers = npt.NDArray[Any]
+
+_MOST_PIECES: Final = 6
+_NEUTRAL: Final = {"weight": 1.0, "bias": 0.0}
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was taken out of a package.
+
+    Attributes:
+        tensors: by name.
+        notes: what was left out or put back, one sentence each.
+    """
+
+    tensors: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def extract(path: Path, subject: str | None = None) -> Extraction:
+    """Return the tensors of a package.
+
+    Args:
+        path: an ``.mlpackage`` or ``.mlmodelc`` folder.
+        subject: gives the checkpoint's names and shapes; without it, the program's own names.
+
+    Raises:
+        PackageError: ``path`` is none, or broken.
+        WeightsError: the package doesn't record its modules, or holds other tensors than those of
+            ``subject``.
+    """
+    return _own(path) if subject is None else _of_checkpoint(path, *model_like(subject))
+
+
+def _own(path: Path) -> Extraction:
+    package = opened(path)
+    function = package.program.function(package.default_function)
+    packed = packed_weights(package, function)
+    found: dict[str, Tensor] = {}
+    for node in graph_of(function).nodes:
+        if node.operation.type.startswith("constexpr_"):
+            continue
+        for parameter, value in sorted(node.inputs, key=lambda pair: pair[0]):
+            name = value.name or f"{node.operation.outputs[0].name}.{parameter}"
+            if value.name in packed:
+                found[name] = _tensor(packed[value.name].array)
+            elif value.constant is not None and isinstance(value.constant.type, TensorType):
+                kind = value.constant.type
+                if kind.dtype.is_floating and kind.shape:
+                    found[name] = _tensor(package.constants.array(value.constant))
+    return Extraction(found)
+
+
+def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction:
+    held = constants_by_place(path)
+    if held is None:
+        raise WeightsError(
+            f"{path} doesn't record the PyTorch modules that its operations were made from; "
+            "without --subject its constants are extracted under their own names"
+        )
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    found: dict[str, Tensor] = {}
+    notes: list[str] = []
+    for (module, role), tensors in network.constants(model).items():
+        there = held.get((module, role), [])
+        if not all(_is_of(state, name, array) for name, array in tensors):
+            names = ", ".join(dict.fromkeys(name for name, _ in tensors))
+            notes.append(f"left out, held in another form: {names}")
+            continue
+        if not there:
+            notes += [f"put back, {_NEUTRAL[role]:g} throughout: {name}" for name, _ in tensors]
+            there = [np.full(array.size, _NEUTRAL[role], array.dtype) for _, array in tensors]
+        for (name, array), part in zip(tensors, _arranged(tensors, there), strict=True):
+            found[name] = _tensor(part.reshape(array.shape))
+    return Extraction(_in_order_of(model, found), tuple(notes))
+
+
+def _is_of(state: Mapping[str, Numbers], name: str, array: Numbers) -> bool:
+    own = state.get(name)
+    return own is not None and own.shape == array.shape and np.array_equal(own, array)
+
+
+def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -> list[Numbers]:
+    """Return the flat numbers of each tensor: in program order if it fits, or in the one that does.
+
+    Raises:
+        WeightsError: no order gives the tensors their sizes, or several do.
+    """
+    names = " and ".join(name for name, _ in tensors)
+    sizes = [array.size for _, array in tensors]
+    ends = set(np.cumsum(sizes).tolist())
+
+    def fits(order: Sequence[Numbers]) -> bool:
+        return ends <= set(np.cumsum([array.size for array in order]).tolist())
+
+    if sum(array.size for array in held) != sum(sizes):
+        count = sum(array.size for array in held)
+        raise WeightsError(f"{names} has {sum(sizes)} numbers, and the package holds {count}")
+    orders: list[Sequence[Numbers]] = [held] if fits(held) else []
+    if not orders and len(held) <= _MOST_PIECES:
+        orders = [order for order in itertools.permutations(held) if fits(order)]
+    if len(orders) != 1:
+        raise WeightsError(
+            f"{names} can't be told apart: the package holds {len(held)} constants, and "
+            f"{len(orders) or 'no'} orders fit; extract them under their own names"
+        )
+    flat = np.concatenate([array.ravel() for array in orders[0]])
+    return np.split(flat, np.cumsum(sizes)[:-1])
+
+
+def _in_order_of(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: found[name] for name in model.state_dict() if name in found}
+
+
+def _tensor(array: Numbers) -> Tensor:
+    return torch.from_numpy(np.array(array, order="C"))

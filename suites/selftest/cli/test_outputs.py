@@ -1,0 +1,207 @@
+"""What can't be written is refused before anything is opened: if these fail, work is lost at its
+end.
+
+Every command gets inputs that don't exist, so one that opens them first says so instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from harness.cli.app import app, main
+from harness.cli.outputs import check_room
+from harness.errors import ParityError
+from suites.selftest.lint.building import F32, Made
+
+Captured = pytest.CaptureFixture[str]
+
+
+@dataclass(frozen=True)
+class Output:
+    """An option that names what a command writes, and the command with all else that it needs."""
+
+    command: str
+    option: str
+    suffix: str = ""
+    folder: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        return self.command.split()
+
+    def __str__(self) -> str:
+        named = [word for word in self.words[:2] if word.isalpha()]
+        return f"{' '.join(named)} {self.option}"
+
+
+PACKAGE = "nowhere.mlpackage"
+OUTPUTS = (
+    Output(f"predict {PACKAGE} --inputs nowhere.npz", "--out", ".npz"),
+    Output("convert nothing", "--out", ".mlpackage"),
+    Output(f"export {PACKAGE}", "--onnx", ".onnx"),
+    Output(f"check {PACKAGE} --subject nothing", "--report", folder=True),
+    Output(f"check {PACKAGE} --subject nothing", "--history", folder=True),
+    Output("compare nowhere.npz nowhere.npz", "--report", folder=True),
+    Output("separate nowhere.wav --subject nothing", "--out", folder=True),
+    Output("sensitivity nothing", "--out"),
+    Output("tune nothing", "--out", ".toml"),
+    Output("tune nothing --out good.toml", "--package", ".mlpackage"),
+    Output("sweep nothing --precisions fp16", "--out"),
+    Output("sweep nothing --precisions fp16", "--cache", folder=True),
+    Output(f"reduce {PACKAGE} --inputs nowhere.npz --fails-when nan", "--out", folder=True),
+    Output("faults --fault nothing", "--out", folder=True),
+    Output("report nowhere.json", "--out", folder=True),
+    Output("figures nowhere.json", "--out", folder=True),
+    Output("conformance --front-end nothing", "--out", folder=True),
+    Output("pack build nothing", "--out", folder=True),
+    Output("pack judge nowhere nowhere", "--report", folder=True),
+    Output("pack run nowhere --command nothing", "--out", folder=True),
+    Output("pack run nowhere --command nothing", "--report", folder=True),
+    Output("baseline accept nowhere.json --reason x", "--baseline"),
+    Output("inventory accept nowhere.json", "--inventory"),
+)
+READ = {
+    ("report", "--baseline"),
+    ("report", "--history"),
+    ("baseline diff", "--baseline"),
+    ("inventory diff", "--inventory"),
+    ("check", "--baseline"),
+    ("separate", "--package"),
+    ("explain", "--package"),
+}
+"""Options with the name of an output that commands only read."""
+
+
+def options(command: typer.core.TyperCommand, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every option of every command that leads to a file."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from options(inner, f"{path} {name}".strip())
+    if not hasattr(command, "commands"):
+        for parameter in command.params:
+            yield from ((path, word) for word in parameter.opts if word.startswith("--"))
+
+
+def test_every_option_that_names_an_output_is_looked_at() -> None:
+    names = {output.option for output in OUTPUTS}
+    known = {(" ".join(o.words[: 2 if o.words[0] in GROUPS else 1]), o.option) for o in OUTPUTS}
+    found = {pair for pair in options(typer.main.get_command(app)) if pair[1] in names}
+    assert found - READ == known
+
+
+GROUPS = ("pack", "baseline", "inventory", "golden")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with a file and a folder in it, as the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("sealed").mkdir()
+    return tmp_path
+
+
+def refused(output: Output, value: str, capsys: Captured) -> str:
+    code = main([*output.words, output.option, value])
+    said = capsys.readouterr().err
+    assert code == 2, said
+    assert value in said
+    assert "can't write" in said
+    assert len(said) < 500
+    return said
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=str)
+def test_a_place_that_takes_no_file_is_refused_at_once(
+    output: Output, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    before = sorted(here.rglob("*"))
+    assert "is a file" in refused(output, f"file/below/it{output.suffix}", capsys)
+    if output.folder:
+        assert "name a folder" in refused(output, "file", capsys)
+    elif output.suffix not in ("", ".mlpackage"):
+        Path(f"held{output.suffix}").mkdir()
+        assert "it is a folder" in refused(output, f"held{output.suffix}", capsys)
+        Path(f"held{output.suffix}").rmdir()
+    if output.suffix:
+        assert f"must end in {output.suffix}" in refused(output, "name.else", capsys).replace(
+            ".safetensors or ", ""
+        )
+    # Who runs the tests may be root, who may write anywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "sealed")
+    assert "can't be written to" in refused(output, f"sealed/new/one{output.suffix}", capsys)
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("output", [o for o in OUTPUTS if o.words[0] != "sweep"], ids=str)
+def test_a_folder_that_is_not_there_yet_is_no_error(
+    output: Output, here: Path, capsys: Captured
+) -> None:
+    """What is refused next is the input, which doesn't exist."""
+    assert main([*output.words, output.option, f"new/one{output.suffix}"]) in (2, 3)
+    said = capsys.readouterr().err
+    assert "can't write" not in said
+    assert any(word in said for word in ("nothing", "nowhere", "golden recipes"))
+
+
+@pytest.mark.parametrize("name", [".my.toml", "My.toml", "my recipe.toml"])
+def test_a_recipe_that_may_not_be_called_so_is_refused_at_once(
+    name: str, here: Path, capsys: Captured
+) -> None:
+    assert main(["tune", "nothing", "--out", name]) == 2
+    assert f"can't be called {Path(name).stem!r}" in capsys.readouterr().err
+
+
+def test_what_lies_beside_a_recipe_is_looked_at_too(here: Path, capsys: Captured) -> None:
+    Path("mine.py").mkdir()
+    assert main(["tune", "nothing", "--out", "mine.toml"]) == 2
+    assert "mine.py: it is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("check nowhere.mlpackage --subject mini --case sing", "did you mean 'song'"),
+        ("check nowhere.mlpackage --subject mini --recipe fp23", "precision recipe 'fp23'"),
+        ("convert mini --out x.mlpackage --target iOS9", "deployment target 'iOS9'"),
+        ("convert mini --out x.mlpackage --compute-units NPU", "compute units 'NPU'"),
+        ("sensitivity mini --case sing", "case 'sing'"),
+        ("tune mini --case sing --out x.toml", "case 'sing'"),
+        ("sweep mini --precisions fp16 --case sing", "case 'sing'"),
+        ("sweep mini --precisions fp23", "precision recipe 'fp23'"),
+        ("sweep mini --precisions htdemucs_6s_60db", "none of the recipes"),
+        ("headroom mini --case sing", "case 'sing'"),
+        ("predict nowhere.mlpackage --inputs random:1", "--out"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused_before_a_model_is_loaded(
+    command: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def loading(*_: object) -> None:
+        raise AssertionError("a model was loaded first")
+
+    for room in ("subjects", "workbench.lab", "workbench.goldens"):
+        monkeypatch.setattr(f"harness.{room}.load_subject", loading)
+    assert main(command.split()) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_disk_without_room_is_told_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    package = Made(lambda mb, x: mb.exp(x=x, name="y"), {"x": ((4,), F32)})
+    path = package.write(tmp_path / "x.mlpackage")
+    np.savez(tmp_path / "in.npz", x=np.zeros(4, F32))
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
+    command = ["predict", str(path), "--inputs", str(tmp_path / "in.npz")]
+    assert main([*command, "--out", str(tmp_path / "out.npz")]) == 2
+    assert "make room" in capsys.readouterr().err
+    with pytest.raises(ParityError, match=r"about 2\.00 GB"):
+        check_room(tmp_path, 2 * 10**9)

@@ -1,0 +1,115 @@
+"""Tensors out of packages: those of the checkpoint, bit for bit, and from compiled models alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from demucs.htdemucs import HTDemucs
+from safetensors.torch import load_file
+
+from harness import mil
+from harness.cli import main
+from harness.conversion import ConvertedPackage, load_recipe
+from harness.subjects import load_subject
+from harness.weights import WeightsError, extract, extraction
+from suites.selftest.conversion.conftest import Converter
+from suites.selftest.mil.printing import write_compiled
+
+
+@pytest.fixture
+def tiny(network: HTDemucs, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The narrow network as if it were a subject: names and shapes, and values of nobody."""
+    like = load_subject("mini").network
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = HTDemucs(*network._init_args_kwargs[0], **network._init_args_kwargs[1]).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter)
+    monkeypatch.setattr(extraction, "model_like", lambda subject: (like, model))
+    return "tiny"
+
+
+def bits(tensor: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().numpy()
+    return array.view(np.uint16 if array.itemsize == 2 else np.uint32)
+
+
+def test_fp32_tensors_are_the_checkpoint_s_bit_for_bit(
+    fp32: ConvertedPackage, network: HTDemucs, tiny: str
+) -> None:
+    found = extract(fp32.path, tiny)
+    state = network.state_dict()
+    assert set(state) - set(found.tensors) == {"freq_emb.embedding.weight"}
+    assert list(found.tensors) == [name for name in state if name in found.tensors]
+    for name, tensor in found.tensors.items():
+        assert tensor.shape == state[name].shape, name
+        assert np.array_equal(bits(tensor), bits(state[name])), name
+    assert any("freq_emb.embedding.weight" in note for note in found.notes)
+
+
+def test_fp16_tensors_are_those_that_are_stored(
+    convert: Converter, network: HTDemucs, tiny: str
+) -> None:
+    found = extract(convert(load_recipe("fp16")).path, tiny).tensors
+    tensor = found["encoder.0.conv.weight"]
+    assert tensor.dtype == torch.float16
+    assert torch.equal(tensor, network.state_dict()["encoder.0.conv.weight"].half())
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "fp16"])
+def test_a_compiled_model_has_the_same_constants(
+    convert: Converter, recipe: str, tmp_path: Path
+) -> None:
+    package = convert(load_recipe(recipe)).path
+    compiled = write_compiled(package, tmp_path / "x.mlmodelc")
+    ours, theirs = extract(package).tensors, extract(compiled).tensors
+    assert list(ours) == list(theirs)
+    assert len(ours) > 100
+    for name, tensor in ours.items():
+        assert np.array_equal(bits(tensor), bits(theirs[name])), name
+    names = set(mil.load(package).package.program.function("main").block.constants)
+    assert len(names & set(ours)) > 100
+
+
+def test_the_command_writes_what_is_asked_for(
+    fp32: ConvertedPackage, network: HTDemucs, tiny: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "x.safetensors"
+    words = ["weights", "extract", str(fp32.path), "--out", str(out)]
+    assert main([*words, "--subject", tiny, "--to", "metal", "--only", "time_*.conv.weight"]) == 0
+    found = load_file(out)
+    assert set(found) == {f"time_encoder.{level}.conv.weight" for level in range(len(found))}
+    assert torch.equal(
+        found["time_encoder.0.conv.weight"], network.state_dict()["tencoder.0.conv.weight"]
+    )
+    assert main([*words, "--only", "nothing"]) == 2
+
+
+def test_a_package_without_modules_or_of_another_network_is_refused(
+    fp32: ConvertedPackage, tmp_path: Path
+) -> None:
+    stripped = write_compiled(fp32.path, tmp_path / "x.mlmodelc")
+    about = stripped / "metadata.json"
+    (entry,) = json.loads(about.read_text())
+    del entry["userDefinedMetadata"]
+    about.write_text(json.dumps([entry]))
+    with pytest.raises(WeightsError, match="doesn't record the PyTorch modules"):
+        extract(stripped, "mini")
+    with pytest.raises(WeightsError, match=r"has \d+ numbers, and the package holds \d+"):
+        extract(fp32.path, "mini")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("subject", ["mini", "htdemucs_6s@seeded"])
+def test_whole_networks_come_back_bit_for_bit(subject: str, tmp_path: Path) -> None:
+    package = tmp_path / "x.mlpackage"
+    assert main(["convert", subject, "--precision", "fp32", "--out", str(package)]) == 0
+    found = extract(package, subject).tensors
+    state = load_subject(subject).model.state_dict()
+    assert set(state) - set(found) == {"freq_emb.embedding.weight"}
+    for name, tensor in found.items():
+        assert np.array_equal(bits(tensor), bits(state[name])), name
