@@ -24,6 +24,7 @@ from harness.cli.console import (
     within_time,
     write_page,
 )
+from harness.cli.forms import Devices
 from harness.cli.inspect import print_explanation
 from harness.cli.outputs import output_folder
 from harness.cli.settings import (
@@ -58,7 +59,8 @@ commands = typer.Typer()
     epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
     "X.mlpackage --weights model.th --audio song.flac --like demucs --report page --explain | "
     "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16 | "
-    "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors",
+    "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | "
+    "parity check X.mlpackage --subject mini --case song --device gpu --device ane-m1",
 )
 @within_time
 def check(
@@ -107,6 +109,7 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
     ] = False,
+    device: Devices = None,
     numerics: Numerics = "storage",
     report: Page = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
@@ -118,10 +121,12 @@ def check(
     values, on inputs from files.
     """
     from harness.conversion import load_recipe
+    from harness.mil.numerics.device import device_of
     from harness.origin import provenance
     from harness.profiles import home_of, usual_cases
     from harness.subjects.names import with_settings
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
+    from harness.verdicts.jsondata import plain
     from harness.workbench import Workbench, check_package
     from harness.workbench.adapting import adapter_words, explained_elsewhere
     from harness.workbench.check import Inquiry
@@ -144,6 +149,13 @@ def check(
         pair = PairInquiry(
             package, _counterpart(reference, given, alone), rules, bounds, numerics, note
         )
+    if device and (audio is not None or pair is not None):
+        raise ParityError(
+            "devices are predicted on golden cases of a subject: --device goes without --audio and "
+            "--reference"
+        )
+    for profile in device or ():
+        device_of(profile)  # before anything takes time
     name = "" if pair else with_settings(_subject(subject, weights), settings or [])
     if report is not None:
         from harness.report import mark_overtaken
@@ -166,12 +178,14 @@ def check(
                 like=like,
                 layers=_layers(layer or []),
                 bounds=bounds,
+                devices=tuple(device or ()),
             )
             root = home_of(name, golden_root)
             bench = Workbench(root, Path(scratch), numerics=numerics)
             collector, more = check_package(bench, inquiry, told), {}
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance(**more))
+    predicted = run.artefacts.explanation  # so far: what devices would make of it
     if explain:
         with progress("explaining") as bar:
             source = reference_of(run, golden_root)
@@ -187,7 +201,11 @@ def check(
         "adapter": list(adapter_words(package)),
         "checks": [_row(check) for check in run.checks],
     }
+    if device:
+        document["devices"] = [plain(row) for row in predicted]
     answer(json, document, lambda: _print_run(run, adapter_words(package)))
+    for row in predicted if device and not json else ():
+        print_explanation(row)
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)

@@ -21,6 +21,7 @@ from harness.cli.console import (
     print_table,
     progress,
 )
+from harness.cli.forms import Devices, tune_forms
 from harness.cli.outputs import output_file
 from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
 from harness.errors import ParityError
@@ -36,7 +37,7 @@ Model = Annotated[
         metavar="S|X.mlpackage", help="NAME, NAME@seeded or NAME@PATH; or any FP32 package."
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")]
+ComputeOn = Annotated[str, typer.Option("--compute-on", help="cpu or cuda.")]
 
 
 commands = typer.Typer()
@@ -65,7 +66,7 @@ def sensitivity(
         typer.Option("--out", callback=output_file(), help="Write the whole document here."),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
-    device: Device = "cpu",
+    compute_on: ComputeOn = "cpu",
     json: Json = False,
 ) -> None:
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
@@ -84,7 +85,7 @@ def sensitivity(
         package=fp32_package,
         note=note,
     )
-    inputs = source.inputs(device)
+    inputs = source.inputs(compute_on)
     log.print(f"opening {model}")
     with source.lab() as lab, progress("probing") as advance:
         found = measure_sensitivity(
@@ -149,7 +150,8 @@ def _level(share: float) -> str:
 @commands.command(
     "tune",
     epilog="Examples: parity tune mini --min-snr 60 --case song --case noise --out mine.toml; "
-    "parity tune X.mlpackage --inputs in.safetensors --min-snr 60 --out mine.toml",
+    "parity tune X.mlpackage --inputs in.safetensors --min-snr 60 --out mine.toml; "
+    "parity tune mini --device ane-m1 --case song --case quiet --out mini_ane.toml",
 )
 def tune(
     model: Model,
@@ -180,7 +182,11 @@ def tune(
         ),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
-    device: Device = "cpu",
+    device: Devices = None,
+    max_more_operations: Annotated[
+        float, typer.Option(min=0.0, help="With --device: how many, as a part of them all.")
+    ] = 0.05,
+    compute_on: ComputeOn = "cpu",
     json: Json = False,
 ) -> None:
     """Find the cheapest set of FP32 operations that reaches a target, and write it as a recipe.
@@ -189,6 +195,10 @@ def tune(
     X.toml lie X.py, an op_selector that needs nothing but coremltools, and X.json, everything that
     was tried. Of a package nothing can be converted: the winner is written from its own program.
     The exit status is 1 if the target can't be reached, or the package misses it.
+
+    With --device nothing is promoted, since FP32 operations never run on a Neural Engine: all stays
+    in FP16, and the network is written in forms that the device computes with less error. X.py then
+    has these graph passes, too.
     """
     from harness.allocation import keep_memory
     from harness.atomic import write_texts
@@ -220,7 +230,9 @@ def tune(
     )
     if package is not None:
         source.check_kept(package)
-    inputs = source.inputs(device)
+    inputs = source.inputs(compute_on)
+    if device:
+        tune_forms(model, device, inputs, target, package, min_snr, max_more_operations, json)
     log.print(f"opening {model}")
     with source.lab() as lab:
         tuner = Tuner(lab, inputs, goal, source.stems, probes, report=log.print)

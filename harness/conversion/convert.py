@@ -39,6 +39,7 @@ from harness.conversion.tap_mapping import TapMapping, TapOperation, find_taps
 from harness.conversion.trace import TracedModel
 from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
 from harness.origin import git_commit, versions
+from harness.rewriting import rewritten
 
 COMPUTE_UNITS = ("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY")
 
@@ -187,7 +188,7 @@ def _convert(
             reads[operation.name] = _reads(operation)
         selector.check()
 
-    pipeline = surveyed_pipeline(survey)
+    pipeline = rewritten(surveyed_pipeline(survey), recipe.rewrites)
     if recipe.compresses:
         pipeline = compressed_pipeline(pipeline, selector.weights)
     if recipe.is_uniform and recipe.default == "fp32":

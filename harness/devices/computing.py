@@ -52,6 +52,21 @@ class Device:
         other = [f"{name}={value}" for name, value in self.settings.items() if value != usual[name]]
         return ", ".join([self.profile.name, *other])
 
+    def supposing(self, **settings: Setting) -> Device:
+        """Return the device as if properties were otherwise, facts too: what they cost is asked.
+
+        Raises:
+            UnknownNameError: no such property.
+            ProfileError: the property can't be that.
+        """
+        for name, value in settings.items():
+            if name not in PROPERTIES:
+                raise UnknownNameError("device property", name, PROPERTIES)
+            problem = PROPERTIES[name].problem(value)
+            if problem is not None:
+                raise ProfileError(f"{name}: {problem}")
+        return Device(self.profile, MappingProxyType({**self.settings, **settings}))
+
     # ------------------------------------------------------------------ one variable
 
     def function(self, name: str, x: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ from harness.workbench.file_checks import (
     original_stems,
     printable,
 )
+from harness.workbench.on_devices import device_rows
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
 from harness.workbench.pictures import stem_qualities
@@ -102,6 +103,7 @@ class Inquiry:
         like: whose way to go through the file, of `harness.workbench.separator.LIKE`.
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
+        devices: profiles on which each golden case is predicted, beside the verdict.
     """
 
     package: Path
@@ -112,6 +114,7 @@ class Inquiry:
     like: str | None = None
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
 
 def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Collector:
@@ -256,12 +259,30 @@ class _Examination:
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
             made = self._segment(golden, inputs, self._promised(inputs, taps, case), taps, labels)
             stems = made.stems if made.has_stems else None
+            self._on_devices(golden, inputs, labels)
         self.collector.executed(PACKAGE_ENGINE)
         if stems is None:
             return
         self._stems(golden["stems"], stems, labels)
         if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._layers:
             self._music(golden, stems, labels)
+
+    def _on_devices(
+        self, golden: Tensors, inputs: Mapping[str, np.ndarray], labels: dict[str, str]
+    ) -> None:
+        """Predict the case on the devices that are asked for: measured, and no verdict."""
+        if self._inquiry.devices and self._view is not None:
+            raise ParityError(
+                f"{self._inquiry.package} stands in an adapter, and devices are predicted on a "
+                "package of the network's own inputs and outputs; leave --device out"
+            )
+        for device in self._inquiry.devices:
+            network = self._subject.network
+            for row in device_rows(self._model, network, device, golden, inputs, labels):
+                if isinstance(row, Check):
+                    self._add([row])
+                else:
+                    self.collector.keep(row)
 
     def _promised(
         self, inputs: Mapping[str, np.ndarray], taps: tuple[str, ...], case: str = ""

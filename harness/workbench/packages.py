@@ -6,7 +6,8 @@ Files under a folder are shared by parallel test processes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -84,6 +85,11 @@ class Packages:
     def _trace(self, subject: str) -> TracedModel:
         return trace_inner_model(self._subject(subject).extract())
 
-    def _lab(self, subject: str) -> VirtualPrecision:
-        """Return the lab of a subject: of its FP32 package."""
-        return VirtualPrecision(functional(load(self.path(subject, "fp32"))))
+    def fp32(self, subject: str, rewrites: Sequence[str] = ()) -> Path:
+        """Return the FP32 package of a subject, written in the forms ``rewrites``."""
+        plain = load_recipe("fp32")
+        return self.path(subject, replace(plain, rewrites=tuple(rewrites)) if rewrites else plain)
+
+    def _lab(self, subject: str, rewrites: tuple[str, ...] = ()) -> VirtualPrecision:
+        """Return the lab of a subject: of its FP32 package in the forms ``rewrites``."""
+        return VirtualPrecision(functional(load(self.fp32(subject, rewrites))))

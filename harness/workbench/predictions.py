@@ -173,9 +173,10 @@ class VirtualRuns:
         taps: Sequence[str],
     ) -> Prediction:
         """Execute a recipe on any inputs."""
-        model = self._packages.lab(subject).recipe_model(as_recipe(recipe))
+        rules = as_recipe(recipe)
+        model = self._packages.lab(subject, rules.rewrites).recipe_model(rules)
         run = partial(model.predict, numerics=self._numerics)
-        located = taps_in(self._packages.path(subject, "fp32"), taps)
+        located = taps_in(self._packages.fp32(subject, rules.rewrites), taps)
         return predict_segment(self._goldens.network(subject), run, inputs, located)
 
     def _of(self, subject: str, case: str, recipe: str | PrecisionRecipe) -> Prediction:

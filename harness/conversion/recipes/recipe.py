@@ -37,6 +37,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, TypeVar, get_args
 
 from harness.errors import RecipeError
+from harness.rewriting import REWRITINGS
 
 Precision = Literal["fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -162,6 +163,7 @@ class PrecisionRecipe:
         gates: the gates that it must pass if it is gating; empty means all. A recipe that is tuned
             for the stems claims nothing about every element of the branches.
         subjects: architectures that it is for; empty means any. Names of operations belong to one.
+        rewrites: passes of `harness.rewriting` that are applied before precisions are chosen.
         description: one sentence for people.
         source: where the rules were published, or how they were found.
     """
@@ -172,12 +174,17 @@ class PrecisionRecipe:
     gating: bool = False
     gates: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
     description: str = ""
     source: str = ""
 
     def __post_init__(self) -> None:
         check_recipe_name(self.name)
         _check_one_of(PRECISIONS, f"precision recipe {self.name!r}: key 'default'", self.default)
+        for name in self.rewrites:
+            _check_one_of(
+                tuple(REWRITINGS), f"precision recipe {self.name!r}: key 'rewrites'", name
+            )
         for number, rule in enumerate(self.rules, start=1):
             where = f"precision recipe {self.name!r}: rule {number}"
             if rule.precision is None and rule.weights is None:
@@ -256,6 +263,7 @@ class PrecisionRecipe:
             f"gating = {str(self.gating).lower()}",
             *_toml_list("gates", self.gates),
             *_toml_list("subjects", self.subjects),
+            *_toml_list("rewrites", self.rewrites),
             f"default = {_quote(self.default)}",
         ]
         for rule in self.rules:

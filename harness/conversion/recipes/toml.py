@@ -8,6 +8,7 @@ A file looks like this; only ``name`` and ``default`` are required::
     gating = false
     gates = ["end_to_end"]
     subjects = ["mini"]
+    rewrites = ["sigmoid_over_exp"]
     default = "fp16"
 
     [[rules]]
@@ -102,7 +103,7 @@ def parse_recipe(content: str, where: str) -> PrecisionRecipe:
             raise RecipeError(f"{where}: rule {number}: expected a table, found {entry!r}")
         rules.append(_parse_rule(f"{where}: rule {number}", entry))
     table["rules"] = tuple(rules)
-    for key in ("gates", "subjects"):
+    for key in ("gates", "subjects", "rewrites"):
         if key in table:
             table[key] = _strings(where, key, table[key])
     try:

@@ -40,14 +40,23 @@ def named_device(name: str) -> Numerics:
     Raises:
         ParityError: no such profile, property or variant, or no such form.
     """
+    return device_numerics(device_of(name))
+
+
+def device_of(name: str) -> Device:
+    """Return the device ``PROFILE`` or ``PROFILE, PROPERTY=VALUE, ...``.
+
+    Raises:
+        ParityError: no such profile, property or variant, or no such form.
+    """
     profile, *choices = (part.strip() for part in name.split(","))
     settings = {}
     for choice in choices:
         key, equals, value = choice.partition("=")
         if not equals:
-            raise ParityError(f"numerics {name!r}: expected PROPERTY=VALUE, found {choice!r}")
+            raise ParityError(f"device {name!r}: expected PROPERTY=VALUE, found {choice!r}")
         settings[key.strip()] = _value(value.strip())
-    return device_numerics(device(profile, **settings))
+    return device(profile, **settings)
 
 
 def _value(text: str) -> str | float:

@@ -90,12 +90,14 @@ class VirtualPrecision:
     movable: frozenset[str] = field(init=False)
     _described: dict[str, Described] = field(init=False, default_factory=dict)
     _constants: ConstantStore = field(init=False)
+    _rewrites: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         function = self.base.plan.function
         object.__setattr__(self, "_constants", ConstantStore(self.base.package.constants.array))
         sidecar = read_sidecar(self.base)
         modules = sidecar.modules if sidecar else {}
+        object.__setattr__(self, "_rewrites", sidecar.recipe.rewrites if sidecar else ())
         returned = frozenset(function.block.outputs)  # which may be in FP16 of a program in FP32
         # What goes through a state is rounded to FP16 in every program (`harness.mil.functional`).
         stateful = any(name.startswith("state.") for name in returned)
@@ -154,6 +156,12 @@ class VirtualPrecision:
     def _decided(
         self, recipe: PrecisionRecipe, decide: Callable[[Described], _Decision | None]
     ) -> dict[str, _Decision]:
+        if recipe.rewrites != self._rewrites:
+            raise RecipeError(
+                f"precision recipe {recipe.name!r} has the rewrites {list(recipe.rewrites)}, and "
+                f"{self.base.package.path} was converted with {list(self._rewrites)}; convert an "
+                "FP32 package with the same, or hold the recipe by parity convert and parity check"
+            )
         check_every_pattern_matched(recipe, count_rules(recipe, self.operations))
         decided: dict[str, _Decision] = {}
         for operation in self.operations:

@@ -169,6 +169,7 @@ def test_shipped_recipes_are_the_published_ones_and_those_that_were_tuned() -> N
         "htdemucs_6s_60db": True,
         "int8": False,
         "matrix_fp16": False,
+        "mini_ane": False,
         "mini_60db": True,
         "mini_elementwise": True,
         "mixed": False,

@@ -1,0 +1,50 @@
+"""The names of the passes in `harness.rewriting.forms`, without importing coremltools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from harness._coremltools import import_coremltools
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+REWRITINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "group_norm_in_one": "mean, difference, square, mean, root and quotient as one layer_norm",
+        "gelu_over_exp_short": "GELU over exp, 10 operations, exact enough for FP16",
+        "gelu_over_exp": "GELU over exp, 14 operations",
+        "sigmoid_over_exp": "sigmoid over exp and reciprocal",
+        "attention_in_steps": "attention that divides by the sum of exponentials at its end",
+        "standard_in_range": "standardisation in the range in which squares are normal numbers",
+    }
+)
+"""What each pass writes otherwise."""
+
+ALTERNATIVES: Final[Mapping[str, str]] = MappingProxyType({"gelu_over_exp_short": "gelu_over_exp"})
+"""What does the same with less error and more operations."""
+
+
+def rewritten(pipeline: Any, names: Sequence[str]) -> Any:
+    """Return coremltools' ``PassPipeline`` with the passes ``names`` in it.
+
+    Args:
+        pipeline: to which they are added.
+        names: of `REWRITINGS`.
+    """
+    return load_forms().insert_into(pipeline, names) if names else pipeline
+
+
+def load_forms() -> ModuleType:
+    """Return the module with the passes; it imports coremltools."""
+    import_coremltools()
+    return import_module("harness.rewriting.forms")
+
+
+def forms_source() -> str:
+    """Return the source of the passes, which needs nothing but coremltools and NumPy."""
+    return (files(__package__) / "forms.py").read_text(encoding="utf-8")
