@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from _pytest.compat import NOTSET
 
+from harness.allocation import keep_memory
 from harness.conversion import load_recipe
 from harness.engines import find_engine
 from harness.errors import UnknownNameError
@@ -164,6 +165,7 @@ def _is_empty(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session")
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     """The workbench; test processes of one run share its folder of packages."""
+    keep_memory()  # networks make and drop hundreds of large tensors; each fresh page costs time
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
     return Workbench(golden_root(request.config), shared / "packages")
