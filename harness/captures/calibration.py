@@ -113,6 +113,27 @@ class Calibration:
         return bool(self.matches)
 
     @property
+    def contradictions(self) -> Mapping[str, Mapping[Setting, tuple[str, ...]]]:
+        """Return the properties of which no value suits all probes: by value, whom it suits.
+
+        So it is where some of the package ran on another unit.
+        """
+        found = {}
+        for name in ASKED:
+            suited = {
+                value: tuple(
+                    f.probe.name
+                    for f in self.findings
+                    if name in f.probe.asks and any(rules[name] == value for rules in f.rules)
+                )
+                for value in variants(name)
+            }
+            asking = sum(name in f.probe.asks for f in self.findings)
+            if all(len(probes) < asking for probes in suited.values()):
+                found[name] = suited
+        return found
+
+    @property
     def open(self) -> tuple[str, ...]:
         """The properties of which several values give the same capture."""
         return tuple(name for name, values in self.rules.items() if len(values) > 1)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from harness.captures.calibration import Calibration
 from harness.captures.files import Capture
 from harness.devices import Origin, Profile, ProfileError, Table, parse_profile
-from harness.devices.properties import Setting
+from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reading import shipped_profiles
 
 _TABLES_OF: Final = "ane-m1"
@@ -30,8 +30,11 @@ def profile_toml(name: str, found: Calibration, capture: Capture) -> str:
     measured = Origin(f"a capture of the probe kit: {where}"[:400], "high", "measured")
     description = f"Calibrated by a capture, from {base.name}. {base.description}"
     lines = [_pair("name", name), _pair("unit", base.unit), _pair("description", description)]
-    for key in base.facts.keys() | base.unknowns.keys() | found.rules.keys():
-        lines += _property(key, base, found, measured)
+    known = base.facts.keys() | base.unknowns.keys() | found.rules.keys()
+    properties = [_property(key, base, found, measured) for key in PROPERTIES if key in known]
+    for kind in ("facts", "unknowns"):
+        lines += ["", f"[{kind}]"]
+        lines += [line for one in properties if one[1].startswith(f"[{kind}.") for line in one]
     for table in _tables(base, found.rules["activations"]).values():
         lines += _table(table)
     text = "\n".join([*lines, ""])

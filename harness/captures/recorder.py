@@ -86,7 +86,8 @@ def record(folder: Path) -> list[Path]:
     written = []
     for unit in UNITS:
         model = ct.models.MLModel(str(packages[0]), compute_units=ct.ComputeUnit[unit])
-        outputs = {name: np.asarray(value) for name, value in model.predict(inputs).items()}
+        made = model.predict(dict(inputs))  # it replaces entries by others of its own types
+        outputs = {name: np.asarray(value) for name, value in made.items()}
         metadata = {
             "format": FORMAT,
             "inputs": inputs_digest(inputs),

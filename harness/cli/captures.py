@@ -135,6 +135,9 @@ def _print(found: Calibration, taken: Capture, target: Path | None) -> None:
     if not found.identified:
         together = "" if explained < len(found.findings) else ", but by no rules together"
         out.print(f"not identified: no rules explain the capture{together}")
+        for name, suited in found.contradictions.items():
+            words = [f"{_either((value,))} by {', '.join(p)}" for value, p in suited.items() if p]
+            out.print(f"contradiction: {name} is {'; '.join(words)}", soft_wrap=True)
         return
     for match in found.matches:
         out.print(_words(match))
@@ -177,6 +180,10 @@ def _document(found: Calibration, taken: Capture, target: Path | None) -> Mappin
         ],
         "rules": texts(found.rules),
         "open": list(found.open),
+        "contradictions": {
+            name: {str(value): list(probes) for value, probes in suited.items()}
+            for name, suited in found.contradictions.items()
+        },
         "probes": [
             {"name": f.probe.name, "explained": f.explained, "differing": f.differing, "of": f.of}
             for f in found.findings
