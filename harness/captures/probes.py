@@ -83,7 +83,10 @@ def _functions() -> list[Probe]:
         "sqrt": (0.01, 40.0),
         "rsqrt": (0.01, 40.0),
     }
-    constants = {"gelu": {"mode": "EXACT"}, "inverse": {"epsilon": np.float16(0)}}
+    constants: dict[str, dict[str, Any]] = {
+        "gelu": {"mode": "EXACT"},
+        "inverse": {"epsilon": np.float16(0)},
+    }
     return [
         Probe(
             name,

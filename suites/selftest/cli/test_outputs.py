@@ -149,7 +149,9 @@ def test_a_place_that_takes_no_file_is_refused_at_once(
     assert sorted(here.rglob("*")) == before
 
 
-@pytest.mark.parametrize("output", [o for o in OUTPUTS if o.words[0] not in ("sweep", "kit")], ids=str)
+@pytest.mark.parametrize(
+    "output", [o for o in OUTPUTS if o.words[0] not in ("sweep", "kit")], ids=str
+)
 def test_a_folder_that_is_not_there_yet_is_no_error(
     output: Output, here: Path, capsys: Captured
 ) -> None:
