@@ -83,7 +83,8 @@ class Match:
     Attributes:
         profile: which one.
         against: facts of it that the capture contradicts, with what is so instead.
-        unusual: unknowns of it that are otherwise than it assumes, with what they are.
+        unusual: unknowns of it that are otherwise than it assumes, and what it has no line for,
+            with what they are.
         confirmed: unknowns that are as it assumes.
     """
 
@@ -284,7 +285,9 @@ def _match(profile: Profile, rules: Mapping[str, tuple[Setting, ...]]) -> Match:
     against, unusual, confirmed = {}, {}, []
     for name, values in rules.items():
         known = profile.values(name)
-        if not set(values) & set(known):
+        if not known:  # a detail of something that the profile has otherwise
+            unusual[name] = values
+        elif not set(values) & set(known):
             against[name] = values
         elif name in profile.unknowns:
             if profile.unknowns[name].assumed in values:
