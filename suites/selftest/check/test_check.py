@@ -152,7 +152,8 @@ def test_a_file_is_judged_inside_the_network_too(
 
 def test_gates_of_the_command_line_replace_those_of_the_table(package: Path, judged: Judge) -> None:
     stricter = replace(gate("end_to_end"), min_snr_db=150.0)
-    run = judged(package, layers=("end_to_end",), bounds={"end_to_end": stricter})
+    asked = {"cases": ("quiet",), "layers": ("end_to_end",)}
+    run = judged(package, bounds={"end_to_end": stricter}, **asked)
     assert failing(run) == {"end_to_end"}
     assert {check.layer for check in run.checks} == {"end_to_end"}
 

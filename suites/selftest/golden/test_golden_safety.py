@@ -51,8 +51,11 @@ def value(store: Store, subject: FakeSubject) -> float:
     return values.pop()
 
 
+@pytest.mark.parametrize(
+    "every", [3, pytest.param(1, marks=pytest.mark.exhaustive)], ids="backwards every {}".format
+)
 def test_dying_at_any_change_of_the_file_system_leaves_the_old_or_the_new_golden(
-    root: Path, subject: FakeSubject, processes: Any
+    every: int, root: Path, subject: FakeSubject, processes: Any
 ) -> None:
     make_store(root, FakeBuilder(value=0.0)).build(subject, "noise")
     store = make_store(root)
@@ -74,7 +77,7 @@ def test_dying_at_any_change_of_the_file_system_leaves_the_old_or_the_new_golden
 
     last = next(event for event in range(1000) if build_until(event, 1.0 + event))
     # Backwards, too: a kill after the golden is in place, and then one just before it would be.
-    for event in reversed(range(last)):
+    for event in reversed(range(0, last, every)):
         build_until(event, -1.0 - event)
     assert seen["old"] > 16, "too few kills before the golden was in place"
     assert seen["new"] > 4, "too few kills after the golden was in place"

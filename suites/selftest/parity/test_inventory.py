@@ -19,7 +19,7 @@ from harness.golden import load_cases
 from harness.places import GOLDEN_ROOT, INVENTORY
 from harness.profiles import DEFAULT, work_of
 from harness.report import write_report
-from harness.subjects import describe_subject
+from harness.subjects import ARCHITECTURES, describe_subject
 from harness.verdicts import (
     LAYERS,
     SUBJECT_LAYERS,
@@ -54,7 +54,15 @@ def weights(tmp_path: Path) -> Callable[[str], str]:
             shapes = {name: tensor.shape for name, tensor in empty.state_dict().items()}
             state = {n: torch.zeros(shape, dtype=torch.float16) for n, shape in shapes.items()}
             save_file(state, file)
-        return f"{architecture}@{file}?segment=39/5"
+        known = ARCHITECTURES[architecture]
+        left_open = {
+            "segment": "39/5",
+            "samplerate": "44100",
+            "t_heads": known.arguments.get("t_heads", 8),
+            "sources": ",".join(known.sources),
+        }
+        options = "&".join(f"{name}={value}" for name, value in left_open.items())
+        return f"{architecture}@{file}?{options}"
 
     return save
 

@@ -139,6 +139,7 @@ def test_a_store_without_room_loses_nothing(
     assert other.get(cell) == measure(cell)
 
 
+@pytest.mark.exhaustive  # botocore tries it again and again
 def test_a_server_that_is_not_there_is_no_empty_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from harness.cli import main
 from harness.conversion import load_recipe
 from harness.metrics import snr_db
 from harness.mil import load
+from harness.places import GOLDEN_ROOT
 from harness.verdicts import Verdict
 from harness.workbench import Workbench
 from harness.workbench.check import Inquiry, check_package
@@ -118,6 +119,7 @@ OTHERS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 def test_what_is_something_else_is_told_so_and_how_to_go_on(
     other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    golden = str(GOLDEN_ROOT.absolute())
     monkeypatch.chdir(tmp_path)
     content, what = OTHERS[other]
     if "klass" in (saved := content()):
@@ -125,7 +127,7 @@ def test_what_is_something_else_is_told_so_and_how_to_go_on(
     else:
         save_file({key: value.clone() for key, value in saved.items()}, "other.safetensors")
     (file,) = Path().iterdir()
-    assert main(["check", "x.mlpackage", "--weights", str(file)]) == 2
+    assert main(["check", "x.mlpackage", "--weights", str(file), "--golden-root", golden]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert what in said
     assert "parity run" in said
