@@ -69,10 +69,11 @@ class Finding:
         """What differs, as a sentence."""
         if not self.differing:
             return f"{self.probe.about}: explained to the bit"
-        far = f"{self.units:.0f} units" if np.isfinite(self.units) else "an infinity or NaN"
+        unit = "unit" if self.units == 1 else "units"
+        far = f"at most {self.units:.3g} {unit} in the last place"
         return (
             f"{self.probe.about}: {self.differing} of {self.of} elements differ from the nearest "
-            f"rules, by at most {far} in the last place"
+            f"rules, by {far if np.isfinite(self.units) else 'an infinity or NaN'}"
         )
 
 

@@ -17,7 +17,7 @@ from harness.arrayfiles import FOREIGN, open_safetensors
 from harness.atomic import atomic_file
 from harness.bounded import MEBIBYTE
 from harness.captures.recorder import FORMAT, inputs_digest
-from harness.errors import ParityError
+from harness.errors import ParityError, one_line
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 CAPTURE_LIMIT_BYTES: Final = 2048 * MEBIBYTE
@@ -36,7 +36,7 @@ class Capture:
     Attributes:
         outputs: by name.
         inputs: digest of what it was given (`harness.captures.recorder.inputs_digest`).
-        origin: compute unit, device, system and versions.
+        origin: compute unit, device, system and versions; printable lines.
     """
 
     outputs: Arrays
@@ -92,4 +92,5 @@ def read_capture(path: Path) -> Capture:
             raise CaptureError(
                 f"{path}: expected {key!r} in its metadata, of at most {_LONGEST_TEXT} characters"
             )
-    return Capture(outputs, metadata["inputs"], {key: metadata[key] for key in _TEXTS})
+    origin = {key: one_line(metadata[key]) for key in _TEXTS}
+    return Capture(outputs, metadata["inputs"], origin)

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import struct
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +76,13 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     os.replace(temporary, path)  # noqa: PTH105 - whole or not at all
 
 
+def device() -> str:
+    """Return the model of this Mac, or the processor's architecture elsewhere."""
+    if platform.system() != "Darwin":
+        return platform.machine()
+    return subprocess.check_output(["sysctl", "-n", "hw.model"], text=True).strip()
+
+
 def record(folder: Path) -> list[Path]:
     """Run the package in ``folder`` on every compute unit; return the captures."""
     import coremltools as ct
@@ -92,7 +100,7 @@ def record(folder: Path) -> list[Path]:
             "format": FORMAT,
             "inputs": inputs_digest(inputs),
             "compute_unit": unit,
-            "device": f"{platform.machine()} {platform.node()}",
+            "device": device(),
             "system": f"{platform.system()} {platform.mac_ver()[0] or platform.release()}",
             "versions": f"coremltools {ct.__version__}, Python {platform.python_version()}",
         }

@@ -39,7 +39,7 @@ func writeTensors(_ url: URL, _ tensors: [String: Tensor], _ metadata: [String: 
     var body = Data()
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
         let span = [body.count, body.count + tensor.data.count]
-        header[name] = ["dtype": tensor.type, "shape": tensor.shape, "data_offsets": span]
+        header[name] = ["dtype": tensor.type, "shape": tensor.shape, "data_offsets": span] as [String: Any]
         body.append(tensor.data)
     }
     var text = try JSONSerialization.data(withJSONObject: header)

@@ -137,7 +137,7 @@ def _print(found: Calibration, taken: Capture, target: Path | None) -> None:
         out.print(f"not identified: no rules explain the capture{together}")
         for name, suited in found.contradictions.items():
             words = [f"{_either((value,))} by {', '.join(p)}" for value, p in suited.items() if p]
-            out.print(f"contradiction: {name} is {'; '.join(words)}", soft_wrap=True)
+            out.print(f"contradiction: {name} is {'; '.join(words)}")
         return
     for match in found.matches:
         out.print(_words(match))

@@ -114,6 +114,20 @@ def test_calibrate_names_the_profile_and_writes_a_new_one(
     assert load_profile(target).facts["tile_alignment"].value == "nearest"
 
 
+def test_a_written_profile_predicts_the_capture_by_its_path(
+    taken: Path, recorded: Path, tmp_path: Path
+) -> None:
+    profile, made = str(tmp_path / "mine.toml"), tmp_path / "made.safetensors"
+    assert main(["calibrate", str(taken), "--out", profile]) == 0
+    inputs = ["--inputs", str(recorded / "inputs.safetensors")]
+    package = str(recorded / "probes.mlpackage")
+    command = ["predict", package, *inputs, "--numerics", profile, "--out", str(made)]
+    assert main(command) == 0
+    expected = read_capture(taken).outputs
+    for name, value in load_file(made).items():
+        assert np.array_equal(value, expected[name], equal_nan=True), name
+
+
 def test_calibrate_says_what_differs(taken: Path, tmp_path: Path, capsys: Captured) -> None:
     capture, target = read_capture(taken), tmp_path / "mine.toml"
     capture.outputs["gelu"][...] += 1
@@ -179,6 +193,19 @@ def test_what_is_no_capture_of_the_kit_is_refused_in_a_sentence(
     said = capsys.readouterr().err
     assert words in said
     assert len(said) < 500
+
+
+def test_texts_of_a_stranger_are_printed_and_written_as_texts(
+    taken: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    capture, target = read_capture(taken), tmp_path / "mine.toml"
+    strange = {**capture.origin, "device": '[bold]"\n\x1b[2J[facts.round]\x7f'}
+    write_capture(taken, Capture(capture.outputs, capture.inputs, strange))
+    assert main(["calibrate", str(taken), "--out", str(target)]) == 0
+    said = capsys.readouterr().out
+    assert "[bold]" in said
+    assert "\x1b[2J" not in said
+    assert load_profile(target).facts["round"].value == "half_away"
 
 
 def test_a_capture_of_ones_own_package_is_replayed_for_its_inputs_alone(
