@@ -133,8 +133,10 @@ def _print(found: Calibration, taken: Capture, target: Path | None) -> None:
     explained = sum(f.explained for f in found.findings)
     out.print(f"{explained} of {len(found.findings)} probes explained within rounding")
     if not found.identified:
-        together = "" if explained < len(found.findings) else ", but by no rules together"
-        out.print(f"not identified: no rules explain the capture{together}")
+        if explained < len(found.findings):
+            out.print("not identified: no rules explain every probe")
+        else:
+            out.print("not identified: each probe is explained, but by no rules that suit them all")
         for name, suited in found.contradictions.items():
             words = [f"{_either((value,))} by {', '.join(p)}" for value, p in suited.items() if p]
             out.print(f"contradiction: {name} is {'; '.join(words)}")

@@ -149,6 +149,18 @@ def test_the_name_of_a_shipped_profile_is_not_given_again(
     assert "choose another name" in capsys.readouterr().err
 
 
+def test_calibrate_says_which_probes_contradict_each_other(taken: Path, capsys: Captured) -> None:
+    """As when Core ML ran some operations on another unit than it was offered."""
+    capture, other = read_capture(taken), capture_of(device("cpu-bnns"))
+    outputs = {**capture.outputs, "tanh": other.outputs["tanh"]}
+    write_capture(taken, Capture(outputs, capture.inputs, capture.origin))
+    assert main(["calibrate", str(taken)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "by no rules that suit them all" in said
+    assert "activations is tables by sigmoid, gelu" in said
+    assert "rounded_once by tanh" in said
+
+
 def damaged(path: Path, how: str) -> None:
     """Damage the capture at ``path``."""
     capture = read_capture(path)
