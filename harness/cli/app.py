@@ -16,6 +16,7 @@ import harness
 from harness.cli import (
     adapt,
     attest,
+    captures,
     check,
     compare,
     conformance,
@@ -78,6 +79,7 @@ for module in (
     lint,
     predict,
     export,
+    captures,
     check,
     adapt,
     compare,

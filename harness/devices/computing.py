@@ -49,7 +49,9 @@ class Device:
     def label(self) -> str:
         """The profile's name, and what is set in another way than it assumes."""
         usual = self.profile.settings()
-        other = [f"{name}={value}" for name, value in self.settings.items() if value != usual[name]]
+        other = [
+            f"{name}={value}" for name, value in self.settings.items() if value != usual.get(name)
+        ]
         return ", ".join([self.profile.name, *other])
 
     def supposing(self, **settings: Setting) -> Device:
@@ -82,7 +84,8 @@ class Device:
             )
         key = (name, x.device)
         if key not in self._lookups:
-            values = every_value(self.profile, self.settings, name).astype(np.float32)
+            with np.errstate(invalid="ignore"):  # of a signalling NaN, which becomes a quiet one
+                values = every_value(self.profile, self.settings, name).astype(np.float32)
             self._lookups[key] = torch.from_numpy(values).to(x.device)
         bits = x.half().view(torch.int16).to(torch.int64) & 0xFFFF
         return self._lookups[key].take(bits).to(x.dtype)

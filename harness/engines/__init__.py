@@ -1,11 +1,13 @@
 """Engines: one protocol, one module for each way to execute a candidate.
 
 ``torch`` executes a subject; ``mil`` and ``onnx`` execute a saved package on any machine,
-``coreml`` on a Mac; ``coreai`` executes Core AI assets. `availability` says which of them can
-execute here, and why not. Engines of one's own come as plugins (`harness.plugins`).
+``coreml`` on a Mac; ``coreai`` executes Core AI assets; ``capture`` replays what was recorded on a
+Mac. `availability` says which of them can execute here, and why not. Engines of one's own come as
+plugins (`harness.plugins`).
 """
 
 from harness.engines import (
+    capture_engine,
     coreai_engine,
     coreml_engine,
     mil_engine,
@@ -30,6 +32,7 @@ __all__ = [
     "Engine",
     "Session",
     "availability",
+    "capture_engine",
     "coreai_engine",
     "coreml_engine",
     "engine",

@@ -31,7 +31,8 @@ def register(numerics: Numerics) -> Numerics:
 def get_numerics(name: str | Numerics) -> Numerics:
     """Return the numerics of that name; a `Numerics` is returned as it is.
 
-    Beside those that are registered, each device profile is one: `harness.mil.numerics.device`.
+    Beside those that are registered, each device profile is one, by its name or by the path of its
+    TOML file: `harness.mil.numerics.device`.
 
     Raises:
         UnknownNameError: there is none; lists those that exist.
@@ -43,7 +44,8 @@ def get_numerics(name: str | Numerics) -> Numerics:
         return _NUMERICS[name]
     from harness.mil.numerics.device import named_device  # reads files, so not before
 
-    if name.partition(",")[0].strip() in shipped_profiles():
+    profile = name.partition(",")[0].strip()
+    if profile in shipped_profiles() or profile.endswith(".toml"):
         return named_device(name)
     raise UnknownNameError("numerics", name, [*_NUMERICS, *shipped_profiles()])
 

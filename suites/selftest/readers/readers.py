@@ -24,6 +24,7 @@ from harness import mil
 from harness.adapters import read_adapter
 from harness.adapters.layout import Extent
 from harness.audio.files import read_audio
+from harness.captures import Capture, read_capture, write_capture
 from harness.cli.tensors import write_tensors
 from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
@@ -366,6 +367,16 @@ def make_audio(folder: Path) -> None:
     soundfile.write(folder / "song.ogg", samples, 44_100)
 
 
+def make_capture(folder: Path) -> None:
+    x, y = np.arange(6, dtype=np.float16), np.ones((2, 3), np.float32)
+    write_capture(folder / "mine.safetensors", Capture.of({"x": x}, {"y": y}, device="a Mac"))
+
+
+def use_capture(folder: Path, changed: str) -> None:
+    capture = read_capture(folder / changed)
+    sum(float(np.nansum(value.astype(np.float64))) for value in capture.outputs.values())
+
+
 def compute_by_profile(folder: Path, changed: str) -> None:
     unit = device(load_profile(folder / changed))
     for name in unit.profile.tables:
@@ -424,6 +435,7 @@ READERS = [
         lambda folder: write(folder, rules_toml=RULES),
         lambda folder, changed: apply_steps({"a.b": torch.ones(2)}, read_steps(folder / changed)),
     ),
+    Reader("captures", make_capture, use_capture),
     Reader(
         "device profiles",
         lambda folder: write(folder, mine_toml=profile_text("ane-m1")),
