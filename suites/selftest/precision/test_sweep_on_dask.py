@@ -125,6 +125,7 @@ def swept(folder: Path, package: Path, count: int, kills: tuple[int, ...]) -> No
     assert json.dumps(found) == json.dumps(serial)
 
 
+@pytest.mark.exhaustive
 def test_a_killed_worker_changes_nothing_of_the_document(tmp_path: Path, package: Path) -> None:
     swept(tmp_path, package, 30, (10,))
 
