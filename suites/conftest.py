@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "subjects(*kinds): only trained, seeded, small, published, separating, cut ones"
     )
     config.addinivalue_line("markers", "engines(executes, taps): which engines a test runs")
+    # Of pytest-xdist, without which tests run as well.
+    config.addinivalue_line("markers", "xdist_group(name): what one process works on")
 
 
 @lru_cache
