@@ -60,7 +60,8 @@ def tensors(golden_root: Path) -> Path:
 
 
 def test_a_sound_golden_is_reported_as_a_match(golden_root: Path, tmp_path: Path) -> None:
-    document, status = run(golden_root, tmp_path)
+    """So it is where pytest-xdist is not installed, as beside the wheel."""
+    document, status = run(golden_root, tmp_path, PYTEST_ADDOPTS="-p no:xdist")
     assert [golden.status for golden in document.goldens] == ["match"]
     assert document.red == ()
     assert status == 3  # the other layers were not asked for, and that is not green either
