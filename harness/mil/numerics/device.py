@@ -290,3 +290,47 @@ OPERATIONS: Final[Mapping[str, Callable[..., Tensor]]] = {
     "scaled_dot_product_attention": _attention,
 }
 """What a device computes, by the type of the operation: called with it and MIL's arguments."""
+
+_STORED: Final = ("specials", "elementwise_subnormals")
+_SUMS: Final = (*_STORED, "reduce_sum")
+_FUNCTIONS: Final = (
+    *_STORED,
+    "activations",
+    "table_rounding",
+    "log_of_zero",
+    "softplus_collapse",
+)
+_QUOTIENTS: Final = (*_FUNCTIONS, "real_div")
+_PRODUCTS_BY: Final = (
+    *_STORED,
+    "tile_alignment",
+    "product_rounding",
+    "product_ceiling",
+    "product_subnormals",
+)
+_MATRICES: Final = (*_PRODUCTS_BY, "accumulator")
+_CONVOLUTIONS: Final = (*_PRODUCTS_BY, "convolution_accumulator", "bias")
+_SOFTMAX: Final = (*_FUNCTIONS, *_SUMS, "softmax")
+_NORMS: Final = (*_FUNCTIONS, *_SUMS, "reduce_mean", "normalisation")
+
+_DEPENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(OPERATIONS, _FUNCTIONS),
+    "real_div": _QUOTIENTS,
+    "round": (*_STORED, "round"),
+    "softmax": _SOFTMAX,
+    "reduce_sum": _SUMS,
+    "reduce_mean": (*_SUMS, "reduce_mean"),
+    "reduce_log_sum_exp": (*_FUNCTIONS, *_SUMS),
+    "layer_norm": _NORMS,
+    "instance_norm": _NORMS,
+    "matmul": _MATRICES,
+    "linear": (*_MATRICES, "bias"),
+    "conv": (*_CONVOLUTIONS, "convolution"),
+    "conv_transpose": _CONVOLUTIONS,
+    "scaled_dot_product_attention": (*_MATRICES, *_SOFTMAX),
+}
+
+
+def depends_on(operation: str) -> tuple[str, ...]:
+    """Return the properties of a device that the result of an operation in FP16 depends on."""
+    return _DEPENDS.get(operation, _STORED)

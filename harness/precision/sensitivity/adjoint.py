@@ -22,6 +22,7 @@ import torch
 
 from harness.mil import Model, get_numerics
 from harness.mil.executor import Executable
+from harness.mil.numerics import Numerics
 from harness.mil.ops.registry import Effect
 from harness.mil.plan import Step
 from harness.mil.schedule import ScheduledStep, build_schedule
@@ -68,6 +69,7 @@ class Recording:
     Args:
         model: in FP32.
         inputs: a float32 tensor for each of the model's inputs, on one device.
+        numerics: carries values in float32 and rounds none of this model's.
         stretch_bytes: memory for values between two places; more is faster by very little.
 
     Attributes:
@@ -81,10 +83,15 @@ class Recording:
     """
 
     def __init__(
-        self, model: Model, inputs: Mapping[str, Tensor], *, stretch_bytes: int = STRETCH_BYTES
+        self,
+        model: Model,
+        inputs: Mapping[str, Tensor],
+        *,
+        numerics: str | Numerics = "storage",
+        stretch_bytes: int = STRETCH_BYTES,
     ) -> None:
         device = next(iter(inputs.values())).device
-        self.executable = model.executable(get_numerics("storage"), device)
+        self.executable = model.executable(get_numerics(numerics), device)
         self.slots = {feature.name: model.plan.slots[feature.name] for feature in model.outputs}
         schedule = build_schedule(model.plan, frozenset(self.slots.values()), reuse=False)
         self.inputs = {model.plan.inputs[name]: tensor for name, tensor in inputs.items()}

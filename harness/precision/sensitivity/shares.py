@@ -42,6 +42,7 @@ import numpy.typing as npt
 import torch
 
 from harness.mil import Model
+from harness.mil.numerics import Numerics
 from harness.mil.plan import Step
 from harness.precision.sensitivity.adjoint import STRETCH_BYTES, Recording, Visit, joined
 from harness.precision.sensitivity.estimates import (
@@ -74,16 +75,23 @@ class ShareEstimator:
         model: in FP32.
         sites: gives the errors of each operation.
         inputs: float32, on the device to work on.
+        numerics: rounds none of the model's values.
 
     Attributes:
         outputs: of the model.
     """
 
-    def __init__(self, model: Model, sites: Sites, inputs: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        sites: Sites,
+        inputs: Mapping[str, Tensor],
+        numerics: str | Numerics = "storage",
+    ) -> None:
         self._sites = sites
         self._errors: dict[str, Mapping[Site, Errors]] = {}
         self._bytes = 0
-        self._recording = Recording(model, inputs)
+        self._recording = Recording(model, inputs, numerics=numerics)
         self.outputs = self._recording.outputs
 
     def estimate(
@@ -138,6 +146,23 @@ class ShareEstimator:
                     whole = numbers.setdefault(site, np.zeros((2, len(measures), probes)))
                     whole[:, column] = pair
         return on_average(numbers, np.array(list(sizes.values())))
+
+    def products(
+        self, fields: Mapping[Measure, Sequence[Tensor]]
+    ) -> dict[Measure, dict[Site, Array]]:
+        """Return by measure and site what each field and the site's error b have in common: u . b.
+
+        Both are taken in units of the measured signal: by the root of the measure's weight.
+        """
+        scaled = {
+            measure: [field / math.sqrt(measure.weight(self.outputs)) for field in own]
+            for measure, own in fields.items()
+        }
+        table = self._table(scaled)
+        return {
+            measure: dict(zip(table.sites, rows, strict=True))
+            for measure, rows in table.products.items()
+        }
 
     def _signs(self, measure: Measure, count: int, generator: torch.Generator) -> list[Tensor]:
         return measure.signs(self.outputs, generator, count)

@@ -1,0 +1,13 @@
+"""What becomes of a program whose operations are split over the units of a machine.
+
+Core ML decides by a cost model that is not published which unit runs an operation. So a program in
+FP16 has not one result on a machine but one for every split, and `find_floor` gives one number for
+them all: the SNR of the worst split that the errors of single operations lead to. `vary` says what
+one device would make of it if what is not known of it were otherwise.
+"""
+
+from harness.precision.placement.floor import Floor, Placed, find_floor
+from harness.precision.placement.units import UNITS, Machine, Placement, machine_of
+from harness.precision.placement.variants import vary
+
+__all__ = ["UNITS", "Floor", "Machine", "Placed", "Placement", "find_floor", "machine_of", "vary"]

@@ -1,0 +1,90 @@
+"""What each unit adds to one operation: its result less the same computed wide, on values alike.
+
+A program in FP16 is run without rounding (`WIDE`), which is where gradients are taken. Around each
+operation what it reads is rounded, as it will be stored, and the operation is computed by every
+unit that can run it. The error that all share, of rounded constants, is in the wide run already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import torch
+
+from harness.mil import Model
+from harness.mil.numerics import Numerics, round_to_float16
+from harness.mil.numerics.device import device_numerics
+from harness.mil.numerics.formats import INTEGERS, Format
+from harness.mil.plan import Step
+from harness.mil.types import DataType, element_type
+from harness.precision.placement.units import Machine, computes_half
+from harness.precision.sensitivity.sites import Errors, Site
+
+Tensor: TypeAlias = torch.Tensor
+
+WIDE: Final = Numerics(
+    "wide",
+    {
+        **INTEGERS,
+        DataType.FLOAT16: Format(torch.float32),
+        DataType.FLOAT32: Format(torch.float32),
+    },
+)
+"""As ``storage`` without its roundings; constants are as the program has them."""
+
+_COSTLY: Final = frozenset(
+    {"conv", "conv_transpose", "linear", "matmul", "scaled_dot_product_attention"}
+)
+"""What takes so long that its errors are kept for the next time."""
+
+
+class UnitErrors:
+    """The sites of a program split over units: an error for each operation and unit.
+
+    Args:
+        model: a program with operations in FP16.
+        machine: its units.
+        device: where tensors are.
+    """
+
+    def __init__(self, model: Model, machine: Machine, device: torch.device) -> None:
+        self._plan = model.plan
+        self._executable = model.executable(WIDE, device)
+        self._able = machine.able(model)
+        self._numerics = {name: device_numerics(unit) for name, unit in machine.units.items()}
+        self._kept: dict[Step, Mapping[Site, Errors]] = {}
+
+    def __call__(
+        self, step: Step, values: Mapping[int, Any], results: Errors
+    ) -> Mapping[Site, Errors]:
+        """Return the errors of a step by unit, which stands in the site as its reason."""
+        if not computes_half(step):
+            return {}
+        if step in self._kept:
+            return self._kept[step]
+        read = {slot: self._stored(slot, values[slot]) for slot in set(step.reads)}
+        wide = self._executable.call(step, read)
+        found, made = {}, []
+        for unit in self._able[step.operation.name]:
+            result = self._executable.call(step, read, self._numerics[unit])
+            errors = next((e for r, e in made if _equal(r, result)), None)
+            if errors is None:
+                errors = {
+                    slot: own - exact
+                    for slot, own, exact in zip(step.outputs, result, wide, strict=True)
+                    if own.is_floating_point()
+                }
+                made.append((result, errors))
+            found[Site(step.operation.name, step.operation.type, unit)] = errors
+        if step.operation.type in _COSTLY:
+            self._kept[step] = found
+        return found
+
+    def _stored(self, slot: int, value: Any) -> Any:
+        half = element_type(self._plan.types[slot]) is DataType.FLOAT16
+        return round_to_float16(value, False) if half else value
+
+
+def _equal(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
+    return all(map(torch.equal, one, other))
