@@ -24,7 +24,7 @@ from harness.cli.console import (
     within_time,
     write_page,
 )
-from harness.cli.forms import Devices
+from harness.cli.devices import Devices, print_devices
 from harness.cli.inspect import print_explanation
 from harness.cli.outputs import output_folder
 from harness.cli.settings import (
@@ -44,6 +44,7 @@ from harness.places import GOLDEN_ROOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.captures import Capture
     from harness.verdicts import Check, Gate, Run
     from harness.workbench.sources import PackageSource
 
@@ -110,6 +111,17 @@ def check(
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
     ] = False,
     device: Devices = None,
+    placement: Annotated[
+        str,
+        typer.Option(
+            help="With --device: where operations run, as far as they can: ane, gpu or cpu; or "
+            "worst, a floor over every split."
+        ),
+    ] = "",
+    capture: Annotated[
+        Path | None,
+        typer.Option(help="With one --device and --case: what it made, held to its prediction."),
+    ] = None,
     numerics: Numerics = "storage",
     report: Page = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
@@ -156,6 +168,7 @@ def check(
         )
     for profile in device or ():
         device_of(profile)  # before anything takes time
+    taken = _device_words(device or [], placement, capture, case or [])
     name = "" if pair else with_settings(_subject(subject, weights), settings or [])
     if report is not None:
         from harness.report import mark_overtaken
@@ -179,13 +192,15 @@ def check(
                 layers=_layers(layer or []),
                 bounds=bounds,
                 devices=tuple(device or ()),
+                placement=placement,
+                capture=taken,
             )
             root = home_of(name, golden_root)
             bench = Workbench(root, Path(scratch), numerics=numerics)
             collector, more = check_package(bench, inquiry, told), {}
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance(**more))
-    predicted = run.artefacts.explanation  # so far: what devices would make of it
+    predicted = run.artefacts.devices
     if explain:
         with progress("explaining") as bar:
             source = reference_of(run, golden_root)
@@ -204,8 +219,8 @@ def check(
     if device:
         document["devices"] = [plain(row) for row in predicted]
     answer(json, document, lambda: _print_run(run, adapter_words(package)))
-    for row in predicted if device and not json else ():
-        print_explanation(row)
+    if not json:
+        print_devices(predicted)
     if explain and not json:
         print_explanation(found)
     raise typer.Exit(run.exit_code)
@@ -236,6 +251,27 @@ def _counterpart(
     source = reference_source(None, reference, golden_root=GOLDEN_ROOT, given=given)
     assert isinstance(source, PackageSource)  # there is no subject
     return source
+
+
+def _device_words(
+    devices: list[str], placement: str, capture: Path | None, cases: list[str]
+) -> Capture | None:
+    """Return the capture, and refuse what does not go together before anything takes time."""
+    from harness.captures import read_capture
+    from harness.workbench.on_devices import check_placement
+
+    if placement:
+        check_placement(placement)
+    if (placement or capture) and not devices:
+        raise ParityError("--placement and --capture are about a device: give one with --device")
+    if capture is None:
+        return None
+    if placement or len(devices) != 1 or len(cases) != 1:
+        raise ParityError(
+            f"--capture {capture} was made by one device of one signal: give one --device and one "
+            "--case, and no --placement"
+        )
+    return read_capture(capture)
 
 
 def _subject(subject: str | None, weights: Path | None) -> str:

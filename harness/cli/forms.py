@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from harness.precision.tuning.forms import FormSearch
-
-Devices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--device",
-        help="A device profile, such as ane-m1; repeat for several. See docs/devices.md.",
-    ),
-]
 
 
 def tune_forms(

@@ -21,7 +21,8 @@ from harness.cli.console import (
     print_table,
     progress,
 )
-from harness.cli.forms import Devices, tune_forms
+from harness.cli.devices import Devices
+from harness.cli.forms import tune_forms
 from harness.cli.outputs import output_file
 from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
 from harness.errors import ParityError

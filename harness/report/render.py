@@ -24,6 +24,7 @@ from harness.report import figures_precision, figures_run, figures_sound, text, 
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
+from harness.report.view_devices import PLACEMENT_WORDS
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
 from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
@@ -70,6 +71,7 @@ def render_page(page: Page) -> str:
             engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
             score_columns=SCORE_COLUMNS,
+            placement_words=PLACEMENT_WORDS,
             quality_scores=[name for _, name in SCORES],
             style=_asset("style.css") + _asset("figures.css"),
             figures=FIGURES,

@@ -18,6 +18,7 @@ from harness.report.view_checks import (
     check_rows,
     layer_checks,
 )
+from harness.report.view_devices import DeviceTable, device_tables
 from harness.report.view_diff import RecipeDiff, recipe_diffs
 from harness.report.view_errors import ErrorView, error_views
 from harness.report.view_faults import FaultLevel, fault_levels
@@ -48,6 +49,7 @@ SECTIONS = {
     "pack": "Packs",
     "recipes": "Recipes",
     "scores": "Scores",
+    "devices": "Devices",
     "checks": "Checks",
     "network": "Network",
     "precision": "Precision",
@@ -111,6 +113,7 @@ class Page:
     checks: tuple[LayerChecks, ...]
     recipes: tuple[RecipeView, ...]
     scores: tuple[ScoreTable, ...]
+    devices: tuple[DeviceTable, ...]
     operations: tuple[Series, ...]
     errors: tuple[ErrorView, ...]
     diffs: tuple[RecipeDiff, ...]
@@ -130,7 +133,7 @@ class Page:
         """Anchor and title of the sections that this page has."""
         empty = {anchor for anchor, content in self._optional.items() if not content}
         if self.run.profile.name == MAIN_JOB:
-            empty &= {"explanation", "scores", "pack"}
+            empty &= {"explanation", "scores", "devices", "pack"}
         return tuple((anchor, name) for anchor, name in SECTIONS.items() if anchor not in empty)
 
     @property
@@ -144,6 +147,7 @@ class Page:
             "explanation": self.run.artefacts.explanation,
             "recipes": self.recipes,
             "scores": self.scores,
+            "devices": self.devices,
             "pack": self.run.artefacts.pack,
             "network": self.taps or self.operations or self.has_lab,
             "precision": self.precision,
@@ -172,6 +176,7 @@ def build_page(run: Run, record: Record | None = None) -> Page:
         checks=layer_checks(rows),
         recipes=recipes,
         scores=score_tables(run),
+        devices=device_tables(run),
         operations=operations,
         errors=error_views(run),
         diffs=recipe_diffs(operations),

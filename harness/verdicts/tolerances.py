@@ -164,6 +164,13 @@ _ROWS = (
         unit="dB",
     ),
     Gate(
+        "captured",
+        "What a device makes may be as bad as the worst variant of what is unknown of it. A "
+        "variant is told from another run, within 1 dB; a capture further down contradicts it.",
+        at_most=1.0,
+        unit="dB",
+    ),
+    Gate(
         "worst_tap",
         "Where along the network the error is born; measured for every recipe, gating for none.",
         at_least=60.0,

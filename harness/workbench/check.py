@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from harness.adapters import AdaptedModel
+from harness.captures import Capture
 from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
 from harness.errors import ParityError, UnknownNameError
 from harness.golden.builder import network_inputs, observe_segment
@@ -66,7 +67,7 @@ from harness.workbench.file_checks import (
     original_stems,
     printable,
 )
-from harness.workbench.on_devices import device_rows
+from harness.workbench.on_devices import Question, device_rows
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
 from harness.workbench.pictures import stem_qualities
@@ -104,6 +105,8 @@ class Inquiry:
         layers: of `LAYERS`.
         bounds: by the name of a gate, what must hold in its place.
         devices: profiles on which each golden case is predicted, beside the verdict.
+        placement: over which units of the devices' machines operations are split.
+        capture: what the only device made of the only case.
     """
 
     package: Path
@@ -115,6 +118,8 @@ class Inquiry:
     layers: tuple[str, ...] = LAYERS
     bounds: Mapping[str, Gate] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    placement: str = ""
+    capture: Capture | None = None
 
 
 def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Collector:
@@ -270,15 +275,17 @@ class _Examination:
     def _on_devices(
         self, golden: Tensors, inputs: Mapping[str, np.ndarray], labels: dict[str, str]
     ) -> None:
-        """Predict the case on the devices that are asked for: measured, and no verdict."""
+        """Predict the case on the devices that are asked for; a capture alone gates."""
         if self._inquiry.devices and self._view is not None:
             raise ParityError(
                 f"{self._inquiry.package} stands in an adapter, and devices are predicted on a "
                 "package of the network's own inputs and outputs; leave --device out"
             )
-        for device in self._inquiry.devices:
-            network = self._subject.network
-            for row in device_rows(self._model, network, device, golden, inputs, labels):
+        asked = self._inquiry
+        question = Question(self._model, self._subject.network, golden, inputs, labels)
+        for device in asked.devices:
+            rows = device_rows(question, device, placement=asked.placement, capture=asked.capture)
+            for row in rows:
                 if isinstance(row, Check):
                     self._add([row])
                 else:

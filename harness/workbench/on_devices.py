@@ -1,149 +1,321 @@
-"""What devices would make of a package, as far as is published of them: exploratory, never a gate.
+"""What devices would make of a package, as far as is published of them, and what one has made.
 
-A device is run as its profile assumes, then with each other variant of each unknown, which gives a
-band; and as if it did one thing better, which says what dominates. All are runs of the executor:
-nothing here is a device.
+A device is executed as its profile assumes; each other variant of each unknown, which gives a band,
+and each thing that it might do better, which says what dominates, are told from that run
+(`harness.precision.placement.vary`). Split over the units of a machine, every operation is executed
+as its own unit computes it, and ``worst`` is a floor over all splits. Nothing here is a device, so
+none of it gates. A capture is the device: one that is worse than predicted by more than the band
+fails, and the operation is named that explains it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
+import torch
 
+from harness.captures import Capture
 from harness.conversion import PrecisionRecipe
 from harness.devices import Device, band
+from harness.errors import ParityError
 from harness.layers import Tensors, branch_checks, stem_checks
 from harness.mil import Model
-from harness.mil.numerics.device import device_numerics, device_of
-from harness.precision.sensitivity import snr_of
+from harness.mil.numerics.device import device_of
+from harness.precision.placement import (
+    UNITS,
+    find_culprit,
+    find_floor,
+    machine_of,
+    vary,
+)
+from harness.precision.placement.errors import WIDE
+from harness.precision.sensitivity import (
+    SignalMeasure,
+    Stems,
+    output_measure,
+    snr_of,
+    stem_measures,
+)
 from harness.precision.tuning.forms import SUPPOSITIONS
 from harness.subjects import Network
-from harness.verdicts import Check
-from harness.verdicts.rows.packages import Explanation, Step
+from harness.subjects.protocol import sound_of
+from harness.verdicts import Check, bound, gate
+from harness.verdicts.rows.devices import Claim, DeviceLevel, DevicePrediction, Supposition
+from harness.verdicts.rows.labelled import labels_of
 from harness.workbench.predictions import Prediction
 
 EXPLORATORY: Final = PrecisionRecipe("device", "fp16")
 """Claims no gate."""
+WORST: Final = "worst"
+PLACEMENTS: Final = (*UNITS, WORST)
+EXPLAINED: Final = 0.5
+"""What one operation must explain of a difference to be named as its cause."""
+
+PlacementName = Literal["", "ane", "gpu", "cpu", "worst"]
+Arrays = Mapping[str, np.ndarray]
+Row = Check | DevicePrediction
 
 
 @dataclass(frozen=True)
-class DevicePrediction:
-    """What a device would make of one signal, in SNR against PyTorch.
+class Question:
+    """A package on one signal.
 
     Attributes:
-        device: its label.
-        case: the signal.
-        assumed_db: by stem, or by output where there are no stems, as the profile assumes.
-        band_db: by the same the lowest and the highest of all variants.
-        variants_db: the worst of all stems by what was settled otherwise.
-        suppositions_db: the worst of all stems if the device did one thing better, by what.
-    """
-
-    device: str
-    case: str
-    assumed_db: Mapping[str, float]
-    band_db: Mapping[str, tuple[float, float]]
-    variants_db: Mapping[str, float]
-    suppositions_db: Mapping[str, float]
-
-    @property
-    def worst(self) -> str:
-        """The stem with the lowest SNR."""
-        return min(self.assumed_db, key=lambda name: self.assumed_db[name])
-
-    @property
-    def dominant(self) -> str:
-        """What gains most if the device does it better."""
-        return max(self.suppositions_db, key=lambda name: self.suppositions_db[name])
-
-    def step(self, unit: Device) -> Step:
-        """Return it in words, with what is measured of the device and what is inferred."""
-        low, high = self.band_db[self.worst]
-        facts = unit.profile.facts.values()
-        measured = sum(fact.origin.basis == "measured" for fact in facts)
-        lines = [
-            f"{name}: {level:.1f} dB, {self.band_db[name][0]:.1f} to {self.band_db[name][1]:.1f} dB"
-            for name, level in self.assumed_db.items()
-        ]
-        lines += [f"worst with {name}: {db:.1f} dB" for name, db in self.variants_db.items()]
-        lines += [f"worst if {name}: {db:.1f} dB" for name, db in self.suppositions_db.items()]
-        lines.append(
-            f"of the profile {measured} facts are measured, {len(facts) - measured} inferred, and "
-            f"{len(unit.profile.unknowns)} properties unknown"
-        )
-        return Step(
-            f"What would {self.device} make of {self.case}?",
-            f"{self.worst} is worst, predicted at {self.assumed_db[self.worst]:.1f} dB ({low:.1f} "
-            f"to {high:.1f} dB as unknowns are settled); what costs most: {self.dominant}.",
-            tuple(lines),
-        )
-
-
-def device_rows(
-    model: Model,
-    network: Network,
-    device: str,
-    expected: Tensors,
-    inputs: Mapping[str, np.ndarray],
-    labels: Mapping[str, str],
-) -> Iterator[Check | Explanation]:
-    """Yield exploratory checks of a package on a device, and what they come to in words.
-
-    Args:
         model: the package.
         network: that it was made of.
-        device: a profile, with settings or without.
         expected: PyTorch's outputs, and stems where there are some.
         inputs: by name.
         labels: of every check; ``case`` among them.
+    """
+
+    model: Model
+    network: Network
+    expected: Tensors
+    inputs: Arrays
+    labels: Mapping[str, str]
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The inputs as the executor takes them."""
+        features = {feature.name: feature for feature in self.model.inputs}
+        return {
+            name: WIDE.from_numpy(
+                features[name].check_array(array, WIDE, self.model.package.path),
+                features[name].dtype,
+            )
+            for name, array in self.inputs.items()
+        }
+
+    def made(self, outputs: Mapping[str, torch.Tensor]) -> Prediction:
+        """Return what outputs of the executor stand for."""
+        types = {feature.name: feature.dtype for feature in self.model.outputs}
+        arrays = {n: WIDE.to_numpy(value, types[n]) for n, value in outputs.items()}
+        return Prediction(self.network, arrays)
+
+    def levels(self, made: Prediction) -> dict[str, float]:
+        """Return SNR by stem, or by output where there are no stems; silence has none."""
+        if made.has_stems:
+            stems = self.expected["stems"]
+            sources = enumerate(self.network.sources)
+            pairs = {name: (stems[index], made.stems[index]) for index, name in sources}
+        else:
+            pairs = {name: (self.expected[name], value) for name, value in made.outputs.items()}
+        return {name: _snr(*pair) for name, pair in pairs.items() if pair[0].any()}
+
+    def measures(self) -> list[SignalMeasure]:
+        """Return the measures of all stems, or of outputs where there are none."""
+        network = self.network
+        if not network.sources:
+            return [output_measure(name) for name in network.interface.outputs]
+        rate = sound_of(network).sample_rate
+        return list(stem_measures(Stems(network.sources, network.stem_of, rate)))
+
+
+def device_rows(
+    question: Question, device: str, *, placement: str = "", capture: Capture | None = None
+) -> Iterator[Row]:
+    """Yield what a device would make of a package, as exploratory checks and as a prediction.
+
+    With a capture there is a check that gates, too.
+
+    Args:
+        question: the package and the signal.
+        device: a profile, with settings or without.
+        placement: of `PLACEMENTS`, over the units of the device's machine; empty for one unit.
+        capture: what a device of this kind made of the same inputs.
 
     Raises:
-        ParityError: no such device.
+        ParityError: no such device, or placement.
+        CaptureError: the capture was made of other inputs.
     """
-    unit, case = device_of(device), labels["case"]
-
-    def run(other: Device) -> Prediction:
-        return Prediction(network, model.predict(inputs, numerics=device_numerics(other)))
-
-    assumed = run(unit)
-    own = {**labels, "numerics": unit.label}
-    pair = expected, assumed.tensors
-    yield from branch_checks(*pair, EXPLORATORY, own, outputs=tuple(assumed.outputs))
-    if assumed.has_stems:
-        yield from stem_checks(expected["stems"], assumed.stems, network.sources, own, gating=False)
-    levels = _levels(expected, assumed)
-    if not levels:  # silence has no ratio
+    unit = device_of(device)
+    if capture is not None:
+        capture.check_inputs(question.inputs, Path("the capture"))
+    if placement:
+        yield from _placed(question, unit, check_placement(placement))
         return
-    settled = {
-        other.label: _levels(expected, run(other))
+    others = [
+        other
         for other in band(unit.profile)[1:]
         if other.settings.get("placement") == unit.settings.get("placement")  # computes the same
-    }
-    better = {
-        name: min(_levels(expected, run(unit.supposing(**settings))).values())
-        for name, settings in SUPPOSITIONS.items()
-    }
-    every = [levels, *settled.values()]
-    ranges = {
-        name: (min(some[name] for some in every), max(some[name] for some in every))
-        for name in levels
-    }
-    variants = {name: min(some.values()) for name, some in settled.items()}
-    found = DevicePrediction(unit.label, case, levels, ranges, variants, better)
-    yield Explanation((found.step(unit),), ())
+    ]
+    better = [unit.supposing(**settings) for settings in SUPPOSITIONS.values()]
+    usual, varied = vary(question.model, question.tensors, unit, [*others, *better])
+    made = question.made(usual)
+    yield from _checks(question, made, unit.label)
+    levels = question.levels(made)
+    if not levels:  # silence has no ratio
+        return
+    settled = [question.levels(question.made(outputs)) for outputs in varied]
+    row = _prediction(question, unit, levels, settled, [other.label for other in others])
+    if capture is None:
+        yield row
+        return
+    yield from _captured(question, unit, row, usual, capture)
 
 
-def _levels(expected: Tensors, made: Prediction) -> dict[str, float]:
-    """Return SNR by stem, or by output where there are no stems."""
+def check_placement(name: str) -> PlacementName:
+    """Return the placement called ``name``.
+
+    Raises:
+        ParityError: there is none.
+    """
+    for known in ("ane", "gpu", "cpu", "worst"):
+        if name == known:
+            return known
+    raise ParityError(f"unknown placement {name!r}; expected one of {', '.join(PLACEMENTS)}")
+
+
+def _checks(question: Question, made: Prediction, name: str) -> Iterator[Check]:
+    own = {**question.labels, "numerics": name}
+    pair = question.expected, made.tensors
+    yield from branch_checks(*pair, EXPLORATORY, own, outputs=tuple(made.outputs))
     if made.has_stems:
-        sources = enumerate(made.network.sources)
-        pairs = {name: (expected["stems"][index], made.stems[index]) for index, name in sources}
+        stems, sources = question.expected["stems"], question.network.sources
+        yield from stem_checks(stems, made.stems, sources, own, gating=False)
+
+
+def _prediction(
+    question: Question,
+    unit: Device,
+    levels: Mapping[str, float],
+    settled: Sequence[Mapping[str, float]],
+    variants: Sequence[str],
+) -> DevicePrediction:
+    every = [levels, *settled[: len(variants)]]
+    worst = [min(some.values()) for some in settled]
+    return DevicePrediction(
+        **labels_of({**question.labels, "numerics": unit.label}),
+        placement="",
+        levels=tuple(
+            DeviceLevel(name, db, min(e[name] for e in every), max(e[name] for e in every))
+            for name, db in levels.items()
+        ),
+        variants=tuple(map(Supposition, variants, worst)),
+        better=tuple(map(Supposition, SUPPOSITIONS, worst[len(variants) :])),
+        claims=_claims(unit),
+    )
+
+
+def _claims(unit: Device) -> tuple[Claim, ...]:
+    profile = unit.profile
+    facts = [
+        Claim(name, str(fact.value), fact.origin.basis, fact.origin.confidence, fact.origin.source)
+        for name, fact in profile.facts.items()
+    ]
+    tables = [
+        Claim(
+            f"table of {name}",
+            f"{table.knots} knots, {table.values}",
+            table.origin.basis,
+            table.origin.confidence,
+            table.origin.source,
+        )
+        for name, table in profile.tables.items()
+    ]
+    open_ = [
+        Claim(
+            name,
+            " or ".join(map(str, unknown.variants)),
+            "unknown",
+            unknown.origin.confidence,
+            unknown.reason,
+        )
+        for name, unknown in profile.unknowns.items()
+    ]
+    return (*facts, *tables, *open_)
+
+
+# ------------------------------------------------------------------ over several units
+
+
+def _placed(question: Question, unit: Device, placement: PlacementName) -> Iterator[Row]:
+    machine = machine_of(unit)
+    name = f"{unit.label}, split {placement}"
+    if placement == WORST:
+        levels, note = _floors(question, unit)
     else:
-        pairs = {name: (expected[name], value) for name, value in made.outputs.items()}
-    return {name: _snr(*pair) for name, pair in pairs.items() if pair[0].any()}
+        split = machine.all_on(question.model, placement)
+        outputs = question.model.run(question.tensors, operation_numerics=machine.numerics(split))
+        made = question.made(outputs)
+        yield from _checks(question, made, name)
+        levels = question.levels(made)
+        here = sum(unit == placement for unit in split.values())
+        note = f"{here} of {len(split)} operations in FP16 run there, the others where they can."
+    if levels:
+        yield DevicePrediction(
+            **labels_of({**question.labels, "numerics": name}),
+            placement=placement,
+            levels=tuple(DeviceLevel(name, db, db, db) for name, db in levels.items()),
+            variants=(),
+            better=(),
+            claims=_claims(unit),
+            note=note,
+        )
+
+
+def _floors(question: Question, unit: Device) -> tuple[dict[str, float], str]:
+    """Return the floor of each stem or output, and what was done to find it."""
+    outputs = [name for name in question.network.interface.outputs]
+    expected = {name: torch.from_numpy(np.array(question.expected[name])) for name in outputs}
+    found = find_floor(
+        question.model, machine_of(unit), question.tensors, expected, question.measures()
+    )
+    levels = {floor.measure.partition(":")[2]: floor.db for floor in found}
+    tried = max((len(floor.tried) for floor in found), default=0)
+    return levels, f"The worst of {tried} splits that adjoints led to, as executed."
+
+
+# ------------------------------------------------------------------ beside a capture
+
+
+def _captured(
+    question: Question,
+    unit: Device,
+    row: DevicePrediction,
+    usual: Mapping[str, torch.Tensor],
+    capture: Capture,
+) -> Iterator[Row]:
+    outputs = {name: np.asarray(capture.outputs[name]) for name in usual}
+    made = question.levels(Prediction(question.network, outputs))
+    levels = [replace(level, captured_db=made[level.name]) for level in row.levels]
+    furthest = min(levels, key=lambda level: made[level.name] - level.low_db)
+    below = furthest.low_db - made[furthest.name]
+    gate_row = gate("captured")
+    outcome = bound(below, gate_row, what=f"{furthest.name} under the band")
+    words = ""
+    if outcome.verdict.value == "fail":
+        words = _blame(question, unit, usual, outputs)
+        outcome = replace(outcome, reason=f"{outcome.reason}: {words}")
+    labels = {**question.labels, "numerics": unit.label, "what": "capture beside its prediction"}
+    yield Check("conversion", labels, True, gate_row, outcome)
+    yield replace(row, levels=tuple(levels), note=words)
+
+
+def _blame(
+    question: Question, unit: Device, usual: Mapping[str, torch.Tensor], outputs: Arrays
+) -> str:
+    """Return in words which operation explains a capture."""
+    ways = {
+        name: u for name, u in machine_of(unit).units.items() if u.profile.unit != unit.profile.unit
+    }
+    ways |= {other.label: other for other in band(unit.profile)[1:]}
+    ways |= {name: unit.supposing(**settings) for name, settings in SUPPOSITIONS.items()}
+    captured = {name: torch.from_numpy(np.array(value)) for name, value in outputs.items()}
+    found = find_culprit(
+        question.model, question.tensors, unit, ways, usual, captured, question.measures()
+    )
+    if found is None:
+        return "the program has no operation in FP16"
+    share = f"{100 * max(found.explained, 0):.0f} % of the difference"
+    name = f"{found.type} {found.operation!r}"
+    if found.explained < EXPLAINED:
+        return f"no single operation explains it; nearest is {name} by {found.way}, with {share}"
+    return f"as if {name} were computed by {found.way}, which explains {share}"
 
 
 def _snr(expected: np.ndarray, actual: np.ndarray) -> float:

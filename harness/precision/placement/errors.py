@@ -16,7 +16,7 @@ from harness.mil import Model
 from harness.mil.numerics import Numerics, round_to_float16
 from harness.mil.numerics.device import device_numerics
 from harness.mil.numerics.formats import INTEGERS, Format
-from harness.mil.plan import Step
+from harness.mil.plan import Plan, Step
 from harness.mil.types import DataType, element_type
 from harness.precision.placement.units import Machine, computes_half
 from harness.precision.sensitivity.sites import Errors, Site
@@ -63,7 +63,7 @@ class UnitErrors:
             return {}
         if step in self._kept:
             return self._kept[step]
-        read = {slot: self._stored(slot, values[slot]) for slot in set(step.reads)}
+        read = {slot: stored(self._plan, slot, values[slot]) for slot in set(step.reads)}
         wide = self._executable.call(step, read)
         found, made = {}, []
         for unit in self._able[step.operation.name]:
@@ -81,9 +81,11 @@ class UnitErrors:
             self._kept[step] = found
         return found
 
-    def _stored(self, slot: int, value: Any) -> Any:
-        half = element_type(self._plan.types[slot]) is DataType.FLOAT16
-        return round_to_float16(value, False) if half else value
+
+def stored(plan: Plan, slot: int, value: Any) -> Any:
+    """Return the value of a slot as it is stored: rounded, if it is declared as FP16."""
+    half = element_type(plan.types[slot]) is DataType.FLOAT16
+    return round_to_float16(value, False) if half else value
 
 
 def _equal(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:

@@ -184,9 +184,7 @@ class _Search:
         return {n: placed.outputs[n].double() - e.double() for n, e in self._expected.items()}
 
     def _execute(self, name: str, split: Placement) -> Placed:
-        outputs = self._model.run(
-            self._inputs, operation_numerics=self._machine.numerics(split)
-        )
+        outputs = self._model.run(self._inputs, operation_numerics=self._machine.numerics(split))
         levels = {m.name: snr_of(m.of(self._expected, outputs)) for m in self._measures}
         self._report(f"{name}: {', '.join(f'{m} {db:.2f} dB' for m, db in levels.items())}")
         self._done.append(Placed(name, split, outputs, levels))

@@ -75,9 +75,7 @@ class _Run:
             [{name: own.get(slot, values[slot]) for name, slot in slots.items()} for own in varied],
         )
 
-    def _step(
-        self, step: Step, values: dict[int, Any], varied: Sequence[dict[int, Any]]
-    ) -> None:
+    def _step(self, step: Step, values: dict[int, Any], varied: Sequence[dict[int, Any]]) -> None:
         call = self._executable.call
         made = call(step, values, self._numerics)
         changes: dict[tuple[Any, ...], tuple[Any, ...]] = {}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from harness.errors import RunError
 from harness.verdicts.jsondata import restored
+from harness.verdicts.rows.devices import DevicePrediction
 from harness.verdicts.rows.documents import (
     BenchRow,
     ConformanceRow,
@@ -54,6 +55,7 @@ class Artefacts:
     separation: tuple[Separation, ...] = ()
     quality: tuple[Quality, ...] = ()
     scores: tuple[Scores, ...] = ()
+    devices: tuple[DevicePrediction, ...] = ()
     pack: tuple[PackResults, ...] = ()
     stem_timeline: tuple[StemTimeline, ...] = ()
     stem_picture: tuple[StemPicture, ...] = ()

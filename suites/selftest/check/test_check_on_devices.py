@@ -1,19 +1,21 @@
-"""If these fail, `parity check --device` makes a verdict of a prediction, or drops its band."""
+"""If these fail, `parity check --device` makes a verdict of a prediction, or misses a capture's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from harness import mil
 from harness._coremltools import import_coremltools
+from harness.captures import Capture, CaptureError
 from harness.cli import main
-from harness.verdicts import Check
-from harness.verdicts.rows.packages import Explanation
-from harness.workbench.on_devices import device_rows
+from harness.verdicts import Check, Verdict
+from harness.verdicts.rows.devices import DevicePrediction
+from harness.workbench.on_devices import Question, device_rows
 from suites.ops.packages import write_package
 
 
@@ -39,46 +41,106 @@ def model_of(path: Path) -> mil.Model:
     return mil.load(write_package(program, path / "p.mlpackage"))
 
 
-@pytest.fixture
-def rows(tmp_path: Path, request: pytest.FixtureRequest) -> list[Check | Explanation]:
-    model = model_of(tmp_path)
-    x = np.random.default_rng(1).standard_normal((50, 64)).astype(np.float16)
-    expected = model.predict({"x": x}, numerics="float64")
+X = np.random.default_rng(1).standard_normal((50, 64)).astype(np.float16)
+LABELS = {"subject": "s", "case": "noise", "recipe": "r", "engine": "mil", "numerics": "storage"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> mil.Model:
+    return model_of(tmp_path_factory.mktemp("devices"))
+
+
+def question(model: mil.Model) -> Question:
+    expected = model.predict({"x": X}, numerics="float64")
     wide = {name: value.astype(np.float16) for name, value in expected.items()}
-    labels = {"subject": "s", "case": "noise", "recipe": "r"}
-    return list(device_rows(model, Network(), request.param, wide, {"x": x}, labels))  # type: ignore[arg-type]
+    return Question(model, Network(), wide, {"x": X}, LABELS)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rows", ["ane-m1"], indirect=True)
-def test_a_prediction_is_measured_and_never_gates(rows: list[Check | Explanation]) -> None:
+def rows_of(
+    model: mil.Model, device: str, **how: Any
+) -> tuple[list[Check], list[DevicePrediction]]:
+    rows = list(device_rows(question(model), device, **how))
     checks = [row for row in rows if isinstance(row, Check)]
+    return checks, [row for row in rows if isinstance(row, DevicePrediction)]
+
+
+def test_a_prediction_is_measured_and_never_gates(model: mil.Model) -> None:
+    checks, _ = rows_of(model, "ane-m1")
     assert [check.labels["tensor"] for check in checks] == ["y"]
     assert {check.labels["numerics"] for check in checks} == {"ane-m1"}
     assert not any(check.gating for check in checks)
 
 
 @pytest.mark.parametrize(
-    ("rows", "dominant"),
-    [("ane-m1", "tables exact"), ("cpu-bnns", "accumulators wide")],
-    indirect=["rows"],
+    ("device", "dominant"), [("ane-m1", "tables exact"), ("cpu-bnns", "accumulators wide")]
 )
-def test_it_says_what_dominates_and_how_far_unknowns_reach(
-    rows: list[Check | Explanation], dominant: str
+def test_it_says_what_dominates_how_far_unknowns_reach_and_what_it_rests_on(
+    device: str, dominant: str, model: mil.Model
 ) -> None:
-    (found,) = [row for row in rows if isinstance(row, Explanation)]
-    (step,) = found.steps
-    assert step.question.startswith("What would ")
-    assert step.question.endswith(" make of noise?")
-    assert f"what costs most: {dominant}." in step.answer
-    level, low, high = (float(part) for part in _numbers(step.answer))
-    assert low <= level <= high
-    assert any(line.startswith("worst with ") for line in step.evidence)
-    assert "facts are measured" in step.evidence[-1]
+    _, (row,) = rows_of(model, device)
+    assert row.dominant == dominant
+    assert row.worst.low_db <= row.worst.assumed_db <= row.worst.high_db
+    assert len(row.variants) >= 2
+    assert row.count("measured")
+    assert row.count("unknown")
+    assert all(claim.source for claim in row.claims)
 
 
-def _numbers(text: str) -> list[str]:
-    words = text.replace("(", "").split()
-    return [word for word in words if word.replace(".", "", 1).lstrip("-").isdigit()]
+@pytest.mark.parametrize("placement", ["ane", "gpu", "cpu"])
+def test_a_split_is_executed_on_the_units_of_the_machine(placement: str, model: mil.Model) -> None:
+    checks, (row,) = rows_of(model, "ane-m1", placement=placement)
+    assert not any(check.gating for check in checks)
+    assert row.placement == placement
+    alone = {"ane": "ane-m1", "gpu": "gpu", "cpu": "cpu-bnns"}[placement]
+    _, (whole,) = rows_of(model, alone)
+    assert row.worst.assumed_db == whole.worst.assumed_db  # each of them can run all of it
+    assert "2 of 2 operations" in row.note
+
+
+def test_the_worst_split_is_under_each_unit(model: mil.Model) -> None:
+    _, (floor,) = rows_of(model, "ane-m1", placement="worst")
+    units = [rows_of(model, "ane-m1", placement=unit)[1][0] for unit in ("ane", "gpu", "cpu")]
+    assert floor.worst.assumed_db <= min(row.worst.assumed_db for row in units)
+
+
+def captured(model: mil.Model, hidden: str, operation: str = "") -> Capture:
+    """Return what a hidden device makes: one operation otherwise than a GPU, or all of them."""
+    made = model.predict(
+        {"x": X},
+        numerics="gpu" if operation else hidden,
+        operation_numerics=lambda o: hidden if o.type == operation else None,
+    )
+    return Capture.of({"x": X}, made, compute_unit="CPU_AND_GPU", device="hidden")
+
+
+@pytest.mark.parametrize("hidden", ["gpu", "gpu, normalisation=stages", "gpu, bias=fp16"])
+def test_a_capture_within_the_band_is_green(hidden: str, model: mil.Model) -> None:
+    checks, (row,) = rows_of(model, "gpu", capture=captured(model, hidden))
+    (verdict,) = [check for check in checks if check.gating]
+    assert verdict.verdict is Verdict.PASS
+    assert row.levels[0].captured_db is not None
+    assert not row.note
+
+
+@pytest.mark.parametrize(
+    ("operation", "hidden", "type_"),
+    [("gelu", "ane-m1", "gelu"), ("linear", "cpu-bnns", "linear")],
+)
+def test_a_capture_under_the_band_is_red_and_says_which_operation(
+    operation: str, hidden: str, type_: str, model: mil.Model
+) -> None:
+    checks, (row,) = rows_of(model, "gpu", capture=captured(model, hidden, operation))
+    (verdict,) = [check for check in checks if check.gating]
+    assert verdict.verdict is Verdict.FAIL
+    assert f"as if {type_} " in verdict.outcome.reason
+    assert "explains 100 %" in verdict.outcome.reason
+    assert row.note in verdict.outcome.reason
+
+
+def test_a_capture_of_other_inputs_is_refused(model: mil.Model) -> None:
+    other = Capture.of({"x": X + 1}, model.predict({"x": X}), device="hidden")
+    with pytest.raises(CaptureError, match="recorded with other inputs"):
+        rows_of(model, "gpu", capture=other)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +148,9 @@ def _numbers(text: str) -> list[str]:
     [
         (["--device", "ane-m7"], "ane-m7"),
         (["--device", "gpu", "--audio", "song.wav"], "--device goes without --audio"),
+        (["--placement", "worst"], "give one with --device"),
+        (["--device", "gpu", "--placement", "tpu"], "unknown placement 'tpu'"),
+        (["--device", "gpu", "--capture", "c.safetensors"], "one --device and one --case"),
     ],
 )
 def test_what_can_t_be_predicted_is_refused_before_anything_runs(

@@ -118,7 +118,9 @@ def test_a_unit_gets_what_it_can_run(tmp_path: Path) -> None:
     def wide(mb: Any, x: Any) -> Any:
         y = mb.add(x=x, y=np.float16(1), name="long")
         y = mb.reduce_mean(x=y, axes=[1], keep_dims=True, name="short")
-        return mb.cast(x=mb.mul(x=mb.cast(x=y, dtype="fp32"), y=np.float32(2)), dtype="fp16", name="y")
+        return mb.cast(
+            x=mb.mul(x=mb.cast(x=y, dtype="fp32"), y=np.float32(2)), dtype="fp16", name="y"
+        )
 
     model = program(wide, (2, 20000), tmp_path)  # an M1's Neural Engine takes 16,384 in width
     able = MACHINE.able(model)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.verdicts import Verdict
 from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.devices import Claim, DeviceLevel, DevicePrediction, Supposition
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.verdicts.rows.packages import (
     NetworkOutline,
@@ -212,6 +213,43 @@ def score_rows() -> list[Scores]:
     return found
 
 
+def device_row(name: str, placement: Any = "", captured_db: float | None = None) -> Any:
+    """Return what a device is predicted to make of the song."""
+    level = 45.0 if name.startswith("ane") else 61.0
+    levels = [
+        DeviceLevel(stem, level - place, level - place - 4.5, level - place + 1.0, captured_db)
+        for place, stem in enumerate(STEMS)
+    ]
+    source = "guide, appendix A; measured on an M1"
+    return DevicePrediction(
+        *(SUBJECT, "song", "fp16", "mil", name),
+        placement=placement,
+        levels=tuple(levels),
+        variants=() if placement else (Supposition(f"{name}, bias=wide", level - 4.2),),
+        better=()
+        if placement
+        else (
+            Supposition("tables exact", level + 12.5),
+            Supposition("accumulators wide", level + 0.4),
+        ),
+        claims=(
+            Claim("accumulator", "tiles_of_four", "inferred", "medium", source),
+            Claim("product_ceiling", "32768.0", "measured", "high", source),
+            Claim("bias", "fp16 or wide", "unknown", "medium", "one source has it added late"),
+        ),
+        note="The worst of 9 splits that adjoints led to, as executed." if placement else "",
+    )
+
+
+def device_rows() -> list[Any]:
+    """Return two devices, one of which was captured, and the worst of all splits."""
+    return [
+        device_row("ane-m1"),
+        device_row("gpu", captured_db=58.5),
+        device_row("ane-m1, split worst", "worst"),
+    ]
+
+
 def pack_row() -> PackResults:
     """Return a pack with an operation of each verdict."""
     operations = (
@@ -230,6 +268,7 @@ def run_rows() -> Artefacts:
         *separation_rows(),
         *quality_rows(),
         *score_rows(),
+        *device_rows(),
         pack_row(),
         outline_row(),
     )

@@ -1,0 +1,50 @@
+"""Devices on the command line: the option, and what is predicted on them as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.console import decibels, out, print_table
+
+if TYPE_CHECKING:
+    from harness.verdicts.rows.devices import DevicePrediction
+
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        help="A device profile, such as ane-m1; repeat for several. See docs/devices.md.",
+    ),
+]
+
+
+def print_devices(rows: Sequence[DevicePrediction]) -> None:
+    """Print for each device the SNR of each stem, its band, and what dominates it."""
+    for row in rows:
+        levels = [
+            (
+                level.name,
+                decibels(level.assumed_db),
+                f"{decibels(level.low_db)} to {decibels(level.high_db)}",
+                decibels(level.captured_db),
+            )
+            for level in row.levels
+        ]
+        columns = ("stem", "predicted", "as unknowns are settled", "captured")
+        shown = 4 if any(level.captured_db is not None for level in row.levels) else 3
+        shown = 2 if row.placement else shown
+        title = f"{row.numerics}, {row.case}: exploratory"
+        print_table(title, columns[:shown], [level[:shown] for level in levels])
+        if row.better:
+            gains = [(one.what, decibels(one.worst_db)) for one in row.better]
+            print_table("the worst stem, if the device did better", ("with", "worst"), gains)
+            out.print(f"what costs most: {row.dominant}")
+        if row.note:
+            out.print(row.note, soft_wrap=True)
+        out.print(
+            f"of the profile {row.count('measured')} claims are measured, {row.count('inferred')} "
+            f"inferred, {row.count('unknown')} open"
+        )
