@@ -6,6 +6,7 @@ passes what follows ``--`` on to the program that it starts.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests", "parity", "installed"]
+nox.options.sessions = ["lint", "tests", "coreai", "parity", "installed"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
@@ -112,6 +113,18 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:  # those narrow the line above
         sample = ["--sample", "1", "--out", str(Path(session.create_tmp(), "conformance"))]
         session.run("parity", "conformance", *sample, *WORKERS)
+
+
+@nox.session
+def coreai(session: nox.Session) -> None:
+    """Execute assets with Apple's Core AI: small networks, and the trained one once in FP32."""
+    install(session, "test", "coreai")
+    told = session.run("parity", "doctor", "--json", silent=True, env=PATIENT_THREADS) or ""
+    engines = {engine["name"]: engine for engine in json.loads(told)["engines"]}
+    if not engines["coreai"]["available"]:  # else every test is skipped, and all is green
+        session.error(f"Core AI can't execute here: {engines['coreai']['reason']}")
+    words = ["suites/selftest/coreai", "-m", "exhaustive or not exhaustive", *session.posargs]
+    session.run("python", "-m", "pytest", *words, env=ONE_THREAD | {"PYTEST_ADDOPTS": ""})
 
 
 @nox.session

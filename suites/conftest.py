@@ -1,9 +1,10 @@
 """What the layered suites share: their parameters, and the workbench that they take things from.
 
 A test function names what it is about in its arguments (``subject``, ``case``, ``recipe``), and is
-generated once for each combination. A mark says which cases it is for: ``cases("segment")`` those
-of one segment, ``cases("taps")`` those whose goldens hold taps, ``cases("song")`` those with music,
-``cases("figures")`` the music that figures show, ``cases("all")``; ``recipes(...)`` narrows the
+generated once for each combination; ``device`` is one that the invocation names. A mark says which
+cases it is for: ``cases("segment")`` those of one segment, ``cases("taps")`` those whose goldens
+hold taps, ``cases("song")`` those with music, ``cases("figures")`` the music that figures show,
+``cases("all")``; ``recipes(...)`` narrows the
 recipes (``but=NAME`` leaves one out), and ``subjects("trained")`` leaves out those with seeded
 weights, ``subjects("seeded")`` all others; ``subjects("small")`` takes those that run in half a
 second, ``"published"`` the others, ``"separating"`` those that have stems, ``"cut"`` those that
@@ -34,7 +35,7 @@ from harness.subjects import describe_subject
 from harness.verdicts import Profile
 from harness.workbench import Workbench
 
-PARAMETERS = ("subject", "case", "recipe", "engine")
+PARAMETERS = ("subject", "case", "recipe", "engine", "device")
 BELONGS: dict[str, Callable[[Case], bool]] = {
     "segment": lambda case: not case.is_file,
     "taps": lambda case: case.taps,
@@ -65,7 +66,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "subject" not in names or metafunc.definition.get_closest_marker("layer") is None:
         return
     rows = list(_rows(metafunc, names))
-    if not rows and profile_of(metafunc.config) == DEFAULT:
+    asked = "device" not in names  # devices are looked at where somebody names them
+    if not rows and asked and profile_of(metafunc.config) == DEFAULT:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} has nothing to be run on")
     metafunc.parametrize(names, rows, ids=["-".join(row) for row in rows])
 
@@ -88,6 +90,7 @@ def _rows(metafunc: pytest.Metafunc, names: Sequence[str]) -> Iterator[tuple[str
             "case": [name for owner, name in work if owner == subject and belongs(known[name])],
             "recipe": [name for name in recipes if load_recipe(name).is_for(subject)],
             "engine": engines,
+            "device": metafunc.config.getoption("--device") or (),
         }
         for row in itertools.product(*(values[name] for name in names)):
             if _is_wanted(dict(zip(names, row, strict=True)), known):

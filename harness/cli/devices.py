@@ -40,7 +40,7 @@ def print_devices(rows: Sequence[DevicePrediction]) -> None:
         print_table(title, columns[:shown], [level[:shown] for level in levels])
         if row.better:
             gains = [(one.what, decibels(one.worst_db)) for one in row.better]
-            print_table("the worst stem, if the device did better", ("with", "worst"), gains)
+            print_table("what the worst stem would have", ("without errors of", "worst"), gains)
             out.print(f"what costs most: {row.dominant}")
         if row.note:
             out.print(row.note, soft_wrap=True)

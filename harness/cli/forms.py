@@ -24,6 +24,7 @@ def tune_forms(
     package: Path | None,
     min_snr: float,
     max_more_operations: float,
+    approximate: bool,
     json: bool,
 ) -> NoReturn:
     """Search forms, write recipe, passes and document, and exit with the verdict."""
@@ -47,6 +48,7 @@ def tune_forms(
         min_snr_db=min_snr,
         max_more_operations=max_more_operations,
         report=log.print,
+        approximate=approximate,
     )
     recipe = recipe_of(found, target.stem, subject)
     document = {"subject": subject, **found.to_dict()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from harness.cli.console import (
     progress,
     within_time,
 )
+from harness.cli.devices import Devices
 from harness.cli.report import read_run
 from harness.cli.settings import (
     Fp32Package,
@@ -107,7 +109,8 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
     "diagnose",
     epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
     "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors | parity diagnose "
-    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors",
+    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | parity diagnose "
+    "X.mlpackage --subject mini --capture mac.safetensors --device ane-m1",
 )
 @within_time
 def diagnose(
@@ -124,6 +127,7 @@ def diagnose(
         Path | None,
         typer.Option(help="What was recorded elsewhere: values by name, .safetensors or .npz."),
     ] = None,
+    device: Devices = None,
     reference: Reference = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -131,15 +135,20 @@ def diagnose(
     """Say whether a target is worse than FP16 has to be, and at which operation that begins.
 
     The target is the package in --numerics, or a --capture of it. A capture is made of the inputs
-    of the same case; its names are those that 'parity predict --taps all' writes.
+    of the same case; its names are those that 'parity predict --taps all' writes. With --device
+    each device is a target, as its profile predicts; a capture is then held to what its device is
+    predicted to make, instead of to one rounding for each operation.
     """
     import torch
 
+    from harness.mil.numerics.device import device_of
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.explaining import diagnose_package
     from harness.workbench.given import read_tensors
     from harness.workbench.sources import reference_source
 
+    for name in device or ():
+        device_of(name)  # before anything takes time
     if len(given or ()) > 1:
         raise ParityError("diagnose looks at one case: give --inputs once")
     source = reference_source(
@@ -154,13 +163,37 @@ def diagnose(
     if capture is not None:
         arrays = read_tensors(capture)
         recorded = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    log.print(f"opening {source.name}")
-    with progress("comparing") as advance:
-        found = diagnose_package(
-            package, source, numerics=numerics, recorded=recorded, advance=advance
+    if device and (numerics != "storage" or (recorded is not None and len(device) > 1)):
+        raise ParityError(
+            "--device says how the target computes: leave --numerics out, and give one with "
+            "--capture, that which it was made on"
         )
-    answer(json, found.to_dict(), lambda: _print_diagnosis(found))
-    raise typer.Exit(EXIT_CODES[Verdict(_VERDICTS.get(found.conclusion, "fail"))])
+    log.print(f"opening {source.name}")
+    results = {}
+    for name in device or [""]:
+        with progress(f"comparing {name}".strip()) as advance:
+            results[name] = diagnose_package(
+                package,
+                source,
+                numerics=name if name and recorded is None else numerics,
+                recorded=recorded,
+                expected=name if name and recorded is not None else "storage",
+                advance=advance,
+            )
+    documents = {name: found.to_dict() for name, found in results.items()}
+    document = {"devices": documents} if device else documents[""]
+    answer(json, document, lambda: _print_diagnoses(results.values()))
+    codes = [EXIT_CODES[Verdict(_VERDICTS.get(f.conclusion, "fail"))] for f in results.values()]
+    raise typer.Exit(min(codes, key=_SEVEREST_FIRST.index))
+
+
+_SEVEREST_FIRST = (1, 3, 0)
+"""Exit codes of several devices: a failure before what was not evaluated, and that before 0."""
+
+
+def _print_diagnoses(found: Iterable[ThreeWay]) -> None:
+    for each in found:
+        _print_diagnosis(each)
 
 
 _VERDICTS = {"as good as it has to be": "pass", "not evaluated": "not_evaluated"}

@@ -48,6 +48,7 @@ commands = typer.Typer()
     "sensitivity",
     epilog="Examples: parity sensitivity mini --precision mixed --case song --case noise; "
     "parity sensitivity mini --precision int8 --case song; "
+    "parity sensitivity mini --precision fp16 --device ane-m1 --case song; "
     "parity sensitivity X.mlpackage --inputs in.safetensors --precision fp16",
 )
 def sensitivity(
@@ -62,6 +63,10 @@ def sensitivity(
     case: LabCases = None,
     given: Inputs = None,
     fp32_package: Fp32Package = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="A device profile, such as ane-m1: shares of what it makes of FP16."),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option("--out", callback=output_file(), help="Write the whole document here."),
@@ -73,11 +78,13 @@ def sensitivity(
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
     from harness.allocation import keep_memory
     from harness.conversion import load_recipe
+    from harness.mil.numerics.device import device_of
     from harness.precision.sensitivity import Probing, measure_sensitivity
     from harness.workbench.sources import source_of
 
     keep_memory()
     recipe = load_recipe(precision)
+    unit = None if device is None else device_of(device)
     source = source_of(
         model,
         golden_root=golden_root,
@@ -96,7 +103,8 @@ def sensitivity(
             choice=lab.by_recipe(recipe),
             weights=lab.weights_by_recipe(recipe),
             subject=model,
-            precision=recipe.name,
+            precision=recipe.name if unit is None else f"{recipe.name} on {unit.label}",
+            unit=unit,
             probing=Probing(probes=probes, at_once=at_once, advance=advance),
         )
     document = found.to_dict()
@@ -152,7 +160,7 @@ def _level(share: float) -> str:
     "tune",
     epilog="Examples: parity tune mini --min-snr 60 --case song --case noise --out mine.toml; "
     "parity tune X.mlpackage --inputs in.safetensors --min-snr 60 --out mine.toml; "
-    "parity tune mini --device ane-m1 --case song --case quiet --out mini_ane.toml",
+    "parity tune mini --device ane-m1 --approximate --case song --out mini_ane.toml",
 )
 def tune(
     model: Model,
@@ -187,6 +195,13 @@ def tune(
     max_more_operations: Annotated[
         float, typer.Option(min=0.0, help="With --device: how many, as a part of them all.")
     ] = 0.05,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="With --device: take shorter forms, too, that are not the same in FP32.",
+        ),
+    ] = False,
     compute_on: ComputeOn = "cpu",
     json: Json = False,
 ) -> None:
@@ -233,7 +248,8 @@ def tune(
         source.check_kept(package)
     inputs = source.inputs(compute_on)
     if device:
-        tune_forms(model, device, inputs, target, package, min_snr, max_more_operations, json)
+        asked = (min_snr, max_more_operations, approximate, json)
+        tune_forms(model, device, inputs, target, package, *asked)
     log.print(f"opening {model}")
     with source.lab() as lab:
         tuner = Tuner(lab, inputs, goal, source.stems, probes, report=log.print)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, log, print_json
+from harness.cli.devices import Devices
 from harness.cli.outputs import output_folder
 from harness.cli.report import read_run
 from harness.errors import DeclarationError, NotEvaluatedError, ParityError, UnknownNameError
@@ -31,7 +32,7 @@ _USAGE, _NO_TESTS = 4, 5
 @commands.command(
     "run",
     epilog="Examples: parity run | parity run networks/decoder/parity.toml --recipe fp16 | "
-    "parity run --case loud --out page",
+    "parity run --case loud --out page | parity run --recipe fp16 --device ane-m1 --device gpu",
 )
 def run(
     declaration: Annotated[
@@ -45,6 +46,7 @@ def run(
     engine: Annotated[
         list[str] | None, typer.Option(help="An engine beside the default ones (repeatable).")
     ] = None,
+    device: Devices = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -74,9 +76,12 @@ def run(
     Goldens are built by PyTorch where there are none, in golden/ beside the file, and refused where
     they are stale. Of the network's layers, the same suites ask the same questions as of HTDemucs.
     """
+    from harness.mil.numerics.device import device_of
     from harness.subjects.declared import read_declaration
 
     declared = read_declaration(declaration)
+    for name in device or ():
+        device_of(name)
     _look_before(declared, case or [], recipe or [])
     folder = declaration.parent
     reports = folder / "reports"
@@ -87,7 +92,10 @@ def run(
     accepted = waivers or folder / "waivers.toml"
     if waivers is not None or accepted.is_file():
         words += ["--parity-waivers", accepted]
-    for option, values in (("--recipe", recipe), ("--case", case), ("--engine", engine)):
+    for option, values in (
+        *(("--recipe", recipe), ("--case", case)),
+        *(("--engine", engine), ("--device", device)),
+    ):
         words += [word for value in values or () for word in (option, value)]
     status = _pytest(declared, [str(word) for word in words], quiet=json)
     if json:

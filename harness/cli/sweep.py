@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness.cli.console import Json, answer, decibels, note, out, print_table, progress
+from harness.cli.devices import Devices
 from harness.cli.lab import write_document
 from harness.cli.outputs import output_file, output_folder
 from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
@@ -40,6 +41,7 @@ commands.add_typer(sweeps, name="sweep")
     "run",
     epilog="Examples: parity sweep mini --precisions fp16,mixed,int8 --case song --case noise; "
     "parity sweep X.mlpackage --inputs in.safetensors --precisions fp16,int8; "
+    "parity sweep mini --precisions fp16,mixed --device ane-m1 --device gpu; "
     "parity sweep mini --precisions fp16,mixed --executor dask://scheduler:8786; "
     "parity sweep mini --precisions fp16,mixed --shard 3/12 --out 3.json",
 )
@@ -54,6 +56,7 @@ def sweep(
     case: LabCases = None,
     given: Inputs = None,
     numerics: Numerics = "storage",
+    device: Devices = None,
     executor: Annotated[
         str, typer.Option(help="What computes: local, or dask://HOST:PORT of a scheduler.")
     ] = "local",
@@ -83,12 +86,16 @@ def sweep(
     from functools import partial
 
     from harness.conversion import load_recipe
+    from harness.mil.numerics.device import device_of
     from harness.precision.executors import opener_of
     from harness.precision.sweep import FolderOfResults, Shard, run_sweep
     from harness.workbench.sources import source_of
     from harness.workbench.stored import StoredResults, open_store
     from harness.workbench.sweeping import measure_cell, sweep_cells
 
+    ways = tuple(dict.fromkeys((numerics, *(device or ()))))
+    for way in device or ():
+        device_of(way)  # before anything takes time
     part = None if shard is None else Shard.parse(shard)
     opener = opener_of(executor, workers)
     shared = open_store(store)
@@ -110,7 +117,7 @@ def sweep(
     for source in found_of.values():
         source.check_cases()
     sources = {model: source.stored(cache, shared) for model, source in found_of.items()}
-    cells = sweep_cells(list(sources.values()), recipes, numerics)
+    cells = sweep_cells(list(sources.values()), recipes, ways)
     with progress("sweeping") as advance:
         found = run_sweep(
             cells,
@@ -121,7 +128,7 @@ def sweep(
             advance=advance,
         )
     write_document(target, found)
-    answer(json, found, lambda: _print_sweep(found["cells"], numerics))
+    answer(json, found, lambda: _print_sweep(found["cells"]))
 
 
 @sweeps.command("merge", epilog="Example: parity sweep merge shard-*.json --out sweep.json")
@@ -147,7 +154,7 @@ def merge(
     answer(json, found, lambda: out.print(words))
 
 
-def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
+def _print_sweep(cells: Sequence[Mapping[str, Any]]) -> None:
     rows = []
     for row in cells:
         levels = {key: value for key, value in row["snr_db"].items() if value is not None}
@@ -155,6 +162,7 @@ def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
         share = f"{100 * row['fp32_share']:.2f} %"
         level = decibels(levels.get(worst, math.inf))
         size = f"{row['weight_bytes'] / 1e6:.1f} MB"
-        rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
-    columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")
-    print_table(f"virtual runs in {numerics} numerics", columns, rows, right=(3, 4, 5))
+        names = (row["subject"], row["precision"], row["case"], row["numerics"])
+        rows.append((*names, size, share, level, worst))
+    columns = ("subject", "recipe", "case", "numerics", "weights", "flops in FP32", "worst", "of")
+    print_table("virtual runs", columns, rows, right=(4, 5, 6))

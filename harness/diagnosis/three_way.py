@@ -1,7 +1,8 @@
 """Three-way verdict: is a target worse than FP16 has to be, and where does that begin?
 
 Three runs are held side by side, operation by operation: the *reference*, which is the model in
-FP32; the *expected* run, which is the candidate with every result rounded once (``storage``); and
+FP32; the *expected* run, which is the candidate with every result rounded once (``storage``), or as
+a device is known to compute; and
 the *target*, which is the candidate in other numerics, or what was recorded of it elsewhere (a
 capture: values by the names that they have in the candidate).
 
@@ -60,6 +61,7 @@ def three_way(
     numerics: str | Numerics = "storage",
     operation_numerics: OperationNumerics | None = None,
     capture: Mapping[str, Tensor] | None = None,
+    expected: str | Numerics = "storage",
     places: Mapping[str, str] = MappingProxyType({}),
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> ThreeWay:
@@ -71,6 +73,7 @@ def three_way(
         inputs: float32, by name.
         numerics, operation_numerics: the target's, as in `Model.run`.
         capture: the target as recorded values by name, in place of numerics.
+        expected: how the candidate is expected to compute: a device's, if the capture is of one.
         places: what the reference calls values of the candidate; others are matched by name.
         advance: called as ``advance(done, total)``.
 
@@ -85,10 +88,10 @@ def three_way(
     if capture is not None:
         if operation_numerics is not None or numerics != "storage":
             raise ParityError("a target is a capture or numerics, not both")
-        target = Captured(Replay(candidate), inputs, capture)
+        target = Captured(Replay(candidate, expected), inputs, capture)
     else:
         target = Computed(Replay(candidate, numerics, operation_numerics), inputs)
-    comparison = _Comparison(reference, candidate, inputs, target, places)
+    comparison = _Comparison(reference, Replay(candidate, expected), inputs, target, places)
     total = len(candidate.operations)
     for done, played in enumerate(comparison.expected.steps(inputs)):
         advance(done, total)
@@ -119,12 +122,13 @@ class _Comparison:
     def __init__(
         self,
         reference: Model,
-        candidate: Model,
+        expected: Replay,
         inputs: Mapping[str, Tensor],
         target: Computed | Captured,
         places: Mapping[str, str],
     ) -> None:
-        self.expected = Replay(candidate)
+        candidate = expected.model
+        self.expected = expected
         self._plan, self._target = candidate.plan, target
         self._reference = Reference(
             reference,

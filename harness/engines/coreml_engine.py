@@ -1,10 +1,16 @@
-"""The saved package, executed by Core ML itself; macOS only."""
+"""The saved package, executed by Core ML itself, an engine for each compute unit; macOS only.
+
+``coreml`` offers Core ML the CPU and the Neural Engine, ``coreml-gpu`` the CPU and the GPU,
+``coreml-all`` all three, ``coreml-cpu`` the CPU alone. Which of those that it is offered runs an
+operation, Core ML decides.
+"""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,26 +20,34 @@ from harness.errors import ParityError
 
 
 class CoremlSession:
-    """A package that Core ML has compiled and loaded."""
+    """A package that Core ML has compiled and loaded for some compute units.
 
-    def __init__(self, package: Path) -> None:
+    Args:
+        package: the package.
+        unit: member of coremltools' ``ComputeUnit``.
+        name: of the engine.
+    """
+
+    def __init__(self, package: Path, unit: str, name: str) -> None:
         ct = import_coremltools()
-        self._model = ct.models.MLModel(str(package), compute_units=ct.ComputeUnit.CPU_AND_NE)
+        self._name = name
+        self._model = ct.models.MLModel(str(package), compute_units=ct.ComputeUnit[unit])
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
         """Execute once; Core ML shows no intermediate value, so taps are refused."""
         if taps:
-            raise ParityError("engine 'coreml' can't show taps; use engine 'mil' for them")
-        return {name: np.asarray(value) for name, value in self._model.predict(inputs).items()}
+            raise ParityError(f"engine {self._name!r} can't show taps; use engine 'mil' for them")
+        made = self._model.predict(dict(inputs))  # it replaces entries by others of its own types
+        return {name: np.asarray(value) for name, value in made.items()}
 
 
-@engine
-class CoremlEngine:
-    """Executes a package with Core ML, on the CPU and the Neural Engine."""
+class _Coreml:
+    """What the engines have in common."""
 
-    name = "coreml"
+    name: ClassVar[str]
+    unit: ClassVar[str]
     executes: Executes = "package"
     numerics = ()  # the device decides
     emulates = False
@@ -47,4 +61,32 @@ class CoremlEngine:
 
     def open(self, candidate: Path, *, numerics: str) -> Session:
         """Compile and load a package."""
-        return CoremlSession(candidate)
+        return CoremlSession(candidate, self.unit, self.name)
+
+
+@engine
+class CoremlEngine(_Coreml):
+    """Executes a package with Core ML, on the CPU and the Neural Engine."""
+
+    name, unit = "coreml", "CPU_AND_NE"
+
+
+@engine
+class CoremlCpuEngine(_Coreml):
+    """Executes a package with Core ML, on the CPU alone."""
+
+    name, unit = "coreml-cpu", "CPU_ONLY"
+
+
+@engine
+class CoremlGpuEngine(_Coreml):
+    """Executes a package with Core ML, on the CPU and the GPU."""
+
+    name, unit = "coreml-gpu", "CPU_AND_GPU"
+
+
+@engine
+class CoremlAllEngine(_Coreml):
+    """Executes a package with Core ML, on whatever it chooses."""
+
+    name, unit = "coreml-all", "ALL"

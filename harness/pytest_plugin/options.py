@@ -47,6 +47,7 @@ _REPEATABLE: Final = {
     "--subject": ("S", "subject under proof"),
     "--recipe": ("P", "precision recipe"),
     "--case": ("C", "only these cases"),
+    "--device": ("PROFILE", "predict packages on this device, too: measured, and no verdict"),
     "--engine": ("ENGINE", "an engine beside the default ones: it runs what it can, and must have"),
 }
 

@@ -128,9 +128,13 @@ def _fault_words(run: Run) -> str:
     )
 
 
+CORE_ML = "coreml"
+"""How the names of its engines begin: one for each compute unit."""
+
+
 def _emulation(run: Run) -> str:
     executed = {engine.name for engine in run.engines if engine.executed}
-    if "coreml" in executed:
+    if any(name.startswith(CORE_ML) for name in executed):
         return ""
     reasons = [engine.reason for engine in run.engines if engine.name == "coreml" and engine.reason]
     why = f" ({reasons[0].rstrip('.')})" if reasons else ""
@@ -144,6 +148,6 @@ def _emulation(run: Run) -> str:
 
 
 def _distance(run: Run) -> str:
-    if any(engine.name == "coreml" and engine.executed for engine in run.engines):
+    if any(engine.name.startswith(CORE_ML) and engine.executed for engine in run.engines):
         return "none: Core ML itself ran"
     return "not measured: no device was compared"

@@ -19,7 +19,10 @@ from harness.verdicts import GREEN_GOLDENS, RED_GOLDENS, EngineState, GoldenStat
 ENGINE_WORDS = {
     "torch": "PyTorch on this machine",
     "mil": "emulation of the package, operation by operation",
-    "coreml": "Apple's Core ML runtime on macOS",
+    "coreml": "Apple's Core ML runtime on macOS, CPU and Neural Engine",
+    "coreml-cpu": "Apple's Core ML runtime on macOS, CPU alone",
+    "coreml-gpu": "Apple's Core ML runtime on macOS, CPU and GPU",
+    "coreml-all": "Apple's Core ML runtime on macOS, all units",
     "coreai": "Apple's Core AI runtime",
     "onnx": "ONNX Runtime",
     "capture": "a recording made on a Mac",

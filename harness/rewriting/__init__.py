@@ -8,10 +8,18 @@ file that needs nothing else, so that it can be shipped; a precision recipe name
 
 from harness.rewriting.catalogue import (
     ALTERNATIVES,
+    APPROXIMATE,
     REWRITINGS,
     forms_source,
     load_forms,
     rewritten,
 )
 
-__all__ = ["ALTERNATIVES", "REWRITINGS", "forms_source", "load_forms", "rewritten"]
+__all__ = [
+    "ALTERNATIVES",
+    "APPROXIMATE",
+    "REWRITINGS",
+    "forms_source",
+    "load_forms",
+    "rewritten",
+]

@@ -32,6 +32,7 @@ def diagnose_package(
     *,
     numerics: str = "storage",
     recorded: dict[str, torch.Tensor] | None = None,
+    expected: str = "storage",
     advance: Advance = lambda done, total: None,
 ) -> ThreeWay:
     """Return what `harness.diagnosis.three_way` says of a package on one case.
@@ -41,6 +42,7 @@ def diagnose_package(
         source: what it should compute, and the case.
         numerics: how the executor computes.
         recorded: values that were recorded elsewhere, judged instead of the executor's.
+        expected: how it is expected to compute: a device's name, if ``recorded`` is of one.
         advance: called as ``advance(done, total)``.
 
     Raises:
@@ -56,6 +58,7 @@ def diagnose_package(
             inputs,
             numerics=numerics,
             capture=recorded,
+            expected=expected,
             places=value_places(lab.base, model),
             advance=advance,
         )

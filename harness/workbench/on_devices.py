@@ -21,6 +21,7 @@ import torch
 from harness.captures import Capture
 from harness.conversion import PrecisionRecipe
 from harness.devices import Device, band
+from harness.devices.grid import OVERFLOW
 from harness.errors import ParityError
 from harness.layers import Tensors, branch_checks, stem_checks
 from harness.mil import Model
@@ -32,7 +33,6 @@ from harness.precision.placement import (
     machine_of,
     vary,
 )
-from harness.precision.placement.errors import WIDE
 from harness.precision.sensitivity import (
     SignalMeasure,
     Stems,
@@ -40,6 +40,7 @@ from harness.precision.sensitivity import (
     snr_of,
     stem_measures,
 )
+from harness.precision.sensitivity.on_units import WIDE
 from harness.precision.tuning.forms import SUPPOSITIONS
 from harness.subjects import Network
 from harness.subjects.protocol import sound_of
@@ -52,6 +53,13 @@ EXPLORATORY: Final = PrecisionRecipe("device", "fp16")
 """Claims no gate."""
 WORST: Final = "worst"
 PLACEMENTS: Final = (*UNITS, WORST)
+BETTER: Final[Mapping[str, Mapping[str, str | float]]] = {
+    "tables": SUPPOSITIONS["tables exact"],
+    "accumulation": SUPPOSITIONS["accumulators wide"],
+    "biases": SUPPOSITIONS["biases added wide"],
+    "range": {"product_ceiling": OVERFLOW, "product_subnormals": "kept"},
+}
+"""What may dominate a prediction, and how a device would compute without it."""
 EXPLAINED: Final = 0.5
 """What one operation must explain of a difference to be named as its cause."""
 
@@ -143,7 +151,7 @@ def device_rows(
         for other in band(unit.profile)[1:]
         if other.settings.get("placement") == unit.settings.get("placement")  # computes the same
     ]
-    better = [unit.supposing(**settings) for settings in SUPPOSITIONS.values()]
+    better = [unit.supposing(**settings) for settings in BETTER.values()]
     usual, varied = vary(question.model, question.tensors, unit, [*others, *better])
     made = question.made(usual)
     yield from _checks(question, made, unit.label)
@@ -196,7 +204,7 @@ def _prediction(
             for name, db in levels.items()
         ),
         variants=tuple(map(Supposition, variants, worst)),
-        better=tuple(map(Supposition, SUPPOSITIONS, worst[len(variants) :])),
+        better=tuple(map(Supposition, BETTER, worst[len(variants) :])),
         claims=_claims(unit),
     )
 
@@ -260,7 +268,7 @@ def _placed(question: Question, unit: Device, placement: PlacementName) -> Itera
 
 def _floors(question: Question, unit: Device) -> tuple[dict[str, float], str]:
     """Return the floor of each stem or output, and what was done to find it."""
-    outputs = [name for name in question.network.interface.outputs]
+    outputs = list(question.network.interface.outputs)
     expected = {name: torch.from_numpy(np.array(question.expected[name])) for name in outputs}
     found = find_floor(
         question.model, machine_of(unit), question.tensors, expected, question.measures()
@@ -301,10 +309,12 @@ def _blame(
 ) -> str:
     """Return in words which operation explains a capture."""
     ways = {
-        name: u for name, u in machine_of(unit).units.items() if u.profile.unit != unit.profile.unit
+        f"by {other.profile.name}": other
+        for other in machine_of(unit).units.values()
+        if other.profile.unit != unit.profile.unit
     }
-    ways |= {other.label: other for other in band(unit.profile)[1:]}
-    ways |= {name: unit.supposing(**settings) for name, settings in SUPPOSITIONS.items()}
+    ways |= {f"by {other.label}": other for other in band(unit.profile)[1:]}
+    ways |= {f"with other {name}": unit.supposing(**how) for name, how in BETTER.items()}
     captured = {name: torch.from_numpy(np.array(value)) for name, value in outputs.items()}
     found = find_culprit(
         question.model, question.tensors, unit, ways, usual, captured, question.measures()
@@ -314,8 +324,8 @@ def _blame(
     share = f"{100 * max(found.explained, 0):.0f} % of the difference"
     name = f"{found.type} {found.operation!r}"
     if found.explained < EXPLAINED:
-        return f"no single operation explains it; nearest is {name} by {found.way}, with {share}"
-    return f"as if {name} were computed by {found.way}, which explains {share}"
+        return f"no single operation explains it; nearest is {name} {found.way}, with {share}"
+    return f"as if {name} were computed {found.way}, which explains {share}"
 
 
 def _snr(expected: np.ndarray, actual: np.ndarray) -> float:

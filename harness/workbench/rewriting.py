@@ -34,6 +34,7 @@ def search_forms(
     min_snr_db: float,
     max_more_operations: float,
     report: Callable[[str], None],
+    approximate: bool = False,
 ) -> FormSearch:
     """Search the forms of a subject's network in FP16 that the devices gain by.
 
@@ -44,6 +45,7 @@ def search_forms(
         min_snr_db: what every output should have.
         max_more_operations: than the program has, as a part of them.
         report: gets a line for each step.
+        approximate: whether forms may be chosen that are not the function that they replace.
 
     Raises:
         ParityError: no such device, or nothing can be measured.
@@ -51,7 +53,13 @@ def search_forms(
     units = {name: device_of(name) for name in devices}
     with tempfile.TemporaryDirectory(prefix="parity-forms-") as folder:
         networks = _Networks(Packages(Path(folder), load_subject), subject, inputs, units)
-        searcher = FormSearcher(networks.count, networks.measured, max_more_operations, report)
+        searcher = FormSearcher(
+            networks.count,
+            networks.measured,
+            max_more_operations,
+            report,
+            approximate=approximate,
+        )
         best = searcher.search()
         plain = searcher.trial(())
         limits = {} if best.worst_db > min_snr_db else searcher.limits(best)

@@ -14,9 +14,11 @@ from harness.workbench.sources import Source
 
 
 def sweep_cells(
-    sources: Sequence[Source], recipes: Mapping[str, PrecisionRecipe], numerics: str = "storage"
+    sources: Sequence[Source],
+    recipes: Mapping[str, PrecisionRecipe],
+    numerics: Sequence[str] = ("storage",),
 ) -> list[Cell]:
-    """Return a cell for each source, recipe that is for it, and case.
+    """Return a cell for each source, recipe that is for it, case, and way to compute.
 
     Args:
         sources: that are stored.
@@ -24,12 +26,13 @@ def sweep_cells(
         numerics: how the executor computes.
     """
     return [
-        Cell(source.name, name, case, numerics, content_key(content, recipe.to_toml(), numerics))
+        Cell(source.name, name, case, way, content_key(content, recipe.to_toml(), way))
         for source in sources
         for contents in (source.content(),)
         for name, recipe in recipes.items()
         if source.takes(recipe)
         for case, content in contents.items()
+        for way in numerics
     ]
 
 

@@ -13,10 +13,13 @@ import pytest
 from harness.conversion import audit_package, load_recipe
 from harness.golden import Golden
 from harness.layers import branch_checks, precision_checks
+from harness.mil import load
 from harness.profiles import PACKAGE_ENGINE
 from harness.pytest_plugin import Recorder
+from harness.verdicts import Check
 from harness.verdicts.rows.operations import OperationSeries
 from harness.workbench import Prediction, Workbench, describe_package, paper_checks
+from harness.workbench.on_devices import Question, device_rows
 from harness.workbench.operations import operation_series, tap_series
 from harness.workbench.pictures import outline_of
 
@@ -137,6 +140,27 @@ def test_error_of_every_operation_of_the_published_size(
 ) -> None:
     """The same where one run takes seconds: the accumulated error of the published list alone."""
     _keep_operations(parity, operation_series(bench, executor_labels, local=False), executor_labels)
+
+
+@pytest.mark.cases("segment")
+@pytest.mark.recipes(but=FP32)
+def test_what_devices_would_make_of_it(
+    parity: Recorder,
+    bench: Workbench,
+    golden: Golden,
+    executor_labels: dict[str, str],
+    device: str,
+) -> None:
+    """Predicted on the devices that are asked for, as far as is published of them; no verdict."""
+    subject, case, recipe = (executor_labels[name] for name in ("subject", "case", "recipe"))
+    model = load(bench.packages.path(subject, recipe))
+    network = bench.goldens.subject(subject).network
+    inputs = bench.goldens.inputs(subject, case)
+    for row in device_rows(Question(model, network, golden, inputs, executor_labels), device):
+        if isinstance(row, Check):
+            parity.add([row])
+        else:
+            parity.keep(row)
 
 
 def _keep_operations(parity: Recorder, series: OperationSeries, labels: dict[str, str]) -> None:

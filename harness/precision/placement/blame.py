@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import torch
 
 from harness.devices import Device
 from harness.mil import Model
+from harness.mil.numerics import Numerics
 from harness.mil.numerics.device import depends_on, device_numerics
 from harness.mil.plan import Step
-from harness.precision.placement.errors import WIDE, stored
-from harness.precision.placement.units import computes_half
+from harness.mil.program import Operation
 from harness.precision.sensitivity import ShareEstimator, SignalMeasure, audible
+from harness.precision.sensitivity.on_units import WIDE, computes_half, stored
 from harness.precision.sensitivity.sites import Errors, Site
 
 Tensor: TypeAlias = torch.Tensor
@@ -89,15 +91,15 @@ def find_culprit(
     usual, whole = device_numerics(unit), _energy(heard, predicted, captured)
     found = []
     for site in suspects:
-        other = device_numerics(ways[site.error])
-        made = model.run(
-            inputs,
-            numerics=usual,
-            operation_numerics=lambda o, n=site.operation, w=other: w if o.name == n else None,
-        )
+        way = {site.operation: device_numerics(ways[site.error])}
+        made = model.run(inputs, numerics=usual, operation_numerics=partial(_one, way))
         left = _energy(heard, made, captured)
         found.append(Culprit(site.operation, site.type, site.error, 1 - left / whole))
     return max(found, key=lambda culprit: culprit.explained, default=None)
+
+
+def _one(ways: Mapping[str, Numerics], operation: Operation) -> Numerics | None:
+    return ways.get(operation.name)
 
 
 class _Ways:

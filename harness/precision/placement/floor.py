@@ -28,9 +28,10 @@ import numpy.typing as npt
 import torch
 
 from harness.mil import Model
-from harness.precision.placement.errors import WIDE, UnitErrors
 from harness.precision.placement.units import UNITS, Machine, Placement
 from harness.precision.sensitivity import ShareEstimator, SignalMeasure, audible, snr_of
+from harness.precision.sensitivity.measures import Measure
+from harness.precision.sensitivity.on_units import WIDE, UnitErrors
 from harness.precision.sensitivity.sites import Site
 
 Tensor: TypeAlias = torch.Tensor
@@ -120,9 +121,8 @@ class _Search:
         self._model, self._machine, self._inputs = model, machine, inputs
         self._expected, self._measures, self._report = expected, measures, report
         device = next(iter(inputs.values())).device
-        self._estimator = ShareEstimator(
-            model, UnitErrors(model, machine, device), inputs, numerics=WIDE
-        )
+        errors = UnitErrors(model, machine.units, machine.able(model), device)
+        self._estimator = ShareEstimator(model, errors, inputs, numerics=WIDE)
         self._shares: Mapping[Site, Array] = {}
         self._done: list[Placed] = []
 
@@ -165,12 +165,12 @@ class _Search:
     def _steps(self, open_: Mapping[int, SignalMeasure]) -> dict[int, Placement]:
         """Return for each measure the split that is greatest along the tangent of its worst."""
         worst = {index: self._worst(measure.name) for index, measure in open_.items()}
-        fields = {
+        fields: dict[Measure, list[Tensor]] = {
             measure: [measure.field(self._expected, self._error(worst[index]))]
             for index, measure in open_.items()
         }
         products = self._estimator.products(fields)
-        found = {}
+        found: dict[int, Placement] = {}
         for index, measure in open_.items():
             split, scores = worst[index].placement, {}
             for site, share in self._shares.items():

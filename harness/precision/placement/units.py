@@ -22,8 +22,8 @@ from harness.mil.assignment import OperationNumerics
 from harness.mil.numerics.device import device_numerics
 from harness.mil.ops.registry import ParameterKind
 from harness.mil.plan import Plan, Step
-from harness.mil.types import DataType, TensorType
-from harness.precision.virtual import moves
+from harness.mil.types import TensorType
+from harness.precision.sensitivity.on_units import computes_half
 
 Placement: TypeAlias = Mapping[str, str]
 """The unit of each operation that computes in FP16, by its name in the program."""
@@ -87,13 +87,6 @@ def machine_of(unit: Device) -> Machine:
     generation = ("ane-m5", "gpu-m5") if "m5" in unit.profile.name else ("ane-m1", "gpu")
     others = dict(zip(UNITS, map(device, (*generation, "cpu-bnns")), strict=True))
     return Machine(MappingProxyType({**others, unit.profile.unit: unit}))
-
-
-def computes_half(step: Step) -> bool:
-    """Whether a step computes values in FP16: those that a unit's rules are about."""
-    first = step.types[0] if step.types else None
-    half = isinstance(first, TensorType) and first.dtype is DataType.FLOAT16
-    return half and not moves(step)
 
 
 def _rules_of(unit: Device) -> str:

@@ -21,8 +21,7 @@ from harness.mil import Model
 from harness.mil.numerics.device import depends_on, device_numerics
 from harness.mil.plan import Step
 from harness.mil.schedule import build_schedule
-from harness.precision.placement.errors import WIDE
-from harness.precision.placement.units import computes_half
+from harness.precision.sensitivity.on_units import WIDE, computes_half
 
 Tensor: TypeAlias = torch.Tensor
 Outputs: TypeAlias = dict[str, Tensor]

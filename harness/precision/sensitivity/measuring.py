@@ -20,14 +20,21 @@ from typing import Any, Final, TypeAlias
 
 import torch
 
+from harness.devices import Device
+from harness.errors import ParityError
+from harness.mil import get_numerics
+from harness.mil.numerics.device import device_numerics
 from harness.precision.sensitivity.estimates import Estimate
 from harness.precision.sensitivity.measures import Outputs, SignalMeasure, audible
+from harness.precision.sensitivity.on_units import WIDE, UnitErrors
 from harness.precision.sensitivity.shares import ShareEstimator, directions_of
 from harness.precision.sensitivity.sites import Site, recipe_sites
 from harness.precision.virtual import Choice, Compression, VirtualPrecision
 
 KIND: Final = "sensitivity"
 VERSION: Final = 1
+DEVICE: Final = "device"
+"""The error of an operation as a device computes it."""
 Inputs: TypeAlias = Mapping[str, torch.Tensor]
 Advance: TypeAlias = Callable[[int, int], None]
 
@@ -57,7 +64,8 @@ class Share:
         operation: its name in recipes.
         type: MIL operation type.
         module: PyTorch module path; None where it isn't known.
-        error: what it adds: that of ``fp16``, or that of its weights stored as ``int8``, ...
+        error: what it adds: that of ``fp16``, that of a ``device``, or that of its weights stored
+            as ``int8``, ...
         mean: noise-to-signal ratio by measure, mean over the cases.
         worst: the greatest over the cases.
         deviation_db: standard deviation of the mean's estimate.
@@ -133,6 +141,7 @@ def measure_sensitivity(
     weights: Compression = MappingProxyType({}),
     subject: str = "",
     precision: str = "alone",
+    unit: Device | None = None,
     probing: Probing | None = None,
 ) -> Sensitivity:
     """Return each operation's share of the output error.
@@ -145,20 +154,33 @@ def measure_sensitivity(
         weights: what is compressed, and has shares of its own.
         subject: name for the document.
         precision: name of the recipe for the document.
+        unit: a device that executes what ``choice`` makes of the model; shares are then what it
+            adds to each operation, its tables and accumulators in it. None rounds once.
         probing: how shares are estimated.
+
+    Raises:
+        ParityError: a device is given and no choice.
     """
     how = probing or Probing()
     device = next(iter(next(iter(cases.values())).values())).device
-    sites = recipe_sites(lab, device, choice, weights)
     changed = None if choice is None else lab.model(choice, weights)
+    base, numerics = lab.base, get_numerics("storage")
+    if unit is None:
+        sites, wide = recipe_sites(lab, device, choice, weights), numerics
+    elif changed is None:
+        raise ParityError(f"{unit.label} executes programs in FP16: give a choice of precisions")
+    else:
+        named = {step.operation.name: (DEVICE,) for step in lab.base.plan.steps}
+        sites, wide = UnitErrors(changed, {DEVICE: unit}, named, device), WIDE
+        base, numerics = changed, device_numerics(unit)
     generator = torch.Generator().manual_seed(how.seed)
     together = max(1, how.at_once // (how.probes - directions_of(how.probes)))
     walks = math.ceil(len(_probed(measures)) / together)  # fewer where a case is silent
     columns: dict[str, dict[Site, Estimate]] = {}
     measured: dict[str, float] = {}
     for index, (case, given) in enumerate(cases.items()):
-        estimator = ShareEstimator(lab.base, sites, given)
-        expected = estimator.outputs
+        estimator = ShareEstimator(base, sites, given, wide)
+        expected = estimator.outputs if unit is None else lab.base.run(given)
         chosen = audible(measures, expected)
         rows: dict[str, dict[Site, Estimate]] = {}
         probed = _probed(chosen)
@@ -171,7 +193,7 @@ def measure_sensitivity(
             found = rows.get(measure.name) or _added(measure, rows, expected)
             columns[f"{case}/{measure.name}"] = found
         if changed is not None:
-            actual = changed.run(given)
+            actual = changed.run(given, numerics=numerics)
             measured |= {f"{case}/{m.name}": snr_of(m.of(expected, actual)) for m in chosen}
     return Sensitivity(
         subject,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from harness.rewriting import ALTERNATIVES, REWRITINGS
+from harness.rewriting import ALTERNATIVES, APPROXIMATE, REWRITINGS
 
 KIND: Final = "rewriting"
 VERSION: Final = 1
@@ -111,18 +111,29 @@ class FormSearcher:
         measured: measures it.
         more: how many more operations it may have, as a part of those of the plain program.
         report: gets a line for each trial.
+        approximate: whether forms may be chosen that are not the function that they replace.
     """
 
     def __init__(
-        self, count: Count, measured: Measured, more: float, report: Callable[[str], None]
+        self,
+        count: Count,
+        measured: Measured,
+        more: float,
+        report: Callable[[str], None],
+        *,
+        approximate: bool = False,
     ) -> None:
         self._count, self._measured, self._report = count, measured, report
+        self._forms = [name for name in REWRITINGS if approximate or name not in APPROXIMATE]
         self.trials: list[FormTrial] = []
         self._most = math.floor(count(()) * (1 + more))
 
     def trial(self, rewrites: Sequence[str], *supposed: str) -> FormTrial:
         """Measure the program in the forms ``rewrites``, on devices as they are, or supposed."""
         names = tuple(name for name in REWRITINGS if name in rewrites)
+        for known in self.trials:  # a run takes minutes
+            if (known.rewrites, known.supposed) == (names, supposed):
+                return known
         found = FormTrial(names, self._count(names), supposed, self._measured(names, supposed))
         self.trials.append(found)
         told = f" ({', '.join(supposed)})" if supposed else ""
@@ -134,7 +145,8 @@ class FormSearcher:
 
     def search(self) -> FormTrial:
         """Return the chosen forms, measured on the devices as they are."""
-        names = tuple(name for name in REWRITINGS if name not in ALTERNATIVES.values())
+        longer = {long for short, long in ALTERNATIVES.items() if short in self._forms}
+        names = tuple(name for name in self._forms if name not in longer)
         best = self.trial(names, QUICK)
         for name in names:
             tried = self.trial([other for other in best.rewrites if other != name], QUICK)

@@ -57,7 +57,8 @@ class DevicePrediction(Labelled):
         placement: empty where one unit runs everything; else where operations run.
         levels: by stem or output.
         variants: what the unknowns come to, one at a time.
-        better: what the worst stem would have if the device did one thing better.
+        better: what the worst stem would have without errors of one kind: tables, accumulation,
+            biases, range.
         claims: what the prediction rests on.
         note: what else is to be said, such as the operation that a capture contradicts.
     """
@@ -80,7 +81,7 @@ class DevicePrediction(Labelled):
 
     @property
     def dominant(self) -> str:
-        """What gains most if the device does it better; empty where nothing was asked."""
+        """The kind of errors that cost most; empty where nothing was asked."""
         best = max(self.better, key=lambda one: one.worst_db, default=None)
         return "" if best is None else best.what
 

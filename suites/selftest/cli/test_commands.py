@@ -95,7 +95,8 @@ def test_doctor_names_every_engine_with_its_reason(capsys: pytest.CaptureFixture
     assert main(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     engines = {engine["name"]: engine for engine in document["engines"]}
-    assert set(engines) == {"torch", "mil", "onnx", "coreml", "coreai", "capture"}
+    coreml = {"coreml", "coreml-cpu", "coreml-gpu", "coreml-all"}
+    assert set(engines) == {"torch", "mil", "onnx", "coreai", "capture"} | coreml
     assert all(engine["reason"] for engine in engines.values())
     assert document["versions"]["torch"] != "not installed"
 

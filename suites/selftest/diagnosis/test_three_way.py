@@ -145,6 +145,18 @@ def test_a_capture_of_the_expected_run_is_as_good(
     assert sum(o.deviation_db is not None for o in found.operations) == len(found.operations)
 
 
+def test_a_capture_is_held_to_what_its_device_is_known_to_make(
+    small: VirtualPrecision, half: mil.Model, signal: Signal
+) -> None:
+    """Its tables are worse than one rounding: that is no defect of the package."""
+    capture = half.run(signal, taps="all", numerics="ane-m1")
+    found = three_way(small.base, half, signal, capture=capture, expected="ane-m1")
+    assert found.conclusion == "fp16 is not enough"  # on this device
+    assert not found.culprits
+    blamed = three_way(small.base, half, signal, capture=capture).culprits
+    assert {"gelu", "gate"} <= {each.operation for each in blamed}
+
+
 def test_a_device_with_a_coarse_sigmoid_is_found_in_its_capture(
     small: VirtualPrecision, half: mil.Model, signal: Signal
 ) -> None:

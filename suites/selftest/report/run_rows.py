@@ -229,8 +229,8 @@ def device_row(name: str, placement: Any = "", captured_db: float | None = None)
         better=()
         if placement
         else (
-            Supposition("tables exact", level + 12.5),
-            Supposition("accumulators wide", level + 0.4),
+            Supposition("tables", level + 12.5),
+            Supposition("accumulation", level + 0.4),
         ),
         claims=(
             Claim("accumulator", "tiles_of_four", "inferred", "medium", source),

@@ -17,7 +17,7 @@ from harness.devices import ProfileError, device
 from harness.errors import RecipeError, UnknownNameError
 from harness.precision.tuning.forms import FormSearcher
 from harness.precision.virtual import VirtualPrecision
-from harness.rewriting import REWRITINGS
+from harness.rewriting import APPROXIMATE, REWRITINGS
 from harness.subjects.surgery import extract_inner_model
 from harness.workbench.rewriting import passes_source
 from suites.ops.packages import write_package
@@ -127,13 +127,17 @@ class Network:
         return {"d/c/m": 40 + len(supposed) + sum(self.gains[name][0] for name in names)}
 
 
-def search(more: float) -> tuple[str, ...]:
+def search(more: float, *, approximate: bool = True) -> tuple[str, ...]:
     network = Network()
-    searcher = FormSearcher(network.count, network.measured, more, lambda line: None)
+    searcher = FormSearcher(
+        network.count, network.measured, more, lambda line: None, approximate=approximate
+    )
     found = searcher.search()
     assert found.supposed == ()  # what is promised is of the device as it is
     assert searcher.limits(found)["tables exact"] == found.worst_db + 1
     assert found.rewrites == tuple(name for name in REWRITINGS if name in found.rewrites)
+    measured = [(trial.rewrites, trial.supposed) for trial in searcher.trials]
+    assert len(set(measured)) == len(measured)  # nothing twice
     return found.rewrites
 
 
@@ -143,6 +147,15 @@ def test_a_search_keeps_what_gains_or_saves_and_nothing_else() -> None:
 
 def test_a_search_takes_the_shorter_form_where_operations_are_short() -> None:
     assert search(-0.15) == ("group_norm_in_one", "gelu_over_exp_short", "sigmoid_over_exp")
+
+
+@pytest.mark.parametrize("more", [0.05, -0.15, -0.18])
+def test_no_search_takes_a_form_that_is_not_the_same_in_fp32_unless_it_may(more: float) -> None:
+    assert not set(search(more, approximate=False)) & set(APPROXIMATE)
+
+
+def test_a_search_of_forms_that_are_the_same_takes_the_longer_one() -> None:
+    assert "gelu_over_exp" in search(0.05, approximate=False)
 
 
 def test_a_search_leaves_out_what_costs_least_where_there_is_no_room() -> None:
