@@ -16,7 +16,6 @@ from harness._coremltools import import_coremltools
 from harness.engines import availability, open_engine
 from harness.errors import EngineUnavailableError, ParityError
 from harness.mil import bridge
-from suites.ops.packages import write_package
 
 UNITS = {
     "coreml": "CPU_AND_NE",
@@ -42,7 +41,16 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Function({"x": mb.placeholder((2, 8), types.fp32)}, ct.target.iOS18) as function:
         function.set_outputs([mb.gelu(x=function.inputs["x"], mode="EXACT", name="y")])
     program.add_function("main", function)
-    return write_package(program, tmp_path_factory.mktemp("coreml") / "p.mlpackage")
+    path = tmp_path_factory.mktemp("coreml") / "p.mlpackage"
+    made = ct.convert(
+        program,
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT32,
+        minimum_deployment_target=ct.target.iOS18,
+        skip_model_load=True,
+    )
+    made.save(str(path))
+    return path
 
 
 @pytest.mark.parametrize(("name", "unit"), UNITS.items())

@@ -159,11 +159,11 @@ def test_a_variant_is_as_if_it_had_been_executed(name: str, small_program: Place
 
 @pytest.fixture(scope="module")
 def short_mini(tmp_path_factory: pytest.TempPathFactory) -> Placeable:
-    """``mini`` with its weights on a quarter of a second of the song."""
+    """``mini`` with its weights on an eighth of a second of the song."""
     packages = Packages(tmp_path_factory.mktemp("mini"), load_subject)
-    subject = "mini?segment=1/4"
+    subject = "mini?segment=1/8"
     model = mil.load(packages.path(subject, load_recipe("fp16")))
-    audio = lab_inputs("mini", ["song"], GOLDEN_ROOT)["song"]["audio"][..., 100_000:111_025]
+    audio = lab_inputs("mini", ["song"], GOLDEN_ROOT)["song"]["audio"][..., 100_000:105_512]
     inputs = {"audio": audio.contiguous(), "spectrogram": spectrogram_from_waveform(audio)}
     return Placeable(model, inputs, mil.load(packages.fp32(subject)).run(inputs))
 
