@@ -70,6 +70,7 @@ class Packages:
         """Fetch a package, or convert and keep it."""
         key = package_key(fingerprint, rules.to_toml(), target)
         if self._store is not None and fetched(self._store, key, out):
+            _mark_of(out).touch()
             return
         convert_to_coreml(
             self.trace(subject),
@@ -82,6 +83,10 @@ class Packages:
         if self._store is not None:
             kept(self._store, key, out)
 
+    def is_reused(self, package: Path) -> bool:
+        """Return whether a package came from the store, whichever process asked for it."""
+        return _mark_of(package).exists()
+
     def _trace(self, subject: str) -> TracedModel:
         return trace_inner_model(self._subject(subject).extract())
 
@@ -93,3 +98,7 @@ class Packages:
     def _lab(self, subject: str, rewrites: tuple[str, ...] = ()) -> VirtualPrecision:
         """Return the lab of a subject: of its FP32 package in the forms ``rewrites``."""
         return VirtualPrecision(functional(load(self.fp32(subject, rewrites))))
+
+
+def _mark_of(package: Path) -> Path:
+    return package.with_suffix(".reused")

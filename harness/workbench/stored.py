@@ -1,8 +1,8 @@
 """Goldens, packages and results in a store that machines share.
 
-What decides a thing's content (weights, recipe, case, versions, code) is hashed to its key, so that the
-store gives to each machine what it would make itself. Fetching comes before making, and what was
-made is kept for the next; where there is no store, everything is made here.
+What decides a thing's content (weights, recipe, case, versions, code) is hashed to its key, so that
+the store gives to each machine what it would make itself. Fetching comes before making, and what
+was made is kept for the next; where there is no store, everything is made here.
 """
 
 from __future__ import annotations
