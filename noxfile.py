@@ -160,6 +160,17 @@ def known_bugs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def exhaustive(session: nox.Session) -> None:
+    """Run the tests that take minutes and belong to no other session."""
+    install(session, "test", "onnx", "records")
+    elsewhere = ("check", "structure", "readers", "adapters", "ci", "store", "frontdoor")
+    elsewhere += ("subjects/test_any_checkpoint.py", "precision/test_sweep_on_dask.py")
+    words = ["suites/selftest", "-m", "exhaustive", *WORKERS, "--dist", "worksteal"]
+    words += [f"--ignore=suites/selftest/{place}" for place in elsewhere]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
 def checkpoints(session: nox.Session) -> None:
     """Check 24 checkpoints of networks of one's own, each converted and through a song."""
     install(session, "test")
