@@ -355,12 +355,13 @@ class _Examination:
     def _music(self, golden: Tensors, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the quality of a song's stems, and keep what the page draws of them."""
         expected, sources = golden["stems"], self._subject.sources
-        self.collector.keep(
-            *pictures.timeline_rows(expected, actual, sources, labels),
-            pictures.picture_row(expected, actual, sources, labels),
-        )
+        rate = self._subject.geometry.sample_rate
         found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
-        self.collector.keep(*pictures.separation_rows(expected, actual, found, labels))
+        self.collector.keep(
+            *pictures.timeline_rows(expected, actual, sources, labels, rate=rate),
+            pictures.picture_row(expected, actual, sources, labels, rate=rate),
+            *pictures.separation_rows(expected, actual, found, labels, rate=rate),
+        )
         if self._subject.network.trained and "true_stems" in golden:
             truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
             before, after = (
@@ -368,7 +369,6 @@ class _Examination:
             )
             self._add(quality_checks(before, after, labels))
             self.collector.keep(*pictures.quality_rows(before, after, labels))
-            rate = self._subject.geometry.sample_rate
             scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
             self.collector.keep(*pictures.score_rows(scores[0], scores[1], labels))
 

@@ -14,13 +14,13 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from harness.audio import SAMPLE_RATE
 from harness.conversion import load_recipe
 from harness.golden import Golden
 from harness.layers import quality_checks, stem_scores
 from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
+from harness.subjects.protocol import sound_of
 from harness.verdicts.rows.signals import StemQuality
 from harness.workbench import Workbench, stem_qualities
 from harness.workbench.pictures import quality_rows, score_rows
@@ -58,12 +58,13 @@ def test_quality(
     labels: Mapping[str, str],
 ) -> None:
     truth, before = judge(golden, labels["subject"])
-    sources = describe_subject(labels["subject"]).sources
+    network = describe_subject(labels["subject"])
+    sources, rate = network.sources, sound_of(network).sample_rate
     after = stem_qualities(truth, actual, golden["audio"][0], sources)
     for item in quality_rows(before, after, labels):
         parity.keep(item)
     if bench.goldens.cases[labels["case"]].taps:  # of the music that figures show
-        scores = [stem_scores(truth, s, sources, SAMPLE_RATE) for s in (golden["stems"], actual)]
+        scores = [stem_scores(truth, s, sources, rate) for s in (golden["stems"], actual)]
         for scored in score_rows(scores[0], scores[1], labels):
             parity.keep(scored)
     gating = load_recipe(labels["recipe"]).gating

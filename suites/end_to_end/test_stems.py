@@ -66,9 +66,10 @@ def test_separation_metrics(
 ) -> None:
     """SDR, ISR, SIR and SAR of every stem: what kind of error it is. Measured, never gating."""
     assert callable(projection)
-    expected, sources = golden["stems"], describe_subject(labels["subject"]).sources
-    rows = separation_metrics(projection(golden), actual, sources=sources)
-    for item in separation_rows(expected, actual, rows, labels):
+    network = describe_subject(labels["subject"])
+    rows = separation_metrics(projection(golden), actual, sources=network.sources)
+    rate = sound_of(network).sample_rate
+    for item in separation_rows(golden["stems"], actual, rows, labels, rate=rate):
         parity.keep(item)
     ratios = [row.sdr_db for row in rows if row.sdr_db is not None]
     parity.bound(min(ratios), "separation", gating=False, what="lowest SDR", **labels)
