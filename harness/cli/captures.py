@@ -20,6 +20,10 @@ _NEXT = (
     "in that folder"
 )
 
+Recording = Annotated[
+    Path, typer.Option("--out", callback=output_folder(), help="Folder that goes to a Mac.")
+]
+
 commands = typer.Typer()
 
 
@@ -29,10 +33,7 @@ commands = typer.Typer()
     "then parity calibrate kit/capture-CPU_AND_NE.safetensors",
 )
 def kit(
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_folder(), help="Folder that goes to a Mac."),
-    ],
+    target: Recording,
     json: Json = False,
 ) -> None:
     """Write probes that tell how a device computes, and what records them on a Mac.
@@ -61,10 +62,7 @@ def capture(
         Path, typer.Argument(metavar="X.mlpackage", help="A package that is to run on a Mac.")
     ],
     inputs: GivenInputs,
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_folder(), help="Folder that goes to a Mac."),
-    ],
+    target: Recording,
     json: Json = False,
 ) -> None:
     """Write what records a package of your own on a Mac: the package, its inputs, two recorders.

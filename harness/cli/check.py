@@ -16,6 +16,7 @@ from harness.cli.console import (
     Json,
     answer,
     decibels,
+    mark_page,
     note,
     out,
     print_table,
@@ -157,10 +158,7 @@ def check(
     for profile in device or ():
         device_of(profile)  # before anything takes time
     name = "" if pair else with_settings(_subject(subject, weights), settings or [])
-    if report is not None:
-        from harness.report import mark_overtaken
-
-        mark_overtaken(report, record)
+    mark_page(report, record)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
 
         def told(_: str, done: int, total: int) -> None:

@@ -16,6 +16,7 @@ from harness.cli.console import (
     Json,
     answer,
     decibels,
+    mark_page,
     out,
     print_table,
     progress,
@@ -82,7 +83,7 @@ def compare_files(
     """
     if is_pack(expected):
         others = (rtol, atol, min_snr, gate, ignore, resample, downmix, scores)
-        if any(option not in (None, False, []) for option in others):
+        if any(option is not None and option is not False for option in others):
             raise ParityError(
                 f"{expected} is a pack, which says its own tolerances: beside it only --only, "
                 "--forward, --report and --json can be given"
@@ -110,6 +111,7 @@ def compare_files(
             f"nothing is left to compare: --only and --ignore leave out all {len(pairs)} "
             f"({', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''})"
         )
+    mark_page(report)
     findings: list[ComparisonRow] = []
     with progress("comparing") as advance:
         for done, pair in enumerate(kept):

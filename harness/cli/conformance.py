@@ -69,9 +69,10 @@ def _suite(front_end: str) -> str:
 
 
 def _print(document: Conformance, folder: Path) -> None:
-    from harness.conformance.table import ordered
+    from harness.verdicts.rows.documents import failures_first
 
-    rows = [(row.operation, row.passed, row.failed, row.waived) for row in ordered(document)]
+    tested = failures_first(document.operations)
+    rows = [(row.operation, row.passed, row.failed, row.waived) for row in tested]
     columns = ("operation", "passed", "failed", "waived")
     print_table("Tests by operation type", columns, rows, right=(1, 2, 3))
     counts = [(name.replace("_", " "), number) for name, number in document.counts.items()]

@@ -75,12 +75,28 @@ def note(line: str) -> None:
     log.print(f"note: {line}", soft_wrap=True)
 
 
+def mark_page(folder: Path | None, record: Record | None = None) -> None:
+    """Say in the report in ``folder``, if there is one, that a newer run has begun."""
+    if folder is not None:
+        from harness.report import mark_overtaken
+
+        mark_overtaken(folder, record)
+
+
 def write_page(run: Run, folder: Path | None, record: Record | None = None) -> None:
     """Write run.json and the report to ``folder``, if there is one, and say where."""
     if folder is not None:
         from harness.report import write_report
 
         log.print(f"report: {write_report(run, folder, record)}")
+
+
+def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
+    """Write a document as JSON to ``target``, if there is one."""
+    if target is not None:
+        from harness.atomic import write_text
+
+        write_text(target, json_text(document) + "\n")
 
 
 def json_text(document: Mapping[str, Any]) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, decibels, log, note, out, print_json, print_table, within_time
+from harness.cli.console import Json, answer, decibels, log, note, out, print_table, within_time
 from harness.cli.outputs import output_file
+from harness.cli.settings import Function, Package
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +31,7 @@ commands = typer.Typer()
 )
 @within_time
 def export(
-    package: Annotated[
-        Path,
-        typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
-    ],
+    package: Package,
     target: Annotated[
         Path,
         typer.Option("--onnx", callback=output_file(".onnx"), help="The .onnx file to write."),
@@ -46,9 +44,7 @@ def export(
             "and model on them, and name the operations about which they disagree beyond rounding.",
         ),
     ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Which function of the program, if it has several.")
-    ] = None,
+    function: Function = None,
     json: Json = False,
 ) -> None:
     """Write the program of a package as an ONNX model, operation by operation.
@@ -66,22 +62,25 @@ def export(
     size = save_onnx(exported, target, model.metadata)
     found = None if given is None else _compared(model, exported, given)
     operators = Counter(node.op_type for node in exported.graph.nodes)
-    if json:
-        document = {
-            "onnx": str(target),
-            "opset": OPSET,
-            "size_bytes": size,
-            "operations": len(model.operations),
-            "nodes": dict(sorted(operators.items())),
-        }
-        print_json(document if found is None else document | {"disagreements": _rows(found)})
-    else:
+    document: dict[str, object] = {
+        "onnx": str(target),
+        "opset": OPSET,
+        "size_bytes": size,
+        "operations": len(model.operations),
+        "nodes": dict(sorted(operators.items())),
+    }
+    if found is not None:
+        document["disagreements"] = _rows(found)
+
+    def show() -> None:
         out.print(
             f"{target}: {len(model.operations)} operations as {sum(operators.values())} nodes of "
             f"opset {OPSET}, {size / 1e6:.1f} MB"
         )
         if found is not None:
             _print_compared(found)
+
+    answer(json, document, show)
     raise typer.Exit(1 if found else 0)
 
 

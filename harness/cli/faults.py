@@ -12,7 +12,16 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import COLOURS as VERDICT_COLOURS
-from harness.cli.console import Json, answer, decibels, out, print_table, progress, write_page
+from harness.cli.console import (
+    Json,
+    answer,
+    decibels,
+    mark_page,
+    out,
+    print_table,
+    progress,
+    write_page,
+)
 from harness.cli.outputs import output_folder
 from harness.cli.settings import GoldenRoot
 from harness.errors import NotEvaluatedError, ParityError
@@ -86,10 +95,7 @@ def faults(
     if listing:
         _list(chosen, json)
         return
-    if out_dir is not None:
-        from harness.report import mark_overtaken
-
-        mark_overtaken(out_dir)
+    mark_page(out_dir)
     run = _inject(chosen, golden_root, thorough=not sample)
     write_page(run, out_dir)
     rows = [plain(row) for row in run.faults]

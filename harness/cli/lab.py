@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +19,7 @@ from harness.cli.console import (
     out,
     print_table,
     progress,
+    write_document,
 )
 from harness.cli.forms import Devices, tune_forms
 from harness.cli.outputs import output_file
@@ -72,7 +72,7 @@ def sensitivity(
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
     from harness.allocation import keep_memory
     from harness.conversion import load_recipe
-    from harness.precision.sensitivity import Probing, measure_sensitivity
+    from harness.precision.sensitivity import Probing
     from harness.workbench.sources import source_of
 
     keep_memory()
@@ -88,16 +88,8 @@ def sensitivity(
     inputs = source.inputs(compute_on)
     log.print(f"opening {model}")
     with source.lab() as lab, progress("probing") as advance:
-        found = measure_sensitivity(
-            lab,
-            inputs,
-            source.measures(lab),
-            choice=lab.by_recipe(recipe),
-            weights=lab.weights_by_recipe(recipe),
-            subject=model,
-            precision=recipe.name,
-            probing=Probing(probes=probes, at_once=at_once, advance=advance),
-        )
+        probing = Probing(probes=probes, at_once=at_once, advance=advance)
+        found = source.sensitivity(lab, inputs, recipe, probing)
     document = found.to_dict()
     write_document(target, document)
     answer(json, document, lambda: _print_sensitivity(found))
@@ -214,10 +206,10 @@ def tune(
         output_file()(target.with_suffix(suffix))
     if (rtol is None) != (atol is None):
         raise ParityError("give both --rtol and --atol, or neither")
-    kinds = {kind: kind for kind in COST_KINDS}
-    if cost not in kinds:
-        raise UnknownNameError("cost", cost, kinds)
-    goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
+    kind = next((known for known in COST_KINDS if known == cost), None)
+    if kind is None:
+        raise UnknownNameError("cost", cost, COST_KINDS)
+    goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kind, every_second)
     keep_memory()
     source = source_of(
         model,
@@ -279,11 +271,3 @@ def _print_tuning(found: Tuning, target: Path, by: str) -> None:
             f"{by}: worst {decibels(worst)}, at most {made.furthest_db:.3f} dB from its "
             f"virtual run, audit {made.audit}: {'holds' if made.holds else 'does not hold'}",
         )
-
-
-def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
-    """Write a document as JSON to ``target``, if there is one."""
-    from harness.atomic import write_text
-
-    if target is not None:
-        write_text(target, json_text(document) + "\n")

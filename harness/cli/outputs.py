@@ -39,6 +39,8 @@ def output_file(*suffixes: str, package: bool = False) -> Check:
             raise ParityError(f"can't write {value}: the name must end in {wanted}")
         if value.is_dir() and not package:
             raise ParityError(f"can't write {value}: it is a folder; name a file in it")
+        if value.exists() and not (value.is_file() or value.is_dir()):
+            raise ParityError(f"can't write {value}: it is a device or a pipe; name a file")
         _check_place(value, value.parent)
         return value
 

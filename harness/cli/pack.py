@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import (
-    Json,
-    answer,
-    out,
-    print_table,
-    progress,
-)
+from harness.cli.console import Json, answer, out, print_table, progress
 from harness.cli.judged import judge_results, log_stderr
 from harness.cli.outputs import output_folder
 from harness.cli.settings import SUBJECT_HELP, Page
@@ -30,9 +24,6 @@ commands = typer.Typer(
     help="Goldens that any language can read, and a verdict on what an implementation makes.",
     no_args_is_help=True,
 )
-
-_SHOWN = 20
-_NOTHING = "-"
 
 PackFolder = Annotated[Path, typer.Argument(metavar="PACK", help="The folder of a pack.")]
 Only = Annotated[

@@ -11,7 +11,7 @@ import typer
 from harness.cli.console import Json, answer, note, out, print_table, within_time
 from harness.cli.core_ai import predict_coreai
 from harness.cli.outputs import check_room, output_file
-from harness.cli.settings import GivenInputs, Numerics
+from harness.cli.settings import Function, GivenInputs, Numerics
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def predict(
         list[str] | None,
         typer.Option(help="Intermediate values to keep: 'all', names or globs (repeatable)."),
     ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Which function of the program, if it has several.")
-    ] = None,
+    function: Function = None,
     stats: Annotated[
         bool,
         typer.Option(
@@ -122,9 +120,10 @@ def _print(
     found: Inspection | None,
     shown: set[str],
 ) -> None:
+    from harness.cli.tensors import print_facts
+
     if target is not None:
-        rows = [(n, str(list(v.shape)), str(v.dtype)) for n, v in outputs.items()]
-        print_table(str(target), ("name", "shape", "dtype"), rows)
+        print_facts(target, outputs)
     if found is not None:
         _print_statistics(found, shown)
     for name, value in labels.items():
@@ -146,11 +145,9 @@ def _document(
     found: Inspection | None,
     shown: set[str],
 ) -> dict[str, Any]:
-    values = [
-        {"name": name, "shape": list(value.shape), "dtype": str(value.dtype)}
-        for name, value in outputs.items()
-    ]
-    document = {"out": str(target or ""), "values": values, "labels": labels}
+    from harness.cli.tensors import facts_of
+
+    document = {"out": str(target or ""), "values": facts_of(outputs), "labels": labels}
     if found is None:
         return document
     statistics = found.to_dict()

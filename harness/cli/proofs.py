@@ -14,16 +14,15 @@ from typing import Any
 
 from rich.text import Text
 
-from harness.atomic import write_text
 from harness.cli.console import (
     answer,
     decibels,
-    json_text,
     log,
     out,
     print_table,
     progress,
     verdict_text,
+    write_document,
 )
 from harness.faults.clean import CleanResult, run_clean
 from harness.faults.mutation import CampaignResult, MutationTarget, run_campaign
@@ -99,8 +98,8 @@ def _finish(
     json: bool,
     show: Callable[[], None],
 ) -> int:
+    write_document(path, document)
     if path is not None:
-        write_text(path, json_text(document))
         log.print(f"document: {path}")
     answer(json, document, show)
     return EXIT_CODES[verdict]

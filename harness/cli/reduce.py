@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
 from harness.cli.outputs import output_folder
-from harness.cli.settings import GivenInputs, Numerics, Package
+from harness.cli.settings import Function, GivenInputs, Numerics, Package
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def reduce(
         Path | None,
         typer.Option(help="For snr: a second package with the same names in it, which is right."),
     ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Which function of the program, if it has several.")
-    ] = None,
+    function: Function = None,
     max_tries: Annotated[int, typer.Option(min=1, help="Try so many parts at most.")] = 500,
     timeout_s: Annotated[
         float,

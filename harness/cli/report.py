@@ -81,7 +81,10 @@ def report(
         bool,
         typer.Option("--github", help="Print annotations, and append the summary to the job's."),
     ] = False,
-    baseline: BaselineFile = BASELINE,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help=f"The file of the baseline; by default {BASELINE}, if it is there."),
+    ] = None,
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
     ] = HISTORY,
@@ -105,7 +108,7 @@ def report(
     wanted.refuse(out_dir, json)
     run = read_run(run_files[-1])
     run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
-    record = record_of(baseline if baseline.exists() else None, history)
+    record = record_of(baseline or (BASELINE if BASELINE.exists() else None), history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
     written = write_records(run, wanted, record)

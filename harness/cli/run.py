@@ -20,8 +20,6 @@ from harness.plugins import DECLARATION, PLUGINS
 if TYPE_CHECKING:
     from harness.subjects.declared import Declaration
 
-Chosen = Annotated[list[str] | None, typer.Option()]
-
 commands = typer.Typer()
 
 _USAGE, _NO_TESTS = 4, 5
@@ -75,7 +73,10 @@ def run(
     they are stale. Of the network's layers, the same suites ask the same questions as of HTDemucs.
     """
     from harness.subjects.declared import read_declaration
+    from harness.verdicts import Baseline
 
+    if baseline is not None:
+        Baseline.read(baseline)  # one that is named is there; the default one need not be
     declared = read_declaration(declaration)
     _look_before(declared, case or [], recipe or [])
     folder = declaration.parent
@@ -91,11 +92,9 @@ def run(
         words += [word for value in values or () for word in (option, value)]
     status = _pytest(declared, [str(word) for word in words], quiet=json)
     if json:
-        found = (
-            read_run(out / "run.json") if status in (0, 1, NotEvaluatedError.exit_code) else None
-        )
         document = {"exit_code": status, "report": str(out / "index.html")}
-        if found is not None:
+        if status in (0, 1, NotEvaluatedError.exit_code):
+            found = read_run(out / "run.json")
             document |= {"verdict": found.verdict.value, "sentence": found.sentence()}
         print_json(document)
     raise typer.Exit(status)

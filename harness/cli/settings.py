@@ -24,6 +24,9 @@ Numerics = Annotated[
         "+ftz, or a device; see docs/numerics.md."
     ),
 ]
+Function = Annotated[
+    str | None, typer.Option(help="Which function of the program, if it has several.")
+]
 LabCases = Annotated[
     list[str] | None,
     typer.Option("--case", help="A golden case, or song:SEED; repeat for several."),

@@ -10,8 +10,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness.cli.console import Json, answer, decibels, note, out, print_table, progress
-from harness.cli.lab import write_document
+from harness.cli.console import (
+    Json,
+    answer,
+    decibels,
+    note,
+    out,
+    print_table,
+    progress,
+    write_document,
+)
 from harness.cli.outputs import output_file, output_folder
 from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
 from harness.errors import ParityError
@@ -153,7 +161,7 @@ def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
         levels = {key: value for key, value in row["snr_db"].items() if value is not None}
         worst = min(levels, key=lambda key: levels[key], default="")
         share = f"{100 * row['fp32_share']:.2f} %"
-        level = decibels(levels.get(worst, math.inf))
+        level = decibels(levels.get(worst, math.inf)) if row["snr_db"] else "silent"
         size = f"{row['weight_bytes'] / 1e6:.1f} MB"
         rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
     columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")
