@@ -24,12 +24,13 @@ import numpy as np
 import pytest
 
 from harness.atomic import write_texts
-from harness.conformance.results import FILES, CaseResult, CaseStatus, StaleWaiver, summarise
+from harness.conformance.results import FILES, CaseResult, CaseStatus, summarise
 from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.mil.bridge.plugin import LEDGER
 from harness.origin import provenance
+from harness.verdicts.rows.documents import ListedRow
 
 pytest_plugins = ["harness.mil.bridge.plugin"]
 
@@ -168,14 +169,14 @@ class ConformanceController:
             return result
         return replace(result, outcome=CaseStatus.WAIVED, reason=self._waivers[result.id])
 
-    def _stale(self) -> tuple[StaleWaiver, ...]:
+    def _stale(self) -> tuple[ListedRow, ...]:
         stale = []
         for name in self._waivers:
             result = self._results.get(name)
             if self._collected and name not in self._collected:
-                stale.append(StaleWaiver(name, "the test does not exist"))
+                stale.append(ListedRow(name, "the test does not exist"))
             elif result is not None and result.outcome is not CaseStatus.FAILED:
-                stale.append(StaleWaiver(name, f"the test did not fail ({result.outcome.value})"))
+                stale.append(ListedRow(name, f"the test did not fail ({result.outcome.value})"))
         return tuple(stale)
 
     def _selection(self) -> str:

@@ -8,7 +8,7 @@ what it says otherwise than they do is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -161,6 +161,11 @@ class TestedRow:
         """``fail``, ``waived``, ``pass``, or ``not_evaluated`` where none was executed."""
         states = {"fail": self.failed, "waived": self.waived, "pass": self.passed}
         return next((state for state, count in states.items() if count), "not_evaluated")
+
+
+def failures_first(rows: Iterable[TestedRow]) -> tuple[TestedRow, ...]:
+    """Return types of operations with those first of which tests failed, then were waived."""
+    return tuple(sorted(rows, key=lambda row: (-row.failed, -row.waived, row.operation)))
 
 
 @dataclass(frozen=True)
