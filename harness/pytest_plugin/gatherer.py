@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +65,6 @@ class _Progress:
     layer: str = ""
     finished: bool = False
     taken: int = 0
-    outcomes: list[str] = field(default_factory=list)
 
 
 class Gatherer:

@@ -232,7 +232,7 @@ def remember(folder: Path, snapshot: Snapshot, *, keep: int = 60) -> Path:
     name = f"{stamp}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
     write_text(folder / name, text)
     for old in sorted(folder.glob("*.json"))[:-keep]:
-        old.unlink()
+        old.unlink(missing_ok=True)  # another run may have forgotten it meanwhile
     return folder / name
 
 

@@ -81,7 +81,10 @@ class StoredResults:
         found = self.store.find("results", cell.key)
         if found is None:
             return None
-        result: Result = json.loads(found.read_text(encoding="utf-8"))
+        try:
+            result: Result = json.loads(found.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StoreError(f"the result {cell.key} of {self.store.url} is no JSON") from error
         self.folder.put(cell, result)
         return result
 
@@ -89,11 +92,6 @@ class StoredResults:
         """Keep the result of ``cell`` in both places, here first."""
         self.folder.put(cell, result)
         self.store.keep("results", cell.key, result_text(result).encode())
-
-
-def package_key(fingerprint: str, rules: str, target: str) -> str:
-    """Return what names the package that this installation makes of weights by a recipe."""
-    return content_key("package", fingerprint, rules, target)
 
 
 def fetched(store: Store, key: str, target: Path) -> bool:
