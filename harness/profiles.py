@@ -66,8 +66,6 @@ def chosen_profile(
     Raises:
         UnknownNameError: there is no such engine.
     """
-    for name in engines:
-        find_engine(name)
     names = tuple(subjects) or DEFAULT.subjects
     by_subject = {name: DEFAULT.cases[name] for name in names if name in DEFAULT.cases}
     if cases:
@@ -85,7 +83,7 @@ def chosen_profile(
             for layer in DEFAULT.layers
             if layer not in STEM_LAYERS or not names or len(without) < len(names)
         ),
-        engines=tuple(dict.fromkeys((*DEFAULT.engines, *engines))),
+        engines=_with_engines(engines),
         subjects=names,
         recipes=tuple(recipes) or DEFAULT.recipes,
         cases={name: by_subject[name] for name in names if name in by_subject},
@@ -111,17 +109,20 @@ def declared_profile(
     Raises:
         UnknownNameError: there is no such engine.
     """
-    for name in engines:
-        find_engine(name)
     subject = declaration.name
     return Profile(
         name="network",
         layers=("surgery", "conversion", *(STEM_LAYERS if declaration.audio else ())),
-        engines=tuple(dict.fromkeys((*DEFAULT.engines, *engines))),
+        engines=_with_engines(engines),
         subjects=(subject,),
         recipes=tuple(recipes) or declaration.recipes,
         cases={subject: tuple(cases)} if cases else {},
     )
+
+
+def _with_engines(engines: Sequence[str]) -> tuple[str, ...]:
+    """Return the default engines and others, which must be known."""
+    return tuple(dict.fromkeys((*DEFAULT.engines, *(find_engine(name).name for name in engines))))
 
 
 def home_of(subject: str, root: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, decibels, out, print_table, progress, within_time
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Package, Settings
 from harness.places import GOLDEN_ROOT
 
@@ -32,18 +32,16 @@ def adapt(
     settings: Settings = None,
     target: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            callback=output_file(".toml"),
-            help="The adapter (.toml); beside the package, where it is found.",
-        ),
+        file_option("The adapter (.toml); beside the package, where it is found.", ".toml"),
     ] = None,
     case: Annotated[str, typer.Option(help="A golden case of one segment.")] = "song",
     inputs_out: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_file(".safetensors", ".npz"),
-            help="Also write the case as the package takes it (.safetensors, .npz).",
+        file_option(
+            "Also write the case as the package takes it (.safetensors, .npz).",
+            ".safetensors",
+            ".npz",
+            option="--inputs-out",
         ),
     ] = None,
     numerics: Numerics = "storage",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, note, out, print_table
-from harness.cli.outputs import output_file, output_folder
+from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GivenInputs
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ _NEXT = (
     "in that folder"
 )
 
-Recording = Annotated[
-    Path, typer.Option("--out", callback=output_folder(), help="Folder that goes to a Mac.")
-]
+Recording = Annotated[Path, folder_option("Folder that goes to a Mac.")]
 
 commands = typer.Typer()
 
@@ -99,10 +97,8 @@ def calibrate(
     ],
     target: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            callback=output_file(".toml"),
-            help="Device profile: the nearest one, with what was measured in its place.",
+        file_option(
+            "Device profile: the nearest one, with what was measured in its place.", ".toml"
         ),
     ] = None,
     json: Json = False,

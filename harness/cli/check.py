@@ -27,7 +27,7 @@ from harness.cli.console import (
 )
 from harness.cli.forms import Devices
 from harness.cli.inspect import print_explanation
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.settings import (
     SUBJECT_HELP,
     GoldenRoot,
@@ -103,9 +103,7 @@ def check(
     ] = None,
     history: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_folder(), help="A folder that remembers runs, and gets this one."
-        ),
+        folder_option("A folder that remembers runs, and gets this one.", option="--history"),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")

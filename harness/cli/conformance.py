@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, log, out, print_table, verdict_text
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -27,12 +27,9 @@ commands = typer.Typer()
 
 @commands.command("conformance", epilog=EPILOG)
 def conformance(
-    folder: Annotated[
-        Path,
-        typer.Option(
-            "--out", callback=output_folder(), help="Gets conformance.json and conformance.md."
-        ),
-    ] = Path("reports", "conformance"),
+    folder: Annotated[Path, folder_option("Gets conformance.json and conformance.md.")] = Path(
+        "reports", "conformance"
+    ),
     sample: Annotated[
         int, typer.Option(min=0, help="So many tests of each test function; 0 for all.")
     ] = 0,

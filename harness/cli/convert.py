@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.console import Json, answer, log, note, out, print_table
 from harness.cli.core_ai import COREAI, to_coreai
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.settings import SUBJECT_HELP, Package, Settings
 from harness.errors import PackageError, ParityError, RecipeError
 
@@ -36,11 +36,7 @@ def convert(
     subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
     target: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            callback=output_file(".mlpackage", ".aimodel", package=True),
-            help="The .mlpackage or .aimodel to write.",
-        ),
+        file_option("The .mlpackage or .aimodel to write.", ".mlpackage", ".aimodel", package=True),
     ],
     precision: Annotated[str, typer.Option(help="Recipe: a name or a TOML file.")] = "fp32",
     deployment_target: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, decibels, log, note, out, print_table, within_time
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.settings import Function, Package
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ commands = typer.Typer()
 @within_time
 def export(
     package: Package,
-    target: Annotated[
-        Path,
-        typer.Option("--onnx", callback=output_file(".onnx"), help="The .onnx file to write."),
-    ],
+    target: Annotated[Path, file_option("The .onnx file to write.", ".onnx", option="--onnx")],
     inputs: Annotated[
         str | None,
         typer.Option(

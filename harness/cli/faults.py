@@ -22,7 +22,7 @@ from harness.cli.console import (
     progress,
     write_page,
 )
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.settings import GoldenRoot
 from harness.errors import NotEvaluatedError, ParityError
 from harness.places import GOLDEN_ROOT
@@ -70,10 +70,7 @@ def faults(
         typer.Option(min=1, metavar="N", help="Instead: N runs of what is sound; 50 to pass."),
     ] = None,
     out_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", callback=output_folder(), help="Also write the document and the report here."
-        ),
+        Path | None, folder_option("Also write the document and the report here.")
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -126,10 +123,8 @@ def _prove(
     from harness.faults import SUBJECT
 
     if clean_runs is not None:
-        path = out_dir / "clean-runs.json" if out_dir else None
-        return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, document=path, json=json)
-    path = out_dir / "mutations.json" if out_dir else None
-    return proofs.mutations(SUBJECT, golden_root, jobs=jobs, every=every, document=path, json=json)
+        return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, folder=out_dir, json=json)
+    return proofs.mutations(SUBJECT, golden_root, jobs=jobs, every=every, folder=out_dir, json=json)
 
 
 def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Run:

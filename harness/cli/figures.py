@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.console import Json, answer, log, out
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.report import Attach, RunFile, read_run
 
 commands = typer.Typer()
@@ -24,9 +24,7 @@ commands = typer.Typer()
 )
 def figures(
     run_file: RunFile,
-    out_dir: Annotated[
-        Path, typer.Option("--out", callback=output_folder(), help="Folder for the files.")
-    ],
+    out_dir: Annotated[Path, folder_option("Folder for the files.")],
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="png, svg or pdf; repeatable. Default: all three."),

@@ -22,7 +22,7 @@ from harness.cli.console import (
     write_document,
 )
 from harness.cli.forms import Devices, tune_forms
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option, output_file
 from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
@@ -61,10 +61,7 @@ def sensitivity(
     case: LabCases = None,
     given: Inputs = None,
     fp32_package: Fp32Package = None,
-    target: Annotated[
-        Path | None,
-        typer.Option("--out", callback=output_file(), help="Write the whole document here."),
-    ] = None,
+    target: Annotated[Path | None, file_option("Write the whole document here.")] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     compute_on: ComputeOn = "cpu",
     json: Json = False,
@@ -147,10 +144,7 @@ def _level(share: float) -> str:
 )
 def tune(
     model: Model,
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_file(".toml"), help="The recipe to write (.toml)."),
-    ],
+    target: Annotated[Path, file_option("The recipe to write (.toml).", ".toml")],
     min_snr: Annotated[
         float, typer.Option(help="dB, for every stem, or every output of a package.")
     ] = 60.0,
@@ -160,7 +154,9 @@ def tune(
         bool, typer.Option(help="Demand the SNR of each channel's every second.")
     ] = False,
     margin: Annotated[float, typer.Option(help="dB above --min-snr, for inputs unseen.")] = 1.0,
-    max_fp32_share: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    max_fp32_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the cost, what may be in FP32 at most.")
+    ] = 1.0,
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
     case: LabCases = None,
@@ -168,9 +164,11 @@ def tune(
     fp32_package: Fp32Package = None,
     package: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_file(".mlpackage", package=True),
-            help="Keep the package that confirms the recipe here.",
+        file_option(
+            "Keep the package that confirms the recipe here.",
+            ".mlpackage",
+            package=True,
+            option="--package",
         ),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,

@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.console import Json, answer, note, out, print_table, within_time
 from harness.cli.core_ai import predict_coreai
-from harness.cli.outputs import check_room, output_file
+from harness.cli.outputs import check_room, file_option
 from harness.cli.settings import Function, GivenInputs, Numerics
 from harness.errors import ParityError
 
@@ -39,12 +39,7 @@ def predict(
     ],
     inputs: GivenInputs,
     target: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=output_file(".safetensors", ".npz"),
-            help="Outputs: .safetensors or .npz.",
-        ),
+        Path | None, file_option("Outputs: .safetensors or .npz.", ".safetensors", ".npz")
     ] = None,
     numerics: Numerics = "storage",
     taps: Annotated[

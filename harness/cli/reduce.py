@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.settings import Function, GivenInputs, Numerics, Package
 from harness.errors import ParityError
 
@@ -36,12 +36,7 @@ def reduce(
     package: Package,
     inputs: GivenInputs,
     target: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=output_folder(),
-            help="Gets reduced.mlpackage, inputs.safetensors and README.md.",
-        ),
+        Path | None, folder_option("Gets reduced.mlpackage, inputs.safetensors and README.md.")
     ] = None,
     fails_when: Annotated[
         str | None,

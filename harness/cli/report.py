@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out
-from harness.cli.outputs import output_file, output_folder
+from harness.cli.outputs import file_option, folder_option
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
@@ -54,24 +54,19 @@ def report(
             metavar="[BEFORE.json] RUN.json", help="A run; with an earlier one, what moved since."
         ),
     ],
-    out_dir: Annotated[
-        Path | None,
-        typer.Option("--out", callback=output_folder(), help="Folder for index.html and the rest."),
-    ] = None,
+    out_dir: Annotated[Path | None, folder_option("Folder for index.html and the rest.")] = None,
     parquet: Annotated[
-        Path | None,
-        typer.Option(callback=output_file(), help="Write every check as a row of this table."),
+        Path | None, file_option("Write every check as a row of this table.", option="--parquet")
     ] = None,
     model_card: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_file(),
-            help="Write the front matter of a Hugging Face model card (.md) here.",
+        file_option(
+            "Write the front matter of a Hugging Face model card (.md) here.", option="--model-card"
         ),
     ] = None,
     eval_results: Annotated[
         Path | None,
-        typer.Option(callback=output_file(), help="Write .eval_results/*.yaml of the Hub here."),
+        file_option("Write .eval_results/*.yaml of the Hub here.", option="--eval-results"),
     ] = None,
     benchmark: Annotated[
         str | None,
@@ -125,8 +120,7 @@ def accept(
     run_file: RunFile,
     reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
     baseline: Annotated[
-        Path,
-        typer.Option("--baseline", callback=output_file(), help="The file of the baseline."),
+        Path, file_option("The file of the baseline.", option="--baseline")
     ] = BASELINE,
     json: Json = False,
 ) -> None:

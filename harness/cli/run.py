@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, log, print_json
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.report import read_run
 from harness.errors import DeclarationError, NotEvaluatedError, ParityError, UnknownNameError
 from harness.places import PROJECT
@@ -44,18 +44,11 @@ def run(
         list[str] | None, typer.Option(help="An engine beside the default ones (repeatable).")
     ] = None,
     target: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=output_folder(),
-            help="Report; default: reports/latest beside the file.",
-        ),
+        Path | None, folder_option("Report; default: reports/latest beside the file.")
     ] = None,
     history: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_folder(), help="Runs before; default: reports/history beside the file."
-        ),
+        folder_option("Runs before; default: reports/history beside the file.", option="--history"),
     ] = None,
     baseline: Annotated[
         Path | None,

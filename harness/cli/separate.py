@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
-from harness.cli.outputs import check_room, output_folder
+from harness.cli.outputs import check_room, folder_option
 from harness.cli.settings import SUBJECT_HELP, Like, Numerics, Settings
 from harness.errors import ParityError, UnknownNameError
 
@@ -28,9 +28,7 @@ commands = typer.Typer()
 def separate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
     subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
-    target: Annotated[
-        Path, typer.Option("--out", callback=output_folder(), help="Folder for the stems.")
-    ],
+    target: Annotated[Path, folder_option("Folder for the stems.")],
     package: Annotated[
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),

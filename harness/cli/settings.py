@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
@@ -70,11 +70,7 @@ StoreUrl = Annotated[
 ]
 Page = Annotated[
     Path | None,
-    typer.Option(
-        "--report",
-        callback=output_folder(),
-        help="Also write run.json and the report to this folder.",
-    ),
+    folder_option("Also write run.json and the report to this folder.", option="--report"),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -20,7 +20,7 @@ from harness.cli.console import (
     progress,
     write_document,
 )
-from harness.cli.outputs import output_file, output_folder
+from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
@@ -72,15 +72,12 @@ def sweep(
     ] = None,
     cache: Annotated[
         Path,
-        typer.Option(
-            callback=output_folder(),
-            help="Folder of results: a sweep that was killed goes on from it.",
+        folder_option(
+            "Folder of results: a sweep that was killed goes on from it.", option="--cache"
         ),
     ] = SWEEPS,
     store: StoreUrl = None,
-    target: Annotated[
-        Path | None, typer.Option("--out", callback=output_file(), help="Write the document here.")
-    ] = None,
+    target: Annotated[Path | None, file_option("Write the document here.")] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
@@ -137,9 +134,7 @@ def merge(
     documents: Annotated[
         list[Path], typer.Argument(metavar="SHARD.json", help="The documents of all shards.")
     ],
-    target: Annotated[
-        Path, typer.Option("--out", callback=output_file(), help="Write the whole document here.")
-    ],
+    target: Annotated[Path, file_option("Write the whole document here.")],
     json: Json = False,
 ) -> None:
     """Put the shards of a sweep together: the document is that of a single run, byte for byte."""

@@ -67,9 +67,7 @@ class Chart:
         """Draw grid lines with labels, those of ``x`` upright if ``turned``; name the axes."""
         for value, label in y:
             height = self.up(value)
-            self._parts.append(
-                f'<path class="grid" d="M{_n(self._left)} {_n(height)}H{_n(self._right)}"/>'
-            )
+            self._across(height, "grid")
             self._text(self._left - 5, height + 4, label, "end")
         for value, label in x:
             place = self.across(value)
@@ -85,17 +83,13 @@ class Chart:
     def level(self, value: float, label: str = "") -> None:
         """Draw a dashed line across, with a name at its right end."""
         height = self.up(value)
-        self._parts.append(
-            f'<path class="gate" d="M{_n(self._left)} {_n(height)}H{_n(self._right)}"/>'
-        )
+        self._across(height, "gate")
         self._text(self._right, height - 4, label, "end", "muted")
 
     def upright(self, value: float, label: str = "", style: str = "gate") -> None:
         """Draw a line up, with a name at its top."""
         place = self.across(value)
-        self._parts.append(
-            f'<path class="{style}" d="M{_n(place)} {_n(self._bottom)}V{_n(self._top)}"/>'
-        )
+        self._up(place, style)
         anchor = "start" if place < (self._left + self._right) / 2 else "end"
         shift = 4 if anchor == "start" else -4
         self._text(place + shift, self._top + 9, label, anchor)
@@ -103,9 +97,7 @@ class Chart:
     def stage(self, start: float, stop: float, label: str) -> None:
         """Name a stretch of the horizontal axis above the chart, where there is room."""
         left, right = self.across(start), self.across(stop)
-        self._parts.append(
-            f'<path class="grid" d="M{_n(left)} {_n(self._bottom)}V{_n(self._top)}"/>'
-        )
+        self._up(left, "grid")
         if right - left > 7 * len(label):
             self._text((left + right) / 2, self._top - 6, label, "middle", "muted")
 
@@ -204,6 +196,14 @@ class Chart:
             f'<desc id="{name}-desc">{escape(printable(description))}</desc>'
             f"{''.join(self._parts)}</svg>"
         )
+
+    def _across(self, height: float, style: str) -> None:
+        path = f"M{_n(self._left)} {_n(height)}H{_n(self._right)}"
+        self._parts.append(f'<path class="{style}" d="{path}"/>')
+
+    def _up(self, place: float, style: str) -> None:
+        path = f"M{_n(place)} {_n(self._bottom)}V{_n(self._top)}"
+        self._parts.append(f'<path class="{style}" d="{path}"/>')
 
     def _text(
         self, x: float, y: float, words: str, anchor: str, style: str = "", *, turned: bool = False

@@ -49,6 +49,8 @@ from harness.subjects import Subject
 from harness.verdicts import Check, Gate, Profile, Verdict
 from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
+from harness.verdicts.rows.scores import Scores
+from harness.verdicts.rows.signals import Quality
 from harness.workbench import pictures
 from harness.workbench.adapting import (
     ROUNDED,
@@ -254,7 +256,9 @@ class _Examination:
         golden = bench.goldens.fetch(subject, case).require()
         if bench.goldens.cases[case].is_file:
             blocks = iter([golden["audio"][0]])
-            stems = np.concatenate(list(self._separator().stream(blocks)), axis=-1)
+            stems = np.concatenate(
+                list(Separator([self], self._subject.network).stream(blocks)), axis=-1
+            )
         else:
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
             made = self._segment(golden, inputs, self._promised(inputs, taps, case), taps, labels)
@@ -368,9 +372,9 @@ class _Examination:
                 stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
             )
             self._add(quality_checks(before, after, labels))
-            self.collector.keep(*pictures.quality_rows(before, after, labels))
+            self.collector.keep(*pictures.rows_beside(Quality, before, after, labels))
             scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
-            self.collector.keep(*pictures.score_rows(scores[0], scores[1], labels))
+            self.collector.keep(*pictures.rows_beside(Scores, *scores, labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""
@@ -398,9 +402,6 @@ class _Examination:
         inputs = network_inputs(network, audio) | derived
         taps = network.interface.inner_taps
         self._segment(expected, inputs, self._promised(inputs, taps), taps, labels)
-
-    def _separator(self) -> Separator:
-        return Separator([self], self._subject.network)
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from harness.metrics import (
 from harness.subjects import describe_subject
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.packages import NetworkOutline, Stage
-from harness.verdicts.rows.scores import Scores, StemScores
+from harness.verdicts.rows.scores import Scores
 from harness.verdicts.rows.signals import (
     AudioClip,
     ErrorCounts,
@@ -55,6 +55,7 @@ from harness.workbench.rasters import (
 
 Array = npt.NDArray[np.floating[Any]]
 Labels = Mapping[str, str]
+Row = TypeVar("Row", Quality, Scores)
 
 CLIP_S: Final = 2.0
 _RANGE_DB: Final = 90.0
@@ -133,20 +134,12 @@ def stem_qualities(
     return tuple(qualities)
 
 
-def quality_rows(
-    before: Sequence[StemQuality], after: Sequence[StemQuality], labels: Labels
-) -> Iterator[Quality]:
-    """Yield for each stem how well it is separated by PyTorch and by the candidate."""
+def rows_beside(
+    row: Callable[..., Row], before: Sequence[Any], after: Sequence[Any], labels: Labels
+) -> Iterator[Row]:
+    """Yield for each stem a row of what PyTorch and the candidate reach: `Quality` or `Scores`."""
     for expected, found in zip(before, after, strict=True):
-        yield Quality(**labels_of(labels), expected=expected, actual=found)
-
-
-def score_rows(
-    before: Sequence[StemScores], after: Sequence[StemScores], labels: Labels
-) -> Iterator[Scores]:
-    """Yield for each stem the published scores of PyTorch and of the candidate."""
-    for expected, found in zip(before, after, strict=True):
-        yield Scores(**labels_of(labels), expected=expected, actual=found)
+        yield row(**labels_of(labels), expected=expected, actual=found)
 
 
 def timeline_rows(

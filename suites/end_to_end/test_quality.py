@@ -21,9 +21,10 @@ from harness.metrics import ReferenceProjection
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
 from harness.subjects.protocol import sound_of
-from harness.verdicts.rows.signals import StemQuality
-from harness.workbench import Workbench, stem_qualities
-from harness.workbench.pictures import quality_rows, score_rows
+from harness.verdicts.rows.scores import Scores
+from harness.verdicts.rows.signals import Quality, StemQuality
+from harness.workbench import Workbench
+from harness.workbench.pictures import rows_beside, stem_qualities
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -61,11 +62,11 @@ def test_quality(
     network = describe_subject(labels["subject"])
     sources, rate = network.sources, sound_of(network).sample_rate
     after = stem_qualities(truth, actual, golden["audio"][0], sources)
-    for item in quality_rows(before, after, labels):
+    for item in rows_beside(Quality, before, after, labels):
         parity.keep(item)
     if bench.goldens.cases[labels["case"]].taps:  # of the music that figures show
         scores = [stem_scores(truth, s, sources, rate) for s in (golden["stems"], actual)]
-        for scored in score_rows(scores[0], scores[1], labels):
+        for scored in rows_beside(Scores, *scores, labels):
             parity.keep(scored)
     gating = load_recipe(labels["recipe"]).gating
     parity.add(quality_checks(before, after, labels, gating=gating))

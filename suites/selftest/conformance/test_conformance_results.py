@@ -16,7 +16,7 @@ from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.errors import EngineUnavailableError, RunError
 from harness.verdicts import Verdict
-from harness.verdicts.rows.documents import ListedRow, TestedRow
+from harness.verdicts.rows import documents
 
 PASSED = CaseResult("a.py::test[x]", CaseStatus.PASSED, ("cast", "relu"), 2)
 FAILED = CaseResult("a.py::test[y]", CaseStatus.FAILED, ("relu",), 1, "Not equal | to tolerance")
@@ -32,9 +32,9 @@ def document(*results: CaseResult, **more: object) -> Conformance:
 def test_rows_count_executed_tests_by_operation() -> None:
     rows = document(PASSED, FAILED, WAIVED, CONVERTED, SKIPPED).operations
     assert rows == (
-        TestedRow("cast", 1, 0, 0),
-        TestedRow("random_normal", 0, 0, 1),
-        TestedRow("relu", 1, 1, 0),
+        documents.TestedRow("cast", 1, 0, 0),
+        documents.TestedRow("random_normal", 0, 0, 1),
+        documents.TestedRow("relu", 1, 1, 0),
     )
 
 
@@ -48,7 +48,10 @@ def test_a_run_in_which_everything_passed_or_is_waived_passes() -> None:
     ("found", "reason"),
     [
         (document(PASSED, FAILED), "a.py::test[y]"),
-        (document(PASSED, stale_waivers=(ListedRow("d", "does not exist"),)), "stale waiver d"),
+        (
+            document(PASSED, stale_waivers=(documents.ListedRow("d", "does not exist"),)),
+            "stale waiver d",
+        ),
         (document(PASSED, problems=("a test process died",)), "a test process died"),
     ],
 )
@@ -70,7 +73,7 @@ def test_a_document_survives_the_way_to_json_and_back() -> None:
         WAIVED,
         CONVERTED,
         SKIPPED,
-        stale_waivers=(ListedRow("d", "does not exist"),),
+        stale_waivers=(documents.ListedRow("d", "does not exist"),),
         problems=("a test process died",),
         provenance={"commit": "abc"},
         duration_s=1.5,

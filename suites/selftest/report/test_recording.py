@@ -20,15 +20,15 @@ from harness.metrics import ReferenceProjection, separation_metrics
 from harness.subjects import describe_subject
 from harness.verdicts import Profile, Run
 from harness.verdicts.rows.artefacts import Artefacts
-from harness.verdicts.rows.signals import Raster
+from harness.verdicts.rows.scores import Scores
+from harness.verdicts.rows.signals import Quality, Raster
 from harness.workbench.operations import tap_series
 from harness.workbench.pictures import (
     audio_clip,
     error_counts,
     outline_of,
     picture_row,
-    quality_rows,
-    score_rows,
+    rows_beside,
     separation_rows,
     stem_picture,
     stem_qualities,
@@ -193,8 +193,8 @@ def test_what_is_recorded_of_stems_can_be_read_again() -> None:
     taps = Prediction(network, {}, {"encoder.0": actual}, {"encoder.0": "fp16"})
     rows = (
         *separation_rows(expected, actual, metrics, LABELS, rate=SAMPLE_RATE),
-        *quality_rows(*sides, LABELS),
-        *score_rows(*(stem_scores(truth, actual, sources, SAMPLE_RATE),) * 2, LABELS),
+        *rows_beside(Quality, *sides, LABELS),
+        *rows_beside(Scores, *(stem_scores(truth, actual, sources, SAMPLE_RATE),) * 2, LABELS),
         *timeline_rows(expected, actual, sources, LABELS, rate=SAMPLE_RATE),
         picture_row(expected, actual, sources, LABELS, rate=SAMPLE_RATE),
         tap_series({"tap.encoder.0": expected}, taps, LABELS),

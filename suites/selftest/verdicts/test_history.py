@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from harness.errors import RunError
 from harness.verdicts import (
     GATES,
-    NOISE_BAND_DB,
     Baseline,
     Check,
     Outcome,
@@ -24,9 +23,9 @@ from harness.verdicts import (
     Snapshot,
     Verdict,
     changes,
-    recall,
     remember,
 )
+from harness.verdicts.history import NOISE_BAND_DB, recall
 
 HEADROOMS = st.none() | st.floats(allow_nan=False)
 
