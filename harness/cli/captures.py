@@ -75,6 +75,12 @@ def capture(
     if package.suffix != ".mlpackage":
         raise PackageError(f"{package}: expected an .mlpackage, which a Mac compiles itself")
     model = mil.load(package)
+    strange = [*model.states, *(made for made in model.outputs if made.shape is None)]
+    if strange:
+        raise PackageError(
+            f"{package} has {strange[0]}, which neither recorder records; expected arrays alone, "
+            "and no states"
+        )
     given = given_inputs(inputs, model, numerics="storage", note=note)
     write_recording(target, package, given)
 
