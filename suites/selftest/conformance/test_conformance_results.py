@@ -11,7 +11,7 @@ from harness.cli.app import main
 from harness.conformance import Conformance, Selection, run, runner
 from harness.conformance.results import CaseResult, CaseStatus, summarise
 from harness.conformance.runner import SUITES, Suite
-from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
+from harness.conformance.selection import backend_of, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.errors import EngineUnavailableError, RunError
@@ -121,10 +121,9 @@ def test_a_sample_touches_every_function_and_grows_by_adding() -> None:
 
 
 def test_tests_of_other_backends_are_left_out() -> None:
-    assert of_ml_programs({"backend": ("mlprogram", "fp16")})
-    assert of_ml_programs({"rank": 3})
-    assert not names_ml_programs({"rank": 3})
-    assert not of_ml_programs({"backend": ("neuralnetwork", "fp32")})
+    assert backend_of({"backend": ("mlprogram", "fp16")}) == "mlprogram"
+    assert backend_of({"rank": 3}) is None
+    assert backend_of({"backend": ("neuralnetwork", "fp32")}) == "neuralnetwork"
 
 
 @pytest.mark.parametrize(
