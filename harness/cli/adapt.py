@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, answer, decibels, out, print_table, progress, within_time
+from harness.cli.console import Json, answer, decibels, out, print_table, progress
 from harness.cli.outputs import file_option
-from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Package, Settings
+from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Package, Settings, TimeLimit
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ commands = typer.Typer()
     epilog="Examples: parity adapt X.mlpackage --subject htdemucs@model.th | parity adapt "
     "X.mlpackage --subject htdemucs@model.th --inputs-out in.safetensors",
 )
-@within_time
 def adapt(
     package: Package,
     subject: Annotated[
@@ -47,6 +46,7 @@ def adapt(
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Find how a package's inputs and outputs map to the model contract, and write it down.
 

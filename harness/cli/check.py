@@ -22,7 +22,6 @@ from harness.cli.console import (
     print_table,
     progress,
     verdict_text,
-    within_time,
     write_page,
 )
 from harness.cli.forms import Devices
@@ -37,6 +36,7 @@ from harness.cli.settings import (
     Page,
     Reference,
     Settings,
+    TimeLimit,
 )
 from harness.defaults import EXTREMES
 from harness.errors import ParityError, UnknownNameError
@@ -63,7 +63,6 @@ commands = typer.Typer()
     "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | "
     "parity check X.mlpackage --subject mini --case song --device gpu --device ane-m1",
 )
-@within_time
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
@@ -113,6 +112,7 @@ def check(
     report: Page = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality.
 

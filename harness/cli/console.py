@@ -10,8 +10,6 @@ for the bytes of a file name that is no UTF-8.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import io
 import json
 import math
@@ -125,35 +123,6 @@ def print_table(
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else _printable(cell) for cell in row))
     out.print(table)
-
-
-def within_time(command: Callable[..., None]) -> Callable[..., None]:
-    """Return ``command`` with one more option, which bounds what it executes of packages."""
-    option = typer.Option(
-        "--time-limit",
-        metavar="SECONDS",
-        help="Stop executing packages after so long: a loop in one may have no end.",
-    )
-
-    @functools.wraps(command)
-    def limited(*arguments: Any, time_limit: float | None = None, **options: Any) -> None:
-        if time_limit is None:
-            command(*arguments, **options)
-            return
-        from harness import mil
-
-        with mil.time_limit(time_limit):
-            command(*arguments, **options)
-
-    signature = inspect.signature(command, eval_str=True)
-    annotation = Annotated[float | None, option]
-    added = inspect.Parameter(
-        "time_limit", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-    )
-    rows = [*signature.parameters.values(), added]
-    limited.__signature__ = signature.replace(parameters=rows)  # type: ignore[attr-defined]
-    limited.__annotations__ = {row.name: row.annotation for row in rows}
-    return limited
 
 
 def verdict_text(verdict: Verdict) -> Text:

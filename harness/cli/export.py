@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, answer, decibels, log, note, out, print_table, within_time
+from harness.cli.console import Json, answer, decibels, log, note, out, print_table
 from harness.cli.outputs import file_option
-from harness.cli.settings import Function, Package
+from harness.cli.settings import Function, Package, TimeLimit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,6 @@ commands = typer.Typer()
     epilog="Examples: parity export X.mlpackage --onnx X.onnx | "
     "parity export X.mlpackage --onnx X.onnx --inputs in.safetensors",
 )
-@within_time
 def export(
     package: Package,
     target: Annotated[Path, file_option("The .onnx file to write.", ".onnx", option="--onnx")],
@@ -43,6 +42,7 @@ def export(
     ] = None,
     function: Function = None,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Write the program of a package as an ONNX model, operation by operation.
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, note, out, print_table, within_time
+from harness.cli.console import Json, answer, note, out, print_table
 from harness.cli.core_ai import predict_coreai
 from harness.cli.outputs import check_room, file_option
-from harness.cli.settings import Function, GivenInputs, Numerics
+from harness.cli.settings import Function, GivenInputs, Numerics, TimeLimit
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ commands = typer.Typer()
     epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
     "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
 )
-@within_time
 def predict(
     package: Annotated[
         Path,
@@ -54,6 +53,7 @@ def predict(
         ),
     ] = False,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Execute a package, operation by operation, at the precision that it declares.
 

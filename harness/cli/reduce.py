@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
+from harness.cli.console import Json, answer, log, note, out, print_table, progress
 from harness.cli.outputs import folder_option
-from harness.cli.settings import Function, GivenInputs, Numerics, Package
+from harness.cli.settings import Function, GivenInputs, Numerics, Package, TimeLimit
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ commands = typer.Typer()
 
 
 @commands.command("reduce", epilog=EPILOG)
-@within_time
 def reduce(
     package: Package,
     inputs: GivenInputs,
@@ -77,6 +76,7 @@ def reduce(
         bool, typer.Option("--verify", help="Reduce nothing: say whether it fails.")
     ] = False,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Cut a failing program down to the smallest package and inputs that still fail.
 

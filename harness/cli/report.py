@@ -169,6 +169,7 @@ def _print_changes(
     for movement in worse:
         moved = "" if movement.moved_db is None else f" by {-movement.moved_db:.1f} dB"
         verdict = movement.after.verdict.value if movement.after else "no longer checked"
+        verdict = "no longer gating" if movement.demoted else verdict
         out.print(f"worse{moved}: {movement.id} ({verdict.replace('_', ' ')})")
     compared = counts["compared"]
     out.print(f"compared with {compared['checks']} of {compared['of']} checks of the baseline")

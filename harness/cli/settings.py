@@ -58,6 +58,25 @@ Reference = Annotated[
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
+
+
+def _within(context: typer.Context, seconds: float | None) -> float | None:
+    """Bound what a command executes of packages, as long as it runs."""
+    if seconds is not None:
+        from harness import mil
+
+        context.with_resource(mil.time_limit(seconds))
+    return seconds
+
+
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        callback=_within,
+        help="Stop executing packages after so long: a loop in one may have no end.",
+    ),
+]
 StoreUrl = Annotated[
     str | None,
     typer.Option(

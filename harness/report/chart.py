@@ -8,7 +8,7 @@ it shows. The same calls give the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from markupsafe import Markup
@@ -17,6 +17,7 @@ from harness.report.text import printable, shorten
 
 Ticks = Sequence[tuple[float, str]]
 WIDTH = 400.0
+_RIGHT = 10.0
 MARKS = {
     "fp16": ("square", 2.6),
     "fp32": ("round", 3.2),
@@ -33,7 +34,7 @@ class Chart:
     Args:
         x, y: the least and greatest number of each axis.
         height: in CSS pixels where the column is 400 wide.
-        left, bottom, top, right: margins.
+        left, bottom, top: margins.
     """
 
     def __init__(
@@ -45,10 +46,9 @@ class Chart:
         left: float = 46.0,
         bottom: float = 38.0,
         top: float = 18.0,
-        right: float = 10.0,
     ) -> None:
         self._x, self._y = _spread(x), _spread(y)
-        self._left, self._right = left, WIDTH - right
+        self._left, self._right = left, WIDTH - _RIGHT
         self._top, self._bottom = top, height - bottom
         self._height = height
         self._parts: list[str] = []
@@ -217,9 +217,7 @@ class Chart:
             )
 
 
-def ticks(
-    low: float, high: float, most: int = 6, say: Callable[[float], str] | None = None
-) -> Ticks:
+def ticks(low: float, high: float, most: int = 6) -> Ticks:
     """Return round numbers between two bounds, each with its label."""
     rough = (high - low) / most
     if not 1e-290 < rough < math.inf:  # no bounds, or so near that their powers of ten underflow
@@ -229,7 +227,7 @@ def ticks(
     first = math.ceil(low / step - 1e-9)
     count = math.floor(high / step + 1e-9) - first
     values = [round((first + place) * step, 12) + 0.0 for place in range(count + 1)]
-    return tuple((value, (say or number)(value)) for value in values)
+    return tuple((value, number(value)) for value in values)
 
 
 def number(value: float) -> str:

@@ -374,7 +374,7 @@ class _Examination:
             self._add(quality_checks(before, after, labels))
             self.collector.keep(*pictures.rows_beside(Quality, before, after, labels))
             scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
-            self.collector.keep(*pictures.rows_beside(Scores, *scores, labels))
+            self.collector.keep(*pictures.rows_beside(Scores, scores[0], scores[1], labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""

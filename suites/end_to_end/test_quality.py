@@ -66,7 +66,7 @@ def test_quality(
         parity.keep(item)
     if bench.goldens.cases[labels["case"]].taps:  # of the music that figures show
         scores = [stem_scores(truth, s, sources, rate) for s in (golden["stems"], actual)]
-        for scored in rows_beside(Scores, *scores, labels):
+        for scored in rows_beside(Scores, scores[0], scores[1], labels):
             parity.keep(scored)
     gating = load_recipe(labels["recipe"]).gating
     parity.add(quality_checks(before, after, labels, gating=gating))

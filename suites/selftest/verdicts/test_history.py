@@ -102,6 +102,16 @@ def test_a_check_that_vanished_is_worse_and_a_new_one_is_not() -> None:
     assert [(m.id, m.worse) for m in found.added] == [("new", False)]
 
 
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_gate_that_is_only_measured_now_is_worse_whatever_it_measures(passed: bool) -> None:
+    """A check that was demoted is as good as gone: it can't turn a run red any more."""
+    demoted = replace(reading(5.0, passed=passed), gating=False)
+    found = changes(snapshot(a=reading(5.0)), snapshot(a=demoted))
+    assert [(movement.worse, movement.demoted) for movement in found.flipped] == [(True, True)]
+    promoted = changes(snapshot(a=demoted), snapshot(a=reading(5.0)))
+    assert [movement.worse for movement in promoted.flipped] == [False]
+
+
 def test_a_run_is_remembered_once_and_the_oldest_forgotten(tmp_path: Path) -> None:
     """A history that grows without bound, or counts one run twice, draws a wrong line."""
     for day in (3, 1, 2, 2):
