@@ -155,12 +155,13 @@ def package_store(config: pytest.Config) -> Store | None:
     Raises:
         pytest.UsageError: there is no such store.
     """
+    url: str | None = config.getoption("--parity-store")
+    if url is None or config.getoption("--fresh"):
+        return None
     from harness.workbench.stored import open_store
 
     with _usage_errors():
-        return open_store(
-            None if config.getoption("--fresh") else config.getoption("--parity-store")
-        )
+        return open_store(url)
 
 
 def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:

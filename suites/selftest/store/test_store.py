@@ -85,12 +85,24 @@ def test_a_damaged_copy_of_this_machine_is_fetched_again(store: Store) -> None:
 
 
 def test_an_object_that_is_gone_is_an_error_and_not_an_absence(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And what the message says is a way out of it."""
     store.keep("goldens", "k", b"right")
-    files(store, "objects")[0].unlink()
-    with pytest.raises(StoreError, match="is gone"):
-        Store(store.url, tmp_path / "fresh").find("goldens", "k")
+    store.keep("goldens", "other", b"right, too")
+    gone = store.find("goldens", "k")
+    assert gone is not None
+    Path(store.url, "objects", gone.name[:2], gone.name).unlink()
+    fresh = Store(store.url, tmp_path / "fresh")
+    with pytest.raises(StoreError, match="is gone") as told:
+        fresh.find("goldens", "k")
+    command = str(told.value).rpartition("parity ")[2]
+    assert main(command.split()) == 0
+    assert "damaged: names/goldens/k" in capsys.readouterr().out
+    assert fresh.find("goldens", "k") is None
+    assert fresh.find("goldens", "other") is not None
+    fresh.keep("goldens", "k", b"right")
+    assert fresh.find("goldens", "k") is not None
 
 
 @pytest.mark.parametrize("key", ["../x", "", "a/b", "x" * 300, "\n"])
@@ -177,6 +189,14 @@ class Measure:
     def __call__(self, cell: Cell) -> Result:
         self.taken += 1
         return {"snr_db": int(cell.key, 16) / 7}
+
+
+def test_a_result_of_a_store_that_is_no_result_is_told(store: Store, tmp_path: Path) -> None:
+    cell = numbered(1)[0]
+    store.keep("results", cell.key, b"nonsense")
+    results = StoredResults(store, FolderOfResults(tmp_path / "results"))
+    with pytest.raises(StoreError, match=r"result 0+ of .* is no JSON"):
+        results.get(cell)
 
 
 def test_a_second_machine_measures_nothing(store: Store, tmp_path: Path) -> None:

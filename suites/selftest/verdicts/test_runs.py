@@ -12,7 +12,6 @@ import pytest
 from harness.errors import RunError
 from harness.verdicts import (
     LAYERS,
-    SUBJECT_LAYERS,
     Check,
     EngineState,
     GoldenState,
@@ -24,6 +23,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.signals import Quality, StemQuality
+from harness.verdicts.tolerances import SUBJECT_LAYERS
 from suites.selftest.report.run_rows import package_rows
 
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
