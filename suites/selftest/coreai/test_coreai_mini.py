@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness.workbench.lab import lab_inputs
 
 from harness.coreai import Asset, convert_to_coreai
 from harness.metrics import snr_db
 from harness.places import GOLDEN_ROOT
 from harness.subjects import load_subject
 from harness.subjects.protocol import run_extracted
-from harness.workbench.lab import lab_inputs
 
 
 @pytest.mark.exhaustive

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness.workbench.lab import lab_inputs
 
 from harness import mil
 from harness._coremltools import import_coremltools
@@ -30,7 +31,6 @@ from harness.precision.placement import (
 )
 from harness.precision.sensitivity import output_measure, snr_of
 from harness.subjects import load_subject
-from harness.workbench.lab import lab_inputs
 from harness.workbench.packages import Packages
 from suites.ops.packages import write_package
 
