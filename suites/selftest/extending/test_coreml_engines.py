@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import mil
 from harness._coremltools import import_coremltools
 from harness.engines import availability, open_engine
 from harness.errors import EngineUnavailableError, ParityError
 from harness.mil import bridge
+from harness.mil.saving import save_package
+from suites.ops.packages import write_package
 
 UNITS = {
     "coreml": "CPU_AND_NE",
@@ -41,15 +44,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Function({"x": mb.placeholder((2, 8), types.fp32)}, ct.target.iOS18) as function:
         function.set_outputs([mb.gelu(x=function.inputs["x"], mode="EXACT", name="y")])
     program.add_function("main", function)
-    path = tmp_path_factory.mktemp("coreml") / "p.mlpackage"
-    made = ct.convert(
-        program,
-        convert_to="mlprogram",
-        compute_precision=ct.precision.FLOAT32,
-        minimum_deployment_target=ct.target.iOS18,
-        skip_model_load=True,
-    )
-    made.save(str(path))
+    folder = tmp_path_factory.mktemp("coreml")
+    model, path = mil.load(write_package(program, folder / "a.mlpackage")), folder / "p.mlpackage"
+    save_package(path, model.plan.function, model.package.constants.array)
     return path
 
 
