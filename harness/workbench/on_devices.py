@@ -24,7 +24,7 @@ from harness.devices import Device, band
 from harness.devices.grid import OVERFLOW
 from harness.errors import ParityError
 from harness.layers import Tensors, branch_checks, stem_checks
-from harness.mil import Model
+from harness.mil import Model, functional
 from harness.mil.numerics.device import device_of
 from harness.precision.placement import (
     UNITS,
@@ -140,7 +140,7 @@ def device_rows(
         ParityError: no such device, or placement.
         CaptureError: the capture was made of other inputs.
     """
-    unit = device_of(device)
+    unit, question = device_of(device), replace(question, model=functional(question.model))
     if capture is not None:
         capture.check_inputs(question.inputs, Path("the capture"))
     if placement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from harness import mil
 from harness.devices import device, shipped_profiles
 from harness.devices.computing import Device
+from harness.devices.properties import Setting
 from harness.errors import ParityError, UnknownNameError
-from harness.mil.numerics.device import OPERATIONS, device_numerics
+from harness.mil.numerics.device import OPERATIONS, depends_on, device_numerics
 from suites.ops.cases import all_cases
 from suites.ops.packages import actual_outputs, expected_outputs
 
@@ -119,3 +121,32 @@ def test_devices_are_listed_where_a_name_is_unknown():
     with pytest.raises(UnknownNameError) as caught:
         mil.get_numerics("npu")
     assert set(shipped_profiles()) <= set(caught.value.known)
+
+
+class Noticing(Mapping[str, Setting]):
+    """The settings of a device, and which of them were asked for."""
+
+    def __init__(self, settings: Mapping[str, Setting]) -> None:
+        self._settings, self.asked = settings, set[str]()
+
+    def __getitem__(self, name: str) -> Setting:
+        self.asked.add(name)
+        return self._settings[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settings)
+
+    def __len__(self) -> int:
+        return len(self._settings)
+
+
+@pytest.mark.parametrize("profile", ["ane-m1", "cpu-bnns"])
+def test_an_operation_depends_on_what_it_is_said_to(profile, tmp_path):
+    """Else a variant is told to change nothing where it does."""
+    usual = device(profile)
+    for number, case in enumerate(CASES):
+        noticing = Noticing(usual.settings)
+        numerics = device_numerics(Device(usual.profile, noticing))
+        noticing.asked.clear()  # of what its name and its roundings are made
+        results(case, tmp_path / str(number), numerics)
+        assert noticing.asked <= set(depends_on(case.op)), case.id
