@@ -6,10 +6,13 @@ None of it gates, but for a capture: there the device itself has answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from harness.errors import RunError
 from harness.verdicts.rows.labelled import Labelled
+
+LEAST_DB: Final = 0.1
+"""What the worst stem must gain without errors of a kind for these to count."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ class DevicePrediction(Labelled):
     def dominant(self) -> str:
         """The kind of errors that cost most; empty where nothing was asked."""
         best = max(self.better, key=lambda one: one.worst_db, default=None)
-        return "" if best is None else best.what
+        if best is None:
+            return ""
+        gains = best.worst_db > self.worst.assumed_db + LEAST_DB
+        return best.what if gains else "rounding to FP16"
 
     def count(self, basis: str) -> int:
         """Return how many claims are known in this way."""

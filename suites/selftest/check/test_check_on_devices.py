@@ -72,7 +72,8 @@ def test_a_prediction_is_measured_and_never_gates(model: mil.Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "dominant"), [("ane-m1", "tables"), ("cpu-bnns", "accumulation")]
+    ("device", "dominant"),
+    [("ane-m1", "tables"), ("cpu-bnns", "accumulation"), ("gpu", "rounding to FP16")],
 )
 def test_it_says_what_dominates_how_far_unknowns_reach_and_what_it_rests_on(
     device: str, dominant: str, model: mil.Model
