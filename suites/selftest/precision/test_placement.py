@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness.workbench.lab import lab_inputs
 
 from harness import mil
 from harness._coremltools import import_coremltools
@@ -32,6 +31,7 @@ from harness.precision.placement import (
 from harness.precision.sensitivity import output_measure, snr_of
 from harness.subjects import load_subject
 from harness.workbench.packages import Packages
+from harness.workbench.sources import SubjectSource
 from suites.ops.packages import write_package
 
 M1 = device("ane-m1")
@@ -163,7 +163,9 @@ def short_mini(tmp_path_factory: pytest.TempPathFactory) -> Placeable:
     packages = Packages(tmp_path_factory.mktemp("mini"), load_subject)
     subject = "mini?segment=1/8"
     model = mil.load(packages.path(subject, load_recipe("fp16")))
-    audio = lab_inputs("mini", ["song"], GOLDEN_ROOT)["song"]["audio"][..., 100_000:105_512]
+    audio = SubjectSource("mini", ("song",), GOLDEN_ROOT).inputs()["song"]["audio"][
+        ..., 100_000:105_512
+    ]
     inputs = {"audio": audio.contiguous(), "spectrogram": spectrogram_from_waveform(audio)}
     return Placeable(model, inputs, mil.load(packages.fp32(subject)).run(inputs))
 
