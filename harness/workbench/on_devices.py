@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -63,7 +63,6 @@ BETTER: Final[Mapping[str, Mapping[str, str | float]]] = {
 EXPLAINED: Final = 0.5
 """What one operation must explain of a difference to be named as its cause."""
 
-PlacementName = Literal["", "ane", "gpu", "cpu", "worst"]
 Arrays = Mapping[str, np.ndarray]
 Row = Check | DevicePrediction
 
@@ -144,7 +143,8 @@ def device_rows(
     if capture is not None:
         capture.check_inputs(question.inputs, Path("the capture"))
     if placement:
-        yield from _placed(question, unit, check_placement(placement))
+        check_placement(placement)
+        yield from _placed(question, unit, placement)
         return
     others = [
         other
@@ -166,16 +166,14 @@ def device_rows(
     yield from _captured(question, unit, row, usual, capture)
 
 
-def check_placement(name: str) -> PlacementName:
-    """Return the placement called ``name``.
+def check_placement(name: str) -> None:
+    """Refuse a placement that is none.
 
     Raises:
-        ParityError: there is none.
+        ParityError: there is none of this name.
     """
-    for known in ("ane", "gpu", "cpu", "worst"):
-        if name == known:
-            return known
-    raise ParityError(f"unknown placement {name!r}; expected one of {', '.join(PLACEMENTS)}")
+    if name not in PLACEMENTS:
+        raise ParityError(f"unknown placement {name!r}; expected one of {', '.join(PLACEMENTS)}")
 
 
 def _checks(question: Question, made: Prediction, name: str) -> Iterator[Check]:
@@ -241,7 +239,7 @@ def _claims(unit: Device) -> tuple[Claim, ...]:
 # ------------------------------------------------------------------ over several units
 
 
-def _placed(question: Question, unit: Device, placement: PlacementName) -> Iterator[Row]:
+def _placed(question: Question, unit: Device, placement: str) -> Iterator[Row]:
     machine = machine_of(unit)
     name = f"{unit.label}, split {placement}"
     if placement == WORST:

@@ -6,7 +6,7 @@ None of it gates, but for a capture: there the device itself has answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from harness.errors import RunError
 from harness.verdicts.rows.labelled import Labelled
@@ -43,12 +43,20 @@ class Supposition:
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of a profile: what it is, how it is known, and who says so."""
+    """One line of a profile: what it is, how it is known, and who says so.
+
+    Attributes:
+        about: a property, or a table.
+        value: what is known, or the variants.
+        basis: ``measured``, ``inferred`` or ``unknown``.
+        confidence: ``high``, ``medium`` or ``low``.
+        source: who published it, or why it is open.
+    """
 
     about: str
     value: str
-    basis: Literal["measured", "inferred", "unknown"]
-    confidence: Literal["high", "medium", "low"]
+    basis: str
+    confidence: str
     source: str
 
 
@@ -57,7 +65,8 @@ class DevicePrediction(Labelled):
     """What a device would make of a package on one signal; ``numerics`` is its name.
 
     Attributes:
-        placement: empty where one unit runs everything; else where operations run.
+        placement: empty where one unit runs everything; else ``ane``, ``gpu``, ``cpu``, or
+            ``worst`` of all splits.
         levels: by stem or output.
         variants: what the unknowns come to, one at a time.
         better: what the worst stem would have without errors of one kind: tables, accumulation,
@@ -66,7 +75,7 @@ class DevicePrediction(Labelled):
         note: what else is to be said, such as the operation that a capture contradicts.
     """
 
-    placement: Literal["", "ane", "gpu", "cpu", "worst"]
+    placement: str
     levels: tuple[DeviceLevel, ...]
     variants: tuple[Supposition, ...]
     better: tuple[Supposition, ...]

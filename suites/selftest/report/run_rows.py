@@ -213,7 +213,7 @@ def score_rows() -> list[Scores]:
     return found
 
 
-def device_row(name: str, placement: Any = "", captured_db: float | None = None) -> Any:
+def device_row(name: str, placement: str = "", captured_db: float | None = None) -> Any:
     """Return what a device is predicted to make of the song."""
     level = 45.0 if name.startswith("ane") else 61.0
     levels = [
