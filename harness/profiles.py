@@ -69,13 +69,16 @@ def chosen_profile(
     names = tuple(subjects) or DEFAULT.subjects
     by_subject = {name: DEFAULT.cases[name] for name in names if name in DEFAULT.cases}
     if cases:
-        own = {} if subjects else by_subject
+        listed = {} if subjects else by_subject
         by_subject = {
-            name: tuple(case for case in dict.fromkeys(cases) if case in own.get(name, cases))
+            name: tuple(case for case in dict.fromkeys(cases) if case in listed.get(name, cases))
             for name in names
         }
         names = tuple(name for name in names if by_subject[name])
-    without = {name: STEM_LAYERS for name in names if not _has_stems(name)}
+    own = {name: _own(name) for name in names}
+    without = {
+        name: STEM_LAYERS for name, network in own.items() if network and not network.sources
+    }
     return replace(
         DEFAULT,
         layers=tuple(
@@ -174,11 +177,6 @@ def engine_states() -> tuple[EngineState, ...]:
         told = name, state.available, state.reason, state.version
         states.append(EngineState(*told, executes=engine.executes, emulates=engine.emulates))
     return tuple(states)
-
-
-def _has_stems(subject: str) -> bool:
-    network = _own(subject)
-    return network is None or bool(network.sources)
 
 
 def _own(subject: str) -> Network | None:

@@ -81,7 +81,9 @@ def compare_files(
 
     With a pack as the reference, the results of an implementation are judged by its tolerances.
     """
-    if is_pack(expected):
+    from harness.packs.manifest import TSV_NAME
+
+    if (expected / TSV_NAME).is_file():  # what every pack has
         others = (rtol, atol, min_snr, gate, ignore, resample, downmix, scores)
         if any(option is not None and option is not False for option in others):
             raise ParityError(
@@ -132,13 +134,6 @@ def compare_files(
     raise typer.Exit(run.exit_code)
 
 
-def is_pack(folder: Path) -> bool:
-    """Return whether a folder has the manifest of a pack."""
-    from harness.packs.manifest import TSV_NAME
-
-    return (folder / TSV_NAME).is_file()
-
-
 def _pack_exit_code(
     pack: Path,
     results: Path,
@@ -187,7 +182,7 @@ def _run(
         place = "what" if finding.what == "worst second" else "channel"
         labels[place] = finding.what
         given = {name: text for name, text in labels.items() if text}
-        collector.add_check(Check(finding.layer, given, True, finding.gate, finding.outcome))
+        collector.checks.append(Check(finding.layer, given, True, finding.gate, finding.outcome))
     collector.keep(*scored)
     return collector.finish(provenance(ignored=list(ignored)))
 

@@ -29,7 +29,7 @@ from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.faults import Fault
-    from harness.verdicts import InjectedFault, Run
+    from harness.verdicts import Run
 
 COLOURS = {"caught": "green", "not_tried": "yellow"}
 
@@ -173,7 +173,7 @@ def _print(run: Run) -> None:
             row.name,
             Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome.value, "red")),
             row.expected,
-            _where(row),
+            row.caught_by.partition("/")[2] if row.caught else row.reason,
             decibels(row.headroom_db),
             f"{row.duration_s:.1f} s",
         )
@@ -182,7 +182,3 @@ def _print(run: Run) -> None:
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
     out.print(Text(run.sentence(), style=VERDICT_COLOURS[run.verdict.value]))
-
-
-def _where(row: InjectedFault) -> str:
-    return row.caught_by.partition("/")[2] if row.caught else row.reason

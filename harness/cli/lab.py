@@ -109,7 +109,8 @@ def _print_sensitivity(found: Sensitivity) -> None:
     ]
     columns = ("operation", "type", "module", "error", "share", "SNR alone", "± dB")
     print_table(f"{found.subject} in {found.precision}: error of {measure}", columns, rows)
-    for title, key in (("type", lambda s: s.type), ("module", lambda s: _stage(s.module))):
+    keys = {"type": lambda s: s.type, "module": lambda s: ".".join((s.module or "").split(".")[:2])}
+    for title, key in keys.items():
         sums = [
             (name or "-", _percent(value, total), _level(value))
             for name, value in list(found.totals(measure, key).items())[:12]
@@ -120,10 +121,6 @@ def _print_sensitivity(found: Sensitivity) -> None:
         for name, predicted in found.predicted_db.items()
     ]
     print_table("the whole recipe", ("case/measure", "predicted", "virtual run"), levels)
-
-
-def _stage(module: str | None) -> str:
-    return ".".join((module or "").split(".")[:2])
 
 
 def _percent(share: float, total: float) -> str:

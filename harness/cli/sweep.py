@@ -96,7 +96,7 @@ def sweep(
 
     part = None if shard is None else Shard.parse(shard)
     opener = opener_of(executor, workers)
-    shared = open_store(store)
+    shared = None if store is None else open_store(store)
     here = FolderOfResults(cache.absolute())
     recipes = {name: load_recipe(name) for name in precisions.split(",") if name}
     found_of = {

@@ -211,7 +211,7 @@ class _Examination:
         if "conversion" not in self._layers:  # the first of them says whether it can be executed
             contract = next(paper_checks(self._model, self._subject, None, labels))
             if contract.verdict is not Verdict.PASS:  # a run that says nothing of it helps nobody
-                self.collector.add_check(replace(contract, layer=self._layers[-1]))
+                self.collector.checks.append(replace(contract, layer=self._layers[-1]))
             return contract.verdict is Verdict.PASS
         program, audit = None, None
         if self._recipe is not None:
@@ -419,12 +419,12 @@ class _Examination:
         """
         check = audible_check(self._expected_stems, self._labels)
         if check is not None and self._subject.sources:
-            self.collector.add_check(replace(check, layer=self._layers[-1]))
+            self.collector.checks.append(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
             if check.layer in self._layers:
-                self.collector.add_check(check)
+                self.collector.checks.append(check)
 
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)

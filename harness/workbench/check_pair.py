@@ -254,7 +254,7 @@ class _Examination:
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
-            self.collector.add_check(check)
+            self.collector.checks.append(check)
 
     def _step(self, what: str, done: int) -> None:
         self._advance(what, done, 1 + len(self._inputs))

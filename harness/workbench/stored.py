@@ -29,14 +29,12 @@ from harness.subjects import Subject
 CACHE = generated("build/store")
 
 
-def open_store(url: str | None) -> Store | None:
-    """Return the store at ``url``, with this machine's cache; None for none.
+def open_store(url: str) -> Store:
+    """Return the store at ``url``, with this machine's cache.
 
     Raises:
         StoreError, MissingExtraError: there is no such store, or no driver for it.
     """
-    if url is None:
-        return None
     store = Store(url if "://" in url else str(Path(url).absolute()), CACHE.absolute())
     assert store.remote  # what is wrong with the URL is said before work begins
     return store

@@ -8,6 +8,7 @@ what it says otherwise than they do is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,12 @@ class TrialRow:
     fp32_share: Annotated[float, Limits(0, 1)]
     measured_db: Mapping[str, float | None]
     holds: bool
+
+    @property
+    def worst_db(self) -> float:
+        """The lowest SNR that was measured; infinite where none is known."""
+        known = [at for at in self.measured_db.values() if at is not None and math.isfinite(at)]
+        return min(known, default=math.inf)
 
 
 @dataclass(frozen=True)
