@@ -168,8 +168,9 @@ def roundings(e: FloatArray, a: FloatArray) -> Iterator[tuple[str, float, FloatA
 def likeness(rows: FloatArray, columns: FloatArray) -> FloatArray:
     """Return the normalised correlation of each row with each row of another array; 0 of zeros."""
     norms = np.linalg.norm(rows, axis=1)[:, None] * np.linalg.norm(columns, axis=1)
-    products = np.asarray(rows @ columns.T)
-    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    return np.asarray(
+        np.divide(rows @ columns.T, norms, out=np.zeros(norms.shape), where=norms > 0)
+    )
 
 
 def overlap(axis: int, shift: int) -> tuple[slice, ...]:
