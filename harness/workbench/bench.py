@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.store import Store
 from harness.workbench.goldens import Goldens
 from harness.workbench.packages import Packages
 from harness.workbench.predictions import Predictions, VirtualRuns
@@ -16,6 +17,7 @@ class Workbench:
         golden_root: the folder with ``recipes.toml`` and ``manifest.json``.
         scratch: a folder for packages; parallel test processes may share one.
         numerics: how engines compute, where they can be asked.
+        store: where packages that this code would make are looked for, and kept.
 
     Attributes:
         goldens: subjects, and what is expected of them.
@@ -24,8 +26,15 @@ class Workbench:
         virtual: what recipes allow.
     """
 
-    def __init__(self, golden_root: Path, scratch: Path, *, numerics: str = "storage") -> None:
+    def __init__(
+        self,
+        golden_root: Path,
+        scratch: Path,
+        *,
+        numerics: str = "storage",
+        store: Store | None = None,
+    ) -> None:
         self.goldens = Goldens(golden_root)
-        self.packages = Packages(scratch, self.goldens.subject)
+        self.packages = Packages(scratch, self.goldens.subject, store)
         self.predictions = Predictions(self.goldens, numerics)
         self.virtual = VirtualRuns(self.goldens, self.packages, numerics)

@@ -36,7 +36,7 @@ from harness.layers import (
 from harness.lint import lint_package
 from harness.metrics import ReferenceProjection, separation_metrics
 from harness.mil import call, load
-from harness.mil.package import open_package
+from harness.mil.package import Package, open_package
 from harness.profiles import (
     DEFAULT,
     PACKAGE_ENGINE,
@@ -216,8 +216,9 @@ class _Examination:
         program, audit = None, None
         if self._recipe is not None:
             target = TARGETS.get(self._model.plan.function.opset, TARGETS["CoreML8"])
-            fresh = self._bench.packages.path(self._inquiry.subject, self._recipe, target)
-            program = compare_programs(open_package(fresh), self._model)
+            made = self._bench.packages.path(self._inquiry.subject, self._recipe, target)
+            fresh = open_package(made)
+            program = compare_programs(fresh, self._model)
             audit = self._audit(fresh, program, self._recipe)
         checks = list(paper_checks(self._model, self._subject, audit, labels))
         sidecar = read_sidecar(self._model)
@@ -225,7 +226,7 @@ class _Examination:
         self._add([*checks, program_check(program, labels), lint_check(findings, labels)])
         return first_failing(c for c in checks if c.gate and c.gate.name == "contract") is None
 
-    def _audit(self, fresh: Path, program: ProgramComparison, recipe: PrecisionRecipe) -> Audit:
+    def _audit(self, fresh: Package, program: ProgramComparison, recipe: PrecisionRecipe) -> Audit:
         """Return the precision of the package, and take over what a fresh conversion knows."""
         same = program.verdict == "pass"
         if same or read_sidecar(self._model) is None:

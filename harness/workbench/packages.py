@@ -24,7 +24,7 @@ from harness.precision.sweep import content_key
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
 from harness.subjects import Subject
-from harness.workbench.stored import fetched, kept
+from harness.workbench.stored import PACKAGE_ROOMS, fetched, kept
 
 
 def as_recipe(recipe: str | PrecisionRecipe) -> PrecisionRecipe:
@@ -64,12 +64,13 @@ class Packages:
     def key(self, subject: str, recipe: str | PrecisionRecipe, target: str = "iOS18") -> str:
         """Return what names in a store the package that this installation makes of weights."""
         made_of = self._subject(subject).fingerprint, as_recipe(recipe).to_toml(), target
-        return content_key("package", *made_of)
+        return content_key("package", *made_of, rooms=PACKAGE_ROOMS)
 
     def _make(self, out: Path, subject: str, rules: PrecisionRecipe, target: str) -> None:
         """Fetch a package, or convert and keep it."""
         key = self.key(subject, rules, target)
         if self._store is not None and fetched(self._store, key, out):
+            _mark_of(out).touch()
             return
         convert_to_coreml(
             self.trace(subject),
@@ -82,6 +83,10 @@ class Packages:
         if self._store is not None:
             kept(self._store, key, out)
 
+    def is_reused(self, package: Path) -> bool:
+        """Return whether a package came from the store, whichever process asked for it."""
+        return _mark_of(package).exists()
+
     def _trace(self, subject: str) -> TracedModel:
         return trace_inner_model(self._subject(subject).extract())
 
@@ -93,3 +98,7 @@ class Packages:
     def _lab(self, subject: str, rewrites: tuple[str, ...] = ()) -> VirtualPrecision:
         """Return the lab of a subject: of its FP32 package in the forms ``rewrites``."""
         return VirtualPrecision(functional(load(self.fp32(subject, rewrites))))
+
+
+def _mark_of(package: Path) -> Path:
+    return package.with_suffix(".reused")

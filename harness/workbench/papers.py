@@ -45,7 +45,9 @@ def paper_checks(
     yield weights_check(found, read_sidecar(package), subject.name, subject.fingerprint, labels)
 
 
-def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> PackageDescription:
+def describe_package(
+    subject: str, audit: Audit, recipe: PrecisionRecipe, *, reused: bool = False
+) -> PackageDescription:
     """Return the precision map of a package as the report draws it."""
     files = [file for file in audit.package.rglob("*") if file.is_file()]
     counts = {}
@@ -73,6 +75,7 @@ def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> Pac
             reason=audit.reason,
             differences=tuple(str(difference) for difference in audit.differences[:50]),
         ),
+        reused=reused,
     )
 
 

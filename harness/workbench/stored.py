@@ -1,8 +1,8 @@
 """Goldens, packages and results in a store that machines share.
 
-What decides a thing's content (weights, recipe, case, versions) is hashed to its key, so that the
-store gives to each machine what it would make itself. Fetching comes before making, and what was
-made is kept for the next; where there is no store, everything is made here.
+What decides a thing's content (weights, recipe, case, versions, code) is hashed to its key, so that
+the store gives to each machine what it would make itself. Fetching comes before making, and what
+was made is kept for the next; where there is no store, everything is made here.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from harness.store import Store, pack_folder, unpack_folder
 from harness.subjects import Subject
 
 CACHE = generated("build/store")
+PACKAGE_ROOMS = ("conversion", "devices", "mil", "rewriting", "subjects", "audio")
+"""The rooms whose code decides what is in a package."""
+GOLDEN_ROOMS = ("golden", "subjects", "audio")
+"""The rooms whose code decides what is in a golden."""
 
 
 def open_store(url: str) -> Store:
@@ -49,7 +53,9 @@ class StoredGoldens:
     def __call__(self, subject: Subject, case: Case) -> Mapping[str, npt.NDArray[Any]]:
         """Return the tensors of a case, by name."""
         made_by = json.dumps(current_versions(), sort_keys=True)
-        key = content_key("golden", subject.name, subject.fingerprint, case.hash, made_by)
+        key = content_key(
+            "golden", subject.name, subject.fingerprint, case.hash, made_by, rooms=GOLDEN_ROOMS
+        )
         found = self.store.find("goldens", key)
         if found is None:
             tensors = build_tensors(subject, case)

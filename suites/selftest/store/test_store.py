@@ -20,9 +20,11 @@ from harness.cli import main
 from harness.digests import digest_of
 from harness.errors import StoreError
 from harness.golden import GoldenStore
+from harness.precision import sweep
 from harness.precision.sweep import Cell, FolderOfResults, Result, run_sweep
 from harness.store import Store, collect, holdings, pack_folder, unpack_folder
-from harness.workbench import stored
+from harness.workbench import packages, stored
+from harness.workbench.packages import Packages
 from harness.workbench.stored import StoredGoldens, StoredResults
 
 LATER = datetime.now(timezone.utc) + timedelta(days=3)
@@ -244,6 +246,32 @@ def package(tmp_path: Path) -> Path:
     (folder / "Manifest.json").write_text("{}")
     (folder / "Data" / "weight.bin").write_bytes(bytes(1000))
     return folder
+
+
+def test_a_package_of_another_run_is_taken_and_known_as_such(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = []
+
+    def convert(traced: Any, *, recipe: Any, out: Path, **words: Any) -> None:
+        converted.append(recipe.name)
+        out.mkdir()
+        (out / "Manifest.json").write_text(recipe.name)
+
+    monkeypatch.setattr(packages, "convert_to_coreml", convert)
+    monkeypatch.setattr(packages, "trace_inner_model", lambda module: module)
+    subject = SimpleNamespace(fingerprint="f" * 64, extract=lambda: None)
+    runs = [Packages(tmp_path / run, lambda name: subject, store) for run in "abc"]  # type: ignore[arg-type,return-value]
+    first, second = (run.path("net", "fp32") for run in runs[:2])
+    assert (converted, runs[0].is_reused(first), runs[1].is_reused(second)) == (
+        ["fp32"],
+        False,
+        True,
+    )
+    assert digest_of(first) == digest_of(second)
+    monkeypatch.setattr(sweep, "source_hash", lambda *rooms: "other code")
+    assert not runs[2].is_reused(runs[2].path("net", "fp32"))
+    assert converted == ["fp32", "fp32"]
 
 
 def test_a_package_comes_back_the_same_on_a_machine_that_has_none(
