@@ -168,9 +168,9 @@ def roundings(e: FloatArray, a: FloatArray) -> Iterator[tuple[str, float, FloatA
 def likeness(rows: FloatArray, columns: FloatArray) -> FloatArray:
     """Return the normalised correlation of each row with each row of another array; 0 of zeros."""
     norms = np.linalg.norm(rows, axis=1)[:, None] * np.linalg.norm(columns, axis=1)
-    return np.asarray(
-        np.divide(rows @ columns.T, norms, out=np.zeros(norms.shape), where=norms > 0)
-    )
+    found: FloatArray = np.zeros(norms.shape)
+    np.divide(rows @ columns.T, norms, out=found, where=norms > 0)
+    return found
 
 
 def overlap(axis: int, shift: int) -> tuple[slice, ...]:

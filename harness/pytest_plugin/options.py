@@ -155,11 +155,11 @@ def package_store(config: pytest.Config) -> Store | None:
     Raises:
         pytest.UsageError: there is no such store.
     """
-    from harness.workbench.stored import open_store
-
     url: str | None = config.getoption("--parity-store")
     if url is None or config.getoption("--fresh"):
         return None
+    from harness.workbench.stored import open_store
+
     with _usage_errors():
         return open_store(url)
 

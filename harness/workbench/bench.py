@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from harness.store import Store
+from harness.subjects.protocol import sound_of
 from harness.workbench.goldens import Goldens
+from harness.workbench.music import Music
 from harness.workbench.packages import Packages
 from harness.workbench.predictions import Predictions, VirtualRuns
 
@@ -38,3 +41,10 @@ class Workbench:
         self.packages = Packages(scratch, self.goldens.subject, store)
         self.predictions = Predictions(self.goldens, numerics)
         self.virtual = VirtualRuns(self.goldens, self.packages, numerics)
+        self.music = lru_cache(maxsize=1)(self._music)
+
+    def _music(self, subject: str, case: str) -> Music:
+        """Return what all candidates of a song are held against."""
+        network = self.goldens.network(subject)
+        golden = self.goldens.fetch(subject, case).require()
+        return Music(golden, tuple(network.sources), sound_of(network).sample_rate)

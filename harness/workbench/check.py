@@ -31,10 +31,8 @@ from harness.layers import (
     quality_checks,
     repeat_check,
     stem_checks,
-    stem_scores,
 )
 from harness.lint import lint_package
-from harness.metrics import ReferenceProjection, separation_metrics
 from harness.mil import call, load
 from harness.mil.package import Package, open_package
 from harness.profiles import (
@@ -49,7 +47,6 @@ from harness.subjects import Subject
 from harness.verdicts import Check, Gate, Profile, Verdict
 from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
-from harness.verdicts.rows.scores import Scores
 from harness.verdicts.rows.signals import Quality
 from harness.workbench import pictures
 from harness.workbench.adapting import (
@@ -68,10 +65,10 @@ from harness.workbench.file_checks import (
     original_stems,
     printable,
 )
+from harness.workbench.music import Music
 from harness.workbench.on_devices import device_rows
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
-from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
 from harness.workbench.separator import Separator, check_way, separate_file
 
@@ -270,7 +267,7 @@ class _Examination:
             return
         self._stems(golden["stems"], stems, labels)
         if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._layers:
-            self._music(golden, stems, labels)
+            self._music(bench.music(subject, case), stems, labels)
 
     def _on_devices(
         self, golden: Tensors, inputs: Mapping[str, np.ndarray], labels: dict[str, str]
@@ -357,25 +354,20 @@ class _Examination:
             stem_checks(expected, actual, sources, labels, gating=gating, bounds=bounds, rate=rate)
         )
 
-    def _music(self, golden: Tensors, actual: np.ndarray, labels: dict[str, str]) -> None:
+    def _music(self, music: Music, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the quality of a song's stems, and keep what the page draws of them."""
-        expected, sources = golden["stems"], self._subject.sources
-        rate = self._subject.geometry.sample_rate
-        found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
+        expected, sources, rate = music.golden["stems"], music.sources, music.rate
+        found = music.errors(actual)
         self.collector.keep(
             *pictures.timeline_rows(expected, actual, sources, labels, rate=rate),
             pictures.picture_row(expected, actual, sources, labels, rate=rate),
             *pictures.separation_rows(expected, actual, found, labels, rate=rate),
         )
-        if self._subject.network.trained and "true_stems" in golden:
-            truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
-            before, after = (
-                stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
-            )
+        if self._subject.network.trained and "true_stems" in music.golden:
+            before, after = music.quality, music.quality_of(actual)
             self._add(quality_checks(before, after, labels))
             self.collector.keep(*pictures.rows_beside(Quality, before, after, labels))
-            scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
-            self.collector.keep(*pictures.rows_beside(Scores, scores[0], scores[1], labels))
+            self.collector.keep(*music.score_rows(actual, labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from harness.conversion import (
     PrecisionRecipe,
@@ -24,7 +25,10 @@ from harness.precision.sweep import content_key
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
 from harness.subjects import Subject
-from harness.workbench.stored import PACKAGE_ROOMS, fetched, kept
+from harness.workbench.stored import fetched, kept
+
+PACKAGE_ROOMS: Final = ("conversion", "devices", "mil", "rewriting", "subjects", "audio")
+"""The rooms whose code decides what is in a package."""
 
 
 def as_recipe(recipe: str | PrecisionRecipe) -> PrecisionRecipe:

@@ -27,8 +27,6 @@ from harness.store import Store, pack_folder, unpack_folder
 from harness.subjects import Subject
 
 CACHE = generated("build/store")
-PACKAGE_ROOMS = ("conversion", "devices", "mil", "rewriting", "subjects", "audio")
-"""The rooms whose code decides what is in a package."""
 GOLDEN_ROOMS = ("golden", "subjects", "audio")
 """The rooms whose code decides what is in a golden."""
 

@@ -14,7 +14,8 @@ import pytest
 
 import harness
 from harness.origin import source_hash
-from harness.workbench.stored import GOLDEN_ROOMS, PACKAGE_ROOMS
+from harness.workbench.packages import PACKAGE_ROOMS
+from harness.workbench.stored import GOLDEN_ROOMS
 
 ROOT = Path(harness.__file__).parent
 Imports = Mapping[str, frozenset[str]]
