@@ -38,7 +38,7 @@ class Names:
             slot: name for name, slot in candidate.inputs.items() if name in reference.inputs
         }
         for step in candidate.steps:
-            if step.operation.type == "cast":
+            if step.operation.type == "cast" and _same_kind(candidate, step):
                 self._alias(step)
                 continue
             for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
@@ -52,6 +52,12 @@ class Names:
         (read,) = step.reads[:1]
         if read in self.of:
             self.of[step.outputs[0]] = self.of[read]
+
+
+def _same_kind(plan: Plan, step: Step) -> bool:
+    """Return whether a cast changes no more than how exactly its value is stored."""
+    read, made = plan.types[step.reads[0]], plan.types[step.outputs[0]]
+    return is_floating(read) == is_floating(made)
 
 
 def _alike(one: Plan, there: int, other: Plan, here: int) -> bool:
