@@ -1,6 +1,6 @@
 """The function that tells coremltools which operations to convert to FP16.
 
->>> selector = create_precision_selector(load_recipe("mixed"))
+>>> selector = PrecisionSelector(load_recipe("mixed"))
 >>> ct.convert(..., compute_precision=ct.transform.FP16ComputePrecision(op_selector=selector))
 >>> selector.check()
 
