@@ -69,6 +69,7 @@ def parity(session: nox.Session) -> None:
     told = ("--subject", "--golden-root")
     places = [place for place, word in enumerate(words) if word in told]
     goldens = [part for place in places for part in words[place : place + 2]]
+    goldens += [word for word in words if word.startswith(tuple(f"{name}=" for name in told))]
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
     if PACKAGES.exists():

@@ -90,7 +90,12 @@ def compare_files(
                 f"{expected} is a pack, which says its own tolerances: beside it only --only, "
                 "--forward, --report and --json can be given"
             )
-        raise typer.Exit(_pack_exit_code(expected, actual, only, forward, report, json=json))
+        from harness.cli.judged import judge_results
+        from harness.packs import Request, open_pack
+
+        request = Request(tuple(only or ()), forward)
+        run = judge_results(open_pack(expected), actual, request, None, report, json=json)
+        raise typer.Exit(run.exit_code)
     if forward:
         raise ParityError(f"--forward is for packs, and {expected} is none")
     from harness.comparison import (
@@ -102,7 +107,7 @@ def compare_files(
         read_side,
     )
 
-    request = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
+    how = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
     if expected.is_dir() != actual.is_dir():
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
     pairs = pair_up(read_side(expected), read_side(actual))
@@ -118,7 +123,7 @@ def compare_files(
     with progress("comparing") as advance:
         for done, pair in enumerate(kept):
             advance(done, len(kept))
-            findings += judge(pair, pairs, request)
+            findings += judge(pair, pairs, how)
     from harness.verdicts.jsondata import plain
 
     scored = published_scores(kept, _sources) if scores else ()
@@ -132,23 +137,6 @@ def compare_files(
     }
     answer(json, document, lambda: _print(findings, ignored, scored))
     raise typer.Exit(run.exit_code)
-
-
-def _pack_exit_code(
-    pack: Path,
-    results: Path,
-    only: list[str] | None,
-    forward: bool,
-    report: Path | None,
-    *,
-    json: bool,
-) -> int:
-    from harness.cli.judged import judge_results
-    from harness.packs import Request, open_pack
-
-    request = Request(tuple(only or ()), forward)
-    run = judge_results(open_pack(pack), results, request, None, report, json=json)
-    return run.exit_code
 
 
 def _sources(count: int) -> Sequence[str]:

@@ -54,15 +54,12 @@ def conformance(
     """
     from harness.conformance import Selection, run
 
-    document = run(folder, Selection(sample, keyword, _suite(front_end)), workers=workers)
-    answer(json, json_module.loads(document.to_json()), lambda: _print(document, folder))
-    raise typer.Exit(document.exit_code)
-
-
-def _suite(front_end: str) -> str:
     if front_end not in ("", "torch"):
         raise UnknownNameError("front end", front_end, ["torch"])
-    return front_end or "operations"
+    selection = Selection(sample, keyword, front_end or "operations")
+    document = run(folder, selection, workers=workers)
+    answer(json, json_module.loads(document.to_json()), lambda: _print(document, folder))
+    raise typer.Exit(document.exit_code)
 
 
 def _print(document: Conformance, folder: Path) -> None:

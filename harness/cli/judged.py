@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from harness.verdicts import Run
 
 _SHOWN = 20
-_NOTHING = "-"
 
 
 def judge_results(
@@ -110,7 +109,7 @@ def _rows(judgement: Judgement) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for operation in dict.fromkeys(finding.case.operation for finding in judgement.findings):
         mine = [f.outcome for f in judgement.findings if f.case.operation == operation]
-        counts = [sum(o.verdict is verdict for o in mine) or _NOTHING for verdict in Verdict]
+        counts = [sum(o.verdict is verdict for o in mine) or "-" for verdict in Verdict]
         headrooms = [o.headroom_db for o in mine if o.headroom_db is not None]
         rows.append((operation, *counts, decibels(min(headrooms, default=None))))
     return rows

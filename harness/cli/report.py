@@ -78,7 +78,7 @@ def report(
     ] = False,
     baseline: Annotated[
         Path | None,
-        typer.Option(help=f"The file of the baseline; by default {BASELINE}, if it is there."),
+        typer.Option(help=f"An accepted run, or none; by default {BASELINE}, if it is there."),
     ] = None,
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
@@ -103,7 +103,7 @@ def report(
     wanted.refuse(out_dir, json)
     run = read_run(run_files[-1])
     run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
-    record = record_of(baseline or (BASELINE if BASELINE.exists() else None), history)
+    record = record_of(baseline_file(baseline, BASELINE), history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
     written = write_records(run, wanted, record)
@@ -113,6 +113,16 @@ def report(
     if record.before is not None:
         document |= _counts(changes(record.before, Snapshot.of(run)))
     answer(json, document, lambda: out.print("\n".join([*written.values(), run.sentence()])))
+
+
+def baseline_file(given: Path | None, usual: Path) -> Path | None:
+    """Return what a run is held against: what is given, if not ``none``, or the usual file.
+
+    Only the usual one may be absent.
+    """
+    if given is None:
+        return usual if usual.exists() else None
+    return None if given == Path("none") else given
 
 
 @baselines.command()

@@ -13,7 +13,7 @@ import typer
 from harness.cli.console import Json, log, print_json
 from harness.cli.devices import Devices
 from harness.cli.outputs import folder_option
-from harness.cli.report import read_run
+from harness.cli.report import baseline_file, read_run
 from harness.errors import DeclarationError, NotEvaluatedError, ParityError, UnknownNameError
 from harness.places import PROJECT
 from harness.plugins import DECLARATION, PLUGINS
@@ -54,7 +54,7 @@ def run(
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="An accepted run; default: reports/baseline.json beside the file."),
+        typer.Option(help="A run, or none; default: reports/baseline.json beside the file."),
     ] = None,
     waivers: Annotated[
         Path | None,
@@ -71,18 +71,20 @@ def run(
     from harness.subjects.declared import read_declaration
     from harness.verdicts import Baseline
 
-    if baseline is not None:
-        Baseline.read(baseline)  # one that is named is there; the default one need not be
+    folder = declaration.parent
+    reports = folder / "reports"
+    before = baseline_file(baseline, reports / "baseline.json")
+    if before is not None:
+        Baseline.read(before)
     declared = read_declaration(declaration)
     for name in device or ():
         device_of(name)
     _look_before(declared, case or [], recipe or [])
-    folder = declaration.parent
-    reports = folder / "reports"
     out = target or reports / "latest"
     words = ["--declaration", declaration, "--parity-out", out]
     words += ["--parity-history", history or reports / "history"]
-    words += ["--parity-baseline", baseline or reports / "baseline.json"]
+    if before is not None:
+        words += ["--parity-baseline", before]
     accepted = waivers or folder / "waivers.toml"
     if waivers is not None or accepted.is_file():
         words += ["--parity-waivers", accepted]

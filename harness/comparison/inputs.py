@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,7 +106,10 @@ def read_file(path: Path) -> dict[str, Item]:
     if suffix in AUDIO_SUFFIXES:
         return {_shown(path.stem): _audio(path)}
     if suffix in TENSOR_SUFFIXES:
-        return {_shown(name): _member(path, name) for name in array_names(path, ParityError)}
+        return {
+            _shown(name): Tensor(path, partial(read_array, path, name, ParityError))
+            for name in array_names(path, ParityError)
+        }
     known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
     raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")
 
@@ -147,10 +151,6 @@ def load_all(items: Mapping[str, Item]) -> dict[str, npt.NDArray[Any]]:
 def _shown(name: str) -> str:
     """Return a file's name as text that can be printed anywhere."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _member(path: Path, name: str) -> Tensor:
-    return Tensor(path, lambda: read_array(path, name, ParityError))
 
 
 def _audio(path: Path) -> Audio:

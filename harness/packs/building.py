@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from harness.atomic import atomic_folder
+from harness.digests import sha256
 from harness.origin import versions
 from harness.packs.dsp import DSP
 from harness.packs.evaluation import answers
@@ -32,7 +33,6 @@ from harness.packs.manifest import (
     PackError,
     TensorEntry,
     Tolerance,
-    digest_of,
 )
 from harness.packs.ops import OPS
 from harness.packs.problems import Array, Book, Operation, Problem, seed_of
@@ -163,7 +163,7 @@ def _of(case: Answered, key: str) -> Mapping[str, Array]:
 
 
 def _file(path: Path) -> FileEntry:
-    return FileEntry(path.name, path.stat().st_size, digest_of(path))
+    return FileEntry(path.name, path.stat().st_size, sha256(path))
 
 
 def _entry(case: Answered, places: Mapping[str, Mapping[str, TensorPlace]]) -> CaseEntry:

@@ -23,7 +23,6 @@ Readers skip lines of a kind that they don't know. A number is spelled as in JSO
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -261,12 +260,3 @@ def read_manifest(folder: Path) -> Manifest:
     except (RunError, PackError) as error:
         raise PackError(f"{path}: {error}") from error
     return manifest
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file of any size."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(MEBIBYTE):
-            digest.update(block)
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ from harness.arrayfiles import (
     read_arrays,
 )
 from harness.bounded import open_regular, parse_json, read_text
+from harness.digests import sha256
 from harness.packs.manifest import (
     FILES,
     JSON_NAME,
@@ -29,7 +30,6 @@ from harness.packs.manifest import (
     Manifest,
     PackError,
     TensorEntry,
-    digest_of,
     read_manifest,
 )
 from harness.packs.problems import Array
@@ -82,7 +82,7 @@ def open_pack(folder: Path) -> Pack:
         entry = manifest.files[key]
         path = folder / file
         _require_tensors(path, entry.bytes, _listed(manifest, key))
-        if digest_of(path) != entry.sha256:
+        if sha256(path) != entry.sha256:
             raise PackError(
                 f"{path} is not what the manifest was written for: its SHA-256 is another; fetch "
                 "or build the pack again"

@@ -15,7 +15,7 @@ from harness.report.chart import Chart, Ticks, number, ticks
 from harness.report.order import sortable
 from harness.report.raster import source
 from harness.report.text import shorten
-from harness.report.units import db
+from harness.report.units import db, dbfs
 from harness.report.view_sound import worst_stretch
 from harness.verdicts.rows.signals import (
     Raster,
@@ -252,8 +252,4 @@ def _kilohertz(high_hz: float) -> Ticks:
 
 
 def _level(peak: float) -> str:
-    return (
-        f"{20 * math.log10(peak):.1f} dBFS".replace("-", "\N{MINUS SIGN}")
-        if peak > 0
-        else "silence"
-    )
+    return dbfs(20 * math.log10(peak) if peak > 0 else -math.inf)

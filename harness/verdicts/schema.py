@@ -91,15 +91,11 @@ def _reference(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             "type": "object",
             "description": " ".join((cls.__doc__ or "").partition("\n\n")[0].split()),
             "properties": {f.name: _schema(hints[f.name], definitions) for f in fields(cls)},
-            "required": [f.name for f in fields(cls) if not _optional(f)],
+            # A reader may find the others missing; a writer always writes all of them.
+            "required": [f.name for f in fields(cls) if f.default is f.default_factory is MISSING],
             "additionalProperties": False,
         }
     return {"$ref": f"#/$defs/{cls.__name__}"}
-
-
-def _optional(field: Any) -> bool:
-    """Return whether a reader may find the field missing; a writer always writes all of them."""
-    return field.default is not MISSING or field.default_factory is not MISSING
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ numbers belongs to a seed and a name, so an input that is added leaves the other
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from harness.arrayfiles import array_names, read_array
+from harness.digests import sha256
 from harness.errors import DeclarationError, UnknownNameError
 
 Shape = tuple[int, ...]
@@ -27,7 +27,6 @@ _DISTRIBUTIONS: Final = ("normal", "uniform", "integers", "constant")
 _KEYS: Final = ("shape", "file", *_DISTRIBUTIONS)
 _LARGEST: Final = 2**31 - 1
 _MOST_ELEMENTS: Final = 2**28
-_HASHED: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -178,14 +177,10 @@ def content_hash(path: Path) -> str:
     Raises:
         DeclarationError: it can't be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_HASHED):
-                digest.update(block)
+        return sha256(path)
     except OSError as error:
         raise DeclarationError(f"{path} can't be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def _shape(where: str, value: Any) -> Shape:

@@ -56,6 +56,17 @@ def test_every_input_of_the_action_reaches_a_command_quoted_or_as_words() -> Non
             assert row["shell"] == "bash"
 
 
+def test_the_report_may_lie_in_any_folder(tmp_path: Path) -> None:
+    rows = yaml.safe_load(ACTION.read_text(encoding="utf-8"))["runs"]["steps"]
+    (naming,) = (row for row in rows if row.get("id") == "artefact")
+    output = tmp_path / "output"
+    told = {"REPORT": "build/pages of mine", "GITHUB_OUTPUT": str(output)}
+    subprocess.run(["bash", "-eo", "pipefail", "-c", naming["run"]], env=told, check=True)
+    assert output.read_text(encoding="utf-8") == "name=build-pages-of-mine\n"
+    (upload,) = (row for row in rows if "upload" in row.get("uses", ""))
+    assert upload["with"]["name"] == "${{ steps.artefact.outputs.name }}"
+
+
 @pytest.mark.exhaustive
 def test_the_shell_steps_run_in_a_fresh_clone(tmp_path: Path) -> None:
     clone, summary = tmp_path / "clone", tmp_path / "summary.md"

@@ -60,6 +60,15 @@ def test_a_baseline_that_is_named_and_is_not_there_is_an_error(
     assert not Path("page").exists()
 
 
+def test_a_run_can_be_held_against_no_baseline(here: Path) -> None:
+    Path("reports").mkdir()
+    Path("reports", "baseline.json").write_text("damaged", encoding="utf-8")
+    Path("run.json").write_text(build_run().to_json(), encoding="utf-8")
+    words = ["report", "run.json", "--out", "page"]
+    assert main(words) == 2
+    assert main([*words, "--baseline", "none"]) == 0
+
+
 @pytest.mark.parametrize(
     "options", ["--rtol 0 --atol 0", "--min-snr 0", "--gate surgery", "--ignore x", "--resample"]
 )
