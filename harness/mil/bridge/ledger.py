@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from harness.mil.model import Model
+
+Predict: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
+"""Called as `harness.mil.Model.predict` is: with inputs by name, and with a state."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,20 @@ class Loading:
     refusal: str = ""
 
 
+def _by_this_executor(model: Model) -> Predict:
+    return model.predict
+
+
 @dataclass
 class Ledger:
-    """Counts what happens while the bridge is installed.
+    """Counts what happens while the bridge is installed, and says what executes.
 
     Attributes:
         loadings: every model, in order.
         predictions: how many predictions returned a result; a batch counts as its length.
+        execute: what runs a loaded model; another executor may be put here.
     """
 
     loadings: list[Loading] = field(default_factory=list)
     predictions: int = 0
+    execute: Callable[[Model], Predict] = _by_this_executor

@@ -68,6 +68,8 @@ class ModelProxy:
         try:
             self._path = _own_copy(self, path)
             self._model = _load(self._path, loading.kind, function_name)
+            with _native_errors():
+                self._predict = self.ledger.execute(self._model)
             description = _description(specification, self._model.function)
             self._inputs = _join(Input, self._model.inputs, description.input)
             self._outputs = _join(Output, self._model.outputs, description.output)
@@ -90,7 +92,7 @@ class ModelProxy:
         }
         held = None if state is None else state.held
         with _native_errors():
-            results = self._model.predict(arrays, state=held)
+            results = self._predict(arrays, state=held)
         shown = {name: self._outputs[name].show(value) for name, value in results.items()}
         self.ledger.predictions += 1
         self._last_duration_ns = time.perf_counter_ns() - start

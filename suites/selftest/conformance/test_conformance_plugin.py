@@ -14,6 +14,7 @@ from harness.conformance import CaseStatus, Conformance
 TESTS = """
 import os
 import pytest
+from harness.errors import UnsupportedOperationError
 from harness.mil.bridge import Loading
 from harness.mil.bridge.plugin import LEDGER
 
@@ -54,6 +55,14 @@ def test_skipped_inside(predict):
     predict("relu")
     pytest.skip("not today")
 
+class Stranger:
+    @property
+    def predict(self):
+        raise UnsupportedOperationError("operation strange can't be written")
+
+def test_not_exported(request):
+    request.config.stash[LEDGER].execute(Stranger())
+
 def test_deadly():
     os._exit(7)
 """
@@ -87,6 +96,7 @@ def test_every_outcome_is_told_apart(pytester: pytest.Pytester) -> None:
         "waived": 1,
         "converted_only": 1,
         "other_kind": 1,
+        "refused": 1,
         "skipped": 1,
     }
     failures = {result.id.partition("::")[2]: result for result in found.failures}
@@ -109,6 +119,7 @@ def test_every_outcome_is_told_apart(pytester: pytest.Pytester) -> None:
     assert rows == {"cast": (1, 0, 0), "exp": (1, 0, 0), "relu": (1, 0, 0), "tanh": (0, 3, 1)}
     assert found.skipped == {"Skipped: not today": 1}
     assert found.other_kind == {"test_it.py::test_network": 1}
+    assert found.refused == {"test_it.py::test_not_exported": 1}
 
 
 def test_a_session_without_tests_is_not_evaluated(pytester: pytest.Pytester) -> None:
