@@ -88,14 +88,10 @@ def export(
 def _compared(
     model: Model, exported: Exported, given: Mapping[str, np.ndarray]
 ) -> list[Disagreement]:
-    from harness.engines.agreement import disagreements
-    from harness.engines.onnx_engine import OnnxSession
+    from harness.workbench.second_opinion import operations_apart
 
-    taps = model.tap_names("all")
-    log.print(f"comparing {len(taps)} values")
-    expected = model.predict(given, taps=taps)
-    made = OnnxSession(model, exported).apart({**given, **expected})
-    return disagreements(model.operations, expected, made)
+    log.print(f"comparing {len(model.tap_names('all'))} values")
+    return operations_apart(model, exported, given)
 
 
 def _rows(found: list[Disagreement]) -> list[dict[str, object]]:

@@ -83,10 +83,10 @@ def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
         RunError: the session broke off, so there is no document.
     """
     suite = SUITES[selection.suite]
+    tests = tests_folder(suite)
     state = availability(selection.engine)
     if not state.available:
         raise EngineUnavailableError(f"the engine {selection.engine} can't execute: {state.reason}")
-    tests = tests_folder(suite)
     document = out / FILES[0]
     recover_set(out)
     for name in FILES:  # those of an earlier run would outlive a session that breaks off

@@ -1,8 +1,8 @@
 """The tests that may fail, each by its full identity and with a reason that a reader can check.
 
 ``waivers.toml`` beside this module holds one line for each: ``"test id" = "reason"``; the engine
-``onnx`` has a file of its own. There are no patterns. A waiver whose test passes or no longer exists
-is stale, and a stale waiver is an error.
+``onnx`` has a file of its own. There are no patterns. A waiver whose test passes or no longer
+exists is stale, and a stale waiver is an error.
 """
 
 from __future__ import annotations

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 
 class OnnxSession:
-    """A package as an ONNX model; one session of the runtime for each set of taps."""
+    """A package as an ONNX model; one session of the runtime for each set of taps.
 
-    def __init__(self, model: Model, exported: Exported) -> None:
-        self._model, self._exported = model, exported
+    Args:
+        model: the package.
+        exported: the same as an ONNX model.
+        threads: of one operation; 0 for one on each core.
+    """
+
+    def __init__(self, model: Model, exported: Exported, threads: int = 0) -> None:
+        self._model, self._exported, self._threads = model, exported, threads
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def predict(
@@ -73,6 +79,7 @@ class OnnxSession:
         # out casts, which are the roundings.
         chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         chosen.log_severity_level = 3
+        chosen.intra_op_num_threads = self._threads
         content = to_bytes(self._exported, **options)
         try:
             return onnxruntime.InferenceSession(content, chosen, providers=["CPUExecutionProvider"])
