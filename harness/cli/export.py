@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, decibels, log, note, out, print_json, print_table, within_time
+from harness.cli.console import (
+    Json,
+    decibels,
+    note,
+    out,
+    print_json,
+    print_table,
+    progress,
+    within_time,
+)
 from harness.cli.outputs import output_file
 
 if TYPE_CHECKING:
@@ -90,8 +99,8 @@ def _compared(
 ) -> list[Disagreement]:
     from harness.workbench.second_opinion import operations_apart
 
-    log.print(f"comparing {len(model.tap_names('all'))} values")
-    return operations_apart(model, exported, given)
+    with progress("comparing operations") as advance:
+        return operations_apart(model, exported, given, advance=advance)
 
 
 def _rows(found: list[Disagreement]) -> list[dict[str, object]]:

@@ -55,18 +55,21 @@ class OnnxSession:
             self._sessions[key] = self._open(taps=key)
         return self._run(self._sessions[key], given)
 
-    def apart(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Execute each operation by itself on the given values.
+    def apart(
+        self, values: Mapping[str, np.ndarray], names: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Execute operations each by itself on the given values.
 
         Args:
-            values: every input and every value of the program, by name.
+            values: inputs and values of the program by name, at least those that are read.
+            names: of the results that are made.
 
         Returns:
-            What each operation makes of those that it reads, by the names of its results.
+            What the operations make of the values that they read, by the names of the results.
         """
         from harness.onnx_export import MADE
 
-        made = self._run(self._open(apart=True), values)
+        made = self._run(self._open(apart=names), values)
         return {name.removesuffix(MADE): value for name, value in made.items()}
 
     def _open(self, **options: Any) -> Any:

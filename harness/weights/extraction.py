@@ -132,7 +132,10 @@ def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -
 
     if sum(array.size for array in held) != sum(sizes):
         count = sum(array.size for array in held)
-        raise WeightsError(f"{names} has {sum(sizes)} numbers, and the package holds {count}")
+        raise WeightsError(
+            f"{names} has {sum(sizes)} numbers, and the package holds {count}: it is of another "
+            "network; name that one, or extract its constants without --subject"
+        )
     orders: list[Sequence[Numbers]] = [held] if fits(held) else []
     if not orders and len(held) <= _MOST_PIECES:
         orders = [order for order in itertools.permutations(held) if fits(order)]
