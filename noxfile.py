@@ -30,6 +30,7 @@ HISTORY = Path("reports", "history")
 BASELINE = Path("reports", "baseline.json")
 CONFORMANCE = Path("reports", "conformance", "conformance.json")
 BENCH = Path("reports", "bench", "bench.json")
+PACKAGES = Path("build", "store")  # those of earlier runs, named by all that decides them
 BESIDE = (CONFORMANCE, BENCH)  # shown in the report of a run, if they were made before
 WAIVERS = Path("suites", "waivers.toml")
 LAYERS = ("ops", "stft", "surgery", "conversion", "end_to_end")
@@ -69,6 +70,8 @@ def parity(session: nox.Session) -> None:
     goldens = [part for place in places for part in words[place : place + 2]]
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
+    if PACKAGES.exists():
+        session.run("parity", "store", "gc", str(PACKAGES), "--older-than", "14")
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
         session.run(
@@ -84,6 +87,8 @@ def parity(session: nox.Session) -> None:
             str(BASELINE),
             "--parity-waivers",
             str(WAIVERS),
+            "--parity-store",
+            str(PACKAGES),
             *beside,
             "-q",
             "--no-header",
@@ -151,6 +156,17 @@ def known_bugs(session: nox.Session) -> None:
     """Ask ``parity check`` about every known bug as a package, and every harmless rewrite."""
     install(session, "test")
     words = ["suites/selftest/check", "suites/selftest/structure", "-m", "exhaustive", "-n", "2"]
+    session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(default=False)
+def exhaustive(session: nox.Session) -> None:
+    """Run the tests that take minutes and belong to no other session."""
+    install(session, "test", "onnx", "records")
+    elsewhere = ("check", "structure", "readers", "adapters", "ci", "store", "frontdoor")
+    elsewhere += ("subjects/test_any_checkpoint.py", "precision/test_sweep_on_dask.py")
+    words = ["suites/selftest", "-m", "exhaustive", *WORKERS, "--dist", "worksteal"]
+    words += [f"--ignore=suites/selftest/{place}" for place in elsewhere]
     session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)
 
 

@@ -14,7 +14,9 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -52,17 +54,8 @@ def read_arrays(path: Path, error: type[ParityError]) -> dict[str, npt.NDArray[A
         ParityError: of class ``error``: the file is missing, none of these, broken, too large, or
             holds something else than numbers.
     """
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        with open_regular(path, ARRAYS_LIMIT_BYTES, error) as stream:
-            if suffix == ".npy":
-                return {path.stem: _read_npy(stream, stream.seek(0, 2))}
-            return dict(_read_npz(stream))
-    except FOREIGN as problem:
-        raise error(f"{path} can't be read as {suffix} ({problem})") from problem
+    with _opened(path, error, whole=True) as members:
+        return {name: read() for name, read in members.items()}
 
 
 def array_names(path: Path, error: type[ParityError]) -> list[str]:
@@ -71,15 +64,8 @@ def array_names(path: Path, error: type[ParityError]) -> list[str]:
     Raises:
         ParityError: of class ``error``, as `read_arrays`.
     """
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as file:
-                return list(file.keys())
-        with open_regular(path, ARRAYS_LIMIT_BYTES, error) as stream:
-            return [path.stem] if suffix == ".npy" else list(_members(open_archive(stream)))
-    except FOREIGN as problem:
-        raise error(f"{path} can't be read as {suffix} ({problem})") from problem
+    with _opened(path, error) as members:
+        return list(members)
 
 
 def read_array(path: Path, name: str, error: type[ParityError]) -> npt.NDArray[Any]:
@@ -88,18 +74,36 @@ def read_array(path: Path, name: str, error: type[ParityError]) -> npt.NDArray[A
     Raises:
         ParityError: of class ``error``, as `read_arrays`.
     """
+    with _opened(path, error, f"tensor {name!r} of ") as members:
+        return members[name]()
+
+
+@contextmanager
+def _opened(
+    path: Path, error: type[ParityError], what: str = "", *, whole: bool = False
+) -> Iterator[Mapping[str, Callable[[], npt.NDArray[Any]]]]:
+    """Yield what reads each array of a file, by name; what is broken is ``error``, of ``what``.
+
+    Where all of them will be read (``whole``), they must fit together.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix == ".safetensors":
-            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as file:
-                return np.asarray(file.get_tensor(name))
+            with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as held:
+                yield {name: partial(held.get_tensor, name) for name in held.keys()}  # noqa: SIM118
+            return
         with open_regular(path, ARRAYS_LIMIT_BYTES, error) as stream:
             if suffix == ".npy":
-                return _read_npy(stream, stream.seek(0, 2))
+                yield {path.stem: lambda: _read_npy(stream, stream.seek(0, 2))}
+                return
             with open_archive(stream) as archive:
-                return _read_member(archive, _members(archive)[name])
+                members = _members(archive)
+                unpacked = sum(member.file_size for member in members.values())
+                if whole and unpacked > ARRAYS_LIMIT_BYTES:
+                    raise ValueError(f"it unpacks to {unpacked:,} bytes")
+                yield {n: partial(_read_member, archive, member) for n, member in members.items()}
     except FOREIGN as problem:
-        raise error(f"tensor {name!r} of {path} can't be read as {suffix} ({problem})") from problem
+        raise error(f"{what}{path} can't be read as {suffix} ({problem})") from problem
 
 
 def open_safetensors(
@@ -146,15 +150,6 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
     if directory > _DIRECTORY_LIMIT_BYTES:
         raise zipfile.BadZipFile(f"its directory has {directory:,} bytes")
     return zipfile.ZipFile(file)
-
-
-def _read_npz(file: BinaryIO) -> Mapping[str, npt.NDArray[Any]]:
-    with open_archive(file) as archive:
-        members = _members(archive)
-        unpacked = sum(member.file_size for member in members.values())
-        if unpacked > ARRAYS_LIMIT_BYTES:
-            raise ValueError(f"it unpacks to {unpacked:,} bytes")
-        return {name: _read_member(archive, member) for name, member in members.items()}
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -16,17 +16,6 @@ EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
 """By extra: the modules that commands import when they need them, and the distribution of each."""
 
 
-def missing_extra(extra: str) -> str:
-    """Return which extra to install, in words; empty where it is installed."""
-    lacking = [dist for name, dist in EXTRAS[extra].items() if not importlib.util.find_spec(name)]
-    if not lacking:
-        return ""
-    return (
-        f"{' and '.join(lacking)} is not installed; install the extra: "
-        f"pip install 'htdemucs-parity[{extra}]'"
-    )
-
-
 def require_extra(extra: str, purpose: str) -> None:
     """Do nothing where an extra is installed.
 
@@ -37,6 +26,9 @@ def require_extra(extra: str, purpose: str) -> None:
     Raises:
         MissingExtraError: it isn't; the message names it.
     """
-    missing = missing_extra(extra)
-    if missing:
-        raise MissingExtraError(f"{purpose} needs more than this installation has: {missing}")
+    lacking = [dist for name, dist in EXTRAS[extra].items() if not importlib.util.find_spec(name)]
+    if lacking:
+        raise MissingExtraError(
+            f"{purpose} needs more than this installation has: {' and '.join(lacking)} is not "
+            f"installed; install the extra: pip install 'htdemucs-parity[{extra}]'"
+        )

@@ -21,7 +21,8 @@ from harness.defaults import EXTREMES
 from harness.errors import ParityError
 from harness.origin import provenance
 from harness.places import GOLDEN_ROOT
-from harness.precision.sensitivity import Probing, Sensitivity, measure_sensitivity
+from harness.precision.sensitivity import Probing, Sensitivity
+from harness.profiles import home_of, usual_cases
 from harness.verdicts import Gate, Outcome, Run, Verdict, gate
 from harness.verdicts import compare as compare_arrays
 from harness.verdicts.display import headline, table
@@ -123,7 +124,7 @@ def check(
     package: str | Path,
     subject: str,
     *,
-    cases: Sequence[str] = EXTREMES,
+    cases: Sequence[str] | None = None,
     audio: str | Path | None = None,
     recipe: str | None = None,
     layers: Sequence[str] = LAYERS,
@@ -134,7 +135,8 @@ def check(
     Args:
         package: the ``.mlpackage``.
         subject: ``NAME``, ``NAME@seeded`` or ``NAME@PATH``: what it was converted from.
-        cases: golden cases; those that are not there are built.
+        cases: golden cases; those that are not there are built. By default those of ``parity
+            check``: `harness.defaults.EXTREMES`, or all of one segment that a declaration has.
         audio: an audio file instead.
         recipe: the recipe that it was made by, if it doesn't say.
         layers: ``conversion``, ``end_to_end``, or both.
@@ -146,13 +148,13 @@ def check(
     inquiry = Inquiry(
         package=Path(package),
         subject=subject,
-        cases=tuple(cases),
+        cases=tuple(cases or usual_cases(subject, EXTREMES)),
         recipe=None if recipe is None else load_recipe(recipe),
         audio=None if audio is None else Path(audio),
         layers=tuple(layers),
     )
     with tempfile.TemporaryDirectory(prefix="parity-check-") as scratch:
-        bench = Workbench(golden_root, Path(scratch))
+        bench = Workbench(home_of(subject, golden_root), Path(scratch))
         return check_package(bench, inquiry, lambda *_: None).finish(provenance(["harness.check"]))
 
 
@@ -160,7 +162,7 @@ def sensitivity(
     subject: str,
     *,
     precision: str = "fp16",
-    cases: Sequence[str] = ("song",),
+    cases: Sequence[str] | None = None,
     probes: int = 8,
     package: str | Path | None = None,
     golden_root: Path = GOLDEN_ROOT,
@@ -170,7 +172,7 @@ def sensitivity(
     Args:
         subject: a single model.
         precision: the recipe whose operations in FP16 are looked at.
-        cases: golden cases, or ``song:SEED``.
+        cases: golden cases, or ``song:SEED``; by default ``song``, or those of a declaration.
         probes: random probes for each measure.
         package: the subject's FP32 package; converted if none is given.
         golden_root: the folder with ``recipes.toml``.
@@ -187,16 +189,7 @@ def sensitivity(
     )
     inputs = source.inputs()
     with source.lab() as lab:
-        return measure_sensitivity(
-            lab,
-            inputs,
-            source.measures(lab),
-            choice=lab.by_recipe(recipe),
-            weights=lab.weights_by_recipe(recipe),
-            subject=subject,
-            precision=recipe.name,
-            probing=Probing(probes=probes),
-        )
+        return source.sensitivity(lab, inputs, recipe, Probing(probes=probes))
 
 
 def _named(arrays: Arrays) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -9,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +40,23 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+@lru_cache
+def source_hash(*rooms: str) -> str:
+    """Return the SHA-256, as hex, of the code that makes a result.
+
+    A version of this harness covers many states of a clone, so whoever keeps results names these.
+
+    Args:
+        rooms: the packages of the harness that decide the result; all by default.
+    """
+    home, digest = Path(harness.__file__).parent, hashlib.sha256()
+    for room in rooms or (".",):
+        for file in sorted((home / room).rglob("*.py")):
+            digest.update(f"{file.relative_to(home).as_posix()} {file.stat().st_size}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def machine() -> dict[str, Any]:

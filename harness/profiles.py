@@ -66,18 +66,19 @@ def chosen_profile(
     Raises:
         UnknownNameError: there is no such engine.
     """
-    for name in engines:
-        find_engine(name)
     names = tuple(subjects) or DEFAULT.subjects
     by_subject = {name: DEFAULT.cases[name] for name in names if name in DEFAULT.cases}
     if cases:
-        own = {} if subjects else by_subject
+        listed = {} if subjects else by_subject
         by_subject = {
-            name: tuple(case for case in dict.fromkeys(cases) if case in own.get(name, cases))
+            name: tuple(case for case in dict.fromkeys(cases) if case in listed.get(name, cases))
             for name in names
         }
         names = tuple(name for name in names if by_subject[name])
-    without = {name: STEM_LAYERS for name in names if not _has_stems(name)}
+    own = {name: _own(name) for name in names}
+    without = {
+        name: STEM_LAYERS for name, network in own.items() if network and not network.sources
+    }
     return replace(
         DEFAULT,
         layers=tuple(
@@ -85,7 +86,7 @@ def chosen_profile(
             for layer in DEFAULT.layers
             if layer not in STEM_LAYERS or not names or len(without) < len(names)
         ),
-        engines=tuple(dict.fromkeys((*DEFAULT.engines, *engines))),
+        engines=_with_engines(engines),
         subjects=names,
         recipes=tuple(recipes) or DEFAULT.recipes,
         cases={name: by_subject[name] for name in names if name in by_subject},
@@ -111,17 +112,20 @@ def declared_profile(
     Raises:
         UnknownNameError: there is no such engine.
     """
-    for name in engines:
-        find_engine(name)
     subject = declaration.name
     return Profile(
         name="network",
         layers=("surgery", "conversion", *(STEM_LAYERS if declaration.audio else ())),
-        engines=tuple(dict.fromkeys((*DEFAULT.engines, *engines))),
+        engines=_with_engines(engines),
         subjects=(subject,),
         recipes=tuple(recipes) or declaration.recipes,
         cases={subject: tuple(cases)} if cases else {},
     )
+
+
+def _with_engines(engines: Sequence[str]) -> tuple[str, ...]:
+    """Return the default engines and others, which must be known."""
+    return tuple(dict.fromkeys((*DEFAULT.engines, *(find_engine(name).name for name in engines))))
 
 
 def home_of(subject: str, root: Path) -> Path:
@@ -173,11 +177,6 @@ def engine_states() -> tuple[EngineState, ...]:
         told = name, state.available, state.reason, state.version
         states.append(EngineState(*told, executes=engine.executes, emulates=engine.emulates))
     return tuple(states)
-
-
-def _has_stems(subject: str) -> bool:
-    network = _own(subject)
-    return network is None or bool(network.sources)
 
 
 def _own(subject: str) -> Network | None:

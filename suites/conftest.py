@@ -29,7 +29,7 @@ from harness.errors import UnknownNameError
 from harness.golden import Case, Golden, load_cases
 from harness.golden.layout import Layout
 from harness.profiles import DEFAULT, EXPLORATORY_KINDS, work_of
-from harness.pytest_plugin import Recorder, golden_root, profile_of
+from harness.pytest_plugin import Recorder, golden_root, package_store, profile_of
 from harness.subjects import describe_subject
 from harness.verdicts import Profile
 from harness.workbench import Workbench
@@ -170,7 +170,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     keep_memory()  # networks make and drop hundreds of large tensors; each fresh page costs time
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
-    return Workbench(golden_root(request.config), shared / "packages")
+    store = package_store(request.config)
+    return Workbench(golden_root(request.config), shared / "packages", store=store)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.atomic.files import flush_to_disk
-from harness.atomic.workspace import left_folders, new_folder, waiting_claim
+from harness.atomic.workspace import claim, left_folders, new_folder
 
 _NAME: Final = "set"
 _NEW, _OLD, _CURRENT = "new", "old", "current"
@@ -60,7 +60,7 @@ def atomic_set(folder: Path) -> Iterator[Path]:
                 yield store / _NEW
                 for path in (store / _NEW).iterdir():
                     flush_to_disk(path)
-                with waiting_claim(folder):
+                with claim(folder, wait=True):
                     try:
                         _publish(store, folder)
                     finally:
@@ -86,7 +86,7 @@ def recover_set(folder: Path) -> None:
     """Finish or undo what killed writers of `atomic_set` began, and remove what they left."""
     if not folder.is_dir():
         return
-    with waiting_claim(folder):
+    with claim(folder, wait=True):
         for store in left_folders(folder, _NAME):
             _settle(store, folder)
             _remove(store)

@@ -2,7 +2,7 @@
 
 A writer claims its temporary file or folder: it holds a lock on it as long as it works. The
 operating system frees it however the writer ends, so what nobody holds was left by a kill. Where a
-file system has no locks, and on Windows, nothing is held, and `claim` and `waiting_claim` say so.
+file system has no locks, and on Windows, nothing is held, and `claim` says so.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 _RANDOM = "[a-z0-9_]{8}"  # what `tempfile` draws
 
@@ -33,7 +36,7 @@ def new_file(target: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         while True:
             path = make()
-            if stack.enter_context(waiting_claim(path)) or path.exists():
+            if stack.enter_context(claim(path, wait=True)) or path.exists():
                 break  # else a cleaner took it for a leftover, before it was held
         try:
             yield path
@@ -47,7 +50,7 @@ def new_folder(parent: Path, name: str) -> Iterator[Path]:
     with ExitStack() as stack:
         while True:
             path = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
-            if stack.enter_context(waiting_claim(path)) or path.exists():
+            if stack.enter_context(claim(path, wait=True)) or path.exists():
                 break
         yield path
 
@@ -76,41 +79,26 @@ def _unclaimed(parent: Path, pattern: str, *, folders: bool) -> Iterator[Path]:
                 yield parent / name
 
 
-def waiting_claim(path: Path) -> AbstractContextManager[bool]:
-    """Hold the file or folder at ``path`` itself; wait as long as another holder has it.
-
-    Yields whether it is held: ``False`` where it can't be locked, as on some network disks.
-    """
-    return _claimed(path, wait=True)
-
-
-def claim(path: Path) -> AbstractContextManager[bool]:
+@contextmanager
+def claim(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold the file or folder at ``path`` itself, if nobody else does.
 
     Yields whether it is held: ``False`` if another holder lives, if it is gone, or if it can't be
-    locked. So what nobody is known to have left is left alone.
+    locked, as on some network disks. So what nobody is known to have left is left alone.
+
+    Args:
+        path: of the file or folder.
+        wait: as long as another holder has it, instead.
     """
-    return _claimed(path, wait=False)
-
-
-if sys.platform == "win32":
-
-    @contextmanager
-    def _claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-        yield False  # a locked byte would keep its own writer out, and folders have none
-
-else:
-    import fcntl
-
-    @contextmanager
-    def _claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-        descriptor, held = -1, False
-        try:
+    descriptor, held = -1, False
+    try:
+        # Not on Windows: a locked byte would keep its own writer out, and folders have none.
+        if sys.platform != "win32":
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 held = os.path.samestat(path.stat(), os.fstat(descriptor))
-            yield held
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        yield held
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -59,6 +59,15 @@ class Geometry:
         return min(self.sample_rate, self.segment_length // 4)
 
     @property
+    def cuts(self) -> dict[str, int]:
+        """How a longer signal is cut, as arguments of `harness.audio.segments.separate_stream`."""
+        return {
+            "segment_length": self.segment_length,
+            "overlap": self.overlap,
+            "channels": self.channels,
+        }
+
+    @property
     def spectrogram_shape(self) -> tuple[int, int, int, int]:
         """Shape of the input ``spectrogram``."""
         return (1, 2 * self.channels, self.frequency_bins, self.frames)

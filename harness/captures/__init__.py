@@ -2,6 +2,7 @@
 
 ===============  ===================================================================================
 `probes`         one operation each, with fixed inputs, that tell rules of devices apart
+`signals`        those inputs
 `kit`            the package of all probes, and the folder that goes to a Mac
 `recorder`       the script that is shipped in that folder; it needs coremltools alone
 `files`          captures: what such a script, or its twin in Swift, wrote

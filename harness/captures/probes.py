@@ -2,8 +2,8 @@
 
 A probe says which properties of a device (`harness.devices.properties`) its outputs depend on, and
 nothing else may change them: that is tested. So a capture is explained probe by probe, and what
-each allows is joined. Inputs and constants are FP16, computed from integers and one seed, the same
-on every machine. Inputs are named ``PROBE_x`` (and ``PROBE_y``), outputs ``PROBE``.
+each allows is joined. Inputs and constants are FP16 (`harness.captures.signals`). Inputs are named
+``PROBE_x`` (and ``PROBE_y``), outputs ``PROBE``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-Half = npt.NDArray[np.float16]
+from harness.captures.signals import Half, grid, half, noise, one_of_many, patterns, ties
 
 _TABLE: Final = ("activations", "table_rounding")
 _SUMS: Final = ("accumulator", "tile_alignment", "product_rounding")
@@ -54,23 +53,6 @@ def probe_inputs() -> dict[str, Half]:
     return {f"{p.name}_{key}": x for p in PROBES.values() for key, x in p.inputs.items()}
 
 
-def _half(values: Any) -> Half:
-    return np.ascontiguousarray(values, dtype=np.float16)
-
-
-def _noise(name: str, *shape: int) -> Half:
-    """Return values of N(0, 1), as far as FP16 goes, without zeros and subnormals."""
-    seed = np.frombuffer(name.encode().ljust(32, b"\0")[:32], np.uint32).tolist()
-    x = np.random.default_rng(seed).standard_normal(shape)
-    return _half(np.where(np.abs(x) < 2**-6, 2**-6, x))
-
-
-def _grid(low: float, high: float) -> Half:
-    """Return 2,048 FP16 numbers from ``low`` to ``high`` without those near 0."""
-    x = _half(np.linspace(low, high, 2048))
-    return np.where(np.abs(x) < 2**-7, np.float16(2**-7), x)
-
-
 def _functions() -> list[Probe]:
     spans = {
         "sigmoid": (-8.0, 8.3),
@@ -93,48 +75,35 @@ def _functions() -> list[Probe]:
             f"{name} over a grid: a table of 33 knots, or rounded once",
             name,
             _TABLE,
-            {"x": _grid(low, high)},
+            {"x": grid(low, high)},
             constants.get(name, {}),
         )
         for name, (low, high) in spans.items()
     ]
 
 
-def _patterns() -> Half:
-    """Return rows of 128 terms, each to be summed: the published probes, and noise [14, 128]."""
-    rows = np.zeros((14, 128))
-    for row, big in enumerate((1024, 3000, 4090, 4096, 8000, 14000)):
-        rows[row, :48] = np.tile([big, -big, 1], 16)
-    rows[6, :49] = [4096, *[1] * 48]
-    rows[7, :17] = [8192, *[1] * 16]
-    # Two terms that the M5's GPU adds first, and a serial sum doesn't.
-    rows[8, [0, 2, 8]] = [16384, -16384, 2**-11]
-    rows[9:] = _noise("patterns", 5, 128)
-    return _half(rows)
-
-
 def _products() -> list[Probe]:
-    patterns = _patterns()
+    rows = patterns()
     ones = np.ones((128, 2))
-    ones[:, 1] = np.where(np.arange(128) < 49, 1, _noise("weights", 128))
-    tap = _half([[1.0009765625, 1.3330078125, 1.7490234375, 0.7124023437]])
-    x = _half(np.linspace(1, 1.99, 32)[:, None])
-    bias = _half([0.3330078125, 5.37, 0.00137, 2.717])
+    ones[:, 1] = np.where(np.arange(128) < 49, 1, noise("weights", 128))
+    tap = half([[1.0009765625, 1.3330078125, 1.7490234375, 0.7124023437]])
+    x = half(np.linspace(1, 1.99, 32)[:, None])
+    bias = half([0.3330078125, 5.37, 0.00137, 2.717])
     return [
         Probe(
             "matmul",
             "how the products of a matrix product are summed",
             "matmul",
             _SUMS,
-            {"x": patterns, "y": _half(ones)},
+            {"x": rows, "y": half(ones)},
         ),
         Probe(
             "conv",
             "how the products of a convolution are summed",
             "conv",
             _CONVOLUTION,
-            {"x": _half(patterns.T[None])},
-            {"weight": _half(ones.T[:, :, None])},
+            {"x": half(rows.T[None])},
+            {"weight": half(ones.T[:, :, None])},
         ),
         Probe(
             "linear_bias",
@@ -142,23 +111,23 @@ def _products() -> list[Probe]:
             "linear",
             ("bias", *_SUMS),
             {"x": np.repeat(x, 2, 1)},
-            {"weight": _half([[w, 0.25 * w] for w in tap[0]]), "bias": bias},
+            {"weight": half([[w, 0.25 * w] for w in tap[0]]), "bias": bias},
         ),
         Probe(
             "conv_bias",
             "how a bias is added to a convolution",
             "conv",
             ("bias", *_CONVOLUTION),
-            {"x": _half(np.repeat(x, 2, 1).T[None])},
-            {"weight": _half([[[w], [0.25 * w]] for w in tap[0]]), "bias": bias},
+            {"x": half(np.repeat(x, 2, 1).T[None])},
+            {"weight": half([[[w], [0.25 * w]] for w in tap[0]]), "bias": bias},
         ),
         Probe(
             "conv_3x3",
             "whether a dense 3x3 convolution is Winograd's",
             "conv",
             ("convolution", *_CONVOLUTION),
-            {"x": _noise("image", 1, 8, 12, 12)},
-            {"weight": _noise("kernels", 8, 8, 3, 3)},
+            {"x": noise("image", 1, 8, 12, 12)},
+            {"weight": noise("kernels", 8, 8, 3, 3)},
         ),
         Probe(
             "ceiling",
@@ -166,8 +135,8 @@ def _products() -> list[Probe]:
             "matmul",
             ("product_ceiling",),
             {
-                "x": _half([[16376], [16384], [20000], [32752], [-16376], [-16384], [30000]]),
-                "y": _half([[1, 2]]),
+                "x": half([[16376], [16384], [20000], [32752], [-16376], [-16384], [30000]]),
+                "y": half([[1, 2]]),
             },
         ),
         Probe(
@@ -175,7 +144,7 @@ def _products() -> list[Probe]:
             "subnormal operands of a matrix product",
             "matmul",
             ("product_subnormals", "elementwise_subnormals"),
-            {"x": _half([[n * 2.0**-24] for n in range(1, 1024, 31)]), "y": _half([[4096]])},
+            {"x": half([[n * 2.0**-24] for n in range(1, 1024, 31)]), "y": half([[4096]])},
         ),
     ]
 
@@ -189,73 +158,45 @@ def _limits() -> list[Probe]:
             "subnormal results, elementwise",
             "mul",
             ("elementwise_subnormals",),
-            {"x": _half(small), "y": _half(np.ones(len(small)))},
+            {"x": half(small), "y": half(np.ones(len(small)))},
         ),
         Probe(
             "sum_to_65504",
             "elementwise sums up to 65,504",
             "add",
             (),
-            {"x": _half([32752, 32768, 40000, 65472, 65504]), "y": _half([0, 0, 8, 32, 0])},
+            {"x": half([32752, 32768, 40000, 65472, 65504]), "y": half([0, 0, 8, 32, 0])},
         ),
         Probe(
             "zero_times_infinity",
             "what IEEE makes NaN",
             "mul",
             ("specials",),
-            {"x": _half([0, inf, 0, -inf]), "y": _half([inf, 0, -inf, 0])},
+            {"x": half([0, inf, 0, -inf]), "y": half([inf, 0, -inf, 0])},
         ),
         Probe(
             "nan",
             "NaN that comes in",
             "round",
             ("specials",),
-            {"x": _half([nan, inf, -inf, nan])},
+            {"x": half([nan, inf, -inf, nan])},
         ),
-        Probe("log_of_zero", "log(0)", "log", ("log_of_zero",), {"x": _half(np.zeros(4))}),
+        Probe("log_of_zero", "log(0)", "log", ("log_of_zero",), {"x": half(np.zeros(4))}),
         Probe(
             "softplus",
             "where softplus ends",
             "softplus",
             ("softplus_collapse",),
-            {"x": _half(np.linspace(4, 40, 128))},
+            {"x": half(np.linspace(4, 40, 128))},
         ),
         Probe(
             "round",
             "where halves go",
             "round",
             ("round",),
-            {"x": _half(np.arange(-32, 33) + 0.5)},
+            {"x": half(np.arange(-32, 33) + 0.5)},
         ),
     ]
-
-
-def _ties() -> Half:
-    """Return rows of 60 whose mean lies half-way between two FP16 numbers [16, 60].
-
-    There the reciprocal of 60 in FP32, which is a little wrong, decides where it is rounded.
-    """
-    count, rows = 60, []
-    reciprocal = np.float32(1 / count)
-    for whole in range(1025, 2047):
-        total = count * (whole + 0.5)
-        product = np.float32(np.float32(total) * reciprocal)
-        if np.float16(product) != np.float16(whole + 0.5):
-            row = np.full(count, float(whole))
-            row[: count // 2] += 1
-            rows.append(row)
-    return _half(rows[:16])
-
-
-def _one_of_many() -> Half:
-    """Return one number among zeros, whose mean falls on either side of a rounding [1, 3439].
-
-    Of all FP16 numbers and all counts up to 4,095 there are 13 such; a sum of one number is the
-    same with any accumulator.
-    """
-    row = np.zeros((1, 3439))
-    row[0, 0] = 1552
-    return _half(row)
 
 
 def _stages() -> list[Probe]:
@@ -268,14 +209,14 @@ def _stages() -> list[Probe]:
             "a quotient, or a reciprocal and a product",
             "real_div",
             ("real_div", *_TABLE),
-            {"x": _noise("numerators", 512), "y": _noise("denominators", 512)},
+            {"x": noise("numerators", 512), "y": noise("denominators", 512)},
         ),
         Probe(
             "softmax",
             "a softmax, in stages or rounded once",
             "softmax",
             ("softmax", "reduce_sum", *_TABLE),
-            {"x": _noise("scores", 16, 48)},
+            {"x": noise("scores", 16, 48)},
             {"axis": -1},
         ),
         Probe(
@@ -283,7 +224,7 @@ def _stages() -> list[Probe]:
             "sums, wide or narrow",
             "reduce_sum",
             ("reduce_sum",),
-            {"x": _half(ones)},
+            {"x": half(ones)},
             {"axes": [-1], "keep_dims": True},
         ),
         Probe(
@@ -291,7 +232,7 @@ def _stages() -> list[Probe]:
             "sums divided, or times a reciprocal",
             "reduce_mean",
             ("reduce_mean", "reduce_sum"),
-            {"x": _ties()},
+            {"x": ties()},
             {"axes": [-1], "keep_dims": True},
         ),
         Probe(
@@ -299,7 +240,7 @@ def _stages() -> list[Probe]:
             "a mean of one number and zeros, however sums are kept",
             "reduce_mean",
             ("reduce_mean",),
-            {"x": _one_of_many()},
+            {"x": one_of_many()},
             {"axes": [-1], "keep_dims": True},
         ),
         Probe(
@@ -307,11 +248,11 @@ def _stages() -> list[Probe]:
             "the stages of a norm",
             "layer_norm",
             ("normalisation", "reduce_sum", "reduce_mean", *_TABLE),
-            {"x": _noise("rows", 16, 48)},
+            {"x": noise("rows", 16, 48)},
             {
                 "axes": [-1],
-                "gamma": _noise("gamma", 48),
-                "beta": _noise("beta", 48),
+                "gamma": noise("gamma", 48),
+                "beta": noise("beta", 48),
                 "epsilon": np.float16(1e-3),
             },
         ),

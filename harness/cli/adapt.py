@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, answer, decibels, out, print_table, progress, within_time
-from harness.cli.outputs import output_file
-from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Package, Settings
+from harness.cli.console import Json, answer, decibels, out, print_table, progress
+from harness.cli.outputs import file_option
+from harness.cli.settings import SUBJECT_HELP, GoldenRoot, Numerics, Package, Settings, TimeLimit
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ commands = typer.Typer()
     epilog="Examples: parity adapt X.mlpackage --subject htdemucs@model.th | parity adapt "
     "X.mlpackage --subject htdemucs@model.th --inputs-out in.safetensors",
 )
-@within_time
 def adapt(
     package: Package,
     subject: Annotated[
@@ -32,23 +31,22 @@ def adapt(
     settings: Settings = None,
     target: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            callback=output_file(".toml"),
-            help="The adapter (.toml); beside the package, where it is found.",
-        ),
+        file_option("The adapter (.toml); beside the package, where it is found.", ".toml"),
     ] = None,
     case: Annotated[str, typer.Option(help="A golden case of one segment.")] = "song",
     inputs_out: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_file(".safetensors", ".npz"),
-            help="Also write the case as the package takes it (.safetensors, .npz).",
+        file_option(
+            "Also write the case as the package takes it (.safetensors, .npz).",
+            ".safetensors",
+            ".npz",
+            option="--inputs-out",
         ),
     ] = None,
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Find how a package's inputs and outputs map to the model contract, and write it down.
 

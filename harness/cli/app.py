@@ -7,40 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
 import harness
-from harness.cli import (
-    adapt,
-    attest,
-    captures,
-    check,
-    compare,
-    conformance,
-    convert,
-    core_ai,
-    doctor,
-    export,
-    faults,
-    figures,
-    golden,
-    inspect,
-    inventory,
-    lab,
-    lint,
-    pack,
-    predict,
-    reduce,
-    report,
-    run,
-    separate,
-    store,
-    sweep,
-    weights,
-)
 from harness.cli.console import (
     escape_what_cannot_be_printed,
     log,
@@ -61,6 +34,36 @@ EPILOG = (
     "golden or layer that is required was missing)."
 )
 
+COMMANDS: Final = (
+    "doctor",
+    "run",
+    "convert",
+    "core_ai",
+    "lint",
+    "predict",
+    "export",
+    "captures",
+    "check",
+    "adapt",
+    "compare",
+    "separate",
+    "lab",
+    "sweep",
+    "inspect",
+    "faults",
+    "report",
+    "figures",
+    "attest",
+    "inventory",
+    "conformance",
+    "reduce",
+    "golden",
+    "pack",
+    "weights",
+    "store",
+)
+"""The modules of commands, in the order of the help."""
+
 app = typer.Typer(
     name="parity",
     help="Prove that a converted HTDemucs still computes what PyTorch computes.",
@@ -71,35 +74,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    doctor,
-    run,
-    convert,
-    core_ai,
-    lint,
-    predict,
-    export,
-    captures,
-    check,
-    adapt,
-    compare,
-    separate,
-    lab,
-    sweep,
-    inspect,
-    faults,
-    report,
-    figures,
-    attest,
-    inventory,
-    conformance,
-    reduce,
-    golden,
-    pack,
-    weights,
-    store,
-):
-    app.add_typer(module.commands)
+for name in COMMANDS:
+    app.add_typer(import_module(f"harness.cli.{name}").commands)
 
 
 def _say_version(asked: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, out
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.report import read_run
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def make(
         Path, typer.Argument(metavar="RUN.json", help="A run of parity check --report.")
     ],
     package: Package,
-    target: Annotated[
-        Path, typer.Option("--out", callback=output_file(), help="The statement (JSON).")
-    ],
+    target: Annotated[Path, file_option("The statement (JSON).")],
     json: Json = False,
 ) -> None:
     """Write an in-toto statement over the package's digest: what was judged, how, with what result.

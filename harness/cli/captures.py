@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, note, out, print_table
-from harness.cli.outputs import output_file, output_folder
+from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GivenInputs
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ _NEXT = (
     "in that folder"
 )
 
+Recording = Annotated[Path, folder_option("Folder that goes to a Mac.")]
+
 commands = typer.Typer()
 
 
@@ -29,10 +31,7 @@ commands = typer.Typer()
     "then parity calibrate kit/capture-CPU_AND_NE.safetensors",
 )
 def kit(
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_folder(), help="Folder that goes to a Mac."),
-    ],
+    target: Recording,
     json: Json = False,
 ) -> None:
     """Write probes that tell how a device computes, and what records them on a Mac.
@@ -61,10 +60,7 @@ def capture(
         Path, typer.Argument(metavar="X.mlpackage", help="A package that is to run on a Mac.")
     ],
     inputs: GivenInputs,
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_folder(), help="Folder that goes to a Mac."),
-    ],
+    target: Recording,
     json: Json = False,
 ) -> None:
     """Write what records a package of your own on a Mac: the package, its inputs, two recorders.
@@ -79,6 +75,12 @@ def capture(
     if package.suffix != ".mlpackage":
         raise PackageError(f"{package}: expected an .mlpackage, which a Mac compiles itself")
     model = mil.load(package)
+    strange = [*model.states, *(made for made in model.outputs if made.shape is None)]
+    if strange:
+        raise PackageError(
+            f"{package} has {strange[0]}, which neither recorder records; expected arrays alone, "
+            "and no states"
+        )
     given = given_inputs(inputs, model, numerics="storage", note=note)
     write_recording(target, package, given)
 
@@ -101,10 +103,8 @@ def calibrate(
     ],
     target: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            callback=output_file(".toml"),
-            help="Device profile: the nearest one, with what was measured in its place.",
+        file_option(
+            "Device profile: the nearest one, with what was measured in its place.", ".toml"
         ),
     ] = None,
     json: Json = False,

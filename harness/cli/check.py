@@ -16,17 +16,17 @@ from harness.cli.console import (
     Json,
     answer,
     decibels,
+    mark_page,
     note,
     out,
     print_table,
     progress,
     verdict_text,
-    within_time,
     write_page,
 )
 from harness.cli.forms import Devices
 from harness.cli.inspect import print_explanation
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.settings import (
     SUBJECT_HELP,
     GoldenRoot,
@@ -36,6 +36,7 @@ from harness.cli.settings import (
     Page,
     Reference,
     Settings,
+    TimeLimit,
 )
 from harness.defaults import EXTREMES
 from harness.errors import ParityError, UnknownNameError
@@ -62,7 +63,6 @@ commands = typer.Typer()
     "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | "
     "parity check X.mlpackage --subject mini --case song --device gpu --device ane-m1",
 )
-@within_time
 def check(
     package: Annotated[Path, typer.Argument(metavar="X.mlpackage", help="The package to judge.")],
     subject: Annotated[
@@ -102,9 +102,7 @@ def check(
     ] = None,
     history: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_folder(), help="A folder that remembers runs, and gets this one."
-        ),
+        folder_option("A folder that remembers runs, and gets this one.", option="--history"),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Find the operation that is wrong, and say why.")
@@ -114,6 +112,7 @@ def check(
     report: Page = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Judge a package as a run judges ours: papers, program, branches, taps, stems, quality.
 
@@ -157,10 +156,7 @@ def check(
     for profile in device or ():
         device_of(profile)  # before anything takes time
     name = "" if pair else with_settings(_subject(subject, weights), settings or [])
-    if report is not None:
-        from harness.report import mark_overtaken
-
-        mark_overtaken(report, record)
+    mark_page(report, record)
     with tempfile.TemporaryDirectory() as scratch, progress("checking") as advance:
 
         def told(_: str, done: int, total: int) -> None:

@@ -16,6 +16,7 @@ from harness.cli.console import (
     Json,
     answer,
     decibels,
+    mark_page,
     out,
     print_table,
     progress,
@@ -80,9 +81,11 @@ def compare_files(
 
     With a pack as the reference, the results of an implementation are judged by its tolerances.
     """
-    if is_pack(expected):
+    from harness.packs.manifest import TSV_NAME
+
+    if (expected / TSV_NAME).is_file():  # what every pack has
         others = (rtol, atol, min_snr, gate, ignore, resample, downmix, scores)
-        if any(option not in (None, False, []) for option in others):
+        if any(option is not None and option is not False for option in others):
             raise ParityError(
                 f"{expected} is a pack, which says its own tolerances: beside it only --only, "
                 "--forward, --report and --json can be given"
@@ -110,6 +113,7 @@ def compare_files(
             f"nothing is left to compare: --only and --ignore leave out all {len(pairs)} "
             f"({', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''})"
         )
+    mark_page(report)
     findings: list[ComparisonRow] = []
     with progress("comparing") as advance:
         for done, pair in enumerate(kept):
@@ -128,13 +132,6 @@ def compare_files(
     }
     answer(json, document, lambda: _print(findings, ignored, scored))
     raise typer.Exit(run.exit_code)
-
-
-def is_pack(folder: Path) -> bool:
-    """Return whether a folder has the manifest of a pack."""
-    from harness.packs.manifest import TSV_NAME
-
-    return (folder / TSV_NAME).is_file()
 
 
 def _pack_exit_code(
@@ -185,7 +182,7 @@ def _run(
         place = "what" if finding.what == "worst second" else "channel"
         labels[place] = finding.what
         given = {name: text for name, text in labels.items() if text}
-        collector.add_check(Check(finding.layer, given, True, finding.gate, finding.outcome))
+        collector.checks.append(Check(finding.layer, given, True, finding.gate, finding.outcome))
     collector.keep(*scored)
     return collector.finish(provenance(ignored=list(ignored)))
 

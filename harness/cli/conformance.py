@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, log, out, print_table, verdict_text
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -28,12 +28,9 @@ commands = typer.Typer()
 
 @commands.command("conformance", epilog=EPILOG)
 def conformance(
-    folder: Annotated[
-        Path,
-        typer.Option(
-            "--out", callback=output_folder(), help="Gets conformance.json and conformance.md."
-        ),
-    ] = Path("reports", "conformance"),
+    folder: Annotated[Path, folder_option("Gets conformance.json and conformance.md.")] = Path(
+        "reports", "conformance"
+    ),
     sample: Annotated[
         int, typer.Option(min=0, help="So many tests of each test function; 0 for all.")
     ] = 0,
@@ -82,9 +79,10 @@ def _engine(name: str) -> str:
 
 
 def _print(document: Conformance, folder: Path) -> None:
-    from harness.conformance.table import ordered
+    from harness.verdicts.rows.documents import failures_first
 
-    rows = [(row.operation, row.passed, row.failed, row.waived) for row in ordered(document)]
+    tested = failures_first(document.operations)
+    rows = [(row.operation, row.passed, row.failed, row.waived) for row in tested]
     columns = ("operation", "passed", "failed", "waived")
     print_table("Tests by operation type", columns, rows, right=(1, 2, 3))
     counts = [(name.replace("_", " "), number) for name, number in document.counts.items()]

@@ -10,8 +10,6 @@ for the bytes of a file name that is no UTF-8.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import io
 import json
 import math
@@ -75,12 +73,28 @@ def note(line: str) -> None:
     log.print(f"note: {line}", soft_wrap=True)
 
 
+def mark_page(folder: Path | None, record: Record | None = None) -> None:
+    """Say in the report in ``folder``, if there is one, that a newer run has begun."""
+    if folder is not None:
+        from harness.report import mark_overtaken
+
+        mark_overtaken(folder, record)
+
+
 def write_page(run: Run, folder: Path | None, record: Record | None = None) -> None:
     """Write run.json and the report to ``folder``, if there is one, and say where."""
     if folder is not None:
         from harness.report import write_report
 
         log.print(f"report: {write_report(run, folder, record)}")
+
+
+def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
+    """Write a document as JSON to ``target``, if there is one."""
+    if target is not None:
+        from harness.atomic import write_text
+
+        write_text(target, json_text(document) + "\n")
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -109,35 +123,6 @@ def print_table(
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else _printable(cell) for cell in row))
     out.print(table)
-
-
-def within_time(command: Callable[..., None]) -> Callable[..., None]:
-    """Return ``command`` with one more option, which bounds what it executes of packages."""
-    option = typer.Option(
-        "--time-limit",
-        metavar="SECONDS",
-        help="Stop executing packages after so long: a loop in one may have no end.",
-    )
-
-    @functools.wraps(command)
-    def limited(*arguments: Any, time_limit: float | None = None, **options: Any) -> None:
-        if time_limit is None:
-            command(*arguments, **options)
-            return
-        from harness import mil
-
-        with mil.time_limit(time_limit):
-            command(*arguments, **options)
-
-    signature = inspect.signature(command, eval_str=True)
-    annotation = Annotated[float | None, option]
-    added = inspect.Parameter(
-        "time_limit", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-    )
-    rows = [*signature.parameters.values(), added]
-    limited.__signature__ = signature.replace(parameters=rows)  # type: ignore[attr-defined]
-    limited.__annotations__ = {row.name: row.annotation for row in rows}
-    return limited
 
 
 def verdict_text(verdict: Verdict) -> Text:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from harness.cli.console import Json, answer, log, out, print_table
+from harness.cli.console import Json, answer, log, note, out, print_table
 from harness.cli.core_ai import COREAI, to_coreai
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.settings import SUBJECT_HELP, Package, Settings
 from harness.errors import PackageError, ParityError, RecipeError
 
 if TYPE_CHECKING:
     from harness.conversion import Audit
+    from harness.conversion.recipes import RuleCount
 
+_NO_RECIPE: Final = "this package records no recipe; name one with --precision for a verdict"
 
 commands = typer.Typer()
 
@@ -34,11 +36,7 @@ def convert(
     subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
     target: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            callback=output_file(".mlpackage", ".aimodel", package=True),
-            help="The .mlpackage or .aimodel to write.",
-        ),
+        file_option("The .mlpackage or .aimodel to write.", ".mlpackage", ".aimodel", package=True),
     ],
     precision: Annotated[str, typer.Option(help="Recipe: a name or a TOML file.")] = "fp32",
     deployment_target: Annotated[
@@ -85,8 +83,8 @@ def convert(
     check_request(recipe, deployment_target, compute_units)
     log.print(f"loading {subject}")
     loaded = load_subject(subject)
-    for note in loaded.notes:
-        log.print(f"note: {note}")
+    for line in loaded.notes:
+        note(line)
     log.print("tracing")
     traced = trace_inner_model(loaded.extract())
     log.print(f"converting with precision recipe {recipe.name}")
@@ -120,7 +118,7 @@ def convert(
         "inputs": {name: list(shape) for name, shape in inputs.items()},
         "outputs": {name: list(shape) for name, shape in outputs.items()},
         "operations_by_precision": dict(by_precision),
-        "rules": [{"rule": str(count.rule), "matched": count.matched} for count in package.rules],
+        "rules": _rules(package.rules),
         "compressed_operations": package.audit.compressed,
         "taps_missing": dict(package.taps.missing),
         "audit": package.audit.verdict,
@@ -151,43 +149,40 @@ def audit(
     from harness.conversion import audit_package, load_recipe, precision_map, read_sidecar
     from harness.verdicts import EXIT_CODES, Verdict
 
-    if precision is not None:
-        recipe = load_recipe(precision)
-    else:
-        sidecar = read_sidecar(package)
-        if sidecar is None:
-            _print_map(package, precision_map(package))
-            out.print("This package records no recipe; name one with --precision for a verdict.")
-            raise typer.Exit(EXIT_CODES[Verdict.NOT_EVALUATED])
-        recipe = sidecar.recipe
-    found = audit_package(package, recipe)
-    document = {
+    sidecar = read_sidecar(package) if precision is None else None
+    recipe = sidecar.recipe if sidecar else load_recipe(precision) if precision else None
+    found = audit_package(package, recipe) if recipe else None
+    document: dict[str, Any] = {
         "package": str(package),
-        "recipe": recipe.name,
-        "verdict": found.verdict,
-        "reason": found.reason,
-        "precision_map": {k: dict(v) for k, v in found.precision_map.items()},
-        "differences": [vars(difference) for difference in found.differences],
-        "rules": [{"rule": str(c.rule), "matched": c.matched} for c in found.rules],
+        "recipe": recipe.name if recipe else None,
+        "verdict": found.verdict if found else Verdict.NOT_EVALUATED.value,
+        "reason": found.reason if found else _NO_RECIPE,
+        "precision_map": {
+            kind: dict(counts)
+            for kind, counts in (found.precision_map if found else precision_map(package)).items()
+        },
+        "differences": [vars(difference) for difference in found.differences] if found else [],
+        "rules": _rules(found.rules) if found else [],
     }
-    answer(json, document, lambda: _print_audit(package, found))
-    raise typer.Exit(EXIT_CODES[Verdict(found.verdict)])
+    answer(json, document, lambda: _print_audit(document, found))
+    raise typer.Exit(EXIT_CODES[Verdict(document["verdict"])])
 
 
-def _print_audit(package: Path, found: Audit) -> None:
-    _print_map(package, found.precision_map)
-    for count in found.rules:
-        out.print(f"rule {count.rule}: {count.matched} operations")
-    for difference in found.differences[:20]:
-        out.print(str(difference))
-    if len(found.differences) > 20:
-        out.print(f"... and {len(found.differences) - 20} more (--json shows all)")
-    out.print(f"{found.verdict.replace('_', ' ').upper()}: {found.reason}")
+def _rules(counts: Sequence[RuleCount]) -> list[dict[str, Any]]:
+    return [{"rule": str(count.rule), "matched": count.matched} for count in counts]
 
 
-def _print_map(package: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
+def _print_audit(document: Mapping[str, Any], found: Audit | None) -> None:
     rows = [
-        (kind, ", ".join(f"{n} {precision}" for precision, n in found.items()))
-        for kind, found in counts.items()
+        (kind, ", ".join(f"{n} {precision}" for precision, n in counts.items()))
+        for kind, counts in document["precision_map"].items()
     ]
-    print_table(str(package), ("operation type", "declared precision"), rows)
+    print_table(document["package"], ("operation type", "declared precision"), rows)
+    for rule in document["rules"]:
+        out.print(f"rule {rule['rule']}: {rule['matched']} operations")
+    differences = found.differences if found else ()
+    for difference in differences[:20]:
+        out.print(str(difference))
+    if len(differences) > 20:
+        out.print(f"... and {len(differences) - 20} more (--json shows all)")
+    out.print(f"{document['verdict'].replace('_', ' ').upper()}: {document['reason']}")

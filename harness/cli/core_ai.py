@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-from harness.cli.console import Json, log, print_json, print_table
+from harness.cli.console import Json, answer, log, note, print_table
 from harness.cli.settings import SUBJECT_HELP
 from harness.errors import PackageError, UnknownNameError
 
@@ -49,9 +49,7 @@ def operations(
         raise UnknownNameError(f"tensor of {inputs}", missing[0], given)
     tensors = {name: torch.from_numpy(given[name]) for name in inner.interface.inputs}
     found = compare_operations(inner, tensors, as_is=not staged, progress=log.print)
-    if json:
-        print_json({"subject": subject, "operations": [asdict(error) for error in found]})
-        return
+    document = {"subject": subject, "operations": [asdict(error) for error in found]}
     rows = [
         (
             error.operation,
@@ -64,7 +62,8 @@ def operations(
         for error in found
     ]
     columns = ("operation", "first module", "operand", "calls", "Core AI dB", "PyTorch dB")
-    print_table("each operation alone, against float64", columns, rows, right=range(3, 6))
+    title = "each operation alone, against float64"
+    answer(json, document, lambda: print_table(title, columns, rows, right=range(3, 6)))
 
 
 def to_coreai(
@@ -80,8 +79,8 @@ def to_coreai(
     if target.suffix != SUFFIX:  # before anything that takes time
         raise PackageError(f"can't save an asset as {target}: the name must end in {SUFFIX}")
     loaded = load_subject(subject)
-    for note in loaded.notes:
-        log.print(f"note: {note}")
+    for line in loaded.notes:
+        note(line)
     inner = loaded.extract()
     log.print(f"converting to Core AI in {precision}")
     facts = {
@@ -96,16 +95,13 @@ def to_coreai(
         inner, target, precision=precision, as_is=as_is, taps=shown, facts=facts
     )
     document = asdict(made) | {"path": str(made.path), "outputs": list(made.outputs)} | facts
-    if json:
-        print_json(document)
-        return
     rows = [
         ("size", f"{made.size_bytes / 1e6:.1f} MB"),
         ("operations", f"{made.operations:,}, all {precision}; long sums {facts['long_sums']}"),
         ("outputs", ", ".join(made.outputs)),
         ("time", f"{made.seconds:.1f} s"),
     ]
-    print_table(str(made.path), ("", "value"), rows)
+    answer(json, document, lambda: print_table(str(made.path), ("", "value"), rows))
 
 
 def predict_coreai(
@@ -115,7 +111,7 @@ def predict_coreai(
 
     Tensors of the file that it doesn't take are left out: a golden holds its inputs and more.
     """
-    from harness.cli.tensors import write_tensors
+    from harness.cli.tensors import facts_of, print_facts, write_tensors
     from harness.coreai.asset import Asset, RuntimeLimits
     from harness.mil.timing import current_limit_s
     from harness.workbench.given import read_tensors
@@ -131,11 +127,5 @@ def predict_coreai(
         if not name.startswith("tap.") or any(fnmatchcase(name, glob) for glob in globs)
     }
     write_tensors(target, kept)
-    rows = [(name, str(list(value.shape)), str(value.dtype)) for name, value in kept.items()]
-    if json:
-        values = [
-            {"name": n, "shape": list(v.shape), "dtype": str(v.dtype)} for n, v in kept.items()
-        ]
-        print_json({"out": str(target), "values": values})
-        return
-    print_table(str(target), ("name", "shape", "dtype"), rows)
+    document = {"out": str(target), "values": facts_of(kept)}
+    answer(json, document, lambda: print_facts(target, kept))

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import (
-    Json,
-    decibels,
-    note,
-    out,
-    print_json,
-    print_table,
-    progress,
-    within_time,
-)
-from harness.cli.outputs import output_file
+from harness.cli.console import Json, answer, decibels, note, out, print_table, progress
+from harness.cli.outputs import file_option
+from harness.cli.settings import Function, Package, TimeLimit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,16 +29,9 @@ commands = typer.Typer()
     epilog="Examples: parity export X.mlpackage --onnx X.onnx | "
     "parity export X.mlpackage --onnx X.onnx --inputs in.safetensors",
 )
-@within_time
 def export(
-    package: Annotated[
-        Path,
-        typer.Argument(metavar="X.mlpackage", help="Any ML Program: .mlpackage or .mlmodelc."),
-    ],
-    target: Annotated[
-        Path,
-        typer.Option("--onnx", callback=output_file(".onnx"), help="The .onnx file to write."),
-    ],
+    package: Package,
+    target: Annotated[Path, file_option("The .onnx file to write.", ".onnx", option="--onnx")],
     inputs: Annotated[
         str | None,
         typer.Option(
@@ -55,10 +40,9 @@ def export(
             "and model on them, and name the operations about which they disagree beyond rounding.",
         ),
     ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Which function of the program, if it has several.")
-    ] = None,
+    function: Function = None,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Write the program of a package as an ONNX model, operation by operation.
 
@@ -75,22 +59,25 @@ def export(
     size = save_onnx(exported, target, model.metadata)
     found = None if given is None else _compared(model, exported, given)
     operators = Counter(node.op_type for node in exported.graph.nodes)
-    if json:
-        document = {
-            "onnx": str(target),
-            "opset": OPSET,
-            "size_bytes": size,
-            "operations": len(model.operations),
-            "nodes": dict(sorted(operators.items())),
-        }
-        print_json(document if found is None else document | {"disagreements": _rows(found)})
-    else:
+    document: dict[str, object] = {
+        "onnx": str(target),
+        "opset": OPSET,
+        "size_bytes": size,
+        "operations": len(model.operations),
+        "nodes": dict(sorted(operators.items())),
+    }
+    if found is not None:
+        document["disagreements"] = _rows(found)
+
+    def show() -> None:
         out.print(
             f"{target}: {len(model.operations)} operations as {sum(operators.values())} nodes of "
             f"opset {OPSET}, {size / 1e6:.1f} MB"
         )
         if found is not None:
             _print_compared(found)
+
+    answer(json, document, show)
     raise typer.Exit(1 if found else 0)
 
 

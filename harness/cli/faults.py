@@ -12,15 +12,24 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import COLOURS as VERDICT_COLOURS
-from harness.cli.console import Json, answer, decibels, out, print_table, progress, write_page
-from harness.cli.outputs import output_folder
+from harness.cli.console import (
+    Json,
+    answer,
+    decibels,
+    mark_page,
+    out,
+    print_table,
+    progress,
+    write_page,
+)
+from harness.cli.outputs import folder_option
 from harness.cli.settings import GoldenRoot
 from harness.errors import NotEvaluatedError, ParityError
 from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     from harness.faults import Fault
-    from harness.verdicts import InjectedFault, Run
+    from harness.verdicts import Run
 
 COLOURS = {"caught": "green", "not_tried": "yellow"}
 
@@ -61,10 +70,7 @@ def faults(
         typer.Option(min=1, metavar="N", help="Instead: N runs of what is sound; 50 to pass."),
     ] = None,
     out_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", callback=output_folder(), help="Also write the document and the report here."
-        ),
+        Path | None, folder_option("Also write the document and the report here.")
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -86,10 +92,7 @@ def faults(
     if listing:
         _list(chosen, json)
         return
-    if out_dir is not None:
-        from harness.report import mark_overtaken
-
-        mark_overtaken(out_dir)
+    mark_page(out_dir)
     run = _inject(chosen, golden_root, thorough=not sample)
     write_page(run, out_dir)
     rows = [plain(row) for row in run.faults]
@@ -120,10 +123,8 @@ def _prove(
     from harness.faults import SUBJECT
 
     if clean_runs is not None:
-        path = out_dir / "clean-runs.json" if out_dir else None
-        return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, document=path, json=json)
-    path = out_dir / "mutations.json" if out_dir else None
-    return proofs.mutations(SUBJECT, golden_root, jobs=jobs, every=every, document=path, json=json)
+        return proofs.clean_runs(SUBJECT, golden_root, runs=clean_runs, folder=out_dir, json=json)
+    return proofs.mutations(SUBJECT, golden_root, jobs=jobs, every=every, folder=out_dir, json=json)
 
 
 def _inject(chosen: Sequence[Fault], golden_root: Path, *, thorough: bool) -> Run:
@@ -172,7 +173,7 @@ def _print(run: Run) -> None:
             row.name,
             Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome.value, "red")),
             row.expected,
-            _where(row),
+            row.caught_by.partition("/")[2] if row.caught else row.reason,
             decibels(row.headroom_db),
             f"{row.duration_s:.1f} s",
         )
@@ -181,7 +182,3 @@ def _print(run: Run) -> None:
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
     out.print(Text(run.sentence(), style=VERDICT_COLOURS[run.verdict.value]))
-
-
-def _where(row: InjectedFault) -> str:
-    return row.caught_by.partition("/")[2] if row.caught else row.reason

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.console import Json, log, out, print_json
-from harness.cli.outputs import output_folder
-from harness.cli.report import Attach, read_run
+from harness.cli.console import Json, answer, log, out
+from harness.cli.outputs import folder_option
+from harness.cli.report import Attach, RunFile, read_run
 
 commands = typer.Typer()
 
@@ -23,10 +23,8 @@ commands = typer.Typer()
     "parity figures reports/latest/run.json --attach mini.json --only pareto --out figures",
 )
 def figures(
-    run_file: Annotated[Path, typer.Argument(metavar="RUN.json", help="A run document.")],
-    out_dir: Annotated[
-        Path, typer.Option("--out", callback=output_folder(), help="Folder for the files.")
-    ],
+    run_file: RunFile,
+    out_dir: Annotated[Path, folder_option("Folder for the files.")],
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", help="png, svg or pdf; repeatable. Default: all three."),
@@ -66,11 +64,12 @@ def figures(
     drawings = drawings_of(run)
     files = write_figures(chosen(drawings, only or ()), paper, out_dir, formats or FORMATS)
     missing = {} if only else lacking(drawings)
-    if json:
-        written = {name: [str(path) for path in paths] for name, paths in files.items()}
-        print_json({"figures": written, "lacking": missing})
-        return
-    for paths in files.values():
-        out.print("\n".join(map(str, paths)))
-    for sentence in missing.values():
-        log.print(sentence, soft_wrap=True)
+    written = {name: list(map(str, paths)) for name, paths in files.items()}
+
+    def show() -> None:
+        for paths in written.values():
+            out.print("\n".join(paths))
+        for sentence in missing.values():
+            log.print(sentence, soft_wrap=True)
+
+    answer(json, {"figures": written, "lacking": missing}, show)

@@ -53,8 +53,7 @@ def build(
         raise ParityError("give --new or --force, not both")
     from harness.workbench.stored import StoredGoldens, open_store
 
-    shared = open_store(store)
-    builder = None if shared is None else StoredGoldens(shared)
+    builder = None if store is None else StoredGoldens(open_store(store))
     goldens: GoldenStore[Subject] = GoldenStore(_home(subject, root), builder)
     findings = []
     work = _work(goldens, subject, case)

@@ -17,7 +17,6 @@ from harness.cli.console import (
     out,
     print_table,
     progress,
-    within_time,
 )
 from harness.cli.report import read_run
 from harness.cli.settings import (
@@ -28,6 +27,7 @@ from harness.cli.settings import (
     Numerics,
     Package,
     Reference,
+    TimeLimit,
 )
 from harness.defaults import EXTREMES
 from harness.errors import ParityError
@@ -48,7 +48,6 @@ commands = typer.Typer()
     epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
     "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz",
 )
-@within_time
 def headroom(
     model: Annotated[
         str, typer.Argument(metavar="S|X.mlpackage", help="A subject, or any package.")
@@ -58,6 +57,7 @@ def headroom(
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Say how near each operation comes to the limits of FP16, over loud and quiet signals.
 
@@ -109,7 +109,6 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
     "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors | parity diagnose "
     "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors",
 )
-@within_time
 def diagnose(
     package: Package,
     subject: Annotated[
@@ -127,6 +126,7 @@ def diagnose(
     reference: Reference = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Say whether a target is worse than FP16 has to be, and at which operation that begins.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import COLOURS, Json, answer, out
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.report import RunFile, read_run
 from harness.errors import NotEvaluatedError, ParityError, RunError
 from harness.places import INVENTORY
@@ -79,8 +79,7 @@ def _print_verdict(run: Run) -> None:
 def accept(
     run_file: RunFile,
     inventory: Annotated[
-        Path,
-        typer.Option("--inventory", callback=output_file(), help="The file of the inventory."),
+        Path, file_option("The file of the inventory.", option="--inventory")
     ] = INVENTORY,
     json: Json = False,
 ) -> None:

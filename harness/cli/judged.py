@@ -10,6 +10,7 @@ from harness.cli.console import (
     answer,
     decibels,
     log,
+    mark_page,
     out,
     print_table,
     progress,
@@ -39,6 +40,7 @@ def judge_results(
     from harness.packs import judge as hold
     from harness.packs import read_results
 
+    mark_page(report)
     with progress("judging") as advance:
         judgement = hold(pack, read_results(results), request, advance)
     run = judgement.run(execution)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +19,10 @@ from harness.cli.console import (
     out,
     print_table,
     progress,
+    write_document,
 )
 from harness.cli.forms import Devices, tune_forms
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option, output_file
 from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
@@ -61,10 +61,7 @@ def sensitivity(
     case: LabCases = None,
     given: Inputs = None,
     fp32_package: Fp32Package = None,
-    target: Annotated[
-        Path | None,
-        typer.Option("--out", callback=output_file(), help="Write the whole document here."),
-    ] = None,
+    target: Annotated[Path | None, file_option("Write the whole document here.")] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     compute_on: ComputeOn = "cpu",
     json: Json = False,
@@ -72,7 +69,7 @@ def sensitivity(
     """Say what each operation adds to the error of all stems, of each stem, and of each branch."""
     from harness.allocation import keep_memory
     from harness.conversion import load_recipe
-    from harness.precision.sensitivity import Probing, measure_sensitivity
+    from harness.precision.sensitivity import Probing
     from harness.workbench.sources import source_of
 
     keep_memory()
@@ -88,16 +85,8 @@ def sensitivity(
     inputs = source.inputs(compute_on)
     log.print(f"opening {model}")
     with source.lab() as lab, progress("probing") as advance:
-        found = measure_sensitivity(
-            lab,
-            inputs,
-            source.measures(lab),
-            choice=lab.by_recipe(recipe),
-            weights=lab.weights_by_recipe(recipe),
-            subject=model,
-            precision=recipe.name,
-            probing=Probing(probes=probes, at_once=at_once, advance=advance),
-        )
+        probing = Probing(probes=probes, at_once=at_once, advance=advance)
+        found = source.sensitivity(lab, inputs, recipe, probing)
     document = found.to_dict()
     write_document(target, document)
     answer(json, document, lambda: _print_sensitivity(found))
@@ -120,7 +109,8 @@ def _print_sensitivity(found: Sensitivity) -> None:
     ]
     columns = ("operation", "type", "module", "error", "share", "SNR alone", "± dB")
     print_table(f"{found.subject} in {found.precision}: error of {measure}", columns, rows)
-    for title, key in (("type", lambda s: s.type), ("module", lambda s: _stage(s.module))):
+    keys = {"type": lambda s: s.type, "module": lambda s: ".".join((s.module or "").split(".")[:2])}
+    for title, key in keys.items():
         sums = [
             (name or "-", _percent(value, total), _level(value))
             for name, value in list(found.totals(measure, key).items())[:12]
@@ -131,10 +121,6 @@ def _print_sensitivity(found: Sensitivity) -> None:
         for name, predicted in found.predicted_db.items()
     ]
     print_table("the whole recipe", ("case/measure", "predicted", "virtual run"), levels)
-
-
-def _stage(module: str | None) -> str:
-    return ".".join((module or "").split(".")[:2])
 
 
 def _percent(share: float, total: float) -> str:
@@ -155,10 +141,7 @@ def _level(share: float) -> str:
 )
 def tune(
     model: Model,
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_file(".toml"), help="The recipe to write (.toml)."),
-    ],
+    target: Annotated[Path, file_option("The recipe to write (.toml).", ".toml")],
     min_snr: Annotated[
         float, typer.Option(help="dB, for every stem, or every output of a package.")
     ] = 60.0,
@@ -168,7 +151,9 @@ def tune(
         bool, typer.Option(help="Demand the SNR of each channel's every second.")
     ] = False,
     margin: Annotated[float, typer.Option(help="dB above --min-snr, for inputs unseen.")] = 1.0,
-    max_fp32_share: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    max_fp32_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the cost, what may be in FP32 at most.")
+    ] = 1.0,
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
     case: LabCases = None,
@@ -176,9 +161,11 @@ def tune(
     fp32_package: Fp32Package = None,
     package: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_file(".mlpackage", package=True),
-            help="Keep the package that confirms the recipe here.",
+        file_option(
+            "Keep the package that confirms the recipe here.",
+            ".mlpackage",
+            package=True,
+            option="--package",
         ),
     ] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
@@ -214,10 +201,10 @@ def tune(
         output_file()(target.with_suffix(suffix))
     if (rtol is None) != (atol is None):
         raise ParityError("give both --rtol and --atol, or neither")
-    kinds = {kind: kind for kind in COST_KINDS}
-    if cost not in kinds:
-        raise UnknownNameError("cost", cost, kinds)
-    goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kinds[cost], every_second)
+    kind = next((known for known in COST_KINDS if known == cost), None)
+    if kind is None:
+        raise UnknownNameError("cost", cost, COST_KINDS)
+    goal = Goal(min_snr, rtol, atol, margin, max_fp32_share, kind, every_second)
     keep_memory()
     source = source_of(
         model,
@@ -279,11 +266,3 @@ def _print_tuning(found: Tuning, target: Path, by: str) -> None:
             f"{by}: worst {decibels(worst)}, at most {made.furthest_db:.3f} dB from its "
             f"virtual run, audit {made.audit}: {'holds' if made.holds else 'does not hold'}",
         )
-
-
-def write_document(target: Path | None, document: Mapping[str, Any]) -> None:
-    """Write a document as JSON to ``target``, if there is one."""
-    from harness.atomic import write_text
-
-    if target is not None:
-        write_text(target, json_text(document) + "\n")

@@ -1,8 +1,8 @@
 """Where commands write: refused at once where it can't be, before anything is opened or computed.
 
-An option that names an output has one of these checks as its ``callback``, which Typer calls while
-it reads the command line. Folders on the way are made by the writers, so a missing one is no error;
-one that can't be made is.
+An option that names an output (`file_option`, `folder_option`) has one of these checks as its
+``callback``, which Typer calls while it reads the command line. Folders on the way are made by the
+writers, so a missing one is no error; one that can't be made is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+
+import typer
 
 from harness.errors import ParityError
 
@@ -39,6 +41,8 @@ def output_file(*suffixes: str, package: bool = False) -> Check:
             raise ParityError(f"can't write {value}: the name must end in {wanted}")
         if value.is_dir() and not package:
             raise ParityError(f"can't write {value}: it is a folder; name a file in it")
+        if value.exists() and not (value.is_file() or value.is_dir()):
+            raise ParityError(f"can't write {value}: it is a device or a pipe; name a file")
         _check_place(value, value.parent)
         return value
 
@@ -57,6 +61,16 @@ def output_folder() -> Check:
         return value
 
     return check
+
+
+def file_option(help: str, *suffixes: str, option: str = "--out", package: bool = False) -> Any:
+    """Return the option that names a file to write; ``suffixes`` and ``package`` as above."""
+    return typer.Option(option, callback=output_file(*suffixes, package=package), help=help)
+
+
+def folder_option(help: str, *, option: str = "--out") -> Any:
+    """Return the option that names a folder to write or to add to."""
+    return typer.Option(option, callback=output_folder(), help=help)
 
 
 def check_room(target: Path, needed_bytes: int) -> None:

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import (
-    Json,
-    answer,
-    out,
-    print_table,
-    progress,
-)
+from harness.cli.console import Json, answer, out, print_table, progress
 from harness.cli.judged import judge_results, log_stderr
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.settings import SUBJECT_HELP, Page
 from harness.errors import UnknownNameError
 
@@ -30,9 +24,6 @@ commands = typer.Typer(
     help="Goldens that any language can read, and a verdict on what an implementation makes.",
     no_args_is_help=True,
 )
-
-_SHOWN = 20
-_NOTHING = "-"
 
 PackFolder = Annotated[Path, typer.Argument(metavar="PACK", help="The folder of a pack.")]
 Only = Annotated[
@@ -49,10 +40,7 @@ Forward = Annotated[bool, typer.Option("--forward", help="Judge outputs alone, n
 )
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],
-    target: Annotated[
-        Path,
-        typer.Option("--out", callback=output_folder(), help="The folder, which is replaced."),
-    ],
+    target: Annotated[Path, folder_option("The folder, which is replaced.")],
     subject: Annotated[
         str, typer.Option(help=f"The network of the pack htdemucs: {SUBJECT_HELP}")
     ] = "mini",
@@ -144,10 +132,7 @@ def run(
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="End it after so long.")
     ] = 600.0,
-    results: Annotated[
-        Path | None,
-        typer.Option("--out", callback=output_folder(), help="Keep the results in this folder."),
-    ] = None,
+    results: Annotated[Path | None, folder_option("Keep the results in this folder.")] = None,
     only: Only = None,
     forward: Forward = False,
     report: Page = None,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, note, out, print_table, within_time
+from harness.cli.console import Json, answer, note, out, print_table
 from harness.cli.core_ai import predict_coreai
-from harness.cli.outputs import check_room, output_file
-from harness.cli.settings import GivenInputs, Numerics
+from harness.cli.outputs import check_room, file_option
+from harness.cli.settings import Function, GivenInputs, Numerics, TimeLimit
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ commands = typer.Typer()
     epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
     "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
 )
-@within_time
 def predict(
     package: Annotated[
         Path,
@@ -39,21 +38,14 @@ def predict(
     ],
     inputs: GivenInputs,
     target: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=output_file(".safetensors", ".npz"),
-            help="Outputs: .safetensors or .npz.",
-        ),
+        Path | None, file_option("Outputs: .safetensors or .npz.", ".safetensors", ".npz")
     ] = None,
     numerics: Numerics = "storage",
     taps: Annotated[
         list[str] | None,
         typer.Option(help="Intermediate values to keep: 'all', names or globs (repeatable)."),
     ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Which function of the program, if it has several.")
-    ] = None,
+    function: Function = None,
     stats: Annotated[
         bool,
         typer.Option(
@@ -61,6 +53,7 @@ def predict(
         ),
     ] = False,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Execute a package, operation by operation, at the precision that it declares.
 
@@ -122,9 +115,10 @@ def _print(
     found: Inspection | None,
     shown: set[str],
 ) -> None:
+    from harness.cli.tensors import print_facts
+
     if target is not None:
-        rows = [(n, str(list(v.shape)), str(v.dtype)) for n, v in outputs.items()]
-        print_table(str(target), ("name", "shape", "dtype"), rows)
+        print_facts(target, outputs)
     if found is not None:
         _print_statistics(found, shown)
     for name, value in labels.items():
@@ -146,11 +140,9 @@ def _document(
     found: Inspection | None,
     shown: set[str],
 ) -> dict[str, Any]:
-    values = [
-        {"name": name, "shape": list(value.shape), "dtype": str(value.dtype)}
-        for name, value in outputs.items()
-    ]
-    document = {"out": str(target or ""), "values": values, "labels": labels}
+    from harness.cli.tensors import facts_of
+
+    document = {"out": str(target or ""), "values": facts_of(outputs), "labels": labels}
     if found is None:
         return document
     statistics = found.to_dict()

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
-from harness.atomic import write_text
 from harness.cli.console import (
     answer,
     decibels,
-    json_text,
     log,
     out,
     print_table,
     progress,
     verdict_text,
+    write_document,
 )
 from harness.faults.clean import CleanResult, run_clean
 from harness.faults.mutation import CampaignResult, MutationTarget, run_campaign
 from harness.faults.mutation.results import STATUSES
-from harness.verdicts import EXIT_CODES, Verdict
+from harness.verdicts import EXIT_CODES
 from harness.workbench import Workbench
 
 RECIPE = "fp32"
@@ -40,7 +38,7 @@ def mutations(
     *,
     jobs: int | None = None,
     every: int = 1,
-    document: Path | None = None,
+    folder: Path | None = None,
     json: bool = False,
 ) -> int:
     """Run the campaign, print what it found, and return the exit code.
@@ -50,7 +48,7 @@ def mutations(
         golden_root: the golden folder.
         jobs: number of processes; one for each core by default.
         every: mutate only each so many-th operation.
-        document: where the JSON document is written; nowhere by default.
+        folder: where the JSON document is written; nowhere by default.
         json: print the document instead of tables.
     """
     with tempfile.TemporaryDirectory(prefix="parity-mutations-") as scratch:
@@ -68,7 +66,7 @@ def mutations(
 
             workers = jobs or os.cpu_count() or 1
             result = run_campaign(target, recipe=RECIPE, jobs=workers, every=every, advance=advance)
-    return _finish(result.to_dict(), result.verdict, document, json, lambda: _print(result))
+    return _finish(result, folder and folder / "mutations.json", json, lambda: _print(result))
 
 
 def clean_runs(
@@ -76,34 +74,33 @@ def clean_runs(
     golden_root: Path,
     *,
     runs: int,
-    document: Path | None = None,
+    folder: Path | None = None,
     json: bool = False,
 ) -> int:
     """Evaluate clean runs, print how close the closest came, and return the exit code.
 
     Args:
-        subject, golden_root, document, json: as in `mutations`.
+        subject, golden_root, folder, json: as in `mutations`.
         runs: how many.
     """
     with tempfile.TemporaryDirectory(prefix="parity-clean-") as scratch:
         package = Workbench(golden_root, Path(scratch)).packages.path(subject, RECIPE)
         with progress("clean runs") as advance:
             result = run_clean(package, subject, runs=runs, advance=advance)
-    return _finish(result.to_dict(), result.verdict, document, json, lambda: _print_clean(result))
+    return _finish(
+        result, folder and folder / "clean-runs.json", json, lambda: _print_clean(result)
+    )
 
 
 def _finish(
-    document: Mapping[str, Any],
-    verdict: Verdict,
-    path: Path | None,
-    json: bool,
-    show: Callable[[], None],
+    result: CampaignResult | CleanResult, path: Path | None, json: bool, show: Callable[[], None]
 ) -> int:
+    document = result.to_dict()
+    write_document(path, document)
     if path is not None:
-        write_text(path, json_text(document))
         log.print(f"document: {path}")
     answer(json, document, show)
-    return EXIT_CODES[verdict]
+    return EXIT_CODES[result.verdict]
 
 
 def _print(result: CampaignResult) -> None:

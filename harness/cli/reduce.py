@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.console import Json, answer, log, note, out, print_table, progress, within_time
-from harness.cli.outputs import output_folder
-from harness.cli.settings import GivenInputs, Numerics, Package
+from harness.cli.console import Json, answer, log, note, out, print_table, progress
+from harness.cli.outputs import folder_option
+from harness.cli.settings import Function, GivenInputs, Numerics, Package, TimeLimit
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
@@ -31,17 +31,11 @@ commands = typer.Typer()
 
 
 @commands.command("reduce", epilog=EPILOG)
-@within_time
 def reduce(
     package: Package,
     inputs: GivenInputs,
     target: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=output_folder(),
-            help="Gets reduced.mlpackage, inputs.safetensors and README.md.",
-        ),
+        Path | None, folder_option("Gets reduced.mlpackage, inputs.safetensors and README.md.")
     ] = None,
     fails_when: Annotated[
         str | None,
@@ -72,9 +66,7 @@ def reduce(
         Path | None,
         typer.Option(help="For snr: a second package with the same names in it, which is right."),
     ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="Which function of the program, if it has several.")
-    ] = None,
+    function: Function = None,
     max_tries: Annotated[int, typer.Option(min=1, help="Try so many parts at most.")] = 500,
     timeout_s: Annotated[
         float,
@@ -84,6 +76,7 @@ def reduce(
         bool, typer.Option("--verify", help="Reduce nothing: say whether it fails.")
     ] = False,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Cut a failing program down to the smallest package and inputs that still fail.
 

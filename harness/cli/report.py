@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out
-from harness.cli.outputs import output_file, output_folder
+from harness.cli.outputs import file_option, folder_option
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
@@ -54,24 +54,19 @@ def report(
             metavar="[BEFORE.json] RUN.json", help="A run; with an earlier one, what moved since."
         ),
     ],
-    out_dir: Annotated[
-        Path | None,
-        typer.Option("--out", callback=output_folder(), help="Folder for index.html and the rest."),
-    ] = None,
+    out_dir: Annotated[Path | None, folder_option("Folder for index.html and the rest.")] = None,
     parquet: Annotated[
-        Path | None,
-        typer.Option(callback=output_file(), help="Write every check as a row of this table."),
+        Path | None, file_option("Write every check as a row of this table.", option="--parquet")
     ] = None,
     model_card: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_file(),
-            help="Write the front matter of a Hugging Face model card (.md) here.",
+        file_option(
+            "Write the front matter of a Hugging Face model card (.md) here.", option="--model-card"
         ),
     ] = None,
     eval_results: Annotated[
         Path | None,
-        typer.Option(callback=output_file(), help="Write .eval_results/*.yaml of the Hub here."),
+        file_option("Write .eval_results/*.yaml of the Hub here.", option="--eval-results"),
     ] = None,
     benchmark: Annotated[
         str | None,
@@ -81,7 +76,10 @@ def report(
         bool,
         typer.Option("--github", help="Print annotations, and append the summary to the job's."),
     ] = False,
-    baseline: BaselineFile = BASELINE,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help=f"The file of the baseline; by default {BASELINE}, if it is there."),
+    ] = None,
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")
     ] = HISTORY,
@@ -105,7 +103,7 @@ def report(
     wanted.refuse(out_dir, json)
     run = read_run(run_files[-1])
     run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
-    record = record_of(baseline if baseline.exists() else None, history)
+    record = record_of(baseline or (BASELINE if BASELINE.exists() else None), history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
     written = write_records(run, wanted, record)
@@ -122,8 +120,7 @@ def accept(
     run_file: RunFile,
     reason: Annotated[str, typer.Option("--reason", help="Why this run is what to expect now.")],
     baseline: Annotated[
-        Path,
-        typer.Option("--baseline", callback=output_file(), help="The file of the baseline."),
+        Path, file_option("The file of the baseline.", option="--baseline")
     ] = BASELINE,
     json: Json = False,
 ) -> None:
@@ -172,6 +169,7 @@ def _print_changes(
     for movement in worse:
         moved = "" if movement.moved_db is None else f" by {-movement.moved_db:.1f} dB"
         verdict = movement.after.verdict.value if movement.after else "no longer checked"
+        verdict = "no longer gating" if movement.demoted else verdict
         out.print(f"worse{moved}: {movement.id} ({verdict.replace('_', ' ')})")
     compared = counts["compared"]
     out.print(f"compared with {compared['checks']} of {compared['of']} checks of the baseline")

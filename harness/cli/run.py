@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, log, print_json
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 from harness.cli.report import read_run
 from harness.errors import DeclarationError, NotEvaluatedError, ParityError, UnknownNameError
 from harness.places import PROJECT
@@ -19,8 +19,6 @@ from harness.plugins import DECLARATION, PLUGINS
 
 if TYPE_CHECKING:
     from harness.subjects.declared import Declaration
-
-Chosen = Annotated[list[str] | None, typer.Option()]
 
 commands = typer.Typer()
 
@@ -46,18 +44,11 @@ def run(
         list[str] | None, typer.Option(help="An engine beside the default ones (repeatable).")
     ] = None,
     target: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            callback=output_folder(),
-            help="Report; default: reports/latest beside the file.",
-        ),
+        Path | None, folder_option("Report; default: reports/latest beside the file.")
     ] = None,
     history: Annotated[
         Path | None,
-        typer.Option(
-            callback=output_folder(), help="Runs before; default: reports/history beside the file."
-        ),
+        folder_option("Runs before; default: reports/history beside the file.", option="--history"),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -75,7 +66,10 @@ def run(
     they are stale. Of the network's layers, the same suites ask the same questions as of HTDemucs.
     """
     from harness.subjects.declared import read_declaration
+    from harness.verdicts import Baseline
 
+    if baseline is not None:
+        Baseline.read(baseline)  # one that is named is there; the default one need not be
     declared = read_declaration(declaration)
     _look_before(declared, case or [], recipe or [])
     folder = declaration.parent
@@ -91,11 +85,9 @@ def run(
         words += [word for value in values or () for word in (option, value)]
     status = _pytest(declared, [str(word) for word in words], quiet=json)
     if json:
-        found = (
-            read_run(out / "run.json") if status in (0, 1, NotEvaluatedError.exit_code) else None
-        )
         document = {"exit_code": status, "report": str(out / "index.html")}
-        if found is not None:
+        if status in (0, 1, NotEvaluatedError.exit_code):
+            found = read_run(out / "run.json")
             document |= {"verdict": found.verdict.value, "sentence": found.sentence()}
         print_json(document)
     raise typer.Exit(status)

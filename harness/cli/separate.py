@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from harness.cli.console import Json, answer, log, out, print_table, progress, within_time
-from harness.cli.outputs import check_room, output_folder
-from harness.cli.settings import SUBJECT_HELP, Like, Numerics, Settings
+from harness.cli.console import Json, answer, log, out, print_table, progress
+from harness.cli.outputs import check_room, folder_option
+from harness.cli.settings import SUBJECT_HELP, Like, Numerics, Settings, TimeLimit
 from harness.errors import ParityError, UnknownNameError
 
 FORMATS = {"wav": (".wav", "float32"), "wav16": (".wav", "pcm16"), "flac": (".flac", "pcm24")}
@@ -24,13 +24,10 @@ commands = typer.Typer()
     epilog="Example: parity separate song.mp3 --subject htdemucs_6s@seeded "
     "--package 6s.mlpackage --out stems; add --engine onnx for ONNX Runtime",
 )
-@within_time
 def separate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="WAV, FLAC, MP3, ...; any rate.")],
     subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
-    target: Annotated[
-        Path, typer.Option("--out", callback=output_folder(), help="Folder for the stems.")
-    ],
+    target: Annotated[Path, folder_option("Folder for the stems.")],
     package: Annotated[
         list[Path] | None,
         typer.Option(help="Execute this package instead of PyTorch (one for each model of a bag)."),
@@ -45,6 +42,7 @@ def separate(
     like: Like = None,
     settings: Settings = None,
     json: Json = False,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Separate a file into stems, segment by segment; memory does not grow with its length.
 

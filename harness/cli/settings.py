@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.outputs import output_folder
+from harness.cli.outputs import folder_option
 
 SUBJECT_HELP = "NAME, NAME@seeded or NAME@PATH, and ?key=value&... for what PATH leaves open."
 
@@ -23,6 +23,9 @@ Numerics = Annotated[
         help="How the executor computes: storage, native, fp16_accumulate, float64, each also with "
         "+ftz, or a device; see docs/numerics.md."
     ),
+]
+Function = Annotated[
+    str | None, typer.Option(help="Which function of the program, if it has several.")
 ]
 LabCases = Annotated[
     list[str] | None,
@@ -55,6 +58,25 @@ Reference = Annotated[
 Fp32Package = Annotated[
     Path | None, typer.Option(help="The subject's FP32 package; converted if none is given.")
 ]
+
+
+def _within(context: typer.Context, seconds: float | None) -> float | None:
+    """Bound what a command executes of packages, as long as it runs."""
+    if seconds is not None:
+        from harness import mil
+
+        context.with_resource(mil.time_limit(seconds))
+    return seconds
+
+
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        callback=_within,
+        help="Stop executing packages after so long: a loop in one may have no end.",
+    ),
+]
 StoreUrl = Annotated[
     str | None,
     typer.Option(
@@ -67,11 +89,7 @@ StoreUrl = Annotated[
 ]
 Page = Annotated[
     Path | None,
-    typer.Option(
-        "--report",
-        callback=output_folder(),
-        help="Also write run.json and the report to this folder.",
-    ),
+    folder_option("Also write run.json and the report to this folder.", option="--report"),
 ]
 Settings = Annotated[
     list[str] | None,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, out, progress
-from harness.errors import StoreError
 
 if TYPE_CHECKING:
-    from harness.store import Collected, Store
+    from harness.store import Collected
 
 commands = typer.Typer(
     name="store",
@@ -28,8 +27,9 @@ Url = Annotated[
 def show(url: Url, json: Json = False) -> None:
     """Say how much a store holds of each kind."""
     from harness.store import holdings
+    from harness.workbench.stored import open_store
 
-    found = holdings(_opened(url))
+    found = holdings(open_store(url))
     document = {"names": dict(found.names), "objects": found.objects, "bytes": found.bytes}
     kinds = ", ".join(f"{count} {kind}" for kind, count in found.names.items())
     words = f"{url}: {kinds}; {found.objects} objects, {found.bytes / 1e6:.1f} MB"
@@ -57,10 +57,13 @@ def gc(
     What was written within the last hour stays: its writer may not have named it yet.
     """
     from harness.store import collect
+    from harness.workbench.stored import open_store
 
     age = None if older_than is None else timedelta(days=older_than)
     with progress("reading objects") as advance:
-        found = collect(_opened(url), older_than=age, verify=verify, dry=dry_run, advance=advance)
+        found = collect(
+            open_store(url), older_than=age, verify=verify, dry=dry_run, advance=advance
+        )
     document = {
         "dry_run": dry_run,
         "names": list(found.names),
@@ -69,15 +72,6 @@ def gc(
         "damaged": list(found.damaged),
     }
     answer(json, document, lambda: _print(found, dry_run))
-
-
-def _opened(url: str) -> Store:
-    from harness.workbench.stored import open_store
-
-    store = open_store(url)
-    if store is None:
-        raise StoreError("no store was named; expected a folder or a URL")
-    return store
 
 
 def _print(found: Collected, dry_run: bool) -> None:

@@ -10,9 +10,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness.cli.console import Json, answer, decibels, note, out, print_table, progress
-from harness.cli.lab import write_document
-from harness.cli.outputs import output_file, output_folder
+from harness.cli.console import (
+    Json,
+    answer,
+    decibels,
+    note,
+    out,
+    print_table,
+    progress,
+    write_document,
+)
+from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
@@ -64,15 +72,12 @@ def sweep(
     ] = None,
     cache: Annotated[
         Path,
-        typer.Option(
-            callback=output_folder(),
-            help="Folder of results: a sweep that was killed goes on from it.",
+        folder_option(
+            "Folder of results: a sweep that was killed goes on from it.", option="--cache"
         ),
     ] = SWEEPS,
     store: StoreUrl = None,
-    target: Annotated[
-        Path | None, typer.Option("--out", callback=output_file(), help="Write the document here.")
-    ] = None,
+    target: Annotated[Path | None, file_option("Write the document here.")] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
 ) -> None:
@@ -91,7 +96,7 @@ def sweep(
 
     part = None if shard is None else Shard.parse(shard)
     opener = opener_of(executor, workers)
-    shared = open_store(store)
+    shared = None if store is None else open_store(store)
     here = FolderOfResults(cache.absolute())
     recipes = {name: load_recipe(name) for name in precisions.split(",") if name}
     found_of = {
@@ -129,9 +134,7 @@ def merge(
     documents: Annotated[
         list[Path], typer.Argument(metavar="SHARD.json", help="The documents of all shards.")
     ],
-    target: Annotated[
-        Path, typer.Option("--out", callback=output_file(), help="Write the whole document here.")
-    ],
+    target: Annotated[Path, file_option("Write the whole document here.")],
     json: Json = False,
 ) -> None:
     """Put the shards of a sweep together: the document is that of a single run, byte for byte."""
@@ -153,7 +156,7 @@ def _print_sweep(cells: Sequence[Mapping[str, Any]], numerics: str) -> None:
         levels = {key: value for key, value in row["snr_db"].items() if value is not None}
         worst = min(levels, key=lambda key: levels[key], default="")
         share = f"{100 * row['fp32_share']:.2f} %"
-        level = decibels(levels.get(worst, math.inf))
+        level = decibels(levels.get(worst, math.inf)) if row["snr_db"] else "silent"
         size = f"{row['weight_bytes'] / 1e6:.1f} MB"
         rows.append((row["subject"], row["precision"], row["case"], size, share, level, worst))
     columns = ("subject", "recipe", "case", "weights", "flops in FP32", "worst", "of")

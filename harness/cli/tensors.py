@@ -1,14 +1,16 @@
-"""Named arrays in files: what ``parity predict`` writes."""
+"""Named arrays in files: what ``parity predict`` writes, and says of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from harness.atomic import atomic_file
+from harness.cli.console import print_table
 from harness.errors import ParityError
 
 
@@ -22,3 +24,17 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         else:
             dense = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
             save_file(dense, temporary)
+
+
+def facts_of(tensors: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return name, shape and type of each array, as a document lists them."""
+    return [
+        {"name": name, "shape": list(value.shape), "dtype": str(value.dtype)}
+        for name, value in tensors.items()
+    ]
+
+
+def print_facts(target: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Print the same as a table of what was written to ``target``."""
+    rows = [tuple(row.values()) for row in facts_of(tensors)]
+    print_table(str(target), ("name", "shape", "dtype"), rows)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.console import Json, answer, out, print_table, progress
-from harness.cli.outputs import output_file
+from harness.cli.outputs import file_option
 from harness.cli.settings import SUBJECT_HELP
+from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.weights import Complaint, StepReport
+    from harness.weights import Complaint, Step, StepReport
 
 commands = typer.Typer(
     name="weights",
@@ -28,14 +29,7 @@ _SHOWN = 20
 Source = Annotated[
     str, typer.Argument(metavar="WEIGHTS", help=f"A checkpoint file, or a subject: {SUBJECT_HELP}")
 ]
-Target = Annotated[
-    Path,
-    typer.Option(
-        "--out",
-        callback=output_file(".safetensors"),
-        help="A .safetensors file, which is replaced.",
-    ),
-]
+Target = Annotated[Path, file_option("A .safetensors file, which is replaced.", ".safetensors")]
 Names = Annotated[
     str | None, typer.Option("--to", help="Names as demucs has them, or as the Swift/Metal port.")
 ]
@@ -62,10 +56,10 @@ def map_weights(
     Which convention the names have is told from them. Tensors that no rule fits keep their names,
     and a step that matches nothing is said.
     """
-    from harness.weights import Step, apply_steps, convention_of, read_steps, read_weights
+    from harness.weights import apply_steps, convention_of, read_steps, read_weights
     from harness.weights import write_weights as write
 
-    steps = _convention(to, Step) + (read_steps(rules) if rules else ())
+    steps = _convention(to) + (read_steps(rules) if rules else ())
     if not steps:
         raise typer.BadParameter("give --to, --rules or both: there is nothing to be done")
     with progress("reading"):
@@ -85,15 +79,14 @@ def map_weights(
     answer(json, document, lambda: _print_map(document, reports))
 
 
-def _convention(to: str | None, step: Any) -> tuple[Any, ...]:
-    from harness.errors import UnknownNameError
-    from harness.weights import CONVENTIONS
+def _convention(to: str | None) -> tuple[Step, ...]:
+    from harness.weights import CONVENTIONS, Step
 
     if to is None:
         return ()
     if to not in CONVENTIONS:
         raise UnknownNameError("convention", to, CONVENTIONS)
-    return (step("names", to, {}),)
+    return (Step("names", to, {}),)
 
 
 def _print_map(document: Mapping[str, Any], reports: Sequence[StepReport]) -> None:
@@ -204,7 +197,7 @@ def extract_weights(
 
     with progress("extracting"):
         found = extract(package, subject)
-    steps = _convention(to, Step) + ((Step("select", only, {}),) if only else ())
+    steps = _convention(to) + ((Step("select", only, {}),) if only else ())
     made, reports = apply_steps(found.tensors, steps)
     write(target, made, {"from": str(package)})
     document = {

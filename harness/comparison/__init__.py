@@ -9,29 +9,17 @@ second, each with the gate that judged it and, where one thing explains a failur
   `losses`), `spectra` (with `transforms`) and `arrays` have the hypotheses.
 """
 
-from harness.comparison.arrays import explain_array, explain_shape
-from harness.comparison.causes import CAUSES
-from harness.comparison.inputs import Audio, Tensor, load_all, read_file, read_side
-from harness.comparison.judging import ComparisonRequest, ComparisonRow, by_value, judge
-from harness.comparison.kinds import chosen_gate, kind_of
-from harness.comparison.pairing import Pair, pair_up
+from harness.comparison.inputs import load_all, read_file, read_side
+from harness.comparison.judging import ComparisonRequest, ComparisonRow, judge
+from harness.comparison.kinds import chosen_gate
+from harness.comparison.pairing import pair_up
 from harness.comparison.scoring import published_scores
-from harness.comparison.waves import explain_wave
 
 __all__ = [
-    "CAUSES",
-    "Audio",
     "ComparisonRequest",
     "ComparisonRow",
-    "Pair",
-    "Tensor",
-    "by_value",
     "chosen_gate",
-    "explain_array",
-    "explain_shape",
-    "explain_wave",
     "judge",
-    "kind_of",
     "load_all",
     "pair_up",
     "published_scores",

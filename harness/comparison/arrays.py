@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from harness.comparison.causes import Cause, FloatArray, Hypothesis, select
-from harness.comparison.signals import WaveProblem, levels, lost, overlap
+from harness.comparison.signals import WaveProblem, levels, likeness, lost, overlap
 from harness.metrics import snr_db
 from harness.verdicts import Gate, Verdict, compare
 
@@ -93,9 +93,7 @@ def _orders(e: FloatArray, a: FloatArray, axis: int) -> Iterator[Hypothesis]:
     if not 2 <= rows <= _MOST_ROWS:
         return
     one, other = (np.moveaxis(array, axis, 0).reshape(rows, -1) for array in (e, a))
-    norms = np.linalg.norm(other, axis=1)[:, None] * np.linalg.norm(one, axis=1)
-    alike = np.divide(other @ one.T, norms, out=np.zeros(norms.shape), where=norms > 0)
-    order = linear_sum_assignment(-alike)[1]
+    order = linear_sum_assignment(-likeness(other, one))[1]
     moved = np.flatnonzero(order != np.arange(rows))
     if moved.size:
         words = (

@@ -33,31 +33,29 @@ class TensorKind:
     """A kind of tensor.
 
     Attributes:
-        name: of the kind.
         layer: the rung of the ladder that its checks belong to.
         gate: the row of the table that judges it.
         form: what its axes are: ``wave`` [..., channels, n], ``stems`` [S, channels, n],
             ``spectrum`` [..., 2 x channels, bins, frames], or ``array``.
     """
 
-    name: str
     layer: str
     gate: str
     form: str
 
 
 _KINDS: Final = {
-    "audio": TensorKind("audio", "ops", "ops_exact", "wave"),
-    "true_stems": TensorKind("true_stems", "ops", "ops_exact", "wave"),
-    "spectrogram": TensorKind("spectrogram", "stft", "stft", "spectrum"),
-    "freq": TensorKind("freq", "conversion", "conversion", "spectrum"),
-    "time": TensorKind("time", "conversion", "conversion", "wave"),
-    "stems": TensorKind("stems", "end_to_end", "end_to_end", "stems"),
+    "audio": TensorKind("ops", "ops_exact", "wave"),
+    "true_stems": TensorKind("ops", "ops_exact", "wave"),
+    "spectrogram": TensorKind("stft", "stft", "spectrum"),
+    "freq": TensorKind("conversion", "conversion", "spectrum"),
+    "time": TensorKind("conversion", "conversion", "wave"),
+    "stems": TensorKind("end_to_end", "end_to_end", "stems"),
 }
 _MEMBER: Final = re.compile(r"^model\.\d+\.")
 """What the tensors of one model of a bag are called by."""
-_INNER: Final = TensorKind("tensor", "conversion", "conversion", "array")
-AUDIO_FILE: Final = TensorKind("audio file", "end_to_end", "end_to_end", "stems")
+_INNER: Final = TensorKind("conversion", "conversion", "array")
+AUDIO_FILE: Final = TensorKind("end_to_end", "end_to_end", "stems")
 
 
 def kind_of(name: str) -> TensorKind:

@@ -91,9 +91,7 @@ def routings(problem: WaveProblem) -> Iterator[Hypothesis]:
     names = channel_names(count)
     span = slice(problem.start, problem.stop)
     e, a, region = problem.expected[:, span], problem.a, problem.region
-    norms = np.linalg.norm(e, axis=1) * np.linalg.norm(a, axis=1)[:, None]
-    alike = np.divide(a @ e.T, norms, out=np.zeros(norms.shape), where=norms > 0)
-    sources = [int(source) for source in np.argmax(np.abs(alike), axis=1)]
+    sources = [int(source) for source in np.argmax(np.abs(likeness(a, e)), axis=1)]
     if sources != list(problem.channels):
         moved = [
             f"{names[channel]} holds {names[source]}"
@@ -165,6 +163,14 @@ def roundings(e: FloatArray, a: FloatArray) -> Iterator[tuple[str, float, FloatA
                 # Dither is random: what it does can be bounded, not predicted.
                 yield f"rounded to {bits} bits (PCM), dithered", 2, a
             return
+
+
+def likeness(rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """Return the normalised correlation of each row with each row of another array; 0 of zeros."""
+    norms = np.linalg.norm(rows, axis=1)[:, None] * np.linalg.norm(columns, axis=1)
+    found: FloatArray = np.zeros(norms.shape)
+    np.divide(rows @ columns.T, norms, out=found, where=norms > 0)
+    return found
 
 
 def overlap(axis: int, shift: int) -> tuple[slice, ...]:

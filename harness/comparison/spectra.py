@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from harness.comparison.causes import Cause, FloatArray, Hypothesis, located, select, wanted_db
-from harness.comparison.signals import fitted_gain, lost, overlap, roundings, with_gain
+from harness.comparison.signals import fitted_gain, likeness, lost, overlap, roundings, with_gain
 from harness.comparison.transforms import left_padding, transforms
 from harness.verdicts import Gate, Verdict, compare
 
@@ -124,10 +124,7 @@ def _other_sources(
 def _layouts(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
     """Yield the order and the signs of the planes that fit best."""
     planes = e.shape[1]
-    rows, columns = np.moveaxis(a, 1, 0).reshape(planes, -1), np.moveaxis(e, 1, 0)
-    products = rows @ columns.reshape(planes, -1).T
-    norms = np.linalg.norm(rows, axis=1)[:, None] * np.sqrt(np.sum(e**2, axis=(0, 2, 3)))
-    alike = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    alike = likeness(*(np.moveaxis(side, 1, 0).reshape(planes, -1) for side in (a, e)))
     order = [int(plane) for plane in linear_sum_assignment(-np.abs(alike))[1]]
     signs = [1 if alike[plane, source] >= 0 else -1 for plane, source in enumerate(order)]
     if order == list(range(planes)) and min(signs) > 0:

@@ -5,23 +5,7 @@ skip their numerical part without a word; under `harness.mil.bridge` they run it
 executor. `run` gives a `Conformance`: how many tests predicted and compared, by operation type.
 """
 
-from harness.conformance.results import (
-    CaseResult,
-    CaseStatus,
-    Conformance,
-    OperationTally,
-    StaleWaiver,
-)
+from harness.conformance.results import Conformance
 from harness.conformance.runner import Selection, run
-from harness.conformance.table import to_markdown
 
-__all__ = [
-    "CaseResult",
-    "CaseStatus",
-    "Conformance",
-    "OperationTally",
-    "Selection",
-    "StaleWaiver",
-    "run",
-    "to_markdown",
-]
+__all__ = ["Conformance", "Selection", "run"]

@@ -25,8 +25,8 @@ import pytest
 
 from harness.atomic import write_texts
 from harness.conformance.executors import EXECUTORS
-from harness.conformance.results import FILES, CaseResult, CaseStatus, StaleWaiver, summarise
-from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
+from harness.conformance.results import FILES, CaseResult, CaseStatus, summarise
+from harness.conformance.selection import backend_of, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.errors import UnsupportedOperationError
@@ -34,6 +34,7 @@ from harness.mil import Model
 from harness.mil.bridge.ledger import Predict
 from harness.mil.bridge.plugin import LEDGER
 from harness.origin import provenance
+from harness.verdicts.rows.documents import ListedRow
 
 pytest_plugins = ["harness.mil.bridge.plugin"]
 
@@ -81,14 +82,14 @@ class ConformanceWorker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the tests of ML Programs, or the sample of them."""
-        chosen = {i.nodeid for i in items if of_ml_programs(_parameters(i))}
+        backends = {item.nodeid: backend_of(_parameters(item)) for item in items}
+        chosen = {name for name, backend in backends.items() if backend in (None, "mlprogram")}
         output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
         output[OBSERVED] = sorted(chosen)
         per_function = self._config.getoption("conformance_sample")
         if per_function:
-            chosen &= sample(
-                (i.nodeid for i in items if names_ml_programs(_parameters(i))), per_function
-            )
+            named = (name for name, backend in backends.items() if backend == "mlprogram")
+            chosen &= sample(named, per_function)
         dropped = [item for item in items if item.nodeid not in chosen]
         items[:] = [item for item in items if item.nodeid in chosen]
         self._config.hook.pytest_deselected(items=dropped)
@@ -187,14 +188,14 @@ class ConformanceController:
             return result
         return replace(result, outcome=CaseStatus.WAIVED, reason=self._waivers[result.id])
 
-    def _stale(self) -> tuple[StaleWaiver, ...]:
+    def _stale(self) -> tuple[ListedRow, ...]:
         stale = []
         for name in self._waivers:
             result = self._results.get(name)
             if self._collected and name not in self._collected:
-                stale.append(StaleWaiver(name, "the test does not exist"))
+                stale.append(ListedRow(name, "the test does not exist"))
             elif result is not None and result.outcome is not CaseStatus.FAILED:
-                stale.append(StaleWaiver(name, f"the test did not fail ({result.outcome.value})"))
+                stale.append(ListedRow(name, f"the test did not fail ({result.outcome.value})"))
         return tuple(stale)
 
     def _selection(self) -> str:

@@ -26,6 +26,7 @@ from harness.bounded import parse_json
 from harness.errors import RunError
 from harness.verdicts import EXIT_CODES, Verdict
 from harness.verdicts.jsondata import document_text, plain, restored
+from harness.verdicts.rows.documents import ListedRow, TestedRow
 
 KIND: Final = "conformance"
 VERSION: Final = 1
@@ -70,27 +71,6 @@ class CaseResult:
 
 
 @dataclass(frozen=True)
-class StaleWaiver:
-    """A waiver that no longer holds: its test passes, or does not exist."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class OperationTally:
-    """How many tests with an operation of this type in their programs passed, failed, are waived.
-
-    One test counts for every type in its programs, so the rows add up to more than the tests.
-    """
-
-    operation: str
-    passed: int
-    failed: int
-    waived: int
-
-
-@dataclass(frozen=True)
 class Conformance:
     """The outcome of one conformance run.
 
@@ -99,14 +79,15 @@ class Conformance:
         collected: how many tests of ML Programs the suite has.
         counts: number of tests by outcome.
         predictions: how many predictions the bridge answered.
-        operations: one row for each type, by name.
+        operations: one row for each type, by name. One test counts for every type in its programs,
+            so the rows add up to more than the tests.
         failures: every failed test.
         waived: every test that failed and is waived.
         converted_only: tests without a prediction, by test function.
         other_kind: tests about other kinds of models, by test function.
         refused: tests with a program that the engine refuses by name, by test function.
         skipped: tests that skipped themselves, by reason.
-        stale_waivers: waivers that no longer hold.
+        stale_waivers: waivers that no longer hold: the test passes, or does not exist.
         problems: what broke in the run itself.
         provenance: versions, machine, commit.
         started: ISO 8601 in UTC.
@@ -116,14 +97,14 @@ class Conformance:
     collected: int
     counts: Mapping[str, int]
     predictions: int
-    operations: tuple[OperationTally, ...]
+    operations: tuple[TestedRow, ...]
     failures: tuple[CaseResult, ...] = ()
     waived: tuple[CaseResult, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
     other_kind: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
-    stale_waivers: tuple[StaleWaiver, ...] = ()
+    stale_waivers: tuple[ListedRow, ...] = ()
     problems: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
@@ -213,13 +194,13 @@ def summarise(results: Sequence[CaseResult], **more: Any) -> Conformance:
     )
 
 
-def _rows(results: Sequence[CaseResult]) -> tuple[OperationTally, ...]:
+def _rows(results: Sequence[CaseResult]) -> tuple[TestedRow, ...]:
     counts: Counter[tuple[str, CaseStatus]] = Counter()
     for result in results:
         if result.outcome in _EXECUTED:
             counts.update((operation, result.outcome) for operation in result.operations)
     names = sorted({operation for operation, _ in counts})
-    return tuple(OperationTally(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
+    return tuple(TestedRow(name, *(counts[name, o] for o in _EXECUTED)) for name in names)
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

@@ -7,17 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
-def of_ml_programs(parameters: Mapping[str, Any]) -> bool:
-    """Whether a test with these parameters may be about ML Programs: it names no other backend."""
-    return _backend(parameters) in (None, "mlprogram")
+def backend_of(parameters: Mapping[str, Any]) -> object:
+    """Return the backend that a test with these parameters is about; None if it names none.
 
-
-def names_ml_programs(parameters: Mapping[str, Any]) -> bool:
-    """Whether a test with these parameters is about ML Programs; most others predict nothing."""
-    return _backend(parameters) == "mlprogram"
-
-
-def _backend(parameters: Mapping[str, Any]) -> object:
+    ``"mlprogram"`` are ML Programs. A test that names none may be about them, too, but most of
+    those predict nothing.
+    """
     backend = parameters.get("backend")
     return backend[0] if isinstance(backend, tuple) else getattr(backend, "backend", None)
 

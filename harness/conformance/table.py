@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.conformance.results import Conformance, OperationTally
+from harness.conformance.results import Conformance
+from harness.verdicts.rows.documents import failures_first
 
 _FAILURES_SHOWN = 50
 
@@ -25,11 +26,6 @@ def to_markdown(document: Conformance) -> str:
         _tallied("Skipped by the tests themselves", document.skipped),
     ]
     return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
-
-
-def ordered(document: Conformance) -> list[OperationTally]:
-    """Return the rows with the most failures first, then by name."""
-    return sorted(document.operations, key=lambda row: (-row.failed, -row.waived, row.operation))
 
 
 def _counts(document: Conformance) -> list[str]:
@@ -59,7 +55,7 @@ def _operations(document: Conformance) -> list[str]:
     ]
     return lines + [
         f"| `{row.operation}` | {row.passed} | {row.failed} | {row.waived} |"
-        for row in ordered(document)
+        for row in failures_first(document.operations)
     ]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 import harness
-from harness.captures import CaptureError, read_capture
 from harness.engines.base import Availability, Executes, Session, engine
 
 BESIDE = ".capture.safetensors"
@@ -19,6 +18,8 @@ class CaptureSession:
     """A capture that was read."""
 
     def __init__(self, path: Path) -> None:
+        from harness.captures import read_capture
+
         self._path, self._capture = path, read_capture(path)
 
     def predict(
@@ -29,6 +30,8 @@ class CaptureSession:
         Raises:
             CaptureError: it was recorded with other inputs, or taps are asked for.
         """
+        from harness.captures import CaptureError
+
         if taps:
             raise CaptureError("engine 'capture' can't show taps; use engine 'mil' for them")
         self._capture.check_inputs(inputs, self._path)
@@ -55,6 +58,8 @@ class CaptureEngine:
         Raises:
             CaptureError: it can't be read, or there is none beside the package.
         """
+        from harness.captures import CaptureError
+
         if candidate.suffix == ".safetensors":
             return CaptureSession(candidate)
         beside = candidate.with_name(candidate.stem + BESIDE)

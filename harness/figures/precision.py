@@ -24,8 +24,9 @@ from harness.figures.style import (
     draw_note,
     name,
 )
-from harness.report.view_lab import SensitivityView, Tried, TuningView
+from harness.report.view_lab import SensitivityView, TuningView
 from harness.report.view_operations import LIMIT_DB, Series
+from harness.verdicts.rows.documents import TrialRow
 
 _PRECISIONS = {
     "fp16": {"color": "#0072B2", "marker": "o", "label": "result in FP16"},
@@ -132,7 +133,7 @@ def pareto_figure(paper: Paper, view: TuningView) -> Figure:
     targets = [] if goal.min_snr_db is None else [goal.min_snr_db]
     place = decibel_axis(axes, [trial.worst_db for trial in view.trials], *targets)
 
-    def draw(tried: Iterable[Tried], label: str, **look: Any) -> None:
+    def draw(tried: Iterable[TrialRow], label: str, **look: Any) -> None:
         shares, levels = [], []
         for trial in tried:
             shares.append(100 * trial.fp32_share)

@@ -185,14 +185,7 @@ def _separate_file(subject: Subject, audio: Array) -> Array:
         stems: Array = separate_segment(subject, torch.from_numpy(segment)).numpy()
         return stems
 
-    geometry = subject.geometry
-    blocks = separate_stream(
-        [audio[0]],
-        predict,
-        segment_length=geometry.segment_length,
-        overlap=geometry.overlap,
-        channels=geometry.channels,
-    )
+    blocks = separate_stream([audio[0]], predict, **subject.geometry.cuts)
     with _deterministic():
         return np.concatenate(list(blocks), axis=-1)
 

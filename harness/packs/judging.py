@@ -120,7 +120,9 @@ class Judgement:
         for finding in self.findings:
             labels = {"case": finding.case.name, "tensor": finding.tensor.name}
             bounds = _bounds(finding.tensor).gate(finding.case.operation)
-            collector.add_check(Check(finding.case.layer, labels, True, bounds, finding.outcome))
+            collector.checks.append(
+                Check(finding.case.layer, labels, True, bounds, finding.outcome)
+            )
         collector.keep(self._row(execution))
         narrowed = {"narrowed": self.narrowed} if self.narrowed else {}
         about: dict[str, Any] = {"pack": self.pack.manifest.files["expected"].sha256, **narrowed}

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from harness.atomic import write_text
 from harness.errors import ParityError
-from harness.origin import versions
+from harness.origin import source_hash, versions
 from harness.precision.executors import Opener, local
 
 KIND: Final = "sweep"
@@ -122,9 +122,14 @@ def result_text(result: Result) -> str:
     return json.dumps(result, sort_keys=True) + "\n"
 
 
-def content_key(*parts: str) -> str:
-    """Return a hash of texts, each told apart from its neighbours, and of what works with them."""
-    made_by = sorted(versions().items())
+def content_key(*parts: str, rooms: tuple[str, ...] = ()) -> str:
+    """Return a hash of texts, each told apart from its neighbours, and of what works with them.
+
+    Args:
+        parts: what decides a result beside the code.
+        rooms: the packages of the harness whose code makes it; all by default.
+    """
+    made_by = [*sorted(versions().items()), source_hash(*rooms)]
     return hashlib.sha256(json.dumps([VERSION, made_by, *parts]).encode()).hexdigest()
 
 

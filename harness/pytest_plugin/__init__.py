@@ -22,12 +22,17 @@ import pytest
 
 from harness.errors import NotEvaluatedError
 from harness.pytest_plugin.gatherer import ASSERTS, DESELECTED, Gatherer
-from harness.pytest_plugin.options import golden_root, profile_of, pytest_addoption
+from harness.pytest_plugin.options import (
+    golden_root,
+    package_store,
+    profile_of,
+    pytest_addoption,
+)
 from harness.pytest_plugin.progress import Progress
 from harness.pytest_plugin.recorder import CheckFailed, Recorder, put, raise_missed
 from harness.verdicts import EXIT_CODES, Verdict
 
-__all__ = ["Recorder", "golden_root", "profile_of", "pytest_addoption"]
+__all__ = ["Recorder", "golden_root", "package_store", "profile_of", "pytest_addoption"]
 
 _GATHERER: Final[pytest.StashKey[Gatherer]] = pytest.StashKey()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +65,6 @@ class _Progress:
     layer: str = ""
     finished: bool = False
     taken: int = 0
-    outcomes: list[str] = field(default_factory=list)
 
 
 class Gatherer:
@@ -138,7 +137,7 @@ class Gatherer:
         elif kind == "gap":
             state.gap = state.gap or value
         elif kind == "check":
-            self.collector.add_check(restored(Check, value, "check"))
+            self.collector.checks.append(restored(Check, value, "check"))
             state.checks += 1
         elif kind == "fault":
             self.collector.faults.append(restored(InjectedFault, value, "fault"))
@@ -204,7 +203,7 @@ class Gatherer:
             self.collector.gaps.append(f"{nodeid} {reason}")
             return
         outcome = not_evaluated(reason)
-        self.collector.add_check(Check(state.layer, {"what": nodeid}, True, None, outcome))
+        self.collector.checks.append(Check(state.layer, {"what": nodeid}, True, None, outcome))
 
     def _write(self, run: Run, out: Path) -> str:
         """Write the report and remember the run; return what went wrong, empty if nothing did."""

@@ -18,6 +18,7 @@ from harness.verdicts.inventory import NO_INVENTORY, read_inventory
 from harness.verdicts.rows.documents import Document, read_attachment
 
 if TYPE_CHECKING:
+    from harness.store import Store
     from harness.subjects.declared import Declaration
 
 _NARROWING: Final = {"subjects": "--subject", "cases": "--case", "recipes": "--recipe"}
@@ -65,6 +66,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="a document of parity sensitivity, tune or headroom for the report (repeatable)",
     )
+    group.addoption(
+        "--parity-store",
+        metavar="URL",
+        help="take packages from here that an earlier run made by the same code from the same "
+        "weights and recipe, and keep those that are made; the verdict says how many",
+    )
+    group.addoption("--fresh", action="store_true", help="take nothing that an earlier run made")
     group.addoption(
         "--parity-audio", action="store_true", help="keep short excerpts of stems to be heard"
     )
@@ -139,6 +147,21 @@ def golden_root(config: pytest.Config) -> Path:
     """Return the folder with the golden recipes that this invocation uses."""
     given: Path | None = config.getoption("--declaration") or config.getoption("--golden-root")
     return given or config.rootpath / "golden"
+
+
+def package_store(config: pytest.Config) -> Store | None:
+    """Return where packages of earlier runs may be taken from; None for nowhere.
+
+    Raises:
+        pytest.UsageError: there is no such store.
+    """
+    url: str | None = config.getoption("--parity-store")
+    if url is None or config.getoption("--fresh"):
+        return None
+    from harness.workbench.stored import open_store
+
+    with _usage_errors():
+        return open_store(url)
 
 
 def waivers_of(config: pytest.Config) -> tuple[Waiver, ...]:

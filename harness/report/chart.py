@@ -8,7 +8,7 @@ it shows. The same calls give the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from markupsafe import Markup
@@ -17,6 +17,7 @@ from harness.report.text import printable, shorten
 
 Ticks = Sequence[tuple[float, str]]
 WIDTH = 400.0
+_RIGHT = 10.0
 MARKS = {
     "fp16": ("square", 2.6),
     "fp32": ("round", 3.2),
@@ -33,7 +34,7 @@ class Chart:
     Args:
         x, y: the least and greatest number of each axis.
         height: in CSS pixels where the column is 400 wide.
-        left, bottom, top, right: margins.
+        left, bottom, top: margins.
     """
 
     def __init__(
@@ -45,10 +46,9 @@ class Chart:
         left: float = 46.0,
         bottom: float = 38.0,
         top: float = 18.0,
-        right: float = 10.0,
     ) -> None:
         self._x, self._y = _spread(x), _spread(y)
-        self._left, self._right = left, WIDTH - right
+        self._left, self._right = left, WIDTH - _RIGHT
         self._top, self._bottom = top, height - bottom
         self._height = height
         self._parts: list[str] = []
@@ -67,9 +67,7 @@ class Chart:
         """Draw grid lines with labels, those of ``x`` upright if ``turned``; name the axes."""
         for value, label in y:
             height = self.up(value)
-            self._parts.append(
-                f'<path class="grid" d="M{_n(self._left)} {_n(height)}H{_n(self._right)}"/>'
-            )
+            self._across(height, "grid")
             self._text(self._left - 5, height + 4, label, "end")
         for value, label in x:
             place = self.across(value)
@@ -85,17 +83,13 @@ class Chart:
     def level(self, value: float, label: str = "") -> None:
         """Draw a dashed line across, with a name at its right end."""
         height = self.up(value)
-        self._parts.append(
-            f'<path class="gate" d="M{_n(self._left)} {_n(height)}H{_n(self._right)}"/>'
-        )
+        self._across(height, "gate")
         self._text(self._right, height - 4, label, "end", "muted")
 
     def upright(self, value: float, label: str = "", style: str = "gate") -> None:
         """Draw a line up, with a name at its top."""
         place = self.across(value)
-        self._parts.append(
-            f'<path class="{style}" d="M{_n(place)} {_n(self._bottom)}V{_n(self._top)}"/>'
-        )
+        self._up(place, style)
         anchor = "start" if place < (self._left + self._right) / 2 else "end"
         shift = 4 if anchor == "start" else -4
         self._text(place + shift, self._top + 9, label, anchor)
@@ -103,9 +97,7 @@ class Chart:
     def stage(self, start: float, stop: float, label: str) -> None:
         """Name a stretch of the horizontal axis above the chart, where there is room."""
         left, right = self.across(start), self.across(stop)
-        self._parts.append(
-            f'<path class="grid" d="M{_n(left)} {_n(self._bottom)}V{_n(self._top)}"/>'
-        )
+        self._up(left, "grid")
         if right - left > 7 * len(label):
             self._text((left + right) / 2, self._top - 6, label, "middle", "muted")
 
@@ -205,6 +197,14 @@ class Chart:
             f"{''.join(self._parts)}</svg>"
         )
 
+    def _across(self, height: float, style: str) -> None:
+        path = f"M{_n(self._left)} {_n(height)}H{_n(self._right)}"
+        self._parts.append(f'<path class="{style}" d="{path}"/>')
+
+    def _up(self, place: float, style: str) -> None:
+        path = f"M{_n(place)} {_n(self._bottom)}V{_n(self._top)}"
+        self._parts.append(f'<path class="{style}" d="{path}"/>')
+
     def _text(
         self, x: float, y: float, words: str, anchor: str, style: str = "", *, turned: bool = False
     ) -> None:
@@ -217,9 +217,7 @@ class Chart:
             )
 
 
-def ticks(
-    low: float, high: float, most: int = 6, say: Callable[[float], str] | None = None
-) -> Ticks:
+def ticks(low: float, high: float, most: int = 6) -> Ticks:
     """Return round numbers between two bounds, each with its label."""
     rough = (high - low) / most
     if not 1e-290 < rough < math.inf:  # no bounds, or so near that their powers of ten underflow
@@ -229,7 +227,7 @@ def ticks(
     first = math.ceil(low / step - 1e-9)
     count = math.floor(high / step + 1e-9) - first
     values = [round((first + place) * step, 12) + 0.0 for place in range(count + 1)]
-    return tuple((value, (say or number)(value)) for value in values)
+    return tuple((value, number(value)) for value in values)
 
 
 def number(value: float) -> str:

@@ -25,17 +25,10 @@ _DB_OF_BIT = 20 * math.log10(2)
 
 def along_figure(series: Series, name: str) -> Markup:
     """Draw the SNR after each operation, and mark the first one under the gate."""
-    low, high = series.limits_db
-    rail = high + 0.1 * (high - low)
+    low, rail, levels = _scale(series)
     chart = _along(series, low, rail)
-    levels = [tick for tick in ticks(low, high, 6) if tick[0] <= high]
-    chart.axes(
-        _places(series), [*levels, (rail, "exact")], "operation, in program order", "SNR, dB"
-    )
-    for stage in series.stages:
-        chart.stage(stage.start, stage.stop, stage.name)
-    chart.level(LIMIT_DB)
-    _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail))
+    chart.axes(_places(series), levels, "operation, in program order", "SNR, dB")
+    _ratios(chart, series, low, rail)
     words = f"every operation is above {LIMIT_DB:g} dB"
     for first in series.below[:1]:
         chart.ring(first.index, _height(first.snr_db, low, rail), f"first: {first.operation}")
@@ -104,16 +97,11 @@ def range_figure(series: Series, name: str) -> Markup:
 
 def taps_figure(series: Series, name: str) -> Markup:
     """Draw the SNR at each tap in program order, FP16 and FP32 apart."""
-    low, high = series.limits_db
-    rail = high + 0.1 * (high - low)
-    ends = (low, rail + 0.03 * (high - low))
+    low, rail, levels = _scale(series)
+    ends = (low, rail + 0.03 * (series.limits_db[1] - low))
     chart = Chart((-1, series.last_index + 1), ends, height=325, bottom=100, top=30)
-    levels = [tick for tick in ticks(low, high, 6) if tick[0] <= high]
-    chart.axes(_tap_names(series), [*levels, (rail, "exact")], "", "SNR, dB", turned=True)
-    for stage in series.stages:
-        chart.stage(stage.start, stage.stop, stage.name)
-    chart.level(LIMIT_DB)
-    _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail), grown=1.8)
+    chart.axes(_tap_names(series), levels, "", "SNR, dB", turned=True)
+    _ratios(chart, series, low, rail, grown=1.8)
     lowest, words = series.worst, "no tap could be compared"
     if lowest is not None:
         words = f"lowest {db(lowest.snr_db)} at {lowest.operation}"
@@ -214,6 +202,21 @@ def pareto_figure(view: TuningView, name: str) -> Markup:
         f"SNR against FP32 share, {view.row.subject}",
         f"{len(view.trials)} sets were tried, {len(view.pareto)} of them on the curve.",
     )
+
+
+def _scale(series: Series) -> tuple[float, float, Ticks]:
+    """Return the foot of the axis of SNR, the rail for exact results, and the ticks of both."""
+    low, high = series.limits_db
+    rail = high + 0.1 * (high - low)
+    return low, rail, [*(tick for tick in ticks(low, high, 6) if tick[0] <= high), (rail, "exact")]
+
+
+def _ratios(chart: Chart, series: Series, low: float, rail: float, grown: float = 1.0) -> None:
+    """Draw the SNR of each operation over the stages of the network, beside the gate."""
+    for stage in series.stages:
+        chart.stage(stage.start, stage.stop, stage.name)
+    chart.level(LIMIT_DB)
+    _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail), grown=grown)
 
 
 def _along(series: Series, low: float, high: float) -> Chart:

@@ -54,7 +54,7 @@ def timeline_figure(case: str, lines: Sequence[StemTimeline], name: str) -> Mark
     """Draw the SNR of every stem in every second, stronger where it is lower."""
     known = [v for line in lines for v in line.snr_db if v is not None and math.isfinite(v)]
     low, high = min(known, default=0.0), max(known, default=1.0)
-    end = max((start for line in lines for start in line.start_s), default=0.0) + 1.0
+    end = max((at + line.stretch_s for line in lines for at in line.start_s), default=1.0)
     chart = Chart((0.0, end), (0.0, float(len(lines))), height=60 + 24 * len(lines), left=62)
     rows = [(len(lines) - place - 0.5, line) for place, line in enumerate(lines)]
     chart.axes(
@@ -67,7 +67,7 @@ def timeline_figure(case: str, lines: Sequence[StemTimeline], name: str) -> Mark
     for up, line in rows:
         drawn = 0.0  # the last stretch is moved back over the one before it
         for start, value in zip(line.start_s, line.snr_db, strict=True):
-            left, drawn = max(start, drawn), min(start + 1.0, end)
+            left, drawn = max(start, drawn), min(start + line.stretch_s, end)
             if value is not None:
                 level = low if math.isnan(value) else min(max(value, low), high)
                 share = (high - level) / max(high - low, 1e-9)
@@ -82,7 +82,7 @@ def timeline_figure(case: str, lines: Sequence[StemTimeline], name: str) -> Mark
     if found:
         _, up, place, line = min(found, key=lambda item: item[0])
         start = line.start_s[place]
-        chart.ring(start + 0.5, up)
+        chart.ring(start + line.stretch_s / 2, up)
         words = (
             f"the worst second is that of {line.stem} at {start:.0f} s, {db(line.snr_db[place])}"
         )

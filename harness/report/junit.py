@@ -42,19 +42,19 @@ def junit_xml(run: Run, page: Page) -> str:
 def _suite(layer: str, checks: Sequence[Check], run: Run) -> ET.Element:
     suite = ET.Element("testsuite", name=layer)
     for check in checks:
-        suite.append(_case(check, run.waived.get(check.id)))
+        _case(suite, check, run.waived.get(check.id))
     _count(suite, sum(check.duration_s for check in checks), run.started)
     return suite
 
 
-def _case(check: Check, waiver: Waiver | None) -> ET.Element:
+def _testcase(suite: ET.Element, group: str, name: str, duration_s: float = 0.0) -> ET.Element:
+    facts = {"classname": f"parity.{group}", "name": printable(name), "time": f"{duration_s:.3f}"}
+    return ET.SubElement(suite, "testcase", facts)
+
+
+def _case(suite: ET.Element, check: Check, waiver: Waiver | None) -> None:
     outcome, verdict = check.outcome, check.verdict
-    case = ET.Element(
-        "testcase",
-        classname=f"parity.{check.layer}",
-        name=printable(check.id),
-        time=f"{check.duration_s:.3f}",
-    )
+    case = _testcase(suite, check.layer, check.id, check.duration_s)
     properties = ET.SubElement(case, "properties")
     facts = {
         "verdict": verdict.value,
@@ -84,20 +84,13 @@ def _case(check: Check, waiver: Waiver | None) -> ET.Element:
             f"expected: {outcome.expected}\nobserved: {outcome.observed}\n"
             f"reproduce: {check.command or 'no command recorded'}"
         )
-    return case
 
 
 def _faults(run: Run) -> ET.Element:
     """Return a suite with a case for each known bug that was injected; one that escaped failed."""
     suite = ET.Element("testsuite", name="faults")
     for fault in run.faults:
-        case = ET.SubElement(
-            suite,
-            "testcase",
-            classname="parity.faults",
-            name=printable(fault.name),
-            time=f"{fault.duration_s:.3f}",
-        )
+        case = _testcase(suite, "faults", fault.name, fault.duration_s)
         if fault.outcome is FaultOutcome.NOT_TRIED:
             ET.SubElement(case, "skipped", message=printable(fault.reason))
         elif not fault.caught:
@@ -119,10 +112,7 @@ def _harness(run: Run, banner: Banner) -> ET.Element | None:
     suite = ET.Element("testsuite", name="harness")
     for kind, reasons in (("error", banner.broken), ("skipped", missing)):
         for reason in reasons:
-            case = ET.SubElement(
-                suite, "testcase", classname="parity.harness", name=printable(reason), time="0.000"
-            )
-            ET.SubElement(case, kind, message=printable(reason))
+            ET.SubElement(_testcase(suite, "harness", reason), kind, message=printable(reason))
     _count(suite, 0.0, run.started)
     return suite
 

@@ -27,13 +27,14 @@ from harness.report.view import Page, build_page
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
 from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
-from harness.report.view_proofs import failures_first
 from harness.report.view_quality import SCORES
 from harness.report.view_scores import SCORES as SCORE_COLUMNS
 from harness.report.view_scores import sides
 from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
 from harness.report.view_sound import below_limit
 from harness.verdicts import GATES, Record, Run
+from harness.verdicts.history import NOISE_BAND_DB
+from harness.verdicts.rows.documents import failures_first
 
 FILES = ("run.json", "junit.xml", "summary.md", "index.html")
 """What a report consists of."""
@@ -66,6 +67,7 @@ def render_page(page: Page) -> str:
             page=page,
             columns=columns(),
             network_limit_db=NETWORK_LIMIT_DB,
+            noise_band_db=NOISE_BAND_DB,
             stem_limit_db=STEM_LIMIT_DB,
             engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,

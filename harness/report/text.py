@@ -13,6 +13,7 @@ _UNPRINTABLE = re.compile(
     "\ud800-\udfff\ufffe\uffff"  # lone surrogates have no UTF-8
     "\u202a-\u202e\u2066-\u2069]"  # direction overrides make a name read as another one
 )
+_LONGEST = 300
 _EXPONENT = re.compile(r"(?<=\de)([+-])0+(?=\d)")
 _UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\+00:00|Z)$")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|~@])|(?<=:)(?=//)|(?<=www)(?=\.)")
@@ -34,9 +35,9 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def markdown(text: str, limit: int = 300) -> str:
+def markdown(text: str) -> str:
     """Return ``text`` as one line of literal Markdown: nothing in it formats, links or mentions."""
-    line = shorten(" ".join(printable(text).split()), limit)
+    line = shorten(" ".join(printable(text).split()), _LONGEST)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(lambda found: f"\\{found[1] or ''}", line)
 

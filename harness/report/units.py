@@ -26,21 +26,16 @@ def db(value: float | None, digits: int = 1) -> str:
     return _decibels(value, digits, "dB", sign=False)
 
 
-def dbfs(value: float | None, digits: int = 1) -> str:
+def dbfs(value: float | None) -> str:
     """Return a level relative to full scale; ``-inf`` is "silence"."""
     if value == -math.inf:
         return "silence"
-    return _decibels(value, digits, "dBFS", sign=False)
+    return _decibels(value, 1, "dBFS", sign=False)
 
 
 def headroom(value: float | None) -> str:
     """Return a distance to a bound in decibels, with its sign; ``inf`` is "exact"."""
     return _decibels(value, 1, "dB", sign=True)
-
-
-def level(value: float | None) -> str:
-    """Return a level in whole decibels with a true minus sign."""
-    return _decibels(value, 0, "dB", sign=False)
 
 
 def small(value: float | None) -> str:
@@ -133,9 +128,9 @@ def written(value: float | None, form: Form) -> str:
     return _FORMS[form](value)
 
 
-def plural(number: int, noun: str, many: str = "") -> str:
+def plural(number: int, noun: str) -> str:
     """Return ``1 check`` or ``2 checks``."""
-    return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
+    return f"{count(number)} {noun if number == 1 else noun + 's'}"
 
 
 def _decibels(value: float | None, digits: int, unit: str, *, sign: bool) -> str:

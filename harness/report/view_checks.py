@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.order import sortable
+from harness.report.order import grouped, sortable
 from harness.report.text import words
 from harness.report.units import db, dbfs, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver
@@ -198,9 +198,6 @@ def ranked(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
 
 
 def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
-    found: dict[tuple[str, str], list[CheckRow]] = {}
-    for row in rows:  # ranked: a group takes the place of its first row
-        found.setdefault((row.gate, row.family), []).append(row)
     return tuple(
         CheckGroup(
             title=family,
@@ -209,7 +206,8 @@ def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
             expected=Counter(row.expected for row in members).most_common(1)[0][0],
             rows=tuple(members),
         )
-        for (gate, family), members in found.items()
+        # Ranked: a group takes the place of its first row.
+        for (gate, family), members in grouped(rows, lambda row: (row.gate, row.family)).items()
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 
+from harness.report.order import grouped
 from harness.report.view_operations import Series, part_of
 
 
@@ -56,14 +58,10 @@ class RecipeDiff:
 
 def recipe_diffs(series: Sequence[Series]) -> tuple[RecipeDiff, ...]:
     """Return a difference for each recipe of a subject but its first one."""
-    found = []
-    for subject in dict.fromkeys(item.row.subject for item in series):
-        by_recipe: dict[str, Series] = {}
-        for item in series:
-            if item.row.subject == subject:
-                by_recipe.setdefault(item.row.recipe, item)
-        kept = list(by_recipe.values())
-        found += [_diff(kept[place - 1], kept[place]) for place in range(1, len(kept))]
+    found: list[RecipeDiff] = []
+    for mine in grouped(series, lambda item: item.row.subject).values():
+        recipes = grouped(mine, lambda item: item.row.recipe).values()
+        found += starmap(_diff, pairwise(items[0] for items in recipes))
     return tuple(found)
 
 
@@ -86,13 +84,14 @@ def _diff(before: Series, after: Series) -> RecipeDiff:
 def _moved(
     after: Series, old: Mapping[str, str], came_from: str, went_to: str
 ) -> tuple[Moved, ...]:
-    groups: dict[tuple[str, str], list[str]] = {}
-    for point in after.points:
-        if old.get(point.operation) == came_from and point.precision == went_to:
-            key = point.type, part_of(point.module)
-            groups.setdefault(key, []).append(point.operation)
+    moved = (
+        point
+        for point in after.points
+        if old.get(point.operation) == came_from and point.precision == went_to
+    )
+    groups = grouped(moved, lambda point: (point.type, part_of(point.module)))
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    return tuple(Moved(kind, part, tuple(names)) for (kind, part), names in ranked)
+    return tuple(Moved(*key, tuple(point.operation for point in mine)) for key, mine in ranked)
 
 
 def _gained(before: Series, after: Series) -> float | None:

@@ -129,7 +129,7 @@ def _rows(found: Changes) -> Iterable[MovementRow]:
 def _state(kind: str, movement: Movement) -> str:
     newest = movement.after or movement.before
     if newest is None or not newest.gating:
-        return "measured"
+        return "fail" if movement.demoted else "measured"
     if kind == "gone":
         return "not_evaluated"
     return newest.verdict.value if kind != "moved" else "fail" if movement.worse else "pass"
@@ -138,7 +138,7 @@ def _state(kind: str, movement: Movement) -> str:
 def _reading(reading: Reading | None) -> str:
     if reading is None:
         return ""
-    parts = [words(reading.verdict.value)]
+    parts = [words(reading.verdict.value), *([] if reading.gating else ["exploratory"])]
     if reading.value is not None and reading.unit == "dB":
         parts.append(units.db(reading.value))
     elif reading.value is not None:

@@ -56,22 +56,13 @@ class SensitivityView:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A set of FP32 operations that was measured: its share of the cost, and its lowest SNR."""
-
-    fp32_share: float
-    worst_db: float
-    holds: bool
-
-
-@dataclass(frozen=True)
 class TuningView:
     """What ``parity tune`` tried; ``pareto`` is what nothing else beats, cheapest first."""
 
     row: TuningRow
-    best: Tried | None
-    pareto: tuple[Tried, ...]
-    trials: tuple[Tried, ...]
+    best: TrialRow | None
+    pareto: tuple[TrialRow, ...]
+    trials: tuple[TrialRow, ...]
 
 
 def sensitivity_view(row: SensitivityRow) -> SensitivityView:
@@ -98,12 +89,12 @@ def sensitivity_view(row: SensitivityRow) -> SensitivityView:
 
 def tuning_view(row: TuningRow) -> TuningView:
     """Return a view of one tuning document."""
-    known = [tried for trial in row.trials for tried in _tried(trial)]
-    curve: list[Tried] = []
+    known = [trial for trial in row.trials if math.isfinite(trial.worst_db)]
+    curve: list[TrialRow] = []
     for tried in sorted(known, key=lambda tried: (tried.fp32_share, -tried.worst_db)):
         if not curve or tried.worst_db > curve[-1].worst_db:
             curve.append(tried)
-    best = next(iter(_tried(row.best)), None) if row.best else None
+    best = row.best if row.best and math.isfinite(row.best.worst_db) else None
     return TuningView(row, best, tuple(curve), tuple(known))
 
 
@@ -120,9 +111,3 @@ def _share(item: OperationShare) -> float:
 def _shared(name: str, share: float, total: float, kind: str = "", module: str = "") -> SharedBy:
     percent = 100 * share / total if total > 0 else 0.0
     return SharedBy(name, kind, module, percent, -10 * math.log10(share) if share > 0 else None)
-
-
-def _tried(trial: TrialRow) -> list[Tried]:
-    """Return a trial, if anything of it was measured."""
-    known = [at for at in trial.measured_db.values() if at is not None and math.isfinite(at)]
-    return [Tried(trial.fp32_share, min(known), trial.holds)] if known else []

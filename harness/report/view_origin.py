@@ -23,7 +23,6 @@ ENGINE_WORDS = {
     "coreai": "Apple's Core AI runtime",
     "onnx": "ONNX Runtime",
     "capture": "a recording made on a Mac",
-    "process": "an external command",
 }
 _GOLDEN_WORDS = {
     "match": "equal to the committed fingerprint",

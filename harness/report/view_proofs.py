@@ -8,11 +8,10 @@ and its change since the earliest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.verdicts import Run
-from harness.verdicts.rows.documents import BenchRow, TestedRow
+from harness.verdicts.rows.documents import BenchRow
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,6 @@ class BenchView:
     now: BenchRow
     before: BenchRow | None
     lines: tuple[BenchLine, ...]
-
-
-def failures_first(rows: Iterable[TestedRow]) -> tuple[TestedRow, ...]:
-    """Return types of operations with those first of which tests failed, then were waived."""
-    return tuple(sorted(rows, key=lambda row: (-row.failed, -row.waived, row.operation)))
 
 
 def bench_view(run: Run) -> BenchView | None:

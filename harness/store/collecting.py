@@ -38,10 +38,10 @@ class Collected:
     """What was removed, or would be.
 
     Attributes:
-        names: by path: what was old, or damaged, or led to something damaged.
+        names: by path: what was old, or damaged, or led to something damaged or gone.
         objects: by path: what nothing led to, or was damaged.
         bytes: of these objects together.
-        damaged: the paths whose bytes were wrong.
+        damaged: the paths whose bytes were wrong, and of names that led nowhere.
     """
 
     names: tuple[str, ...]
@@ -78,7 +78,8 @@ def collect(
     Args:
         store: where.
         older_than: names that are older are removed; None keeps all of them.
-        verify: read every object, and remove those whose bytes are wrong, with their names.
+        verify: read every object, and remove those whose bytes are wrong, with their names, and
+            names whose object is gone.
         dry: only say what would be removed.
         now: the time by which ages are told.
         advance: called as ``advance(done, total)`` while objects are read.
@@ -98,15 +99,18 @@ def collect(
             if advance is not None:
                 advance(number, len(objects))
     bad = {PurePosixPath(path).name for path in damaged}
+    # Objects were listed after the names, so those of all names are among them.
+    there = {"", *(PurePosixPath(path).name for path, _, _ in objects)}
     gone, wanted = [], set()
     for path, _, written in names:
         digest = _leads_to(store, path)
         if digest is None and not verify:
             raise StoreError(f"{path} of the store {store.url} is damaged; run with --verify")
-        if digest is None:
+        lost = verify and digest not in there
+        if lost:
             damaged.add(path)
         old = older_than is not None and moment - written > older_than
-        if old or digest is None or digest in bad:
+        if old or lost or digest is None or digest in bad:
             gone.append(path)
         else:
             wanted.add(digest)

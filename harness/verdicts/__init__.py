@@ -16,7 +16,6 @@ from harness.verdicts.checks import (
 )
 from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.history import (
-    NOISE_BAND_DB,
     Baseline,
     Changes,
     Movement,
@@ -24,7 +23,6 @@ from harness.verdicts.history import (
     Record,
     Snapshot,
     changes,
-    recall,
     record_of,
     remember,
 )
@@ -41,7 +39,6 @@ from harness.verdicts.states import (
 from harness.verdicts.tolerances import (
     GATES,
     LAYERS,
-    SUBJECT_LAYERS,
     Gate,
     gate,
 )
@@ -54,9 +51,7 @@ __all__ = [
     "LABELS",
     "LAYERS",
     "LOCAL_GOLDEN",
-    "NOISE_BAND_DB",
     "RED_GOLDENS",
-    "SUBJECT_LAYERS",
     "Baseline",
     "Changes",
     "Check",
@@ -83,7 +78,6 @@ __all__ = [
     "gate",
     "not_evaluated",
     "read_waivers",
-    "recall",
     "record_of",
     "remember",
 ]

@@ -61,10 +61,6 @@ class Collector:
         """Note that an engine really executed something."""
         self._executed.add(engine)
 
-    def add_check(self, check: Check) -> None:
-        """Note what was judged."""
-        self.checks.append(check)
-
     def add_golden(self, golden: GoldenState) -> None:
         """Add what was found of a golden; the first finding stays, as a later one may be healed."""
         self._goldens.setdefault((golden.subject, golden.case), golden)

@@ -125,16 +125,22 @@ class Movement:
 
     @property
     def flipped(self) -> bool:
-        """Whether the verdict is another one."""
-        return (
-            self.before is not None
-            and self.after is not None
-            and self.before.verdict is not self.after.verdict
-        )
+        """Whether the verdict is another one, or counts otherwise for the verdict of the run."""
+        if self.before is None or self.after is None:
+            return False
+        sides = (self.before, self.after)
+        return len({(side.verdict, side.gating) for side in sides}) > 1
+
+    @property
+    def demoted(self) -> bool:
+        """Whether it was gating and is exploratory: as good as gone."""
+        return bool(self.before and self.after and self.before.gating and not self.after.gating)
 
     @property
     def worse(self) -> bool:
-        """Whether a gating check is gone, no longer passes, or has less headroom."""
+        """Whether a gating check is gone or demoted, no longer passes, or has less headroom."""
+        if self.demoted:
+            return True
         if self.after is None:
             return self.before is not None and self.before.gating
         if self.before is None or not self.after.gating:
@@ -149,7 +155,7 @@ class Changes:
     """What moved between two runs.
 
     Attributes:
-        flipped: checks with another verdict.
+        flipped: checks with another verdict, or that became gating or exploratory.
         moved: other checks whose headroom moved by more than the band, the worst movement first.
         added, removed: checks of one of the two runs only, as far as the later run set out to make
             them (`Profile.leaves_out`).
@@ -157,7 +163,6 @@ class Changes:
         compared, total: how many checks of the earlier run the later one set out to make, of how
             many.
         environment: name, value before, value after, of everything that differs.
-        band_db: the noise band.
     """
 
     flipped: tuple[Movement, ...]
@@ -168,7 +173,6 @@ class Changes:
     compared: int
     total: int
     environment: tuple[tuple[str, str, str], ...]
-    band_db: float = NOISE_BAND_DB
 
 
 @dataclass(frozen=True)
@@ -186,14 +190,8 @@ class Record:
     past: tuple[Snapshot, ...] = field(default=())
 
 
-def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB) -> Changes:
-    """Return what moved from ``before`` to ``after``.
-
-    Args:
-        before: the earlier run.
-        after: the later run.
-        band_db: headrooms that moved by no more are left out; not negative.
-    """
+def changes(before: Snapshot, after: Snapshot) -> Changes:
+    """Return what moved from an earlier run to a later one."""
     earlier = [
         name
         for name in before.readings
@@ -205,7 +203,7 @@ def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB
     ]
     both = [m for m in movements if m.before is not None and m.after is not None]
     flipped = [m for m in both if m.flipped]
-    moved = [m for m in both if not m.flipped and _outside(m, band_db)]
+    moved = [m for m in both if not m.flipped and _outside(m)]
     return Changes(
         flipped=tuple(sorted(flipped, key=_worst_first)),
         moved=tuple(sorted(moved, key=_worst_first)),
@@ -215,7 +213,6 @@ def changes(before: Snapshot, after: Snapshot, *, band_db: float = NOISE_BAND_DB
         compared=len(earlier),
         total=len(before.readings),
         environment=_differences(before.environment, after.environment),
-        band_db=band_db,
     )
 
 
@@ -232,7 +229,7 @@ def remember(folder: Path, snapshot: Snapshot, *, keep: int = 60) -> Path:
     name = f"{stamp}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
     write_text(folder / name, text)
     for old in sorted(folder.glob("*.json"))[:-keep]:
-        old.unlink()
+        old.unlink(missing_ok=True)  # another run may have forgotten it meanwhile
     return folder / name
 
 
@@ -272,8 +269,8 @@ def _movement(name: str, before: Reading | None, after: Reading | None) -> Movem
     return Movement(name, before, after, new - old)
 
 
-def _outside(movement: Movement, band_db: float) -> bool:
-    return movement.moved_db is None or not abs(movement.moved_db) <= band_db
+def _outside(movement: Movement) -> bool:
+    return movement.moved_db is None or not abs(movement.moved_db) <= NOISE_BAND_DB
 
 
 def _worst_first(movement: Movement) -> tuple[float, str]:

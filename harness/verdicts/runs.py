@@ -200,7 +200,13 @@ class Run:
         return f"{word}: {self.headline()}" + (f"; first: {reasons[0]}" if reasons else ".")
 
     def headline(self) -> str:
-        """Return why the verdict is what it is, without a full stop."""
+        """Return why the verdict is what it is, and what of it is older, without a full stop."""
+        packages = self.artefacts.precision_map
+        reused = sum(package.reused for package in packages)
+        how = f"; {reused} of {len(packages)} packages were made by an earlier run (--fresh)"
+        return self._why() + (how if reused else "")
+
+    def _why(self) -> str:
         gating = sum(check.gating for check in self.checks)
         subjects = " and ".join(self.profile.subjects) or "no subject"
         subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""

@@ -89,7 +89,7 @@ def _reference(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(cls, include_extras=True)
         definitions[cls.__name__] = {
             "type": "object",
-            "description": _first_paragraph(cls.__doc__),
+            "description": " ".join((cls.__doc__ or "").partition("\n\n")[0].split()),
             "properties": {f.name: _schema(hints[f.name], definitions) for f in fields(cls)},
             "required": [f.name for f in fields(cls) if not _optional(f)],
             "additionalProperties": False,
@@ -100,10 +100,6 @@ def _reference(cls: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 def _optional(field: Any) -> bool:
     """Return whether a reader may find the field missing; a writer always writes all of them."""
     return field.default is not MISSING or field.default_factory is not MISSING
-
-
-def _first_paragraph(text: str | None) -> str:
-    return " ".join((text or "").partition("\n\n")[0].split())
 
 
 if __name__ == "__main__":

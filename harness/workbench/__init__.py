@@ -7,17 +7,11 @@ Suites and commands ask a `Workbench` for what they compare; `check_package` jud
 from harness.workbench.bench import Workbench
 from harness.workbench.check import check_package
 from harness.workbench.papers import describe_package, paper_checks
-from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
-from harness.workbench.separator import (
-    Separator,
-    open_separator,
-    separate_file,
-)
+from harness.workbench.separator import open_separator, separate_file
 
 __all__ = [
     "Prediction",
-    "Separator",
     "Workbench",
     "check_package",
     "describe_package",
@@ -25,6 +19,5 @@ __all__ = [
     "paper_checks",
     "predict_segment",
     "separate_file",
-    "stem_qualities",
     "taps_in",
 ]

@@ -30,8 +30,7 @@ from harness.conversion import (
     load_recipe,
     precision_map,
 )
-from harness.errors import ContractError, UnknownNameError
-from harness.golden import load_cases
+from harness.errors import ContractError
 from harness.golden.builder import case_signal, network_inputs, observe_segment
 from harness.layers import Tensors, audit_check, contract_check, lint_check
 from harness.lint import lint_package
@@ -41,6 +40,7 @@ from harness.verdicts import Check, gate, not_evaluated
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench.papers import describe_package
 from harness.workbench.predictions import Prediction
+from harness.workbench.sources.subject import find_cases
 
 ROUNDED: Final = PrecisionRecipe("rounded", "fp16", gating=True)
 """Of a package in FP32 that takes or returns FP16: 110 dB are out of its reach."""
@@ -84,7 +84,7 @@ def find_layout(
         package: the ``.mlpackage``.
         subject: the single model that it was converted from.
         golden_root: the folder with ``recipes.toml``.
-        case: a golden case of one segment.
+        case: as `find_cases` takes it.
         known: an adapter to be confirmed in the place of all candidates.
         numerics: how the executor computes.
         advance: called as ``advance(done, total)`` with numbers of runs.
@@ -93,13 +93,10 @@ def find_layout(
         ContractError: no layout explains the package, or several do.
         ParityError: the package, the subject or the case can't be used.
     """
-    model, outline = mil.load(package), describe_subject(subject)
-    shapes, sizes = package_shapes(model), Sizes.of(outline)
-    loaded = load_subject(subject)
-    cases = load_cases(golden_root / "recipes.toml")
-    if case not in cases:
-        raise UnknownNameError("case", case, cases)
-    signal, _ = case_signal(cases[case], outline)
+    chosen, outline = find_cases([case], golden_root)[case], describe_subject(subject)
+    model, sizes = mil.load(package), Sizes.of(outline)
+    shapes, loaded = package_shapes(model), load_subject(subject)
+    signal, _ = case_signal(chosen, outline)
     arrays = network_inputs(outline, signal) | observe_segment(loaded, signal, taps=False)
     golden = {name: torch.from_numpy(value) for name, value in arrays.items()}
     half = {f.name for f in model.inputs if f.dtype is mil.DataType.FLOAT16}

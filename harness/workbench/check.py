@@ -31,12 +31,10 @@ from harness.layers import (
     quality_checks,
     repeat_check,
     stem_checks,
-    stem_scores,
 )
 from harness.lint import lint_package
-from harness.metrics import ReferenceProjection, separation_metrics
 from harness.mil import call, load
-from harness.mil.package import open_package
+from harness.mil.package import Package, open_package
 from harness.profiles import (
     DEFAULT,
     PACKAGE_ENGINE,
@@ -49,6 +47,7 @@ from harness.subjects import Subject
 from harness.verdicts import Check, Gate, Profile, Verdict
 from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
+from harness.verdicts.rows.signals import Quality
 from harness.workbench import pictures
 from harness.workbench.adapting import (
     ROUNDED,
@@ -66,10 +65,10 @@ from harness.workbench.file_checks import (
     original_stems,
     printable,
 )
+from harness.workbench.music import Music
 from harness.workbench.on_devices import device_rows
 from harness.workbench.operations import tap_series
 from harness.workbench.papers import describe_package, paper_checks, with_papers
-from harness.workbench.pictures import stem_qualities
 from harness.workbench.predictions import Prediction, predict_segment, taps_in
 from harness.workbench.separator import Separator, check_way, separate_file
 
@@ -209,13 +208,14 @@ class _Examination:
         if "conversion" not in self._layers:  # the first of them says whether it can be executed
             contract = next(paper_checks(self._model, self._subject, None, labels))
             if contract.verdict is not Verdict.PASS:  # a run that says nothing of it helps nobody
-                self.collector.add_check(replace(contract, layer=self._layers[-1]))
+                self.collector.checks.append(replace(contract, layer=self._layers[-1]))
             return contract.verdict is Verdict.PASS
         program, audit = None, None
         if self._recipe is not None:
             target = TARGETS.get(self._model.plan.function.opset, TARGETS["CoreML8"])
-            fresh = self._bench.packages.path(self._inquiry.subject, self._recipe, target)
-            program = compare_programs(open_package(fresh), self._model)
+            made = self._bench.packages.path(self._inquiry.subject, self._recipe, target)
+            fresh = open_package(made)
+            program = compare_programs(fresh, self._model)
             audit = self._audit(fresh, program, self._recipe)
         checks = list(paper_checks(self._model, self._subject, audit, labels))
         sidecar = read_sidecar(self._model)
@@ -223,7 +223,7 @@ class _Examination:
         self._add([*checks, program_check(program, labels), lint_check(findings, labels)])
         return first_failing(c for c in checks if c.gate and c.gate.name == "contract") is None
 
-    def _audit(self, fresh: Path, program: ProgramComparison, recipe: PrecisionRecipe) -> Audit:
+    def _audit(self, fresh: Package, program: ProgramComparison, recipe: PrecisionRecipe) -> Audit:
         """Return the precision of the package, and take over what a fresh conversion knows."""
         same = program.verdict == "pass"
         if same or read_sidecar(self._model) is None:
@@ -254,7 +254,9 @@ class _Examination:
         golden = bench.goldens.fetch(subject, case).require()
         if bench.goldens.cases[case].is_file:
             blocks = iter([golden["audio"][0]])
-            stems = np.concatenate(list(self._separator().stream(blocks)), axis=-1)
+            stems = np.concatenate(
+                list(Separator([self], self._subject.network).stream(blocks)), axis=-1
+            )
         else:
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
             made = self._segment(golden, inputs, self._promised(inputs, taps, case), taps, labels)
@@ -265,7 +267,7 @@ class _Examination:
             return
         self._stems(golden["stems"], stems, labels)
         if bench.goldens.cases[case].kind == "song" and "end_to_end" in self._layers:
-            self._music(golden, stems, labels)
+            self._music(bench.music(subject, case), stems, labels)
 
     def _on_devices(
         self, golden: Tensors, inputs: Mapping[str, np.ndarray], labels: dict[str, str]
@@ -352,25 +354,20 @@ class _Examination:
             stem_checks(expected, actual, sources, labels, gating=gating, bounds=bounds, rate=rate)
         )
 
-    def _music(self, golden: Tensors, actual: np.ndarray, labels: dict[str, str]) -> None:
+    def _music(self, music: Music, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge the quality of a song's stems, and keep what the page draws of them."""
-        expected, sources = golden["stems"], self._subject.sources
+        expected, sources, rate = music.golden["stems"], music.sources, music.rate
+        found = music.errors(actual)
         self.collector.keep(
-            *pictures.timeline_rows(expected, actual, sources, labels),
-            pictures.picture_row(expected, actual, sources, labels),
+            *pictures.timeline_rows(expected, actual, sources, labels, rate=rate),
+            pictures.picture_row(expected, actual, sources, labels, rate=rate),
+            *pictures.separation_rows(expected, actual, found, labels, rate=rate),
         )
-        found = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
-        self.collector.keep(*pictures.separation_rows(expected, actual, found, labels))
-        if self._subject.network.trained and "true_stems" in golden:
-            truth, mixture = ReferenceProjection(golden["true_stems"]), golden["audio"][0]
-            before, after = (
-                stem_qualities(truth, stems, mixture, sources) for stems in (expected, actual)
-            )
+        if self._subject.network.trained and "true_stems" in music.golden:
+            before, after = music.quality, music.quality_of(actual)
             self._add(quality_checks(before, after, labels))
-            self.collector.keep(*pictures.quality_rows(before, after, labels))
-            rate = self._subject.geometry.sample_rate
-            scores = [stem_scores(truth, stems, sources, rate) for stems in (expected, actual)]
-            self.collector.keep(*pictures.score_rows(scores[0], scores[1], labels))
+            self.collector.keep(*pictures.rows_beside(Quality, before, after, labels))
+            self.collector.keep(*music.score_rows(actual, labels))
 
     def file(self) -> None:
         """Judge the package on an audio file: its loudest segment, and the stems of all of it."""
@@ -399,9 +396,6 @@ class _Examination:
         taps = network.interface.inner_taps
         self._segment(expected, inputs, self._promised(inputs, taps), taps, labels)
 
-    def _separator(self) -> Separator:
-        return Separator([self], self._subject.network)
-
     def predict(
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
@@ -418,12 +412,12 @@ class _Examination:
         """
         check = audible_check(self._expected_stems, self._labels)
         if check is not None and self._subject.sources:
-            self.collector.add_check(replace(check, layer=self._layers[-1]))
+            self.collector.checks.append(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
             if check.layer in self._layers:
-                self.collector.add_check(check)
+                self.collector.checks.append(check)
 
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)

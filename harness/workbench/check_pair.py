@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ import numpy as np
 
 from harness import mil
 from harness.conversion import PrecisionRecipe, audit_package, load_recipe
-from harness.errors import ContractError
 from harness.layers import (
     audit_check,
     beside_prediction_db,
@@ -45,7 +45,7 @@ from harness.workbench.file_checks import printable
 from harness.workbench.given import Arrays, Note, given_cases, silent
 from harness.workbench.inner_values import InnerValue, as_types_of, inner_values
 from harness.workbench.matching import Alignment, CompressedWeight, check_counterpart
-from harness.workbench.papers import describe_package
+from harness.workbench.papers import broken_contract, describe_package
 from harness.workbench.sources import PackageSource
 
 DECLARED: Final = PrecisionRecipe("declared", "fp16", gating=True)
@@ -140,7 +140,7 @@ class _Examination:
     def papers(self) -> bool:
         """Judge what the package declares and holds; False if it can't be executed as it is."""
         self._step("the program", 0)
-        error = self._contract()
+        error = broken_contract(partial(check_counterpart, self._reference, self._model))
         self._add([contract_check(error, self._labels), *self._audit()])
         self._add([lint_check(lint_package(self._model), self._labels)])
         if error is not None:
@@ -149,13 +149,6 @@ class _Examination:
         if self._alignment is not None and self._alignment.compressed:
             self._add([self._weights(self._alignment.compressed)])
         return True
-
-    def _contract(self) -> ContractError | None:
-        try:
-            check_counterpart(self._reference, self._model)
-        except ContractError as error:
-            return error
-        return None
 
     def _audit(self) -> Iterator[Check]:
         """Judge the precision of the operations, where somebody says what it should be."""
@@ -169,7 +162,8 @@ class _Examination:
         """Judge the operations beside the reference's, and note what is expected of the values."""
         alignment = self._alignment
         if alignment is None:
-            return self._not_compared(self._unknown)
+            check = program_check(None, self._labels)
+            return replace(check, outcome=not_evaluated(self._unknown))
         self._expected = alignment.expected()
         found = alignment.program(self._expected)
         if found.differences:
@@ -184,10 +178,6 @@ class _Examination:
             [f"{w} ({w.packed.storage})" for w in weights if not w.is_known],
             self._labels,
         )
-
-    def _not_compared(self, reason: str) -> Check:
-        check = program_check(None, self._labels)
-        return replace(check, outcome=not_evaluated(reason))
 
     def values(self) -> None:
         """Judge what the package makes of every input."""
@@ -264,7 +254,7 @@ class _Examination:
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
-            self.collector.add_check(check)
+            self.collector.checks.append(check)
 
     def _step(self, what: str, done: int) -> None:
         self._advance(what, done, 1 + len(self._inputs))

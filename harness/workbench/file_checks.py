@@ -39,15 +39,8 @@ def original_stems(subject: Subject, audio: Path, like: str | None) -> np.ndarra
         stems: np.ndarray = separate_segment(subject, torch.from_numpy(segment)).numpy()
         return stems
 
-    geometry = subject.geometry
-    with AudioReader(audio, geometry) as reader:
-        blocks = separate_stream(
-            reader.blocks(),
-            original,
-            segment_length=geometry.segment_length,
-            overlap=geometry.overlap,
-            channels=geometry.channels,
-        )
+    with AudioReader(audio, subject.geometry) as reader:
+        blocks = separate_stream(reader.blocks(), original, **subject.geometry.cuts)
         return np.concatenate(list(blocks), axis=-1)
 
 

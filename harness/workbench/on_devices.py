@@ -8,7 +8,6 @@ nothing here is a device.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -27,59 +26,6 @@ from harness.workbench.predictions import Prediction
 
 EXPLORATORY: Final = PrecisionRecipe("device", "fp16")
 """Claims no gate."""
-
-
-@dataclass(frozen=True)
-class DevicePrediction:
-    """What a device would make of one signal, in SNR against PyTorch.
-
-    Attributes:
-        device: its label.
-        case: the signal.
-        assumed_db: by stem, or by output where there are no stems, as the profile assumes.
-        band_db: by the same the lowest and the highest of all variants.
-        variants_db: the worst of all stems by what was settled otherwise.
-        suppositions_db: the worst of all stems if the device did one thing better, by what.
-    """
-
-    device: str
-    case: str
-    assumed_db: Mapping[str, float]
-    band_db: Mapping[str, tuple[float, float]]
-    variants_db: Mapping[str, float]
-    suppositions_db: Mapping[str, float]
-
-    @property
-    def worst(self) -> str:
-        """The stem with the lowest SNR."""
-        return min(self.assumed_db, key=lambda name: self.assumed_db[name])
-
-    @property
-    def dominant(self) -> str:
-        """What gains most if the device does it better."""
-        return max(self.suppositions_db, key=lambda name: self.suppositions_db[name])
-
-    def step(self, unit: Device) -> Step:
-        """Return it in words, with what is measured of the device and what is inferred."""
-        low, high = self.band_db[self.worst]
-        facts = unit.profile.facts.values()
-        measured = sum(fact.origin.basis == "measured" for fact in facts)
-        lines = [
-            f"{name}: {level:.1f} dB, {self.band_db[name][0]:.1f} to {self.band_db[name][1]:.1f} dB"
-            for name, level in self.assumed_db.items()
-        ]
-        lines += [f"worst with {name}: {db:.1f} dB" for name, db in self.variants_db.items()]
-        lines += [f"worst if {name}: {db:.1f} dB" for name, db in self.suppositions_db.items()]
-        lines.append(
-            f"of the profile {measured} facts are measured, {len(facts) - measured} inferred, and "
-            f"{len(unit.profile.unknowns)} properties unknown"
-        )
-        return Step(
-            f"What would {self.device} make of {self.case}?",
-            f"{self.worst} is worst, predicted at {self.assumed_db[self.worst]:.1f} dB ({low:.1f} "
-            f"to {high:.1f} dB as unknowns are settled); what costs most: {self.dominant}.",
-            tuple(lines),
-        )
 
 
 def device_rows(
@@ -132,8 +78,48 @@ def device_rows(
         for name in levels
     }
     variants = {name: min(some.values()) for name, some in settled.items()}
-    found = DevicePrediction(unit.label, case, levels, ranges, variants, better)
-    yield Explanation((found.step(unit),), ())
+    yield Explanation((_step(unit, case, levels, ranges, variants, better),), ())
+
+
+def _step(
+    unit: Device,
+    case: str,
+    assumed_db: Mapping[str, float],
+    band_db: Mapping[str, tuple[float, float]],
+    variants_db: Mapping[str, float],
+    suppositions_db: Mapping[str, float],
+) -> Step:
+    """Return in words what a device would make of a signal, in SNR against PyTorch.
+
+    Args:
+        unit: with what is measured of it and what is inferred.
+        case: the signal.
+        assumed_db: by stem, or by output where there are no stems, as the profile assumes.
+        band_db: by the same the lowest and the highest of all variants.
+        variants_db: the worst of all stems by what was settled otherwise.
+        suppositions_db: the worst of all stems if the device did one thing better, by what.
+    """
+    worst = min(assumed_db, key=lambda name: assumed_db[name])
+    dominant = max(suppositions_db, key=lambda name: suppositions_db[name])
+    low, high = band_db[worst]
+    facts = unit.profile.facts.values()
+    measured = sum(fact.origin.basis == "measured" for fact in facts)
+    lines = [
+        f"{name}: {level:.1f} dB, {band_db[name][0]:.1f} to {band_db[name][1]:.1f} dB"
+        for name, level in assumed_db.items()
+    ]
+    lines += [f"worst with {name}: {db:.1f} dB" for name, db in variants_db.items()]
+    lines += [f"worst if {name}: {db:.1f} dB" for name, db in suppositions_db.items()]
+    lines.append(
+        f"of the profile {measured} facts are measured, {len(facts) - measured} inferred, and "
+        f"{len(unit.profile.unknowns)} properties unknown"
+    )
+    return Step(
+        f"What would {unit.label} make of {case}?",
+        f"{worst} is worst, predicted at {assumed_db[worst]:.1f} dB ({low:.1f} to {high:.1f} dB as "
+        f"unknowns are settled); what costs most: {dominant}.",
+        tuple(lines),
+    )
 
 
 def _levels(expected: Tensors, made: Prediction) -> dict[str, float]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from harness.conversion import (
     PrecisionRecipe,
@@ -20,10 +21,14 @@ from harness.conversion import (
 )
 from harness.locks import file_lock
 from harness.mil import functional, load
+from harness.precision.sweep import content_key
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
 from harness.subjects import Subject
-from harness.workbench.stored import fetched, kept, package_key
+from harness.workbench.stored import fetched, kept
+
+PACKAGE_ROOMS: Final = ("conversion", "devices", "mil", "rewriting", "subjects", "audio")
+"""The rooms whose code decides what is in a package."""
 
 
 def as_recipe(recipe: str | PrecisionRecipe) -> PrecisionRecipe:
@@ -57,19 +62,19 @@ class Packages:
         self._folder.mkdir(parents=True, exist_ok=True)
         with file_lock(self._folder / f"{name}.lock"):
             if not out.exists():
-                self._make(out, subject, loaded.fingerprint, rules, target)
+                self._make(out, subject, rules, target)
         return out
 
     def key(self, subject: str, recipe: str | PrecisionRecipe, target: str = "iOS18") -> str:
-        """Return what names a package in a store."""
-        return package_key(self._subject(subject).fingerprint, as_recipe(recipe).to_toml(), target)
+        """Return what names in a store the package that this installation makes of weights."""
+        made_of = self._subject(subject).fingerprint, as_recipe(recipe).to_toml(), target
+        return content_key("package", *made_of, rooms=PACKAGE_ROOMS)
 
-    def _make(
-        self, out: Path, subject: str, fingerprint: str, rules: PrecisionRecipe, target: str
-    ) -> None:
+    def _make(self, out: Path, subject: str, rules: PrecisionRecipe, target: str) -> None:
         """Fetch a package, or convert and keep it."""
-        key = package_key(fingerprint, rules.to_toml(), target)
+        key = self.key(subject, rules, target)
         if self._store is not None and fetched(self._store, key, out):
+            _mark_of(out).touch()
             return
         convert_to_coreml(
             self.trace(subject),
@@ -77,10 +82,14 @@ class Packages:
             target=target,
             out=out,
             subject=subject,
-            fingerprint=fingerprint,
+            fingerprint=self._subject(subject).fingerprint,
         )
         if self._store is not None:
             kept(self._store, key, out)
+
+    def is_reused(self, package: Path) -> bool:
+        """Return whether a package came from the store, whichever process asked for it."""
+        return _mark_of(package).exists()
 
     def _trace(self, subject: str) -> TracedModel:
         return trace_inner_model(self._subject(subject).extract())
@@ -93,3 +102,7 @@ class Packages:
     def _lab(self, subject: str, rewrites: tuple[str, ...] = ()) -> VirtualPrecision:
         """Return the lab of a subject: of its FP32 package in the forms ``rewrites``."""
         return VirtualPrecision(functional(load(self.fp32(subject, rewrites))))
+
+
+def _mark_of(package: Path) -> Path:
+    return package.with_suffix(".reused")

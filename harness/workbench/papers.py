@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from harness.conversion import (
@@ -35,7 +36,8 @@ def paper_checks(
         audit: its precision by its recipe; None where nobody says by which it was made.
         labels: of every check.
     """
-    yield contract_check(_contract_error(package, subject), labels)
+    error = broken_contract(partial(check_contract, package, subject.network.interface))
+    yield contract_check(error, labels)
     yield audit_check(audit, labels)
     if not subject.network.knows_constants:
         return
@@ -43,7 +45,9 @@ def paper_checks(
     yield weights_check(found, read_sidecar(package), subject.name, subject.fingerprint, labels)
 
 
-def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> PackageDescription:
+def describe_package(
+    subject: str, audit: Audit, recipe: PrecisionRecipe, *, reused: bool = False
+) -> PackageDescription:
     """Return the precision map of a package as the report draws it."""
     files = [file for file in audit.package.rglob("*") if file.is_file()]
     counts = {}
@@ -71,6 +75,7 @@ def describe_package(subject: str, audit: Audit, recipe: PrecisionRecipe) -> Pac
             reason=audit.reason,
             differences=tuple(str(difference) for difference in audit.differences[:50]),
         ),
+        reused=reused,
     )
 
 
@@ -94,9 +99,10 @@ def with_papers(model: Model, papers: Sidecar, names: Mapping[str, str]) -> Mode
     return Model(replace(model.package, metadata=metadata), model.plan)
 
 
-def _contract_error(package: Path | Model, subject: Subject) -> ContractError | None:
+def broken_contract(check: Callable[[], object]) -> ContractError | None:
+    """Return the `ContractError` that a check of a package's border raises; None if it holds."""
     try:
-        check_contract(package, subject.network.interface)
+        check()
     except ContractError as error:
         return error
     return None

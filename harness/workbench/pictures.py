@@ -1,7 +1,8 @@
 """What a run keeps of stems and outputs so that the report can draw them.
 
-In: expected and actual signals, float [channels, n], or stems [S, channels, n], and the labels of a
-check (subject, case, recipe, engine, numerics). Out: rows of `harness.verdicts.rows`.
+In: expected and actual signals, float [channels, n], or stems [S, channels, n], at ``rate`` samples
+per second, and the labels of a check (subject, case, recipe, engine, numerics). Out: rows of
+`harness.verdicts.rows`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from harness.audio import SAMPLE_RATE
 from harness.layers import Tensors
 from harness.metrics import (
     ReferenceProjection,
@@ -34,7 +34,7 @@ from harness.metrics import (
 from harness.subjects import describe_subject
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.packages import NetworkOutline, Stage
-from harness.verdicts.rows.scores import Scores, StemScores
+from harness.verdicts.rows.scores import Scores
 from harness.verdicts.rows.signals import (
     AudioClip,
     ErrorCounts,
@@ -46,15 +46,16 @@ from harness.verdicts.rows.signals import (
 )
 from harness.workbench.predictions import Prediction
 from harness.workbench.rasters import (
-    HIGH_HZ,
     LOW_HZ,
     envelope,
+    high_hz,
     raster,
     spectrogram_db,
 )
 
 Array = npt.NDArray[np.floating[Any]]
 Labels = Mapping[str, str]
+Row = TypeVar("Row", Quality, Scores)
 
 CLIP_S: Final = 2.0
 _RANGE_DB: Final = 90.0
@@ -71,11 +72,16 @@ def outline_of(subject: str) -> NetworkOutline:
 
 
 def separation_rows(
-    expected: Array, actual: Array, metrics: Sequence[SeparationMetrics], labels: Labels
+    expected: Array,
+    actual: Array,
+    metrics: Sequence[SeparationMetrics],
+    labels: Labels,
+    *,
+    rate: int,
 ) -> Iterator[Separation]:
     """Yield for each stem [C, n] what kind of error it has."""
     for index, row in enumerate(metrics):
-        worst = segmental_snr_db(expected[index], actual[index], SAMPLE_RATE).worst
+        worst = segmental_snr_db(expected[index], actual[index], rate).worst
         channels = channel_snr_db(expected[index], actual[index])
         yield Separation(
             **labels_of(labels),
@@ -83,7 +89,7 @@ def separation_rows(
             snr_db=snr_db(expected[index], actual[index]),
             channel_snr_db=tuple(channel.snr_db for channel in channels),
             worst_segment_snr_db=worst.snr_db if worst else None,
-            worst_segment_s=worst.start / SAMPLE_RATE if worst else None,
+            worst_segment_s=worst.start / rate if worst else None,
             sdr_db=row.sdr_db,
             isr_db=row.isr_db,
             sir_db=row.sir_db,
@@ -128,28 +134,20 @@ def stem_qualities(
     return tuple(qualities)
 
 
-def quality_rows(
-    before: Sequence[StemQuality], after: Sequence[StemQuality], labels: Labels
-) -> Iterator[Quality]:
-    """Yield for each stem how well it is separated by PyTorch and by the candidate."""
+def rows_beside(
+    row: Callable[..., Row], before: Sequence[Any], after: Sequence[Any], labels: Labels
+) -> Iterator[Row]:
+    """Yield for each stem a row of what PyTorch and the candidate reach: `Quality` or `Scores`."""
     for expected, found in zip(before, after, strict=True):
-        yield Quality(**labels_of(labels), expected=expected, actual=found)
-
-
-def score_rows(
-    before: Sequence[StemScores], after: Sequence[StemScores], labels: Labels
-) -> Iterator[Scores]:
-    """Yield for each stem the published scores of PyTorch and of the candidate."""
-    for expected, found in zip(before, after, strict=True):
-        yield Scores(**labels_of(labels), expected=expected, actual=found)
+        yield row(**labels_of(labels), expected=expected, actual=found)
 
 
 def timeline_rows(
-    expected: Array, actual: Array, sources: Sequence[str], labels: Labels
+    expected: Array, actual: Array, sources: Sequence[str], labels: Labels, *, rate: int
 ) -> Iterator[StemTimeline]:
     """Yield the SNR of every stem [S, C, n], second by second."""
     for index, stem in enumerate(sources):
-        yield stem_timeline(expected[index], actual[index], stem, labels)
+        yield stem_timeline(expected[index], actual[index], stem, labels, rate=rate)
 
 
 def count_rows(expected: Tensors, made: Prediction, labels: Labels) -> Iterator[ErrorCounts]:
@@ -164,17 +162,19 @@ def worst_stem(expected: Array, actual: Array) -> int:
 
 
 def picture_row(
-    expected: Array, actual: Array, sources: Sequence[str], labels: Labels
+    expected: Array, actual: Array, sources: Sequence[str], labels: Labels, *, rate: int
 ) -> StemPicture:
     """Return the worst stem over time and frequency, with what is left over."""
     worst = worst_stem(expected, actual)
-    return stem_picture(expected[worst], actual[worst], sources[worst], labels)
+    return stem_picture(expected[worst], actual[worst], sources[worst], labels, rate=rate)
 
 
-def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> StemPicture:
-    """Return spectrograms and waveforms of a stem [2, n] and of what is left over."""
+def stem_picture(
+    expected: Array, actual: Array, stem: str, labels: Labels, *, rate: int
+) -> StemPicture:
+    """Return spectrograms and waveforms of a stem [C, n] and of what is left over."""
     rest = actual.astype(np.float64) - expected
-    shown = [spectrogram_db(signal) for signal in (expected, actual, rest)]
+    shown = [spectrogram_db(signal, rate) for signal in (expected, actual, rest)]
     top = max(float(shown[0].max()), -60.0)
     rest_top = max(float(shown[2].max()), -280.0)
     wave_peak, rest_peak = (float(np.abs(np.nan_to_num(s)).max()) for s in (expected, rest))
@@ -184,9 +184,9 @@ def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> S
         **labels_of(labels),
         stem=stem,
         snr_db=_ratio(expected, actual),
-        duration_s=round(expected.shape[-1] / SAMPLE_RATE, 3),
+        duration_s=round(expected.shape[-1] / rate, 3),
         low_hz=LOW_HZ,
-        high_hz=HIGH_HZ,
+        high_hz=high_hz(rate),
         reference=raster(shown[0], top - _RANGE_DB, top),
         candidate=raster(shown[1], top - _RANGE_DB, top),
         difference=raster(shown[2], rest_top - _RANGE_DB, rest_top),
@@ -199,19 +199,21 @@ def stem_picture(expected: Array, actual: Array, stem: str, labels: Labels) -> S
     )
 
 
-def stem_timeline(expected: Array, actual: Array, stem: str, labels: Labels) -> StemTimeline:
-    """Return the SNR of a stem [2, n] second by second, of the worse channel."""
+def stem_timeline(
+    expected: Array, actual: Array, stem: str, labels: Labels, *, rate: int
+) -> StemTimeline:
+    """Return the SNR of a stem [C, n] second by second, of the worse channel."""
     channels: dict[int, list[float]] = {}
-    length = SAMPLE_RATE
-    for stretch in stretch_snr_db(expected, actual, SAMPLE_RATE):
+    length = rate
+    for stretch in stretch_snr_db(expected, actual, rate):
         known = channels.setdefault(stretch.start, [])
         known += [] if stretch.snr_db is None else [stretch.snr_db]
         length = stretch.stop - stretch.start
     return StemTimeline(
         **labels_of(labels),
         stem=stem,
-        stretch_s=length / SAMPLE_RATE,
-        start_s=tuple(round(start / SAMPLE_RATE, 3) for start in channels),
+        stretch_s=length / rate,
+        start_s=tuple(round(start / rate, 3) for start in channels),
         snr_db=tuple(_worst(levels) for levels in channels.values()),
     )
 
@@ -246,11 +248,11 @@ def error_counts(expected: Array, actual: Array, tensor: str, labels: Labels) ->
 
 
 def audio_clip(
-    expected: Array, actual: Array, stem: str, start_s: float, labels: Labels
+    expected: Array, actual: Array, stem: str, start_s: float, labels: Labels, *, rate: int
 ) -> AudioClip:
-    """Return `CLIP_S` seconds of a stem [2, n] around ``start_s`` to be heard, as FLAC."""
-    size = min(int(CLIP_S * SAMPLE_RATE), expected.shape[-1])
-    start = min(int(start_s * SAMPLE_RATE), expected.shape[-1] - size)
+    """Return `CLIP_S` seconds of a stem [C, n] around ``start_s`` to be heard, as FLAC."""
+    size = min(int(CLIP_S * rate), expected.shape[-1])
+    start = min(int(start_s * rate), expected.shape[-1] - size)
     reference, candidate = (side[:, start : start + size] for side in (expected, actual))
     rest = np.nan_to_num(candidate.astype(np.float64) - reference)
     peak = float(np.abs(rest).max())
@@ -260,20 +262,20 @@ def audio_clip(
     return AudioClip(
         **labels_of(labels),
         stem=stem,
-        start_s=round(start / SAMPLE_RATE, 3),
-        duration_s=round(size / SAMPLE_RATE, 3),
+        start_s=round(start / rate, 3),
+        duration_s=round(size / rate, 3),
         media_type="audio/flac",
-        reference=_flac(reference),
-        candidate=_flac(candidate),
-        difference=_flac(rest * 10 ** (gain_db / 20)),
+        reference=_flac(reference, rate),
+        candidate=_flac(candidate, rate),
+        difference=_flac(rest * 10 ** (gain_db / 20), rate),
         difference_gain_db=float(gain_db),
     )
 
 
-def _flac(signal: Array) -> str:
+def _flac(signal: Array, rate: int) -> str:
     stream = io.BytesIO()
     limited = np.clip(np.nan_to_num(signal), -1.0, 1.0).T
-    soundfile.write(stream, limited, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(stream, limited, rate, format="FLAC", subtype="PCM_16")
     return base64.b64encode(stream.getvalue()).decode("ascii")
 
 

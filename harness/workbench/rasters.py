@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import SAMPLE_RATE
 from harness.audio.windows import hann
 from harness.verdicts.rows.signals import Raster
 
@@ -38,10 +37,15 @@ def raster(level_db: Array, low_db: float, high_db: float) -> Raster:
     return Raster(rows, columns, float(low_db), float(high_db), LEVELS, pixels)
 
 
-def spectrogram_db(signal: Array) -> Array:
+def high_hz(rate: int) -> float:
+    """Return where the spectrogram of a signal at a sample rate ends: at `HIGH_HZ`, or Nyquist."""
+    return min(HIGH_HZ, rate / 2)
+
+
+def spectrogram_db(signal: Array, rate: int) -> Array:
     """Return the levels [ROWS, COLUMNS] of a signal [channels, n], the highest band at the top.
 
-    Bands are spaced logarithmically from `LOW_HZ` to `HIGH_HZ` and show their loudest bin; 0 dB is
+    Bands are spaced logarithmically from `LOW_HZ` to `high_hz` and show their loudest bin; 0 dB is
     a sine of full scale.
     """
     length = signal.shape[-1]
@@ -53,7 +57,7 @@ def spectrogram_db(signal: Array) -> Array:
         frames = np.stack([channel[start : start + _N_FFT] for start in starts])
         power += np.abs(np.fft.rfft(frames * window)).T ** 2
     power *= (2 / window.sum()) ** 2 / signal.shape[0]
-    edges = np.geomspace(LOW_HZ, HIGH_HZ, ROWS + 1) * _N_FFT / SAMPLE_RATE
+    edges = np.geomspace(LOW_HZ, high_hz(rate), ROWS + 1) * _N_FFT / rate
     bands = [
         power[int(low) : max(int(high), int(low) + 1)].max(axis=0)
         for low, high in itertools.pairwise(edges)

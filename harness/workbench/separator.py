@@ -65,13 +65,7 @@ class Separator:
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Separate a signal that arrives in blocks [C, n]; yield its stems in blocks [S, C, m]."""
-        return separate_stream(
-            blocks,
-            self,
-            segment_length=self.geometry.segment_length,
-            overlap=self.geometry.overlap,
-            channels=self.geometry.channels,
-        )
+        return separate_stream(blocks, self, **self.geometry.cuts)
 
 
 def stems_from(network: Network, outputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Goldens, packages and results in a store that machines share.
 
-What decides a thing's content (weights, recipe, case, versions) is hashed to its key, so that the
-store gives to each machine what it would make itself. Fetching comes before making, and what was
-made is kept for the next; where there is no store, everything is made here.
+What decides a thing's content (weights, recipe, case, versions, code) is hashed to its key, so that
+the store gives to each machine what it would make itself. Fetching comes before making, and what
+was made is kept for the next; where there is no store, everything is made here.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from harness.store import Store, pack_folder, unpack_folder
 from harness.subjects import Subject
 
 CACHE = generated("build/store")
+GOLDEN_ROOMS = ("golden", "subjects", "audio")
+"""The rooms whose code decides what is in a golden."""
 
 
-def open_store(url: str | None) -> Store | None:
-    """Return the store at ``url``, with this machine's cache; None for none.
+def open_store(url: str) -> Store:
+    """Return the store at ``url``, with this machine's cache.
 
     Raises:
         StoreError, MissingExtraError: there is no such store, or no driver for it.
     """
-    if url is None:
-        return None
     store = Store(url if "://" in url else str(Path(url).absolute()), CACHE.absolute())
     assert store.remote  # what is wrong with the URL is said before work begins
     return store
@@ -51,7 +51,9 @@ class StoredGoldens:
     def __call__(self, subject: Subject, case: Case) -> Mapping[str, npt.NDArray[Any]]:
         """Return the tensors of a case, by name."""
         made_by = json.dumps(current_versions(), sort_keys=True)
-        key = content_key("golden", subject.name, subject.fingerprint, case.hash, made_by)
+        key = content_key(
+            "golden", subject.name, subject.fingerprint, case.hash, made_by, rooms=GOLDEN_ROOMS
+        )
         found = self.store.find("goldens", key)
         if found is None:
             tensors = build_tensors(subject, case)
@@ -81,7 +83,10 @@ class StoredResults:
         found = self.store.find("results", cell.key)
         if found is None:
             return None
-        result: Result = json.loads(found.read_text(encoding="utf-8"))
+        try:
+            result: Result = json.loads(found.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StoreError(f"the result {cell.key} of {self.store.url} is no JSON") from error
         self.folder.put(cell, result)
         return result
 
@@ -89,11 +94,6 @@ class StoredResults:
         """Keep the result of ``cell`` in both places, here first."""
         self.folder.put(cell, result)
         self.store.keep("results", cell.key, result_text(result).encode())
-
-
-def package_key(fingerprint: str, rules: str, target: str) -> str:
-    """Return what names the package that this installation makes of weights by a recipe."""
-    return content_key("package", fingerprint, rules, target)
 
 
 def fetched(store: Store, key: str, target: Path) -> bool:

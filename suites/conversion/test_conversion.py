@@ -45,7 +45,8 @@ def test_papers(parity: Recorder, bench: Workbench, subject: str, recipe: str) -
     """Contract, precision of every operation, and constants are what they are said to be."""
     package, rules = bench.packages.path(subject, recipe), load_recipe(recipe)
     audit = audit_package(package, rules)
-    parity.keep(describe_package(subject, audit, rules))
+    reused = bench.packages.is_reused(package)
+    parity.keep(describe_package(subject, audit, rules, reused=reused))
     parity.keep(outline_of(subject))
     labels = {"subject": subject, "recipe": recipe}
     parity.add(paper_checks(package, bench.goldens.subject(subject), audit, labels))

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from harness.audio import SAMPLE_RATE
 from harness.golden import Golden
 from harness.metrics import segmental_snr_db
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
+from harness.subjects.protocol import sound_of
 from harness.workbench import Workbench
 from harness.workbench.pictures import (
     audio_clip,
@@ -36,9 +36,9 @@ def test_every_second(
     parity: Recorder, golden: Golden, actual: np.ndarray, labels: Mapping[str, str]
 ) -> None:
     """The SNR of every stem, second by second."""
-    sources = describe_subject(labels["subject"]).sources
-    lowest = []
-    for line in timeline_rows(golden["stems"], actual, sources, labels):
+    network, lowest = describe_subject(labels["subject"]), []
+    pair, rate = (golden["stems"], actual), sound_of(network).sample_rate
+    for line in timeline_rows(*pair, network.sources, labels, rate=rate):
         parity.keep(line)
         lowest += [level for level in line.snr_db if level is not None]
     what = "lowest SNR of any second"
@@ -59,13 +59,14 @@ def test_what_is_left(
     made = bench.predictions.of(labels["subject"], labels["case"], package, labels["engine"])
     for row in count_rows(golden, made, labels):
         parity.keep(row)
-    expected, sources = golden["stems"], describe_subject(labels["subject"]).sources
-    parity.keep(picture_row(expected, actual, sources, labels))
+    network, expected = describe_subject(labels["subject"]), golden["stems"]
+    sources, rate = network.sources, sound_of(network).sample_rate
+    parity.keep(picture_row(expected, actual, sources, labels, rate=rate))
     worst = worst_stem(expected, actual)
     pair, stem = (expected[worst], actual[worst]), sources[worst]
     if pytestconfig.getoption("--parity-audio"):
-        place = segmental_snr_db(*pair, SAMPLE_RATE).worst
-        start_s = place.start / SAMPLE_RATE if place else 0.0
-        parity.keep(audio_clip(*pair, stem, start_s, labels))
+        place = segmental_snr_db(*pair, rate).worst
+        start_s = place.start / rate if place else 0.0
+        parity.keep(audio_clip(*pair, stem, start_s, labels, rate=rate))
     what = "the stem that is drawn"
     parity.compare(*pair, "end_to_end", gating=False, stem=stem, what=what, **labels)

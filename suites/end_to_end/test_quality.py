@@ -8,22 +8,18 @@ Seeded weights separate nothing, so they have no quality to keep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-from harness.audio import SAMPLE_RATE
 from harness.conversion import load_recipe
 from harness.golden import Golden
-from harness.layers import quality_checks, stem_scores
-from harness.metrics import ReferenceProjection
+from harness.layers import quality_checks
 from harness.pytest_plugin import Recorder
-from harness.subjects import describe_subject
-from harness.verdicts.rows.signals import StemQuality
-from harness.workbench import Workbench, stem_qualities
-from harness.workbench.pictures import quality_rows, score_rows
+from harness.verdicts.rows.signals import Quality
+from harness.workbench import Workbench
+from harness.workbench.pictures import rows_beside
 
 pytestmark = [
     pytest.mark.layer("end_to_end"),
@@ -33,38 +29,20 @@ pytestmark = [
     pytest.mark.subjects("separating"),
 ]
 
-Qualities = Sequence[StemQuality]
-
-
-@pytest.fixture(scope="session")
-def judge() -> Callable[[Golden, str], tuple[ReferenceProjection, Qualities]]:
-    """The factorised true stems of a song, and what PyTorch reaches; made once for each song."""
-
-    @lru_cache(maxsize=1)
-    def against_truth(golden: Golden, subject: str) -> tuple[ReferenceProjection, Qualities]:
-        truth = ReferenceProjection(golden["true_stems"])
-        sources = describe_subject(subject).sources
-        return truth, stem_qualities(truth, golden["stems"], golden["audio"][0], sources)
-
-    return against_truth
-
 
 def test_quality(
     parity: Recorder,
     bench: Workbench,
     golden: Golden,
     actual: np.ndarray,
-    judge: Callable[[Golden, str], tuple[ReferenceProjection, Qualities]],
     labels: Mapping[str, str],
 ) -> None:
-    truth, before = judge(golden, labels["subject"])
-    sources = describe_subject(labels["subject"]).sources
-    after = stem_qualities(truth, actual, golden["audio"][0], sources)
-    for item in quality_rows(before, after, labels):
+    music = bench.music(labels["subject"], labels["case"])
+    before, after = music.quality, music.quality_of(actual)
+    for item in rows_beside(Quality, before, after, labels):
         parity.keep(item)
     if bench.goldens.cases[labels["case"]].taps:  # of the music that figures show
-        scores = [stem_scores(truth, s, sources, SAMPLE_RATE) for s in (golden["stems"], actual)]
-        for scored in score_rows(scores[0], scores[1], labels):
+        for scored in music.score_rows(actual, labels):
             parity.keep(scored)
     gating = load_recipe(labels["recipe"]).gating
     parity.add(quality_checks(before, after, labels, gating=gating))

@@ -6,15 +6,12 @@ original returned on the same segments, joined by the same crossfade.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import pytest
 
 from harness.conversion import load_recipe
 from harness.golden import Golden
 from harness.layers import stem_checks
-from harness.metrics import ReferenceProjection, separation_metrics
 from harness.pytest_plugin import Recorder
 from harness.subjects import describe_subject
 from harness.subjects.protocol import sound_of
@@ -45,30 +42,18 @@ def test_stems(
     parity.add(stem_checks(*pair, sources, labels, gating=gating, bounds=bounds, rate=rate))
 
 
-@pytest.fixture(scope="session")
-def projection() -> object:
-    """The factorised references of a golden; every candidate is projected on the same ones."""
-
-    @lru_cache(maxsize=1)
-    def factorise(golden: Golden) -> ReferenceProjection:
-        return ReferenceProjection(golden["stems"])
-
-    return factorise
-
-
 @pytest.mark.cases("song")
 def test_separation_metrics(
     parity: Recorder,
+    bench: Workbench,
     golden: Golden,
     actual: np.ndarray,
-    projection: object,
     labels: dict[str, str],
 ) -> None:
     """SDR, ISR, SIR and SAR of every stem: what kind of error it is. Measured, never gating."""
-    assert callable(projection)
-    expected, sources = golden["stems"], describe_subject(labels["subject"]).sources
-    rows = separation_metrics(projection(golden), actual, sources=sources)
-    for item in separation_rows(expected, actual, rows, labels):
+    music = bench.music(labels["subject"], labels["case"])
+    rows = music.errors(actual)
+    for item in separation_rows(golden["stems"], actual, rows, labels, rate=music.rate):
         parity.keep(item)
     ratios = [row.sdr_db for row in rows if row.sdr_db is not None]
     parity.bound(min(ratios), "separation", gating=False, what="lowest SDR", **labels)

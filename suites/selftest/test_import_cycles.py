@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.origin import source_hash
+from harness.workbench.packages import PACKAGE_ROOMS
+from harness.workbench.stored import GOLDEN_ROOMS
 
 ROOT = Path(harness.__file__).parent
 Imports = Mapping[str, frozenset[str]]
@@ -118,3 +121,42 @@ def test_a_circle_is_seen_however_it_is_written(
         ["package.one", "package.three", "package.two"]
     ]
     assert bool(circles(imports(folder, typing=False))) is not typing
+
+
+NEUTRAL = {"_coremltools", "arrayfiles", "atomic", "bounded", "digests", "errors", "locks"}
+NEUTRAL |= {"origin", "places", "plugins", "verdicts"}
+"""What decides no value of a package or a golden: files, errors, gates, where things lie."""
+
+
+@pytest.mark.parametrize(
+    ("start", "rooms"),
+    [("harness.conversion", PACKAGE_ROOMS), ("harness.golden.builder", GOLDEN_ROOMS)],
+)
+def test_a_stored_thing_is_named_by_all_the_code_that_makes_it(
+    start: str, rooms: tuple[str, ...]
+) -> None:
+    graph = imports(ROOT, typing=False)
+    reached: set[str] = set()
+    waiting = [name for name in graph if name.startswith(start)]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting.extend(graph[name])
+    found = {name.split(".")[1] for name in reached if "." in name}
+    assert found - NEUTRAL == set(rooms)
+
+
+def test_other_code_gets_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mil").mkdir()
+    file, other = tmp_path / "mil" / "erf.py", tmp_path / "report.py"
+    file.write_text("x = 1\n")
+    other.write_text("y = 1\n")
+    monkeypatch.setattr(harness, "__file__", str(tmp_path / "__init__.py"))
+    named = source_hash.__wrapped__
+    room, whole = named("mil"), named()
+    other.write_text("y = 2\n")
+    assert (named("mil"), named()) == (room, named())
+    assert named() != whole
+    file.write_text("x = 2\n")
+    assert named("mil") != room

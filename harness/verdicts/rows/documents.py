@@ -8,7 +8,8 @@ what it says otherwise than they do is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -82,6 +83,12 @@ class TrialRow:
     fp32_share: Annotated[float, Limits(0, 1)]
     measured_db: Mapping[str, float | None]
     holds: bool
+
+    @property
+    def worst_db(self) -> float:
+        """The lowest SNR that was measured; infinite where none is known."""
+        known = [at for at in self.measured_db.values() if at is not None and math.isfinite(at)]
+        return min(known, default=math.inf)
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,11 @@ class TestedRow:
         """``fail``, ``waived``, ``pass``, or ``not_evaluated`` where none was executed."""
         states = {"fail": self.failed, "waived": self.waived, "pass": self.passed}
         return next((state for state, count in states.items() if count), "not_evaluated")
+
+
+def failures_first(rows: Iterable[TestedRow]) -> tuple[TestedRow, ...]:
+    """Return types of operations with those first of which tests failed, then were waived."""
+    return tuple(sorted(rows, key=lambda row: (-row.failed, -row.waived, row.operation)))
 
 
 @dataclass(frozen=True)

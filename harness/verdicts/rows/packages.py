@@ -97,6 +97,8 @@ class PackageDescription:
         counts: by operation type.
         rules: of the recipe.
         size_bytes: of the package.
+        reused: whether it was made by an earlier run from the same weights, recipe, versions and
+            code, and taken from a store.
     """
 
     subject: str
@@ -107,6 +109,7 @@ class PackageDescription:
     rules: tuple[Rule, ...]
     size_bytes: Count
     audit: PackageAudit
+    reused: bool = False
 
 
 @dataclass(frozen=True)

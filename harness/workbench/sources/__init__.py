@@ -5,17 +5,15 @@ stems, if they do. Commands ask for one by the word that the user typed (`source
 difference: a package needs no PyTorch model, no goldens and no converter.
 """
 
-from harness.workbench.sources.base import Inputs, Source
-from harness.workbench.sources.choosing import is_package, reference_source, source_of
+from harness.workbench.sources.base import Source
+from harness.workbench.sources.choosing import reference_source, source_of
 from harness.workbench.sources.package import PackageSource
 from harness.workbench.sources.subject import SubjectSource
 
 __all__ = [
-    "Inputs",
     "PackageSource",
     "Source",
     "SubjectSource",
-    "is_package",
     "reference_source",
     "source_of",
 ]

@@ -11,7 +11,14 @@ import torch
 
 from harness.conversion import PrecisionRecipe
 from harness.mil import Model
-from harness.precision.sensitivity import SignalMeasure, Stems, measures_of
+from harness.precision.sensitivity import (
+    Probing,
+    Sensitivity,
+    SignalMeasure,
+    Stems,
+    measure_sensitivity,
+    measures_of,
+)
 from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
@@ -75,6 +82,21 @@ class Source(ABC):
         """Return what an error is measured by: stems where there are some, and each output."""
         outputs = [output.name for output in opened.base.outputs if output.dtype.is_floating]
         return measures_of(self.stems, outputs)
+
+    def sensitivity(
+        self, opened: VirtualPrecision, inputs: Inputs, recipe: PrecisionRecipe, probing: Probing
+    ) -> Sensitivity:
+        """Return what each operation adds to the error of a precision recipe."""
+        return measure_sensitivity(
+            opened,
+            inputs,
+            self.measures(opened),
+            choice=opened.by_recipe(recipe),
+            weights=opened.weights_by_recipe(recipe),
+            subject=self.name,
+            precision=recipe.name,
+            probing=probing,
+        )
 
     @abstractmethod
     def check(self, candidate: Model) -> None:

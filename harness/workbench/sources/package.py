@@ -22,7 +22,6 @@ from harness.precision.tuning import Confirmation, Trial, Tuner
 from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
 from harness.subjects import describe_subject
-from harness.workbench import lab
 from harness.workbench.given import (
     Note,
     array_hash,
@@ -164,8 +163,8 @@ class PackageSource(Source):
 
     def content(self) -> dict[str, str]:
         """Return a hash of package and inputs for each case."""
-        package = digest_of(self.path).value
         if self.signals is not None:
-            return lab.case_keys(self.path, self.signals.cases, self.signals.golden_root)
+            return self.signals.content_beside(self.path)
+        package = digest_of(self.path).value
         arrays = given_cases(self.given, mil.functional(mil.load(self.path)))
         return {case: content_key(package, array_hash(row)) for case, row in arrays.items()}

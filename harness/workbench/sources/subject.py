@@ -1,22 +1,47 @@
-"""A PyTorch model on golden cases as what the lab is about."""
+"""A PyTorch model on golden cases as what the lab is about.
+
+It takes the subject's FP32 package and a few input signals, and no goldens: what is compared with
+is the FP32 program itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
-from harness.conversion import PrecisionRecipe, check_contract
+import numpy as np
+import torch
+
+from harness import mil
+from harness.audio.contract import SEGMENT_LENGTH
+from harness.conversion import (
+    PrecisionRecipe,
+    check_contract,
+    convert_to_coreml,
+    trace_inner_model,
+)
+from harness.digests import digest_of
+from harness.errors import ParityError, UnknownNameError
+from harness.golden import Case, load_cases
+from harness.golden.builder import case_inputs
+from harness.golden.layout import Layout
 from harness.mil import Model
 from harness.precision.sensitivity import Stems
+from harness.precision.sweep import content_key
 from harness.precision.tuning import Confirmation, Trial, Tuner
-from harness.precision.virtual import VirtualPrecision
 from harness.store import Store
-from harness.subjects import describe_subject
-from harness.workbench import lab
+from harness.subjects import describe_subject, load_subject
+from harness.subjects.protocol import sound_of
+from harness.workbench.packages import Packages
 from harness.workbench.sources.base import Inputs, Source
 from harness.workbench.stored import fetched_package
+
+SONG_PREFIX: Final = "song:"
 
 
 @dataclass(frozen=True)
@@ -25,9 +50,9 @@ class SubjectSource(Source):
 
     Attributes:
         name: of the subject.
-        cases: as `harness.workbench.lab.lab_inputs` takes them.
+        cases: as `find_cases` takes them.
         golden_root: the folder with ``recipes.toml``.
-        package: its FP32 package; None converts one.
+        package: its FP32 package, as ``parity convert`` makes it; None converts one.
         store: where the package is for machines that have no file ``package``.
         key: its key there.
     """
@@ -41,28 +66,40 @@ class SubjectSource(Source):
 
     @contextmanager
     def program(self) -> Iterator[Model]:
-        """Yield the FP32 conversion."""
-        with self.lab() as opened:
-            yield opened.base
+        """Yield the FP32 conversion.
 
-    @contextmanager
-    def lab(self) -> Iterator[VirtualPrecision]:
-        """Yield the lab of the FP32 conversion."""
-        with lab.open_lab(self.name, self._package_here()) as opened:
-            yield opened
+        Raises:
+            ContractError: the package has other inputs or outputs than the subject's.
+            ParityError: the subject is a bag, or can't be converted.
+        """
+        package = self._package_here()
+        if package is not None:
+            check_contract(package, describe_subject(self.name).interface)
+        with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
+            yield mil.functional(mil.load(package or self._fp32_package(Path(folder))))
 
     def inputs(self, device: str = "cpu") -> Inputs:
         """Return the network's inputs on each case."""
-        return lab.lab_inputs(self.name, self.cases, self.golden_root, device)
+        network = describe_subject(self.name)
+        return {
+            name: {
+                key: torch.from_numpy(np.ascontiguousarray(array)).to(device)
+                for key, array in case_inputs(case, network).items()
+            }
+            for name, case in find_cases(self.cases, self.golden_root).items()
+        }
 
     def check_cases(self) -> None:
         """Look the cases up."""
-        lab.find_cases(self.cases, self.golden_root)
+        find_cases(self.cases, self.golden_root)
 
     @property
     def stems(self) -> Stems | None:
-        """How the outputs become stems."""
-        return lab.lab_stems(self.name)
+        """How the outputs become stems; None if the network has none."""
+        network = describe_subject(self.name)
+        if not network.sources:
+            return None
+        return Stems(network.sources, network.stem_of, sound_of(network).sample_rate)
 
     def check(self, candidate: Model) -> None:
         """Check the model contract."""
@@ -76,7 +113,16 @@ class SubjectSource(Source):
         self, recipe: PrecisionRecipe, tuner: Tuner, best: Trial, out: Path | None = None
     ) -> Confirmation:
         """Convert the subject by the recipe."""
-        return lab.confirm(self.name, recipe, tuner, best, out)
+        loaded = load_subject(self.name)
+        with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
+            made = convert_to_coreml(
+                trace_inner_model(loaded.extract()),
+                recipe=recipe,
+                out=out or Path(folder) / "tuned.mlpackage",
+                subject=loaded.name,
+                fingerprint=loaded.fingerprint,
+            )
+            return tuner.confirm(best, mil.functional(mil.load(made.path)), made.audit.verdict)
 
     @property
     def confirmed_by(self) -> str:
@@ -88,16 +134,56 @@ class SubjectSource(Source):
 
     def stored(self, folder: Path, store: Store | None = None) -> Source:
         """Fetch or convert in FP32, if that isn't there."""
-        package = self.package or lab.fp32_package(self.name, folder.absolute(), store)
+        package = self.package or self._fp32_package(folder.absolute(), store)
         found = replace(self, package=package, golden_root=self.golden_root.absolute())
-        return found if store is None else replace(found, store=store, key=lab.fp32_key(self.name))
+        if store is None:
+            return found
+        return replace(
+            found, store=store, key=Packages(Path(), load_subject).key(self.name, "fp32")
+        )
+
+    def content(self) -> dict[str, str]:
+        """Return a hash of package and signal for each case."""
+        assert self.package is not None  # it is stored
+        return self.content_beside(self.package)
+
+    def content_beside(self, package: Path) -> dict[str, str]:
+        """Return for each case a hash of any FP32 package and of the signal."""
+        files, cases = digest_of(package).value, find_cases(self.cases, self.golden_root)
+        return {name: content_key(files, case.hash) for name, case in cases.items()}
 
     def _package_here(self) -> Path | None:
         if self.package is None or self.store is None or self.package.exists():
             return self.package
         return fetched_package(self.store, self.key)
 
-    def content(self) -> dict[str, str]:
-        """Return a hash of package and signal for each case."""
-        assert self.package is not None  # it is stored
-        return lab.case_keys(self.package, self.cases, self.golden_root)
+    def _fp32_package(self, folder: Path, store: Store | None = None) -> Path:
+        """Return the FP32 package in ``folder``; fetched or converted if absent."""
+        return Packages(folder, load_subject, store).path(self.name, "fp32")
+
+
+def find_cases(names: Sequence[str], golden_root: Path) -> dict[str, Case]:
+    """Return cases by name; no signal is made.
+
+    Args:
+        names: golden cases of one segment, or ``song:SEED`` for any other song.
+        golden_root: the folder with ``recipes.toml``.
+
+    Raises:
+        UnknownNameError: no such case.
+        ParityError: a case is an audio file of several segments.
+    """
+    known = load_cases(Layout(golden_root).recipes)
+    return {name: _case(name, known) for name in names}
+
+
+def _case(name: str, cases: dict[str, Case]) -> Case:
+    if name.startswith(SONG_PREFIX) and name.removeprefix(SONG_PREFIX).isdecimal():
+        seed = int(name.removeprefix(SONG_PREFIX))
+        parameters = MappingProxyType({"seed": seed})
+        return Case(name, "song", parameters, "a song of the lab", SEGMENT_LENGTH)
+    if name not in cases:
+        raise UnknownNameError("case", name, [*cases, f"{SONG_PREFIX}7"])
+    if cases[name].is_file:
+        raise ParityError(f"case {name!r} is an audio file of several segments; the lab takes one")
+    return cases[name]

@@ -146,6 +146,7 @@ def test_it(factor):
 """
 
 
+@pytest.mark.exhaustive
 def test_pytest_runs_under_it_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TEST, encoding="utf-8")
     words = ["-m", "pytest", "-n", "1", "-q", "-p", "no:cacheprovider", "test_it.py"]

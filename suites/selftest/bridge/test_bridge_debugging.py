@@ -70,6 +70,7 @@ def test_the_validator_finds_where_nan_is_born(convert: Convert) -> None:
     assert with_nan(convert(network())) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML answers there")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_without_the_bridge_both_find_nothing_where_there_is_something(convert: Convert) -> None:

@@ -140,6 +140,10 @@ def test_a_place_that_takes_no_file_is_refused_at_once(
         Path(f"held{output.suffix}").mkdir()
         assert "it is a folder" in refused(output, f"held{output.suffix}", capsys)
         Path(f"held{output.suffix}").rmdir()
+    if not output.folder:
+        os.mkfifo(f"pipe{output.suffix}")
+        assert "a device or a pipe" in refused(output, f"pipe{output.suffix}", capsys)
+        Path(f"pipe{output.suffix}").unlink()
     if output.suffix:
         said = refused(output, "name.else", capsys)
         assert output.suffix in said.partition("must end in ")[2]
@@ -189,6 +193,7 @@ def test_what_lies_beside_a_recipe_is_looked_at_too(here: Path, capsys: Captured
         ("sweep mini --precisions fp23", "precision recipe 'fp23'"),
         ("sweep mini --precisions htdemucs_6s_60db", "none of the recipes"),
         ("headroom mini --case sing", "case 'sing'"),
+        ("adapt nowhere.mlpackage --subject mini --case sing", "case 'sing'"),
         ("predict nowhere.mlpackage --inputs random:1", "--out"),
     ],
 )
@@ -198,7 +203,7 @@ def test_a_name_that_nothing_has_is_refused_before_a_model_is_loaded(
     def loading(*_: object) -> None:
         raise AssertionError("a model was loaded first")
 
-    for room in ("subjects", "workbench.lab", "workbench.goldens"):
+    for room in ("subjects", "workbench.sources.subject", "workbench.goldens"):
         monkeypatch.setattr(f"harness.{room}.load_subject", loading)
     assert main(command.split()) == 2
     assert words in capsys.readouterr().err

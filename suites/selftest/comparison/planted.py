@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.comparison import ComparisonRequest, ComparisonRow, Pair, Tensor, judge
+from harness.comparison import ComparisonRequest, ComparisonRow, judge
+from harness.comparison.inputs import Tensor
+from harness.comparison.pairing import Pair
 from harness.verdicts import Verdict
 from suites.selftest.comparison import planted_in_spectra, planted_in_stems, planted_outcomes
 from suites.selftest.comparison.planting import (

@@ -12,7 +12,7 @@ import torch
 from scipy import signal
 
 from harness.audio.stft import spectrogram_from_waveform
-from harness.comparison import CAUSES
+from harness.comparison.causes import CAUSES
 from harness.subjects.songs import make_song
 from harness.verdicts import Gate
 

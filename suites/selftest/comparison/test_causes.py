@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.comparison import CAUSES, explain_array, explain_shape, explain_wave
+from harness.comparison.arrays import explain_array, explain_shape
+from harness.comparison.causes import CAUSES
+from harness.comparison.waves import explain_wave
 from harness.verdicts import Gate, gate
 from suites.selftest.comparison import planted as suite
 

@@ -14,20 +14,19 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from harness.comparison import (
-    Audio,
     ComparisonRequest,
     ComparisonRow,
-    Pair,
-    Tensor,
-    by_value,
     chosen_gate,
     judge,
-    kind_of,
     load_all,
     pair_up,
     read_file,
     read_side,
 )
+from harness.comparison.inputs import Audio, Tensor
+from harness.comparison.judging import by_value
+from harness.comparison.kinds import kind_of
+from harness.comparison.pairing import Pair
 from harness.errors import AudioError, ParityError
 from harness.layers import stem_outcomes, worst_second
 from harness.verdicts import Gate, Verdict, compare, gate

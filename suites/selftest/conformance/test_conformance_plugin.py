@@ -9,7 +9,8 @@ import json
 
 import pytest
 
-from harness.conformance import CaseStatus, Conformance
+from harness.conformance import Conformance
+from harness.conformance.results import CaseStatus
 
 TESTS = """
 import os

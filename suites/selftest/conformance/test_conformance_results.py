@@ -8,23 +8,15 @@ from pathlib import Path
 import pytest
 
 from harness.cli.app import main
-from harness.conformance import (
-    CaseResult,
-    CaseStatus,
-    Conformance,
-    OperationTally,
-    Selection,
-    StaleWaiver,
-    run,
-    runner,
-    to_markdown,
-)
-from harness.conformance.results import summarise
+from harness.conformance import Conformance, Selection, run, runner
+from harness.conformance.results import CaseResult, CaseStatus, summarise
 from harness.conformance.runner import SUITES, Suite
-from harness.conformance.selection import names_ml_programs, of_ml_programs, sample
+from harness.conformance.selection import backend_of, sample
+from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.errors import EngineUnavailableError, RunError
 from harness.verdicts import Verdict
+from harness.verdicts.rows import documents
 
 PASSED = CaseResult("a.py::test[x]", CaseStatus.PASSED, ("cast", "relu"), 2)
 FAILED = CaseResult("a.py::test[y]", CaseStatus.FAILED, ("relu",), 1, "Not equal | to tolerance")
@@ -40,9 +32,9 @@ def document(*results: CaseResult, **more: object) -> Conformance:
 def test_rows_count_executed_tests_by_operation() -> None:
     rows = document(PASSED, FAILED, WAIVED, CONVERTED, SKIPPED).operations
     assert rows == (
-        OperationTally("cast", 1, 0, 0),
-        OperationTally("random_normal", 0, 0, 1),
-        OperationTally("relu", 1, 1, 0),
+        documents.TestedRow("cast", 1, 0, 0),
+        documents.TestedRow("random_normal", 0, 0, 1),
+        documents.TestedRow("relu", 1, 1, 0),
     )
 
 
@@ -56,7 +48,10 @@ def test_a_run_in_which_everything_passed_or_is_waived_passes() -> None:
     ("found", "reason"),
     [
         (document(PASSED, FAILED), "a.py::test[y]"),
-        (document(PASSED, stale_waivers=(StaleWaiver("d", "does not exist"),)), "stale waiver d"),
+        (
+            document(PASSED, stale_waivers=(documents.ListedRow("d", "does not exist"),)),
+            "stale waiver d",
+        ),
         (document(PASSED, problems=("a test process died",)), "a test process died"),
     ],
 )
@@ -78,7 +73,7 @@ def test_a_document_survives_the_way_to_json_and_back() -> None:
         WAIVED,
         CONVERTED,
         SKIPPED,
-        stale_waivers=(StaleWaiver("d", "does not exist"),),
+        stale_waivers=(documents.ListedRow("d", "does not exist"),),
         problems=("a test process died",),
         provenance={"commit": "abc"},
         duration_s=1.5,
@@ -126,10 +121,9 @@ def test_a_sample_touches_every_function_and_grows_by_adding() -> None:
 
 
 def test_tests_of_other_backends_are_left_out() -> None:
-    assert of_ml_programs({"backend": ("mlprogram", "fp16")})
-    assert of_ml_programs({"rank": 3})
-    assert not names_ml_programs({"rank": 3})
-    assert not of_ml_programs({"backend": ("neuralnetwork", "fp32")})
+    assert backend_of({"backend": ("mlprogram", "fp16")}) == "mlprogram"
+    assert backend_of({"rank": 3}) is None
+    assert backend_of({"backend": ("neuralnetwork", "fp32")}) == "neuralnetwork"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from harness import mil
 from harness.cli import main
 from harness.conversion import ConvertedPackage, load_recipe
-from harness.subjects import load_subject
+from harness.subjects import describe_subject, load_subject
 from harness.weights import WeightsError, extract, extraction
 from harness.weights.undoing import undo
 from suites.selftest.conversion.conftest import Converter
@@ -179,7 +179,10 @@ def test_whole_networks_come_back_bit_for_bit(
     if rounded:
         state = load_subject(subject).model.state_dict()
         save_file({n: t.half() for n, t in state.items()}, tmp_path / "weights.safetensors")
-        subject = f"{subject.partition('@')[0]}@{tmp_path / 'weights.safetensors'}"
+        # Of a checkpoint without a description, no tensor shows these.
+        sources = ",".join(describe_subject(subject).sources)
+        options = f"segment=39/5&samplerate=44100&t_heads=8&sources={sources}"
+        subject = f"{subject.partition('@')[0]}@{tmp_path / 'weights.safetensors'}?{options}"
     package = tmp_path / "x.mlpackage"
     assert main(["convert", subject, "--precision", "fp32", "--out", str(package)]) == 0
     found = extract(package, subject)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +14,7 @@ from safetensors.torch import save_file
 from harness.cli.app import main
 from harness.precision.virtual import VirtualPrecision
 from harness.subjects.protocol import Interface
-from harness.workbench import lab
-from harness.workbench.sources import package, subject
+from harness.workbench.sources import SubjectSource, package, subject
 
 Signal = dict[str, torch.Tensor]
 
@@ -25,23 +23,17 @@ Signal = dict[str, torch.Tensor]
 def small_lab(small: VirtualPrecision, signal: Signal, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the small program in the place of every subject; return its package."""
 
-    @contextmanager
-    def open_small(subject: str, package: Path | None = None) -> Iterator[VirtualPrecision]:
-        yield small
-
-    def small_inputs(
-        subject: str, names: Sequence[str], golden_root: Path, device: str = "cpu"
-    ) -> dict[str, Signal]:
+    def small_inputs(source: SubjectSource, device: str = "cpu") -> dict[str, Signal]:
         levels = {"hot": 1e4, "quiet": 1e-5, "silence": 0.0}
-        return {name: {"x": levels.get(name, 1.0) * signal["x"]} for name in names}
+        return {name: {"x": levels.get(name, 1.0) * signal["x"]} for name in source.cases}
 
     shapes = [
         {feature.name: feature.shape for feature in features}
         for features in (small.base.inputs, small.base.outputs)
     ]
     interface = Interface(*shapes)  # type: ignore[arg-type]
-    monkeypatch.setattr(lab, "open_lab", open_small)
-    monkeypatch.setattr(lab, "lab_inputs", small_inputs)
+    monkeypatch.setattr(SubjectSource, "program", lambda source: nullcontext(small.base))
+    monkeypatch.setattr(SubjectSource, "inputs", small_inputs)
     for room in (package, subject):
         monkeypatch.setattr(
             room, "describe_subject", lambda subject: SimpleNamespace(interface=interface)

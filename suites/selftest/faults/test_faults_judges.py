@@ -70,13 +70,8 @@ def test_a_loosened_gate_is_put_back() -> None:
     assert gate("end_to_end") is sound
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "metrics.epsilon-in-ratio",
-        pytest.param("harness.test-skipped", marks=pytest.mark.exhaustive),
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["metrics.epsilon-in-ratio", "harness.test-skipped"])
 def test_a_bug_in_a_process_of_its_own_is_caught_there_and_stays_there(name: str) -> None:
     bug = get_fault(name)
     judge = judge_session if bug.judge == "session" else judge_by_suite

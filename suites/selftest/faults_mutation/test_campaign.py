@@ -47,6 +47,7 @@ def test_every_mutation_has_one_fate_and_its_proof(campaign):
             assert not row.changes[0].matters
 
 
+@pytest.mark.exhaustive
 def test_processes_do_not_change_a_result(network):
     alone = run_campaign(network, recipe="fp32", every=60)
     shared = run_campaign(network, recipe="fp32", every=60, jobs=2)

@@ -94,6 +94,7 @@ def test_environments_differ():
     assert max(environment.threads for environment in chosen) > 2
 
 
+@pytest.mark.exhaustive
 def test_a_process_that_dies_is_no_clean_run(monkeypatch):
     monkeypatch.setattr(clean, "observe_segment", lambda *_, **__: {})
     dying = Environment("dies at once", 1)  # when it opens a package that is not there

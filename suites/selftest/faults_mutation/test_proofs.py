@@ -64,7 +64,7 @@ def test_a_hole_is_exit_code_1_and_is_shown(answer, capsys):
 def test_caught_mutations_are_exit_code_0_and_one_document(answer, capsys, tmp_path):
     answer(campaign(KILLED, TOLERATED))
     path = tmp_path / "mutations.json"
-    assert proofs.mutations("mini", Path("golden"), document=path, json=True) == 0
+    assert proofs.mutations("mini", Path("golden"), folder=tmp_path, json=True) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(path.read_text())
     assert printed["score"] == 1.0

@@ -111,6 +111,10 @@ def test_a_classifier_is_judged_and_has_no_error_in_db(tmp_path: Path, capsys: C
         more = ["--reference", str(packages[0])] if command == "diagnose" else []
         assert main([command, str(packages[0]), *more, "--inputs", "random:2"]) == 2
         assert "of which the lab has no measure" in capsys.readouterr().err
+    command = ["capture", str(packages[0]), "--inputs", "random:2", "--out", str(tmp_path / "kit")]
+    assert main(command) == 2
+    assert "which neither recorder records" in capsys.readouterr().err
+    assert not (tmp_path / "kit").exists()
 
 
 def test_a_sweep_of_a_package_goes_on_where_it_stopped(

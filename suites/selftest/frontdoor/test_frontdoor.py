@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 import harness
 from harness.errors import ParityError
 from harness.verdicts import Check, Profile, Run, failed
+from harness.verdicts.collector import Collector
+from harness.workbench import Workbench
+from harness.workbench.check import Inquiry
+from harness.workbench.sources import SubjectSource
 from suites.ops.packages import write_package
+from suites.selftest.declared.fading import declare
 from suites.selftest.extras import needs
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.report.conftest import break_checks, build_run
@@ -24,9 +29,11 @@ NOTEBOOK = Path("docs", "notebook.ipynb")
 
 
 def test_importing_the_package_imports_nothing_of_what_computes() -> None:
+    """Nor does its plugin, which every pytest starts with, and each of its workers."""
     code = (
         "import sys, harness; before = {'torch', 'numpy', 'coremltools'} & set(sys.modules); "
-        "names = set(harness.__all__) <= set(dir(harness)); harness.compare; "
+        "names = set(harness.__all__) <= set(dir(harness)); import harness.pytest_plugin; "
+        "before |= {'torch', 'coremltools'} & set(sys.modules); harness.compare; "
         "print(before, names, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -53,6 +60,31 @@ def test_a_package_is_loaded_and_compared(tmp_path: Path) -> None:
         with np.errstate(divide="ignore"):  # one output is zero: its ratio is -inf
             ratio = 10 * np.log10((made[name].astype(float) ** 2).sum() / made[name].size)
         assert level == pytest.approx(ratio, abs=1e-4)
+
+
+def test_a_declared_network_is_looked_at_where_its_commands_look_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cases lie beside its file: those of HTDemucs are no inputs of it."""
+    declare(tmp_path, "fading_at_the_door")
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, object] = {}
+
+    def look(bench: Workbench, inquiry: Inquiry, advance: object) -> Collector:
+        asked["check"] = bench.goldens.cases.keys() >= set(inquiry.cases) > set()
+        return Collector(Profile("check"))
+
+    def inputs(source: SubjectSource) -> None:
+        source.check_cases()
+        asked["sensitivity"] = bool(source.cases)
+        raise ParityError("far enough")
+
+    monkeypatch.setattr("harness.frontdoor.check_package", look)
+    monkeypatch.setattr(SubjectSource, "inputs", inputs)
+    harness.check("x.mlpackage", "fading")
+    with pytest.raises(ParityError, match="far enough"):
+        harness.sensitivity("fading")
+    assert asked == {"check": True, "sensitivity": True}
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def tensors(golden_root: Path) -> Path:
     return file
 
 
+@pytest.mark.exhaustive
 def test_a_sound_golden_is_reported_as_a_match(golden_root: Path, tmp_path: Path) -> None:
     """So it is where pytest-xdist is not installed, as beside the wheel."""
     document, status = run(golden_root, tmp_path, PYTEST_ADDOPTS="-p no:xdist")
@@ -69,6 +70,7 @@ def test_a_sound_golden_is_reported_as_a_match(golden_root: Path, tmp_path: Path
     assert [reason for reason in document.missing if not reason.startswith(asked)] == []
 
 
+@pytest.mark.exhaustive
 def test_a_deleted_golden_is_made_again_and_said_to_have_been_missing(
     golden_root: Path, tmp_path: Path
 ) -> None:

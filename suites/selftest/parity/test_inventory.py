@@ -22,7 +22,6 @@ from harness.report import write_report
 from harness.subjects import ARCHITECTURES, describe_subject
 from harness.verdicts import (
     LAYERS,
-    SUBJECT_LAYERS,
     Baseline,
     Check,
     EngineState,
@@ -35,6 +34,7 @@ from harness.verdicts import (
 )
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import inventory_of, read_inventory
+from harness.verdicts.tolerances import SUBJECT_LAYERS
 from harness.workbench.expectation import expectation, required_rows
 
 ROOT = Path(__file__).parents[3]

@@ -30,7 +30,7 @@ def add(suite: pytest.Pytester, body: str) -> None:
     Path(suite.path / "test_surgery.py").write_text(source, encoding="utf-8")
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_complete_session_is_green(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
     document, status = run(suite, *workers)
     assert document.sentence() == (
@@ -85,7 +85,7 @@ def test_what_was_not_looked_at_keeps_it_from_green(
     assert "test_x" in document.sentence()
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_deselected_test_keeps_it_from_green(
     suite: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:
@@ -162,7 +162,7 @@ def test_numpy_numbers_cross_the_border_between_processes(suite: pytest.Pytester
         "    from harness.verdicts.rows.packages import Explanation, Step\n"
         "    parity.keep(Explanation((Step('why', 'so', ()),), ()))",
     )
-    document, status = run(suite, "-n", "2")
+    document, status = run(suite, "-n", "1")
     assert status == 0
     assert document.artefacts.explanation == (Explanation((Step("why", "so", ()),), ()),)
 

@@ -51,7 +51,7 @@ def end(made: Progress, nodeid: str, outcome: str = "passed", seconds: float = 1
         outcome, seconds = "passed", 0
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
 def test_a_run_says_its_layer_case_and_time_instead_of_dots(
     suite: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:

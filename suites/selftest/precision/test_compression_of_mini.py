@@ -25,7 +25,7 @@ from harness.precision.tuning import weight_bytes
 from harness.precision.virtual import VirtualPrecision
 from harness.subjects import Subject, extract_inner_model, htdemucs_constants, load_subject
 from harness.subjects.htdemucs import stem_waveform
-from harness.workbench.lab import lab_inputs
+from harness.workbench.sources import SubjectSource
 
 pytestmark = pytest.mark.exhaustive
 
@@ -58,7 +58,7 @@ def test_a_recipe_is_virtually_what_it_is_converted(
     assert made.audit.verdict == "pass", made.audit.reason
     assert [(count.matched, count.decided) for count in made.rules] == [(91, 91)]
     assert compare_weights(made.path, htdemucs_constants(subject.model)).verdict == "pass"
-    inputs = lab_inputs("mini", ["song"], Path("golden"))["song"]
+    inputs = SubjectSource("mini", ("song",), Path("golden")).inputs()["song"]
     expected, real = lab.base.run(inputs), mil.load(made.path).run(inputs)
     virtual = lab.recipe_model(recipe).run(inputs)
     for measure in stem_measures(Stems(subject.sources, stem_waveform, SAMPLE_RATE)):

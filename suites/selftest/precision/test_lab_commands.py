@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from harness import mil
 from harness.cli.app import main
 from harness.conversion import TracedModel, load_recipe
 from harness.precision.virtual import VirtualPrecision
-from harness.workbench import lab
+from harness.workbench.sources import SubjectSource, subject
 from suites.selftest.precision.conftest import STEMS
 
 Signal = dict[str, torch.Tensor]
@@ -43,21 +42,15 @@ def narrow_lab(
 ) -> None:
     """Put the narrow network in the place of every subject."""
 
-    @contextmanager
-    def open_narrow(subject: str, package: Path | None = None) -> Iterator[VirtualPrecision]:
-        yield narrow
+    def inputs(source: SubjectSource, device: str = "cpu") -> dict[str, Signal]:
+        return dict.fromkeys(source.cases, music)
 
-    def inputs(
-        subject: str, names: Sequence[str], root: Path, device: str = "cpu"
-    ) -> dict[str, Signal]:
-        return dict.fromkeys(names, music)
-
-    monkeypatch.setattr(lab, "open_lab", open_narrow)
-    monkeypatch.setattr(lab, "lab_inputs", inputs)
-    monkeypatch.setattr(lab, "fp32_package", lambda subject, folder, store=None: narrow_path)
-    monkeypatch.setattr(lab, "load_subject", lambda subject: Loaded())
-    monkeypatch.setattr(lab, "trace_inner_model", lambda model: narrow_trace)
-    monkeypatch.setattr(lab, "lab_stems", lambda subject: STEMS)
+    monkeypatch.setattr(SubjectSource, "lab", lambda source: nullcontext(narrow))
+    monkeypatch.setattr(SubjectSource, "inputs", inputs)
+    monkeypatch.setattr(SubjectSource, "_fp32_package", lambda source, *where: narrow_path)
+    monkeypatch.setattr(SubjectSource, "stems", STEMS)
+    monkeypatch.setattr(subject, "load_subject", lambda name: Loaded())
+    monkeypatch.setattr(subject, "trace_inner_model", lambda model: narrow_trace)
 
 
 def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -155,6 +148,6 @@ def test_a_sweep_goes_on_where_it_stopped(
     half, whole, less = (cell["weight_bytes"] for cell in first["cells"])
     assert less < half == whole // 2
     assert all(level is None for level in first["cells"][1]["snr_db"].values())  # nothing differs
-    monkeypatch.setattr(lab, "lab_inputs", None)  # whoever measures again, breaks
+    monkeypatch.setattr(SubjectSource, "inputs", None)  # whoever measures again, breaks
     assert main(command) == 0
     assert document(capsys) == first

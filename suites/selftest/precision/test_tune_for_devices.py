@@ -11,7 +11,8 @@ import torch
 from harness.cli.app import main
 from harness.conversion import TracedModel, load_recipe
 from harness.precision.tuning.forms import FormSearch, FormTrial
-from harness.workbench import lab, packages, rewriting
+from harness.workbench import packages, rewriting
+from harness.workbench.sources import SubjectSource
 from suites.selftest.precision.test_lab_commands import Loaded
 
 Signal = dict[str, torch.Tensor]
@@ -42,7 +43,7 @@ def test_it_writes_recipe_passes_and_document_and_says_what_limits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(lab, "lab_inputs", lambda *_: {"song": {}})
+    monkeypatch.setattr(SubjectSource, "inputs", lambda *_: {"song": {}})
     monkeypatch.setattr(rewriting, "search_forms", lambda *_, **__: search)
     target = tmp_path / "mini_ane.toml"
     command = ["tune", "mini", "--device", DEVICE, "--case", "song", "--out", str(target)]
@@ -59,7 +60,7 @@ def test_it_writes_recipe_passes_and_document_and_says_what_limits(
 def test_a_device_that_is_none_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lab, "lab_inputs", lambda *_: {"song": {}})
+    monkeypatch.setattr(SubjectSource, "inputs", lambda *_: {"song": {}})
     command = ["tune", "mini", "--device", "ane-m7", "--out", str(tmp_path / "x.toml")]
     assert main(command) == 2
     assert "ane-m7" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.audio import SAMPLE_RATE
 from harness.verdicts.rows.documents import attachment
 from harness.verdicts.rows.operations import OperationProfile, OperationSeries
 from harness.verdicts.rows.packages import Explanation, Step
@@ -184,13 +185,13 @@ def figure_rows() -> tuple[Any, ...]:
         named = labels(recipe)
         items += [
             error_counts(expected, actual, "stems", named),
-            stem_picture(expected, actual, STEM, named),
-            stem_timeline(expected, actual, STEM, named),
+            stem_picture(expected, actual, STEM, named, rate=SAMPLE_RATE),
+            stem_timeline(expected, actual, STEM, named, rate=SAMPLE_RATE),
         ]
     items += [transform_row(), window_row()]
     documents = {"s": SENSITIVITY, "t": TUNING, "h": HEADROOM, "b": BENCH, "c": JUDGED}
     items += [attachment(name, document) for name, document in documents.items()]
     step = Step("Which operation, and why?", "gelu 'y' in encoder.0.", ("79.9 dB alone",))
     items += [Explanation((step,), ("parity check X.mlpackage --subject mini",))]
-    items += [audio_clip(expected, actual, STEM, 1.2, labels("fp16"))]
+    items += [audio_clip(expected, actual, STEM, 1.2, labels("fp16"), rate=SAMPLE_RATE)]
     return tuple(items)

@@ -20,15 +20,15 @@ from harness.metrics import ReferenceProjection, separation_metrics
 from harness.subjects import describe_subject
 from harness.verdicts import Profile, Run
 from harness.verdicts.rows.artefacts import Artefacts
-from harness.verdicts.rows.signals import Raster
+from harness.verdicts.rows.scores import Scores
+from harness.verdicts.rows.signals import Quality, Raster
 from harness.workbench.operations import tap_series
 from harness.workbench.pictures import (
     audio_clip,
     error_counts,
     outline_of,
     picture_row,
-    quality_rows,
-    score_rows,
+    rows_beside,
     separation_rows,
     stem_picture,
     stem_qualities,
@@ -36,7 +36,7 @@ from harness.workbench.pictures import (
     timeline_rows,
 )
 from harness.workbench.predictions import Prediction
-from harness.workbench.rasters import COLUMNS, HIGH_HZ, LOW_HZ, ROWS, raster, spectrogram_db
+from harness.workbench.rasters import COLUMNS, LOW_HZ, ROWS, high_hz, raster, spectrogram_db
 from harness.workbench.transforms import forward_error, round_trip_error
 from suites.selftest.report.figure_rows import labels, stem
 
@@ -54,14 +54,17 @@ def heard(item: str) -> np.ndarray:
     return np.asarray(samples.T)
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 96_000])
 @pytest.mark.parametrize(("hertz", "level_db"), [(440.0, -6.0), (3000.0, -20.0), (12_000.0, -40.0)])
-def test_a_tone_is_at_its_frequency_and_level(hertz: float, level_db: float) -> None:
-    t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+def test_a_tone_is_at_its_frequency_and_level(hertz: float, level_db: float, rate: int) -> None:
+    """Of a network at any sample rate, half of which may be below what is drawn of others."""
+    hertz = min(hertz, 0.4 * rate)
+    t = np.arange(2 * rate) / rate
     tone = 10 ** (level_db / 20) * np.sin(2 * np.pi * hertz * t)
-    shown = spectrogram_db(np.stack([tone, tone]))
+    shown = spectrogram_db(np.stack([tone, tone]), rate)
     assert shown.shape == (ROWS, COLUMNS)
     row = int(shown[:, COLUMNS // 2].argmax())
-    place = LOW_HZ * (HIGH_HZ / LOW_HZ) ** ((ROWS - row - 0.5) / ROWS)
+    place = LOW_HZ * (high_hz(rate) / LOW_HZ) ** ((ROWS - row - 0.5) / ROWS)
     assert place == pytest.approx(hertz, rel=0.08)
     assert level_db - 1.5 < shown[row, COLUMNS // 2] < level_db + 0.1
 
@@ -77,12 +80,12 @@ def test_a_raster_keeps_levels_to_half_a_step(low: float, size: float) -> None:
 
 def test_an_error_in_one_second_is_drawn_there() -> None:
     expected, actual = stem()
-    item = stem_picture(expected, actual, "drums", LABELS)
+    item = stem_picture(expected, actual, "drums", LABELS, rate=SAMPLE_RATE)
     difference = codes(item.difference).astype(float)
     half = COLUMNS // 2
     assert difference[:, half + 5 :].mean() > difference[:, : half - 5].mean() + 10
     assert max(item.rest_high[half:]) > 20 * max(item.rest_high[: half - 5])
-    line = stem_timeline(expected, actual, "drums", LABELS)
+    line = stem_timeline(expected, actual, "drums", LABELS, rate=SAMPLE_RATE)
     assert line.start_s == (0.0, 1.0)
     assert line.snr_db[0] is not None
     assert line.snr_db[1] is not None
@@ -92,25 +95,41 @@ def test_an_error_in_one_second_is_drawn_there() -> None:
 def test_the_worse_channel_counts_and_silence_has_no_ratio() -> None:
     expected, actual = (side.copy() for side in stem())
     actual[0] = expected[0]
-    line = stem_timeline(expected, actual, "drums", LABELS)
+    line = stem_timeline(expected, actual, "drums", LABELS, rate=SAMPLE_RATE)
     assert all(level is not None and level < 100 for level in line.snr_db)
-    silent = stem_timeline(0 * expected, 0 * expected, "drums", LABELS)
+    silent = stem_timeline(0 * expected, 0 * expected, "drums", LABELS, rate=SAMPLE_RATE)
     assert silent.snr_db == (None, None)
 
 
 def test_a_sample_that_is_not_a_number_is_the_worst_second() -> None:
     expected, actual = (side.copy() for side in stem())
     actual[0, 10] = np.nan
-    line = stem_timeline(expected, actual, "drums", LABELS)
+    line = stem_timeline(expected, actual, "drums", LABELS, rate=SAMPLE_RATE)
     assert line.snr_db[0] is not None
     assert np.isnan(line.snr_db[0])
     counted = error_counts(expected, actual, "stems", LABELS)
     assert counted.non_finite == 1
 
 
+@pytest.mark.parametrize("rate", [8000, 48_000])
+def test_seconds_are_those_of_the_network_s_sample_rate(rate: int) -> None:
+    """At 44,100 samples a second, a network of another rate would be shown at the wrong times."""
+    expected = np.random.default_rng(0).standard_normal((1, 3 * rate)).astype(np.float32) / 9
+    actual = expected.copy()
+    actual[:, rate : rate + 50] += 1e-2  # in the second second
+    line = stem_timeline(expected, actual, "drums", LABELS, rate=rate)
+    assert (line.stretch_s, line.start_s) == (1.0, (0.0, 1.0, 2.0))
+    assert [level == np.inf for level in line.snr_db] == [True, False, True]
+    picture = stem_picture(expected, actual, "drums", LABELS, rate=rate)
+    assert (picture.duration_s, picture.high_hz) == (3.0, high_hz(rate))
+    clip = audio_clip(expected, actual, "drums", 1.0, LABELS, rate=rate)
+    assert (clip.start_s, clip.duration_s) == (1.0, 2.0)
+    assert soundfile.info(io.BytesIO(base64.b64decode(clip.reference))).samplerate == rate
+
+
 def test_the_same_stem_gives_the_same_row() -> None:
     one, other = (
-        json.dumps(asdict(make(*stem(), "drums", LABELS))) for make in (stem_picture, stem_picture)
+        json.dumps(asdict(stem_picture(*stem(), "drums", LABELS, rate=SAMPLE_RATE))) for _ in "12"
     )
     assert one == other
     assert len(one) < 120_000
@@ -118,12 +137,12 @@ def test_the_same_stem_gives_the_same_row() -> None:
 
 def test_a_difference_is_heard_at_the_stated_gain() -> None:
     expected, actual = stem()
-    item = audio_clip(expected, actual, "drums", 1.5, LABELS)
+    item = audio_clip(expected, actual, "drums", 1.5, LABELS, rate=SAMPLE_RATE)
     rest = heard(item.difference)
     wanted = (actual - expected)[:, : rest.shape[1]] * 10 ** (item.difference_gain_db / 20)
     assert np.abs(rest - wanted).max() < 1e-4
     assert 0.4 < np.abs(rest).max() <= 0.51
-    again = audio_clip(expected, expected, "drums", 0.0, LABELS)
+    again = audio_clip(expected, expected, "drums", 0.0, LABELS, rate=SAMPLE_RATE)
     assert again.difference_gain_db == 0
     assert not heard(again.difference).any()
 
@@ -173,11 +192,11 @@ def test_what_is_recorded_of_stems_can_be_read_again() -> None:
     sides = [stem_qualities(truth, stems, expected.sum(axis=0), sources) for stems in (actual,) * 2]
     taps = Prediction(network, {}, {"encoder.0": actual}, {"encoder.0": "fp16"})
     rows = (
-        *separation_rows(expected, actual, metrics, LABELS),
-        *quality_rows(*sides, LABELS),
-        *score_rows(*(stem_scores(truth, actual, sources, SAMPLE_RATE),) * 2, LABELS),
-        *timeline_rows(expected, actual, sources, LABELS),
-        picture_row(expected, actual, sources, LABELS),
+        *separation_rows(expected, actual, metrics, LABELS, rate=SAMPLE_RATE),
+        *rows_beside(Quality, *sides, LABELS),
+        *rows_beside(Scores, *(stem_scores(truth, actual, sources, SAMPLE_RATE),) * 2, LABELS),
+        *timeline_rows(expected, actual, sources, LABELS, rate=SAMPLE_RATE),
+        picture_row(expected, actual, sources, LABELS, rate=SAMPLE_RATE),
         tap_series({"tap.encoder.0": expected}, taps, LABELS),
         outline_of("mini"),
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.conformance.results import CaseResult, CaseStatus, StaleWaiver, summarise
+from harness.conformance.results import CaseResult, CaseStatus, summarise
 from harness.errors import RunError
 from harness.report import render
-from harness.report.view_proofs import bench_view, failures_first
+from harness.report.view_proofs import bench_view
 from harness.verdicts import Run, Verdict
-from harness.verdicts.rows.documents import attachment
+from harness.verdicts.rows.documents import ListedRow, attachment, failures_first
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -33,7 +33,7 @@ def conformance(word: str = "softmax") -> dict[str, Any]:
         results,
         selection="all",
         collected=3,
-        stale_waivers=(StaleWaiver("a.py::t[9]", "no such test"),),
+        stale_waivers=(ListedRow("a.py::t[9]", "no such test"),),
         provenance={"commit": "abcdef0123456789"},
         started="2026-01-02T03:04:05+00:00",
     )

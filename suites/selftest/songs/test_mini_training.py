@@ -175,6 +175,7 @@ def test_published_scores_of_songs_are_those_of_the_results() -> None:
     assert min(stems.values()) >= 2.0
 
 
+@pytest.mark.exhaustive
 def test_published_weights_separate_songs_that_they_never_heard() -> None:
     seeds = HELD_OUT[:3]
     torch.testing.assert_close(

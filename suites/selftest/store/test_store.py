@@ -20,9 +20,11 @@ from harness.cli import main
 from harness.digests import digest_of
 from harness.errors import StoreError
 from harness.golden import GoldenStore
+from harness.precision import sweep
 from harness.precision.sweep import Cell, FolderOfResults, Result, run_sweep
 from harness.store import Store, collect, holdings, pack_folder, unpack_folder
-from harness.workbench import stored
+from harness.workbench import packages, stored
+from harness.workbench.packages import Packages
 from harness.workbench.stored import StoredGoldens, StoredResults
 
 LATER = datetime.now(timezone.utc) + timedelta(days=3)
@@ -83,12 +85,24 @@ def test_a_damaged_copy_of_this_machine_is_fetched_again(store: Store) -> None:
 
 
 def test_an_object_that_is_gone_is_an_error_and_not_an_absence(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And what the message says is a way out of it."""
     store.keep("goldens", "k", b"right")
-    files(store, "objects")[0].unlink()
-    with pytest.raises(StoreError, match="is gone"):
-        Store(store.url, tmp_path / "fresh").find("goldens", "k")
+    store.keep("goldens", "other", b"right, too")
+    gone = store.find("goldens", "k")
+    assert gone is not None
+    Path(store.url, "objects", gone.name[:2], gone.name).unlink()
+    fresh = Store(store.url, tmp_path / "fresh")
+    with pytest.raises(StoreError, match="is gone") as told:
+        fresh.find("goldens", "k")
+    command = str(told.value).rpartition("parity ")[2]
+    assert main(command.split()) == 0
+    assert "damaged: names/goldens/k" in capsys.readouterr().out
+    assert fresh.find("goldens", "k") is None
+    assert fresh.find("goldens", "other") is not None
+    fresh.keep("goldens", "k", b"right")
+    assert fresh.find("goldens", "k") is not None
 
 
 @pytest.mark.parametrize("key", ["../x", "", "a/b", "x" * 300, "\n"])
@@ -177,6 +191,14 @@ class Measure:
         return {"snr_db": int(cell.key, 16) / 7}
 
 
+def test_a_result_of_a_store_that_is_no_result_is_told(store: Store, tmp_path: Path) -> None:
+    cell = numbered(1)[0]
+    store.keep("results", cell.key, b"nonsense")
+    results = StoredResults(store, FolderOfResults(tmp_path / "results"))
+    with pytest.raises(StoreError, match=r"result 0+ of .* is no JSON"):
+        results.get(cell)
+
+
 def test_a_second_machine_measures_nothing(store: Store, tmp_path: Path) -> None:
     found = []
     for name, expected in (("one", 9), ("other", 0)):
@@ -224,6 +246,32 @@ def package(tmp_path: Path) -> Path:
     (folder / "Manifest.json").write_text("{}")
     (folder / "Data" / "weight.bin").write_bytes(bytes(1000))
     return folder
+
+
+def test_a_package_of_another_run_is_taken_and_known_as_such(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = []
+
+    def convert(traced: Any, *, recipe: Any, out: Path, **words: Any) -> None:
+        converted.append(recipe.name)
+        out.mkdir()
+        (out / "Manifest.json").write_text(recipe.name)
+
+    monkeypatch.setattr(packages, "convert_to_coreml", convert)
+    monkeypatch.setattr(packages, "trace_inner_model", lambda module: module)
+    subject = SimpleNamespace(fingerprint="f" * 64, extract=lambda: None)
+    runs = [Packages(tmp_path / run, lambda name: subject, store) for run in "abc"]  # type: ignore[arg-type,return-value]
+    first, second = (run.path("net", "fp32") for run in runs[:2])
+    assert (converted, runs[0].is_reused(first), runs[1].is_reused(second)) == (
+        ["fp32"],
+        False,
+        True,
+    )
+    assert digest_of(first) == digest_of(second)
+    monkeypatch.setattr(sweep, "source_hash", lambda *rooms: "other code")
+    assert not runs[2].is_reused(runs[2].path("net", "fp32"))
+    assert converted == ["fp32", "fp32"]
 
 
 def test_a_package_comes_back_the_same_on_a_machine_that_has_none(

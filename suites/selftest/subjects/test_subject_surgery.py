@@ -189,6 +189,7 @@ def test_converted_operations_carry_unambiguous_module_paths() -> None:
     assert "layer_norm" in operations["crosstransformer.layers.0.norm1"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_six_stem_model_has_the_same_bits_at_every_tap_after_surgery() -> None:
     torch.set_num_threads(2)

@@ -36,8 +36,8 @@ from harness.subjects import (
 from harness.subjects.arguments import complete_arguments
 from harness.subjects.names import ARCHITECTURES
 from harness.subjects.shapes import arguments_from_shapes, stems_in_shapes
-from harness.workbench import Separator, open_separator
-from harness.workbench.separator import separate_file
+from harness.workbench import open_separator
+from harness.workbench.separator import Separator, separate_file
 
 SHAPED = ("two stems", "mono", "nfft 2048", "other depth", "other width", "other layers")
 """Variants that their tensors' shapes show."""

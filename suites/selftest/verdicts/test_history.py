@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from harness.errors import RunError
 from harness.verdicts import (
     GATES,
-    NOISE_BAND_DB,
     Baseline,
     Check,
     Outcome,
@@ -24,9 +23,9 @@ from harness.verdicts import (
     Snapshot,
     Verdict,
     changes,
-    recall,
     remember,
 )
+from harness.verdicts.history import NOISE_BAND_DB, recall
 
 HEADROOMS = st.none() | st.floats(allow_nan=False)
 
@@ -101,6 +100,16 @@ def test_a_check_that_vanished_is_worse_and_a_new_one_is_not() -> None:
     found = changes(snapshot(gone=reading()), snapshot(new=reading()))
     assert [(m.id, m.worse) for m in found.removed] == [("gone", True)]
     assert [(m.id, m.worse) for m in found.added] == [("new", False)]
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_gate_that_is_only_measured_now_is_worse_whatever_it_measures(passed: bool) -> None:
+    """A check that was demoted is as good as gone: it can't turn a run red any more."""
+    demoted = replace(reading(5.0, passed=passed), gating=False)
+    found = changes(snapshot(a=reading(5.0)), snapshot(a=demoted))
+    assert [(movement.worse, movement.demoted) for movement in found.flipped] == [(True, True)]
+    promoted = changes(snapshot(a=demoted), snapshot(a=reading(5.0)))
+    assert [movement.worse for movement in promoted.flipped] == [False]
 
 
 def test_a_run_is_remembered_once_and_the_oldest_forgotten(tmp_path: Path) -> None:

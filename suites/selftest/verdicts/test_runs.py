@@ -12,7 +12,6 @@ import pytest
 from harness.errors import RunError
 from harness.verdicts import (
     LAYERS,
-    SUBJECT_LAYERS,
     Check,
     EngineState,
     GoldenState,
@@ -24,6 +23,8 @@ from harness.verdicts import (
 )
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.signals import Quality, StemQuality
+from harness.verdicts.tolerances import SUBJECT_LAYERS
+from suites.selftest.report.run_rows import package_rows
 
 ENGINES = tuple(EngineState(name, True, "here", executed=True) for name in ("torch", "mil"))
 
@@ -117,6 +118,15 @@ def test_two_checks_of_one_identity_are_red_because_one_would_hide_the_other(gre
 def test_a_required_engine_is_required_only_on_request(green: Run) -> None:
     profile = replace(green.profile, engines=("torch", "mil", "coreml"))
     assert replace(green, profile=profile).exit_code == 3
+
+
+def test_a_verdict_says_what_was_made_by_an_earlier_run(green: Run) -> None:
+    made, taken = package_rows()[:2]
+    rows = green.artefacts.plus((made, replace(taken, reused=True)))
+    run = replace(green, artefacts=rows)
+    assert "; 1 of 2 packages were made by an earlier run (--fresh)." in run.sentence()
+    assert Run.from_json(run.to_json()).sentence() == run.sentence()
+    assert "earlier run" not in replace(green, artefacts=green.artefacts.plus([made])).sentence()
 
 
 def test_a_run_survives_its_document(green: Run) -> None:
