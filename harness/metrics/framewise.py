@@ -202,7 +202,7 @@ def _silent(todo: Measurable, starts: Sequence[int], window: int) -> list[bool]:
 
 def _filtered(filters: ComplexArray, signals: ComplexArray) -> ComplexArray:
     """The sum of products over the first axis, one after the other: they stay in a cache."""
-    total = filters[0] * signals[0]
+    total: ComplexArray = filters[0] * signals[0]
     product = np.empty_like(total)
     for transfer, signal in zip(filters[1:], signals[1:], strict=True):
         total += np.multiply(transfer, signal, out=product)
