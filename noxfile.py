@@ -147,7 +147,7 @@ def installed(session: nox.Session) -> None:
 @nox.session(default=False)
 def conformance(session: nox.Session) -> None:
     """Judge the executor by coremltools' own operation tests; writes reports/conformance."""
-    install(session, "test")
+    install(session, "test", "onnx")
     session.run("parity", "conformance", *session.posargs, env=PATIENT_THREADS)
 
 
