@@ -18,7 +18,7 @@ from harness.layers import agreement_check, second_opinion_check
 from harness.onnx_export import export_model
 from harness.profiles import PACKAGE_ENGINE
 from harness.pytest_plugin import Recorder
-from harness.verdicts.checks import not_evaluated
+from harness.verdicts import not_evaluated
 from harness.workbench import Workbench
 from harness.workbench.second_opinion import ENGINE, operations_apart
 
