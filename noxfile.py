@@ -94,7 +94,7 @@ def parity(session: nox.Session) -> None:
             "--no-header",
             *WORKERS,
             "--dist",
-            "loadgroup",  # what shares a prediction stays together
+            "loadscope",  # what shares a prediction stays together
             "--no-loadscope-reorder",  # packages first
             *session.posargs,
             env=ONE_THREAD,

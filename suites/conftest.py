@@ -51,8 +51,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "subjects(*kinds): only trained, seeded, small, published, separating, cut ones"
     )
     config.addinivalue_line("markers", "engines(executes, taps): which engines a test runs")
-    # Of pytest-xdist, without which tests run as well.
-    config.addinivalue_line("markers", "xdist_group(name): what one process works on")
 
 
 @lru_cache
@@ -132,7 +130,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order layered tests by subject, case and recipe, so that each thing is made once.
 
     The papers of packages come first, since all else waits for packages; what needs none fills the
-    gaps at the end. What shares a prediction is one group, which one process works on.
+    gaps at the end.
     """
     cases = list(_cases(golden_root(config)))
 
@@ -147,11 +145,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # A test for which the chosen cases or recipes leave nothing is no test of this run.
     items[:] = [item for item in items if not _is_empty(item)]
     items.sort(key=place)
-    for item in items:
-        params = _parameters(item)
-        if "subject" in params:
-            group = (params["subject"], params.get("case", params.get("recipe", "")))
-            item.add_marker(pytest.mark.xdist_group(" ".join(group).replace("@", " ")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what gives all tests of a subject and a case to one process, under --dist loadscope.
+
+    They share predictions. ``--dist loadgroup`` is meant for this, and does nothing from pytest 9.2
+    on: pytest-xdist 3.8 names the groups in an attribute that pytest doesn't read any more.
+    """
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    subjects = profile_of(config).subjects
+
+    class BySubjectAndCase(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return work_unit(nodeid, subjects)
+
+    return BySubjectAndCase(config, log)
+
+
+def work_unit(nodeid: str, subjects: Sequence[str]) -> str:
+    """Return the subject and the case that a test is about, or the recipe; its own id for others.
+
+    Args:
+        nodeid: of the test; its parameters are those of `PARAMETERS`, in that order.
+        subjects: of the run.
+    """
+    words = nodeid.partition("[")[2].removesuffix("]")
+    for subject in subjects:
+        if words.startswith(f"{subject}-"):
+            return f"{subject} {words.removeprefix(f'{subject}-').partition('-')[0]}"
+    return nodeid
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:
