@@ -8,7 +8,6 @@ The numbers of the model contract are here, without torch or libsndfile; the res
 """
 
 from harness.audio.contract import (
-    CHANNELS,
     FRAMES,
     FREQUENCY_BINS,
     HOP_LENGTH,
@@ -21,7 +20,6 @@ from harness.audio.contract import (
 )
 
 __all__ = [
-    "CHANNELS",
     "FRAMES",
     "FREQUENCY_BINS",
     "HOP_LENGTH",

@@ -74,9 +74,8 @@ class AudioReader:
         self.source_frames: int = self._file.frames
         try:
             self.duration_s = self.source_frames / self.samplerate
-            self.frames = _resampled_length(
-                self.source_frames, self.samplerate, geometry.sample_rate
-            )
+            rate, wanted = self.samplerate, geometry.sample_rate
+            self.frames = (2 * self.source_frames * wanted + rate) // (2 * rate)  # halves go up
             self._check_length()
             self._check_channels()
         except BaseException:
@@ -273,8 +272,3 @@ def decoded(
             f"{path} ends after {done / sound.samplerate:.3f} s, but announces "
             f"{sound.frames / sound.samplerate:.3f} s; it is truncated or damaged: export it again"
         )
-
-
-def _resampled_length(samples: int, rate: int, wanted: int) -> int:
-    """Return round(samples * wanted / rate), halves up, in whole numbers."""
-    return (2 * samples * wanted + rate) // (2 * rate)

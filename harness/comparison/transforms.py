@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, rfft
+from scipy.signal import get_window
 
-from harness.audio.windows import blackman, hamming, hann
 from harness.comparison.causes import FloatArray, Hypothesis
 from harness.comparison.signals import with_gain
 from harness.metrics import snr_db
@@ -67,7 +67,7 @@ def left_padding(e: FloatArray, a: FloatArray) -> str:
         ("a reflection that repeats the first sample", "symmetric"),
     ):
         padded = np.pad(signal, ((0, 0), (edge, 0)), mode=mode)  # type: ignore[call-overload]
-        made = _analysed(padded, hann(2 * e.shape[2]))[:, used, :2]
+        made = _analysed(padded, get_window("hann", 2 * e.shape[2]))[:, used, :2]
         seen = candidate[:, used]
         if snr_db(_flat(seen), _flat(made)) > _RECOGNISED_DB:
             return f" ({words}, at the start)"
@@ -78,14 +78,15 @@ def _windows(
     waves: FloatArray, candidate: ComplexArray, inner: slice
 ) -> Iterator[tuple[float, str, FloatArray]]:
     size = 2 * candidate.shape[1]
-    yield 0.5, "the Hann window is symmetric instead of periodic", hann(size, symmetric=True)
-    yield 0.5, "the window is Hamming instead of Hann", hamming(size)
-    yield 0.5, "the window is a symmetric Hamming", hamming(size, symmetric=True)
-    yield 0.5, "the window is Blackman instead of Hann", blackman(size)
-    yield 0.5, "the window is a symmetric Blackman", blackman(size, symmetric=True)
+    hann, symmetric = get_window("hann", size), get_window("hann", size, fftbins=False)
+    yield 0.5, "the Hann window is symmetric instead of periodic", symmetric
+    yield 0.5, "the window is Hamming instead of Hann", get_window("hamming", size)
+    yield 0.5, "the window is a symmetric Hamming", get_window("hamming", size, fftbins=False)
+    yield 0.5, "the window is Blackman instead of Hann", get_window("blackman", size)
+    yield 0.5, "the window is a symmetric Blackman", get_window("blackman", size, fftbins=False)
     yield 0.5, "there is no window (rectangular)", np.ones(size)
-    yield 0.5, "the window is the square root of Hann", np.sqrt(hann(size))
-    yield 0.5, "the Hann window is applied twice", hann(size) ** 2
+    yield 0.5, "the window is the square root of Hann", np.sqrt(hann)
+    yield 0.5, "the Hann window is applied twice", hann**2
     # Whatever it is: what a sample of a frame is multiplied by, by least squares over all frames.
     spectrum = np.concatenate([candidate, np.zeros_like(candidate[:, :1])], axis=1)
     made = irfft(np.moveaxis(spectrum[..., inner], 1, -1), size) * np.sqrt(size)
@@ -116,7 +117,7 @@ def _sample_offset(
     begin, end = start * hop - offset, (stop - 1) * hop - offset + size
     if begin < 0 or end > waves.shape[1]:
         return
-    predicted = _analysed(waves[:, begin:end], hann(size))[:, used]
+    predicted = _analysed(waves[:, begin:end], get_window("hann", size))[:, used]
     side = "late" if offset > 0 else "early"
     noun = "sample" if abs(offset) == 1 else "samples"
     words = f"its signal is {side} by {abs(offset)} {noun} (linear phase)"
@@ -144,7 +145,7 @@ def _recovered(spectra: ComplexArray) -> FloatArray:
     """Return the signals [signals, (frames + 3) x hop] of spectra [signals, bins, frames]."""
     signals, bins, total = spectra.shape
     size, hop = 2 * bins, bins // 2
-    window = hann(size)
+    window = get_window("hann", size)
     full = np.concatenate([spectra, np.zeros_like(spectra[:, :1])], axis=1)
     frames = irfft(np.moveaxis(full, 1, -1), size) * np.sqrt(size) * window
     waves, weights = np.zeros((signals, total + 3, hop)), np.zeros((total + 3, hop))

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from harness.mil import Model
-from harness.mil.bridge.ledger import Predict
+from harness.mil.bridge.proxy import Predict
 from harness.mil.state import State
 
 

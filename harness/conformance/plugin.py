@@ -31,8 +31,8 @@ from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
 from harness.errors import UnsupportedOperationError
 from harness.mil import Model
-from harness.mil.bridge.ledger import Predict
 from harness.mil.bridge.plugin import LEDGER
+from harness.mil.bridge.proxy import Predict
 from harness.origin import provenance
 from harness.verdicts.rows.documents import ListedRow
 

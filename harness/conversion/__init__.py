@@ -12,7 +12,7 @@ from harness.conversion.contract import check_contract
 from harness.conversion.convert import ConvertedPackage, convert_to_coreml
 from harness.conversion.precision_map import precision_map
 from harness.conversion.recipes import PrecisionRecipe, load_recipe, shipped_recipes
-from harness.conversion.selector import create_precision_selector
+from harness.conversion.selector import PrecisionSelector
 from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
 from harness.conversion.tap_mapping import TapLocation
 from harness.conversion.trace import TracedModel, trace_inner_model
@@ -26,6 +26,7 @@ __all__ = [
     "Audit",
     "ConvertedPackage",
     "PrecisionRecipe",
+    "PrecisionSelector",
     "Sidecar",
     "TapLocation",
     "TracedModel",
@@ -35,7 +36,6 @@ __all__ = [
     "compare_weights",
     "constants_by_place",
     "convert_to_coreml",
-    "create_precision_selector",
     "load_recipe",
     "module_paths",
     "precision_map",

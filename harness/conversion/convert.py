@@ -23,11 +23,10 @@ from harness.atomic import atomic_folder
 from harness.conversion.audit import Audit, audit_package
 from harness.conversion.compression import compressed_pipeline
 from harness.conversion.contract import check_contract
-from harness.conversion.haste import validated_once
-from harness.conversion.quiet import quiet_coremltools
+from harness.conversion.quiet import quiet_coremltools, validated_once
 from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
-from harness.conversion.selector import PrecisionSelector, create_precision_selector
+from harness.conversion.selector import PrecisionSelector
 from harness.conversion.sidecar import Sidecar, VanishedOperation
 from harness.conversion.survey import (
     base_name,
@@ -111,7 +110,7 @@ def convert_to_coreml(
     if out.suffix != ".mlpackage":
         raise PackageError(f"can't save a package as {out}: the name must end in .mlpackage")
     check_request(recipe, target, compute_units)
-    selector = create_precision_selector(recipe, lambda op: _module_path(op, traced.modules))
+    selector = PrecisionSelector(recipe, lambda op: _module_path(op, traced.modules))
 
     with quiet_coremltools() as messages:
         model, reads = _convert(traced, recipe, selector, target)

@@ -79,7 +79,15 @@ def floating_inputs(node: Node) -> tuple[tuple[str, DataType], ...]:
 
 def stored_weights(node: Node, read: ReadArray) -> tuple[StoredWeight, ...]:
     """Return the weights that an operation reads, and other constants that are compressed."""
-    return tuple(_stored(node, read))
+    found = []
+    for parameter, value in node.inputs:
+        compressible = is_compressible(value.type)
+        made_by = value.producer.operation if value.producer is not None else None
+        if made_by is not None and made_by.type.startswith("constexpr_"):
+            found.append(StoredWeight(parameter, storage_of(made_by, read), compressible))
+        elif value.constant is not None and compressible:
+            found.append(StoredWeight(parameter, "float", True))
+    return tuple(found)
 
 
 def only_feeds_operations(node: Node) -> bool:
@@ -125,16 +133,6 @@ def _readers(node: Node) -> list[Node]:
     """Return what reads the first value of an operation; nothing if it leaves its block."""
     value = node.results[0]
     return [] if value.leaves else [reader for reader, _ in value.readers]
-
-
-def _stored(node: Node, read: ReadArray) -> Iterator[StoredWeight]:
-    for parameter, value in node.inputs:
-        compressible = is_compressible(value.type)
-        made_by = value.producer.operation if value.producer is not None else None
-        if made_by is not None and made_by.type.startswith("constexpr_"):
-            yield StoredWeight(parameter, storage_of(made_by, read), compressible)
-        elif value.constant is not None and compressible:
-            yield StoredWeight(parameter, "float", True)
 
 
 def _floating(dtypes: Iterable[DataType | None]) -> tuple[DataType, ...]:

@@ -1,4 +1,4 @@
-"""coremltools without its progress bars, log lines and warnings; what it logs is kept."""
+"""coremltools without progress bars, log lines, warnings and all but one check of a program."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from harness._coremltools import import_coremltools, logged_apart
 
@@ -31,3 +32,30 @@ def quiet_coremltools() -> Iterator[list[str]]:
     finally:
         for module, name, bar in bars:
             setattr(module, name, bar)
+
+
+@contextmanager
+def validated_once() -> Iterator[None]:
+    """Validate what is converted inside the ``with`` when it is through; coremltools' errors.
+
+    `PassPipelineManager.apply_pipeline` validates the whole program after each of some 110 passes,
+    and spells it out before and after each pipeline for a debug log: nearly half the time of a
+    conversion. A pass that leaves a program broken is a defect of the pass, and the program at the
+    end shows it.
+    """
+    import_coremltools()
+    from coremltools.converters.mil.mil import Program
+
+    validate, spell = Program.validate, Program.__str__
+    asked: dict[Any, bool] = {}
+
+    def note(program: Any, check_essential_scope: bool = False) -> None:
+        asked[program] = asked.get(program, False) or check_essential_scope
+
+    Program.validate, Program.__str__ = note, lambda program: type(program).__name__
+    try:
+        yield
+    finally:
+        Program.validate, Program.__str__ = validate, spell
+    for program, scopes in asked.items():
+        program.validate(check_essential_scope=scopes)

@@ -1,6 +1,6 @@
 """The function that tells coremltools which operations to convert to FP16.
 
->>> selector = create_precision_selector(load_recipe("mixed"))
+>>> selector = PrecisionSelector(load_recipe("mixed"))
 >>> ct.convert(..., compute_precision=ct.transform.FP16ComputePrecision(op_selector=selector))
 >>> selector.check()
 
@@ -48,13 +48,18 @@ class PrecisionSelector:
 
     It remembers the operations that it was asked about, to count what each rule matched. Asking
     again about the same operation changes nothing.
+
+    Args:
+        recipe: what decides.
+        module_path: gives the PyTorch module path of an operation. By default its scopes joined by
+            dots, in which a plain ``nn.ModuleList`` doesn't show.
     """
 
     def __init__(
         self, recipe: PrecisionRecipe, module_path: Callable[[Any], str | None] | None = None
     ) -> None:
         self.recipe = recipe
-        self._module_path = module_path or _dotted_scopes
+        self._module_path = module_path or (lambda met: ".".join(module_scopes(met)))
         self._seen: dict[str, DescribedOperation] = {}
 
     def __call__(self, operation: Any) -> bool:
@@ -110,20 +115,3 @@ class PrecisionSelector:
     def check(self) -> None:
         """Raise `RecipeError` if a pattern of a rule that isn't optional matched nothing so far."""
         check_every_pattern_matched(self.recipe, self.report())
-
-
-def create_precision_selector(
-    recipe: PrecisionRecipe, module_path: Callable[[Any], str | None] | None = None
-) -> PrecisionSelector:
-    """Return the selector for ``recipe``, as coremltools' ``FP16ComputePrecision`` takes one.
-
-    Args:
-        recipe: what decides.
-        module_path: gives the PyTorch module path of an operation. By default its scopes joined by
-            dots, in which a plain ``nn.ModuleList`` doesn't show.
-    """
-    return PrecisionSelector(recipe, module_path)
-
-
-def _dotted_scopes(operation: Any) -> str:
-    return ".".join(module_scopes(operation))

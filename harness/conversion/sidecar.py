@@ -107,7 +107,10 @@ def read_sidecar(package: str | Path | Package | Model) -> Sidecar | None:
             recipe=recipe,
             modules={str(name): path for path, names in by_module.items() for name in names},
             taps=TapMapping(
-                {name: _location(*entry) for name, entry in taps.items()},
+                {
+                    name: TapLocation(str(output), order and tuple(map(int, order)))
+                    for name, (output, order) in taps.items()
+                },
                 {name: str(reason) for name, reason in missing.items()},
             ),
             vanished=tuple(_vanished(name, *entry) for name, entry in vanished.items()),
@@ -150,10 +153,6 @@ def _sidecar(package: str | Path | Package | Model) -> Sidecar:
             "packages that 'parity convert' makes do"
         )
     return sidecar
-
-
-def _location(output: str, permutation: list[int] | None) -> TapLocation:
-    return TapLocation(str(output), None if permutation is None else tuple(map(int, permutation)))
 
 
 def _vanished(name: str, type_: str, module: str | None, reads: list[str]) -> VanishedOperation:

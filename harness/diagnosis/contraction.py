@@ -26,9 +26,9 @@ def accumulated_terms(plan: Plan, step: Step) -> int:
     kind = step.operation.type
     shapes = _shapes(plan, step)
     if kind in ("conv", "linear", "conv_transpose"):
-        return _weighted(kind, shapes.get("weight"), _literal(step, "groups"))
+        return _weighted(kind, shapes.get("weight"), step.literal("groups"))
     if kind == "matmul":
-        transposed = bool(_literal(step, "transpose_x"))
+        transposed = bool(step.literal("transpose_x"))
         return _axis(shapes.get("x"), -2 if transposed else -1)
     if kind == "scaled_dot_product_attention":
         return max(_axis(shapes.get("query"), -1), _axis(shapes.get("key"), -2))
@@ -48,10 +48,10 @@ def _weighted(kind: str, weight: tuple[int, ...] | None, groups: Any) -> int:
 def _reduced(step: Step, shape: tuple[int, ...]) -> int:
     kind, everything = step.operation.type, tuple(range(len(shape)))
     axes = {
-        "softmax": (_literal(step, "axis"),),
+        "softmax": (step.literal("axis"),),
         "instance_norm": everything[2:],
         "l2_norm": everything[-3:],
-    }.get(kind, _literal(step, "axes") or everything)
+    }.get(kind, step.literal("axes") or everything)
     return math.prod(shape[int(axis)] for axis in axes)
 
 
@@ -68,7 +68,3 @@ def _shapes(plan: Plan, step: Step) -> dict[str, tuple[int, ...]]:
             if shape is not None and None not in shape:
                 found[argument.name] = tuple(shape)
     return found
-
-
-def _literal(step: Step, name: str) -> Any:
-    return next((a.payload for a in step.arguments if a.name == name and not a.slots), None)

@@ -18,7 +18,6 @@ from harness.diagnosis.failures import (
     BEFORE_VALUES,
     closest_check,
     failed_checks,
-    has_layer,
     largest_drop,
     says_it_all,
     tap_before,
@@ -131,9 +130,11 @@ def _layer(run: Run) -> _Found:
         return Step(question, "None: every check holds.", closest_check(run)), [], True
     first = failed[0]
     kind = "" if first.gating else " (only exploratory checks fail: the run is not red for them)"
-    below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if has_layer(run, layer)]
+    checked = {check.layer for check in run.checks}
+    below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if layer in checked]
     sound = f"; {', '.join(below)} below it hold" if below else ""
-    alone = first.layer == "end_to_end" and not _has_branches(run)
+    branches = any(c.gate is not None and c.gate.name == "conversion" for c in run.checks)
+    alone = first.layer == "end_to_end" and not branches
     meaning = _ALONE if alone else _MEANINGS[first.layer]
     words = f"{first.layer}{sound}. That means: {meaning}.{kind}"
     counts = tuple(
@@ -142,11 +143,6 @@ def _layer(run: Run) -> _Found:
         if any(c.layer == layer for c in failed)
     )
     return Step(question, words, counts), [], False
-
-
-def _has_branches(run: Run) -> bool:
-    """Return whether the outputs of the network were compared by themselves."""
-    return any(check.gate is not None and check.gate.name == "conversion" for check in run.checks)
 
 
 def _place(package: str, run: Run) -> _Found:

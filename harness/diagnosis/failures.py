@@ -53,11 +53,6 @@ def _rank(check: Check) -> tuple[int, int]:
     return LAYERS.index(check.layer), 10 if inner else 30 if described else 20
 
 
-def has_layer(run: Run, layer: str) -> bool:
-    """Return whether the run checked anything in ``layer``."""
-    return any(check.layer == layer for check in run.checks)
-
-
 def closest_check(run: Run) -> tuple[str, ...]:
     """Return in words which gating check is closest to its gate; nothing if there is none."""
     known = [c for c in run.checks if c.gating and c.outcome.headroom_db is not None]

@@ -20,6 +20,7 @@ Conclusion: TypeAlias = Literal[
 ]  # fmt: skip
 
 TARGET_DB: Final = 60.0
+"""What one operation alone must not lose: the gate of a whole conversion."""
 
 FLOOR_DB: Final = {"fp16": 60.0, "fp32": 100.0}
 """What one operation reaches by itself if it is computed and rounded once in that precision: one

@@ -25,17 +25,16 @@ import torch
 
 from harness.conversion.sidecar import read_sidecar
 from harness.diagnosis.contraction import FULL_ACCUMULATOR, accumulated_terms
+from harness.diagnosis.findings import TARGET_DB
 from harness.diagnosis.replay import local_snr_db
 from harness.errors import PackageError
 from harness.mil import DataType, Model, Numerics, ValueStatistics, get_numerics, inspect
 from harness.mil.assignment import OperationNumerics
-from harness.mil.numerics.limits import FP16_MAX
+from harness.mil.numerics.rounding import FP16_MAX
 from harness.mil.plan import Step
 from harness.precision.virtual import moves, operation_name
 
 RiskKind: TypeAlias = Literal["range", "subnormal", "accumulation", "integer"]
-TARGET_DB: Final = 60.0
-"""What one operation alone must not lose: the gate of a whole conversion."""
 MARGIN_DB: Final = 6.02
 """A signal twice as loud."""
 _SUBNORMAL_NOISE: Final = 2.0**-24 / math.sqrt(12)  # of rounding to a grid of 2^-24
@@ -170,14 +169,10 @@ def audit_headroom(
     operations = [
         _judged(model, step, seen[name], lost.get(name, {}), modules, as_fp16)
         for step in model.plan.steps
-        if (name := step.operation.name) in seen and _computes(step)
+        if (name := step.operation.name) in seen
+        and (not moves(step) or step.operation.type == "cast")  # which rounds what it moves
     ]
     return HeadroomAudit(chosen.name, as_fp16, tuple(inputs), tuple(operations))
-
-
-def _computes(step: Step) -> bool:
-    """Whether values change in ``step``: a cast rounds what it moves."""
-    return not moves(step) or step.operation.type == "cast"
 
 
 def _judged(

@@ -23,6 +23,7 @@ from harness.diagnosis.replay import Played, Replay, level_db, norm
 from harness.diagnosis.sides import Reference
 from harness.metrics import ulp_statistics
 from harness.mil import DataType, Model
+from harness.mil.numerics.rounding import FP16_SMALLEST_NORMAL
 from harness.mil.plan import Step
 from harness.precision.virtual import is_floating, moves, operation_name
 from harness.verdicts.rows.operations import OperationProfile
@@ -30,7 +31,6 @@ from harness.verdicts.rows.operations import OperationProfile
 Tensor: TypeAlias = torch.Tensor
 
 SAMPLE: Final = 1 << 12
-_SMALLEST_NORMAL: Final = 2.0**-14  # of FP16
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def ulp_p99(seen: Seen) -> float | None:
 def subnormal_share(seen: Seen) -> float:
     """Return the share of a sample that FP16 holds as subnormals or makes zero."""
     sizes = _sample(seen.best).abs()
-    return float(((sizes < _SMALLEST_NORMAL) & (sizes > 0)).double().mean())
+    return float(((sizes < FP16_SMALLEST_NORMAL) & (sizes > 0)).double().mean())
 
 
 def profile_operations(
@@ -127,7 +127,6 @@ def profile_operations(
     reference_numerics: str = "storage",
     numerics: str = "storage",
     local: bool = True,
-    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[OperationProfile, ...]:
     """Return the profile of every floating-point operation of ``candidate`` that computes.
 
@@ -140,19 +139,14 @@ def profile_operations(
         reference_numerics: how the reference is computed.
         numerics: how the candidate is computed.
         local: whether ``local_db`` is measured, which takes a third run.
-        advance: called as ``advance(done, total)``.
 
     Raises:
         PackageError: a program has blocks or states.
     """
     profiler = _Profiler(reference, candidate, inputs, reference_numerics, numerics, local)
-    total = len(candidate.operations)
-    found: list[OperationProfile] = []
-    for done, played in enumerate(profiler.replay.steps(inputs)):
-        advance(done, total)
-        found += profiler.profiles(played)
-    advance(total, total)
-    return tuple(found)
+    return tuple(
+        found for played in profiler.replay.steps(inputs) for found in profiler.profiles(played)
+    )
 
 
 class _Profiler:

@@ -38,8 +38,10 @@ class Names:
             slot: name for name, slot in candidate.inputs.items() if name in reference.inputs
         }
         for step in candidate.steps:
-            if step.operation.type == "cast":
-                self._alias(step)
+            read = step.reads[0] if step.operation.type == "cast" else None
+            if read is not None and _same_kind(candidate, read, step.outputs[0]):
+                if read in self.of:
+                    self.of[step.outputs[0]] = self.of[read]
                 continue
             for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
                 name = places.get(variable.name) or base_value(variable.name)
@@ -47,11 +49,10 @@ class Names:
                 if there is not None and _alike(reference, there, candidate, slot):
                     self.of[slot] = name
 
-    def _alias(self, step: Step) -> None:
-        """Let what a cast makes be what it reads."""
-        (read,) = step.reads[:1]
-        if read in self.of:
-            self.of[step.outputs[0]] = self.of[read]
+
+def _same_kind(plan: Plan, read: int, made: int) -> bool:
+    """Return whether a cast changes no more than how exactly its value is stored."""
+    return is_floating(plan.types[read]) == is_floating(plan.types[made])
 
 
 def _alike(one: Plan, there: int, other: Plan, here: int) -> bool:

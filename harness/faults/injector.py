@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
+from unittest.mock import patch
 
-from harness.errors import ParityError
+from harness.errors import NotEvaluatedError, ParityError
 from harness.faults.judges.feature import judge_feature
-from harness.faults.judges.gates import judge_gate
 from harness.faults.judges.goldens import judge_goldens
 from harness.faults.judges.networks import judge_network, judge_original
-from harness.faults.judges.package import judge_package
-from harness.faults.judges.program import ProgramJudge
+from harness.faults.judges.program import ProgramJudge, judge_package
 from harness.faults.judges.sessions import judge_by_suite, judge_session
 from harness.faults.judges.stems import JoinerJudge, judge_stems
 from harness.faults.judges.transform import judge_transform
-from harness.faults.judging import Judge, inject, sound_digests, untried
-from harness.faults.registry import Fault
-from harness.verdicts import InjectedFault
+from harness.faults.judging import FaultJudgement, Judge, digest, inject, sound_digests, untried
+from harness.faults.registry import Fault, get_fault
+from harness.verdicts import (
+    GATES,
+    FaultOutcome,
+    InjectedFault,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+    failed,
+)
 from harness.workbench import Workbench
 
 SUBJECT: Final = "mini"
@@ -72,3 +81,21 @@ class FaultInjector:
             except ParityError as error:
                 self._controls[place] = error
         return self._controls[place]
+
+
+def judge_gate(inject: Callable[[Fault], InjectedFault], fault: Fault) -> Iterator[FaultJudgement]:
+    """Judge a gate by a sentinel: a known bug that the sound gate catches, and a loosened one not.
+
+    ``fault.case`` is ``GATE:SENTINEL``; an injection gets the gate and returns a looser one. The
+    control comes first, so the sentinel's own control is judged while the gate is sound.
+    """
+    name, _, sentinel = fault.case.partition(":")
+    with patch.dict(GATES, {name: fault.inject(GATES[name])}):
+        row = inject(get_fault(sentinel))
+    if row.outcome is FaultOutcome.NOT_TRIED:
+        raise NotEvaluatedError(row.reason)
+    run = Run(Profile("faults", layers=(), engines=()), checks=(), faults=(row,))
+    outcome = Outcome(Verdict.PASS, "the sentinel is caught", "caught", "caught")
+    if run.verdict is not Verdict.PASS:
+        outcome = failed(run.sentence(), expected="caught", observed=row.outcome.value)
+    yield FaultJudgement("kill matrix", "run verdict", sentinel, outcome, digest(row.outcome.value))

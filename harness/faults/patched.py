@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.faults.registry import get_fault
+from harness.faults.registry import NOTHING, get_fault
 
 
 def main(words: Sequence[str]) -> int:
     """Patch and run; returns pytest's exit status."""
     name, *arguments = words
-    if name != "none":
+    if name != NOTHING:
         get_fault(name).inject()
     return int(pytest.main(arguments))
 

@@ -150,19 +150,14 @@ def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Rec
     difference = largest_difference(committed.tensors, record.tensors)
     if difference is not None and difference.relative > TOLERANCE:
         versions = ", ".join(_changed_versions(committed.versions, record.versions))
-        reason = (
-            f"{difference.text}, allowed is {TOLERANCE:g}; recorded with {_made_with(committed)}"
-        )
+        made_with = ", ".join(f"{name} {had}" for name, had in sorted(committed.versions.items()))
+        reason = f"{difference.text}, allowed is {TOLERANCE:g}; recorded with {made_with}"
         reason += f", versions that differ: {versions}" if versions else ""
         step = f"if the change is meant, accept it: {accept}"
         return Finding(subject, case.name, GoldenStatus.DRIFT, reason, step)
     observed = 0.0 if difference is None else difference.relative
     reason = f"within {observed:.1g} of the committed fingerprint"
     return Finding(subject, case.name, GoldenStatus.MATCH, reason)
-
-
-def _made_with(record: Record) -> str:
-    return ", ".join(f"{name} {record.versions[name]}" for name in sorted(record.versions))
 
 
 def _changed_versions(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
@@ -22,6 +21,7 @@ from harness.digests import sha256
 from harness.errors import GoldenError
 from harness.golden.fingerprint import fingerprint
 from harness.golden.layout import Layout, build_command, file_stem
+from harness.golden.recipes import Case
 from harness.golden.records import (
     FORMAT,
     Entry,
@@ -34,47 +34,60 @@ from harness.golden.records import (
 from harness.golden.tensorfile import write_tensors
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a golden comes from; it travels in the metadata of its file."""
+class SubjectLike(Protocol):
+    """What the store needs to know of a subject."""
 
-    subject: str
-    case: str
-    recipe: str
-    subject_fingerprint: str
-    versions: Mapping[str, str]
-    seed: int | None
+    @property
+    def name(self) -> str:
+        """The name that the subject was asked for with."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of its weights."""
+        ...
 
 
 def publish(
-    layout: Layout, origin: Origin, tensors: Mapping[str, npt.NDArray[Any]], *, started: float
+    layout: Layout,
+    subject: SubjectLike,
+    case: Case,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    *,
+    versions: Mapping[str, str],
+    started: float,
 ) -> None:
     """Store a golden and enter it in the ledger; its lock must be held.
 
     Args:
         layout: the store.
-        origin: where the tensors come from.
+        subject, case: where the tensors come from; it travels in the metadata of their file.
         tensors: arrays by name.
+        versions: of what computed them.
         started: `time.monotonic` when building began.
 
     Raises:
         GoldenError: the tensors can't be a golden, or can't be stored; the old file stays.
     """
     if not tensors:
-        raise GoldenError(f"golden {origin.case!r} of {origin.subject!r} was built without tensors")
+        raise GoldenError(f"golden {case.name!r} of {subject.name!r} was built without tensors")
     prints = {name: fingerprint(name, tensors[name]) for name in sorted(tensors)}
-    key = (origin.subject, origin.case)
+    key = (subject.name, case.name)
+    origin: dict[str, Any] = {
+        "recipe": case.hash,
+        "subject_fingerprint": subject.fingerprint,
+        "versions": versions,
+        "seed": case.seed,
+    }
     path = layout.tensors(*key)
     try:
         with atomic_file(path) as temporary:
-            write_tensors(temporary, tensors, {"format": FORMAT, **asdict(origin)})
+            provenance = {"format": FORMAT, "subject": subject.name, "case": case.name, **origin}
+            write_tensors(temporary, tensors, provenance)
             record = Record(
                 sha256=sha256(temporary),
                 size_bytes=temporary.stat().st_size,
-                recipe=origin.recipe,
-                subject_fingerprint=origin.subject_fingerprint,
-                versions=origin.versions,
-                seed=origin.seed,
+                **origin,
                 command=build_command(*key),
                 tensors=prints,
                 built_at=datetime.now(timezone.utc).isoformat(timespec="microseconds"),

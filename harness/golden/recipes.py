@@ -230,6 +230,8 @@ def _check_consistency(where: str, case: Case) -> None:
 
 def _content(file: Path) -> str:
     """Return the SHA-256 of a case's file."""
+    if file.exists() and not file.is_file():  # a pipe or a device might never end
+        raise RecipeError(f"{file} is no regular file")
     try:
         return sha256(file)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -75,7 +75,3 @@ class Finding:
         step = f"; {self.next_step}" if self.next_step else ""
         golden = f"golden {self.case!r} of {self.subject!r}"
         return f"{golden} is {self.status.value}{made}: {self.reason}{step}"
-
-    def made_from(self, was: GoldenStatus) -> Finding:
-        """Return this finding with a note that the golden was made during this call."""
-        return replace(self, was=was)

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 
@@ -33,26 +33,11 @@ from harness.errors import GoldenUnavailableError, UnknownNameError
 from harness.golden.fingerprint import TOLERANCE, fingerprint, largest_difference
 from harness.golden.inspection import current_versions, examine
 from harness.golden.layout import Layout, build_command
-from harness.golden.publication import Origin, accept, publish, settle
+from harness.golden.publication import SubjectLike, accept, publish, settle
 from harness.golden.recipes import Case, load_cases
 from harness.golden.records import Entry, Record, read_ledger, read_manifest
 from harness.golden.status import ABSENT, Finding, GoldenStatus
 from harness.golden.tensorfile import Golden
-
-
-class SubjectLike(Protocol):
-    """What the store needs to know of a subject."""
-
-    @property
-    def name(self) -> str:
-        """The name that the subject was asked for with."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 of its weights."""
-        ...
-
 
 S = TypeVar("S", bound=SubjectLike)
 Builder = Callable[[S, Case], Mapping[str, npt.NDArray[Any]]]
@@ -150,7 +135,7 @@ class GoldenStore(Generic[S]):
         now = self._open(subject, case)
         if built.was is None:  # another process made it, and says so
             return now
-        return Fetched(now.finding.made_from(found.finding.status), now.golden)
+        return Fetched(replace(now.finding, was=found.finding.status), now.golden)
 
     def build(self, subject: S, case: str, *, force: bool = False, record: bool = False) -> Finding:
         """Build a golden unless a sound one is there, and return its state afterwards.
@@ -180,7 +165,7 @@ class GoldenStore(Generic[S]):
             if record:
                 accept(self.layout, subject.name, case, keep=self.cases)
             finding, _ = self._examine(subject, case, deep=False)
-        return finding.made_from(found.status) if make else finding
+        return replace(finding, was=found.status) if make else finding
 
     def verify(self, subject: S, case: str) -> Finding:
         """Say what state a golden is in from its tensors, all read and fingerprinted afresh.
@@ -250,15 +235,7 @@ class GoldenStore(Generic[S]):
         builder = self._builder or _real_builder()
         started = time.monotonic()
         tensors = builder(subject, case)
-        origin = Origin(
-            subject=subject.name,
-            case=case.name,
-            recipe=case.hash,
-            subject_fingerprint=subject.fingerprint,
-            versions=self._versions,
-            seed=case.seed,
-        )
-        publish(self.layout, origin, tensors, started=started)
+        publish(self.layout, subject, case, tensors, versions=self._versions, started=started)
 
     def _entry(self, subject: str, case: str) -> Entry:
         return read_ledger(self.layout.ledger).get((subject, case), Entry())

@@ -9,12 +9,11 @@ next step and the rule's source. ::
 `docs/lint.md` lists the rules.
 """
 
-from harness.lint.finding import Hit, LintFinding, Severity
+from harness.lint.finding import LintFinding, Severity
 from harness.lint.linting import lint_package, opset_violations
 from harness.lint.registry import LintRule, all_rules, rule, select_rules
 
 __all__ = [
-    "Hit",
     "LintFinding",
     "LintRule",
     "Severity",

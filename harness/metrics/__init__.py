@@ -24,7 +24,7 @@ from harness.metrics.diagnosis import diagnose
 from harness.metrics.framewise import FramewiseMetrics, framewise_metrics
 from harness.metrics.histograms import error_table
 from harness.metrics.levels import SILENCE_DBFS, SILENT_ERROR_DBFS, dbfs, is_silent, rms
-from harness.metrics.mixture import MixtureNull, mixture_null
+from harness.metrics.mixture import mixture_null
 from harness.metrics.projection import LOADING, ReferenceProjection
 from harness.metrics.segments import (
     StretchSnr,
@@ -34,14 +34,12 @@ from harness.metrics.segments import (
 )
 from harness.metrics.separation import (
     SeparationMetrics,
-    SourceMetrics,
     separation_metrics,
     si_sdr_db,
     source_metrics,
 )
-from harness.metrics.tensor import compute_numerical_diff, snr_db
+from harness.metrics.tensor import ValidationMetrics, compute_numerical_diff, snr_db
 from harness.metrics.ulp import ulp_statistics
-from harness.metrics.validation import ValidationMetrics
 
 __all__ = [
     "LOADING",
@@ -50,10 +48,8 @@ __all__ = [
     "Alignment",
     "BandSnr",
     "FramewiseMetrics",
-    "MixtureNull",
     "ReferenceProjection",
     "SeparationMetrics",
-    "SourceMetrics",
     "StretchSnr",
     "ValidationMetrics",
     "alignment",

@@ -101,7 +101,7 @@ class BlockConvolution:
             total[:, some] += pieces[..., : self.hop]
             after = slice(some.start + 1, some.stop + 1)
             total[:, after, : self.taps - 1] += pieces[..., self.hop :]
-        return total.reshape(outputs, -1)[:, :length]
+        return total.reshape(outputs, (blocks + 1) * self.hop)[:, :length]
 
 
 def _steps(blocks: int) -> list[slice]:

@@ -6,12 +6,10 @@ This room imports nothing of the project but its errors, how files are read with
 written whole, and how devices compute, so it can be taken out and used alone.
 """
 
-from harness.mil.features import Feature
 from harness.mil.inspection import Inspection, Watch, inspect
 from harness.mil.model import Model, load
 from harness.mil.numerics import Numerics, get_numerics, numerics_names
 from harness.mil.refusals import RefusedByCoreMLWarning
-from harness.mil.state import State
 from harness.mil.stateful import call, functional
 from harness.mil.statistics import ValueStatistics
 from harness.mil.timing import time_limit
@@ -19,12 +17,10 @@ from harness.mil.types import DataType
 
 __all__ = [
     "DataType",
-    "Feature",
     "Inspection",
     "Model",
     "Numerics",
     "RefusedByCoreMLWarning",
-    "State",
     "ValueStatistics",
     "Watch",
     "call",

@@ -217,7 +217,10 @@ def _tensor_value(message: Any, declared: TensorType, location: Location) -> Any
             raise PackageError(f"constant at {location}: no {declared} in its value")
         return str(values[0]) if not shape else tuple(str(value) for value in values)
     if kind == "bytes":
-        return _from_bytes(values, declared, location).reshape(shape)
+        try:
+            return decode_elements(values, declared.dtype, declared.count).reshape(shape)
+        except PackageError as error:
+            raise PackageError(f"constant at {location} of type {declared}: {error}") from error
     if len(values) != declared.count:
         raise PackageError(
             f"constant at {location} has {len(values)} values, but its type {declared} "
@@ -244,10 +247,3 @@ _WIDE: dict[str, type[np.generic]] = {
     "ints": np.int32,
     "longInts": np.int64,
 }
-
-
-def _from_bytes(values: bytes, declared: TensorType, location: Location) -> np.ndarray:
-    try:
-        return decode_elements(values, declared.dtype, declared.count)
-    except PackageError as error:
-        raise PackageError(f"constant at {location} of type {declared}: {error}") from error

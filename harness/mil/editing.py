@@ -105,14 +105,16 @@ def known_value(model: Model, operation: Operation, parameter: str) -> np.ndarra
     Raises:
         PackageError: the input is bound to nothing, or to what is known only at run time.
     """
-    bindings = operation.inputs.get(parameter, ())
+    found = _known(model, operation, parameter)
+    return found.value if isinstance(found.value, str) else model.package.constants.array(found)
+
+
+def _known(model: Model, operation: Operation, parameter: str) -> Constant:
     constants = model.plan.function.block.constants
-    for binding in bindings[:1]:
+    for binding in operation.inputs.get(parameter, ())[:1]:
         found = constants.get(binding) if isinstance(binding, str) else binding
         if found is not None:
-            if isinstance(found.value, str):
-                return found.value
-            return model.package.constants.array(found)
+            return found
     raise PackageError(f"operation {operation}: input {parameter!r} is bound to no constant")
 
 
@@ -137,13 +139,11 @@ def with_constant(
     Raises:
         PackageError: the input is bound to no constant array.
     """
-    value = known_value(model, operation, parameter)
-    if isinstance(value, str):
-        raise PackageError(f"operation {operation}: input {parameter!r} is a string, not an array")
-    changed = np.asarray(change(value.copy()))
-    if changed.dtype != value.dtype:
-        changed = changed.astype(value.dtype)
-    return with_inputs(operation, **{parameter: constant(changed)})
+    held = _known(model, operation, parameter)
+    if isinstance(held.value, str) or not isinstance(held.type, TensorType):
+        raise PackageError(f"operation {operation}: input {parameter!r} is no array of numbers")
+    changed = change(model.package.constants.array(held).copy())
+    return with_inputs(operation, **{parameter: constant(changed, held.type.dtype)})
 
 
 def with_swapped(operation: Operation, one: str, other: str) -> Operation:

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness._coremltools import import_coremltools
 from harness.errors import PackageError
-from harness.mil.blob_writer import BlobWriter, encode_elements
+from harness.mil.blob import BlobWriter, encode_elements
 from harness.mil.constants import ReadArray
 from harness.mil.decode import VERSION
 from harness.mil.program import Binding, BlobReference, Block, Constant, Function, Operation

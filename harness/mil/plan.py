@@ -74,6 +74,11 @@ class Step:
         own = tuple(slot for argument in self.arguments for slot in argument.slots)
         return own + tuple(slot for block in self.blocks for slot in block.captures.values())
 
+    def literal(self, name: str) -> Any:
+        """Return what is known of a parameter beforehand; ``None`` where nothing is, or given."""
+        known = (a for a in self.arguments if a.name == name and a.source is Source.LITERAL)
+        return next((argument.payload for argument in known), None)
+
     @property
     def writes(self) -> bool:
         """Whether it changes a state."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from harness._coremltools import import_coremltools
 from harness.atomic import atomic_folder
 from harness.errors import PackageError
-from harness.mil.blob_writer import BlobWriter
+from harness.mil.blob import BlobWriter
 from harness.mil.constants import ReadArray
 from harness.mil.encode import encode_program
 from harness.mil.opsets import OPSETS
@@ -55,7 +55,12 @@ def save_package(
     """
     outputs = _outputs(function)
     specification = _description(function, outputs)
-    _set_metadata(specification.description.metadata, metadata or {})
+    author = specification.description.metadata
+    for name, text in (metadata or {}).items():
+        if name in METADATA_FIELDS:
+            setattr(author, METADATA_FIELDS[name], text)
+        else:
+            author.userDefined[name] = text
     with atomic_folder(path) as folder:
         (folder / "Data" / _WEIGHTS).mkdir(parents=True)
         with BlobWriter(folder / "Data" / _WEIGHTS / "weight.bin") as weights:
@@ -63,14 +68,6 @@ def save_package(
         specification.mlProgram.CopyFrom(program)
         (folder / "Data" / _MODEL).write_bytes(specification.SerializeToString(deterministic=True))
         (folder / "Manifest.json").write_text(json.dumps(_manifest(), indent=1), "utf-8")
-
-
-def _set_metadata(message: Any, metadata: Mapping[str, str]) -> None:
-    for name, text in metadata.items():
-        if name in METADATA_FIELDS:
-            setattr(message, METADATA_FIELDS[name], text)
-        else:
-            message.userDefined[name] = text
 
 
 def _outputs(function: Function) -> list[Variable]:

@@ -187,10 +187,6 @@ class _MemoryGroups:
         root = self.root(step.reads[0])
         return root not in self._protected and self._ends_before[index] <= index
 
-    def is_dead_after(self, slot: int, index: int) -> bool:
-        end = self.end(slot)
-        return end is not None and end <= index
-
 
 def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> int | None:
     declared = step.types[0] if len(step.outputs) == 1 else None
@@ -203,7 +199,8 @@ def _overwritable(plan: Plan, step: Step, index: int, groups: _MemoryGroups) -> 
         shared = any(
             other != slot and groups.root(other) == groups.root(slot) for other in step.reads
         )
-        if not shared and groups.is_dead_after(slot, index):
+        end = groups.end(slot)
+        if not shared and end is not None and end <= index:
             return slot
     return None
 

@@ -30,8 +30,9 @@ class State:
         self._numerics = get_numerics("storage")
         self._tensors: dict[str, torch.Tensor] = {}
         for feature in features:
+            carrier = self._numerics.format(feature.dtype).carrier
             with allocating(f"the state {feature}"):
-                zeros = torch.zeros(_shape(feature), dtype=self._carrier(feature))
+                zeros = torch.zeros(_shape(feature), dtype=carrier)
             self._tensors[feature.name] = zeros
 
     def read(self, name: str) -> np.ndarray:
@@ -68,9 +69,6 @@ class State:
         """Hold from now on what the cells of a finished run hold; gradients end here."""
         self._tensors = {name: cell.value.detach() for name, cell in cells.items()}
         self._numerics = numerics
-
-    def _carrier(self, feature: Feature) -> torch.dtype:
-        return self._numerics.format(feature.dtype).carrier
 
     def _feature(self, name: str) -> Feature:
         for feature in self.features:

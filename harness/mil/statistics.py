@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import numpy as np
 import torch
 
-from harness.mil.numerics.limits import (
+from harness.mil.numerics.rounding import (
     FP16_MAX,
     FP16_SMALLEST_NORMAL,
     FP16_TO_INFINITY,

@@ -11,10 +11,10 @@ operations.
 """
 
 from harness.reduction.attempt import Attempt
-from harness.reduction.command import Command
 from harness.reduction.ddmin import Trials, minimise
 from harness.reduction.folder import check_target, write_reduction
 from harness.reduction.oracles import (
+    Command,
     Differs,
     NotFinite,
     Oracle,

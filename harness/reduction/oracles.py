@@ -8,6 +8,9 @@ at the whole run makes suspect; a wrong suspicion costs tries, never a wrong res
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +22,8 @@ import torch
 
 from harness.errors import ContractError, ExecutionError, ParityError
 from harness.mil.program import Operation
-from harness.reduction.attempt import EXPECTED, Attempt
-from harness.reduction.recording import RunValues
+from harness.mil.saving import save_package
+from harness.reduction.attempt import EXPECTED, INPUTS, PACKAGE, Attempt, RunValues, save_tensors
 from harness.verdicts import Gate, Verdict, compare
 
 _KINDS: Final = {
@@ -292,3 +295,77 @@ def check_expected(expected: Mapping[str, np.ndarray], attempt: Attempt, source:
         raise ContractError(
             f"{source} holds none of the outputs {', '.join(names)}, so nothing can be compared"
         )
+
+
+@dataclass(frozen=True)
+class Command(Oracle):
+    """A command of the user's own does not end with exit code 0.
+
+    It is split as a shell would split it and run without a shell, once for each try, on files of
+    the names that stand instead of ``{package}`` and ``{inputs}``.
+
+    Attributes:
+        command: what to run.
+        timeout_s: a command that takes longer counts as one that does not fail.
+        numerics: how values at the cuts are computed.
+
+    Raises:
+        ParityError: the command can't be split, or lacks ``{package}``.
+    """
+
+    command: str
+    timeout_s: float = 600.0
+    numerics: str = "storage"
+
+    def __post_init__(self) -> None:
+        if not any("{package}" in word for word in self._words):
+            raise ParityError(
+                f"the command {self.command!r} does not say where the package goes: "
+                "write {package}, and {inputs} where it reads the inputs"
+            )
+
+    @property
+    def _words(self) -> list[str]:
+        try:
+            return shlex.split(self.command)
+        except ValueError as error:
+            raise ParityError(f"the command {self.command!r} can't be split: {error}") from error
+
+    @property
+    def words(self) -> str:
+        """What failing is, as the end of a sentence."""
+        return f"the command {self.command!r} does not end with exit code 0"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the command."""
+        return ("--command", self.command, "--numerics", self.numerics)
+
+    def judge(self, attempt: Attempt) -> str | None:
+        """Return the exit code and the last line on stderr."""
+        with tempfile.TemporaryDirectory() as scratch:
+            package, inputs = attempt.path or Path(scratch, PACKAGE), Path(scratch, INPUTS)
+            if attempt.path is None:
+                function = attempt.model.plan.function
+                save_package(package, function, attempt.model.package.constants.array)
+            save_tensors(inputs, attempt.inputs)
+            return self._run(package, inputs)
+
+    def _run(self, package: Path, inputs: Path) -> str | None:
+        words = [
+            word.replace("{package}", str(package)).replace("{inputs}", str(inputs))
+            for word in self._words
+        ]
+        try:
+            done = subprocess.run(  # the command is the user's own
+                words, capture_output=True, timeout=self.timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        except OSError as error:
+            raise ParityError(f"{words[0]!r} can't be run: {error.strerror}") from error
+        if done.returncode == 0:
+            return None
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        said = f": {lines[-1]}" if lines else ""
+        return f"exit code {done.returncode}{said}"

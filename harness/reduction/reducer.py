@@ -17,12 +17,10 @@ from harness.errors import (
     UnsupportedOperationError,
 )
 from harness.mil.types import TensorType
-from harness.reduction.attempt import Attempt
-from harness.reduction.cutting import Cutter
+from harness.reduction.attempt import Attempt, RunValues
+from harness.reduction.cutting import Cutter, Units
 from harness.reduction.ddmin import Minimised, OutOfTriesError, Trials, minimise
 from harness.reduction.oracles import Differs, Oracle
-from harness.reduction.recording import RunValues
-from harness.reduction.units import Units
 
 MAX_TRIES = 500
 

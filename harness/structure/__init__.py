@@ -5,13 +5,12 @@
 """
 
 from harness.structure.comparison import ProgramComparison, compare_programs
-from harness.structure.differences import ProgramChange, ProgramDifference, Significance
+from harness.structure.differences import ProgramChange, Significance
 from harness.structure.neutral import without_precision
 
 __all__ = [
     "ProgramChange",
     "ProgramComparison",
-    "ProgramDifference",
     "Significance",
     "compare_programs",
     "without_precision",

@@ -74,7 +74,10 @@ def _paired_commuting(
     expected: list[Operand], actual: list[Operand], matching: Matching
 ) -> Pairing:
     pairs: Pairing = []
-    rules: tuple[Callable[[Source, Source], bool], ...] = (matching.agree, _are_alike)
+    rules: tuple[Callable[[Source, Source], bool], ...] = (
+        matching.agree,
+        lambda one, other: isinstance(one, Fixed) == isinstance(other, Fixed),
+    )
     for fits in rules:
         for one in list(expected):
             other = next((o for o in actual if fits(one.source, o.source)), None)
@@ -83,10 +86,6 @@ def _paired_commuting(
                 expected.remove(one)
                 actual.remove(other)
     return [*pairs, *itertools.zip_longest(expected, actual)]
-
-
-def _are_alike(expected: Source, actual: Source) -> bool:
-    return isinstance(expected, Fixed) == isinstance(actual, Fixed)
 
 
 def shared(

@@ -21,7 +21,7 @@ from harness.conversion.packed import PackedWeight, packed_weights
 from harness.mil import DataType, Model
 from harness.mil.constants import ReadArray
 from harness.mil.package import Package
-from harness.mil.program import Binding, Block, Constant, Function, Operation, Program, Variable
+from harness.mil.program import Binding, Block, Constant, Operation, Program, Variable
 from harness.mil.types import TensorType, ValueType
 
 
@@ -34,7 +34,9 @@ def without_precision(model: Model) -> Package:
     function, read = model.plan.function, model.package.constants.array
     inputs = tuple(_retyped(variable) for variable in function.inputs)
     packed = packed_weights(model.package, function)
-    block = _block(_unpacked(function.block, packed), _types_of(function), read)
+    made = (variable for operation in function.block.operations for variable in operation.outputs)
+    types = {variable.name: variable.type for variable in (*function.inputs, *made)}
+    block = _block(_unpacked(function.block, packed), types, read)
     neutral = replace(function, inputs=inputs, block=block)
     program = Program({function.name: neutral})
     return replace(model.package, program=program, default_function=function.name)
@@ -45,11 +47,6 @@ def neutral_type(type_: ValueType) -> ValueType:
     if not isinstance(type_, TensorType) or type_.dtype in (DataType.BOOL, DataType.STRING):
         return type_
     return replace(type_, dtype=DataType.FLOAT32 if type_.dtype.is_floating else DataType.INT32)
-
-
-def _types_of(function: Function) -> Mapping[str, ValueType]:
-    made = (v for operation in function.block.operations for v in operation.outputs)
-    return {variable.name: variable.type for variable in (*function.inputs, *made)}
 
 
 def _unpacked(block: Block, packed: Mapping[str, PackedWeight]) -> Block:

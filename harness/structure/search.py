@@ -135,7 +135,11 @@ class _MatchSearch:
 
     def _score(self, one: Term, other: Term) -> int:
         """Return how sure it is that two terms are one operation; 0: there is no evidence."""
-        pairs = [p for p in paired(one, other, self._matching) if _reads_a_value(p)]
+        pairs = [
+            pair
+            for pair in paired(one, other, self._matching)
+            if any(operand and isinstance(operand.source, Result) for operand in pair)
+        ]
         agreeing = sum(_agrees(pair, self._matching) for pair in pairs)
         reads_the_same = agreeing == len(pairs)
         readers, ambiguous = self._common_readers(one, other)
@@ -221,10 +225,6 @@ def _crossed(one: Term, other: Term, matching: Matching) -> Iterable[tuple[Sourc
     if one.type in COMMUTATIVE and other.type in COMMUTATIVE:
         return ((a.source, b.source) for a in one.operands for b in other.operands)
     return ((a.source, b.source) for a, b in paired(one, other, matching) if a and b)
-
-
-def _reads_a_value(pair: tuple[Operand | None, Operand | None]) -> bool:
-    return any(operand and isinstance(operand.source, Result) for operand in pair)
 
 
 def _agrees(pair: tuple[Operand | None, Operand | None], matching: Matching) -> bool:

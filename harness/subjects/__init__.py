@@ -9,7 +9,6 @@ from harness.subjects.htdemucs import HTDemucsNetwork, htdemucs_constants, stems
 from harness.subjects.names import ARCHITECTURES, Architecture, SubjectName, parse_subject_name
 from harness.subjects.protocol import (
     Extracted,
-    Interface,
     Network,
     Subject,
     run_extracted,
@@ -38,7 +37,6 @@ __all__ = [
     "Extracted",
     "FullHybridHTDemucs",
     "HTDemucsNetwork",
-    "Interface",
     "Network",
     "Subject",
     "SubjectName",

@@ -142,19 +142,17 @@ def _of_demucs(
     options: Mapping[str, Any], model: str, dataset: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what ``demucs.train.get_model`` makes of the options of a training."""
+    segment = dataset.get("segment")
+    four_times = 4 * segment if isinstance(segment, int | float) else None
     known = {
         "sources": dataset.get("sources"),
         "audio_channels": dataset.get("channels"),
         "samplerate": dataset.get("samplerate"),
-        "segment": options.get("model_segment") or _four_times(dataset.get("segment")),
+        "segment": options.get("model_segment") or four_times,
     }
     own = options.get(model)
     stated = {key: value for key, value in known.items() if value is not None}
     return {**stated, **(own if isinstance(own, dict) else {})}
-
-
-def _four_times(segment: Any) -> Any:
-    return 4 * segment if isinstance(segment, int | float) else None
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
 from typing import Final
-
-from demucs.htdemucs import HTDemucs
 
 from harness.errors import CheckpointError
 from harness.subjects.arguments import (
@@ -87,7 +86,11 @@ def load_htdemucs(name: str) -> Subject:
     notes: list[str] = []
     if parsed.seed is not None:
         network = _seeded(parsed)
-        models = _seeded_models(network.members, parsed.seed)
+        seeds = count(parsed.seed, _SEEDS_OF_A_BAG)
+        models = tuple(
+            model_from_state(member, seeded_state(empty_model(member), next(seeds)))
+            for member in network.members
+        )
     else:
         stored = _read(parsed, _located(parsed))
         network = stored.outline
@@ -102,13 +105,6 @@ def load_htdemucs(name: str) -> Subject:
         warnings.warn(oddity, UnusualWeightsWarning, stacklevel=3)
     digest = fingerprint(models, _identity(network))
     return Subject(str(parsed), network, models, digest, tuple(oddities), tuple(notes))
-
-
-def _seeded_models(members: Sequence[Architecture], seed: int) -> tuple[HTDemucs, ...]:
-    return tuple(
-        model_from_state(member, seeded_state(empty_model(member), seed + index * _SEEDS_OF_A_BAG))
-        for index, member in enumerate(members)
-    )
 
 
 def _identity(network: HTDemucsNetwork) -> str:

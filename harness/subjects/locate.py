@@ -230,7 +230,7 @@ def _listed(file: Path) -> Located:
             f"{file} lists {missing[0]}, and there is no {missing[0]}.safetensors or "
             f"{missing[0]}-CHECKSUM.th beside it"
         )
-    if segment is not None and not _is_positive(segment):
+    if segment is not None and not (_is_weight(segment) and segment > 0):
         raise CheckpointError(f"{file}: segment is {segment!r}, expected seconds")
     found_files = tuple(found for found in files if found is not None)
     return Located(found_files, _weights(file, weights, len(signatures)), segment)
@@ -254,10 +254,6 @@ def _weights(file: Path, weights: Any, models: int) -> tuple[tuple[float, ...], 
 
 def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= sys.float_info.max  # NaN is neither
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_weight(value) and value > 0
 
 
 def _find_in_folder(folder: Path, signature: str) -> Path | None:

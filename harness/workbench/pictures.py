@@ -176,7 +176,7 @@ def stem_picture(
     rest = actual.astype(np.float64) - expected
     shown = [spectrogram_db(signal, rate) for signal in (expected, actual, rest)]
     top = max(float(shown[0].max()), -60.0)
-    rest_top = max(float(shown[2].max()), -280.0)
+    rest_top = float(np.nanmax(shown[2], initial=-280.0))  # NaN where the candidate is
     wave_peak, rest_peak = (float(np.abs(np.nan_to_num(s)).max()) for s in (expected, rest))
     wave_low, wave_high = envelope(expected, wave_peak)
     rest_low, rest_high = envelope(rest, rest_peak)

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import get_window
 
-from harness.audio.windows import hann
 from harness.verdicts.rows.signals import Raster
 
 Array = npt.NDArray[np.floating[Any]]
@@ -49,7 +49,7 @@ def spectrogram_db(signal: Array, rate: int) -> Array:
     a sine of full scale.
     """
     length = signal.shape[-1]
-    window = hann(_N_FFT)
+    window = get_window("hann", _N_FFT)
     padded = np.pad(signal.astype(np.float64), ((0, 0), (_N_FFT // 2, _N_FFT // 2)))
     starts = np.linspace(0, max(length - 1, 0), COLUMNS).astype(int)
     power = np.zeros((_N_FFT // 2 + 1, COLUMNS))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audio import HOP_LENGTH, N_FFT, SAMPLE_RATE
-from harness.audio.windows import cola, overlap_sum
+from harness.audio.windows import overlap_sum, relative_ripple
 from harness.metrics import rms, snr_db
 from harness.verdicts.rows.signals import TransformError, WindowSums
 from harness.workbench.rasters import decibels, raster
@@ -86,7 +86,7 @@ def window_sums(window: Array, expected: Array, actual: Array) -> WindowSums:
         expected, actual: energy of frames [1, 2, frames], of samples and of bins.
     """
     sums = {power: overlap_sum(window**power, HOP_LENGTH) for power in (1, 2)}
-    ripples = {power: cola(window**power, HOP_LENGTH).relative_ripple for power in (1, 2)}
+    ripples = {power: relative_ripple(window**power, HOP_LENGTH) for power in (1, 2)}
     exact = {power: N_FFT / HOP_LENGTH * share for power, share in ((1, 0.5), (2, 0.375))}
     errors = {power: _picked(sums[power] / exact[power] - 1, _POINTS) for power in (1, 2)}
     apart = np.abs(actual - expected)[0].max(axis=0)

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import get_window
 
 from harness.audio.contract import CHANNELS, FREQUENCY_BINS, HOP_LENGTH, N_FFT
-from harness.audio.windows import hann
 from harness.errors import AudioError
 from suites.stft.packed_fft import Packed, forward, inverse
 
@@ -132,7 +132,7 @@ def reflect_padded(signal: Array, left: int, right: int) -> Array:
 
 def _window(window: Array | None, dtype: np.dtype[Any]) -> Array:
     if window is None:
-        return hann(N_FFT).astype(dtype)
+        return get_window("hann", N_FFT).astype(dtype)
     if window.shape != (N_FFT,):
         raise AudioError(f"window has shape {window.shape}; expected ({N_FFT},)")
     return window.astype(dtype)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.signal import get_window
 
 from harness.audio import FRAMES, FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
 from harness.audio.stft import analysis_window, spectrogram_from_waveform, waveform_from_spectrogram
-from harness.audio.windows import blackman, cola, hamming, hann, nola, overlap_sum
+from harness.audio.windows import overlap_sum, relative_ripple
 from harness.workbench.transforms import forward_error, round_trip_error, window_sums
 from suites.stft.parseval import onesided_energy
 from suites.stft.reference_stft import reference_spectrogram, reference_waveform
@@ -177,25 +178,28 @@ def test_parseval(signal, windowed_frames, check, kind):
 
 
 @pytest.mark.parametrize(
-    ("make", "parts"),
-    [(hann, 2), (hann, 4), (hamming, 2), (hamming, 4), (blackman, 3), (blackman, 4), (blackman, 6)],
+    ("shape", "parts"),
+    [
+        *(("hann", 2), ("hann", 4), ("hamming", 2), ("hamming", 4)),
+        *(("blackman", 3), ("blackman", 4), ("blackman", 6)),
+    ],
 )
-def test_windows_that_add_up_to_a_constant(check, make, parts):
+def test_windows_that_add_up_to_a_constant(check, shape, parts):
     n = 6144  # 3 * 2048, so that thirds are whole
-    window = make(n)
-    assert cola(window, n // parts).relative_ripple < 1e-14
+    window = get_window(shape, n)
+    assert relative_ripple(window, n // parts) < 1e-14
     constant = np.full(n // parts, parts * window.mean())
     check(constant, overlap_sum(window, n // parts), "stft_float64", "sum of windows")
 
 
 def test_windows_of_the_transform_pair(check):
     """Hann every N/4: windows add up to 2, their squares to 1.5."""
-    window = hann(N_FFT)
+    window = get_window("hann", N_FFT)
     sums = overlap_sum(window, HOP_LENGTH)
     check(np.full(HOP_LENGTH, 2.0), sums, "stft_float64", "sum of windows")
     squares = overlap_sum(window**2, HOP_LENGTH)
     check(np.full(HOP_LENGTH, 1.5), squares, "stft_float64", "sum of squares")
-    assert nola(window, HOP_LENGTH).lowest > 1.49
+    assert squares.min() > 1.49  # NOLA
     check(window.astype(np.float32), demucs_window().astype(np.float32), "stft", "window")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.faults.catalogue.edits import ProgramEdit, computed, mutated, rebound
 from harness.faults.judges.feature import LogFeature
-from harness.faults.judges.package import Shipment
+from harness.faults.judges.program import Shipment
 from harness.faults.operators import Edit, MutationSite
 from harness.faults.registry import (
     CLASSIC,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from scipy.signal import get_window
 
 from harness.audio import HOP_LENGTH, N_FFT
-from harness.audio.windows import hamming, hann
 from harness.faults.judges.transform import EDGE, Port
 from harness.faults.registry import CLASSIC, CONVERSIONS, PORTS, fault, fields
 
@@ -26,15 +26,15 @@ _port("stft.packed-halved", source=PORTS)(
     "The 0.5 of the packed real FFT is applied on the way back, too.",
 )
 _port("stft.window-symmetric", source=CONVERSIONS, sample=True)(
-    fields(window=hann(N_FFT, symmetric=True)),
+    fields(window=get_window("hann", N_FFT, fftbins=False)),
     "The Hann window is symmetric, as filter designers make it, instead of periodic.",
 )
 _port("stft.window-hamming", source=CLASSIC)(
-    fields(window=hamming(N_FFT)),
+    fields(window=get_window("hamming", N_FFT)),
     "The window is Hamming's.",
 )
 _port("stft.window-root", source=CLASSIC)(
-    fields(window=np.sqrt(hann(N_FFT))),
+    fields(window=np.sqrt(get_window("hann", N_FFT))),
     "The window is the root of Hann's, so that both directions together give Hann.",
 )
 _port("stft.pad-zeros", source=CONVERSIONS)(

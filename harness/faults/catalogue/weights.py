@@ -13,8 +13,7 @@ from demucs.transformer import LayerScale as TransformerScale
 from torch import nn
 
 from harness.faults.catalogue.edits import constant_changed, rebound
-from harness.faults.judges.package import Shipment
-from harness.faults.judges.program import Converted
+from harness.faults.judges.program import Converted, Shipment
 from harness.faults.operators.layers import flip_exponent
 from harness.faults.registry import CLASSIC, CONVERSIONS, MEASURED, fault
 from harness.mil.editing import edited, find, known_value, with_constant

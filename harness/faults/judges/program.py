@@ -1,4 +1,7 @@
-"""A package with its program edited, judged by the conversion layer and end to end."""
+"""A package with its program edited, judged by the conversion layer and end to end.
+
+What a package says of itself is judged as ``parity check`` judges it before executing anything.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from harness.conversion import audit_package, load_recipe, module_paths
+from harness.conversion import audit_package, load_recipe, module_paths, read_sidecar
 from harness.errors import PackageError, ParityError
 from harness.faults.judging import FaultJudgement, judgement, refused
 from harness.faults.operators import Edit, MutationSite
@@ -109,3 +112,45 @@ class ProgramJudge:
             yield from branch_checks(*pair, recipe, {}, outputs=outputs)
         yield from paper_checks(model, subject, audit_package(model, recipe), {})
         yield from stem_checks(golden["stems"], made.stems, subject.sources, {})
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """A package on its way out.
+
+    Attributes:
+        model: the package.
+        made_by: returns the sound package of another recipe.
+    """
+
+    model: Model
+    made_by: Callable[[str], Model]
+
+    def claiming(self, *, recipe: str | None = None, fingerprint: str | None = None) -> Shipment:
+        """Return the same program under the papers of another recipe, or of other weights."""
+        sidecar = read_sidecar(self.model)
+        if sidecar is None:
+            raise PackageError(f"{self.model.package.path} carries no papers to forge")
+        if recipe is not None:
+            other = read_sidecar(self.made_by(recipe))
+            assert other is not None
+            sidecar = replace(sidecar, recipe=other.recipe)
+        if fingerprint is not None:
+            sidecar = replace(sidecar, facts={**sidecar.facts, "fingerprint": fingerprint})
+        metadata = {**self.model.package.metadata, **sidecar.to_metadata()}
+        package = replace(self.model.package, metadata=metadata)
+        return replace(self, model=Model(package, self.model.plan))
+
+
+def judge_package(bench: Workbench, subject: str, fault: Fault) -> Iterator[FaultJudgement]:
+    """Judge a package; an injection gets a `Shipment` of the FP32 one and returns another."""
+
+    def opened(recipe: str) -> Model:
+        return load(bench.packages.path(subject, recipe))
+
+    shipment: Shipment = fault.inject(Shipment(opened(RECIPE), opened))
+    sidecar = read_sidecar(shipment.model)
+    assert sidecar is not None  # no injection takes the papers away
+    audit = audit_package(shipment.model, sidecar.recipe)
+    checks = paper_checks(shipment.model, bench.goldens.subject(subject), audit, {})
+    yield from map(judgement, checks)

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy.signal import get_window
 
 from harness.audio import FREQUENCY_BINS, HOP_LENGTH, N_FFT, SEGMENT_LENGTH
-from harness.audio.windows import hann
 from harness.faults.judging import FaultJudgement, judgement
 from harness.faults.registry import Fault
 from harness.layers import transform_check
@@ -44,7 +44,7 @@ class Port:
         crop: samples cut off at the start of the inverse.
     """
 
-    window: np.ndarray = field(default_factory=lambda: hann(N_FFT))
+    window: np.ndarray = field(default_factory=lambda: get_window("hann", N_FFT))
     forward_scale: float = 1 / np.sqrt(N_FFT)
     inverse_scale: float = np.sqrt(N_FFT)
     edge: int = EDGE

@@ -13,7 +13,7 @@ from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16
 from harness.mil import DataType
 from harness.mil.graph import GraphValue, Node
-from harness.mil.numerics.limits import FP16_MAX, FP16_SMALLEST_SUBNORMAL
+from harness.mil.numerics.rounding import FP16_MAX, FP16_SMALLEST_SUBNORMAL
 
 WEIGHING: Final = frozenset(
     {

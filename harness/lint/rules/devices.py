@@ -10,7 +10,7 @@ from harness.lint.registry import issue, warning
 from harness.lint.view import View, elements, in_fp16, origin, shape_of
 from harness.mil import DataType
 from harness.mil.graph import Node
-from harness.mil.numerics.limits import FP16_MAX
+from harness.mil.numerics.rounding import FP16_MAX
 
 _KEEP_FP32: Final = "keep the operation in FP32 and off the Neural Engine, or write it out"
 _BATCH: Final = 10

@@ -12,8 +12,8 @@ from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, in_fp16, origin
 from harness.mil import DataType
-from harness.mil.graph import GraphValue, Node
-from harness.mil.numerics.limits import FP16_SMALLEST_NORMAL, FP16_SMALLEST_SUBNORMAL
+from harness.mil.graph import Node
+from harness.mil.numerics.rounding import FP16_SMALLEST_NORMAL, FP16_SMALLEST_SUBNORMAL
 
 _WITH_EPSILON: Final = (
     "layer_norm", "batch_norm", "instance_norm", "l2_norm", "log", "rsqrt", "inverse",
@@ -54,20 +54,19 @@ def _own(view: View) -> Iterator[_Epsilon]:
         default = _DEFAULTS.get(type_)
         if default is not None and (stored <= default * 1.5 or stored == _SUBSTITUTE):
             continue  # the model had none; 1e-45 is 1.4e-45 in FP32
-        if type_ == "batch_norm" and _is_away_from_zero(view.array(node.read("variance"))):
+        variance = view.array(node.read("variance")) if type_ == "batch_norm" else None
+        if variance is not None and (variance >= FP16_SMALLEST_NORMAL).all():
             continue
         yield _Epsilon(node, "its epsilon", stored)
-
-
-def _is_away_from_zero(variance: np.ndarray | None) -> bool:
-    return variance is not None and bool((variance >= FP16_SMALLEST_NORMAL).all())
 
 
 def _added(view: View) -> Iterator[_Epsilon]:
     """Yield what is added, or put as a lower bound, before a logarithm, a root or a division."""
     for node in view.of("add", "maximum", "clip"):
         bound = node.operation.type != "add"
-        if not in_fp16(node) or not any(map(_guards, node.results)):
+        readers = [reader for value in node.results for reader in value.readers]
+        guards = any(_SINGULAR.get(reader.operation.type) == name for reader, name in readers)
+        if not in_fp16(node) or not guards:
             continue
         for parameter, value in node.inputs:
             stored = view.number(value)
@@ -77,10 +76,6 @@ def _added(view: View) -> Iterator[_Epsilon]:
             if stored == 0 and (bound or value.dtype is not DataType.FLOAT16):
                 continue  # a bound of zero is meant
             yield _Epsilon(node, f"its input {parameter}", stored)
-
-
-def _guards(value: GraphValue) -> bool:
-    return any(_SINGULAR.get(node.operation.type) == name for node, name in value.readers)
 
 
 @error(

@@ -13,7 +13,7 @@ from harness.lint.registry import code, error, issue, warning
 from harness.lint.view import View, shape_of
 from harness.mil import DataType
 from harness.mil.graph import GraphValue, Node
-from harness.mil.numerics.limits import FP16_MAX
+from harness.mil.numerics.rounding import FP16_MAX
 
 _INDEXING: Final = {"gather": "indices", "gather_along_axis": "indices"}
 _NARROWER: Final = SMALL_INTEGERS | {DataType.INT32}

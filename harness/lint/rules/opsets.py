@@ -106,7 +106,8 @@ def mixed_element_types(view: View) -> Iterator[Hit]:
         seen: dict[str, tuple[str, GraphValue]] = {}
         for parameter, value in _tensors(node, found):
             group = found[parameter].group
-            if not found[parameter].required and _is_scalar_constant(value):
+            is_scalar = value.constant is not None and shape_of(value) == ()
+            if not found[parameter].required and is_scalar:
                 continue  # coremltools writes its defaults in FP32 beside FP16
             first, other = seen.setdefault(group, (parameter, value))
             if group and other.dtype is not value.dtype:
@@ -125,10 +126,6 @@ def input_must_be_constant(view: View) -> Iterator[Hit]:
         for parameter, value in node.inputs:
             if parameter in found and found[parameter].constant and not _is_constant(value):
                 yield Hit(f"its input {parameter!r} is computed as {value.name!r}", node)
-
-
-def _is_scalar_constant(value: GraphValue) -> bool:
-    return value.constant is not None and shape_of(value) == ()
 
 
 def _is_constant(value: GraphValue) -> bool:

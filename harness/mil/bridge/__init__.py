@@ -14,7 +14,7 @@ module or a script under it. Models that are no ML Programs are refused, as core
 what the Core ML framework can't load: with a ``RuntimeWarning``, and an error from ``predict``.
 """
 
-from harness.mil.bridge.ledger import Ledger, Loading
 from harness.mil.bridge.patches import installed
+from harness.mil.bridge.proxy import Ledger
 
-__all__ = ["Ledger", "Loading", "installed"]
+__all__ = ["Ledger", "installed"]

@@ -15,8 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from harness._coremltools import import_coremltools
-from harness.mil.bridge.ledger import Ledger
-from harness.mil.bridge.proxy import ModelProxy
+from harness.mil.bridge.proxy import Ledger, ModelProxy
 
 MACOS_VERSION = (26, 0)
 """The macOS whose Core ML knows every specification version that coremltools 9 writes."""

@@ -9,8 +9,8 @@ import contextlib
 
 import pytest
 
-from harness.mil.bridge.ledger import Ledger
 from harness.mil.bridge.patches import installed
+from harness.mil.bridge.proxy import Ledger
 
 LEDGER = pytest.StashKey[Ledger]()
 

@@ -14,22 +14,66 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from harness.errors import ExecutionError, ParityError
-from harness.mil.bridge.ledger import Ledger, Loading
 from harness.mil.bridge.values import Input, Output, read_array, show_array
 from harness.mil.compiled import is_compiled
 from harness.mil.model import Model, load
 from harness.mil.state import State
 
 _COMPILED = ".mlmodelc"
+
+
+@dataclass(frozen=True)
+class Loading:
+    """One model that coremltools asked to load.
+
+    Attributes:
+        path: the package.
+        kind: what coremltools calls the type of model (``mlProgram``, ``neuralNetwork``, ...).
+        function: name of the function to run; empty for the default one.
+        compute_units: what was asked for (``ALL``, ``CPU_ONLY``, ...). The executor is the same
+            for all.
+        operations: the types of all operations of the program, constants left out.
+        refusal: why it can't be run; empty if it can.
+    """
+
+    path: str
+    kind: str
+    function: str
+    compute_units: str
+    operations: frozenset[str]
+    refusal: str = ""
+
+
+Predict: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
+"""Called as `harness.mil.Model.predict` is: with inputs by name, and with a state."""
+
+
+def _by_this_executor(model: Model) -> Predict:
+    return model.predict
+
+
+@dataclass
+class Ledger:
+    """Counts what happens while the bridge is installed: the proof that a test really ran a model.
+
+    Attributes:
+        loadings: every model, in order.
+        predictions: how many predictions returned a result; a batch counts as its length.
+        execute: what runs a loaded model; another executor may be put here.
+    """
+
+    loadings: list[Loading] = field(default_factory=list)
+    predictions: int = 0
+    execute: Callable[[Model], Predict] = _by_this_executor
 
 
 class ModelProxy:
@@ -70,7 +114,8 @@ class ModelProxy:
             self._model = _load(self._path, loading.kind, function_name)
             with _native_errors():
                 self._predict = self.ledger.execute(self._model)
-            description = _description(specification, self._model.function)
+            functions = {entry.name: entry for entry in specification.description.functions}
+            description = functions.get(self._model.function, specification.description)
             self._inputs = _join(Input, self._model.inputs, description.input)
             self._outputs = _join(Output, self._model.outputs, description.output)
         except RuntimeError as error:
@@ -200,11 +245,6 @@ def _native_errors() -> Iterator[None]:
         raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
     except ParityError as error:
         raise RuntimeError(str(error)) from error
-
-
-def _description(specification: Any, function: str) -> Any:
-    functions = {entry.name: entry for entry in specification.description.functions}
-    return functions.get(function, specification.description)
 
 
 def _join(kind: Any, features: tuple[Any, ...], messages: Any) -> dict[str, Any]:

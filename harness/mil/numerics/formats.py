@@ -36,11 +36,6 @@ class Format:
     within: Callable[[], AbstractContextManager[object]] | None = None
     flush: bool = False
 
-    @property
-    def holds_integers(self) -> bool:
-        """Whether values are integers, and no truth values."""
-        return not self.carrier.is_floating_point and self.carrier is not torch.bool
-
     def store(self, tensor: torch.Tensor, *, writable: bool) -> torch.Tensor:
         """Return ``tensor`` as a value of this element type: carried and rounded.
 
@@ -49,7 +44,8 @@ class Format:
             writable: whether the memory of ``tensor`` may be written.
         """
         if tensor.dtype is not self.carrier:
-            if tensor.is_floating_point() and self.holds_integers:
+            no_integers = self.carrier.is_floating_point or self.carrier is torch.bool
+            if tensor.is_floating_point() and not no_integers:
                 tensor = truncated(tensor)
             tensor, writable = tensor.to(self.carrier), True
         if self.round is not None:

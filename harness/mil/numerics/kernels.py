@@ -110,10 +110,6 @@ def _var_mean(
     return squares / divisor, mean.reshape(squares.shape)
 
 
-def _var(x: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-    return _var_mean(x, *arguments, **keywords)[0]
-
-
 def _softmax(x: Tensor, axis: int, *_: Any) -> Tensor:
     exponentials = torch.exp(x - x.amax(axis, keepdim=True))
     return exponentials / half_sum(exponentials, [axis], True)
@@ -179,7 +175,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     _aten.sum: _sum,
     _aten.mean: _mean,
     _aten.var_mean: _var_mean,
-    _aten.var: _var,
+    _aten.var: lambda *arguments, **keywords: _var_mean(*arguments, **keywords)[0],
     _aten.cumsum: half_running_sum,
     _aten.linalg_vector_norm: _norm,
     _aten.logsumexp: _log_sum_exp,

@@ -7,7 +7,6 @@ module of its family: `harness.mil.ops.registry` explains how its signature is r
 from harness.mil.ops import (  # noqa: F401
     activation,
     attention,
-    cast,
     control_flow,
     convolution,
     detection,

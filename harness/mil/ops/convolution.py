@@ -67,10 +67,6 @@ def pad_spatial(x: Tensor, padding: list[tuple[int, int]], value: float = 0.0) -
     return functional.pad(x, flat, value=value)
 
 
-def _is_pointwise(kernel: Ints, padding: list[tuple[int, int]]) -> bool:
-    return set(kernel) == {1} and not any(map(any, padding))
-
-
 @operation("conv")
 def conv(
     x: Tensor,
@@ -90,7 +86,7 @@ def conv(
     kernel = _dilated(weight, dilations)
     padding = spatial_padding(pad_type, pad, tuple(x.shape[2:]), kernel, strides)
     if groups == 1 and set(strides) == {1}:
-        if _is_pointwise(tuple(weight.shape[2:]), padding):
+        if set(weight.shape[2:]) == {1} and not any(map(any, padding)):
             return _pointwise(x, weight, bias, out)
         # Halves would be rounded once more, tap by tap.
         wide = x.dtype is not torch.float16 and (context is None or context.sums_are_wide)

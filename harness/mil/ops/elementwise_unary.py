@@ -1,7 +1,12 @@
 """Elementwise operations on one tensor.
 
-Source: ``converters/mil/mil/ops/defs/iOS15/elementwise_unary.py`` of coremltools. ``inverse``,
-``log`` and ``rsqrt`` add ``epsilon`` to their input first; ``round`` rounds halves to even.
+Source: ``converters/mil/mil/ops/defs/{iOS15,iOS17}/elementwise_unary.py`` of coremltools.
+``inverse``, ``log`` and ``rsqrt`` add ``epsilon`` to their input first; ``round`` rounds halves to
+even.
+
+``cast`` from floating to integer truncates towards zero; to bool it is "not zero". Integers beyond
+the range of a new signed type, or of uint8, wrap, as NumPy's do. What a floating number is that no
+integer holds, says `harness.mil.numerics.rounding.truncated`.
 """
 
 from __future__ import annotations
@@ -60,6 +65,12 @@ def exp2(x: Tensor, out: Tensor | None = None) -> Tensor:
 def logical_not(x: Tensor) -> Tensor:
     """Whether ``x`` is false."""
     return torch.logical_not(x)
+
+
+@operation("cast", effect=Effect.VIEW)
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """``x`` in the type ``dtype``; the rounding belongs to the numerics, not to this function."""
+    return x != 0 if dtype == "bool" else x
 
 
 @operation("inverse", reuse=("x",))

@@ -6,6 +6,8 @@ Source: ``converters/mil/mil/ops/defs/{iOS15,iOS16,iOS17,iOS18}/tensor_transform
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from harness.mil.ops.registry import Bools, Effect, Ints, Tensor, Tensors, operation
@@ -60,10 +62,7 @@ def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
 @operation("flatten2d", effect=Effect.VIEW)
 def flatten2d(x: Tensor, axis: int = 1) -> Tensor:
     """Join the axes before ``axis``, and those from it on."""
-    rows = 1
-    for size in x.shape[:axis]:
-        rows *= size
-    return x.reshape(rows, -1)
+    return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
 @operation("identity", effect=Effect.VIEW)

@@ -18,7 +18,7 @@ from harness.precision.sensitivity.measuring import (
     snr_of,
 )
 from harness.precision.sensitivity.shares import ShareEstimator
-from harness.precision.sensitivity.sites import RESULT, part_sites
+from harness.precision.sensitivity.sites import RESULT, Site, part_sites
 
 __all__ = [
     "RESULT",
@@ -27,6 +27,7 @@ __all__ = [
     "Sensitivity",
     "ShareEstimator",
     "SignalMeasure",
+    "Site",
     "Stems",
     "ToleranceMeasure",
     "audible",

@@ -154,7 +154,7 @@ def measure_sensitivity(
     generator = torch.Generator().manual_seed(how.seed)
     together = max(1, how.at_once // (how.probes - directions_of(how.probes)))
     walks = math.ceil(len(_probed(measures)) / together)  # fewer where a case is silent
-    columns: dict[str, dict[Site, Estimate]] = {}
+    columns: dict[tuple[str, str], dict[Site, Estimate]] = {}  # by case and measure
     measured: dict[str, float] = {}
     for index, (case, given) in enumerate(cases.items()):
         estimator = ShareEstimator(lab.base, sites, given)
@@ -169,7 +169,7 @@ def measure_sensitivity(
             how.advance(index * walks + done, len(cases) * walks)
         for measure in chosen:
             found = rows.get(measure.name) or _added(measure, rows, expected)
-            columns[f"{case}/{measure.name}"] = found
+            columns[case, measure.name] = found
         if changed is not None:
             actual = changed.run(given)
             measured |= {f"{case}/{m.name}": snr_of(m.of(expected, actual)) for m in chosen}
@@ -180,7 +180,10 @@ def measure_sensitivity(
         tuple(measure.name for measure in measures),
         how.probes,
         _shares_of(lab, columns),
-        {key: snr_of(sum(e.value for e in column.values())) for key, column in columns.items()},
+        {
+            f"{case}/{measure}": snr_of(sum(e.value for e in column.values()))
+            for (case, measure), column in columns.items()
+        },
         measured,
     )
 
@@ -218,7 +221,7 @@ def _summed(row: Sequence[Estimate]) -> Estimate:
 
 
 def _shares_of(
-    lab: VirtualPrecision, columns: Mapping[str, Mapping[Site, Estimate]]
+    lab: VirtualPrecision, columns: Mapping[tuple[str, str], Mapping[Site, Estimate]]
 ) -> tuple[Share, ...]:
     """Return the shares of all sites that have any, in program order; those of weights last."""
     order = {step.operation.name: index for index, step in enumerate(lab.base.plan.steps)}
@@ -228,13 +231,13 @@ def _shares_of(
 
 
 def _share_of(
-    lab: VirtualPrecision, site: Site, columns: Mapping[str, Mapping[Site, Estimate]]
+    lab: VirtualPrecision, site: Site, columns: Mapping[tuple[str, str], Mapping[Site, Estimate]]
 ) -> Share:
     rows: dict[str, list[Estimate]] = {}
-    for key, column in columns.items():
+    for (_, measure), column in columns.items():
         # An operation that a measure doesn't depend on was not on the way back from it.
         estimate = column.get(site, Estimate(0.0, 0.0, 0.0))
-        rows.setdefault(key.partition("/")[2], []).append(estimate)
+        rows.setdefault(measure, []).append(estimate)
     sums = {measure: _summed(row) for measure, row in rows.items()}
     described = lab.described(site.operation)
     return Share(

@@ -73,17 +73,14 @@ def pull(
     single = step.operation.type in _NOT_BATCHED or largest >= _LARGE.get(
         outputs[0].device.type, math.inf
     )
-    ways = _one_by_one if single else _together
-    pulled = ways(outputs, list(leaves.values()), gradients, keep)
+    tensors = list(leaves.values())
+    if single:
+        pulled = _one_by_one(outputs, tensors, gradients, keep)
+    else:
+        pulled = torch.autograd.grad(
+            outputs, tensors, gradients, retain_graph=keep, allow_unused=True, is_grads_batched=True
+        )
     return {slot: g for slot, g in zip(leaves, pulled, strict=True) if g is not None}
-
-
-def _together(
-    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor], keep: bool
-) -> Sequence[Tensor | None]:
-    return torch.autograd.grad(
-        results, leaves, gradients, retain_graph=keep, allow_unused=True, is_grads_batched=True
-    )
 
 
 def _one_by_one(
@@ -117,7 +114,7 @@ def _put_together(
 ) -> _Found:
     """Return the gradient at what a split has cut; parts without one count as zeros."""
     ((slot, leaf),) = leaves.items()
-    axis = _literal(step, "axis")
+    axis = step.literal("axis")
     if axis is None:
         return None
     like = next(iter(at_outputs.values()))
@@ -134,7 +131,7 @@ def _reshaped(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _
 
 
 def _transposed(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _Found:
-    perm = _literal(step, "perm")
+    perm = step.literal("perm")
     if perm is None:
         return None
     ((slot, leaf),) = leaves.items()
@@ -144,7 +141,7 @@ def _transposed(step: Step, leaves: Leaves, gradient: Tensor, values: Values) ->
 
 def _averaged(step: Step, leaves: Leaves, gradient: Tensor, values: Values) -> _Found:
     ((slot, leaf),) = leaves.items()
-    axes = _literal(step, "axes")
+    axes = step.literal("axes")
     if axes is None:
         return None
     gone = {axis % leaf.ndim for axis in axes}
@@ -231,13 +228,6 @@ def _contracted(gradient: Tensor, factor: Tensor, shape: torch.Size) -> Tensor:
     left = gradient.reshape(len(gradient), rows, -1).transpose(0, 1)
     right = factor.expand(result).reshape(rows, -1, 1)
     return torch.bmm(left, right)[:, :, 0].t().reshape(len(gradient), *shape)
-
-
-def _literal(step: Step, name: str) -> Any:
-    """Return what is known of a parameter beforehand; ``None`` where it isn't, or isn't given."""
-    return next(
-        (a.payload for a in step.arguments if a.name == name and a.source is Source.LITERAL), None
-    )
 
 
 _WRITTEN_OUT: Mapping[str, Callable[[Step, Leaves, Tensor, Values], _Found]] = {

@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from harness.mil.plan import Plan
-from harness.precision.sensitivity import RESULT, Measure, ShareEstimator, part_sites
-from harness.precision.virtual import VirtualPrecision, floating_reads, operation_name
+from harness.precision.sensitivity import RESULT, Site
+from harness.precision.virtual import floating_reads, operation_name
 
 Array = npt.NDArray[np.float64]
 
@@ -86,40 +85,9 @@ class Parts:
             at_edges = np.where(operations[readers][:, None], at_edges * factors, at_edges)
         return replace(self, own=own, at_edges=at_edges)
 
-    def joined(self, others: Sequence[Parts]) -> Parts:
-        """Return the same parts with the measures of ``others`` beside its own."""
-        together = (self, *others)
-        return replace(
-            self,
-            measures=tuple(name for parts in together for name in parts.measures),
-            own=np.concatenate([parts.own for parts in together], axis=1),
-            at_edges=np.concatenate([parts.at_edges for parts in together], axis=1),
-        )
 
-
-def measure_parts(
-    lab: VirtualPrecision,
-    inputs: Mapping[str, torch.Tensor],
-    measures: Sequence[Measure],
-    *,
-    probes: int,
-    generator: torch.Generator,
-    at_once: int,
-) -> Parts:
-    """Return the parts of the error on one input.
-
-    Args:
-        lab: the model.
-        inputs: of the model, on the device to work on.
-        measures: of the output error.
-        probes: for each measure.
-        generator: of the probes' signs, on the CPU.
-        at_once: probes in one walk; more takes memory, fewer take time.
-    """
-    plan = lab.base.plan
-    device = next(iter(inputs.values())).device
-    estimator = ShareEstimator(lab.base, part_sites(lab, device), inputs)
-    shares = estimator.expected(measures, probes, generator, at_once)
+def parts_of(plan: Plan, shares: Mapping[Site, Array], measures: Sequence[str]) -> Parts:
+    """Return the parts of the error from what `part_sites` have of each measure on average."""
     made = {site.operation for site in shares if site.read == RESULT}
     steps = [step for step in plan.steps if step.operation.name in made]
     index = {step.operation.name: number for number, step in enumerate(steps)}
@@ -135,7 +103,7 @@ def measure_parts(
             at_edges.append(share / len(makers[site.read]))
     return Parts(
         tuple(operation_name(step.operation) for step in steps),
-        tuple(measure.name for measure in measures),
+        tuple(measures),
         own,
         tuple(edges),
         np.array(at_edges).reshape(len(edges), len(measures)),

@@ -179,7 +179,7 @@ class _Search:
             if not suspicious.any():
                 return
             worst = int(np.where(suspicious, surprise, 0.0).argmax())
-            case = self._parts.measures[worst].rpartition("/")[0]
+            case = self._tuner.case_of[self._parts.measures[worst]]
 
             def alone(narrow: Mask, case: str = case) -> Array:
                 self._runs -= 1

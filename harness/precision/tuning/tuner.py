@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import numpy as np
 import torch
 
 from harness.conversion.recipes import Precision
@@ -18,17 +19,20 @@ from harness.errors import ParityError
 from harness.mil import Model
 from harness.precision.sensitivity import (
     Measure,
+    ShareEstimator,
     SignalMeasure,
+    Site,
     Stems,
     ToleranceMeasure,
     audible,
     output_measures,
+    part_sites,
     snr_of,
     stem_measures,
 )
 from harness.precision.tuning.costs import fp32_share, operation_costs
 from harness.precision.tuning.goals import AGREEMENT_DB, Confirmation, Goal, Trial
-from harness.precision.tuning.parts import Parts, measure_parts
+from harness.precision.tuning.parts import Array, Parts, parts_of
 from harness.precision.virtual import VirtualPrecision, carries, floating_reads, operation_name
 
 Inputs: TypeAlias = Mapping[str, torch.Tensor]
@@ -64,12 +68,14 @@ class Tuner:
         self.ratios: dict[str, SignalMeasure] = {}
         self.tolerances: dict[str, ToleranceMeasure] = {}
         self._of: dict[str, dict[str, Measure]] = {}
+        self.case_of: dict[str, str] = {}
         for case in self.cases:
             ratios = {f"{case}/{measure.name}": measure for measure in self._ratios(case)}
             tolerances = {f"{case}/{measure.name}": measure for measure in self._tolerances(case)}
             self.ratios |= ratios
             self.tolerances |= tolerances
             self._of[case] = {**ratios, **tolerances}
+            self.case_of |= dict.fromkeys(self._of[case], case)
         if not any(self._of.values()):
             raise ParityError(
                 f"nothing can be measured: the outputs on {', '.join(self.cases)} are silent"
@@ -100,21 +106,25 @@ class Tuner:
 
     def parts(self) -> Parts:
         """Return the parts of the error, measures named ``CASE/MEASURE``."""
-        found = []
+        names = [name for measures in self._of.values() for name in measures]
+        shares: dict[Site, Array] = {}
         for case, measures in self._of.items():
             self.report(f"sensitivities on {case}")
             if not measures:  # silent: there is nothing that an error could be small beside
                 continue
-            parts = measure_parts(
-                self.lab,
-                self.cases[case],
+            inputs = self.cases[case]
+            sites = part_sites(self.lab, next(iter(inputs.values())).device)
+            found = ShareEstimator(self.lab.base, sites, inputs).expected(
                 list(measures.values()),
-                probes=self.probes,
-                generator=torch.Generator().manual_seed(self.seed),
-                at_once=self.at_once,
+                self.probes,
+                torch.Generator().manual_seed(self.seed),
+                self.at_once,
             )
-            found.append(replace(parts, measures=tuple(measures)))
-        return found[0].joined(found[1:])
+            columns = [names.index(name) for name in measures]
+            for site, share in found.items():
+                # Where an output is silent, what leads to it alone has no share in this case.
+                shares.setdefault(site, np.zeros(len(names)))[columns] = share
+        return parts_of(self.lab.base.plan, shares, names)
 
     def trial(self, fp32: Sequence[str], predicted: Mapping[str, float] | None = None) -> Trial:
         """Measure the operations in ``fp32`` in FP32 and all others in FP16, by virtual runs."""
@@ -192,9 +202,9 @@ class Tuner:
 
     def _holds(self, found: Mapping[str, float]) -> bool:
         target = self.goal.min_snr_db + self.goal.margin_db
-        loudest = min(self._levels(found).values(), default=math.inf)
+        lowest = min(self._levels(found).values(), default=math.inf)
         allowed = self.goal.tolerance_share
-        return loudest > target and all(v <= allowed for v in self._worst(found).values())
+        return lowest > target and all(v <= allowed for v in self._worst(found).values())
 
 
 def _wide(choice: Mapping[str, Precision]) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from harness.conversion.compression import compress
 from harness.conversion.recipes import Weights
 from harness.mil import DataType
 from harness.mil.constants import ReadArray
+from harness.mil.numerics.rounding import FP16_MAX
 from harness.mil.program import Constant
 from harness.mil.types import TensorType, ValueType
 
-FP16_MAX: Final = 65504.0
 _INFINITE: Final = 1e38  # a mask's "minus infinity": coremltools lets it become FP16's
 _SMALL: Final = 400  # elements, below which coremltools keeps constants from becoming zero
 _TINY: Final = np.nextafter(np.float16(0), np.float16(1))

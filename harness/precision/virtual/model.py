@@ -20,7 +20,7 @@ rounded, and stand in the program as the floats that a package expands them to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -205,7 +205,8 @@ class VirtualPrecision:
         constants = self.base.plan.function.block.constants
         found = (
             binding if isinstance(binding, Constant) else constants.get(binding)
-            for _, binding in _bindings(operation)
+            for bindings in operation.inputs.values()
+            for binding in bindings
         )
         return any(
             constant is not None and self._constants.overflows(constant) for constant in found
@@ -215,10 +216,6 @@ class VirtualPrecision:
 def operation_name(operation: Operation) -> str:
     """Return the name by which recipes and choices know an operation."""
     return base_name(operation.name, [variable.name for variable in operation.outputs])
-
-
-def _bindings(operation: Operation) -> Iterable[tuple[str, Binding]]:
-    return ((name, item) for name, items in operation.inputs.items() for item in items)
 
 
 class _Rewriter:

@@ -7,7 +7,7 @@ from itertools import cycle
 import numpy as np
 
 from harness.subjects.songs import filters
-from harness.subjects.songs.arrangement import Bar, Plan
+from harness.subjects.songs.arrangement import Plan
 from harness.subjects.songs.envelopes import adsr, faded, sine_motion, wander
 from harness.subjects.songs.oscillators import (
     decaying_partials,
@@ -116,10 +116,6 @@ def organ(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     return np.stack([mono * (1 + depth * spin), mono * (1 - depth * spin)])
 
 
-def _stab_steps(bar: Bar, plan: Plan, pattern: np.ndarray) -> list[int]:
-    return [step for step in range(plan.meter.steps_per_bar) if pattern[step]]
-
-
 @instrument("other", "brass section", weight=0.9)
 def brass(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Chord stabs and swells of saws whose brightness follows their loudness."""
@@ -130,7 +126,7 @@ def brass(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     pattern[0] = True
     centre, length_steps = rng.uniform(58.0, 65.0), float(rng.choice([1.5, 3.0, 6.0]))
     for bar in plan.bars_of("other"):
-        for step in _stab_steps(bar, plan, pattern):
+        for step in np.flatnonzero(pattern).tolist():
             start = human.start(plan.time_s(bar, step))
             gate = int(length_steps * plan.step_s * rate)
             envelope = adsr(

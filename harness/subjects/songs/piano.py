@@ -114,16 +114,15 @@ class _Keyboard:
         return faded(sound, self.rate, 0.0015, 0.12)
 
 
-Style = Callable[[Plan, Bar, np.random.Generator], list[tuple[int, int, int, float]]]
-"""(plan, bar, rng) -> notes as (step, steps, pitch, velocity)."""
+_Notes = list[tuple[int, int, int, float]]
+"""(step, steps, pitch, velocity) of each."""
+Style = Callable[[Plan, Bar, np.random.Generator], _Notes]
 
 
-def _block_chords(
-    plan: Plan, bar: Bar, rng: np.random.Generator
-) -> list[tuple[int, int, int, float]]:
+def _block_chords(plan: Plan, bar: Bar, rng: np.random.Generator) -> _Notes:
     """A chord on every beat over an octave in the left hand."""
     beat = plan.meter.steps_per_beat
-    notes: list[tuple[int, int, int, float]] = []
+    notes: _Notes = []
     for first, steps, chord in plan.chord_spans(bar):
         root = pitch_near(chord.root, 43.0)
         notes += [(first, steps, root, 0.7), (first, steps, root + 12, 0.6)]
@@ -132,12 +131,10 @@ def _block_chords(
     return notes
 
 
-def _broken_chords(
-    plan: Plan, bar: Bar, rng: np.random.Generator
-) -> list[tuple[int, int, int, float]]:
+def _broken_chords(plan: Plan, bar: Bar, rng: np.random.Generator) -> _Notes:
     """Chord tones one after the other, held by the pedal until the chord changes."""
     stride = 1 if plan.meter.steps_per_beat == 3 else 2
-    notes: list[tuple[int, int, int, float]] = []
+    notes: _Notes = []
     for first, steps, chord in plan.chord_spans(bar):
         tones = (pitch_near(chord.root, 48.0), *voicing(chord, 66.0, 5))
         for count, offset in enumerate(range(0, steps, stride)):
@@ -147,10 +144,10 @@ def _broken_chords(
     return notes
 
 
-def _stride(plan: Plan, bar: Bar, rng: np.random.Generator) -> list[tuple[int, int, int, float]]:
+def _stride(plan: Plan, bar: Bar, rng: np.random.Generator) -> _Notes:
     """Bass note and chord in turn, and a syncopated right hand."""
     beat = plan.meter.steps_per_beat
-    notes: list[tuple[int, int, int, float]] = []
+    notes: _Notes = []
     for count, step in enumerate(range(0, plan.meter.steps_per_bar, beat)):
         chord = plan.chord_at(bar, step)
         if count % 2 == 0:
@@ -163,9 +160,9 @@ def _stride(plan: Plan, bar: Bar, rng: np.random.Generator) -> list[tuple[int, i
     return notes
 
 
-def _melodic(plan: Plan, bar: Bar, rng: np.random.Generator) -> list[tuple[int, int, int, float]]:
+def _melodic(plan: Plan, bar: Bar, rng: np.random.Generator) -> _Notes:
     """Held chords under a line in the scale."""
-    notes: list[tuple[int, int, int, float]] = []
+    notes: _Notes = []
     for first, steps, chord in plan.chord_spans(bar):
         notes.append((first, steps, pitch_near(chord.root, 45.0), 0.65))
         notes += [(first, steps, pitch, 0.5) for pitch in voicing(chord, 60.0, 3)]

@@ -29,8 +29,7 @@ from harness.conversion import (
 )
 from harness.errors import ParityError
 from harness.faults.injector import SUBJECT
-from harness.faults.judges.package import Shipment
-from harness.faults.judges.program import RECIPE, Converted
+from harness.faults.judges.program import RECIPE, Converted, Shipment
 from harness.faults.registry import Fault, all_faults
 from harness.mil import Model, load
 from harness.mil.program import Function, Variable, verify

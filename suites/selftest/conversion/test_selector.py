@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.conversion import create_precision_selector
+from harness.conversion import PrecisionSelector
 from harness.conversion.recipes import PrecisionRecipe, PrecisionRule
 from harness.errors import RecipeError
 
@@ -30,13 +30,13 @@ SQRT_FP32 = PrecisionRecipe("sqrt-fp32", "fp16", (PrecisionRule("fp32", types=("
 
 
 def test_true_means_fp16() -> None:
-    selector = create_precision_selector(SQRT_FP32)
+    selector = PrecisionSelector(SQRT_FP32)
     assert selector(operation("add", "a")) is True
     assert selector(operation("sqrt", "b")) is False
 
 
 def test_operations_are_counted_once_and_constants_not_at_all() -> None:
-    selector = create_precision_selector(SQRT_FP32)
+    selector = PrecisionSelector(SQRT_FP32)
     for met in (operation("sqrt", "b"), operation("sqrt", "b"), operation("const", "c")):
         selector(met)
     (count,) = selector.report()
@@ -45,7 +45,7 @@ def test_operations_are_counted_once_and_constants_not_at_all() -> None:
 
 
 def test_a_rule_that_matched_nothing_is_an_error_that_names_it() -> None:
-    selector = create_precision_selector(SQRT_FP32)
+    selector = PrecisionSelector(SQRT_FP32)
     selector(operation("add", "a"))
     with pytest.raises(RecipeError, match=r"'sqrt-fp32': rule 1: types: sqrt matches no operation"):
         selector.check()
@@ -53,13 +53,13 @@ def test_a_rule_that_matched_nothing_is_an_error_that_names_it() -> None:
 
 def test_rules_by_module_see_the_scopes() -> None:
     recipe = PrecisionRecipe("one", "fp16", (PrecisionRule("fp32", modules=("encoder.0",)),))
-    selector = create_precision_selector(recipe)
+    selector = PrecisionSelector(recipe)
     assert selector(operation("conv", "a", "encoder", "0", "conv")) is False
     assert selector(operation("conv", "b", "encoder", "1", "conv")) is True
 
 
 def test_an_operation_whose_module_cannot_be_told_is_not_guessed() -> None:
     recipe = PrecisionRecipe("one", "fp16", (PrecisionRule("fp32", modules=("encoder.0",)),))
-    selector = create_precision_selector(recipe, lambda met: None)
+    selector = PrecisionSelector(recipe, lambda met: None)
     with pytest.raises(RecipeError, match=r"operation 'a' \(conv\) can't be told from its scopes"):
         selector(operation("conv", "a", "0", "conv"))

@@ -10,7 +10,7 @@ from coremltools.converters.mil import Builder
 from coremltools.converters.mil.mil import Program, types
 
 from harness.conversion import ConvertedPackage, TracedModel, convert_to_coreml, load_recipe
-from harness.conversion.haste import validated_once
+from harness.conversion.quiet import validated_once
 
 WHOSE = {"subject": "tiny", "fingerprint": "0" * 64}
 

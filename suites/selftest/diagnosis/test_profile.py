@@ -13,7 +13,7 @@ from harness.diagnosis import three_way
 from harness.diagnosis.profile import COMPUTED, profile_operations
 from harness.metrics import snr_db
 from harness.mil.editing import edited, find, with_constant
-from harness.mil.numerics.limits import FP16_MAX
+from harness.mil.numerics.rounding import FP16_MAX
 from harness.precision.virtual import VirtualPrecision
 from harness.verdicts.rows.operations import OperationProfile, measured_metrics
 

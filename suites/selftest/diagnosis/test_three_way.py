@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,3 +199,22 @@ def test_a_converted_package_matches_its_fp32_twin_value_by_value(
     assert found.unmatched == ()
     assert len(found.operations) > 100
     assert not [o for o in found.culprits if o.cause in ("range", "accumulation")]
+
+
+def test_an_integer_that_is_cast_to_a_number_has_the_number_as_its_reference(
+    tmp_path: Path,
+) -> None:
+    """Indices have no signal-to-noise ratio: what is made of them has its own."""
+
+    def counted(mb: Any, x: Any) -> list[Any]:
+        indices = mb.topk(x=x, k=3, axis=-1)[1]
+        number = mb.cast(x=indices, dtype="fp32", name="number")
+        loudest = mb.cast(x=mb.reduce_argmax(x=x, axis=-1), dtype="fp32", name="loudest")
+        return [mb.mul(x=number, y=np.float32(0.3), name="scaled"), loudest]
+
+    package = write_package(make_program(counted, {"x": (4, 30)}, np.float32), tmp_path / "a")
+    lab = VirtualPrecision(mil.load(package))
+    narrow = lab.model(lab.fp32_for(()))
+    found = three_way(lab.base, narrow, {"x": torch.randn(4, 30)})
+    assert found.conclusion == "as good as it has to be"
+    assert found.outputs["loudest"] == (math.inf, math.inf)

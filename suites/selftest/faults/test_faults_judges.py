@@ -9,7 +9,7 @@ import pytest
 
 from harness.audio import SEGMENT_LENGTH
 from harness.audio.segments import separate_stream
-from harness.faults.judges.gates import judge_gate
+from harness.faults.injector import judge_gate
 from harness.faults.judges.sessions import judge_by_suite, judge_session
 from harness.faults.judges.stems import Joiner
 from harness.faults.judges.transform import Port

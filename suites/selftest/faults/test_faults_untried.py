@@ -13,8 +13,8 @@ import pytest
 from harness.cli import main
 from harness.errors import NotEvaluatedError, ParityError
 from harness.faults import FaultInjector, get_fault
+from harness.faults.injector import judge_gate
 from harness.faults.judges import sessions
-from harness.faults.judges.gates import judge_gate
 from harness.faults.judges.sessions import judge_by_suite, judge_session
 from harness.faults.judging import FaultJudgement, inject, sound_digests, untried
 from harness.faults.registry import Fault

@@ -10,7 +10,7 @@ import torch
 
 from harness import mil
 from harness.errors import ExecutionError, PackageError, ParityError
-from harness.faults.mutation.fragment import Fragments
+from harness.faults.mutation.runner import Fragments
 from harness.faults.operators import Mutant, MutationSite, mutants, operator
 from harness.faults.operators.arithmetic import left_out
 from harness.mil.editing import edited, key, known_value

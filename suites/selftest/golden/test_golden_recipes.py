@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,18 @@ def test_a_file_without_cases_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="run in the project's folder"):
         load_cases(tmp_path / "recipes.toml")
+
+
+@pytest.mark.parametrize("place", ["a pipe", "a device", "a folder"])
+def test_a_case_s_file_must_be_a_file(place: str, tmp_path: Path) -> None:
+    """Its hash is asked for before it is read: of a pipe or a device that might never end."""
+    file = tmp_path / "case.npy"
+    if place == "a pipe":
+        os.mkfifo(file)
+    elif place == "a device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.mkdir()
+    text = 'name = "x"\nfactory = "a:b"\n[case.told]\nwhy = "a file"\nfile = "case.npy"\n'
+    with pytest.raises(RecipeError, match=r"case\.npy is no regular file"):
+        load(tmp_path, text)

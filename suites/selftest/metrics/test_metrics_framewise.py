@@ -78,6 +78,17 @@ def test_windows_may_overlap_or_be_longer_than_the_track(
             assert numbers(getattr(row, ratio)) == pytest.approx(their[j], abs=1e-6)
 
 
+@pytest.mark.parametrize("factors", [(1.0, np.nan), (0.0, 1.0)])
+def test_where_no_stem_can_be_measured_each_has_a_reason(factors: tuple[float, float]) -> None:
+    references, estimates = track(1, 2.0)
+    reference, estimate = factors
+    found = framewise_metrics(
+        references * reference, estimates * estimate, window=RATE, hop=RATE, filter_length=16
+    )
+    reason = "not finite" if np.isnan(estimate) else "the reference is silent"
+    assert all(reason in (stem.reason or "") for stem in found)
+
+
 @pytest.mark.parametrize("silent", ["reference", "estimate", "anti-phase"])
 def test_a_window_in_which_a_stem_is_silent_counts_for_none(silent: str) -> None:
     references, estimates = track(2)

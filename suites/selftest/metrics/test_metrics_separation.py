@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from dataclasses import asdict
+from typing import Any
 
 import mir_eval.separation
 import numpy as np
@@ -23,6 +24,7 @@ from harness.metrics import (
     separation_metrics,
     si_sdr_db,
     snr_db,
+    source_metrics,
 )
 
 Array = npt.NDArray[np.float64]
@@ -269,6 +271,16 @@ def test_a_mixture_of_causes_is_called_that() -> None:
 
 
 # --- silent, anti-phase and broken stems ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("metrics", [separation_metrics, source_metrics])
+def test_stems_that_are_not_finite_have_a_reason_each(metrics: Any) -> None:
+    """As where FP16 overflows: no stem is left to be measured."""
+    references = music(2)
+    found = metrics(references, references * np.nan, filter_length=TAPS)
+    assert [stem.reason for stem in found] == [
+        f"the estimate holds {2 * SAMPLES} samples that are not finite"
+    ] * 2
 
 
 def test_an_anti_phase_stem_is_not_silent() -> None:

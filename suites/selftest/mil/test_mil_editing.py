@@ -22,7 +22,8 @@ from harness.mil.editing import (
     with_swapped,
     with_type,
 )
-from harness.mil.program import Operation
+from harness.mil.program import Constant, Operation
+from harness.mil.types import DataType
 from suites.selftest.mil.conftest import WEIGHT
 
 
@@ -52,6 +53,18 @@ def test_an_edited_constant_is_computed_with_and_the_original_is_not_touched(
     np.testing.assert_array_equal(run(zeroed, x), np.zeros_like(before))
     np.testing.assert_array_equal(run(network, x), before)
     np.testing.assert_array_equal(known_value(network, linear, "weight"), WEIGHT)
+
+
+@pytest.mark.parametrize("dtype", [DataType.UINT8, DataType.INT8, DataType.UINT4, DataType.INT16])
+def test_an_edited_constant_keeps_its_element_type(dtype: DataType, network: mil.Model) -> None:
+    """Compressed weights are such constants, and mutations change them."""
+    held = constant([[1, 2], [3, 4]], dtype)
+    operation = new_operation("identity", "same", (2, 2), dtype, x=held)
+    changed = with_constant(network, operation, "x", lambda values: values * 2)
+    ((made,),) = (items for name, items in changed.inputs.items() if name == "x")
+    assert isinstance(made, Constant)
+    assert made.type == held.type
+    np.testing.assert_array_equal(made.value, [[2, 4], [6, 8]])
 
 
 def test_an_edited_attribute_is_computed_with(network: mil.Model, x: np.ndarray) -> None:

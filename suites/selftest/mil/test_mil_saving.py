@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from harness import mil
 from harness._coremltools import import_coremltools
 from harness.errors import PackageError
-from harness.mil.blob import BlobFile, decode_elements
-from harness.mil.blob_writer import BlobWriter, encode_elements
+from harness.mil.blob import BlobFile, BlobWriter, decode_elements, encode_elements
 from harness.mil.program import Variable
 from harness.mil.saving import save_package
 from harness.mil.types import DataType, TensorType

@@ -198,3 +198,15 @@ def test_where_there_are_no_stems_nothing_is_said_of_them(
     found = measure_sensitivity(small, {"noise": signal}, measures_of(None, names))
     assert found.measures == ("branch:gated", "branch:flat")
     assert set(found.predicted_db) == {"noise/branch:gated", "noise/branch:flat"}
+
+
+def test_a_case_may_be_called_by_a_path(
+    small: VirtualPrecision, signal: dict[str, torch.Tensor]
+) -> None:
+    """Files of one name are told apart by their folders."""
+    some = Probing(4)
+    plain = measure_sensitivity(small, {"a": signal, "b": signal}, BOTH, probing=some)
+    pathed = measure_sensitivity(small, {"x/a": signal, "y/a": signal}, BOTH, probing=some)
+    assert pathed.operations == plain.operations
+    assert sorted(pathed.operations[0].mean) == sorted(measure.name for measure in BOTH)
+    assert set(pathed.predicted_db) == {f"{c}/{m.name}" for c in ("x/a", "y/a") for m in BOTH}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,8 @@ from harness.precision.tuning import (
 )
 from harness.precision.virtual import VirtualPrecision
 from suites.bench.baselines import baselines
+from suites.ops.packages import write_package
+from suites.selftest.mil.conftest import make_program
 from suites.selftest.precision.conftest import STEMS
 
 GOAL = Goal(75.0, margin_db=0.5)
@@ -148,6 +152,40 @@ def test_a_silent_case_is_passed_over_and_silence_alone_is_refused(
     assert beside.measures == alone.measures
     with pytest.raises(ParityError, match="the outputs on silence are silent"):
         Tuner(small, {"silence": silent}, Goal(40.0))
+
+
+def two_branches(mb: Any, x: Any, y: Any) -> list[Any]:
+    one = mb.mul(x=mb.tanh(x=x, name="bent"), y=np.float32(1.7), name="one")
+    return [one, mb.mul(x=mb.sigmoid(x=y, name="soft"), y=y, name="other")]
+
+
+def test_cases_may_reach_different_operations(tmp_path: Path) -> None:
+    """Where one of two outputs is silent in a case, nothing that leads to it has a share in it."""
+    program = make_program(two_branches, {"x": (4, 30), "y": (4, 30)}, np.float32)
+    lab = VirtualPrecision(mil.load(write_package(program, tmp_path / "branches")))
+    x, y = torch.randn(2, 4, 30)
+    nothing = torch.zeros(4, 30)
+    cases = {
+        "left": {"x": x, "y": nothing},
+        "right": {"x": nothing, "y": y},
+        "both/in a folder": {"x": x, "y": y},
+    }
+    parts = Tuner(lab, cases, Goal(40.0)).parts()
+    apart = {case: Tuner(lab, {case: given}, Goal(40.0)).parts() for case, given in cases.items()}
+    assert apart["left"].operations == ("bent", "one")
+    assert apart["right"].operations == ("soft", "other")
+    assert set(parts.operations) == {"bent", "one", "soft", "other"}
+    assert parts.measures == tuple(name for own in apart.values() for name in own.measures)
+    for narrow in parts.operations:
+        joint = parts.error(np.array([name != narrow for name in parts.operations]))
+        alone = [
+            own.error(np.array([name != narrow for name in own.operations]))
+            for own in apart.values()
+        ]
+        np.testing.assert_allclose(joint, np.concatenate(alone))
+    best = tune(Tuner(lab, cases, Goal(60.0))).best
+    assert best is not None
+    assert best.holds
 
 
 def test_a_movement_is_in_fp32_only_between_neighbours_in_fp32(small: VirtualPrecision) -> None:

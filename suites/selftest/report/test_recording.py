@@ -78,6 +78,15 @@ def test_a_raster_keeps_levels_to_half_a_step(low: float, size: float) -> None:
     assert np.abs(again - levels).max() <= 0.5 * size / (item.levels - 1) + 1e-9
 
 
+def test_a_candidate_that_is_not_finite_is_drawn() -> None:
+    """As where FP16 overflows: what is left over has no level, but a picture."""
+    expected, actual = stem()
+    item = stem_picture(expected, actual * np.float32(np.nan), "drums", LABELS)
+    assert item.snr_db is None
+    assert not codes(item.difference).any()
+    assert codes(item.reference).any()
+
+
 def test_an_error_in_one_second_is_drawn_there() -> None:
     expected, actual = stem()
     item = stem_picture(expected, actual, "drums", LABELS, rate=SAMPLE_RATE)
