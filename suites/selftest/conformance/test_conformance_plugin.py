@@ -16,7 +16,7 @@ TESTS = """
 import os
 import pytest
 from harness.errors import UnsupportedOperationError
-from harness.mil.bridge import Loading
+from harness.mil.bridge.proxy import Loading
 from harness.mil.bridge.plugin import LEDGER
 
 @pytest.fixture
