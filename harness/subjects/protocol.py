@@ -214,6 +214,13 @@ class Network(ABC):
         """Return what the constants of a converted ``model`` must be: those of its state dict."""
         return state_constants(model)
 
+    def factors(self, model: nn.Module) -> Mapping[str, Sequence[float]]:
+        """Return what a program holds certain tensors multiplied by, with their axes reversed.
+
+        By the tensors' names, one factor after the other, as they are multiplied in FP32.
+        """
+        return {}
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:

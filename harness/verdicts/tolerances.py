@@ -196,6 +196,27 @@ _ROWS = (
         unit="tensors",
     ),
     Gate(
+        "second_opinion",
+        "Two executors that share no arithmetic make the same of the same values, up to a last bit "
+        "and the order of a sum; an operation of which they don't is wrong in one of them.",
+        at_most=0.0,
+        unit="operations",
+    ),
+    Gate(
+        "second_opinion_fp32",
+        "In FP32 both come within 117 dB of PyTorch on every tap of the published size; measured "
+        "between them: 117.7 dB on the worst.",
+        at_least=110.0,
+        unit="dB",
+    ),
+    Gate(
+        "second_opinion_rounded",
+        "With roundings to FP16 both are as far from PyTorch; measured: 0.15 dB apart at most on "
+        "the taps of the published size.",
+        at_most=1.0,
+        unit="dB apart",
+    ),
+    Gate(
         "contract",
         "Names, shapes and types of inputs and outputs are promised to whoever loads the package.",
         at_most=0.0,

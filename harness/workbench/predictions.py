@@ -113,7 +113,7 @@ class Predictions:
     def __init__(self, goldens: Goldens, numerics: str) -> None:
         self._goldens, self.numerics = goldens, numerics
         self.session = lru_cache(maxsize=3)(self._session)
-        self.of = lru_cache(maxsize=1)(self._of)
+        self.of = lru_cache(maxsize=2)(self._of)  # a second opinion is beside it
         self.extracted = lru_cache(maxsize=1)(self._extracted)
         self.file_stems = lru_cache(maxsize=1)(self._file_stems)
 
