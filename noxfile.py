@@ -181,7 +181,7 @@ def checkpoints(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def adapters(session: nox.Session) -> None:
-    """Adapt packages in the layouts of other converters, judge them, and plant a fault in each."""
+    """Adapt packages in layouts of other converters, judge them, plant faults, and ask the lab."""
     install(session, "test")
     words = ["suites/selftest/adapters", "-m", "", "-n", "2"]
     session.run("python", "-m", "pytest", *words, *session.posargs, env=ONE_THREAD)

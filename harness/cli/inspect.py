@@ -25,6 +25,7 @@ from harness.cli.settings import (
     Inputs,
     LabCases,
     Numerics,
+    Owner,
     Package,
     Reference,
     TimeLimit,
@@ -46,7 +47,8 @@ commands = typer.Typer()
 @commands.command(
     "headroom",
     epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
-    "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz",
+    "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz | "
+    "parity headroom stranger.mlpackage --subject htdemucs@model.th",
 )
 def headroom(
     model: Annotated[
@@ -54,6 +56,7 @@ def headroom(
     ],
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -68,7 +71,13 @@ def headroom(
     from harness.workbench.sources import source_of
 
     source = source_of(
-        model, golden_root=golden_root, cases=case, given=given, default=EXTREMES, note=note
+        model,
+        golden_root=golden_root,
+        cases=case,
+        given=given,
+        default=EXTREMES,
+        note=note,
+        subject=subject,
     )
     inputs = source.inputs()
     log.print(f"opening {model}")
@@ -107,7 +116,8 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
     "diagnose",
     epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
     "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors | parity diagnose "
-    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors",
+    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | parity diagnose "
+    "stranger16.mlpackage --reference stranger32.mlpackage --subject htdemucs@model.th",
 )
 def diagnose(
     package: Package,
@@ -149,6 +159,7 @@ def diagnose(
         cases=None if case is None else [case],
         given=given,
         note=note,
+        judged=package,
     )
     recorded = None
     if capture is not None:
@@ -222,7 +233,7 @@ def explain(
     if package is None:
         found = explain_run(run)
     else:
-        source = reference_of(run, golden_root, reference)
+        source = reference_of(run, golden_root, reference, judged=package)
         with progress("comparing") as advance:
             found = explain_package(run, package, source, advance=advance)
     answer(json, asdict(found), lambda: print_explanation(found))

@@ -23,7 +23,7 @@ from harness.cli.console import (
 )
 from harness.cli.forms import Devices, tune_forms
 from harness.cli.outputs import file_option, output_file
-from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
+from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases, Owner
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 
@@ -60,6 +60,7 @@ def sensitivity(
     ] = 6,
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     fp32_package: Fp32Package = None,
     target: Annotated[Path | None, file_option("Write the whole document here.")] = None,
     golden_root: GoldenRoot = GOLDEN_ROOT,
@@ -81,6 +82,7 @@ def sensitivity(
         given=given,
         package=fp32_package,
         note=note,
+        subject=subject,
     )
     inputs = source.inputs(compute_on)
     log.print(f"opening {model}")
@@ -158,6 +160,7 @@ def tune(
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     fp32_package: Fp32Package = None,
     package: Annotated[
         Path | None,
@@ -214,6 +217,7 @@ def tune(
         default=("song", "noise"),
         package=fp32_package,
         note=note,
+        subject=subject,
     )
     if package is not None:
         source.check_kept(package)

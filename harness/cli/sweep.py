@@ -21,7 +21,7 @@ from harness.cli.console import (
     write_document,
 )
 from harness.cli.outputs import file_option, folder_option
-from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
+from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, Owner, StoreUrl
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
@@ -61,6 +61,7 @@ def sweep(
     precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     numerics: Numerics = "storage",
     executor: Annotated[
         str, typer.Option(help="What computes: local, or dask://HOST:PORT of a scheduler.")
@@ -107,6 +108,7 @@ def sweep(
             given=given,
             default=("song", "noise"),
             note=note,
+            subject=subject,
         )
         for model in models
     }

@@ -24,8 +24,9 @@ from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
 if TYPE_CHECKING:
     from harness.conversion import PrecisionRecipe
 
-STATE = "state."
-"""How the names of what calls leave in states begin (`harness.subjects.protocol.state_output`)."""
+STATE, CALL = "state.", "call."
+"""How the names begin of what calls leave in states (`harness.subjects.protocol.state_output`), and
+of what calls behind the first make (`harness.subjects.calls`)."""
 _NAMED = 3
 _NOT_FOUND = "the value that is this tap was not found in the program"
 
@@ -134,14 +135,21 @@ def reaches_fp32_check(
 ) -> Check:
     """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows.
 
-    What a call leaves in a state is rounded to FP16 in every package.
+    What a call leaves in a state is rounded to FP16 in every package, and later calls read that.
     """
     where = {**labels, "tensor": tensor_label(name)}
-    gate_name = f"expected_precision_{'state' if name.startswith(STATE) else 'fp32'}"
+    gate_name = f"expected_precision_{_held_to(name)}"
     if name not in actual:
         return Check("conversion", where, True, gate(gate_name), not_evaluated(_NOT_FOUND))
     value = np.ascontiguousarray(actual[name])
     return compared("conversion", gate_name, expected[name], value, where)
+
+
+def _held_to(name: str) -> str:
+    inner = name.removeprefix(CALL).partition(".")[2] if name.startswith(CALL) else name
+    if inner.startswith(STATE):
+        return "state"
+    return "fp32" if inner == name else "carried"
 
 
 def agreement_check(disagreeing: Sequence[str], labels: Mapping[str, str]) -> Check:

@@ -130,6 +130,12 @@ _ROWS = (
         min_snr_db=90.0,
     ),
     Gate(
+        "expected_precision_carried",
+        "A later call of several reads what those before it left in a state, where an element may "
+        "be its neighbour in FP16. Over 60 sequences of 8 calls outputs kept 115 dB, states 98.",
+        min_snr_db=90.0,
+    ),
+    Gate(
         "expected_precision",
         "A package of any other recipe does what a virtual run of it promises: to the bit in this "
         "executor, within 1 dB elsewhere. One rounding that nobody declared costs a branch of "
