@@ -22,7 +22,7 @@ package stays in what it is judged by.
 """
 
 from harness.adapters.adapter import Adapter, Sizes
-from harness.adapters.files import adapter_beside, read_adapter, write_adapter
+from harness.adapters.files import adapter_beside, adapter_path, read_adapter, write_adapter
 from harness.adapters.guessing import Guess, guess_adapter
 from harness.adapters.layout import Port
 from harness.adapters.view import AdaptedModel, AdaptedSession
@@ -35,6 +35,7 @@ __all__ = [
     "Port",
     "Sizes",
     "adapter_beside",
+    "adapter_path",
     "guess_adapter",
     "read_adapter",
     "write_adapter",

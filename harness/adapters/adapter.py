@@ -118,6 +118,12 @@ class Adapter:
         """Whether stems can be made of what it shows."""
         return "stems" in self.shows or {"freq", "time"} <= {*self.shows}
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether what the package shows is linear in its outputs, whatever its inputs are."""
+        ports = self.outputs.values()
+        return not any(port.normalised or "mask" in port.tensor for port in ports)
+
     def feed(self, inputs: Tensors, sizes: Sizes) -> dict[str, Tensor]:
         """Return the package's inputs, float32, of the contract's."""
         spectrum = _by_part(inputs["spectrogram"][0])
@@ -141,6 +147,8 @@ class Adapter:
 
     def read(self, outputs: Tensors, inputs: Tensors, sizes: Sizes) -> dict[str, Tensor]:
         """Return what the package shows, of its outputs and of the contract's inputs.
+
+        The inputs are not looked at where that `is_linear`.
 
         Raises:
             ContractError: an output has another shape than the adapter says.
@@ -262,13 +270,12 @@ def _all_stems(tensor: str, held: Mapping[str, Tensor], sources: tuple[str, ...]
 
 def _in_contract(tensor: str, plain: Tensor, inputs: Tensors) -> Tensor:
     """Return what a plain tensor of all stems shows."""
-    mixture = _by_part(inputs["spectrogram"][0])
     if tensor == "stems":
         return plain
     if tensor == "magnitude mask":
-        return (plain * _magnitude(mixture))[None]
+        return (plain * _magnitude(_by_part(inputs["spectrogram"][0])))[None]
     if tensor == "mask":
-        real, imag, a, b = *plain.unbind(-3), *mixture.unbind(-3)
+        real, imag, a, b = *plain.unbind(-3), *_by_part(inputs["spectrogram"][0]).unbind(-3)
         plain = torch.stack([real * a - imag * b, real * b + imag * a], dim=-3)
     return (plain if tensor == "time" else plain.flatten(-4, -3))[None]
 

@@ -84,6 +84,11 @@ class AdaptedModel:
         with np.errstate(over="ignore"):
             return {n: value.numpy().astype(self._types[n].numpy) for n, value in fed.items()}
 
+    def carried_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the package's inputs of the contract's as `Model.run` takes them, in float32."""
+        fed = self.adapter.feed(inputs, self.sizes)
+        return {n: v.half().float() if n in self.half_inputs else v for n, v in fed.items()}
+
     def shown(self, outputs: Mapping[str, Any], inputs: Arrays) -> dict[str, np.ndarray]:
         """Return what outputs of the package show."""
         own = {

@@ -139,17 +139,18 @@ def check(
     from harness.verdicts import Snapshot, applicable, read_waivers, record_of, remember
     from harness.verdicts.jsondata import plain
     from harness.workbench import Workbench, check_package
-    from harness.workbench.adapting import adapter_words, explained_elsewhere
+    from harness.workbench.adapting import adapter_words
     from harness.workbench.check import Inquiry
     from harness.workbench.check_pair import PairInquiry, check_pair
     from harness.workbench.explaining import explain_package, reference_of
+    from harness.workbench.sources import adapter_of, elsewhere
 
     if audio is not None and case:
         raise ParityError("give --case or --audio, not both")
     if like is not None and audio is None:
         raise ParityError(f"--like {like} is a way through a file: give one with --audio")
-    if explain:
-        explained_elsewhere(package)
+    if explain and adapter_of(package) is not None:
+        raise elsewhere(package)
     known = () if waivers is None else read_waivers(waivers)
     record = record_of(baseline, history)
     rules = None if recipe is None else load_recipe(recipe)
@@ -194,6 +195,8 @@ def check(
             root = home_of(name, golden_root)
             bench = Workbench(root, Path(scratch), numerics=numerics)
             collector, more = check_package(bench, inquiry, told), {}
+            if (adapter := adapter_of(package)) is not None:
+                more = {"adapter": str(adapter)}
     collector.waivers = applicable(known, collector.checks)
     run = collector.finish(provenance(**more))
     predicted = run.artefacts.devices

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples: parity conformance --sample 1; parity conformance -k TestSoftmax; "
     "parity conformance --front-end torch --sample 1; "
+    "parity conformance --engine onnx --sample 1; "
     "exit codes: 0 pass, 1 a test failed or a waiver is stale, 3 nothing was executed."
 )
 
@@ -43,6 +44,9 @@ def conformance(
             help="Instead: the tests of this front end, which convert a model of its framework.",
         ),
     ] = "",
+    engine: Annotated[
+        str, typer.Option(help="What executes the programs: mil, or onnx by ONNX Runtime.")
+    ] = "mil",
     workers: Annotated[
         int, typer.Option("-n", "--workers", min=0, help="Test processes; 0: one on each core.")
     ] = 0,
@@ -56,10 +60,18 @@ def conformance(
 
     if front_end not in ("", "torch"):
         raise UnknownNameError("front end", front_end, ["torch"])
-    selection = Selection(sample, keyword, front_end or "operations")
+    selection = Selection(sample, keyword, front_end or "operations", _engine(engine))
     document = run(folder, selection, workers=workers)
     answer(json, json_module.loads(document.to_json()), lambda: _print(document, folder))
     raise typer.Exit(document.exit_code)
+
+
+def _engine(name: str) -> str:
+    from harness.conformance.executors import EXECUTORS
+
+    if name not in EXECUTORS:
+        raise UnknownNameError("engine", name, sorted(EXECUTORS))
+    return name
 
 
 def _print(document: Conformance, folder: Path) -> None:

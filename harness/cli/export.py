@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.console import Json, answer, decibels, log, note, out, print_table
+from harness.cli.console import Json, answer, decibels, note, out, print_table, progress
 from harness.cli.outputs import file_option
 from harness.cli.settings import Function, Package, TimeLimit
 
@@ -84,14 +84,10 @@ def export(
 def _compared(
     model: Model, exported: Exported, given: Mapping[str, np.ndarray]
 ) -> list[Disagreement]:
-    from harness.engines.agreement import disagreements
-    from harness.engines.onnx_engine import OnnxSession
+    from harness.workbench.second_opinion import operations_apart
 
-    taps = model.tap_names("all")
-    log.print(f"comparing {len(taps)} values")
-    expected = model.predict(given, taps=taps)
-    made = OnnxSession(model, exported).apart({**given, **expected})
-    return disagreements(model.operations, expected, made)
+    with progress("comparing operations") as advance:
+        return operations_apart(model, exported, given, advance=advance)
 
 
 def _rows(found: list[Disagreement]) -> list[dict[str, object]]:

@@ -27,6 +27,7 @@ from harness.cli.settings import (
     Inputs,
     LabCases,
     Numerics,
+    Owner,
     Package,
     Reference,
     TimeLimit,
@@ -48,7 +49,8 @@ commands = typer.Typer()
 @commands.command(
     "headroom",
     epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
-    "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz",
+    "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz | "
+    "parity headroom stranger.mlpackage --subject htdemucs@model.th",
 )
 def headroom(
     model: Annotated[
@@ -56,6 +58,7 @@ def headroom(
     ],
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     numerics: Numerics = "storage",
     golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
@@ -70,7 +73,13 @@ def headroom(
     from harness.workbench.sources import source_of
 
     source = source_of(
-        model, golden_root=golden_root, cases=case, given=given, default=EXTREMES, note=note
+        model,
+        golden_root=golden_root,
+        cases=case,
+        given=given,
+        default=EXTREMES,
+        note=note,
+        subject=subject,
     )
     inputs = source.inputs()
     log.print(f"opening {model}")
@@ -110,7 +119,8 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
     epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
     "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors | parity diagnose "
     "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | parity diagnose "
-    "X.mlpackage --subject mini --capture mac.safetensors --device ane-m1",
+    "X.mlpackage --subject mini --capture mac.safetensors --device ane-m1 | parity diagnose "
+    "stranger16.mlpackage --reference stranger32.mlpackage --subject htdemucs@model.th",
 )
 def diagnose(
     package: Package,
@@ -158,6 +168,7 @@ def diagnose(
         cases=None if case is None else [case],
         given=given,
         note=note,
+        judged=package,
     )
     recorded = None
     if capture is not None:
@@ -255,7 +266,7 @@ def explain(
     if package is None:
         found = explain_run(run)
     else:
-        source = reference_of(run, golden_root, reference)
+        source = reference_of(run, golden_root, reference, judged=package)
         with progress("comparing") as advance:
             found = explain_package(run, package, source, advance=advance)
     answer(json, asdict(found), lambda: print_explanation(found))

@@ -24,7 +24,7 @@ from harness.cli.console import (
 from harness.cli.devices import Devices
 from harness.cli.forms import tune_forms
 from harness.cli.outputs import file_option, output_file
-from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases
+from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases, Owner
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 
@@ -62,6 +62,7 @@ def sensitivity(
     ] = 6,
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     fp32_package: Fp32Package = None,
     device: Annotated[
         str | None,
@@ -89,6 +90,7 @@ def sensitivity(
         given=given,
         package=fp32_package,
         note=note,
+        subject=subject,
     )
     inputs = source.inputs(compute_on)
     log.print(f"opening {model}")
@@ -166,6 +168,7 @@ def tune(
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     fp32_package: Fp32Package = None,
     package: Annotated[
         Path | None,
@@ -229,6 +232,7 @@ def tune(
         default=("song", "noise"),
         package=fp32_package,
         note=note,
+        subject=subject,
     )
     if package is not None:
         source.check_kept(package)

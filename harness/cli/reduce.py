@@ -10,8 +10,9 @@ import typer
 
 from harness.cli.console import Json, answer, log, note, out, print_table, progress
 from harness.cli.outputs import folder_option
-from harness.cli.settings import Function, GivenInputs, Numerics, Package, TimeLimit
+from harness.cli.settings import Function, GoldenRoot, Numerics, Owner, TimeLimit
 from harness.errors import ParityError
+from harness.places import GOLDEN_ROOT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 EPILOG = (
     "Examples: parity reduce X.mlpackage --inputs in.safetensors --fails-when nan --out bug/ | "
     "parity reduce X.mlpackage --inputs in.safetensors --fails-when 'snr<60' --reference float64 "
-    "--out bug/ | parity reduce X.mlpackage --inputs in.safetensors --out bug/ --command "
+    "--out bug/ | parity reduce classifier --case loud --fails-when 'snr<60' --out bug/ | "
+    "parity reduce X.mlpackage --inputs in.safetensors --out bug/ --command "
     "'python on_mac.py {package} {inputs}'. Exit codes: 0 reduced, 2 nothing to reduce or bad "
     "input; with --verify 0 does not fail, 1 fails."
 )
@@ -32,8 +34,28 @@ commands = typer.Typer()
 
 @commands.command("reduce", epilog=EPILOG)
 def reduce(
-    package: Package,
-    inputs: GivenInputs,
+    words: Annotated[
+        str,
+        typer.Argument(
+            metavar="S|X.mlpackage", help="A package, or a subject, which is converted."
+        ),
+    ],
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE|random:SEED",
+            help="For a package: its inputs by name, .safetensors, .npz or a folder of .npy; or "
+            "drawn from a seed.",
+        ),
+    ] = None,
+    subject: Owner = None,
+    case: Annotated[
+        str | None, typer.Option(help="Of a subject: a golden case, or song:SEED. Default: song.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of a subject: the recipe to convert it by. Default: fp16.")
+    ] = None,
     target: Annotated[
         Path | None, folder_option("Gets reduced.mlpackage, inputs.safetensors and README.md.")
     ] = None,
@@ -75,6 +97,7 @@ def reduce(
     verify: Annotated[
         bool, typer.Option("--verify", help="Reduce nothing: say whether it fails.")
     ] = False,
+    golden_root: GoldenRoot = GOLDEN_ROOT,
     json: Json = False,
     time_limit: TimeLimit = None,
 ) -> None:
@@ -82,9 +105,8 @@ def reduce(
 
     What is left is loaded from disk again, and must fail again, before it is called a reduction.
     """
-    from harness import mil
-    from harness.reduction import Attempt, Command, check_expected, check_target, parse_condition
-    from harness.workbench.given import given_inputs
+    from harness.reduction import Command, check_expected, check_target, parse_condition
+    from harness.workbench.reducing import whole_program
 
     if (fails_when is None) == (command is None):
         raise ParityError("say what failing is: give --fails-when or --command, one of them")
@@ -92,21 +114,30 @@ def reduce(
         raise ParityError("give --out for the reduction, or --verify to reduce nothing")
     if target is not None:
         check_target(target)
-    model = mil.load(package, function=function)
-    given = given_inputs(inputs, model, numerics=numerics, note=note)
-    attempt = Attempt(model, given, package)
-    right = _reference(reference, expected, against, attempt)
-    if not isinstance(right, str):
-        check_expected(right, attempt, expected or against)
-    oracle: Oracle
-    if command is not None:
-        oracle = Command(command, timeout_s, numerics)
-    else:
-        oracle = parse_condition(str(fails_when), numerics=numerics, reference=right)
-    if target is None:
-        _verify(attempt, oracle, json=json)
-    else:
-        _reduce(attempt, oracle, target, max_tries, json=json)
+    log.print(f"opening {words}")
+    with whole_program(
+        words,
+        golden_root=golden_root,
+        case=case,
+        given=inputs,
+        subject=subject,
+        recipe=precision,
+        function=function,
+        numerics=numerics,
+        note=note,
+    ) as attempt:
+        right = _reference(reference, expected, against, attempt)
+        if not isinstance(right, str):
+            check_expected(right, attempt, expected or against)
+        oracle: Oracle
+        if command is not None:
+            oracle = Command(command, timeout_s, numerics)
+        else:
+            oracle = parse_condition(str(fails_when), numerics=numerics, reference=right)
+        if target is None:
+            _verify(attempt, oracle, json=json)
+        else:
+            _reduce(attempt, oracle, target, max_tries, json=json)
 
 
 def _reference(
@@ -125,6 +156,8 @@ def _reference(
     if against is None:
         return mil.get_numerics(reference or "float64").name
     other = mil.load(against)
+    if other.states and not attempt.model.states:  # they are inputs of a case
+        other = mil.functional(other)
     names = set(other.tap_names("all")) & set(attempt.model.tap_names("all"))
     state = other.new_state() if other.states else None
     given, _ = converted(attempt.inputs, other.inputs, mil.get_numerics("storage"))

@@ -71,6 +71,11 @@ def run(
     from harness.subjects.declared import read_declaration
     from harness.verdicts import Baseline
 
+    if not declaration.is_file():
+        raise DeclarationError(
+            f"{declaration} is no file: name the parity.toml that declares your network, or write "
+            "one with its name, factory and inputs (docs/networks.md shows one of five lines)"
+        )
     folder = declaration.parent
     reports = folder / "reports"
     before = baseline_file(baseline, reports / "baseline.json")
@@ -107,7 +112,7 @@ def _look_before(declared: Declaration, cases: list[str], recipes: list[str]) ->
     """Raise what can be said before anything is evaluated."""
     from harness.conversion import load_recipe
     from harness.golden import load_cases
-    from harness.golden.builder import case_inputs
+    from harness.golden.builder import call_once_each, case_inputs
     from harness.subjects import ARCHITECTURES, own_networks
     from harness.subjects.declared import DeclaredNetwork
 
@@ -129,7 +134,9 @@ def _look_before(declared: Declaration, cases: list[str], recipes: list[str]) ->
     found = network.interface
     for name, given in known.items():
         if not given.is_file and name in (cases or known):
-            case_inputs(given, network)
+            inputs = case_inputs(given, network)
+            if given.calls > 1:  # what a later one takes is known once those before it were made
+                call_once_each(network, inputs)
     taps = len(found.inner_taps)
     log.print(
         f"{len(found.arguments)} inputs, {len(found.states)} states, {len(found.returned)} "

@@ -40,6 +40,14 @@ Inputs = Annotated[
         "from a seed. Repeat for several cases.",
     ),
 ]
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--subject",
+        help="For a package in another converter's layout: the model that it was converted from. "
+        "Its golden cases are given to the package by the adapter beside it ('parity adapt').",
+    ),
+]
 GivenInputs = Annotated[
     str,
     typer.Option(

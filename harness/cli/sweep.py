@@ -22,7 +22,7 @@ from harness.cli.console import (
 )
 from harness.cli.devices import Devices
 from harness.cli.outputs import file_option, folder_option
-from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, StoreUrl
+from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, Owner, StoreUrl
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT, generated
 
@@ -63,6 +63,7 @@ def sweep(
     precisions: Annotated[str, typer.Option(help="Recipes: names or TOML files, with commas.")],
     case: LabCases = None,
     given: Inputs = None,
+    subject: Owner = None,
     numerics: Numerics = "storage",
     device: Devices = None,
     executor: Annotated[
@@ -114,6 +115,7 @@ def sweep(
             given=given,
             default=("song", "noise"),
             note=note,
+            subject=subject,
         )
         for model in models
     }

@@ -103,7 +103,8 @@ def _print_map(document: Mapping[str, Any], reports: Sequence[StepReport]) -> No
         if not report.matched:
             out.print(f"note: {report.step} matched nothing")
     kept = document["kept_names"]
-    out.print(f"{len(kept)} names stay as they are{': ' + _some(kept) if kept else ''}")
+    stay = "name stays as it is" if len(kept) == 1 else "names stay as they are"
+    out.print(f"{len(kept)} {stay}{': ' + _some(kept) if kept else ''}")
     out.print(f"{document['weights']}: {document['tensors']} tensors")
 
 

@@ -24,11 +24,15 @@ import numpy as np
 import pytest
 
 from harness.atomic import write_texts
+from harness.conformance.executors import EXECUTORS
 from harness.conformance.results import FILES, CaseResult, CaseStatus, summarise
 from harness.conformance.selection import backend_of, sample
 from harness.conformance.table import to_markdown
 from harness.conformance.waivers import read_waivers
+from harness.errors import UnsupportedOperationError
+from harness.mil import Model
 from harness.mil.bridge.plugin import LEDGER
+from harness.mil.bridge.proxy import Predict
 from harness.origin import provenance
 from harness.verdicts.rows.documents import ListedRow
 
@@ -43,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--conformance-out", metavar="FOLDER", help="where the document goes")
     group.addoption("--conformance-sample", type=int, default=0, metavar="N", help="N per function")
+    group.addoption("--conformance-engine", default="mil", choices=sorted(EXECUTORS))
     group.addoption("--conformance-waivers", metavar="FILE", help="instead of the built-in waivers")
 
 
@@ -62,6 +67,17 @@ class ConformanceWorker:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._ledger = config.stash[LEDGER]
+        self._execute = EXECUTORS[config.getoption("conformance_engine")]
+        self._refused = 0
+        self._ledger.execute = self._opened
+
+    def _opened(self, model: Model) -> Predict:
+        """Note which programs the engine refuses by name: that is no failure of what it has."""
+        try:
+            return self._execute(model)
+        except UnsupportedOperationError:
+            self._refused += 1
+            raise
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -90,6 +106,7 @@ class ConformanceWorker:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  (what coremltools' tests draw from)
         loaded, predicted = len(self._ledger.loadings), self._ledger.predictions
+        refused = self._refused
         try:
             return (yield)
         finally:
@@ -97,7 +114,8 @@ class ConformanceWorker:
             operations = sorted(set().union(*(loading.operations for loading in loadings)))
             predictions = self._ledger.predictions - predicted
             kinds = {loading.kind for loading in loadings}
-            observed = [operations, predictions, bool(kinds - {"mlProgram"})]
+            other = bool(kinds - {"mlProgram"})
+            observed = [operations, predictions, other, self._refused > refused]
             item.user_properties.append((OBSERVED, observed))
 
 
@@ -107,6 +125,7 @@ class ConformanceController:
     def __init__(self, config: pytest.Config) -> None:
         self._out = Path(config.getoption("conformance_out"))
         self._sample = config.getoption("conformance_sample")
+        self._engine = config.getoption("conformance_engine")
         self._expression = config.getoption("keyword", "")
         path = config.getoption("conformance_waivers")
         self._waivers = read_waivers(Path(path)) if path else read_waivers()
@@ -181,7 +200,8 @@ class ConformanceController:
 
     def _selection(self) -> str:
         words = f"{self._sample} of each test function" if self._sample else "every test"
-        return f"{words} that matches {self._expression!r}" if self._expression else words
+        words += f" that matches {self._expression!r}" if self._expression else ""
+        return words if self._engine == "mil" else f"{words}, by the engine {self._engine},"
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:
@@ -190,10 +210,13 @@ def _parameters(item: pytest.Item) -> dict[str, Any]:
 
 
 def _result(report: pytest.TestReport) -> CaseResult:
-    observed: Any = dict(report.user_properties).get(OBSERVED, ((), 0, False))
-    operations, predictions, other_kind = tuple(observed[0]), int(observed[1]), bool(observed[2])
+    observed: Any = dict(report.user_properties).get(OBSERVED, ((), 0, False, False))
+    operations, predictions = tuple(observed[0]), int(observed[1])
+    other_kind, refused = bool(observed[2]), bool(observed[3])
     if other_kind:
         outcome, reason = CaseStatus.OTHER_KIND, ""
+    elif report.failed and refused:
+        outcome, reason = CaseStatus.REFUSED, _message(report)
     elif report.failed:
         outcome, reason = CaseStatus.FAILED, _message(report)
     elif report.skipped:

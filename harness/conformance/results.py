@@ -3,6 +3,8 @@
 A test *passed* only if at least one prediction of it went through the bridge: one that merely
 converted a model, or inferred a type, is counted as ``converted_only``. One that turned out to be
 about another kind of model than ML Programs is counted as ``other_kind``, whatever became of it.
+One that failed because the export to ONNX refuses its program by name is counted as ``refused``: it
+says nothing of what is exported. The executor of this project refuses nothing so.
 The verdict fails closed:
 
 - **fail**: a test failed without a waiver, a waiver is stale, or a test process died;
@@ -40,6 +42,7 @@ class CaseStatus(enum.Enum):
     WAIVED = "waived"
     CONVERTED_ONLY = "converted_only"
     OTHER_KIND = "other_kind"
+    REFUSED = "refused"
     SKIPPED = "skipped"
 
 
@@ -82,6 +85,7 @@ class Conformance:
         waived: every test that failed and is waived.
         converted_only: tests without a prediction, by test function.
         other_kind: tests about other kinds of models, by test function.
+        refused: tests with a program that the engine refuses by name, by test function.
         skipped: tests that skipped themselves, by reason.
         stale_waivers: waivers that no longer hold: the test passes, or does not exist.
         problems: what broke in the run itself.
@@ -98,6 +102,7 @@ class Conformance:
     waived: tuple[CaseResult, ...] = ()
     converted_only: Mapping[str, int] = field(default_factory=dict)
     other_kind: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
     stale_waivers: tuple[ListedRow, ...] = ()
     problems: tuple[str, ...] = ()
@@ -183,6 +188,7 @@ def summarise(results: Sequence[CaseResult], **more: Any) -> Conformance:
         waived=tuple(by_outcome[CaseStatus.WAIVED]),
         converted_only=_counted(r.function for r in by_outcome[CaseStatus.CONVERTED_ONLY]),
         other_kind=_counted(r.function for r in by_outcome[CaseStatus.OTHER_KIND]),
+        refused=_counted(r.function for r in by_outcome[CaseStatus.REFUSED]),
         skipped=_counted(r.reason for r in by_outcome[CaseStatus.SKIPPED]),
         **more,
     )

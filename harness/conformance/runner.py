@@ -17,7 +17,8 @@ from typing import Final
 
 from harness.atomic import recover_set
 from harness.conformance.results import FILES, Conformance
-from harness.conformance.waivers import WAIVERS
+from harness.conformance.waivers import ONNX_WAIVERS, WAIVERS
+from harness.engines import availability
 from harness.errors import EngineUnavailableError, RunError
 
 _CONVERTERS = Path("converters", "mil")
@@ -58,11 +59,13 @@ class Selection:
         per_function: so many tests of each test function; 0 for all.
         expression: a pytest ``-k`` expression over test names; empty for all.
         suite: name of one of `SUITES`.
+        engine: what executes: one of `EXECUTORS`.
     """
 
     per_function: int = 0
     expression: str = ""
     suite: str = "operations"
+    engine: str = "mil"
 
 
 def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
@@ -76,18 +79,22 @@ def run(out: Path, selection: Selection, *, workers: int = 0) -> Conformance:
         workers: number of test processes; 0 for one on each core.
 
     Raises:
-        EngineUnavailableError: pytest-xdist or coremltools' tests are not installed.
+        EngineUnavailableError: the engine, pytest-xdist or coremltools' tests are not installed.
         RunError: the session broke off, so there is no document.
     """
     suite = SUITES[selection.suite]
     tests = tests_folder(suite)
+    state = availability(selection.engine)
+    if not state.available:
+        raise EngineUnavailableError(f"the engine {selection.engine} can't execute: {state.reason}")
     document = out / FILES[0]
     recover_set(out)
     for name in FILES:  # those of an earlier run would outlive a session that breaks off
         (out / name).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pytest", str(tests / suite.files), *_options(tests, out)]
-    command += ["--conformance-waivers", str(suite.waivers)]
+    waivers = suite.waivers if selection.engine == "mil" else ONNX_WAIVERS
+    command += ["--conformance-engine", selection.engine, "--conformance-waivers", str(waivers)]
     command += ["-n", str(workers or _cores()), "--dist", "worksteal"]
     if selection.per_function:
         command += ["--conformance-sample", str(selection.per_function)]

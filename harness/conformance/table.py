@@ -22,6 +22,7 @@ def to_markdown(document: Conformance) -> str:
         _named("Problems", [("run", problem) for problem in document.problems]),
         _tallied("Converted only: no prediction was made", document.converted_only),
         _tallied("About other kinds of models", document.other_kind),
+        _tallied("Refused by name: the engine has no such operation", document.refused),
         _tallied("Skipped by the tests themselves", document.skipped),
     ]
     return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)

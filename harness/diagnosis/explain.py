@@ -66,6 +66,7 @@ def explain(
     run: Run,
     *,
     package: str = "",
+    reference: str = "",
     diagnosis: ThreeWay | None = None,
     headroom: HeadroomAudit | None = None,
 ) -> Explanation:
@@ -75,13 +76,14 @@ def explain(
         run: as it was written.
         package: the path of the package that failed, for the commands; if there is none they
             begin with its conversion.
+        reference: of a package in an adapter, one in FP32 from its own converter.
         diagnosis: of the package that failed, on the case of `focus_of`.
         headroom: of that package, likewise.
     """
-    tune = NextSteps(run, _aim(run), package).tune()
+    tune = NextSteps(run, _aim(run), package, reference).tune()
     steps: list[Step] = []
     commands: list[str] = []
-    for walk in (_harness, _layer, partial(_place, package)):
+    for walk in (_harness, _layer, partial(_place, package, reference)):
         found = walk(run)
         steps.append(found[0])
         commands += found[1]
@@ -145,13 +147,13 @@ def _layer(run: Run) -> _Found:
     return Step(question, words, counts), [], False
 
 
-def _place(package: str, run: Run) -> _Found:
+def _place(package: str, reference: str, run: Run) -> _Found:
     """Return where in its layer the first failure is."""
     question = "Where does it begin, and were the inputs right there?"
     first = failed_checks(run)[0]
     labels = first.labels
     commands = [first.command] if first.command else []
-    steps = NextSteps(run, first, package)
+    steps = NextSteps(run, first, package, reference)
     commands += steps.of_layer()
     reason = f"{first.id}: {first.outcome.reason}"
     if first.gate is not None and first.gate.name in BEFORE_VALUES:

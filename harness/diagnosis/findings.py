@@ -26,7 +26,12 @@ FLOOR_DB: Final = {"fp16": 60.0, "fp32": 100.0}
 """What one operation reaches by itself if it is computed and rounded once in that precision: one
 rounding costs 73.65 dB in FP16 and 151.9 dB in FP32, its rounded inputs and constants a little
 more; below this, something else is the matter."""
-_SAME_COMPUTATION_DB: Final = 50.0  # constants rounded to FP16 leave about 70
+_SAME_COMPUTATION_DB: Final = 90.0
+"""What the same computation reaches in float64 at least; a tanh GELU in its stead has 65."""
+_SAME_BUT_ROUNDED_DB: Final = 50.0
+"""Likewise where it reads constants that are rounded to FP16, which leave about 70."""
+_SUSPICIOUS_DB: Final = 70.0
+"""Rounded once, with rounded inputs, an operation in FP16 that reads no constants has more."""
 _CANCELLED: Final = 1 / 8  # of the input's level: 18 dB of it are gone
 _SUBNORMAL_RMS: Final = 2.0**-15
 
@@ -48,6 +53,7 @@ class Evidence:
 
     Attributes:
         type, dtype: of the operation.
+        rounds_constants: whether it reads constants that are rounded to FP16.
         terms: of its longest sum.
         level: RMS of the reference's result.
         gain: that beside the largest RMS among its inputs.
@@ -61,6 +67,7 @@ class Evidence:
 
     type: str
     dtype: str
+    rounds_constants: bool
     terms: int
     level: float
     gain: float
@@ -76,10 +83,16 @@ def floor_db(dtype: str) -> float:
     return FLOOR_DB.get(dtype, FLOOR_DB["fp16"])
 
 
+def suspicious_db(dtype: str, rounds_constants: bool) -> float:
+    """Return what is so little by itself that the operation may compute something else."""
+    return floor_db(dtype) if rounds_constants else max(floor_db(dtype), _SUSPICIOUS_DB)
+
+
 def cause_of(seen: Evidence) -> Cause | None:
     """Return why the operation is wrong by itself, or ``None`` if it is not."""
     floor = floor_db(seen.dtype)
-    if seen.exact_db is not None and seen.exact_db < _SAME_COMPUTATION_DB:
+    same = _SAME_BUT_ROUNDED_DB if seen.rounds_constants else _SAME_COMPUTATION_DB
+    if seen.exact_db is not None and seen.exact_db < same:
         return "computation"
     if not seen.finite and seen.inputs_finite:
         return "range"
@@ -153,10 +166,12 @@ class OperationError:
 
     @property
     def matters(self) -> bool:
-        """Whether it is wrong by itself, and what reads it is wrong, too.
+        """Whether it is wrong by itself, and what reads it is wrong, too, or it isn't the same.
 
         A mean that is nearly zero may lose all its digits where it is subtracted from large values.
         """
+        if self.cause == "computation":
+            return True
         return self.cause is not None and self.readers_db < TARGET_DB
 
 

@@ -6,7 +6,9 @@ which a run of `parity check --reference` records. What tuning aims at is the ga
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +19,7 @@ from harness.verdicts import Check, Gate, Run, gate
 ANY_CASE: Final = "song"
 """Where a run failed on no golden case: music shows most."""
 _STEMS: Final = "end_to_end"
+_CALL: Final = re.compile(r"call\.(\d+)\.")
 _AIMS: Final = ("conversion", _STEMS)
 """Gates that a set of FP32 operations can be tuned for."""
 
@@ -52,6 +55,19 @@ def counterpart_of(run: Run) -> Counterpart | None:
     return Counterpart(package, tuple(inputs), tuple(cases))
 
 
+def call_case(run: Run, labels: Mapping[str, str]) -> str:
+    """Return the case of a check; where it has several calls, with the one that the check is of."""
+    case = labels.get("case", "")
+
+    def later(labels: Mapping[str, str]) -> re.Match[str] | None:
+        return _CALL.match(labels.get("tensor", ""))
+
+    if not any(c.labels.get("case") == case and later(c.labels) for c in run.checks):
+        return case
+    found = later(labels)
+    return f"{case}:{found[1] if found else 1}"
+
+
 @dataclass(frozen=True)
 class NextSteps:
     """Commands about one failed check of a run.
@@ -60,11 +76,13 @@ class NextSteps:
         run: as it was written.
         check: the check; None for the run as a whole.
         package: the path of the package that failed; empty where it would have to be made first.
+        reference: of a package in an adapter, one in FP32 from its own converter, if that is known.
     """
 
     run: Run
     check: Check | None
     package: str = ""
+    reference: str = ""
 
     def of_layer(self) -> list[str]:
         """Return what to run about the layer of the check."""
@@ -79,7 +97,7 @@ class NextSteps:
 
     def convert_again(self) -> list[str]:
         """Return how the package would be converted again."""
-        if self._recipe is None or counterpart_of(self.run) is not None:
+        if self._recipe is None or self._adapted or counterpart_of(self.run) is not None:
             return []
         words = (self._subject, "--precision", self._recipe, "--out", "x.mlpackage")
         return [_words("convert", *words)]
@@ -110,6 +128,8 @@ class NextSteps:
                 _words("headroom", path, *given),
                 _words("sensitivity", *self._lab(), "--precision", "fp16"),
             ]
+        if self._adapted:
+            return self._package_in_adapter(path)
         own = self._subject in own_networks()  # which has cases of its own
         others = () if own else ("hot", "silence")
         cases = [w for c in dict.fromkeys((self._case, *others)) for w in ("--case", c)]
@@ -121,11 +141,29 @@ class NextSteps:
             found.append(_words("sensitivity", *self._lab(), "--precision", self._recipe))
         return found
 
+    def _package_in_adapter(self, path: str) -> list[str]:
+        """Return what can be asked of a package in another converter's layout."""
+        of = ("--subject", self._subject, "--case", self._case)
+        if not self.reference:
+            return [_words("headroom", path, *of)]
+        return [
+            _words("diagnose", path, "--reference", self.reference, *of),
+            _words("headroom", path, *of),
+            _words("sensitivity", *self._lab(), "--precision", "fp16"),
+        ]
+
+    @property
+    def _adapted(self) -> bool:
+        """Whether the package stands in an adapter, as `parity check` records it."""
+        return "adapter" in self.run.provenance
+
     def _lab(self) -> tuple[str, ...]:
         """Return the words that open the lab of what the package should compute."""
         other = counterpart_of(self.run)
         if other is not None:
             return (other.package, "--inputs", other.given(self._label("case")))
+        if self._adapted and self.reference:
+            return (self.reference, "--subject", self._subject, "--case", self._case)
         return (self._subject, "--case", self._case)
 
     def _label(self, name: str, default: str = "") -> str:
@@ -139,8 +177,11 @@ class NextSteps:
     def _case(self) -> str:
         case = self._label("case")
         known = [golden.case for golden in self.run.goldens]
-        if case in known or not known:
-            return case if case in known else ANY_CASE
+        if case in known:
+            assert self.check is not None  # that has the label
+            return call_case(self.run, self.check.labels)
+        if not known:
+            return ANY_CASE
         return ANY_CASE if ANY_CASE in known else known[0]
 
     @property

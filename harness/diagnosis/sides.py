@@ -37,9 +37,11 @@ class Names:
         self.of: dict[int, str] = {
             slot: name for name, slot in candidate.inputs.items() if name in reference.inputs
         }
+        returned = {candidate.slots[name] for name in candidate.outputs}
         for step in candidate.steps:
             read = step.reads[0] if step.operation.type == "cast" else None
-            if read is not None and _same_kind(candidate, read, step.outputs[0]):
+            inner = returned.isdisjoint(step.outputs)
+            if inner and read is not None and _same_kind(candidate, read, step.outputs[0]):
                 if read in self.of:
                     self.of[step.outputs[0]] = self.of[read]
                 continue

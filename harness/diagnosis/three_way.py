@@ -34,7 +34,7 @@ from harness.diagnosis.findings import (
     OperationError,
     ThreeWay,
     cause_of,
-    floor_db,
+    suspicious_db,
     words_of,
 )
 from harness.diagnosis.replay import Played, Replay, norm, snr_db
@@ -49,6 +49,8 @@ Tensor: TypeAlias = torch.Tensor
 
 MARGIN_DB: Final = 3.0
 """By how much a target may miss what is expected of it."""
+_OF_MOVES: Final = ("computation", "range")
+"""Why an operation that only moves values can be wrong by itself."""
 _FP32_NOISE: Final = 2.0**-22
 """Of the inputs' level: the reference itself is no closer to the truth than this."""
 
@@ -171,8 +173,10 @@ class _Comparison:
             references[slot] = wanted
             if name in self._plan.outputs:
                 self._outputs[name] = (expected_db, reached[slot])
-            if index == 0 and not moves(step):
+            if index == 0 and (not moves(step) or self._loses(step, reached[slot])):
                 found = self._judge(step, wanted, given, actual)
+                if moves(step) and found.cause not in _OF_MOVES:
+                    continue
                 self._operations.append(
                     replace(found, expected_db=expected_db, target_db=reached[slot])
                 )
@@ -181,6 +185,13 @@ class _Comparison:
                     self._follow(len(self._operations) - 1, slot, mine, wanted)
         self._reached.update(reached)
         self._note_readers(step, given[0], references)
+
+    def _loses(self, step: Step, reached: float) -> bool:
+        """Return whether a step that only moves values has less at its end than it read."""
+        reads = floating_reads(self._plan, step)
+        return reached < min(
+            (self._reached.get(slot, math.inf) for slot in reads), default=math.inf
+        )
 
     def _follow(self, index: int, slot: int, value: Tensor, wanted: Tensor) -> None:
         """Remember a wrong value, until those that read it have shown whether they notice."""
@@ -228,10 +239,13 @@ class _Comparison:
         reads = [slot for slot in floating_reads(self._plan, step) if slot in plain]
         inputs = min((self._reached.get(slot, math.inf) for slot in reads), default=math.inf)
         level, loudest = _rms(wanted), max((_rms(plain[slot]) for slot in reads), default=0.0)
-        suspicious = local is not None and local < floor_db(dtype)
+        constants = (self._plan.types[slot] for slot in step.reads if slot in self._plan.constants)
+        rounds = dtype != "fp32" and any(is_floating(type_) for type_ in constants)
+        suspicious = local is not None and local < suspicious_db(dtype, rounds)
         seen = Evidence(
             type=operation.type,
             dtype=dtype,
+            rounds_constants=rounds,
             terms=accumulated_terms(self._plan, step),
             level=level,
             gain=level / loudest if level > 0 and loudest > 0 else 1.0,

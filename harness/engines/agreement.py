@@ -66,13 +66,16 @@ def _agree(expected: np.ndarray, actual: np.ndarray) -> bool:
         return False
     if expected.dtype.kind != "f":
         return np.array_equal(expected, actual)
-    finite = np.isfinite(expected)
-    if not np.array_equal(expected[~finite], actual[~finite], equal_nan=True):
-        return False
-    e, a = expected[finite], actual[finite]
-    if not e.size:
+    apart = expected != actual
+    if not apart.any():
         return True
-    largest = np.maximum(np.abs(e), np.abs(a))
+    e, a = expected[apart], actual[apart]
+    finite = np.isfinite(e)
+    if not np.array_equal(e[~finite], a[~finite], equal_nan=True):
+        return False
+    e, a = e[finite], a[finite]
+    largest = np.max(np.abs(expected), where=np.isfinite(expected), initial=0.0)
     with np.errstate(invalid="ignore", over="ignore"):
-        allowed = np.spacing(largest).astype(np.float64) + ROUNDING * float(largest.max())
+        step = np.spacing(np.maximum(np.abs(e), np.abs(a))).astype(np.float64)
+        allowed = step + ROUNDING * float(largest)
         return bool((np.abs(e.astype(np.float64) - a) <= allowed).all())

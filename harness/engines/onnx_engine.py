@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 
 class OnnxSession:
-    """A package as an ONNX model; one session of the runtime for each set of taps."""
+    """A package as an ONNX model; one session of the runtime for each set of taps.
 
-    def __init__(self, model: Model, exported: Exported) -> None:
-        self._model, self._exported = model, exported
+    Args:
+        model: the package.
+        exported: the same as an ONNX model.
+        threads: of one operation; 0 for one on each core.
+    """
+
+    def __init__(self, model: Model, exported: Exported, threads: int = 0) -> None:
+        self._model, self._exported, self._threads = model, exported, threads
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def predict(
@@ -49,18 +55,21 @@ class OnnxSession:
             self._sessions[key] = self._open(taps=key)
         return self._run(self._sessions[key], given)
 
-    def apart(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Execute each operation by itself on the given values.
+    def apart(
+        self, values: Mapping[str, np.ndarray], names: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Execute operations each by itself on the given values.
 
         Args:
-            values: every input and every value of the program, by name.
+            values: inputs and values of the program by name, at least those that are read.
+            names: of the results that are made.
 
         Returns:
-            What each operation makes of those that it reads, by the names of its results.
+            What the operations make of the values that they read, by the names of the results.
         """
         from harness.onnx_export import MADE
 
-        made = self._run(self._open(apart=True), values)
+        made = self._run(self._open(apart=names), values)
         return {name.removesuffix(MADE): value for name, value in made.items()}
 
     def _open(self, **options: Any) -> Any:
@@ -73,6 +82,7 @@ class OnnxSession:
         # out casts, which are the roundings.
         chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         chosen.log_severity_level = 3
+        chosen.intra_op_num_threads = self._threads
         content = to_bytes(self._exported, **options)
         try:
             return onnxruntime.InferenceSession(content, chosen, providers=["CPUExecutionProvider"])

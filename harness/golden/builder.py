@@ -1,6 +1,7 @@
 """The tensors of a golden, computed by the subject itself: the original in PyTorch.
 
-The inputs of a case of the kind ``example`` are what the network says (`Network.example`).
+The inputs of a case of the kind ``example`` are what the network says (`Network.example`). If it
+has several calls, ``call.K.NAME`` is a tensor of call K, beside the first one's; taps are of that.
 
 A golden of one segment holds the network's inputs and outputs by their names, ``tap.NAME`` of each
 inner tap if the recipe says ``taps``, and ``stems`` where the network has some. Of HTDemucs, after
@@ -45,6 +46,7 @@ from harness.audio.segments import separate_stream
 from harness.errors import ParityError
 from harness.golden.recipes import EXAMPLE, SONG, Case
 from harness.subjects import Network, Subject, separate_segment
+from harness.subjects.calls import in_turn
 from harness.subjects.protocol import Shape
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import STEMS, make_song
@@ -89,7 +91,12 @@ def case_inputs(case: Case, network: Network) -> dict[str, npt.NDArray[Any]]:
     """
     if case.kind == EXAMPLE:
         gain_db = float(case.parameters["gain_db"])
-        made = network.example(case.seed or 0, gain_db=gain_db, file=case.file)
+        if case.calls > 1 and not network.interface.states:
+            raise ParityError(
+                f"case {case.name!r} has {case.calls} calls, but {network.name} has no states: "
+                "one call says as much; drop 'calls'"
+            )
+        made = network.example(case.seed or 0, gain_db=gain_db, file=case.file, calls=case.calls)
         return {name: tensor.numpy() for name, tensor in made.items()}
     return network_inputs(network, case_signal(case, network)[0])
 
@@ -173,11 +180,27 @@ def observe_segment(subject: Subject, audio: Array, *, taps: bool) -> dict[str, 
 def observe_inputs(
     subject: Subject, inputs: Mapping[str, npt.NDArray[Any]], *, taps: bool
 ) -> dict[str, npt.NDArray[Any]]:
-    """Run the original as `observe_segment` does, on the network's inputs."""
+    """Run the original as `observe_segment` does, on the network's inputs of one or more calls."""
+    network, models = subject.network, subject.models
     given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+
+    def call(inputs: Mapping[str, torch.Tensor], number: int) -> Mapping[str, torch.Tensor]:
+        return network.observe(models, inputs, taps=taps and number == 1)
+
     with _deterministic():
-        made = subject.network.observe(subject.models, given, taps=taps)
+        made = in_turn(network.interface, given, call)
     return {name: tensor.numpy() for name, tensor in made.items()}
+
+
+def call_once_each(network: Network, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Make every call of a case once, so that what a later one can't take is known.
+
+    Raises:
+        DeclarationError: a call doesn't take what it is given.
+    """
+    models = [network.build()]
+    given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    in_turn(network.interface, given, lambda one, _: network.observe(models, one, taps=False))
 
 
 def _separate_file(subject: Subject, audio: Array) -> Array:

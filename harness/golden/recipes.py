@@ -15,7 +15,8 @@ forward pass, its inputs and outputs) or ``file`` (a signal of several segments,
 
 Where a network is declared by a ``parity.toml``, its cases stand there. What they leave out is as
 in ``[case.example]``, ``kind = "example"``, ``gain_db = 0.0``, ``taps = true``: inputs as declared,
-drawn by ``seed``; ``file`` holds inputs that are not drawn.
+drawn by ``seed``; ``file`` holds inputs that are not drawn. ``calls`` is how often a network with
+states is called, each time with what the call before it left in them (default: once).
 
 Out: `Case` values. A recipe leaves nothing to defaults that lie elsewhere, so what it makes can't
 change without its hash.
@@ -46,9 +47,10 @@ SONG: Final = "song"
 EXAMPLE: Final = "example"
 """The kind that is no signal: inputs as the network says that they are."""
 SCOPES: Final = ("segment", "file")
+MOST_CALLS: Final = 1000
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-_COMMON: Final = ("kind", "why", "length", "scope", "taps", "floor_db", "file")
+_COMMON: Final = ("kind", "why", "length", "scope", "taps", "floor_db", "file", "calls")
 _ONLY_EXAMPLE: Final = {EXAMPLE: {"seed": 0}}
 """The cases of a declaration that names none."""
 
@@ -68,6 +70,7 @@ class Case:
         floor_db: RMS in dBFS of the noise under the signal, or None for no noise.
         file: with inputs of an example, or None.
         content: SHA-256 of that file.
+        calls: how often the network is called, each time with the states that the last call left.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Case:
     floor_db: float | None = None
     file: Path | None = None
     content: str = ""
+    calls: int = 1
 
     @property
     def seed(self) -> int | None:
@@ -107,6 +111,8 @@ class Case:
             decisive["floor_db"] = self.floor_db
         if self.content:
             decisive["content"] = self.content
+        if self.calls > 1:
+            decisive["calls"] = self.calls
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -208,6 +214,7 @@ def _case(path: Path, name: str, table: Any) -> Case:
         floor_db=_value(where, table, "floor_db", float) if "floor_db" in table else None,
         file=file,
         content="" if file is None else _content(file),
+        calls=_value(where, table, "calls", int, 1),
     )
     _check_consistency(where, case)
     return case
@@ -224,6 +231,10 @@ def _check_consistency(where: str, case: Case) -> None:
         raise RecipeError(f"{where}: a {case.kind} has no noise under it; drop 'floor_db'")
     if case.kind == EXAMPLE and case.is_file:
         raise RecipeError(f"{where}: an example is no audio file; drop 'scope'")
+    if not 1 <= case.calls <= MOST_CALLS:
+        raise RecipeError(f"{where}: calls is {case.calls}, expected 1 to {MOST_CALLS}")
+    if case.kind != EXAMPLE and case.calls > 1:
+        raise RecipeError(f"{where}: only a case of the kind {EXAMPLE!r} has 'calls'; drop it")
     if (case.seed or 0) < 0:
         raise RecipeError(f"{where}: seed is {case.seed}, expected 0 or more")
 

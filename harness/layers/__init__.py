@@ -22,6 +22,7 @@ Nothing here executes a model, reads a file or knows a test runner.
 """
 
 from harness.layers.conversion import (
+    agreement_check,
     beside_prediction_db,
     branch_checks,
     integer_checks,
@@ -29,6 +30,7 @@ from harness.layers.conversion import (
     precision_checks,
     reaches_fp32_check,
     repeat_check,
+    second_opinion_check,
     worst_value_check,
 )
 from harness.layers.end_to_end import (
@@ -61,6 +63,7 @@ __all__ = [
     "ENGINE_GATES",
     "TAP_GATES",
     "Tensors",
+    "agreement_check",
     "audible_check",
     "audit_check",
     "beside_prediction_db",
@@ -78,6 +81,7 @@ __all__ = [
     "quality_checks",
     "reaches_fp32_check",
     "repeat_check",
+    "second_opinion_check",
     "stem_checks",
     "stem_outcomes",
     "stem_scores",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
 if TYPE_CHECKING:
     from harness.conversion import PrecisionRecipe
 
-STATE = "state."
-"""How the names of what calls leave in states begin (`harness.subjects.protocol.state_output`)."""
+STATE, CALL = "state.", "call."
+"""How the names begin of what calls leave in states (`harness.subjects.protocol.state_output`), and
+of what calls behind the first make (`harness.subjects.calls`)."""
+_NAMED = 3
 _NOT_FOUND = "the value that is this tap was not found in the program"
 
 
@@ -132,14 +135,66 @@ def reaches_fp32_check(
 ) -> Check:
     """Hold one tensor of an FP32 package, by its golden's name, to what FP32 allows.
 
-    What a call leaves in a state is rounded to FP16 in every package.
+    What a call leaves in a state is rounded to FP16 in every package, and later calls read that.
     """
     where = {**labels, "tensor": tensor_label(name)}
-    gate_name = f"expected_precision_{'state' if name.startswith(STATE) else 'fp32'}"
+    gate_name = f"expected_precision_{_held_to(name)}"
     if name not in actual:
         return Check("conversion", where, True, gate(gate_name), not_evaluated(_NOT_FOUND))
     value = np.ascontiguousarray(actual[name])
     return compared("conversion", gate_name, expected[name], value, where)
+
+
+def _held_to(name: str) -> str:
+    inner = name.removeprefix(CALL).partition(".")[2] if name.startswith(CALL) else name
+    if inner.startswith(STATE):
+        return "state"
+    return "fp32" if inner == name else "carried"
+
+
+def agreement_check(disagreeing: Sequence[str], labels: Mapping[str, str]) -> Check:
+    """Judge that two executors make the same of every operation.
+
+    Args:
+        disagreeing: the operations of which they don't, in words.
+        labels: of the check.
+    """
+    what = "operations of which the executors make something else"
+    outcome = bound(len(disagreeing), gate("second_opinion"), what=what)
+    if disagreeing:
+        outcome = replace(outcome, reason=f"{what}: {', '.join(disagreeing[:_NAMED])}")
+    return Check("conversion", {**labels, "what": what}, True, gate("second_opinion"), outcome)
+
+
+def second_opinion_check(
+    expected: Tensors,
+    first: Tensors,
+    second: Tensors,
+    recipe: PrecisionRecipe,
+    labels: Mapping[str, str],
+    *,
+    names: Sequence[str],
+) -> Check:
+    """Judge that two executors are as far from PyTorch, on the tensor where they differ most.
+
+    Args:
+        expected: what PyTorch makes.
+        first, second: what the executors make; in FP32 they are compared with each other.
+        recipe: of the package.
+        labels: of the check.
+        names: of the tensors, at least one.
+    """
+    if recipe.is_fp32:
+        limits, what = gate("second_opinion_fp32"), "SNR of one executor beside the other"
+        found = {name: snr_db(first[name], second[name]) for name in names}
+        worst = min(names, key=lambda name: found[name])
+    else:
+        limits, what = gate("second_opinion_rounded"), "difference of the executors' SNR"
+        gaps = {n: beside_prediction_db(expected[n], second[n], first[n]) for n in names}
+        found = {name: abs(gap) for name, gap in gaps.items()}
+        worst = max(names, key=lambda name: found[name])
+    outcome = bound(found[worst], limits, what=f"{what} on {tensor_label(worst)}")
+    return Check("conversion", {**labels, "what": what}, True, limits, outcome)
 
 
 def repeat_check(

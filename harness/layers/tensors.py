@@ -18,6 +18,7 @@ ENGINE_GATES: Final = {
             "expected_precision",
             "expected_precision_fp32",
             "expected_precision_state",
+            "expected_precision_carried",
             "end_to_end",
             "quality",
         }

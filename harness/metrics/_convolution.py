@@ -62,19 +62,24 @@ class BlockConvolution:
             others[m, t + d]``.
         """
         blocks = sum(part.shape[2] for part in self.spectra)
-        padded = np.zeros((others.shape[0], (blocks - 1) * self.hop + self.fft_size))
-        padded[:, : others.shape[1]] = others
-        windows = np.lib.stride_tricks.sliding_window_view(padded, self.fft_size, axis=1)
-        windows = windows[:, :: self.hop]
         count = len(range(*signals.indices(self.signals.shape[0])))
         products = np.zeros((self.fft_size // 2 + 1, count, others.shape[0]), np.complex128)
         for part, some in zip(self.spectra, _steps(blocks), strict=True):
-            other = _frequency_first(windows[:, some], self.fft_size)
+            other = _frequency_first(self._overlapping(others, some), self.fft_size)
             np.conj(other, out=other)
             products += np.matmul(part[:, signals], other.transpose(0, 2, 1))
         np.conj(products, out=products)
         lags: FloatArray = scipy.fft.irfft(products, n=self.fft_size, axis=0)[: self.taps]
         return lags.transpose(1, 0, 2)
+
+    def _overlapping(self, others: FloatArray, some: slice) -> FloatArray:
+        """Some blocks [m, blocks, fft_size] of ``others``, each with what follows its ``hop``."""
+        first, last = some.start * self.hop, (some.stop - 1) * self.hop + self.fft_size
+        part = others[:, first:last]
+        if part.shape[1] < last - first:
+            part = np.pad(part, ((0, 0), (0, last - first - part.shape[1])))
+        windows = np.lib.stride_tricks.sliding_window_view(part, self.fft_size, axis=1)
+        return windows[:, :: self.hop]
 
     def filter(self, filters: FloatArray, signals: slice = slice(None)) -> FloatArray:
         """Sums of the filtered signals.

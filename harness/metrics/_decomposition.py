@@ -63,7 +63,9 @@ def measurable(
         raise ParityError(f"{len(names)} source names ({', '.join(names)}) for {count} references")
     reasons = [_unmeasurable(j, projection, estimate[j]) for j in range(count)]
     todo = [j for j, reason in enumerate(reasons) if reason is None]
-    residuals = estimate[todo].astype(np.float64) - reference[todo]
+    residuals = np.empty((len(todo), *reference.shape[1:]))
+    for place, j in enumerate(todo):
+        np.subtract(estimate[j], reference[j], out=residuals[place], dtype=np.float64)
     return Measurable(projection, estimate, tuple(names), tuple(reasons), tuple(todo), residuals)
 
 

@@ -5,8 +5,9 @@ This is BSS-eval v4 as museval computes it: one set of distortion filters for th
 nothing stood around it, so a filtered window is ``filter_length - 1`` samples longer than it is.
 
 The filters come from a :class:`ReferenceProjection`, which is factorised once, and are those of the
-residual: each candidate costs two solutions with many right sides and one filtering, where museval
-builds and solves every system again for every estimate.
+residual: each candidate costs two solutions with many right sides, where museval builds and solves
+every system again for every estimate. Ratios need energies alone, and by Parseval's theorem those
+of a window's parts are those of their spectra: nothing is transformed back.
 
 A window counts for no source where any source's channels, of a reference or of an estimate, sum to
 exactly zero in all of it (museval's rule: it is NaN there for all of them, and anti-phase stereo is
@@ -23,16 +24,17 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from harness.errors import ParityError
-from harness.metrics._arrays import FloatArray, RealArray
-from harness.metrics._convolution import BlockConvolution
+from harness.metrics._arrays import RealArray
+from harness.metrics._convolution import ComplexArray
 from harness.metrics._decomposition import Measurable, measurable
 from harness.metrics.levels import ratio_db
 from harness.metrics.projection import FILTER_LENGTH, ReferenceProjection
@@ -42,7 +44,6 @@ WINDOW: Final = 44_100
 HOP: Final = 44_100
 """Samples from one window to the next: museval's default."""
 
-_FRAMES_AT_ONCE: Final = 4
 _RATIOS: Final = ("sdr_db", "isr_db", "sir_db", "sar_db")
 
 
@@ -112,12 +113,12 @@ def framewise_metrics(
     starts = _starts(todo.projection.length, window, hop)
     window = min(window, todo.projection.length)
     silent = _silent(todo, starts, window)
-    filters = _Filters(*todo.projection.filters(todo.residuals, todo.places))
     found: dict[int, list[list[float | None]]] = {j: [] for j in todo.places}
-    for first in range(0, len(starts), _FRAMES_AT_ONCE):
-        chunk = starts[first : first + _FRAMES_AT_ONCE]
-        for j, ratios in _ratios(todo, filters, chunk, window):
-            found[j] += ratios
+    if found:
+        filters = _Filters.of(todo, window)
+        for start in starts:
+            for j, ratios in zip(todo.places, filters.ratios(todo, start), strict=True):
+                found[j].append(ratios)
     rows = []
     for j, name in enumerate(todo.names):
         if j in found:
@@ -131,10 +132,58 @@ def framewise_metrics(
 
 @dataclass(frozen=True)
 class _Filters:
-    """What makes the projections of all residuals: onto all sources, and of each onto its own."""
+    """What makes the projections of all residuals, as spectra of filters for padded windows."""
 
-    joint: FloatArray  # [active channels, taps, measured channels]
-    own: tuple[FloatArray, ...]  # for each measured source [channels, taps, channels]
+    window: int
+    size: int  # of a transform: no filtered window reaches beyond it
+    joint: ComplexArray  # [active channels, measured channels, frequency]: onto all sources
+    own: ComplexArray  # [channels, measured, channels, frequency]: of each onto its own
+
+    @classmethod
+    def of(cls, todo: Measurable, window: int) -> _Filters:
+        """The filters of all residuals that can be measured."""
+        projection = todo.projection
+        size = scipy.fft.next_fast_len(window + projection.filter_length - 1, real=True)
+        joint, own = projection.filters(todo.residuals, todo.places)
+        return cls(
+            window,
+            size,
+            scipy.fft.rfft(joint.transpose(0, 2, 1), n=size),
+            scipy.fft.rfft(np.stack(own).transpose(1, 0, 3, 2), n=size),
+        )
+
+    def ratios(self, todo: Measurable, start: int) -> list[list[float | None]]:
+        """SDR, ISR, SIR and SAR of each measured source in the window that begins at ``start``."""
+        active = todo.projection.active
+        cut = slice(start, start + self.window)
+        references = self._spectra(todo.references[list(active), :, cut])
+        error = self._spectra(todo.residuals[:, :, cut])
+        source = references[[active.index(j) for j in todo.places]]
+        joint = _filtered(self.joint, references.reshape(-1, 1, references.shape[-1]))
+        joint = joint.reshape(source.shape)
+        spatial = _filtered(self.own, source.transpose(1, 0, 2)[:, :, None])
+        whole = _energies(source)
+        pairs = (
+            (whole, _energies(error)),
+            (whole, _energies(spatial)),
+            (_energies(source + spatial), _energies(joint - spatial)),
+            (_energies(source + joint), _energies(error - joint)),
+        )
+        ratios = [[ratio_db(up, down) for up, down in zip(*pair, strict=True)] for pair in pairs]
+        return [
+            [None if math.isnan(value) else value for value in row]
+            for row in zip(*ratios, strict=True)
+        ]
+
+    def _spectra(self, signals: RealArray) -> ComplexArray:
+        """Spectra [sources, channels, frequency] whose squares sum to half the signals', up to a
+        factor that all have: only the mean and, of an even size, the last frequency have no twin.
+        """
+        spectra: ComplexArray = scipy.fft.rfft(signals.astype(np.float64), n=self.size)
+        spectra[..., 0] *= math.sqrt(0.5)
+        if self.size % 2 == 0:
+            spectra[..., -1] *= math.sqrt(0.5)
+        return spectra
 
 
 def _starts(length: int, window: int, hop: int) -> list[int]:
@@ -144,67 +193,24 @@ def _starts(length: int, window: int, hop: int) -> list[int]:
 
 def _silent(todo: Measurable, starts: Sequence[int], window: int) -> list[bool]:
     """Which windows count for no source."""
-    sums = [side[list(todo.places)].sum(axis=1) for side in (todo.references, todo.estimates)]
+    rows = [side[j] for side in (todo.references, todo.estimates) for j in todo.places]
     return [
-        any(bool((~rows[:, start : start + window].any(axis=1)).any()) for rows in sums)
+        any(bool((row[:, start : start + window].sum(axis=0) == 0).all()) for row in rows)
         for start in starts
     ]
 
 
-def _ratios(
-    todo: Measurable, filters: _Filters, starts: Sequence[int], window: int
-) -> Iterator[tuple[int, list[list[float | None]]]]:
-    """The four ratios of each measured source in each of these windows."""
-    projection = todo.projection
-    channels, taps = projection.channels, projection.filter_length
-    sources = [projection.references[j] for j in projection.active]  # views: nothing is copied
-    active = _framed(sources, starts, window, taps)
-    convolution = BlockConvolution.of(active.reshape(-1, active.shape[2] * len(starts)), taps)
-    shape = (-1, *active.shape[1:])
-    size = active.shape[1] * active.shape[2]
-    joints = convolution.filter(filters.joint)[:, :size].reshape(shape)
-    errors = _framed(list(todo.residuals), starts, window, taps)
-    for place, j in enumerate(todo.places):
-        mine = slice(place * channels, (place + 1) * channels)
-        own = projection.active.index(j) * channels
-        rows = slice(own, own + channels)
-        spatial = convolution.filter(filters.own[place], rows)[:, :size].reshape(shape)
-        yield j, _of_source(active[rows], errors[mine], spatial, joints[mine])
+def _filtered(filters: ComplexArray, signals: ComplexArray) -> ComplexArray:
+    """The sum of products over the first axis, one after the other: they stay in a cache."""
+    total: ComplexArray = filters[0] * signals[0]
+    product = np.empty_like(total)
+    for transfer, signal in zip(filters[1:], signals[1:], strict=True):
+        total += np.multiply(transfer, signal, out=product)
+    return total
 
 
-def _of_source(
-    source: FloatArray, error: FloatArray, spatial: FloatArray, joint: FloatArray
-) -> list[list[float | None]]:
-    """SDR, ISR, SIR and SAR in each window from parts [channels, windows, samples]."""
-    whole = _energies(source)
-    pairs = (
-        (whole, _energies(error)),
-        (whole, _energies(spatial)),
-        (_energies(source + spatial), _energies(joint - spatial)),
-        (_energies(source + joint), _energies(error - joint)),
-    )
-    ratios = [[ratio_db(up, down) for up, down in zip(*pair, strict=True)] for pair in pairs]
-    return [
-        [None if math.isnan(value) else value for value in row] for row in zip(*ratios, strict=True)
-    ]
-
-
-def _energies(parts: FloatArray) -> list[float]:
-    energies: list[float] = np.einsum("cws,cws->w", parts, parts).tolist()
+def _energies(spectra: ComplexArray) -> list[float]:
+    """The sum of squares of each source [sources, channels, frequency]."""
+    parts = spectra.view(np.float64).reshape(spectra.shape[0], -1)
+    energies: list[float] = np.einsum("sk,sk->s", parts, parts).tolist()
     return energies
-
-
-def _framed(
-    signals: Sequence[RealArray], starts: Sequence[int], window: int, taps: int
-) -> FloatArray:
-    """The windows [channels, windows, window + taps - 1] of signals [C, n] one after the other,
-    each padded so that no filter of ``taps`` taps reaches the next."""
-    channels = sum(signal.shape[0] for signal in signals)
-    framed = np.zeros((channels, len(starts), window + taps - 1))
-    first = 0
-    for signal in signals:
-        rows = framed[first : first + signal.shape[0]]
-        for index, start in enumerate(starts):
-            rows[:, index, :window] = signal[:, start : start + window]
-        first += signal.shape[0]
-    return framed

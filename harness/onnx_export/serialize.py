@@ -12,7 +12,7 @@ import numpy as np
 import harness
 from harness.atomic import atomic_file
 from harness.errors import EngineUnavailableError, ParityError
-from harness.onnx_export.build import Value, code_of
+from harness.onnx_export.build import Node, Value, code_of
 from harness.onnx_export.program import Exported
 
 OPSET: Final = 20
@@ -45,7 +45,7 @@ def to_bytes(
     *,
     taps: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
-    apart: bool = False,
+    apart: Sequence[str] = (),
 ) -> bytes:
     """Return an exported function as an ONNX model.
 
@@ -53,8 +53,8 @@ def to_bytes(
         exported: what to write.
         taps: values to return beside the outputs.
         metadata: texts to be kept with it.
-        apart: take every value of the program as an input instead, and return what each operation
-            makes of these; its results are called as the values, with `MADE` behind.
+        apart: values of the program. Return these alone, and take those that their operations
+            read as inputs; the results are called as the values, with `MADE` behind.
 
     Raises:
         As `save_onnx`.
@@ -74,9 +74,15 @@ def to_bytes(
     extra = [exported.values[name] for name in taps if name not in returned]
     inputs, outputs = list(exported.inputs), [*exported.outputs, *extra]
     made = {name: name for name in exported.values}
+    nodes: Sequence[Node] = exported.graph.nodes
+    initializers = exported.graph.initializers
     if apart:
         made = {name: name + MADE for name in exported.values}
-        inputs, outputs = inputs + list(exported.values.values()), list(exported.values.values())
+        nodes, read = _behind(exported, apart)
+        known = {value.name: value for value in (*exported.inputs, *exported.values.values())}
+        inputs = [value for name, value in known.items() if name in read]
+        outputs = [exported.values[name] for name in apart]
+        initializers = {name: array for name, array in initializers.items() if name in read}
     graph = helper.make_graph(
         [
             helper.make_node(
@@ -86,14 +92,14 @@ def to_bytes(
                 node.name,
                 **node.attributes,
             )
-            for node in exported.graph.nodes
+            for node in nodes
         ],
         exported.name or "main",
         [_described(value, value.name) for value in inputs],
         [_described(value, made.get(value.name, value.name)) for value in outputs],
         [
             numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-            for name, array in exported.graph.initializers.items()
+            for name, array in initializers.items()
         ],
     )
     model = helper.make_model(
@@ -105,6 +111,17 @@ def to_bytes(
     )
     helper.set_model_props(model, {_text(k): _text(v) for k, v in (metadata or {}).items()})
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def _behind(exported: Exported, names: Sequence[str]) -> tuple[list[Node], set[str]]:
+    """Return the nodes that make these values of other values, in order, and what they read."""
+    wanted, nodes, read = set(names), [], set[str]()
+    for node in reversed(exported.graph.nodes):
+        if not wanted.isdisjoint(node.outputs):
+            nodes.append(node)
+            read.update(node.inputs)
+            wanted.update(name for name in node.inputs if name not in exported.values)
+    return nodes[::-1], read
 
 
 def _text(words: str) -> str:

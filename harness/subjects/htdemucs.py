@@ -144,6 +144,13 @@ class HTDemucsNetwork(Network):
         """Return the tensors of the checkpoint, the embedding's scaled table, and positions."""
         return htdemucs_constants(cast(HTDemucs, model))
 
+    def factors(self, model: nn.Module) -> Mapping[str, Sequence[float]]:
+        """Return what the frequency embedding's table is multiplied by."""
+        embedding = cast(HTDemucs, model).freq_emb
+        if embedding is None:
+            return {}
+        return {".".join(_EMBEDDING): (embedding.scale, cast(HTDemucs, model).freq_emb_scale)}
+
     def stems_of(self, outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Return ``inverse_stft(freq) + time``."""
         return stems_of(outputs)

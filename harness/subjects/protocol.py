@@ -159,15 +159,17 @@ class Network(ABC):
         return dict.fromkeys(self.inputs, signal)
 
     def example(
-        self, seed: int, *, gain_db: float = 0.0, file: Path | None = None
+        self, seed: int, *, gain_db: float = 0.0, file: Path | None = None, calls: int = 1
     ) -> dict[str, Tensor]:
         """Return inputs of a case that is no signal: standard normal numbers, amplified.
 
         Raises:
-            ParityError: they are to be read of a file.
+            ParityError: they are to be read of a file, or to be of several calls.
         """
         if file is not None:
             raise ParityError(f"network {self.name!r} reads no inputs of {file}")
+        if calls > 1:
+            raise ParityError(f"network {self.name!r} knows no cases of several calls")
         generator = torch.Generator().manual_seed(seed)
         gain = 10 ** (gain_db / 20)
         shapes = self.interface.inputs
@@ -213,6 +215,13 @@ class Network(ABC):
     def constants(self, model: nn.Module) -> Constants:
         """Return what the constants of a converted ``model`` must be: those of its state dict."""
         return state_constants(model)
+
+    def factors(self, model: nn.Module) -> Mapping[str, Sequence[float]]:
+        """Return what a program holds certain tensors multiplied by, with their axes reversed.
+
+        By the tensors' names, one factor after the other, as they are multiplied in FP32.
+        """
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,7 +346,8 @@ def run_extracted(
         returned = inner(*(inputs[name] for name in interface.arguments))
     outputs = (returned,) if isinstance(returned, Tensor) else tuple(returned)
     made = {name: _clean(value) for name, value in zip(interface.returned, outputs, strict=True)}
-    made |= {state_output(name): buffer.to(torch.float32) for name, buffer in kept.items()}
+    # A copy: the next call writes over the buffer.
+    made |= {state_output(n): b.detach().to(torch.float32, copy=True) for n, b in kept.items()}
     return {name: seen[name] for name in wanted} | made
 
 

@@ -4,9 +4,9 @@ Under their own names, every tensor of floats that an operation reads, as it is 
 FP16, and what is compressed is expanded. Or under a checkpoint's names, where the package records
 the PyTorch modules that its operations were made from: then a tensor is put together from the
 constants of its module (conversion stores an attention's projections in one piece or in two) and
-has the checkpoint's shape. What the program holds in another form than the checkpoint (a table that
-was scaled, positions that were computed) is left out, and said. What conversion takes out because
-it changes nothing (a scale of ones, a bias of zeros) is put back.
+has the checkpoint's shape. A table that the program holds multiplied is divided again where every
+number has exactly one origin (`harness.weights.undoing`), and else left out, and said. What
+conversion takes out because it changes nothing (a scale of ones, a bias of zeros) is put back.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from harness.mil.model import opened
 from harness.mil.types import TensorType
 from harness.subjects.protocol import Network
 from harness.weights.files import WeightsError, model_like
+from harness.weights.undoing import undo
 
 Numbers = npt.NDArray[Any]
 
@@ -84,32 +85,36 @@ def _own(path: Path) -> Extraction:
 
 
 def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction:
+    if not network.knows_constants:
+        raise WeightsError(
+            f"network {network.name!r} doesn't know its constants: conversion folds tensors into "
+            "others; without --subject the package's own are extracted under their own names"
+        )
     held = constants_by_place(path)
     if held is None:
         raise WeightsError(
             f"{path} doesn't record the PyTorch modules that its operations were made from; "
             "without --subject its constants are extracted under their own names"
         )
-    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    state, factors = set(model.state_dict()), network.factors(model)
     found: dict[str, Tensor] = {}
     notes: list[str] = []
     for (module, role), tensors in network.constants(model).items():
+        if tensors[0][0] not in state:
+            continue  # computed, as the transformer's positions are: no checkpoint has it
         there = held.get((module, role), [])
-        if not all(_is_of(state, name, array) for name, array in tensors):
-            names = ", ".join(dict.fromkeys(name for name, _ in tensors))
-            notes.append(f"left out, held in another form: {names}")
-            continue
         if not there:
             notes += [f"put back, {_NEUTRAL[role]:g} throughout: {name}" for name, _ in tensors]
             there = [np.full(array.size, _NEUTRAL[role], array.dtype) for _, array in tensors]
         for (name, array), part in zip(tensors, _arranged(tensors, there), strict=True):
-            found[name] = _tensor(part.reshape(array.shape))
+            values: Numbers | str = part.reshape(array.shape)
+            if name in factors:
+                values = undo(part.reshape(array.shape).T, factors[name])
+            if isinstance(values, str):
+                notes.append(f"left out: {name}, {values}")
+            else:
+                found[name] = _tensor(values)
     return Extraction(_in_order_of(model, found), tuple(notes))
-
-
-def _is_of(state: Mapping[str, Numbers], name: str, array: Numbers) -> bool:
-    own = state.get(name)
-    return own is not None and own.shape == array.shape and np.array_equal(own, array)
 
 
 def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -> list[Numbers]:
@@ -127,7 +132,10 @@ def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -
 
     if sum(array.size for array in held) != sum(sizes):
         count = sum(array.size for array in held)
-        raise WeightsError(f"{names} has {sum(sizes)} numbers, and the package holds {count}")
+        raise WeightsError(
+            f"{names} has {sum(sizes)} numbers, and the package holds {count}: it is of another "
+            "network; name that one, or extract its constants without --subject"
+        )
     orders: list[Sequence[Numbers]] = [held] if fits(held) else []
     if not orders and len(held) <= _MOST_PIECES:
         orders = [order for order in itertools.permutations(held) if fits(order)]

@@ -30,7 +30,7 @@ from harness.conversion import (
     load_recipe,
     precision_map,
 )
-from harness.errors import ContractError
+from harness.errors import ParityError, one_line
 from harness.golden.builder import case_signal, network_inputs, observe_segment
 from harness.layers import Tensors, audit_check, contract_check, lint_check
 from harness.lint import lint_package
@@ -40,7 +40,7 @@ from harness.verdicts import Check, gate, not_evaluated
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench.papers import describe_package
 from harness.workbench.predictions import Prediction
-from harness.workbench.sources.subject import find_cases
+from harness.workbench.sources.cases import find_cases
 
 ROUNDED: Final = PrecisionRecipe("rounded", "fp16", gating=True)
 """Of a package in FP32 that takes or returns FP16: 110 dB are out of its reach."""
@@ -118,6 +118,22 @@ def declared_recipe(model: Model) -> PrecisionRecipe | None:
     return None if narrow else load_recipe("fp32")
 
 
+def check_recipe_of_stranger(package: Path, recipe: PrecisionRecipe, subject: str) -> None:
+    """Check that what a recipe costs can be predicted by the subject's own conversion.
+
+    Raises:
+        ParityError: it speaks of operations that another package has.
+    """
+    if not recipe.is_for(subject):
+        tuned = ", ".join(recipe.subjects)
+        raise ParityError(
+            f"recipe {recipe.name!r} was made for {one_line(tuned, 120)}, and a conversion of "
+            "the subject has other operations: judge the package beside that one, with 'parity "
+            f"check {package} --reference X32.mlpackage --inputs in.safetensors'; 'parity adapt "
+            "--inputs-out' writes the inputs"
+        )
+
+
 def stranger_checks(
     view: AdaptedModel,
     recipe: PrecisionRecipe | None,
@@ -190,17 +206,3 @@ def allowed(
         with np.errstate(over="ignore"):
             shown = {n: value.astype(np.float16).astype(np.float32) for n, value in shown.items()}
     return replace(made, outputs=shown, taps={})
-
-
-def explained_elsewhere(package: Path) -> None:
-    """Refuse to explain a package in an adapter by the subject's own program.
-
-    Raises:
-        ContractError: it has an adapter.
-    """
-    if adapter_beside(package) is not None:
-        raise ContractError(
-            f"{package} is in another converter's layout, so no operation of it has a counterpart "
-            "in a fresh conversion; write its inputs with 'parity adapt --inputs-out', and give "
-            "them and its own FP32 form to 'parity diagnose'"
-        )

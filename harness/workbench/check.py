@@ -45,6 +45,8 @@ from harness.profiles import (
 )
 from harness.structure import ProgramComparison, compare_programs
 from harness.subjects import Subject
+from harness.subjects.calls import first_call
+from harness.subjects.protocol import sound_of
 from harness.verdicts import Check, Gate, Profile, Verdict
 from harness.verdicts.collector import Collector, noted_digest
 from harness.verdicts.rows.packages import Explanation, Step
@@ -54,6 +56,7 @@ from harness.workbench.adapting import (
     ROUNDED,
     adapted,
     allowed,
+    check_recipe_of_stranger,
     declared_recipe,
     stranger_checks,
     stranger_rows,
@@ -157,10 +160,16 @@ class _Examination:
         if not self._layers:
             raise ParityError(f"{inquiry.subject} has no stems, so nothing of it is end to end")
         check_way(inquiry.like, self._subject.network)
+        if inquiry.audio is not None:
+            sound_of(self._subject.network)  # before anything takes time
+            if not inquiry.audio.is_file():
+                raise ParityError(f"{inquiry.audio} is no file; name an audio file with --audio")
         self._model = load(inquiry.package)
         self._view = adapted(self._model, self._subject.network)
         if self._view is not None:
             self._narrow(self._view)
+            if inquiry.recipe is not None:
+                check_recipe_of_stranger(inquiry.package, inquiry.recipe, inquiry.subject)
         self._recipe = inquiry.recipe or self._recorded()
         recipe = self._recipe or UNKNOWN
         self._claims = replace(recipe, gating=True, gates=recipe.gates if recipe.gating else ())
@@ -266,7 +275,7 @@ class _Examination:
             taps, inputs = bench.goldens.taps(subject, case), bench.goldens.inputs(subject, case)
             made = self._segment(golden, inputs, self._promised(inputs, taps, case), taps, labels)
             stems = made.stems if made.has_stems else None
-            self._on_devices(golden, inputs, labels)
+            self._on_devices(golden, first_call(inputs), labels)
         self.collector.executed(PACKAGE_ENGINE)
         if stems is None:
             return

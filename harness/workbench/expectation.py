@@ -111,14 +111,14 @@ def _rows_of(
     for name in cases:
         if name not in known:
             raise UnknownNameError("case", name, known)
-    rules = [load_recipe(name) for name in fitting]
+    rules = {name: load_recipe(name) for name in fitting}  # checks have the word that was given
     for row in required_rows(describe_subject(subject), [known[name] for name in cases], rules):
         if row.case not in own_cases or row.recipe not in own_recipes:
             yield row
 
 
 def required_rows(
-    network: Network, cases: Sequence[Case], recipes: Sequence[PrecisionRecipe]
+    network: Network, cases: Sequence[Case], recipes: Mapping[str, PrecisionRecipe]
 ) -> Iterator[Expected]:
     """Yield the gating checks that the layers make of a network."""
     interface, stems = network.interface, len(network.sources)
@@ -131,31 +131,36 @@ def required_rows(
     def row(layer: str, kind: str, number: int, case: str = "", recipe: str = "") -> Expected:
         return Expected(layer, network.name, case, recipe, kind, number, 0)
 
-    for recipe in recipes:
+    for word in recipes:
         for kind in papers:
-            yield row("conversion", kind, 1, recipe=recipe.name)
+            yield row("conversion", kind, 1, recipe=word)
     for case in cases:
         inner = len(interface.inner_taps) if case.taps else 0
         if not case.is_file:
-            here = len(network.derived) + ends + inner
+            later = (case.calls - 1) * outputs
+            here = len(network.derived) + ends + inner + later
             yield row("surgery", "golden_here", here, case.name)
             if network.has_surgery:
-                yield row("surgery", "surgery", ends + inner, case.name)
-        for recipe in recipes:
+                yield row("surgery", "surgery", ends + inner + later, case.name)
+        for word, recipe in recipes.items():
             if not (recipe.gating or case.kind in EXPLORATORY_KINDS):
                 continue
-            place = case.name, recipe.name
+            place = case.name, word
             if not case.is_file:
                 if recipe.must_pass("conversion"):
-                    yield row("conversion", "conversion", outputs, *place)
+                    yield row("conversion", "conversion", case.calls * outputs, *place)
                 if recipe.is_fp32:
                     exact = len(interface.returned) + all_taps * inner
                     yield row("conversion", "expected_precision_fp32", exact, *place)
                     if interface.states:
-                        kept = len(interface.states)
+                        kept = case.calls * len(interface.states)
                         yield row("conversion", "expected_precision_state", kept, *place)
+                    if case.calls > 1:
+                        carried = (case.calls - 1) * len(interface.returned)
+                        yield row("conversion", "expected_precision_carried", carried, *place)
                 elif case.taps:
-                    yield row("conversion", "expected_precision", outputs + all_taps, *place)
+                    promised = case.calls * outputs + all_taps
+                    yield row("conversion", "expected_precision", promised, *place)
             if stems and recipe.must_pass("end_to_end"):
                 # Each stem as a whole, its channels where there are several, its worst second.
                 yield row("end_to_end", "end_to_end", stems * parts, *place)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,13 +16,19 @@ import torch
 from harness import mil
 from harness.diagnosis import ThreeWay, audit_headroom, explain, focus_of, three_way
 from harness.diagnosis.failures import failed_checks, says_it_all
-from harness.diagnosis.next_steps import ANY_CASE, counterpart_of
+from harness.diagnosis.next_steps import ANY_CASE, call_case, counterpart_of
 from harness.errors import PackageError, ParityError
 from harness.profiles import home_of, usual_cases
 from harness.verdicts import Run
 from harness.verdicts.rows.packages import Explanation, Step
 from harness.workbench.matching import value_places
-from harness.workbench.sources import PackageSource, Source, SubjectSource
+from harness.workbench.sources import (
+    PackageSource,
+    Source,
+    SubjectSource,
+    adapter_of,
+    elsewhere,
+)
 
 Advance = Callable[[int, int], None]
 
@@ -64,15 +71,20 @@ def diagnose_package(
         )
 
 
-def reference_of(run: Run, golden_root: Path, package: Path | None = None) -> Source:
+def reference_of(
+    run: Run, golden_root: Path, package: Path | None = None, judged: Path | None = None
+) -> Source:
     """Return what the package that a run judged should compute, on the case that failed first.
 
     Args:
         run: as it was written.
         golden_root: the golden folder.
-        package: the FP32 package, if it isn't where the run had it, or was converted before.
+        package: the FP32 package, if it isn't where the run had it, or was converted before; of a
+            package in an adapter one of its own converter.
+        judged: the package that the run judged.
 
     Raises:
+        ContractError: that is in an adapter, and no other one of its converter is given.
         ParityError: the run names neither a subject nor a reference.
     """
     focus = focus_of(run)
@@ -83,8 +95,14 @@ def reference_of(run: Run, golden_root: Path, package: Path | None = None) -> So
     if "subject" not in focus:
         raise ParityError("the run names no subject, so the package has no reference")
     subject, known = focus["subject"], {golden.case for golden in run.goldens}
-    case = case if case in known else usual_cases(subject, (ANY_CASE,))[0]
-    return SubjectSource(subject, (case,), home_of(subject, golden_root), package)
+    case = call_case(run, focus) if case in known else usual_cases(subject, (ANY_CASE,))[0]
+    adapter = adapter_of(judged, package)
+    if adapter is None:
+        return SubjectSource(subject, (case,), home_of(subject, golden_root), package)
+    if package is None:
+        raise elsewhere(judged)
+    signals = SubjectSource(subject, (case,), home_of(subject, golden_root))
+    return PackageSource(package, signals=signals, adapter=adapter)
 
 
 def explain_package(
@@ -99,13 +117,15 @@ def explain_package(
         advance: called as ``advance(done, total)``.
     """
     first = next(iter(failed_checks(run)), None)
+    adapted = isinstance(source, PackageSource) and source.adapter is not None
+    told = partial(explain, run, package=str(package), reference=source.name if adapted else "")
     if first is not None and says_it_all(first):
-        return explain(run, package=str(package))
+        return told()
     try:
         diagnosis = diagnose_package(package, source, advance=advance)
         headroom = audit_headroom(mil.functional(mil.load(package)), source.inputs())
     except PackageError as error:  # one with loops, say: the run is told as far as it goes
-        found = explain(run, package=str(package))
+        found = told()
         untold = Step("Which operation, and why?", f"Not told: {error}.", ())
         return replace(found, steps=(*found.steps, untold))
-    return explain(run, package=str(package), diagnosis=diagnosis, headroom=headroom)
+    return told(diagnosis=diagnosis, headroom=headroom)

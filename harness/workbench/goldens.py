@@ -14,6 +14,7 @@ from harness.golden import Case, Fetched, GoldenStatus, GoldenStore
 from harness.golden.builder import observe_inputs
 from harness.profiles import DEFAULT
 from harness.subjects import Network, Subject, load_subject
+from harness.subjects.calls import of_call
 from harness.verdicts import LOCAL_GOLDEN, Gate, GoldenState, gate
 
 
@@ -54,9 +55,11 @@ class Goldens:
         return GoldenState(subject, case, status, finding.message, digest)
 
     def inputs(self, subject: str, case: str) -> dict[str, np.ndarray]:
-        """Return a golden's inputs of the network."""
+        """Return a golden's inputs of the network, of all calls (`harness.subjects.calls`)."""
         golden = self.fetch(subject, case).require()
-        return {name: golden[name] for name in self.network(subject).interface.inputs}
+        interface, calls = self.network(subject).interface, range(2, self.cases[case].calls + 1)
+        later = [of_call(name, call) for call in calls for name in interface.arguments]
+        return {name: golden[name] for name in (*interface.inputs, *later)}
 
     def taps(self, subject: str, case: str) -> tuple[str, ...]:
         """Return the names of the inner values that the golden of a case holds."""

@@ -18,6 +18,7 @@ from harness.diagnosis.profile import profile_operations
 from harness.layers import Tensors
 from harness.metrics import snr_db
 from harness.precision.sensitivity import Probing, measure_sensitivity
+from harness.subjects.calls import first_call
 from harness.verdicts.rows.documents import HeadroomRow, SensitivityRow, attachment
 from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.operations import OperationProfile, OperationSeries, TapSeries
@@ -43,12 +44,13 @@ def operation_series(
     subject, recipe = labels["subject"], labels["recipe"]
     wide = recipe == FP32
     reference = mil.functional(mil.load(bench.packages.path(subject, FP32)))
+    inputs = first_call(bench.goldens.inputs(subject, labels["case"]))
     path = bench.packages.path(subject, recipe)
     candidate = reference if wide else mil.functional(mil.load(path))
     found = profile_operations(
         reference,
         candidate,
-        {n: torch.from_numpy(v) for n, v in bench.goldens.inputs(subject, labels["case"]).items()},
+        {name: torch.from_numpy(value) for name, value in inputs.items()},
         reference_numerics="float64" if wide else "storage",
         numerics=labels["numerics"],
         local=local,

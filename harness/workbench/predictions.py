@@ -13,6 +13,7 @@ from harness.conversion import PrecisionRecipe, TapLocation, read_sidecar
 from harness.engines import Session, find_engine, open_engine
 from harness.mil import Model
 from harness.subjects import Network
+from harness.subjects.calls import call_of, in_turn
 from harness.workbench.goldens import Goldens
 from harness.workbench.packages import Packages, as_recipe
 from harness.workbench.separator import Separator, separate_file, stems_from
@@ -82,13 +83,19 @@ def predict_segment(
     Args:
         network: of the program.
         run: what executes it.
-        inputs: by name.
+        inputs: by name, of one call or of several; taps are of the first.
         located: where each tap that is wanted is in the program.
         outputs: what it shows; the network's outputs by default.
     """
     wanted = tuple(dict.fromkeys(location.output for location in located.values()))
-    values = run(inputs, taps=wanted)
-    shown = {name: values[name] for name in outputs or network.interface.outputs}
+    names = outputs or network.interface.outputs
+
+    def call(given: Mapping[str, np.ndarray], number: int) -> Mapping[str, np.ndarray]:
+        made = run(given, taps=wanted if number == 1 else ())
+        return {name: made[name] for name in (*names, *(wanted if number == 1 else ()))}
+
+    values = in_turn(network.interface, inputs, call)
+    shown = {n: value for n, value in values.items() if call_of(n)[1] in names}
     made = {name: values[location.output] for name, location in located.items()}
     precisions = {name: f"fp{8 * value.dtype.itemsize}" for name, value in made.items()}
     taps = {name: located[name].in_torch_layout(value) for name, value in made.items()}
@@ -113,7 +120,7 @@ class Predictions:
     def __init__(self, goldens: Goldens, numerics: str) -> None:
         self._goldens, self.numerics = goldens, numerics
         self.session = lru_cache(maxsize=3)(self._session)
-        self.of = lru_cache(maxsize=1)(self._of)
+        self.of = lru_cache(maxsize=2)(self._of)  # a second opinion is beside it
         self.extracted = lru_cache(maxsize=1)(self._extracted)
         self.file_stems = lru_cache(maxsize=1)(self._file_stems)
 

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class Side:
     """A way to compute the segment; ``milliseconds`` has an entry for each round."""
 
     name: str
-    call: Callable[[], Tensors]
+    call: Callable[[], Mapping[str, Any]]
     milliseconds: list[float] = field(default_factory=list)
 
 
@@ -131,6 +132,16 @@ def executor_sides(name: str, package: Path, inputs: Tensors) -> list[Side]:
             recording = record(model, inputs, numerics=numerics)
             found.append(Side(f"{label} recorded", partial(recording.replay, inputs)))
     return found
+
+
+def onnx_side(name: str, package: Path) -> Side:
+    """Return ONNX Runtime on one package, on as many threads as PyTorch has."""
+    from harness.engines.onnx_engine import OnnxSession
+    from harness.onnx_export import export_model
+
+    model, arrays = mil.load(package), random_inputs()
+    session = OnnxSession(model, export_model(model), torch.get_num_threads())
+    return Side(f"{name} onnx", partial(session.predict, arrays))
 
 
 def numbers(side: Side, expected: Mapping[str, np.ndarray]) -> dict[str, float | None]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from harness import mil
+from harness.engines import availability
 from suites.bench.conftest import Measured
 from suites.bench.one_segment import (
     SUBJECT,
@@ -23,6 +24,7 @@ from suites.bench.one_segment import (
     cpu_ms,
     eager_sides,
     executor_sides,
+    onnx_side,
     random_inputs,
     ratio,
     wall_ms,
@@ -66,6 +68,8 @@ def test_time_of_one_segment(packages: dict[str, Path], threads: int, measured: 
     sides = eager_sides(inputs, half=False)
     for name, path in packages.items():
         sides += executor_sides(name, path, inputs)
+        if availability("onnx").available:
+            sides.append(onnx_side(name, path))
     alternate(sides, ROUNDS, cpu_ms if threads == 1 else wall_ms)
     clock = "processor time" if threads == 1 else "wall clock"
     print(f"\none segment of {SUBJECT}, {threads} threads, {clock}, {ROUNDS} rounds")

@@ -23,6 +23,7 @@ from harness.faults.operators import mutants
 from harness.mil import load
 from harness.mil.editing import edited, key
 from harness.mil.saving import save_package
+from harness.subjects.calls import of_call
 from harness.verdicts import Run
 
 pytestmark = pytest.mark.exhaustive
@@ -36,12 +37,14 @@ class Planned:
     """What is asked of one network.
 
     ``target_db`` is above what FP16 reaches and below what FP32 does; ``fault`` is a mutation
-    operator and the type of the operation that it is applied to.
+    operator and the type of the operation that it is applied to. ``later_calls`` are those behind
+    the first of a case.
     """
 
     target_db: float
     fault: tuple[str, str]
     outputs: int = 1
+    later_calls: int = 0
 
 
 NETWORKS = {
@@ -50,7 +53,7 @@ NETWORKS = {
     "classifier": Planned(75.0, ("conv", "two rows of the weight exchanged")),
     "vision_transformer": Planned(70.0, ("gelu", "tanh approximation")),
     "audio_encoder": Planned(70.0, ("layer_norm", "epsilon x 1000")),
-    "decoder": Planned(75.0, ("slice_update", "left out"), outputs=5),
+    "decoder": Planned(75.0, ("slice_update", "left out"), outputs=5, later_calls=7),
 }
 
 
@@ -103,11 +106,14 @@ def test_fp32_is_exact_and_fp16_is_measured(network: Path, run: Run) -> None:
     outputs = NETWORKS[network.name].outputs
     exact = levels(run, "fp32", "expected_precision_fp32")
     kept = levels(run, "fp32", "expected_precision_state")
+    carried = levels(run, "fp32", "expected_precision_carried")
     measured = levels(run, "fp16", "conversion")
-    assert len(exact) + len(kept) == len(measured)
+    assert len(exact) + len(kept) + len(carried) == len(measured)
+    assert len(carried) == NETWORKS[network.name].later_calls
     assert len(measured) % outputs == 0
     assert min(exact) > 110
     assert min(kept, default=math.inf) > 90
+    assert min(carried, default=math.inf) > 90
     assert all(30 < level < 110 for level in measured if not math.isinf(level))
     assert any(not math.isinf(level) for level in measured)
 
@@ -166,6 +172,25 @@ def test_a_planted_fault_is_red_and_explained(network: Path) -> None:
     assert {"program", "expected_precision_fp32"} <= gates
     said = parity(network, "explain", "page/run.json", "--package", broken.name)
     assert "Next:" in said
+
+
+@pytest.mark.parametrize("network", ["decoder"], indirect=True, scope="module")
+def test_a_cache_that_is_written_elsewhere_is_red_at_every_call(
+    network: Path, tmp_path: Path
+) -> None:
+    other, package = tmp_path / "decoder", network / "elsewhere.mlpackage"
+    shutil.copytree(EXAMPLES / "decoder", other)
+    text = (other / "network.py").read_text("utf-8")
+    assert text.count("here : here + 1") == 2
+    (other / "network.py").write_text(text.replace("here : here + 1", "here - 1 : here"), "utf-8")
+    parity(other, "convert", "decoder", "--out", str(package))
+
+    words = ["--subject", "decoder", "--case", "sequence"]
+    found = document(network, "check", package.name, *words, code=1)
+    red = {row.get("tensor") for row in found["checks"] if row["verdict"] == "fail"}
+    calls = range(1, 2 + NETWORKS["decoder"].later_calls)
+    kept = "state.blocks_1_attention_values"
+    assert {of_call(name, call) for name in ("logits", kept) for call in calls} <= red
 
 
 def plant(sound: Path, broken: Path, kind: str, change: str) -> None:

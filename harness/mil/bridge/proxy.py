@@ -14,11 +14,11 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -53,6 +53,14 @@ class Loading:
     refusal: str = ""
 
 
+Predict: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
+"""Called as `harness.mil.Model.predict` is: with inputs by name, and with a state."""
+
+
+def _by_this_executor(model: Model) -> Predict:
+    return model.predict
+
+
 @dataclass
 class Ledger:
     """Counts what happens while the bridge is installed: the proof that a test really ran a model.
@@ -60,10 +68,12 @@ class Ledger:
     Attributes:
         loadings: every model, in order.
         predictions: how many predictions returned a result; a batch counts as its length.
+        execute: what runs a loaded model; another executor may be put here.
     """
 
     loadings: list[Loading] = field(default_factory=list)
     predictions: int = 0
+    execute: Callable[[Model], Predict] = _by_this_executor
 
 
 class ModelProxy:
@@ -102,6 +112,8 @@ class ModelProxy:
         try:
             self._path = _own_copy(self, path)
             self._model = _load(self._path, loading.kind, function_name)
+            with _native_errors():
+                self._predict = self.ledger.execute(self._model)
             functions = {entry.name: entry for entry in specification.description.functions}
             description = functions.get(self._model.function, specification.description)
             self._inputs = _join(Input, self._model.inputs, description.input)
@@ -125,7 +137,7 @@ class ModelProxy:
         }
         held = None if state is None else state.held
         with _native_errors():
-            results = self._model.predict(arrays, state=held)
+            results = self._predict(arrays, state=held)
         shown = {name: self._outputs[name].show(value) for name, value in results.items()}
         self.ledger.predictions += 1
         self._last_duration_ns = time.perf_counter_ns() - start

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import DeclarationError, UnknownNameError, one_line
+
+Made = TypeVar("Made")
 
 _BROKEN: Final = (
     ImportError, OSError, SyntaxError, NameError, AttributeError, LookupError, TypeError,
@@ -84,14 +86,9 @@ def run_once(
         return keep
 
     handles = [m.register_forward_hook(hook(n)) for n, m in model.named_modules() if n]
-    given = ", ".join(f"{n} {list(t.shape)} {_dtype(t)}" for n, t in arguments.items())
     try:
         with torch.no_grad():
-            returned = model(*arguments.values())
-    except _BROKEN as error:
-        raise DeclarationError(
-            f"the network of {path} doesn't take {given} ({_said(error)}); correct 'inputs' there"
-        ) from error
+            returned = called(path, arguments, lambda: model(*arguments.values()))
     finally:
         for handle in handles:
             handle.remove()
@@ -104,6 +101,26 @@ def run_once(
                 "tensor, or a tuple of them; wrap it in a module that returns those"
             )
     return outputs, seen
+
+
+def called(path: Path, arguments: Mapping[str, Tensor], run: Callable[[], Made]) -> Made:
+    """Return what a model makes of its arguments.
+
+    Raises:
+        DeclarationError: it doesn't take them.
+    """
+    try:
+        return run()
+    except _BROKEN as error:
+        given = one_line(", ".join(_described(n, t) for n, t in arguments.items()), 200)
+        raise DeclarationError(
+            f"the network of {path} doesn't take {given} ({_said(error)}); correct 'inputs' there"
+        ) from error
+
+
+def _described(name: str, value: Tensor) -> str:
+    number = f" = {value.item():g}" if value.numel() == 1 else ""
+    return f"{name} {list(value.shape)} {_dtype(value)}{number}"
 
 
 def automatic_taps(

@@ -8,7 +8,7 @@ numbers belongs to a seed and a name, so an input that is added leaves the other
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +20,12 @@ from torch import Tensor
 from harness.arrayfiles import array_names, read_array
 from harness.digests import sha256
 from harness.errors import DeclarationError, UnknownNameError
+from harness.subjects.calls import of_call
 
 Shape = tuple[int, ...]
 
 _DISTRIBUTIONS: Final = ("normal", "uniform", "integers", "constant")
-_KEYS: Final = ("shape", "file", *_DISTRIBUTIONS)
+_KEYS: Final = ("shape", "file", "step", *_DISTRIBUTIONS)
 _LARGEST: Final = 2**31 - 1
 _MOST_ELEMENTS: Final = 2**28
 
@@ -39,6 +40,7 @@ class Example:
         kind: one of normal, uniform, integers, constant, file.
         numbers: deviation; lowest and highest; first and behind the last; the constant.
         file: the ``.npy`` or ``.safetensors`` file that holds it.
+        step: of integers, what each call of a case adds to those of the first; 0 to draw each anew.
     """
 
     where: str
@@ -46,6 +48,7 @@ class Example:
     kind: str
     numbers: tuple[float, ...] = ()
     file: Path | None = None
+    step: int = 0
 
     @property
     def is_integer(self) -> bool:
@@ -64,7 +67,7 @@ class Example:
     def identity(self) -> tuple[Any, ...]:
         """What decides its numbers, beside seed and gain; JSON values."""
         content = content_hash(self.file) if self.file else ""
-        return (self.shape, self.kind, self.numbers, content)
+        return (self.shape, self.kind, self.numbers, content, self.step)
 
     def shaped(self, shape: Shape) -> Shape:
         """Return the shape, which may be said, or else is ``shape``.
@@ -79,7 +82,9 @@ class Example:
             )
         return shape
 
-    def draw(self, name: str, seed: int, gain: float, shape: Shape | None = None) -> Tensor:
+    def draw(
+        self, name: str, seed: int, gain: float, shape: Shape | None = None, call: int = 1
+    ) -> Tensor:
         """Return an example: float32, or int32 where it is of integers.
 
         Args:
@@ -87,14 +92,17 @@ class Example:
             seed: of the case.
             gain: factor of what is drawn from a normal or uniform distribution.
             shape: where the declaration leaves it open.
+            call: of the case, the first of which is 1.
         """
         if self.file is not None:
             return read_file(self.file, name, self.where)
         size = self.shape or shape or ()
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{name}/{seed}".encode()))
+        drawn = f"{name}/{seed}" + (f"/{call}" if call > 1 and not self.step else "")
+        generator = torch.Generator().manual_seed(zlib.crc32(drawn.encode()))
         if self.kind == "integers":
             first, end = (int(number) for number in self.numbers)
-            return torch.randint(first, end, size, generator=generator, dtype=torch.int32)
+            made = torch.randint(first, end, size, generator=generator, dtype=torch.int32)
+            return made + (call - 1) * self.step
         if self.kind == "constant":
             dtype = torch.int32 if self.is_integer else torch.float32
             return torch.full(size, self.numbers[0], dtype=dtype)
@@ -125,10 +133,16 @@ def read_example(path: Path, key: str, value: Any) -> Example:
     if is_input and (shape is None) != ("file" in value):
         raise DeclarationError(f"{where}: expected a shape, or a file; give one of them")
     kind = kinds[0] if kinds else "normal"
+    step = value.get("step", 0)
+    if "step" in value and (kind != "integers" or type(step) is not int):
+        raise DeclarationError(
+            f"{where}: step is {step!r}; expected a whole number beside integers, by which they "
+            "rise from call to call"
+        )
     if kind == "file":
         file = path.parent / str(value["file"])
         return Example(where, None, kind, file=file)
-    return Example(where, shape, kind, _numbers(where, kind, value.get(kind, 1.0)))
+    return Example(where, shape, kind, _numbers(where, kind, value.get(kind, 1.0)), step=step)
 
 
 def read_file(path: Path, name: str, where: str) -> Tensor:
@@ -151,23 +165,37 @@ def read_file(path: Path, name: str, where: str) -> Tensor:
     raise DeclarationError(f"{where}: {path} holds {array.dtype}; expected float32 or int32")
 
 
-def files_of(path: Path, names: Mapping[str, Shape]) -> dict[str, Tensor]:
+def files_of(
+    path: Path, names: Mapping[str, Shape], each: Collection[str] = (), calls: int = 1
+) -> dict[str, Tensor]:
     """Return those inputs that a case's file holds.
+
+    Args:
+        path: the file.
+        names: of all inputs, with their shapes.
+        each: those that have an axis of calls in front.
+        calls: how many.
 
     Raises:
         DeclarationError: it can't be read, or one has another shape.
         UnknownNameError: a tensor that is no input.
     """
-    found = {}
+    found: dict[str, Tensor] = {}
     for name in array_names(path, DeclarationError):
         if name not in names:
             raise UnknownNameError(f"input in {path}", name, names)
-        found[name] = read_file(path, name, str(path))
-        if tuple(found[name].shape) != names[name]:
+        value = read_file(path, name, str(path))
+        shape = (calls, *names[name]) if name in each else names[name]
+        if tuple(value.shape) != shape:
+            first = f", the first axis for {calls} calls" if name in each else ""
             raise DeclarationError(
-                f"{path}: input {name!r} has shape {list(found[name].shape)}, expected "
-                f"{list(names[name])}"
+                f"{path}: input {name!r} has shape {list(value.shape)}, expected "
+                f"{list(shape)}{first}"
             )
+        if name in each:
+            found |= {of_call(name, call): row.clone() for call, row in enumerate(value, 1)}
+        else:
+            found[name] = value
     return found
 
 

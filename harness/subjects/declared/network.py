@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ from torch import Tensor, nn
 
 from harness.audio.contract import Geometry
 from harness.errors import DeclarationError, UnknownNameError
+from harness.subjects.calls import of_call
 from harness.subjects.declared.declaration import Audio, Declaration
-from harness.subjects.declared.factory import automatic_taps, build_model, check_taps, run_once
+from harness.subjects.declared.factory import (
+    automatic_taps,
+    build_model,
+    called,
+    check_taps,
+    run_once,
+)
 from harness.subjects.declared.inputs import Shape, files_of
 from harness.subjects.protocol import (
     Interface,
@@ -155,24 +162,34 @@ class DeclaredNetwork(Network):
         return {next(iter(self.declaration.inputs)): signal}
 
     def example(
-        self, seed: int, *, gain_db: float = 0.0, file: Path | None = None
+        self, seed: int, *, gain_db: float = 0.0, file: Path | None = None, calls: int = 1
     ) -> dict[str, Tensor]:
         """Return the inputs of a case, states rounded to the FP16 that Core ML keeps them in.
+
+        Those of several calls are called as `harness.subjects.calls` has it.
 
         Args:
             seed: of what is drawn.
             gain_db: of arguments that are drawn from a normal or uniform distribution.
-            file: with inputs that are not drawn.
+            file: with inputs that are not drawn; arguments have an axis of calls in front, if there
+                are several.
+            calls: how many.
         """
         interface, declared = self.interface, self.declaration
         gain = 10 ** (gain_db / 20)
-        made = {n: example.draw(n, seed, gain) for n, example in declared.inputs.items()}
+        made = {
+            of_call(name, call): example.draw(name, seed, gain, call=call)
+            for call in range(1, calls + 1)
+            for name, example in declared.inputs.items()
+        }
         for (name, path), shape in zip(
             interface.states.items(), self._state_shapes(interface), strict=True
         ):
             made[name] = declared.states[path].draw(name, seed, 1.0, shape)
         if file is not None:
-            made |= files_of(file, interface.inputs)
+            made |= files_of(
+                file, interface.inputs, () if calls == 1 else interface.arguments, calls
+            )
         for name in interface.states:
             made[name] = made[name].half().float()
         return made
@@ -184,8 +201,14 @@ class DeclaredNetwork(Network):
     def observe(
         self, models: Sequence[nn.Module], inputs: Mapping[str, Tensor], *, taps: bool
     ) -> dict[str, Tensor]:
-        """Run the model and return its outputs, its taps and, if it separates, its stems."""
-        made = super().observe(models, inputs, taps=taps)
+        """Run the model and return its outputs, its taps and, if it separates, its stems.
+
+        Raises:
+            DeclarationError: it doesn't take them.
+        """
+        made = called(
+            self.declaration.path, inputs, partial(super().observe, models, inputs, taps=taps)
+        )
         if self.sources:
             outputs = {name: made[name].numpy() for name in self.interface.outputs}
             made["stems"] = torch.from_numpy(self.stems_of(outputs))

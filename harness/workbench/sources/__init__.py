@@ -6,7 +6,13 @@ difference: a package needs no PyTorch model, no goldens and no converter.
 """
 
 from harness.workbench.sources.base import Source
-from harness.workbench.sources.choosing import reference_source, source_of
+from harness.workbench.sources.choosing import (
+    adapter_of,
+    elsewhere,
+    is_package,
+    reference_source,
+    source_of,
+)
 from harness.workbench.sources.package import PackageSource
 from harness.workbench.sources.subject import SubjectSource
 
@@ -14,6 +20,9 @@ __all__ = [
     "PackageSource",
     "Source",
     "SubjectSource",
+    "adapter_of",
+    "elsewhere",
+    "is_package",
     "reference_source",
     "source_of",
 ]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from harness.adapters import adapter_path
 from harness.conversion import read_sidecar
-from harness.errors import ParityError
+from harness.errors import ContractError, ParityError
 from harness.profiles import home_of, usual_cases
 from harness.subjects import own_networks
 from harness.workbench.given import Note, silent
@@ -34,6 +35,8 @@ def source_of(
     default: Sequence[str] = ("song",),
     package: Path | None = None,
     note: Note = silent,
+    subject: str | None = None,
+    adapter: Path | None = None,
 ) -> Source:
     """Return what a user means by a subject or a package, and by cases or files.
 
@@ -45,24 +48,49 @@ def source_of(
         default: the cases where nothing is said.
         package: the FP32 package of a subject, if it was converted before.
         note: is told of inputs that a conversion changed.
+        subject: what a package was converted from: its cases are the package's, in its adapter.
+        adapter: of a package; by default the one that lies beside it.
 
     Raises:
         ParityError: what was given doesn't go together.
     """
-    subject = _owner(Path(model)) if is_package(model) and not given else model
-    names = tuple(cases or usual_cases(subject, default))
-    signals = SubjectSource(subject, names, home_of(subject, golden_root), package)
     if not is_package(model):
-        if given:
-            raise ParityError(f"--inputs is for a package; the subject {model} takes --case")
-        return signals
+        return _of_subject(
+            model, golden_root, cases or usual_cases(model, default), given, package, subject
+        )
     if package is not None:
         raise ParityError(f"{model} is a package itself; --fp32-package goes with a subject")
-    if not given:
-        return PackageSource(Path(model), signals=signals, note=note)
-    if cases:
-        raise ParityError("give --inputs or --case, not both")
-    return PackageSource(Path(model), tuple(given), note=note)
+    if given:
+        if cases or subject is not None:
+            raise ParityError("give --inputs, or golden cases with --case and --subject, not both")
+        return PackageSource(Path(model), tuple(given), note=note)
+    beside = adapter or (adapter_path(Path(model)) if adapter_path(Path(model)).exists() else None)
+    if beside is not None and subject is None:
+        raise ParityError(
+            f"{model} is in another converter's layout ({beside}): say of which model, with "
+            "--subject NAME, and its golden cases are given to it; or give --inputs"
+        )
+    owner = subject or _owner(Path(model))
+    signals = _of_subject(owner, golden_root, cases or usual_cases(owner, default))
+    return PackageSource(Path(model), signals=signals, note=note, adapter=beside)
+
+
+def _of_subject(
+    name: str,
+    golden_root: Path,
+    cases: Sequence[str],
+    given: Sequence[str] | None = None,
+    package: Path | None = None,
+    owner: str | None = None,
+) -> SubjectSource:
+    if given:
+        raise ParityError(f"--inputs is for a package; the subject {name} takes --case")
+    if owner is not None:
+        raise ParityError(
+            f"--subject says what a package was converted from, and {name} is no package: leave it "
+            "out"
+        )
+    return SubjectSource(name, tuple(cases), home_of(name, golden_root), package)
 
 
 def _owner(package: Path) -> str:
@@ -70,6 +98,21 @@ def _owner(package: Path) -> str:
     sidecar = read_sidecar(package)
     recorded = sidecar.facts.get("subject", "") if sidecar else ""
     return recorded if recorded in own_networks() else _ANY_SUBJECT
+
+
+def adapter_of(*packages: Path | None) -> Path | None:
+    """Return the adapter beside the first of these packages that has one; None if none has."""
+    found = (adapter_path(package) for package in packages if package is not None)
+    return next((path for path in found if path.exists()), None)
+
+
+def elsewhere(package: Path | None) -> ContractError:
+    """Return why a package in an adapter can't be explained by the subject's own program."""
+    return ContractError(
+        f"{package} is in another converter's layout, so no operation of it has a counterpart "
+        "in a fresh conversion: 'parity diagnose' compares it with the same network in FP32 from "
+        "the same converter, with --reference X32.mlpackage beside --subject"
+    )
 
 
 def reference_source(
@@ -80,15 +123,19 @@ def reference_source(
     cases: Sequence[str] | None = None,
     given: Sequence[str] | None = None,
     note: Note = silent,
+    judged: Path | None = None,
 ) -> Source:
     """Return what a package should compute: a subject, or another package in FP32.
 
     Args:
-        subject: name of a single model; ``reference`` is then its FP32 package, if that is there.
+        subject: name of a single model; ``reference`` is then its FP32 package, if that is there;
+            or one in another converter's layout, that of the judged package.
         reference: path of a package.
         golden_root, cases, given, note: as in `source_of`.
+        judged: the package; the adapter beside it, or beside the reference, is that of both.
 
     Raises:
+        ContractError: the package is in an adapter, and has no reference from its own converter.
         ParityError: neither is given, ``reference`` is no package, or what was given doesn't go
             together.
     """
@@ -99,6 +146,19 @@ def reference_source(
         )
     if reference is not None and not is_package(str(reference)):
         raise ParityError(f"--reference {reference} is no .mlpackage or .mlmodelc")
+    adapter = adapter_of(judged, reference)
+    if subject is not None and adapter is not None:
+        if reference is None:
+            raise elsewhere(judged)
+        return source_of(
+            str(reference),
+            golden_root=golden_root,
+            cases=cases,
+            given=given,
+            note=note,
+            subject=subject,
+            adapter=adapter,
+        )
     name = str(reference) if subject is None else subject
     package = None if subject is None else reference
     return source_of(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from harness import mil
+from harness.adapters import AdaptedModel, Sizes, adapter_path, read_adapter, write_adapter
 from harness.conversion import PrecisionRecipe, audit_package
 from harness.conversion.sidecar import PREFIX
 from harness.digests import digest_of
@@ -43,14 +46,18 @@ class PackageSource(Source):
         path: the ``.mlpackage`` or ``.mlmodelc``.
         given: files, folders or ``random:SEED``, each of them a case; if there are none, signals
             are what it is looked at on.
-        signals: golden cases, for a package that takes what HTDemucs takes.
+        signals: golden cases, for a package that takes what their subject takes, or that an adapter
+            gives it.
         note: is told of inputs that a conversion changed.
+        adapter: the file that says how its inputs and outputs map to that subject's; None where
+            they are the same.
     """
 
     path: Path
     given: tuple[str, ...] = ()
     signals: SubjectSource | None = None
     note: Note = field(default=silent, compare=False)
+    adapter: Path | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -90,12 +97,17 @@ class PackageSource(Source):
             arrays = given_cases(self.given, model, note=self.note)
             found = {case: as_tensors(given, model) for case, given in arrays.items()}
             return {c: {n: t.to(device) for n, t in row.items()} for c, row in found.items()}
+        view = self._view
+        if view is not None:
+            contract = self.signals.inputs(device)
+            return {case: view.carried_inputs(row) for case, row in contract.items()}
         interface = describe_subject(self.signals.name).interface
         if {feature.name: feature.shape for feature in model.inputs} != dict(interface.inputs):
             takes = ", ".join(map(str, model.inputs)) or "nothing"
             raise ParityError(
                 f"{self.path} takes {takes}, which no golden case gives: say on what to run it, "
-                "with --inputs in.safetensors (or --inputs random:7)"
+                "with --inputs in.safetensors (or --inputs random:7); for another layout of "
+                "HTDemucs's inputs 'parity adapt' writes an adapter"
             )
         return self.signals.inputs(device)
 
@@ -105,8 +117,28 @@ class PackageSource(Source):
 
     @property
     def stems(self) -> Stems | None:
-        """Nobody says what its outputs stand for."""
-        return None
+        """What an adapter makes of its outputs, if that is linear in them; else nobody says."""
+        view = self._view
+        if view is None or not (view.adapter.gives_stems and view.adapter.is_linear):
+            return None
+        assert self.signals is not None  # whose subject it is
+        network, adapter, sizes = describe_subject(self.signals.name), view.adapter, view.sizes
+
+        def waveform(outputs: Mapping[str, torch.Tensor], index: int) -> torch.Tensor:
+            shown = adapter.read(outputs, {}, sizes)
+            if "stems" in shown:
+                return shown["stems"][index].double()
+            return network.stem_of(shown, index)
+
+        return Stems(network.sources, waveform, sizes.geometry.sample_rate)
+
+    @property
+    def _view(self) -> AdaptedModel | None:
+        """The package in its adapter."""
+        if self.adapter is None or self.signals is None:
+            return None
+        sizes = Sizes.of(describe_subject(self.signals.name))
+        return AdaptedModel(mil.load(self.path), read_adapter(self.adapter), sizes)
 
     def check(self, candidate: Model) -> None:
         """Check that inputs and outputs have the same names and shapes."""
@@ -135,6 +167,8 @@ class PackageSource(Source):
             read, told = made.package.constants.array, made.metadata.items()
             own = {name: text for name, text in told if not name.startswith(PREFIX)}  # of FP32
             save_package(path, made.plan.function, read, own)
+            if out is not None and self.adapter is not None:  # which is that of the new one, too
+                write_adapter(adapter_path(out), read_adapter(self.adapter))
             return tuner.confirm(best, mil.load(path), audit_package(path, recipe).verdict)
 
     @property
@@ -159,12 +193,15 @@ class PackageSource(Source):
 
     def stored(self, folder: Path, store: Store | None = None) -> Source:
         """Return the same: it lies on the disk."""
-        return PackageSource(self.path, self.given, self.signals)
+        return replace(self, note=silent)
 
     def content(self) -> dict[str, str]:
         """Return a hash of package and inputs for each case."""
+        package = digest_of(self.path).value
+        if self.adapter is not None:
+            arrays = {c: {n: t.numpy() for n, t in r.items()} for c, r in self.inputs().items()}
+            return {case: content_key(package, array_hash(row)) for case, row in arrays.items()}
         if self.signals is not None:
             return self.signals.content_beside(self.path)
-        package = digest_of(self.path).value
-        arrays = given_cases(self.given, mil.functional(mil.load(self.path)))
-        return {case: content_key(package, array_hash(row)) for case, row in arrays.items()}
+        given = given_cases(self.given, mil.functional(mil.load(self.path)))
+        return {case: content_key(package, array_hash(row)) for case, row in given.items()}

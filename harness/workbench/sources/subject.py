@@ -7,18 +7,15 @@ is the FP32 program itself.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
 
 import numpy as np
 import torch
 
 from harness import mil
-from harness.audio.contract import SEGMENT_LENGTH
 from harness.conversion import (
     PrecisionRecipe,
     check_contract,
@@ -26,10 +23,6 @@ from harness.conversion import (
     trace_inner_model,
 )
 from harness.digests import digest_of
-from harness.errors import ParityError, UnknownNameError
-from harness.golden import Case, load_cases
-from harness.golden.builder import case_inputs
-from harness.golden.layout import Layout
 from harness.mil import Model
 from harness.precision.sensitivity import Stems
 from harness.precision.sweep import content_key
@@ -39,9 +32,8 @@ from harness.subjects import describe_subject, load_subject
 from harness.subjects.protocol import sound_of
 from harness.workbench.packages import Packages
 from harness.workbench.sources.base import Inputs, Source
+from harness.workbench.sources.cases import call_in, call_inputs, find_cases
 from harness.workbench.stored import fetched_package
-
-SONG_PREFIX: Final = "song:"
 
 
 @dataclass(frozen=True)
@@ -80,11 +72,10 @@ class SubjectSource(Source):
 
     def inputs(self, device: str = "cpu") -> Inputs:
         """Return the network's inputs on each case."""
-        network = describe_subject(self.name)
         return {
             name: {
                 key: torch.from_numpy(np.ascontiguousarray(array)).to(device)
-                for key, array in case_inputs(case, network).items()
+                for key, array in call_inputs(self.name, case, call_in(name, case)).items()
             }
             for name, case in find_cases(self.cases, self.golden_root).items()
         }
@@ -150,7 +141,10 @@ class SubjectSource(Source):
     def content_beside(self, package: Path) -> dict[str, str]:
         """Return for each case a hash of any FP32 package and of the signal."""
         files, cases = digest_of(package).value, find_cases(self.cases, self.golden_root)
-        return {name: content_key(files, case.hash) for name, case in cases.items()}
+        return {
+            name: content_key(files, f"{case.hash}{call_in(name, case)}")
+            for name, case in cases.items()
+        }
 
     def _package_here(self) -> Path | None:
         if self.package is None or self.store is None or self.package.exists():
@@ -160,30 +154,3 @@ class SubjectSource(Source):
     def _fp32_package(self, folder: Path, store: Store | None = None) -> Path:
         """Return the FP32 package in ``folder``; fetched or converted if absent."""
         return Packages(folder, load_subject, store).path(self.name, "fp32")
-
-
-def find_cases(names: Sequence[str], golden_root: Path) -> dict[str, Case]:
-    """Return cases by name; no signal is made.
-
-    Args:
-        names: golden cases of one segment, or ``song:SEED`` for any other song.
-        golden_root: the folder with ``recipes.toml``.
-
-    Raises:
-        UnknownNameError: no such case.
-        ParityError: a case is an audio file of several segments.
-    """
-    known = load_cases(Layout(golden_root).recipes)
-    return {name: _case(name, known) for name in names}
-
-
-def _case(name: str, cases: dict[str, Case]) -> Case:
-    if name.startswith(SONG_PREFIX) and name.removeprefix(SONG_PREFIX).isdecimal():
-        seed = int(name.removeprefix(SONG_PREFIX))
-        parameters = MappingProxyType({"seed": seed})
-        return Case(name, "song", parameters, "a song of the lab", SEGMENT_LENGTH)
-    if name not in cases:
-        raise UnknownNameError("case", name, [*cases, f"{SONG_PREFIX}7"])
-    if cases[name].is_file:
-        raise ParityError(f"case {name!r} is an audio file of several segments; the lab takes one")
-    return cases[name]

@@ -15,7 +15,8 @@ from harness.conformance.results import CaseStatus
 TESTS = """
 import os
 import pytest
-from harness.mil.bridge import Loading
+from harness.errors import UnsupportedOperationError
+from harness.mil.bridge.proxy import Loading
 from harness.mil.bridge.plugin import LEDGER
 
 @pytest.fixture
@@ -55,6 +56,14 @@ def test_skipped_inside(predict):
     predict("relu")
     pytest.skip("not today")
 
+class Stranger:
+    @property
+    def predict(self):
+        raise UnsupportedOperationError("operation strange can't be written")
+
+def test_not_exported(request):
+    request.config.stash[LEDGER].execute(Stranger())
+
 def test_deadly():
     os._exit(7)
 """
@@ -88,6 +97,7 @@ def test_every_outcome_is_told_apart(pytester: pytest.Pytester) -> None:
         "waived": 1,
         "converted_only": 1,
         "other_kind": 1,
+        "refused": 1,
         "skipped": 1,
     }
     failures = {result.id.partition("::")[2]: result for result in found.failures}
@@ -110,6 +120,7 @@ def test_every_outcome_is_told_apart(pytester: pytest.Pytester) -> None:
     assert rows == {"cast": (1, 0, 0), "exp": (1, 0, 0), "relu": (1, 0, 0), "tanh": (0, 3, 1)}
     assert found.skipped == {"Skipped: not today": 1}
     assert found.other_kind == {"test_it.py::test_network": 1}
+    assert found.refused == {"test_it.py::test_not_exported": 1}
 
 
 def test_a_session_without_tests_is_not_evaluated(pytester: pytest.Pytester) -> None:

@@ -146,6 +146,11 @@ def test_the_tests_of_each_suite_are_found(suite: Suite) -> None:
     assert list((runner.tests_folder(suite) / suite.files).parent.rglob("test_*.py"))
 
 
+def test_an_unknown_engine_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conformance", "--engine", "torch"]) == 2
+    assert "unknown engine 'torch' (known: mil, onnx)" in capsys.readouterr().err
+
+
 def test_an_unknown_front_end_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conformance", "--front-end", "jax"]) == 2
     assert "unknown front end 'jax' (known: torch)" in capsys.readouterr().err

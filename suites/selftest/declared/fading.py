@@ -43,7 +43,7 @@ factory = "{module}:make"
 outputs = ["scores"]
 
 [inputs]
-token = {{ shape = [1], integers = [0, 16] }}
+token = {{ shape = [1], integers = [0, 12], step = 1 }}
 level = {{ shape = [1, 32], uniform = [0.5, 2.0] }}
 
 [states]
@@ -52,6 +52,7 @@ held = {{ normal = 2.0 }}
 [case]
 ordinary = {{ seed = 1 }}
 loud = {{ seed = 2, gain_db = 20.0 }}
+sequence = {{ seed = 3, calls = 4 }}
 """
 
 

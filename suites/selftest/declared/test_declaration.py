@@ -131,7 +131,7 @@ def test_a_golden_of_other_inputs_or_blocks_is_stale(
     assert store.status(load_subject("fading"), "ordinary").status is GoldenStatus.UNRECORDED
     assert (tmp_path / "golden" / "tensors" / "fading" / "ordinary.safetensors").is_file()
     text = file.read_text("utf-8")
-    for change in (('outputs = ["scores"]', 'taps = ["mix"]'), ("[0, 16]", "[0, 15]")):
+    for change in (('outputs = ["scores"]', 'taps = ["mix"]'), ("[0, 12]", "[0, 11]")):
         file.write_text(text.replace(*change), "utf-8")
         found = store.status(load_subject("fading"), "ordinary")
         assert found.status is GoldenStatus.STALE, change
@@ -166,12 +166,20 @@ WRONG = {
     "function": (":make", ":mke", "did you mean 'make'?"),
     "failing": (":make", ":refuse", "failed (RuntimeError: no weights here)"),
     "no module": (":make", ":number", "returned int, expected a torch.nn.Module"),
-    "shape": ("[1, 32]", "[1, 31]", "doesn't take token [1] int32, level [1, 31] float32"),
+    "shape": ("[1, 32]", "[1, 31]", "level [1, 31] float32 (RuntimeError: The size of tensor"),
+    "value": ("[0, 12]", "[16, 20]", "doesn't take token [1] int32 = "),
     "no shape": ("shape = [1, 32], ", "", "expected a shape, or a file"),
     "size": ("[1, 32]", "[1, -32]", "expected a list of sizes"),
-    "bounds": ("[0, 16]", "[16, 0]", "expected [first, behind the last], whole numbers"),
+    "bounds": ("[0, 12]", "[12, 0]", "expected [first, behind the last], whole numbers"),
     "two kinds": ("uniform", "normal = 1.0, uniform", "says normal and uniform; expected one"),
-    "missing file": ("shape = [1], integers = [0, 16]", 'file = "a.npy"', "a.npy can't be read"),
+    "missing file": ("shape = [1], integers = [0, 12], step = 1", 'file = "a.npy"',
+                     "a.npy can't be read"),
+    "step": ("step = 1", "step = 0.5", "step is 0.5; expected a whole number beside integers"),
+    "step of others": ("normal = 2.0", "step = 1", "expected a whole number beside integers"),
+    "calls": ("calls = 4", "calls = 0", "calls is 0, expected 1 to 1000"),
+    "calls of a signal": ("seed = 3, calls", 'kind = "silence", calls', "has 'calls'; drop it"),
+    "calls without states": ('[states]\nheld = { normal = 2.0 }\n', "", "has no states"),
+    "later call": ("calls = 4", "calls = 20", "doesn't take token [1] int32 = 16"),
     "kind": ("uniform", "unform", "did you mean 'uniform'?"),
     "outputs": ('["scores"]', '["a", "b"]', "names 2 outputs (a, b), but the network returns 1"),
     "tap": ("[inputs]", 'taps = ["shap.0"]\n[inputs]', "did you mean 'shape.0'?"),
@@ -208,7 +216,9 @@ def test_a_file_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["run"]) == 2
-    assert "parity.toml can't be read: No such file" in " ".join(capsys.readouterr().err.split())
+    assert "parity.toml is no file: name the parity.toml that declares your network" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_an_unknown_tap_suggests_the_nearest(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,50 @@ def test_one_operation_that_accumulates_in_fp16_makes_it_worse_than_it_has_to_be
     assert blamed(found) == [("long_mean", "accumulation")]
     scaled = found.operations[-1]
     assert scaled.target_db < 20 < 60 < scaled.expected_db
+
+
+def lab_of(path: Path, body: Callable[..., Any], shape: tuple[int, ...]) -> VirtualPrecision:
+    return VirtualPrecision(
+        mil.load(write_package(make_program(body, {"x": shape}, np.float32), path))
+    )
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_another_formula_is_another_computation_in_either_precision(
+    halved: bool, tmp_path: Path
+) -> None:
+    """A GELU by tanh is at 65 to 74 dB: less than FP32 reaches, and about what FP16 does."""
+
+    def body(mode: str) -> Callable[..., Any]:
+        return lambda mb, x: mb.mul(x=mb.gelu(x=x, mode=mode, name="gelu"), y=x, name="y")
+
+    right, wrong = (
+        lab_of(tmp_path / f"{mode}.mlpackage", body(mode), (1, 512))
+        for mode in ("EXACT", "TANH_APPROXIMATION")
+    )
+    x = {"x": torch.randn(1, 512, generator=torch.Generator().manual_seed(1))}
+    sound = right.model(right.fp32_for(())) if halved else right.base
+    assert blamed(three_way(right.base, sound, x)) == []
+    found = three_way(right.base, wrong.model(wrong.fp32_for(())) if halved else wrong.base, x)
+    assert blamed(found) == [("gelu", "computation")]
+    assert found.conclusion == "another computation"
+    assert found.culprits[0].matters
+
+
+def test_what_is_moved_to_another_place_is_another_computation(tmp_path: Path) -> None:
+    """A transpose, a slice or the write of a cache computes nothing, and can be wrong."""
+
+    def body(perm: list[int]) -> Callable[..., Any]:
+        return lambda mb, x: mb.exp(x=mb.transpose(x=x, perm=perm, name="moved"), name="y")
+
+    right, wrong = (
+        lab_of(tmp_path / f"{perm[1]}.mlpackage", body(perm), (4, 6, 6))
+        for perm in ([0, 2, 1], [0, 1, 2])
+    )
+    x = {"x": torch.randn(4, 6, 6, generator=torch.Generator().manual_seed(1))}
+    found = three_way(right.base, wrong.base, x)
+    assert blamed(found) == [("moved", "computation")]
+    assert found.conclusion == "another computation"
 
 
 def test_a_difference_of_nearly_equal_values_is_cancellation(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_the_count_of_what_the_layers_ask_is_what_the_inventory_lists() -> None:
     for subject in DEFAULT.subjects:
         listed = [row for row in LISTED.checks if row.subject == subject and row.gating]
         cases = [KNOWN[name] for name in dict.fromkeys(row.case for row in listed) if name]
-        fitting = [recipe for recipe in rules if recipe.is_for(subject)]
+        fitting = {recipe.name: recipe for recipe in rules if recipe.is_for(subject)}
         required = required_rows(describe_subject(subject), cases, fitting)
         assert {(row.place, row.kind): row.gating for row in required} == {
             (row.place, row.kind): row.gating for row in listed
