@@ -71,16 +71,16 @@ def run(
     from harness.subjects.declared import read_declaration
     from harness.verdicts import Baseline
 
-    if not declaration.is_file():
-        raise DeclarationError(
-            f"{declaration} is no file: name the parity.toml that declares your network, or write "
-            "one with its name, factory and inputs (docs/networks.md shows one of five lines)"
-        )
     folder = declaration.parent
     reports = folder / "reports"
     before = baseline_file(baseline, reports / "baseline.json")
     if before is not None:
         Baseline.read(before)
+    if not declaration.is_file():
+        raise DeclarationError(
+            f"{declaration} is no file: name the parity.toml that declares your network, or write "
+            "one with its name, factory and inputs (docs/networks.md shows one of five lines)"
+        )
     declared = read_declaration(declaration)
     for name in device or ():
         device_of(name)

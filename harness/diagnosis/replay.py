@@ -104,6 +104,8 @@ def snr_db(reference: Tensor, actual: Tensor) -> float:
 
     A zero reference has no ratio: whatever differs from it is at ``-inf``.
     """
+    if not reference.is_floating_point():  # integers that are moved
+        reference = reference.double()
     return level_db(norm(reference), norm(actual.to(reference.dtype) - reference))
 
 

@@ -23,7 +23,9 @@ _ANY_SUBJECT: Final = "htdemucs_6s"
 
 def is_package(model: str) -> bool:
     """Return whether the word that somebody typed is a package and no subject."""
-    return Path(model).suffix in PACKAGE_SUFFIXES
+    path = Path(model)
+    named = path.suffix in PACKAGE_SUFFIXES
+    return named or any((path / file).is_file() for file in ("Manifest.json", "model.mil"))
 
 
 def source_of(
@@ -62,7 +64,7 @@ def source_of(
         raise ParityError(f"{model} is a package itself; --fp32-package goes with a subject")
     if given:
         if cases or subject is not None:
-            raise ParityError("give --inputs, or golden cases with --case and --subject, not both")
+            raise ParityError("give --inputs or --case, not both (--subject has the cases)")
         return PackageSource(Path(model), tuple(given), note=note)
     beside = adapter or (adapter_path(Path(model)) if adapter_path(Path(model)).exists() else None)
     if beside is not None and subject is None:

@@ -18,7 +18,6 @@ from harness.extras import EXTRAS
 
 ROOT = Path(__file__).parents[3]
 UNIMPORTED = {
-    "pytest-xdist": 'find_spec("xdist")',  # harness/conformance/runner.py starts pytest with it
     "ruff": 'session.run("ruff"',
     "mypy": 'session.run("mypy"',
     "import-linter": 'session.run("lint-imports"',

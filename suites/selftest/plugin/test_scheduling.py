@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from suites.conftest import work_unit
+from suites.scheduling import work_unit
 
-ROOT = Path(__file__).parents[3]
 SUBJECTS = ("mini", "htdemucs_6s@seeded", "htdemucs@/my-own/model.th")
 SUITE = """
 import os
@@ -26,12 +24,11 @@ def test_it(parity, subject, case, number):
 
 
 def test_what_shares_a_prediction_is_worked_on_by_one_process(pytester: pytest.Pytester) -> None:
-    hooks = "pytest_collection_modifyitems, pytest_xdist_make_scheduler"
-    pytester.makeconftest(f"from suites.conftest import {hooks}")
+    pytester.makeconftest("from suites.scheduling import pytest_xdist_make_scheduler")
     pytester.makeini("[pytest]")
     pytester.makepyfile(test_it=SUITE)
     words = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "--parity-out", "out"]
-    words += [f"--golden-root={ROOT / 'golden'}", "-n", "2", "--dist", "loadscope"]
+    words += ["-n", "2", "--dist", "loadscope"]
     pytester.runpytest_subprocess(*words, "--no-loadscope-reorder")
     run = json.loads((pytester.path / "out" / "run.json").read_text("utf-8"))
     made = [check["labels"] for check in run["checks"] if "case" in check["labels"]]
