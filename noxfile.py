@@ -116,9 +116,6 @@ def tests(session: nox.Session) -> None:
     # No options but those on the command line: some of them run no test, and all is green.
     alone = ONE_THREAD | {"PYTEST_ADDOPTS": "", "PYTHONOPTIMIZE": ""}
     session.run("python", "-m", "pytest", "suites/selftest", *workers, *session.posargs, env=alone)
-    if not session.posargs:  # those narrow the line above
-        sample = ["--sample", "1", "--out", str(Path(session.create_tmp(), "conformance"))]
-        session.run("parity", "conformance", *sample, *WORKERS)
 
 
 @nox.session

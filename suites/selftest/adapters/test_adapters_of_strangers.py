@@ -26,7 +26,6 @@ from suites.selftest.adapters.strangers import STRANGERS, Named, Stranger, conve
 Judge = Callable[..., Run]
 Captured = pytest.CaptureFixture[str]
 
-SAMPLE = "stems in the channels"
 NEEDED = {"contract", "audit", "lint", "conversion", "repeat"}
 
 
@@ -40,10 +39,7 @@ class Made(NamedTuple):
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(name, marks=() if name == SAMPLE else pytest.mark.exhaustive)
-        for name in STRANGERS
-    ],
+    params=[pytest.param(name, marks=pytest.mark.exhaustive) for name in STRANGERS],
 )
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     stranger, folder = STRANGERS[request.param], tmp_path_factory.mktemp("stranger")

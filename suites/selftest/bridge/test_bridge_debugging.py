@@ -59,11 +59,13 @@ def test_the_comparator_finds_the_planted_operation(
     assert ledger.predictions > 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("ledger")
 def test_the_comparator_finds_nothing_in_equal_models(convert: Convert) -> None:
     assert compare(convert(network()), convert(network())) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("ledger")
 def test_the_validator_finds_where_nan_is_born(convert: Convert) -> None:
     assert with_nan(convert(network(offset=-8.0))) == ["logarithm"]

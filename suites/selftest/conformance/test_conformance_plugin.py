@@ -123,6 +123,7 @@ def test_every_outcome_is_told_apart(pytester: pytest.Pytester) -> None:
     assert found.refused == {"test_it.py::test_not_exported": 1}
 
 
+@pytest.mark.exhaustive
 def test_a_session_without_tests_is_not_evaluated(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=TESTS)
     found, status = session(pytester, "", "-k", "nothing_like_this")

@@ -31,6 +31,7 @@ def files_of(made: ConvertedPackage) -> dict[Path, bytes]:
     }
 
 
+@pytest.mark.exhaustive
 def test_the_package_is_the_same_to_the_byte(
     traced: TracedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

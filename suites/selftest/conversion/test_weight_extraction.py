@@ -164,7 +164,7 @@ EMBEDDING = "freq_emb.embedding.weight"
 @pytest.mark.parametrize(
     ("subject", "rounded", "lost"),
     [
-        ("mini", False, set()),
+        pytest.param("mini", False, set(), marks=pytest.mark.exhaustive),
         *(
             pytest.param(subject, rounded, lost, marks=pytest.mark.exhaustive)
             for subject in ("htdemucs@seeded", "htdemucs_6s@seeded")

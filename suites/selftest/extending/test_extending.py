@@ -104,6 +104,7 @@ def test_an_added_engine_has_checks_of_its_own_and_they_are_red(judged: Run) -> 
     assert (state.executed, state.executes, state.version) == (True, "package", "1")
 
 
+@pytest.mark.exhaustive
 def test_a_fault_that_is_planted_in_an_added_network_is_red(session: Session) -> None:
     found = session("suites/conversion", "--recipe", "fp32", network=NETWORK + FAULT)
     gates = {check.gate.name for check in found.failing if check.gate}

@@ -52,7 +52,7 @@ def value(store: Store, subject: FakeSubject) -> float:
 
 
 @pytest.mark.parametrize(
-    "every", [8, pytest.param(1, marks=pytest.mark.exhaustive)], ids="backwards every {}".format
+    "every", [24, pytest.param(1, marks=pytest.mark.exhaustive)], ids="backwards every {}".format
 )
 def test_dying_at_any_change_of_the_file_system_leaves_the_old_or_the_new_golden(
     every: int, root: Path, subject: FakeSubject, processes: Any

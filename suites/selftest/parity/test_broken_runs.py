@@ -94,6 +94,7 @@ def test_one_flipped_byte_of_a_golden_is_red_and_not_healed(
     assert file.read_bytes() == bytes(content)
 
 
+@pytest.mark.exhaustive
 def test_without_the_mil_engine_the_run_says_that_it_is_missing(
     golden_root: Path, tmp_path: Path
 ) -> None:

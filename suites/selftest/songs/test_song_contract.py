@@ -11,6 +11,7 @@ from harness.errors import ParityError
 from harness.subjects.songs import STEMS, Song, instruments, make_song
 
 SEEDS = range(20)
+pytestmark = pytest.mark.exhaustive  # goldens hold songs to the bit in every run
 
 
 @pytest.fixture(scope="module")
