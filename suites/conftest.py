@@ -133,10 +133,14 @@ def _is_wanted(row: dict[str, str], known: dict[str, Case]) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order layered tests by subject, case and recipe, so that each thing is made once.
 
-    The papers of packages come first, since all else waits for packages; what needs none fills the
-    gaps at the end.
+    The papers of packages come first, since all else waits for packages; then the cases of which
+    most is asked, so that no process is left with one of them at the end; what needs no package
+    fills the gaps.
     """
-    cases = list(_cases(golden_root(config)))
+    known = _cases(golden_root(config))
+    cases = sorted(
+        known, key=lambda name: (not BELONGS["figures"](known[name]), not known[name].taps)
+    )
 
     def place(item: pytest.Item) -> tuple[Any, ...]:
         params = _parameters(item)

@@ -81,6 +81,8 @@ class OnnxSession:
         # What is to be seen is the program as it is written: optimisations fuse operations and take
         # out casts, which are the roundings.
         chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Each value of a network is looked at once: an arena would keep gigabytes for the next run.
+        chosen.enable_cpu_mem_arena = chosen.enable_mem_pattern = False
         chosen.log_severity_level = 3
         chosen.intra_op_num_threads = self._threads
         content = to_bytes(self._exported, **options)
