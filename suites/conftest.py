@@ -34,7 +34,6 @@ from harness.pytest_plugin import Recorder, golden_root, package_store, profile_
 from harness.subjects import describe_subject
 from harness.verdicts import Profile
 from harness.workbench import Workbench
-from suites.scheduling import pytest_xdist_make_scheduler  # noqa: F401  (a hook)
 
 PARAMETERS = ("subject", "case", "recipe", "engine", "device")
 BELONGS: dict[str, Callable[[Case], bool]] = {
@@ -153,6 +152,41 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # A test for which the chosen cases or recipes leave nothing is no test of this run.
     items[:] = [item for item in items if not _is_empty(item)]
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what gives all tests of a subject and a case to one process, under --dist loadscope.
+
+    They share predictions; what is about no subject is given out one by one. ``--dist loadgroup``
+    is meant for this, and does nothing from pytest 9.2 on: pytest-xdist 3.8 names the groups in an
+    attribute that pytest doesn't read any more.
+    """
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    subjects = profile_of(config).subjects
+
+    class BySubjectAndCase(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return work_unit(nodeid, subjects)
+
+    return BySubjectAndCase(config, log)
+
+
+def work_unit(nodeid: str, subjects: Sequence[str]) -> str:
+    """Return the subject and the case that a test is about, or the recipe; its own id for others.
+
+    Args:
+        nodeid: of the test; the first of its parameters is the subject, the second case or recipe.
+        subjects: of the run.
+    """
+    words = nodeid.partition("[")[2].removesuffix("]")
+    for subject in subjects:
+        if words.startswith(f"{subject}-"):
+            return f"{subject} {words.removeprefix(f'{subject}-').partition('-')[0]}"
+    return nodeid
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:

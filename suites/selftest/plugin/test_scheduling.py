@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from suites.scheduling import work_unit
+from suites.conftest import work_unit
 
 SUBJECTS = ("mini", "htdemucs_6s@seeded", "htdemucs@/my-own/model.th")
 SUITE = """
@@ -24,7 +24,7 @@ def test_it(parity, subject, case, number):
 
 
 def test_what_shares_a_prediction_is_worked_on_by_one_process(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest("from suites.scheduling import pytest_xdist_make_scheduler")
+    pytester.makeconftest("from suites.conftest import pytest_xdist_make_scheduler")
     pytester.makeini("[pytest]")
     pytester.makepyfile(test_it=SUITE)
     words = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "--parity-out", "out"]
