@@ -91,11 +91,13 @@ def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
 def _moved(since: Since | None) -> Fact:
     if since is None:
         return Fact("not known", "no baseline has been accepted", "")
-    gone = sum(row.kind == "gone" for row in since.rows)
-    told = [f"{count(since.worse)} for the worse"] if since.rows else []
+    gone, new = (sum(row.kind == kind for row in since.rows) for kind in ("gone", "new"))
+    moved = len(since.rows) - new
+    told = [f"{count(since.worse)} for the worse"] if moved else []
     told += [f"{count(gone)} no longer checked"] if gone else []
+    told += [f"{count(new)} new"] if new else []
     told += [f"compared with {count(since.found.compared)} of {plural(since.found.total, 'check')}"]
-    value = f"{count(len(since.rows))} moved" if since.rows else "nothing moved"
+    value = f"{count(moved)} moved" if moved else "nothing moved"
     return Fact(value, ", ".join(told), "history")
 
 

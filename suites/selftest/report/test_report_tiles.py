@@ -72,6 +72,15 @@ def test_what_is_no_longer_checked_is_no_silence(whole: Run) -> None:
     assert "3 no longer checked" in fact.words
 
 
+def test_what_is_checked_for_the_first_time_has_not_moved(whole: Run) -> None:
+    """Otherwise another engine beside the usual ones looks like a change of the package."""
+    known = record(replace(whole, checks=whole.checks[:-3]))
+    (before,) = facts_of(replace(whole, checks=whole.checks[:-3]), known)["Since the baseline"]
+    (fact,) = facts_of(whole, known)["Since the baseline"]
+    assert fact.value == before.value
+    assert "3 new" in fact.words
+
+
 def test_the_cheapest_gating_recipe_of_each_subject_is_to_be_shipped(whole: Run) -> None:
     first, second = facts_of(whole)["Recipe to ship"]
     assert (first.value, second.value) == ("mini_60db", "htdemucs_6s_60db")
