@@ -72,7 +72,7 @@ def parity(session: nox.Session) -> None:
     goldens += [word for word in words if word.startswith(tuple(f"{name}=" for name in told))]
     beside = [word for file in BESIDE if file.exists() for word in ("--parity-attach", str(file))]
     session.run("parity", "golden", "build", "--new", *goldens, env=PATIENT_THREADS)
-    if PACKAGES.exists():  # each state of the code keeps 300 MB; two weeks cover a branch's life
+    if PACKAGES.exists():  # each state of the code keeps 350 MB; two weeks cover a branch's life
         session.run("parity", "store", "gc", str(PACKAGES), "--older-than", "14")
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
