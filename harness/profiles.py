@@ -60,11 +60,12 @@ def chosen_profile(
         subjects: in place of the default ones.
         cases: the only ones. Without ``subjects``, a default subject keeps those that it has, and
             is left out if it has none of them; with ``subjects``, each takes all of them.
-        recipes: in place of the default ones.
+        recipes: in place of the default ones; names, and paths of TOML files.
         engines: beside the default ones: each executes what it can, and must have.
 
     Raises:
-        UnknownNameError: there is no such engine.
+        UnknownNameError: there is no such engine or recipe.
+        RecipeError: a file of a recipe can't be read, or has the name of another one.
     """
     names = tuple(subjects) or DEFAULT.subjects
     by_subject = {name: DEFAULT.cases[name] for name in names if name in DEFAULT.cases}
@@ -88,7 +89,7 @@ def chosen_profile(
         ),
         engines=_with_engines(engines),
         subjects=names,
-        recipes=tuple(recipes) or DEFAULT.recipes,
+        recipes=recipe_names(recipes) or DEFAULT.recipes,
         cases={name: by_subject[name] for name in names if name in by_subject},
         without=without,
     )
@@ -110,7 +111,8 @@ def declared_profile(
         engines: beside the default ones.
 
     Raises:
-        UnknownNameError: there is no such engine.
+        UnknownNameError: there is no such engine or recipe.
+        RecipeError: a file of a recipe can't be read, or has the name of another one.
     """
     subject = declaration.name
     return Profile(
@@ -118,7 +120,7 @@ def declared_profile(
         layers=("surgery", "conversion", *(STEM_LAYERS if declaration.audio else ())),
         engines=_with_engines(engines),
         subjects=(subject,),
-        recipes=tuple(recipes) or declaration.recipes,
+        recipes=recipe_names(recipes or declaration.recipes),
         cases={subject: tuple(cases)} if cases else {},
     )
 
@@ -126,6 +128,20 @@ def declared_profile(
 def _with_engines(engines: Sequence[str]) -> tuple[str, ...]:
     """Return the default engines and others, which must be known."""
     return tuple(dict.fromkeys((*DEFAULT.engines, *(find_engine(name).name for name in engines))))
+
+
+def recipe_names(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of recipes; those of files are known by them from then on.
+
+    Raises:
+        UnknownNameError: there is no such recipe.
+        RecipeError: a file can't be read, or has the name of another recipe.
+    """
+    if not words:
+        return ()
+    from harness.conversion import named_recipes  # imports coremltools
+
+    return tuple(named_recipes(words))
 
 
 def home_of(subject: str, root: Path) -> Path:

@@ -110,7 +110,7 @@ def run(
 
 def _look_before(declared: Declaration, cases: list[str], recipes: list[str]) -> None:
     """Raise what can be said before anything is evaluated."""
-    from harness.conversion import load_recipe
+    from harness.conversion import named_recipes
     from harness.golden import load_cases
     from harness.golden.builder import call_once_each, case_inputs
     from harness.subjects import ARCHITECTURES, own_networks
@@ -127,8 +127,7 @@ def _look_before(declared: Declaration, cases: list[str], recipes: list[str]) ->
     for name in cases:
         if name not in known:
             raise UnknownNameError(f"case in {declared.path}", name, known)
-    for name in recipes or declared.recipes:
-        load_recipe(name)
+    named_recipes(recipes or declared.recipes)
     network = DeclaredNetwork(declared)
     log.print(f"looking at {declared.name}: {declared.factory}")
     found = network.interface

@@ -91,7 +91,7 @@ def sweep(
     """
     from functools import partial
 
-    from harness.conversion import load_recipe
+    from harness.conversion import named_recipes
     from harness.mil.numerics.device import device_of
     from harness.precision.executors import opener_of
     from harness.precision.sweep import FolderOfResults, Shard, run_sweep
@@ -106,7 +106,7 @@ def sweep(
     opener = opener_of(executor, workers)
     shared = None if store is None else open_store(store)
     here = FolderOfResults(cache.absolute())
-    recipes = {name: load_recipe(name) for name in precisions.split(",") if name}
+    recipes = named_recipes(name for name in precisions.split(",") if name)
     found_of = {
         model: source_of(
             model,

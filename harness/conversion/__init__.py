@@ -11,7 +11,7 @@ from harness.conversion.audit import Audit, audit_package
 from harness.conversion.contract import check_contract
 from harness.conversion.convert import ConvertedPackage, convert_to_coreml
 from harness.conversion.precision_map import precision_map
-from harness.conversion.recipes import PrecisionRecipe, load_recipe, shipped_recipes
+from harness.conversion.recipes import PrecisionRecipe, load_recipe, named_recipes, shipped_recipes
 from harness.conversion.selector import PrecisionSelector
 from harness.conversion.sidecar import Sidecar, module_paths, read_sidecar, tap_operations
 from harness.conversion.tap_mapping import TapLocation
@@ -38,6 +38,7 @@ __all__ = [
     "convert_to_coreml",
     "load_recipe",
     "module_paths",
+    "named_recipes",
     "precision_map",
     "read_sidecar",
     "shipped_recipes",

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import ParityError
 from harness.places import INVENTORY
-from harness.profiles import chosen_profile, declared_profile
+from harness.profiles import chosen_profile, declared_profile, recipe_names
 from harness.verdicts import Profile, Record, Waiver, read_waivers, record_of
 from harness.verdicts.completeness import Expectation
 from harness.verdicts.inventory import NO_INVENTORY, read_inventory
@@ -88,7 +88,7 @@ def profile_of(config: pytest.Config) -> Profile:
     """Return what this invocation sets out to evaluate.
 
     Raises:
-        pytest.UsageError: there is no such engine, or a plugin can't be imported.
+        pytest.UsageError: there is no such engine or recipe, or a plugin can't be imported.
     """
     engines, given = config.getoption("--engine") or (), chosen(config)
     with _usage_errors():
@@ -139,7 +139,8 @@ def expectation_of(config: pytest.Config) -> tuple[Expectation | None, tuple[str
         recipes = golden_root(config) / "recipes.toml"
         known = load_cases(recipes) if recipes.is_file() else {}
         engines = profile_of(config).engines
-        return expectation(inventory, known, **chosen(config), engines=engines), ()
+        narrowed = chosen(config) | {"recipes": recipe_names(chosen(config)["recipes"])}
+        return expectation(inventory, known, **narrowed, engines=engines), ()
     except ParityError as error:
         return None, (f"{NO_INVENTORY}: {error}",)
 

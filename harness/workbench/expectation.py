@@ -111,7 +111,7 @@ def _rows_of(
     for name in cases:
         if name not in known:
             raise UnknownNameError("case", name, known)
-    rules = {name: load_recipe(name) for name in fitting}  # checks have the word that was given
+    rules = {name: load_recipe(name) for name in fitting}
     for row in required_rows(describe_subject(subject), [known[name] for name in cases], rules):
         if row.case not in own_cases or row.recipe not in own_recipes:
             yield row

@@ -16,7 +16,7 @@ from suites.selftest.declared.fading import declare
 
 pytestmark = pytest.mark.exhaustive
 
-SCORES = "conversion/conversion/fading/ordinary/halves.toml/mil/storage/scores"
+SCORES = "conversion/conversion/fading/ordinary/halves/mil/storage/scores"
 NARROWED = ("run", "--case", "ordinary", "--recipe", "halves.toml")
 RECIPE = """\
 name = "halves"

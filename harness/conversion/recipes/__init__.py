@@ -21,6 +21,7 @@ from harness.conversion.recipes.recipe import (
 )
 from harness.conversion.recipes.toml import (
     load_recipe,
+    named_recipes,
     parse_recipe,
     shipped_recipes,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "check_recipe_name",
     "count_rules",
     "load_recipe",
+    "named_recipes",
     "parse_recipe",
     "shipped_recipes",
 ]

@@ -25,7 +25,7 @@ A file looks like this; only ``name`` and ``default`` are required::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
@@ -48,6 +48,8 @@ def _keys(kind: type) -> dict[str, type]:
 
 _RECIPE_KEYS, _RULE_KEYS = _keys(PrecisionRecipe), _keys(PrecisionRule)
 _KINDS = {str: "a string", bool: "true or false", list: "a list"}
+_NAMED: dict[str, PrecisionRecipe] = {}
+"""Recipes of files that this process was told of, by their names."""
 
 
 @cache
@@ -62,12 +64,13 @@ def shipped_recipes() -> Mapping[str, PrecisionRecipe]:
 
 
 def load_recipe(name_or_path: str | Path) -> PrecisionRecipe:
-    """Return a recipe by the name of a shipped one, or by the path of a TOML file.
+    """Return a recipe by its name, or by the path of a TOML file.
 
-    A string that ends in ``.toml`` or has a path separator is a path.
+    A string that ends in ``.toml`` or has a path separator is a path. Names are those of shipped
+    recipes, and of the files that `named_recipes` read in this process.
 
     Raises:
-        UnknownNameError: no shipped recipe has this name; the message has the nearest one.
+        UnknownNameError: no recipe has this name; the message has the nearest one.
         RecipeError: the file can't be read, or is wrong; the message has the file, rule and key.
     """
     text = str(name_or_path)
@@ -75,11 +78,37 @@ def load_recipe(name_or_path: str | Path) -> PrecisionRecipe:
         isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text
     )
     if not is_path:
-        known = shipped_recipes()
+        known = {**shipped_recipes(), **_NAMED}
         if text not in known:
             raise UnknownNameError("precision recipe", text, known)
         return known[text]
     return parse_recipe(read_text(Path(name_or_path), TOML_LIMIT_BYTES, RecipeError), text)
+
+
+def named_recipes(words: Iterable[str]) -> dict[str, PrecisionRecipe]:
+    """Return recipes by their own names, and have `load_recipe` find those of files by them.
+
+    What a run says of a recipe doesn't depend on where its file lies: checks, baselines and waivers
+    have its name.
+
+    Args:
+        words: names and paths, as `load_recipe` takes them.
+
+    Raises:
+        RecipeError: a file calls its recipe as another one is called.
+    """
+    found: dict[str, PrecisionRecipe] = {}
+    for word in words:
+        recipe = load_recipe(word)
+        other = found.get(recipe.name, shipped_recipes().get(recipe.name, recipe))
+        if other != recipe:
+            raise RecipeError(
+                f"{word} calls its recipe {recipe.name!r}, as another one is called; give it a "
+                "name of its own"
+            )
+        found[recipe.name] = recipe
+    _NAMED.update(found)
+    return found
 
 
 def parse_recipe(content: str, where: str) -> PrecisionRecipe:

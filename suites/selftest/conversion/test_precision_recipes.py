@@ -17,6 +17,7 @@ from harness.conversion.recipes import (
     check_every_pattern_matched,
     count_rules,
     load_recipe,
+    named_recipes,
     parse_recipe,
     shipped_recipes,
 )
@@ -199,6 +200,23 @@ def test_a_recipe_is_loaded_by_name_or_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(load_recipe("mixed").to_toml(), encoding="utf-8")
     assert load_recipe(path) == load_recipe(str(path)) == load_recipe("mixed")
+
+
+def test_a_recipe_of_a_file_goes_by_its_own_name_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "of_today.toml"
+    path.write_text('name = "softmax_wide"\ndefault = "fp16"\n', encoding="utf-8")
+    found = named_recipes(["fp32", str(path)])
+    assert list(found) == ["fp32", "softmax_wide"]
+    assert load_recipe("softmax_wide") == found["softmax_wide"] == load_recipe(path)
+
+
+@pytest.mark.parametrize("taken", ["mixed", "mine"])
+def test_a_recipe_with_the_name_of_another_is_refused(tmp_path: Path, taken: str) -> None:
+    first, second = (tmp_path / name for name in ("first.toml", "second.toml"))
+    first.write_text('name = "mine"\ndefault = "fp16"\n', encoding="utf-8")
+    second.write_text(f'name = "{taken}"\ndefault = "fp32"\n', encoding="utf-8")
+    with pytest.raises(RecipeError, match=rf"second\.toml calls its recipe '{taken}', as another"):
+        named_recipes([str(first), str(second)])
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

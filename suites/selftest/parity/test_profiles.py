@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.golden import load_cases
@@ -48,6 +50,12 @@ def test_a_named_default_subject_keeps_its_cases_and_a_stranger_takes_all() -> N
 
 def test_a_case_that_is_given_twice_is_one() -> None:
     assert work(subjects=["mini"], cases=["song", "song"]) == (("mini", "song"),)
+
+
+def test_checks_of_a_recipe_from_a_file_have_its_name_and_no_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "gates_wide"\ndefault = "fp16"\n', "utf-8")
+    assert chosen_profile(recipes=[str(file), "fp32"]).recipes == ("gates_wide", "fp32")
 
 
 @pytest.mark.parametrize("engines", [["coreml"], ["mil", "coreml"]])
