@@ -338,7 +338,7 @@ class _Examination:
             limit = ROUNDED if self._rounded else limit
             if not view.adapter.gives_stems:
                 self._expected_stems += [expected[name][0] for name in shown]
-        located = taps_in(self._model, taps)
+        located = taps_in(read_sidecar(self._model), taps)
         run = partial(predict_segment, self._subject.network, self.predict, inputs, located, shown)
         made = run()
         bounds, outputs = self._bounds("conversion"), tuple(made.outputs)

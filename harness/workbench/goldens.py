@@ -27,9 +27,10 @@ class Goldens:
 
     def __init__(self, root: Path) -> None:
         self.store: GoldenStore[Subject] = GoldenStore(root)
+        # An open golden takes no memory, and opening one again would hash its file again.
+        self.fetch = lru_cache(maxsize=None)(self._fetch)
         # Bounded caches: tests come ordered by subject, case and recipe, so a few places suffice.
         self.subject = lru_cache(maxsize=2)(load_subject)
-        self.fetch = lru_cache(maxsize=4)(self._fetch)
         self.original = lru_cache(maxsize=2)(self._original)
 
     @property

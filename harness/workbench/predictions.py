@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.conversion import PrecisionRecipe, TapLocation, read_sidecar
+from harness.conversion import PrecisionRecipe, Sidecar, TapLocation, read_sidecar
 from harness.engines import Session, find_engine, open_engine
-from harness.mil import Model
 from harness.subjects import Network
 from harness.subjects.calls import call_of, in_turn
 from harness.workbench.goldens import Goldens
@@ -102,9 +101,8 @@ def predict_segment(
     return Prediction(network, shown, taps, precisions)
 
 
-def taps_in(package: Path | Model, taps: Iterable[str]) -> Mapping[str, TapLocation]:
+def taps_in(sidecar: Sidecar | None, taps: Iterable[str]) -> Mapping[str, TapLocation]:
     """Return where a package has taps, as far as it says so."""
-    sidecar = read_sidecar(package)
     found = sidecar.taps.found if sidecar else {}
     return {name: found[name] for name in taps if name in found}
 
@@ -120,6 +118,7 @@ class Predictions:
     def __init__(self, goldens: Goldens, numerics: str) -> None:
         self._goldens, self.numerics = goldens, numerics
         self.session = lru_cache(maxsize=3)(self._session)
+        self._sidecar = lru_cache(maxsize=16)(read_sidecar)
         self.of = lru_cache(maxsize=2)(self._of)  # a second opinion is beside it
         self.extracted = lru_cache(maxsize=1)(self._extracted)
         self.file_stems = lru_cache(maxsize=1)(self._file_stems)
@@ -138,7 +137,7 @@ class Predictions:
 
     def _of(self, subject: str, case: str, package: Path, engine: str) -> Prediction:
         """Execute a package on a golden's inputs, with taps where both have them."""
-        located = taps_in(package, self.taps(subject, case, engine))
+        located = taps_in(self._sidecar(package), self.taps(subject, case, engine))
         network, inputs = self._goldens.network(subject), self._goldens.inputs(subject, case)
         return predict_segment(network, self.session(package, engine).predict, inputs, located)
 
@@ -181,9 +180,10 @@ class VirtualRuns:
     ) -> Prediction:
         """Execute a recipe on any inputs."""
         rules = as_recipe(recipe)
-        model = self._packages.lab(subject, rules.rewrites).recipe_model(rules)
+        lab = self._packages.lab(subject, rules.rewrites)
+        model = lab.recipe_model(rules)
         run = partial(model.predict, numerics=self._numerics)
-        located = taps_in(self._packages.fp32(subject, rules.rewrites), taps)
+        located = taps_in(read_sidecar(lab.base), taps)
         return predict_segment(self._goldens.network(subject), run, inputs, located)
 
     def _of(self, subject: str, case: str, recipe: str | PrecisionRecipe) -> Prediction:

@@ -102,7 +102,7 @@ class ProgramJudge:
         golden = goldens.fetch(self._subject, case).require()
         taps, inputs = goldens.taps(self._subject, case), goldens.inputs(self._subject, case)
         run = partial(model.predict, numerics=self._bench.predictions.numerics)
-        made = predict_segment(subject.network, run, inputs, taps_in(model, taps))
+        made = predict_segment(subject.network, run, inputs, taps_in(read_sidecar(model), taps))
         pair, outputs = (golden, made.tensors), tuple(made.outputs)
         predicted = None
         if not recipe.is_fp32:

@@ -12,7 +12,7 @@ import torch
 
 from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
 from harness.audio.stft import spectrogram_from_waveform
-from harness.conversion import compare_weights
+from harness.conversion import compare_weights, read_sidecar
 from harness.errors import ParityError
 from harness.faults.mutation.detector import Detection, Detector
 from harness.faults.mutation.runner import MutantRunner
@@ -61,7 +61,7 @@ class MutationTarget:
         golden = bench.goldens.fetch(self.subject, name).require()
         inputs = {k: np.array(v) for k, v in bench.goldens.inputs(self.subject, name).items()}
         taps = bench.goldens.taps(self.subject, name)
-        located = taps_in(self.package, taps)
+        located = taps_in(read_sidecar(self.package), taps)
         missing = [tap for tap in taps if tap not in located]
         if missing:
             raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
