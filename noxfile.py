@@ -261,7 +261,7 @@ def workflow(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks: ratios, measured side by side; writes reports/bench."""
-    install(session, "test")
+    install(session, "test", "onnx", "bench")
     out = ["--bench-out", str(BENCH)]
     session.run("python", "-m", "pytest", "suites/bench", "-q", "-s", *out, *session.posargs)
 

@@ -146,7 +146,9 @@ def onnx_side(name: str, package: Path) -> Side:
 
 def numbers(side: Side, expected: Mapping[str, np.ndarray]) -> dict[str, float | None]:
     """Return the SNR of each output of ``side`` against ``expected``, in dB; ``None``: equal."""
-    actual = {name: tensor.float().cpu().numpy() for name, tensor in side.call().items()}
+    actual = {
+        name: torch.as_tensor(value).float().cpu().numpy() for name, value in side.call().items()
+    }
     found = {name: snr_db(array, actual[name]) for name, array in expected.items()}
     return {name: None if value == math.inf else value for name, value in found.items()}
 

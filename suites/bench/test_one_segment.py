@@ -20,15 +20,18 @@ from harness.engines import availability
 from suites.bench.conftest import Measured
 from suites.bench.one_segment import (
     SUBJECT,
+    Side,
     alternate,
     cpu_ms,
     eager_sides,
     executor_sides,
+    numbers,
     onnx_side,
     random_inputs,
     ratio,
     wall_ms,
 )
+from suites.bench.runtimes import runtime_calls
 from suites.bench.test_separation import measure
 
 ROUNDS = 7
@@ -70,12 +73,15 @@ def test_time_of_one_segment(packages: dict[str, Path], threads: int, measured: 
         sides += executor_sides(name, path, inputs)
         if availability("onnx").available:
             sides.append(onnx_side(name, path))
+    sides += [Side(name, call) for name, call in runtime_calls(SUBJECT, random_inputs()).items()]
     alternate(sides, ROUNDS, cpu_ms if threads == 1 else wall_ms)
+    expected = {name: tensor.numpy() for name, tensor in sides[0].call().items()}
     clock = "processor time" if threads == 1 else "wall clock"
     print(f"\none segment of {SUBJECT}, {threads} threads, {clock}, {ROUNDS} rounds")
     for side in sides:
         median = statistics.median(side.milliseconds)
-        print(f"{side.name:<20} {median:8.0f} ms  x{ratio(side, sides[0]):.3f}")
+        apart = ", ".join(f"{db:.1f} dB" for db in numbers(side, expected).values() if db)
+        print(f"{side.name:<20} {median:8.0f} ms  x{ratio(side, sides[0]):.3f}  {apart}")
         against = f"one segment, {threads} threads, {clock}: {side.name} beside {sides[0].name}"
         measured(against, ratio(side, sides[0]), "")
     assert all(len(side.milliseconds) == ROUNDS for side in sides)
