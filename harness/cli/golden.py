@@ -157,6 +157,9 @@ def _finish(findings: list[Finding], json: bool, *, fine: tuple[Finding, ...]) -
 
 
 def _print_findings(findings: list[Finding], fine: int) -> None:
+    if not findings:  # of --new
+        out.print("Nothing to build: every golden was built before.")
+        return
     rows = [
         (f.subject, f.case, f.run_status, "; ".join(filter(None, (f.reason, f.next_step))))
         for f in findings
