@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _interrupted(asked, as_json)
     except _UsageError as error:
-        return _complain(f"{str(error).rstrip('.')}; see 'parity --help'", 2, as_json)
+        said = error.format_message()  # type: ignore[attr-defined]  # of click's own class
+        return _complain(f"{said.rstrip('.')}; see 'parity --help'", 2, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

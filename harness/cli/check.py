@@ -37,6 +37,7 @@ from harness.cli.settings import (
     Reference,
     Settings,
     TimeLimit,
+    number_option,
 )
 from harness.defaults import EXTREMES
 from harness.errors import ParityError, UnknownNameError
@@ -91,10 +92,10 @@ def check(
         list[str] | None, typer.Option(help="Only this layer: conversion or end_to_end.")
     ] = None,
     min_snr: Annotated[
-        float | None, typer.Option(help="SNR in dB instead of 60, of branches and stems.")
+        float | None, number_option("SNR in dB instead of 60, of branches and stems.")
     ] = None,
-    rtol: Annotated[float | None, typer.Option(help="Of branches; needs --atol.")] = None,
-    atol: Annotated[float | None, typer.Option(help="Of branches; needs --rtol.")] = None,
+    rtol: Annotated[float | None, number_option("Of branches; needs --atol.")] = None,
+    atol: Annotated[float | None, number_option("Of branches; needs --rtol.")] = None,
     waivers: Annotated[
         Path | None, typer.Option(help="Failures that are accepted for a while (TOML).")
     ] = None,

@@ -23,7 +23,7 @@ from harness.cli.console import (
     verdict_text,
     write_page,
 )
-from harness.cli.settings import Page
+from harness.cli.settings import Page, number_option
 from harness.errors import NotEvaluatedError, ParityError
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ commands = typer.Typer()
 def compare_files(
     expected: Annotated[Path, typer.Argument(help="The reference: file, folder or pack.")],
     actual: Annotated[Path, typer.Argument(help="The candidate: file or folder.")],
-    rtol: Annotated[float | None, typer.Option(help="Relative tolerance; needs --atol.")] = None,
-    atol: Annotated[float | None, typer.Option(help="Absolute tolerance; needs --rtol.")] = None,
-    min_snr: Annotated[float | None, typer.Option(help="SNR in dB that must be exceeded.")] = None,
+    rtol: Annotated[float | None, number_option("Relative tolerance; needs --atol.")] = None,
+    atol: Annotated[float | None, number_option("Absolute tolerance; needs --rtol.")] = None,
+    min_snr: Annotated[float | None, number_option("SNR in dB that must be exceeded.")] = None,
     gate: Annotated[
         str | None, typer.Option(help="A gate of the table judges everything, e.g. surgery.")
     ] = None,

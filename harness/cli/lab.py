@@ -24,7 +24,7 @@ from harness.cli.console import (
 from harness.cli.devices import Devices
 from harness.cli.forms import tune_forms
 from harness.cli.outputs import file_option, output_file
-from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases, Owner
+from harness.cli.settings import Fp32Package, GoldenRoot, Inputs, LabCases, Owner, number_option
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 
@@ -153,16 +153,16 @@ def tune(
     model: Model,
     target: Annotated[Path, file_option("The recipe to write (.toml).", ".toml")],
     min_snr: Annotated[
-        float, typer.Option(help="dB, for every stem, or every output of a package.")
+        float, number_option("dB, for every stem, or every output of a package.")
     ] = 60.0,
-    rtol: Annotated[float | None, typer.Option(help="Of every element of each output.")] = None,
-    atol: Annotated[float | None, typer.Option(help="Likewise; give both or neither.")] = None,
+    rtol: Annotated[float | None, number_option("Of every element of each output.")] = None,
+    atol: Annotated[float | None, number_option("Likewise; give both or neither.")] = None,
     every_second: Annotated[
         bool, typer.Option(help="Demand the SNR of each channel's every second.")
     ] = False,
-    margin: Annotated[float, typer.Option(help="dB above --min-snr, for inputs unseen.")] = 1.0,
+    margin: Annotated[float, number_option("dB above --min-snr, for inputs unseen.")] = 1.0,
     max_fp32_share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Of the cost, what may be in FP32 at most.")
+        float, number_option("Of the cost, what may be in FP32 at most.", min=0.0, max=1.0)
     ] = 1.0,
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
@@ -182,7 +182,7 @@ def tune(
     golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Devices = None,
     max_more_operations: Annotated[
-        float, typer.Option(min=0.0, help="With --device: how many, as a part of them all.")
+        float, number_option("With --device: how many, as a part of them all.", min=0.0)
     ] = 0.05,
     approximate: Annotated[
         bool,

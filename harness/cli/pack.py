@@ -13,7 +13,7 @@ import typer
 from harness.cli.console import Json, answer, out, print_table, progress
 from harness.cli.judged import judge_results, log_stderr
 from harness.cli.outputs import folder_option
-from harness.cli.settings import SUBJECT_HELP, Page
+from harness.cli.settings import SUBJECT_HELP, Page, number_option
 from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run(
         ),
     ],
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="End it after so long.")
+        float, number_option("End it after so long.", min=0.1, metavar="SECONDS")
     ] = 600.0,
     results: Annotated[Path | None, folder_option("Keep the results in this folder.")] = None,
     only: Only = None,

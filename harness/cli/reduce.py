@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.console import Json, answer, log, note, out, print_table, progress
 from harness.cli.outputs import folder_option
-from harness.cli.settings import Function, GoldenRoot, Numerics, Owner, TimeLimit
+from harness.cli.settings import Function, GoldenRoot, Numerics, Owner, TimeLimit, number_option
 from harness.errors import ParityError
 from harness.places import GOLDEN_ROOT
 
@@ -92,7 +92,7 @@ def reduce(
     max_tries: Annotated[int, typer.Option(min=1, help="Try so many parts at most.")] = 500,
     timeout_s: Annotated[
         float,
-        typer.Option("--timeout", min=0.1, help="Seconds; a --command that takes longer passes."),
+        number_option("Seconds; a --command that takes longer passes.", "--timeout", min=0.1),
     ] = 600.0,
     verify: Annotated[
         bool, typer.Option("--verify", help="Reduce nothing: say whether it fails.")

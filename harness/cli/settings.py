@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,9 +69,21 @@ Fp32Package = Annotated[
 ]
 
 
+def finite(value: float | None) -> float | None:
+    """Return a number that an option was given; nothing is above NaN, and everything above -inf."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+def number_option(help: str, *names: str, **more: Any) -> Any:
+    """Return an option that takes a finite number."""
+    return typer.Option(*names, callback=finite, help=help, **more)
+
+
 def _within(context: typer.Context, seconds: float | None) -> float | None:
     """Bound what a command executes of packages, as long as it runs."""
-    if seconds is not None:
+    if finite(seconds) is not None:
         from harness import mil
 
         context.with_resource(mil.time_limit(seconds))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import Json, answer, out, progress
+from harness.cli.settings import number_option
 
 if TYPE_CHECKING:
     from harness.store import Collected
@@ -44,7 +45,7 @@ def gc(
     url: Url,
     older_than: Annotated[
         float | None,
-        typer.Option(min=0, metavar="DAYS", help="Also forget what was kept before so many days."),
+        number_option("Also forget what was kept before so many days.", min=0, metavar="DAYS"),
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every object; remove those that are damaged.")

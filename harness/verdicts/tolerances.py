@@ -32,8 +32,8 @@ class Gate:
     """What one comparison must hold, and why.
 
     Raises:
-        ParityError: only one of ``rtol`` and ``atol`` is given, or nothing at all is, or a
-            tolerance is negative or not finite.
+        ParityError: only one of ``rtol`` and ``atol`` is given, or nothing at all is, a tolerance
+            is negative, or a bound is not finite.
     """
 
     name: str
@@ -53,10 +53,12 @@ class Gate:
                 raise ParityError(
                     f"gate {self.name!r} has the tolerance {bound:g}; expected 0 or more"
                 )
-        if all(
-            bound is None for bound in (self.rtol, self.min_snr_db, self.at_most, self.at_least)
-        ):
+        limits = self.min_snr_db, self.at_most, self.at_least
+        if self.rtol is None and limits == (None, None, None):
             raise ParityError(f"gate {self.name!r} has no bound, so it could not fail")
+        for limit in limits:
+            if limit is not None and not math.isfinite(limit):
+                raise ParityError(f"gate {self.name!r} has the bound {limit:g}; expected a number")
 
     def describe(self) -> str:
         """Return the bounds in words, as a table of checks shows them."""

@@ -7,6 +7,7 @@ not read here: `harness.golden.recipes` does that.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -214,7 +215,11 @@ def _gates(path: Path, value: Any) -> dict[str, Mapping[str, float]]:
     for name, fields in table.items():
         _known(f"field of gate {name!r} in {path}", _table(path, name, fields), GATES[name])
         for key, number in fields.items():
-            if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, int | float)
+                or not 0 <= number < math.inf
+            ):
                 raise DeclarationError(
                     f"{path}: {key} of gate {name!r} is {number!r}; expected a number from 0"
                 )

@@ -187,6 +187,8 @@ WRONG = {
     "case": ("seed = 1", "sed = 1", "did you mean 'seed'?"),
     "signal": ("seed = 1", 'kind = "silence"', "which is no input of fading"),
     "gate": ("[inputs]", "gates.conversion.min_snr = 3\n[inputs]", "did you mean 'min_snr_db'?"),
+    "no bound": ("[inputs]", "gates.conversion.min_snr_db = nan\n[inputs]",
+                 "expected a number from 0"),
     "recipe": ("[inputs]", 'recipes = ["fp61"]\n[inputs]', "did you mean 'fp16'?"),
     "audio": ("[inputs]", 'audio = { sources = ["a"], sample_rate = 8000 }\n[inputs]',
               "takes one input [1, channels, samples]"),

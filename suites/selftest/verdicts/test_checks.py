@@ -173,7 +173,17 @@ def test_a_number_is_judged_against_its_bound(value: float, verdict: str) -> Non
     assert outcome.verdict.value == verdict
 
 
-@pytest.mark.parametrize("bounds", [{"rtol": 1e-3}, {"atol": 1e-3}, {}])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"rtol": 1e-3},
+        {"atol": 1e-3},
+        {},
+        {"min_snr_db": -math.inf},
+        {"at_most": math.inf},
+        {"at_least": math.nan},
+    ],
+)
 def test_a_gate_that_could_not_fail_or_is_half_specified_is_refused(
     bounds: dict[str, float],
 ) -> None:
