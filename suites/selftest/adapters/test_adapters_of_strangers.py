@@ -164,4 +164,4 @@ def test_separate_and_the_lab_take_a_package_in_its_adapter(
     assert main(["predict", str(package), "--inputs", str(given), "--out", str(out)]) == 0
     check = ["check", str(package), "--subject", subject.name, "--case", "song", "--explain"]
     assert main([*check, "--golden-root", str(golden_root)]) == 2
-    assert "--inputs-out" in capsys.readouterr().err
+    assert "--reference X32.mlpackage beside --subject" in capsys.readouterr().err
