@@ -28,6 +28,7 @@ from harness.mil.numerics.accumulation import (
     half_sum,
     half_transposed_convolution,
 )
+from harness.mil.ops.products import plain_products
 
 
 class HalfAccumulation(contextlib.ExitStack):
@@ -40,6 +41,7 @@ class HalfAccumulation(contextlib.ExitStack):
     def __enter__(self) -> HalfAccumulation:
         # Only the plain kernel is made of products and a softmax that can be replaced.
         self.enter_context(sdpa_kernel(SDPBackend.MATH))
+        self.enter_context(plain_products())
         self.enter_context(_Mode())  # type: ignore[no-untyped-call]
         return self
 

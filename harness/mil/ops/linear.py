@@ -7,8 +7,8 @@ factor may hold integers where the other does not; they meet in the wider type.
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
 
+from harness.mil.ops import products
 from harness.mil.ops.registry import Tensor, Tensors, operation
 
 
@@ -21,14 +21,9 @@ def linear(
         x, weight = _in_one_type(x, weight)
     if bias is not None and bias.dtype is not x.dtype:
         bias = bias.to(x.dtype)
-    if out is None or out.dtype is not x.dtype:
-        return functional.linear(x, weight, bias)
-    rows, matrix = x.reshape(-1, x.shape[-1]), out.view(-1, weight.shape[0])
-    if bias is None:
-        torch.mm(rows, weight.t(), out=matrix)
-    else:
-        torch.addmm(bias, rows, weight.t(), out=matrix)
-    return out
+    return products.linear(
+        x, weight, bias, out if out is not None and out.dtype is x.dtype else None
+    )
 
 
 @operation("matmul")
@@ -46,7 +41,8 @@ def matmul(
         y = y.mT
     if x.dtype is not y.dtype:
         x, y = _in_one_type(x, y)
-    return torch.matmul(x, y, out=out if out is not None and out.dtype is x.dtype else None)
+    place = out if out is not None and out.dtype is x.dtype else None
+    return products.matmul(x, y, place)
 
 
 @operation("einsum")
