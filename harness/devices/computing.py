@@ -121,7 +121,7 @@ class Device:
         """Return what the unit sees of ``x``, in float32."""
         x = grid.rounded(x)
         if self.settings["specials"] == "never_nan":
-            x = torch.where(x.isnan(), torch.inf, x)
+            x = torch.where(x.isnan(), torch.inf, x) + 0.0  # a zero has no sign either
         return grid.flushed(x) if self.settings["elementwise_subnormals"] == "flushed" else x
 
     def _stored(self, result: Tensor, like: Tensor) -> Tensor:

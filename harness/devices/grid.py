@@ -48,8 +48,8 @@ def rounded(tensor: Tensor) -> Tensor:
 
 
 def flushed(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` with every magnitude below 2^-14 replaced by zero."""
-    return torch.where(tensor.abs() < SMALLEST_NORMAL, 0.0, tensor)
+    """Return ``tensor`` with every magnitude below 2^-14 replaced by a zero of the same sign."""
+    return torch.where(tensor.abs() < SMALLEST_NORMAL, tensor * 0.0, tensor)
 
 
 def limited(tensor: Tensor, ceiling: float) -> Tensor:

@@ -6,6 +6,7 @@ definition, and then looked up. That is exact, and as fast for any definition.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,8 +34,8 @@ def every_value(profile: Profile, settings: Mapping[str, Setting], name: str) ->
     x, never_nan = grid.every_number(), settings["specials"] == "never_nan"
     if never_nan:  # a zero has no sign either
         x = np.where(np.isnan(x), np.inf, x) + 0.0
-    if settings["elementwise_subnormals"] == "flushed":
-        x = np.where(np.abs(x) < grid.SMALLEST_NORMAL, np.copysign(0.0, x), x)
+    flushes = settings["elementwise_subnormals"] == "flushed"
+    x = _flushed(x) if flushes else x
     with np.errstate(all="ignore"):
         if name in profile.tables and settings["activations"] == "tables":
             y = tables.evaluate(profile.tables[name], x, str(settings["table_rounding"]))
@@ -42,6 +43,11 @@ def every_value(profile: Profile, settings: Mapping[str, Setting], name: str) ->
             y = grid.nearest_even(FUNCTIONS[name](x))
         if name == "log":
             y = np.where(x == 0, settings["log_of_zero"], y)
-        if name == "softplus":
+        if name == "softplus" and settings["softplus_collapse"] != math.inf:  # infinite: never
             y = np.where(np.exp(x) < settings["softplus_collapse"], y, 0.0)
-    return np.where(np.isnan(y), 0.0, y) if never_nan else y
+    y = np.where(np.isnan(y), 0.0, y) if never_nan else y
+    return _flushed(y) if flushes else y
+
+
+def _flushed(x: FloatArray) -> FloatArray:
+    return np.where(np.abs(x) < grid.SMALLEST_NORMAL, np.copysign(0.0, x), x)

@@ -69,6 +69,12 @@ def test_a_quotient_of_the_m1_is_a_product_with_a_reciprocal():
     assert M1.real_div(torch.tensor(0.0), torch.tensor(0.0)).item() == 0.0
 
 
+@pytest.mark.parametrize("way", ["reciprocal_then_product", "rounded_once"])
+def test_guide_a_zero_of_the_m1_has_no_sign(way):
+    unit = M1.supposing(real_div=way)
+    assert unit.real_div(torch.tensor(1.0), torch.tensor(-0.0)).item() == math.inf
+
+
 def test_a_sum_that_is_narrow_stops_where_its_unit_swallows_the_next_term():
     ones = torch.ones(2, 5000)
     assert M1.sum(ones, [1]).tolist() == [[5000.0], [5000.0]]

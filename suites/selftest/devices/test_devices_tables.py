@@ -111,6 +111,22 @@ def test_coremltools_2687_softplus_gives_zero_above_10_4():
     assert at("softplus", 10.390625)[0] == pytest.approx(10.390625, abs=0.01)
 
 
+@pytest.mark.parametrize("name", ["gpu", "cpu-bnns", "coreai-cpu"])
+def test_softplus_goes_on_to_the_end_where_it_does_not_collapse(name):
+    """e^x leaves float64 at 710, which is no reason to give 0."""
+    large = [709.0, 710.0, 65504.0, math.inf]
+    assert at("softplus", *large, of=device(name)) == large
+    assert math.isnan(at("softplus", math.nan, of=device(name))[0])
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_unit_without_subnormals_gives_none(name):
+    unit = device("gpu").supposing(elementwise_subnormals="flushed")
+    y = unit.function(name, torch.from_numpy(every_number()).float())
+    assert not ((y != 0) & (y.abs() < 2.0**-14)).any()
+    assert unit.elementwise(torch.mul, torch.tensor(-(2.0**-20)), torch.tensor(1.0)).signbit()
+
+
 def test_guide_exp_overflows_from_the_logarithm_of_the_largest_number():
     below, above = at("exp", 11.0859375, 11.09375)
     assert math.isfinite(below)
