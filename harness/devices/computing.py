@@ -54,7 +54,7 @@ class Device:
         ]
         return ", ".join([self.profile.name, *other])
 
-    def supposing(self, **settings: Setting) -> Device:
+    def supposing(self, /, **settings: Setting) -> Device:
         """Return the device as if properties were otherwise, facts too: what they cost is asked.
 
         Raises:
@@ -316,7 +316,7 @@ class Device:
         return y if beta is None else self.elementwise(torch.add, y, beta)
 
 
-def device(profile: str | Profile, **choices: Setting) -> Device:
+def device(profile: str | Profile, /, **choices: Setting) -> Device:
     """Return a device by its profile, with some unknowns settled otherwise than it assumes.
 
     Args:
@@ -325,7 +325,7 @@ def device(profile: str | Profile, **choices: Setting) -> Device:
 
     Raises:
         UnknownNameError: no such profile or property.
-        ProfileError: the property is a fact, or has no such variant.
+        ProfileError: the property is a fact, does not apply, or has no such variant.
     """
     profile = load_profile(profile) if isinstance(profile, str) else profile
     for name, value in choices.items():
@@ -336,6 +336,11 @@ def device(profile: str | Profile, **choices: Setting) -> Device:
                 f"{profile.name}: {name} is known to be {profile.facts[name].value!r}; only "
                 f"unknowns can be set ({', '.join(profile.unknowns)})"
             )
+        if name not in profile.unknowns:
+            raise ProfileError(
+                f"{profile.name}: {name} does not apply; expected one of its unknowns "
+                f"({', '.join(profile.unknowns)})"
+            )
         if value not in profile.values(name):
             raise ProfileError(
                 f"{profile.name}: {name} can't be {value!r}; expected one of "
@@ -344,19 +349,21 @@ def device(profile: str | Profile, **choices: Setting) -> Device:
     return Device(profile, MappingProxyType(profile.settings() | choices))
 
 
-def band(profile: str | Profile) -> tuple[Device, ...]:
-    """Return the device as assumed, then with each other variant of each unknown alone.
+def band(of: str | Profile | Device) -> tuple[Device, ...]:
+    """Return a device, then the same with each other variant of each unknown alone.
 
-    What a quantity comes to over these is a band; it is no bound, because unknowns may add up.
+    What is settled otherwise than the profile assumes stays as it is. What a quantity comes to over
+    these is a band; it is no bound, because unknowns may add up.
 
     Raises:
         UnknownNameError: no such profile.
     """
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    usual = of if isinstance(of, Device) else device(of)
     others = [
-        device(profile, **{name: variant})
-        for name, unknown in profile.unknowns.items()
+        usual.supposing(**{name: variant})
+        for name, unknown in usual.profile.unknowns.items()
+        if usual.settings[name] == unknown.assumed
         for variant in unknown.variants
         if variant != unknown.assumed
     ]
-    return (device(profile), *others)
+    return (usual, *others)

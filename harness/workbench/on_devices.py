@@ -148,7 +148,7 @@ def device_rows(
         return
     others = [
         other
-        for other in band(unit.profile)[1:]
+        for other in band(unit)[1:]
         if other.settings.get("placement") == unit.settings.get("placement")  # computes the same
     ]
     better = [unit.supposing(**settings) for settings in BETTER.values()]
@@ -311,7 +311,7 @@ def _blame(
         for other in machine_of(unit).units.values()
         if other.profile.unit != unit.profile.unit
     }
-    ways |= {f"by {other.label}": other for other in band(unit.profile)[1:]}
+    ways |= {f"by {other.label}": other for other in band(unit)[1:]}
     ways |= {f"with other {name}": unit.supposing(**how) for name, how in BETTER.items()}
     captured = {name: torch.from_numpy(np.array(value)) for name, value in outputs.items()}
     found = find_culprit(

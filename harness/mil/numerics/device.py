@@ -18,12 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
 
-from harness.devices import Device, device
+from harness.bounded import TOML_LIMIT_BYTES, read_text
+from harness.devices import Device, ProfileError, device
 from harness.devices.grid import OVERFLOW
 from harness.errors import ParityError
 from harness.mil.numerics.formats import INTEGERS, Format, Numerics
@@ -33,13 +35,22 @@ from harness.mil.types import DataType
 Ints: TypeAlias = tuple[int, ...]
 
 
-@cache
 def named_device(name: str) -> Numerics:
     """Return the numerics ``PROFILE`` or ``PROFILE, PROPERTY=VALUE, ...``.
+
+    A name has one numerics, as long as the file that it may lead to is the same.
 
     Raises:
         ParityError: no such profile, property or variant, or no such form.
     """
+    path = Path(name.partition(",")[0].strip())
+    own = path.suffix == ".toml"
+    return _named(name, read_text(path, TOML_LIMIT_BYTES, ProfileError) if own else "")
+
+
+@cache
+def _named(name: str, content: str) -> Numerics:
+    """Return the numerics of a name; ``content`` is that of its file."""
     return device_numerics(device_of(name))
 
 
@@ -55,7 +66,10 @@ def device_of(name: str) -> Device:
         key, equals, value = choice.partition("=")
         if not equals:
             raise ParityError(f"device {name!r}: expected PROPERTY=VALUE, found {choice!r}")
-        settings[key.strip()] = _value(value.strip())
+        key = key.strip()
+        if key in settings:
+            raise ParityError(f"device {name!r}: {key} is given twice; give it one value")
+        settings[key] = _value(value.strip())
     return device(profile, **settings)
 
 

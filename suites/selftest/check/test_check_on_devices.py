@@ -87,6 +87,13 @@ def test_it_says_what_dominates_how_far_unknowns_reach_and_what_it_rests_on(
     assert all(claim.source for claim in row.claims)
 
 
+def test_a_band_is_around_the_device_that_was_asked_for(model: mil.Model) -> None:
+    """Else a bias that is said to be added wide is not, in nearly all of the band."""
+    _, (row,) = rows_of(model, "gpu, bias=fp16")
+    assert row.variants
+    assert all(one.what.startswith("gpu, bias=fp16, ") for one in row.variants)
+
+
 @pytest.mark.parametrize("placement", ["ane", "gpu", "cpu"])
 def test_a_split_is_executed_on_the_units_of_the_machine(placement: str, model: mil.Model) -> None:
     checks, (row,) = rows_of(model, "ane-m1", placement=placement)

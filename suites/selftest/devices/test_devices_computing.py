@@ -159,6 +159,13 @@ def test_a_band_varies_each_unknown_alone():
             assert changed[0] in profile.unknowns
 
 
+def test_a_band_keeps_what_was_settled():
+    usual, *others = band(device("ane-m1", bias="wide"))
+    assert usual.label == "ane-m1, bias=wide"
+    assert {other.settings["bias"] for other in others} == {"wide"}
+    assert len(others) == len(band("ane-m1")) - 2
+
+
 def test_a_band_shows_in_a_result():
     a, b = normal(1, 512), normal(512, 1, seed=1)
     results = {d.label: d.matmul(a, b).item() for d in band("ane-m5")}

@@ -12,6 +12,7 @@ from harness import mil
 from harness.devices import device, shipped_profiles
 from harness.devices.computing import Device
 from harness.devices.properties import Setting
+from harness.devices.reading import profile_text
 from harness.errors import ParityError, UnknownNameError
 from harness.mil.numerics.device import OPERATIONS, depends_on, device_numerics
 from suites.ops.cases import all_cases
@@ -102,6 +103,16 @@ def test_a_name_settles_unknowns():
     assert mil.get_numerics("ane-m1") is mil.get_numerics("ane-m1")
 
 
+def test_a_profile_that_was_edited_is_read_again(tmp_path):
+    path, text = tmp_path / "mine.toml", profile_text("gpu")
+    path.write_text(text)
+    before = mil.get_numerics(str(path))
+    assert mil.get_numerics(str(path)) is before
+    path.write_text(text.replace('assumed = "rounded_once"', 'assumed = "stages"', 1))
+    after = mil.get_numerics(str(path)).functions["layer_norm"].args[0]
+    assert after.settings["normalisation"] == "stages"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -110,6 +121,9 @@ def test_a_name_settles_unknowns():
         ("ane-m1, reduce_sum=thin", "reduce_sum can't be 'thin'"),
         ("ane-m1, product_ceiling=65520", "product_ceiling is known to be 32768.0"),
         ("ane-m1, colour=red", "unknown device property 'colour'"),
+        ("ane-m1, profile=gpu", "unknown device property 'profile'"),
+        ("ane-m1, fp32_operands=kept", "fp32_operands does not apply; expected one of its unkn"),
+        ("ane-m1, bias=wide, bias=fp16", "bias is given twice; give it one value"),
     ],
 )
 def test_a_wrong_name_is_refused_in_one_sentence(name, message):
