@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu
 
 from harness.bounded import TOML_LIMIT_BYTES, read_text
 from harness.devices import Device, ProfileError, device
@@ -108,6 +109,7 @@ def _sums_as_storage(unit: Device) -> bool:
         and settings["convolution"] == "direct"
         and settings["specials"] == "ieee"
         and settings["bias"] == "wide"
+        and settings["product_subnormals"] == settings["elementwise_subnormals"] == "kept"
     )
 
 
@@ -139,6 +141,8 @@ def _function_of_sum(name: str, usual: float) -> Callable[..., Tensor]:
 
 
 def _gelu(unit: Device, x: Tensor, mode: str = "EXACT", out: Any = None) -> Tensor:
+    if mode == "TANH_APPROXIMATION" and unit.settings["activations"] == "rounded_once":
+        return unit.elementwise(lambda v: gelu(v, approximate="tanh"), x)
     if mode != "SIGMOID_APPROXIMATION":
         return unit.function("gelu", x)
     gate = unit.function("sigmoid", unit.elementwise(lambda v: 1.702 * v, x))

@@ -58,7 +58,8 @@ class Machine:
         found = place(
             step.operation.type,
             [str(type_.dtype) for type_ in types],
-            [tuple(n or 0 for n in type_.shape or ()) for type_ in types],
+            # A size that is not known breaks no rule.
+            [tuple(1 if n is None else n for n in type_.shape or ()) for type_ in types],
         )
         rules = {name: _rules_of(unit) for name, unit in self.units.items()}
         # The CPU takes whatever is left.

@@ -113,7 +113,10 @@ class _Run:
 
 
 def _plus(result: Any, other: Any, usual: Any) -> Any:
-    """Return ``result`` with the difference of ``other`` from ``usual``; no numbers as they are."""
+    """Return ``result`` with the difference of ``other`` from ``usual``.
+
+    There is none of what is no number, or is infinite as usual: that becomes ``other``.
+    """
     if not isinstance(result, Tensor) or not result.is_floating_point():
         return other
-    return result + (other - usual)
+    return torch.where(usual.isfinite(), result + (other - usual), other)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
+import torch
 
 from harness import mil
 from harness.devices import device, shipped_profiles
@@ -92,6 +93,21 @@ def test_a_gpu_sums_as_storage_does():
     assert "conv" not in mil.get_numerics("gpu").functions
     assert "conv" in mil.get_numerics("gpu-m5").functions
     assert "conv" in mil.get_numerics("gpu, convolution=winograd_2").functions
+
+
+@pytest.mark.parametrize("which", ["product_subnormals", "elementwise_subnormals"])
+def test_a_gpu_that_flushed_operands_would_not(which):
+    usual, flushing = device("gpu"), device("gpu").supposing(**{which: "flushed"})
+    assert "matmul" not in device_numerics(usual).functions
+    matmul = device_numerics(flushing).functions["matmul"]
+    assert matmul(torch.full((1, 4), 2.0**-20), torch.full((4, 1), 1024.0)).item() == 0.0
+
+
+def test_a_gelu_by_tanh_is_that_where_functions_are_rounded_once():
+    x = torch.linspace(-4, 4, 999).half().float()
+    exact = torch.nn.functional.gelu(x, approximate="tanh").half().float()
+    assert torch.equal(OPERATIONS["gelu"](device("gpu"), x, "TANH_APPROXIMATION"), exact)
+    assert not torch.equal(OPERATIONS["gelu"](device("gpu"), x, "EXACT"), exact)
 
 
 def test_a_name_settles_unknowns():

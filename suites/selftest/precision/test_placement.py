@@ -134,6 +134,19 @@ def test_a_unit_gets_what_it_can_run(tmp_path: Path) -> None:
     assert machine_of(device("cpu-bnns")).units["ane"].profile.name == "ane-m1"
 
 
+def test_a_size_that_is_not_known_keeps_no_unit_from_an_operation(tmp_path: Path) -> None:
+    """Else all of a package with flexible shapes would be taken from the Neural Engine."""
+    import_coremltools()
+    from coremltools.converters.mil.mil import get_new_symbol
+
+    def doubled(mb: Any, x: Any) -> Any:
+        return mb.add(x=x, y=x, name="y")
+
+    model = program(doubled, (2, get_new_symbol()), tmp_path)
+    assert model.plan.steps[0].types[0].shape == (2, None)
+    assert MACHINE.able(model)["y"] == ("ane", "gpu", "cpu")
+
+
 def test_random_splits_are_of_the_seed_and_use_every_unit(small_program: Placeable) -> None:
     one, again, other = (MACHINE.at_random(small_program.model, seed) for seed in (1, 1, 2))
     assert one == again != other
@@ -155,6 +168,32 @@ def test_a_variant_is_as_if_it_had_been_executed(name: str, small_program: Place
         executed = small_program.model.run(small_program.inputs, numerics=device_numerics(other))
         levels = [small_program.levels_of(y)["y"] for y in (outputs, executed)]
         assert levels[0] == pytest.approx(levels[1], abs=1), other.label
+
+
+def masked(mb: Any, x: Any) -> Any:
+    """Attention to what came before: what comes after is minus infinity."""
+    mask = np.where(np.tril(np.ones((6, 6))), 0, -np.inf).astype(np.float16)
+    return mb.softmax(x=mb.add(x=mb.gelu(x=x, mode="EXACT"), y=mask), axis=-1, name="y")
+
+
+def overflowing(mb: Any, x: Any) -> Any:
+    """Sums between 32,768, where the M1's end, and the end of FP16."""
+    y = mb.linear(x=x, weight=np.full((6, 6), 1000, np.float16), bias=np.ones(6, np.float16))
+    return mb.mul(x=y, y=np.float16(0.001), name="y")
+
+
+@pytest.mark.parametrize("build", [masked, overflowing])
+def test_a_variant_of_what_is_infinite_is_a_number_where_it_would_be(
+    build: Callable[[Any, Any], Any], tmp_path: Path
+) -> None:
+    model, inputs = program(build, (6, 6), tmp_path), {"x": torch.full((6, 6), 8.0)}
+    usual, *others = band("ane-m1")
+    others += [usual.supposing(product_ceiling=65520.0), usual.supposing(activations="rounded_once")]
+    made, varied = vary(model, inputs, usual, others)
+    assert made["y"].isinf().any() == (build is overflowing)
+    for other, outputs in zip(others, varied, strict=True):
+        executed = model.run(inputs, numerics=device_numerics(other))
+        assert torch.allclose(outputs["y"], executed["y"], rtol=0.01, atol=0.01), other.label
 
 
 @pytest.fixture(scope="module")
