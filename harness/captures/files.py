@@ -61,6 +61,22 @@ class Capture:
                 f"{expected[:12]}); record it again with those that it is to be held against"
             )
 
+    def check_outputs(self, shapes: Mapping[str, tuple[int, ...]], where: Path) -> None:
+        """Check that it has numbers of these shapes, by the names of a package's outputs.
+
+        Raises:
+            CaptureError: one is missing, or is something else.
+        """
+        for name, shape in shapes.items():
+            found = self.outputs.get(name)
+            if found is None or found.shape != shape or found.dtype.kind != "f":
+                what = f"{found.dtype} of shape {list(found.shape)}" if found is not None else "none"
+                raise CaptureError(
+                    f"{where} is of another package: expected its output {name!r} as "
+                    f"floating-point numbers of shape {list(shape)}, found {what}; record this "
+                    "package ('parity capture')"
+                )
+
 
 def write_capture(path: Path, capture: Capture) -> None:
     """Write a capture, atomically."""

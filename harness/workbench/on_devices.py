@@ -10,6 +10,7 @@ fails, and the operation is named that explains it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,11 +138,14 @@ def device_rows(
 
     Raises:
         ParityError: no such device, or placement.
-        CaptureError: the capture was made of other inputs.
+        CaptureError: the capture was made of other inputs, or of another package.
     """
-    unit, question = device_of(device), replace(question, model=functional(question.model))
+    unit, model = device_of(device), functional(question.model)
+    question = replace(question, model=model)
     if capture is not None:
+        shapes = {output.name: question.expected[output.name].shape for output in model.outputs}
         capture.check_inputs(question.inputs, Path("the capture"))
+        capture.check_outputs(shapes, Path("the capture"))
     if placement:
         check_placement(placement)
         yield from _placed(question, unit, placement)
@@ -152,7 +156,7 @@ def device_rows(
         if other.settings.get("placement") == unit.settings.get("placement")  # computes the same
     ]
     better = [unit.supposing(**settings) for settings in BETTER.values()]
-    usual, varied = vary(question.model, question.tensors, unit, [*others, *better])
+    usual, varied = vary(model, question.tensors, unit, [*others, *better])
     made = question.made(usual)
     yield from _checks(question, made, unit.label)
     levels = question.levels(made)
@@ -306,6 +310,12 @@ def _blame(
     question: Question, unit: Device, usual: Mapping[str, torch.Tensor], outputs: Arrays
 ) -> str:
     """Return in words which operation explains a capture."""
+    broken = sum(int((~np.isfinite(value)).sum()) for value in outputs.values())
+    if broken:
+        return (
+            f"{broken:,} of its values are infinite or NaN, which no share of an error explains; "
+            "'parity diagnose --capture' says where they begin if it has inner values"
+        )
     ways = {
         f"by {other.profile.name}": other
         for other in machine_of(unit).units.values()
@@ -328,4 +338,5 @@ def _blame(
 
 def _snr(expected: np.ndarray, actual: np.ndarray) -> float:
     wide = expected.astype(np.float64)
-    return snr_of(float(np.square(wide - actual).sum() / np.square(wide).sum()))
+    ratio = float(np.square(wide - actual).sum() / np.square(wide).sum())
+    return snr_of(math.inf if math.isnan(ratio) else ratio)

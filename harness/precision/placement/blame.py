@@ -9,6 +9,7 @@ them is named, with how much of r it explains.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from harness.mil.numerics.device import depends_on, device_numerics
 from harness.mil.plan import Step
 from harness.mil.program import Operation
 from harness.precision.sensitivity import ShareEstimator, SignalMeasure, audible
-from harness.precision.sensitivity.on_units import WIDE, computes_half, stored
+from harness.precision.sensitivity.on_units import WIDE, computes_half, difference, stored
 from harness.precision.sensitivity.sites import Errors, Site
 
 Tensor: TypeAlias = torch.Tensor
@@ -87,7 +88,9 @@ def find_culprit(
         )
         for site, row in shares.items()
     }
-    suspects = sorted(gains, key=lambda site: -gains[site])[:EXECUTED]
+    # What overflows in one way alone has no share: it is executed first.
+    known = {site: math.inf if math.isnan(gain) else gain for site, gain in gains.items()}
+    suspects = sorted(known, key=lambda site: -known[site])[:EXECUTED]
     usual, whole = device_numerics(unit), _energy(heard, predicted, captured)
     found = []
     for site in suspects:
@@ -128,7 +131,8 @@ class _Ways:
                 continue
             seen.add(self._key(unit, names))
             made = self._executable.call(step, read, self._numerics[way])
-            errors = {s: o - u for s, o, u in zip(step.outputs, made, usual, strict=True)}
+            results = zip(step.outputs, made, usual, strict=True)
+            errors = {slot: difference(own, other) for slot, own, other in results}
             if any(error.any() for error in errors.values()):
                 found[Site(step.operation.name, step.operation.type, way)] = errors
         return found

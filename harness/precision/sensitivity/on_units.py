@@ -80,7 +80,7 @@ class UnitErrors:
             errors = next((e for r, e in made if _equal(r, result)), None)
             if errors is None:
                 errors = {
-                    slot: own - exact
+                    slot: difference(own, exact)
                     for slot, own, exact in zip(step.outputs, result, wide, strict=True)
                     if own.is_floating_point()
                 }
@@ -96,6 +96,11 @@ def computes_half(step: Step) -> bool:
     first = step.types[0] if step.types else None
     half = isinstance(first, TensorType) and first.dtype is DataType.FLOAT16
     return half and not moves(step)
+
+
+def difference(one: Tensor, other: Tensor) -> Tensor:
+    """Return ``one`` less ``other``; two infinities that are the same differ by nothing."""
+    return torch.where(one == other, 0.0, one - other)
 
 
 def stored(plan: Plan, slot: int, value: Any) -> Any:

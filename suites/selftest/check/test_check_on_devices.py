@@ -145,6 +145,35 @@ def test_a_capture_under_the_band_is_red_and_says_which_operation(
     assert row.note in verdict.outcome.reason
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_capture_that_broke_is_red_and_blamed_on_nothing(value: float, model: mil.Model) -> None:
+    made = captured(model, "gpu")
+    made.outputs["y"][3, 4] = value
+    checks, (row,) = rows_of(model, "gpu", capture=made)
+    (verdict,) = [check for check in checks if check.gating]
+    assert verdict.verdict is Verdict.FAIL
+    assert "1 of its values are infinite or NaN" in verdict.outcome.reason
+    assert row.levels[0].captured_db == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("outputs", "found"),
+    [
+        ({"z": np.zeros((50, 8), np.float16)}, "none"),
+        ({"y": np.zeros((3, 8), np.float16)}, r"float16 of shape \[3, 8\]"),
+        ({"y": np.zeros((50, 1), np.float16)}, r"float16 of shape \[50, 1\]"),
+        ({"y": np.zeros((50, 8), np.int32)}, r"int32 of shape \[50, 8\]"),
+    ],
+    ids=["name", "rows", "broadcast", "type"],
+)
+def test_a_capture_of_another_package_is_refused(
+    outputs: dict[str, np.ndarray], found: str, model: mil.Model
+) -> None:
+    said = rf"output 'y' as floating-point numbers of shape \[50, 8\], found {found}; record"
+    with pytest.raises(CaptureError, match=said):
+        rows_of(model, "gpu", capture=Capture.of({"x": X}, outputs))
+
+
 def test_a_capture_of_other_inputs_is_refused(model: mil.Model) -> None:
     other = Capture.of({"x": X + 1}, model.predict({"x": X}), device="hidden")
     with pytest.raises(CaptureError, match="recorded with other inputs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,25 @@ def test_the_one_operation_that_a_hidden_device_computes_otherwise_is_named(
     assert found is not None
     assert found.operation == operation
     assert found.explained > 0.99  # the very same is executed
+
+
+@pytest.mark.parametrize("operation", ["gelu", "y"])
+def test_a_mask_hides_no_culprit(operation: str, tmp_path: Path) -> None:
+    """Its infinities are the same by every way, and differ by nothing."""
+
+    def causal(mb: Any, x: Any) -> Any:
+        y = mb.gelu(x=x, mode="EXACT", name="gelu")
+        mask = np.where(np.tril(np.ones((40, 64))), 0, -np.inf).astype(np.float16)
+        for number in range(6):  # more than are executed
+            y = mb.add(x=y, y=mask, name=f"masked_{number}")
+        return mb.softmax(x=y, axis=-1, name="y")
+
+    model = program(causal, (40, 64), tmp_path)
+    predicted, captured = run(model), run(model, "gpu", operation)
+    found = find_culprit(model, {"x": X}, M1, WAYS, predicted, captured, MEASURES)
+    assert found is not None
+    assert (found.operation, found.way) == (operation, "gpu")
+    assert found.explained > 0.99
 
 
 def test_what_no_way_explains_is_not_claimed_to_be(model: Model, tmp_path: Path) -> None:
