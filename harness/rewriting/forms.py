@@ -202,10 +202,16 @@ def _norm(operation: Any) -> tuple[Any, tuple[int, ...], float, list[Any]] | Non
     x = difference.x
     if mean.x is not x or not (mean.keep_dims.val and variance.keep_dims.val):
         return None
-    axes = tuple(sorted(int(axis) % x.rank for axis in mean.axes.val))
-    if axes != tuple(sorted(int(axis) % x.rank for axis in variance.axes.val)):
+    axes = _axes(mean)
+    if axes != _axes(variance):
         return None
     return x, axes, epsilon, [root, sum_, variance, square, difference, mean]
+
+
+def _axes(reduction: Any) -> tuple[int, ...]:
+    """Return the axes of a reduction, from 0 on; all where it names none."""
+    rank, named = reduction.x.rank, reduction.axes
+    return tuple(range(rank) if named is None else sorted(int(axis) % rank for axis in named.val))
 
 
 def _unread(operations: Sequence[Any], place: Any) -> list[Any]:
@@ -294,15 +300,15 @@ def _standard(
     mean = difference.y.op
     if epsilon is None or mean is None or mean.op_type != "reduce_mean":
         return None
-    x, axes = difference.x, [int(axis) for axis in mean.axes.val]
+    x, axes = difference.x, _axes(mean)
     alike = mean.x is x and operation.x is difference.outputs[0]
-    kept = mean.keep_dims.val and variance.keep_dims.val and list(variance.axes.val) == axes
+    kept = mean.keep_dims.val and variance.keep_dims.val and _axes(variance) == axes
     alone = all(  # the deviation and the mean may have other readers
         set(op.outputs[0].child_ops) <= {operation, *chain} and not op.outputs[0].consuming_blocks
         for op in chain
         if op.op_type != "sqrt"
     )
-    return (x, axes, epsilon, bessel, [*chain, mean]) if alike and kept and alone else None
+    return (x, list(axes), epsilon, bessel, [*chain, mean]) if alike and kept and alone else None
 
 
 PASSES: dict[str, Callable[[Any, Any], None]] = {

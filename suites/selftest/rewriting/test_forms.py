@@ -109,14 +109,32 @@ def standardised(mb: Any, x: Any) -> Any:
     return mb.add(x=mb.mul(x=inside, y=deviation), y=mean, name="y")
 
 
+def norm_of_all(mb: Any, x: Any) -> Any:
+    """A reduction that names no axis is one over all."""
+    centred = mb.sub(x=x, y=mb.reduce_mean(x=x, keep_dims=True))
+    power = mb.reduce_mean(x=mb.square(x=centred), keep_dims=True)
+    root = mb.sqrt(x=mb.add(x=power, y=number(x, 1e-5)))
+    return mb.real_div(x=centred, y=root, name="y")
+
+
+def standardised_as_a_whole(mb: Any, x: Any) -> Any:
+    """Over all axes, which the second mean counts from the end."""
+    centred = mb.sub(x=x, y=mb.reduce_mean(x=x, keep_dims=True))
+    power = mb.reduce_mean(x=mb.square(x=centred), axes=[-1, -2, -3], keep_dims=True)
+    root = mb.sqrt(x=power)
+    return mb.real_div(x=centred, y=mb.add(x=root, y=number(x, 1e-5)), name="y")
+
+
 FORMS: list[tuple[str, Build, int]] = [
     ("gelu_over_exp", gelu, 3),
     ("sigmoid_over_exp", gated, 3),
     ("sigmoid_over_exp", gate_alone, 3),
     ("group_norm_in_one", group_norm, 3),
+    ("group_norm_in_one", norm_of_all, 3),
     ("attention_in_steps", attention, 4),
     ("attention_in_steps", batched_attention, 3),
     ("standard_in_range", standardised, 3),
+    ("standard_in_range", standardised_as_a_whole, 3),
 ]
 SCALES = st.sampled_from([1e-3, 0.1, 1.0, 4.0])
 
