@@ -85,7 +85,8 @@ def _replace(block: Any, operation: Any, result: Any, obsolete: Sequence[Any] = 
 
 
 def _only_reader(value: Any, reader: Any) -> bool:
-    return [*value.child_ops] == [reader] and not value.consuming_blocks
+    here = value.op.enclosing_block is reader.enclosing_block  # and not in a branch of it
+    return here and [*value.child_ops] == [reader] and not value.consuming_blocks
 
 
 def _scalar(value: Any) -> float | None:
@@ -219,7 +220,8 @@ def _unread(operations: Sequence[Any], place: Any) -> list[Any]:
     gone: list[Any] = [place]
     for operation in operations:
         value = operation.outputs[0]
-        if not value.consuming_blocks and all(reader in gone for reader in value.child_ops):
+        here = operation.enclosing_block is place.enclosing_block and not value.consuming_blocks
+        if here and all(reader in gone for reader in value.child_ops):
             gone.append(operation)
     return gone[1:]
 
@@ -303,7 +305,8 @@ def _standard(
     x, axes = difference.x, _axes(mean)
     alike = mean.x is x and operation.x is difference.outputs[0]
     kept = mean.keep_dims.val and variance.keep_dims.val and _axes(variance) == axes
-    alone = all(  # the deviation and the mean may have other readers
+    here = all(op.enclosing_block is operation.enclosing_block for op in (*chain, mean))
+    alone = here and all(  # the deviation and the mean may have other readers
         set(op.outputs[0].child_ops) <= {operation, *chain} and not op.outputs[0].consuming_blocks
         for op in chain
         if op.op_type != "sqrt"

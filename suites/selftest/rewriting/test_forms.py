@@ -80,11 +80,7 @@ def gate_alone(mb: Any, x: Any) -> Any:
 
 def group_norm(mb: Any, x: Any) -> Any:
     rows = mb.reshape(x=x, shape=(x.shape[0], 1, *x.shape[1:]))
-    mean = mb.reduce_mean(x=rows, axes=[2, 3], keep_dims=True)
-    centred = mb.sub(x=rows, y=mean)
-    power = mb.reduce_mean(x=mb.square(x=centred), axes=[2, 3], keep_dims=True)
-    root = mb.sqrt(x=mb.add(x=power, y=number(x, 1e-5)))
-    return mb.reshape(x=mb.real_div(x=centred, y=root), shape=x.shape, name="y")
+    return mb.reshape(x=quotient(mb, rows, [2, 3]), shape=x.shape, name="y")
 
 
 def attention(mb: Any, x: Any) -> Any:
@@ -123,6 +119,18 @@ def standardised_as_a_whole(mb: Any, x: Any) -> Any:
     power = mb.reduce_mean(x=mb.square(x=centred), axes=[-1, -2, -3], keep_dims=True)
     root = mb.sqrt(x=power)
     return mb.real_div(x=centred, y=mb.add(x=root, y=number(x, 1e-5)), name="y")
+
+
+def quotient(mb: Any, x: Any, axes: list[int]) -> Any:
+    centred = mb.sub(x=x, y=mb.reduce_mean(x=x, axes=axes, keep_dims=True))
+    power = mb.reduce_mean(x=mb.square(x=centred), axes=axes, keep_dims=True)
+    return mb.real_div(x=centred, y=mb.sqrt(x=mb.add(x=power, y=number(x, 1e-5))))
+
+
+def standardised_around(mb: Any, x: Any, mean: Any) -> Any:
+    centred = mb.sub(x=x, y=mean)
+    power = mb.reduce_mean(x=mb.square(x=centred), axes=[2], keep_dims=True)
+    return mb.real_div(x=centred, y=mb.add(x=mb.sqrt(x=power), y=number(x, 1e-5)))
 
 
 FORMS: list[tuple[str, Build, int]] = [
@@ -244,6 +252,45 @@ def test_silence_stays_silence() -> None:
     load_forms().rewrite(program, "standard_in_range")
     for numerics in ("storage", "ane-m1"):
         assert not run(program, np.zeros((1, 2, 50), np.float16), numerics).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "outside", "inside"),
+    [
+        ("sigmoid_over_exp", lambda mb, x: [mb.sigmoid(x=x)], lambda mb, x, y: mb.mul(x=x, y=y)),
+        (
+            "group_norm_in_one",
+            lambda mb, x: [quotient(mb, mb.reshape(x=x, shape=(2, 1, 4, 6)), [2, 3])],
+            lambda mb, x, y: mb.reshape(x=y, shape=(2, 4, 6)),
+        ),
+        (
+            "attention_in_steps",
+            lambda mb, x: [mb.reshape(x=mb.add(x=x, y=x), shape=(1, 2, 4, 6)) for _ in range(3)],
+            lambda mb, x, q, k, v: mb.reshape(
+                x=mb.scaled_dot_product_attention(query=q, key=k, value=v), shape=(2, 4, 6)
+            ),
+        ),
+        (
+            "standard_in_range",
+            lambda mb, x: [mb.reduce_mean(x=x, axes=[2], keep_dims=True)],
+            standardised_around,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pattern_that_ends_in_a_branch_is_the_same(
+    name: str, outside: Callable[..., Any], inside: Callable[..., Any]
+) -> None:
+    def branching(mb: Any, x: Any) -> Any:
+        made = outside(mb, x)
+        positive = mb.greater(x=mb.reduce_sum(x=x, axes=[0, 1, 2]), y=number(x, 0))
+        branch = (lambda: inside(mb, x, *made)), (lambda: mb.gelu(x=x))
+        return mb.cond(pred=positive, _true_fn=branch[0], _false_fn=branch[1], name="y")
+
+    x = np.abs(np.random.default_rng(5).standard_normal((2, 4, 6))).astype(np.float32)
+    plain, other = program_of(branching, x.shape), program_of(branching, x.shape)
+    load_forms().rewrite(other, name)
+    assert snr_db(run(plain, x, "float64"), run(other, x, "float64")) > 110
 
 
 def test_what_is_no_pattern_is_left_alone() -> None:
