@@ -268,12 +268,7 @@ def _values(joined: Iterable[Rules], name: str) -> tuple[Setting, ...]:
 
 def _applies(name: str, joined: Iterable[Rules]) -> bool:
     """Whether a property means anything under some of the rules."""
-    condition = PROPERTIES[name].only_if
-    if condition is None:
-        return True
-    owner, value = condition
-    owners = ("accumulator", "convolution_accumulator") if owner == "accumulator" else (owner,)
-    return any(rules[each] == value for rules in joined for each in owners)
+    return PROPERTIES[name].applies(lambda other: {rules[other] for rules in joined})
 
 
 def _matches(rules: Mapping[str, tuple[Setting, ...]]) -> tuple[Match, ...]:

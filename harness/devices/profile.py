@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from harness.devices.grid import LARGEST
 from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reference import MANTISSAS
 from harness.errors import ParityError, UnknownNameError
@@ -113,13 +114,14 @@ class Tail:
 
 @dataclass(frozen=True)
 class Table:
-    """A function by 33 equally spaced knots and straight lines between them.
+    """A function by equally spaced knots, of which Apple's have 33, and straight lines between.
 
     Attributes:
         function: its name, in `harness.devices.reference.FUNCTIONS`.
         kind: ``points``, knots over the argument; or ``octave``, knots over a mantissa while the
             exponent is computed apart.
-        domain: the first and the last knot.
+        domain: the first and the last knot; [0, 1] in an octave of exp and exp2, and [1/2, 1] in
+            that of any other.
         knots: how many.
         values: ``rounded``, each knot is the function's value rounded to FP16; ``fitted``, the
             knots are the least-squares fit that `harness.devices.tables.fitted_knots` describes.
@@ -152,10 +154,20 @@ class Table:
                 f"kind: expected an octave for none but {', '.join(MANTISSAS)}, not odd, and with "
                 "rounded values"
             )
+        octave = (0.0, 1.0) if self.function in ("exp", "exp2") else (0.5, 1.0)
+        if self.kind == "octave" and self.domain != octave:
+            raise ProfileError(
+                f"domain: expected the mantissas of {self.function}, {list(octave)}, of an octave, "
+                f"found {[low, high]}"
+            )
         tails = [tail for tail in (self.below, self.above) if tail is not None]
         lines = [number for tail in tails for number in (tail.at, tail.slope, tail.offset)]
-        if not all(map(math.isfinite, (low, high, *lines))):
-            raise ProfileError("domain, below, above: expected finite numbers")
+        if not all(map(math.isfinite, lines)):
+            raise ProfileError("below, above: expected finite numbers")
+        if not max(abs(low), abs(high)) <= LARGEST:
+            raise ProfileError(
+                f"domain: expected numbers of FP16, up to {LARGEST:,.0f}, found {[low, high]}"
+            )
         if not low < high:
             raise ProfileError(f"domain: expected two ascending numbers, found {[low, high]}")
         if not 2 <= self.knots <= MOST_KNOTS:
@@ -200,10 +212,7 @@ class Profile:
         if both:
             raise ProfileError(f"{min(both)} is both a fact and an unknown; expected one of them")
         for name, property in PROPERTIES.items():
-            applies = property.only_if is None or property.only_if[1] in self.values(
-                property.only_if[0]
-            )
-            if applies and not self.values(name):
+            if property.applies(self.values) and not self.values(name):
                 raise ProfileError(
                     f"{name} ({property.meaning}) is missing; add it to the facts or the unknowns"
                 )

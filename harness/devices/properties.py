@@ -7,7 +7,7 @@ that nothing is left to a default that nobody chose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -23,12 +23,21 @@ class Property:
     Attributes:
         meaning: what is asked, as a phrase.
         choices: the named ways; none if the answer is a number.
-        only_if: another property and the value of it for which this one applies.
+        only_if: other properties, and the value of any of them for which this one applies.
+        positive: whether a number has to be above 0.
     """
 
     meaning: str
     choices: tuple[str, ...] = ()
-    only_if: tuple[str, str] | None = None
+    only_if: tuple[tuple[str, ...], str] | None = None
+    positive: bool = False
+
+    def applies(self, values: Callable[[str], Collection[Setting]]) -> bool:
+        """Return whether the question is one, by what each other property may be."""
+        if self.only_if is None:
+            return True
+        owners, value = self.only_if
+        return any(value in values(owner) for owner in owners)
 
     def problem(self, value: object) -> str | None:
         """Return what is wrong with ``value`` as an answer, or ``None``."""
@@ -36,11 +45,13 @@ class Property:
             if value in self.choices:
                 return None
             return f"expected one of {', '.join(self.choices)}, found {value!r}"
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and (value > 0 if self.positive else value == value):
             return None
-        return f"expected a number, found {value!r}"
+        return f"expected a number{' above 0' if self.positive else ''}, found {value!r}"
 
 
+_SUMS: Final = ("accumulator", "convolution_accumulator")
 _ACCUMULATORS: Final = ("tiles_of_four", "wide", "tensor_unit", "sequential_fp16")
 
 PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
@@ -52,14 +63,16 @@ PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
         "tile_alignment": Property(
             "what becomes of the bits outside the window of 12 inside a tile",
             ("truncated", "nearest"),
-            only_if=("accumulator", "tiles_of_four"),
+            only_if=(_SUMS, "tiles_of_four"),
         ),
         "product_rounding": Property(
             "whether a product is rounded to FP16 before it is added",
             ("fused", "rounded"),
-            only_if=("accumulator", "sequential_fp16"),
+            only_if=(_SUMS, "sequential_fp16"),
         ),
-        "product_ceiling": Property("the magnitude from which on sums of products become infinite"),
+        "product_ceiling": Property(
+            "the magnitude from which on sums of products become infinite", positive=True
+        ),
         "bias": Property("how a bias is added to a sum of products", ("fp16", "wide")),
         "product_subnormals": Property(
             "whether a subnormal operand of a product counts as zero", ("kept", "flushed")
@@ -69,12 +82,12 @@ PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
         ),
         "specials": Property("what IEEE makes NaN", ("ieee", "never_nan")),
         "log_of_zero": Property("the logarithm of zero"),
-        "softplus_collapse": Property("the e^x from which on softplus gives 0"),
+        "softplus_collapse": Property("the e^x from which on softplus gives 0", positive=True),
         "activations": Property("where function values come from", ("tables", "rounded_once")),
         "table_rounding": Property(
             "how the two steps of an interpolation are rounded to FP16",
             ("nearest_away", "nearest_even"),
-            only_if=("activations", "tables"),
+            only_if=(("activations",), "tables"),
         ),
         "real_div": Property(
             "how a quotient is formed", ("reciprocal_then_product", "rounded_once")
@@ -91,13 +104,15 @@ PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
             "how a dense 3x3 convolution of stride 1 is formed",
             ("direct", "winograd_2", "winograd_4"),
         ),
-        "slice_gain": Property("the factor inside a slice along the width with an offset"),
+        "slice_gain": Property(
+            "the factor inside a slice along the width with an offset", positive=True
+        ),
         "round": Property("where halves go in the operation round", ("half_even", "half_away")),
         "fp32": Property("what becomes of FP32 operations", ("never_here", "computed")),
         "fp32_operands": Property(
             "what FP32 matrix products do with their operands",
             ("kept", "low_13_bits_dropped"),
-            only_if=("fp32", "computed"),
+            only_if=(("fp32",), "computed"),
         ),
         "placement": Property(
             "whether an operation that the unit can run is run there", ("unit", "cpu")

@@ -205,5 +205,6 @@ def _check(table: Any, known: Mapping[str, Any]) -> None:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise ProfileError(f"key {key!r}: expected {expected}, found {value!r}")
-    for key in known.keys() - _OPTIONAL - table.keys():
-        raise ProfileError(f"key {key!r} is missing")
+    missing = [key for key in known if key not in table and key not in _OPTIONAL]
+    if missing:
+        raise ProfileError(f"key {missing[0]!r} is missing; expected {', '.join(known)}")

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from harness.devices.grid import SMALLEST_NORMAL, every_number, nearest_away, nearest_even
-from harness.devices.profile import Table
+from harness.devices.profile import ProfileError, Table
 from harness.devices.reference import FUNCTIONS, MANTISSAS, FloatArray
 
 ROUNDINGS: Final = {"nearest_away": nearest_away, "nearest_even": nearest_even}
@@ -79,6 +79,11 @@ def fitted_knots(table: Table) -> FloatArray:
         np.add.at(target, first, weight * y)
         for second, other in ((left, 1 - share), (left + 1, share)):
             np.add.at(matrix, (first, second), weight * other)
+    if np.linalg.matrix_rank(matrix) < table.knots:
+        raise ProfileError(
+            f"table of {table.function}: {table.knots} knots over {[low, high]} can't be fitted to "
+            f"the {x.size} normal numbers of FP16 there; give fewer knots, or a wider domain"
+        )
     return nearest_even(np.asarray(np.linalg.solve(matrix, target), np.float64))
 
 

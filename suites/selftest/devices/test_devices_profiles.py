@@ -45,7 +45,7 @@ def test_every_property_that_applies_is_settled(name):
     profile = load_profile(name)
     for property in PROPERTIES.values():
         if property.only_if is not None:
-            assert property.only_if[0] in PROPERTIES
+            assert set(property.only_if[0]) <= set(PROPERTIES)
     settings = profile.settings()
     assert set(settings) == set(profile.facts) | set(profile.unknowns)
     assert all(PROPERTIES[key].problem(value) is None for key, value in settings.items())
@@ -60,7 +60,7 @@ def test_an_infinite_number_is_a_number():
     [
         ('unit = "ane"', 'unit = "npu"', "unit: expected ane, gpu or cpu, found 'npu'"),
         ('unit = "ane"', 'unit = "ane"\nchip = 1', "unknown key 'chip'"),
-        ('description = "', '# "', "key 'description' is missing"),
+        ('description = "', '# "', "key 'description' is missing; expected name, unit, desc"),
         ("value = 32768.0", 'value = "high"', "facts.product_ceiling: value: expected a number"),
         ("value = 32768.0", "value = nan", "facts.product_ceiling: value: expected a number"),
         ("value = 32768.0", "value = true", "facts.product_ceiling: key 'value': expected str"),
@@ -78,11 +78,19 @@ def test_an_infinite_number_is_a_number():
         ("at = 4.0, slope = 0.0", "at = 3.0, slope = 0.0", "tables.tanh: below, above: expected"),
         ("at = 4.0, slope = 0.0", "at = 4.0, angle = 0.0", "tables.tanh: unknown key 'angle'"),
         ("odd = true", "odd = false", "tables.tanh: below: expected a line here"),
+        (
+            "domain = [0.5, 1.0]",
+            "domain = [1.0, 2.0]",
+            "log: domain: expected the mantissas",
+        ),
         ("[tables.sqrt]", "[tables.root]", "unknown function 'root'"),
         ("[tables.sqrt]", "[tables.softplus]", "expected an octave for none but exp, exp2"),
         ("knots = 33", "knots = 1", "tables.sigmoid: knots: expected 2 to 1,025, found 1"),
         ("knots = 33", "knots = 1000000000", "knots: expected 2 to 1,025, found 1000000000"),
-        ("domain = [0.0, 4.0]", "domain = [0.0, inf]", "tables.tanh: domain, below, above: exp"),
+        ("domain = [0.0, 4.0]", "domain = [0.0, inf]", "tables.tanh: domain: expected numbers of"),
+        ("domain = [0.0, 4.0]", "domain = [0.0, 1e308]", "numbers of FP16, up to 65,504, found [0"),
+        ("value = 32768.0", "value = -1.0", "expected a number above 0, found -1.0"),
+        ("value = 16.0", "value = 0", "facts.slice_gain: value: expected a number above 0, found 0"),
         ("at = 4.0, slope = 0.0", "at = 4.0, slope = nan", "expected finite numbers"),
         ('source = "guide, chapter 3"', 'source = " "', "source: expected who published it"),
     ],
@@ -110,6 +118,17 @@ def without(section: str) -> str:
 def test_a_property_that_nobody_settled_is_missed(name):
     with pytest.raises(ProfileError, match=rf"{name.split('.')[1]} \(.*\) is missing; add it"):
         parse_profile(without(name), "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("way", "detail"),
+    [("tiles_of_four", "tile_alignment"), ("sequential_fp16", "product_rounding")],
+)
+def test_a_detail_of_sums_is_missed_if_convolutions_alone_need_it(way, detail):
+    wide = '[facts.convolution_accumulator]\nvalue = "wide"'
+    assert wide in text("gpu")
+    with pytest.raises(ProfileError, match=rf"{detail} \(.*\) is missing"):
+        parse_profile(text("gpu").replace(wide, wide.replace("wide", way)), "mine.toml")
 
 
 def test_a_property_is_a_fact_or_an_unknown():

@@ -7,6 +7,7 @@ receipts of joshuaswarren/mlx-omarchy, hwx the notes of mil-hwx-compiler.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.devices import device, shipped_profiles
+from harness.devices import ProfileError, Tail, device, shipped_profiles
 from harness.devices.grid import every_number, nearest_away, nearest_even
 from harness.devices.reference import FUNCTIONS
 from harness.devices.tables import fitted_knots, knots
@@ -199,6 +200,13 @@ def test_our_fit_is_the_least_one_over_normal_numbers():
             moved = best.copy()
             moved[index] += step * np.spacing(np.float16(abs(best[index])))
             assert loss(moved) > loss(best), index
+
+
+def test_a_table_that_no_numbers_decide_is_refused():
+    lines = {"below": Tail(0.0, 0.0, 0.0), "above": Tail(1026.0, 1.0, 0.0)}
+    few = replace(M1.profile.tables["gelu"], domain=(1024.0, 1026.0), **lines)
+    with pytest.raises(ProfileError, match=r"gelu: 33 knots over .* to the 3 normal numbers of"):
+        knots(few)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
