@@ -87,8 +87,8 @@ def _print_forms(found: FormSearch, target: Path) -> None:
         for key, level in found.best.measured_db.items()
     ]
     print_table("predicted, all in FP16", ("device/case/output", "as it was", "rewritten"), levels)
-    equal = min(found.equal_db.values(), default=0.0)
-    out.print(f"in FP32 the forms are within {decibels(equal)} of the network as it was")
+    equal = min(found.equal_db.values())
+    out.print(f"in FP32, rewritten beside as it was: {decibels(equal)}")
     if not found.within:
         out.print(f"{found.best.operations} operations are more than are allowed")
     if found.best.worst_db <= found.min_snr_db:

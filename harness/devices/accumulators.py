@@ -26,7 +26,7 @@ time fits a cache.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import torch
@@ -40,6 +40,7 @@ WINDOW_BITS: Final = 12
 TILE: Final = 4
 """Lanes that are added before anything wide."""
 
+_CUTS: Final = {"truncated": Tensor.trunc_, "nearest": Tensor.round_}
 _TILES_AT_A_TIME: Final = 16
 _TENSOR_UNIT_DEPTH: Final = 16
 # Elements in work at a time: on a CPU they stay in the second-level cache.
@@ -79,37 +80,33 @@ def products(
     Raises:
         ProfileError: one of the named ways does not exist.
     """
+    _choose("alignment", alignment, _CUTS)
+    _choose("rounding", rounding, ("fused", "rounded"))
+    _choose("subnormals", subnormals, ("kept", "flushed"))
     ways = {
-        "wide": _wide,
-        "tiles_of_four": _tiles_of_four(_cutting(alignment), ceiling),
+        "wide": torch.bmm,
+        "tiles_of_four": _tiles_of_four(_CUTS[alignment], ceiling),
         "tensor_unit": _tensor_unit,
-        "sequential_fp16": _sequential(_product_rounding(rounding)),
+        "sequential_fp16": _sequential(rounding == "rounded"),
     }
     _choose("accumulator", accumulator, ways)
     dtype, shape = a.dtype, torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    left, right = (_operand(x, shape, subnormals) for x in (a, b))
+    left, right = (_operand(x, shape, subnormals == "flushed") for x in (a, b))
     sums = ways[accumulator](left, right)
     sums = sums if bias is None else sums + bias
     result = limited(rounded(sums), ceiling)
     return result.reshape(*shape, *result.shape[1:]).to(dtype)
 
 
-def _choose(name: str, value: str, known: Iterable[str]) -> None:
-    if value not in (names := list(known)):
-        raise ProfileError(f"{name}: expected one of {', '.join(names)}, found {value!r}")
+def _choose(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise ProfileError(f"{name}: expected one of {', '.join(known)}, found {value!r}")
 
 
-def _operand(x: Tensor, batch: torch.Size, subnormals: str) -> Tensor:
+def _operand(x: Tensor, batch: torch.Size, flushes: bool) -> Tensor:
     """Return ``x`` as [B, rows, columns] in float32, on the FP16 grid."""
-    _choose("subnormals", subnormals, ("kept", "flushed"))
-    x = rounded(x)
-    if subnormals == "flushed":
-        x = flushed(x)
+    x = flushed(rounded(x)) if flushes else rounded(x)
     return x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:])
-
-
-def _wide(a: Tensor, b: Tensor) -> Tensor:
-    return torch.bmm(a, b)
 
 
 def _pieces(a: Tensor, b: Tensor, depth: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -146,17 +143,9 @@ def _padded(a: Tensor, b: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
 # ----------------------------------------------------------------------------- tiles of four
 
 
-def _cutting(alignment: str) -> Callable[[Tensor], Tensor]:
-    ways = {"truncated": Tensor.trunc_, "nearest": Tensor.round_}
-    _choose("alignment", alignment, ways)
-    return ways[alignment]
-
-
 def _tiles_of_four(cut: Callable[[Tensor], Tensor], ceiling: float) -> Callable[..., Tensor]:
     def compute(a: Tensor, b: Tensor) -> Tensor:
-        total = torch.zeros(
-            a.shape[0], a.shape[1], b.shape[2], dtype=torch.float64, device=a.device
-        )
+        total = a.new_zeros(a.shape[0], a.shape[1], b.shape[2], dtype=torch.float64)
         over, under = (torch.zeros_like(total, dtype=torch.bool) for _ in range(2))
         for start in range(0, a.shape[2], TILE * _TILES_AT_A_TIME):
             terms = slice(start, start + TILE * _TILES_AT_A_TIME)
@@ -183,15 +172,12 @@ def _tile_sums(a: Tensor, b: Tensor, cut: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the sum of each four products, [T, B, M, N] for 4 T terms."""
     left = a.permute(2, 0, 1).unflatten(0, (-1, TILE)).unsqueeze(-1)  # [T, 4, B, M, 1]
     right = b.transpose(0, 1).unflatten(0, (-1, TILE)).unsqueeze(-2)  # [T, 4, B, 1, N]
-    total: Tensor | None = None
-    for lane in range(TILE):
+    first = left[:, 0] * right[:, 0]
+    total = _aligned(first, _quantum(first.abs()), cut)
+    for lane in range(1, TILE):
         term = left[:, lane] * right[:, lane]
-        if total is None:
-            total = _aligned(term, _quantum(term.abs()), cut)
-            continue
         quantum = _quantum(torch.maximum(total.abs(), term.abs()))
         total = _aligned(total, quantum, cut).add_(_aligned(term, quantum, cut))
-    assert total is not None
     return total
 
 
@@ -233,16 +219,9 @@ def _tensor_unit(a: Tensor, b: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------- one after the other
 
 
-def _product_rounding(rounding: str) -> bool:
-    _choose("rounding", rounding, ("fused", "rounded"))
-    return rounding == "rounded"
-
-
 def _sequential(rounds_products: bool) -> Callable[..., Tensor]:
     def compute(a: Tensor, b: Tensor) -> Tensor:
-        total = torch.zeros(
-            a.shape[0], a.shape[1], b.shape[2], dtype=torch.float16, device=a.device
-        )
+        total = a.new_zeros(a.shape[0], a.shape[1], b.shape[2], dtype=torch.float16)
         for k in range(a.shape[2]):
             term = a[:, :, k, None] * b[:, None, k]
             if rounds_products:

@@ -137,15 +137,13 @@ class Device:
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the matrix product of ``a`` [..., M, K] and ``b`` [..., K, N]."""
-        ceiling, way = float(self.settings["product_ceiling"]), str(self.settings["accumulator"])
-        return self._product(a, b, way, ceiling).to(a.dtype)
+        return self._product(a, b, "accumulator").to(a.dtype)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return x W^T + b for ``x`` [..., K], ``weight`` [N, K] and ``bias`` [N]."""
         early, late = self._biases(bias)
-        ceiling, way = float(self.settings["product_ceiling"]), str(self.settings["accumulator"])
         rows = x.reshape(1, -1, x.shape[-1])
-        y = self._product(rows, weight.T[None], way, ceiling, early).to(x.dtype)
+        y = self._product(rows, weight.T[None], "accumulator", early).to(x.dtype)
         y = y.reshape(*x.shape[:-1], weight.shape[0])
         return y if late is None else self.elementwise(torch.add, y, late)
 
@@ -222,19 +220,19 @@ class Device:
         return self.elementwise(torch.add, y, bias.reshape([-1] + [1] * (y.ndim - 2)))
 
     def _product_of(self, terms: int, bias: Tensor | None, groups: int) -> unfolding.Product:
-        # One tap from one channel sums nothing, and goes to the end of FP16.
-        ceiling = float(self.settings["product_ceiling"]) if terms > 1 else grid.OVERFLOW
-        way = str(self.settings["convolution_accumulator"])
         offsets = None if bias is None else bias.reshape(groups, -1, 1)
-        return lambda a, b: self._product(a, b, way, ceiling, offsets)
+        return lambda a, b: self._product(a, b, "convolution_accumulator", offsets, terms)
 
     def _product(
-        self, a: Tensor, b: Tensor, accumulator: str, ceiling: float, bias: Tensor | None = None
+        self, a: Tensor, b: Tensor, way: str, bias: Tensor | None = None, terms: int | None = None
     ) -> Tensor:
+        """Return sums of ``terms`` products by the property ``way``, and a bias added to them."""
+        # One tap from one channel sums nothing, and goes to the end of FP16.
+        ceiling = grid.OVERFLOW if terms == 1 else float(self.settings["product_ceiling"])
         y = products(
             self._taken(a),
             self._taken(b),
-            accumulator=accumulator,
+            accumulator=str(self.settings[way]),
             alignment=str(self.settings.get("tile_alignment", "truncated")),
             rounding=str(self.settings.get("product_rounding", "fused")),
             ceiling=ceiling,

@@ -56,8 +56,4 @@ def limited(tensor: Tensor, ceiling: float) -> Tensor:
     """Return ``tensor`` with every magnitude of ``ceiling`` and more replaced by an infinity."""
     if ceiling >= OVERFLOW:
         return tensor
-    return torch.where(tensor.abs() >= ceiling, torch.copysign(_infinity(tensor), tensor), tensor)
-
-
-def _infinity(tensor: Tensor) -> Tensor:
-    return torch.tensor(torch.inf, dtype=tensor.dtype, device=tensor.device)
+    return torch.where(tensor.abs() >= ceiling, tensor * torch.inf, tensor)

@@ -23,6 +23,10 @@ UNITS: Final = ("ane-m1", "ane-m5", "gpu", "cpu")
 """The units that rules are about."""
 
 Shape = Sequence[int]
+Judge = Callable[[str, Sequence[str], Sequence[Shape]], tuple[bool, str] | None]
+"""From operation type, element types and shapes to whether a unit can run it, and a remark."""
+Measure = Callable[[Sequence[Shape]], Iterable[tuple[int, Shape]]]
+"""The numbers that a rule about shapes limits, each with its shape."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,13 @@ class Rule:
 
     Attributes:
         units: those that it is about.
-        judge: from operation type, element types and shapes to whether it is possible and a
-            remark, or ``None`` where the rule is not about them.
+        judge: gives ``None`` where the rule is not about an operation.
         reason: what the rule says.
         origin: who published it.
     """
 
     units: tuple[str, ...]
-    judge: Callable[[str, Sequence[str], Sequence[Shape]], tuple[bool, str] | None]
+    judge: Judge
     reason: str
     origin: Origin
 
@@ -156,12 +159,12 @@ def _rule(kind: str, entry: Mapping[str, Any]) -> Rule:
     return Rule(units, _READERS[kind](entry), entry["reason"], origin)
 
 
-def _by_operation(entry: Mapping[str, Any]) -> Callable[..., tuple[bool, str] | None]:
+def _by_operation(entry: Mapping[str, Any]) -> Judge:
     types, possible = frozenset(entry["types"]), bool(entry["possible"])
     return lambda operation, dtypes, shapes: (possible, operation) if operation in types else None
 
 
-def _by_type(entry: Mapping[str, Any]) -> Callable[..., tuple[bool, str] | None]:
+def _by_type(entry: Mapping[str, Any]) -> Judge:
     refused, allowed = frozenset(entry.get("refused", ())), frozenset(entry.get("allowed", ()))
     if bool(refused) == bool(allowed):
         raise ProfileError("expected one of the keys refused and allowed")
@@ -177,7 +180,7 @@ def _by_type(entry: Mapping[str, Any]) -> Callable[..., tuple[bool, str] | None]
     return judge
 
 
-def _by_shape(entry: Mapping[str, Any]) -> Callable[..., tuple[bool, str] | None]:
+def _by_shape(entry: Mapping[str, Any]) -> Judge:
     measure, types = _MEASURES[entry["limit"]], entry.get("types")
     most, least = int(entry.get("most", 1 << 62)), int(entry.get("least", 0))
 
@@ -186,7 +189,7 @@ def _by_shape(entry: Mapping[str, Any]) -> Callable[..., tuple[bool, str] | None
     ) -> tuple[bool, str] | None:
         if types is not None and operation not in types:
             return None
-        for value, shape in measure(operation, shapes):
+        for value, shape in measure(shapes):
             if not least <= value <= most:
                 return False, f"{value:,} in {list(shape)}"
         return None
@@ -194,19 +197,11 @@ def _by_shape(entry: Mapping[str, Any]) -> Callable[..., tuple[bool, str] | None
     return judge
 
 
-def _last_axes(operation: str, shapes: Sequence[Shape]) -> Iterable[tuple[int, Shape]]:
-    return ((n, shape) for shape in shapes for n in shape[-2:])
-
-
-def _kernel_width(operation: str, shapes: Sequence[Shape]) -> Iterable[tuple[int, Shape]]:
-    return ((shapes[1][-1], shapes[1]),) if len(shapes) > 1 and shapes[1] else ()
-
-
-_MEASURES: Final[Mapping[str, Callable[[str, Sequence[Shape]], Iterable[tuple[int, Shape]]]]] = {
-    "rank": lambda operation, shapes: ((len(shape), shape) for shape in shapes),
-    "last_axes": _last_axes,
-    "other_axes": lambda operation, shapes: ((n, s) for s in shapes for n in s[:-2]),
-    "least_axis": lambda operation, shapes: ((n, s) for s in shapes for n in s),
-    "kernel_width": _kernel_width,
+_MEASURES: Final[Mapping[str, Measure]] = {
+    "rank": lambda shapes: ((len(s), s) for s in shapes),
+    "last_axes": lambda shapes: ((n, s) for s in shapes for n in s[-2:]),
+    "other_axes": lambda shapes: ((n, s) for s in shapes for n in s[:-2]),
+    "least_axis": lambda shapes: ((n, s) for s in shapes for n in s),
+    "kernel_width": lambda shapes: ((n, s) for s in shapes[1:2] for n in s[-1:]),
 }
 _READERS: Final = {"operations": _by_operation, "types": _by_type, "shapes": _by_shape}

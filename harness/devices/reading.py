@@ -35,7 +35,7 @@ A file looks like this; every line says who published it and how sure it is::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -123,7 +123,7 @@ def parse_profile(content: str, where: str) -> Profile:
         table = parse_toml(content)
     except ValueError as error:
         raise ProfileError(f"{where}: not valid TOML: {error}") from error
-    return _named(where, lambda: _profile(table))
+    return _named(where, partial(_profile, table))
 
 
 def _profile(table: dict[str, Any]) -> Profile:
@@ -139,10 +139,9 @@ def _profile(table: dict[str, Any]) -> Profile:
 
 
 def _each(kind: str, entries: dict[str, Any], read: Callable[[str, Any], T]) -> Mapping[str, T]:
-    found = {}
-    for name, entry in entries.items():
-        found[name] = _named(f"{kind}.{name}", lambda name=name, entry=entry: read(name, entry))  # type: ignore[misc]
-    return MappingProxyType(found)
+    return MappingProxyType(
+        {name: _named(f"{kind}.{name}", partial(read, name, e)) for name, e in entries.items()}
+    )
 
 
 def _named(where: str, read: Callable[[], T]) -> T:

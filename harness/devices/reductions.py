@@ -27,11 +27,6 @@ def total(x: Tensor, axes: Sequence[int], accumulator: str) -> Tensor:
     return x
 
 
-def count(x: Tensor, axes: Sequence[int]) -> int:
-    """Return how many elements each sum over ``axes`` has."""
-    return math.prod(x.shape[axis] for axis in {axis % x.ndim for axis in axes})
-
-
 def mean(x: Tensor, axes: Sequence[int], accumulator: str, way: str) -> Tensor:
     """Return the mean of ``x`` over ``axes``, which are kept with length 1, in float32.
 
@@ -41,7 +36,7 @@ def mean(x: Tensor, axes: Sequence[int], accumulator: str, way: str) -> Tensor:
         accumulator: ``wide`` or ``narrow``.
         way: ``product_with_reciprocal``, with the reciprocal in FP32, or ``division``.
     """
-    elements = count(x, axes)
+    elements = math.prod(x.shape[axis] for axis in {axis % x.ndim for axis in axes})
     sums = total(x, axes, accumulator)
     if way == "division":
         return sums / elements

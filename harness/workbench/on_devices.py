@@ -29,6 +29,7 @@ from harness.mil import Model, functional
 from harness.mil.numerics.device import device_of
 from harness.precision.placement import (
     UNITS,
+    Machine,
     find_culprit,
     find_floor,
     machine_of,
@@ -213,31 +214,15 @@ def _prediction(
 
 def _claims(unit: Device) -> tuple[Claim, ...]:
     profile = unit.profile
-    facts = [
-        Claim(name, str(fact.value), fact.origin.basis, fact.origin.confidence, fact.origin.source)
-        for name, fact in profile.facts.items()
-    ]
-    tables = [
-        Claim(
-            f"table of {name}",
-            f"{table.knots} knots, {table.values}",
-            table.origin.basis,
-            table.origin.confidence,
-            table.origin.source,
-        )
+    known = [(name, str(fact.value), fact.origin) for name, fact in profile.facts.items()] + [
+        (f"table of {name}", f"{table.knots} knots, {table.values}", table.origin)
         for name, table in profile.tables.items()
     ]
-    open_ = [
-        Claim(
-            name,
-            " or ".join(map(str, unknown.variants)),
-            "unknown",
-            unknown.origin.confidence,
-            unknown.reason,
-        )
-        for name, unknown in profile.unknowns.items()
-    ]
-    return (*facts, *tables, *open_)
+    claims = [Claim(what, value, o.basis, o.confidence, o.source) for what, value, o in known]
+    for name, unknown in profile.unknowns.items():
+        variants = " or ".join(map(str, unknown.variants))
+        claims.append(Claim(name, variants, "unknown", unknown.origin.confidence, unknown.reason))
+    return tuple(claims)
 
 
 # ------------------------------------------------------------------ over several units
@@ -247,20 +232,20 @@ def _placed(question: Question, unit: Device, placement: str) -> Iterator[Row]:
     machine = machine_of(unit)
     name = f"{unit.label}, split {placement}"
     if placement == WORST:
-        levels, note = _floors(question, unit)
+        levels, note = _floors(question, machine)
     else:
         split = machine.all_on(question.model, placement)
         outputs = question.model.run(question.tensors, operation_numerics=machine.numerics(split))
         made = question.made(outputs)
         yield from _checks(question, made, name)
         levels = question.levels(made)
-        here = sum(unit == placement for unit in split.values())
+        here = [*split.values()].count(placement)
         note = f"{here} of {len(split)} operations in FP16 run there, the others where they can."
     if levels:
         yield DevicePrediction(
             **labels_of({**question.labels, "numerics": name}),
             placement=placement,
-            levels=tuple(DeviceLevel(name, db, db, db) for name, db in levels.items()),
+            levels=tuple(DeviceLevel(stem, db, db, db) for stem, db in levels.items()),
             variants=(),
             better=(),
             claims=_claims(unit),
@@ -268,13 +253,11 @@ def _placed(question: Question, unit: Device, placement: str) -> Iterator[Row]:
         )
 
 
-def _floors(question: Question, unit: Device) -> tuple[dict[str, float], str]:
+def _floors(question: Question, machine: Machine) -> tuple[dict[str, float], str]:
     """Return the floor of each stem or output, and what was done to find it."""
     outputs = list(question.network.interface.outputs)
     expected = {name: torch.from_numpy(np.array(question.expected[name])) for name in outputs}
-    found = find_floor(
-        question.model, machine_of(unit), question.tensors, expected, question.measures()
-    )
+    found = find_floor(question.model, machine, question.tensors, expected, question.measures())
     levels = {floor.measure.partition(":")[2]: floor.db for floor in found}
     tried = max((len(floor.tried) for floor in found), default=0)
     return levels, f"The worst of {tried} splits that adjoints led to, as executed."

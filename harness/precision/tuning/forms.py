@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from harness.rewriting import ALTERNATIVES, APPROXIMATE, REWRITINGS
@@ -86,7 +86,7 @@ class FormSearch:
     plain: FormTrial
     trials: tuple[FormTrial, ...]
     limits: Levels
-    equal_db: Levels = field(default_factory=dict)
+    equal_db: Levels
 
     @property
     def reached(self) -> bool:
@@ -167,15 +167,12 @@ class FormSearcher:
 
     def _fitting(self, best: FormTrial) -> FormTrial:
         """Leave out what costs least ratio until no operation is too many."""
-        while best.operations > self._most and best.rewrites:
-            without = [
-                tuple(other for other in best.rewrites if other != name)
-                for name in best.rewrites
-                if self._count(tuple(o for o in best.rewrites if o != name)) < best.operations
-            ]
-            if not without:
+        while best.operations > self._most:
+            without = [tuple(o for o in best.rewrites if o != name) for name in best.rewrites]
+            fewer = [names for names in without if self._count(names) < best.operations]
+            if not fewer:
                 break
-            best = max((self.trial(names, QUICK) for names in without), key=lambda t: t.worst_db)
+            best = max((self.trial(names, QUICK) for names in fewer), key=lambda t: t.worst_db)
         return best
 
     def limits(self, best: FormTrial) -> dict[str, float]:

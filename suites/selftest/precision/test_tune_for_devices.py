@@ -22,9 +22,8 @@ DEVICE = "ane-m1"
 def found(db: float, operations: int = 103) -> FormSearch:
     best = FormTrial(("sigmoid_over_exp",), operations, (), {f"{DEVICE}/song/branch:freq": db})
     plain = FormTrial((), 100, (), {f"{DEVICE}/song/branch:freq": 45.0})
-    return FormSearch(
-        (DEVICE,), ("song",), 60.0, 0.05, best, plain, (plain, best), {"tables exact": 59.5}
-    )
+    limits, equal = {"tables exact": 59.5}, {"song/branch:freq": 84.0}
+    return FormSearch((DEVICE,), ("song",), 60.0, 0.05, best, plain, (plain, best), limits, equal)
 
 
 @pytest.mark.parametrize(
