@@ -70,7 +70,9 @@ class Capture:
         for name, shape in shapes.items():
             found = self.outputs.get(name)
             if found is None or found.shape != shape or found.dtype.kind != "f":
-                what = f"{found.dtype} of shape {list(found.shape)}" if found is not None else "none"
+                what = (
+                    f"{found.dtype} of shape {list(found.shape)}" if found is not None else "none"
+                )
                 raise CaptureError(
                     f"{where} is of another package: expected its output {name!r} as "
                     f"floating-point numbers of shape {list(shape)}, found {what}; record this "

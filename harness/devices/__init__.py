@@ -4,10 +4,14 @@
 `profile`            what is known of a unit, line by line, each with its source and confidence
 `reading`            profiles as TOML files, and those that are shipped
 `properties`         the questions that a profile has to answer
+`reference`          functions as mathematics has them
+`grid`               FP16 numbers, and rounding to them
 `tables`             functions from 33 knots
 `values`             such a function at all FP16 numbers, to be looked up
 `accumulators`       matrix products with the published accumulators
 `convolution`        convolutions as sums of such products
+`winograd`           3x3 convolutions with fewer products
+`reductions`         sums and means
 `computing`          a device: a profile with its unknowns settled, and everything that it computes
 `placement`          which unit can run an operation at all
 ===================  ==============================================================================

@@ -32,6 +32,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from harness.devices.convolution import Product
 from harness.devices.grid import OVERFLOW, flushed, limited, rounded
 from harness.devices.profile import ProfileError
 
@@ -83,7 +84,7 @@ def products(
     _choose("alignment", alignment, _CUTS)
     _choose("rounding", rounding, ("fused", "rounded"))
     _choose("subnormals", subnormals, ("kept", "flushed"))
-    ways = {
+    ways: dict[str, Product] = {
         "wide": torch.bmm,
         "tiles_of_four": _tiles_of_four(_CUTS[alignment], ceiling),
         "tensor_unit": _tensor_unit,
@@ -122,9 +123,7 @@ def _pieces(a: Tensor, b: Tensor, depth: int) -> Iterator[tuple[slice, slice, sl
         yield slice(one, one + deep), slice(two, two + high), slice(three, three + wide)
 
 
-def _by_pieces(
-    a: Tensor, b: Tensor, depth: int, compute: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+def _by_pieces(a: Tensor, b: Tensor, depth: int, compute: Product) -> Tensor:
     result = a.new_empty(a.shape[0], a.shape[1], b.shape[2])
     for batch, rows, columns in _pieces(a, b, depth):
         result[batch, rows, columns] = compute(a[batch, rows], b[batch, :, columns])
@@ -143,7 +142,7 @@ def _padded(a: Tensor, b: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
 # ----------------------------------------------------------------------------- tiles of four
 
 
-def _tiles_of_four(cut: Callable[[Tensor], Tensor], ceiling: float) -> Callable[..., Tensor]:
+def _tiles_of_four(cut: Callable[[Tensor], Tensor], ceiling: float) -> Product:
     def compute(a: Tensor, b: Tensor) -> Tensor:
         total = a.new_zeros(a.shape[0], a.shape[1], b.shape[2], dtype=torch.float64)
         over, under = (torch.zeros_like(total, dtype=torch.bool) for _ in range(2))
@@ -219,7 +218,7 @@ def _tensor_unit(a: Tensor, b: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------- one after the other
 
 
-def _sequential(rounds_products: bool) -> Callable[..., Tensor]:
+def _sequential(rounds_products: bool) -> Product:
     def compute(a: Tensor, b: Tensor) -> Tensor:
         total = a.new_zeros(a.shape[0], a.shape[1], b.shape[2], dtype=torch.float16)
         for k in range(a.shape[2]):

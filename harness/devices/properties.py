@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import nan
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -45,8 +46,8 @@ class Property:
             if value in self.choices:
                 return None
             return f"expected one of {', '.join(self.choices)}, found {value!r}"
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and (value > 0 if self.positive else value == value):
+        number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else nan
+        if number > 0 if self.positive else number == number:
             return None
         return f"expected a number{' above 0' if self.positive else ''}, found {value!r}"
 

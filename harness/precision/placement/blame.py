@@ -131,8 +131,8 @@ class _Ways:
                 continue
             seen.add(self._key(unit, names))
             made = self._executable.call(step, read, self._numerics[way])
-            results = zip(step.outputs, made, usual, strict=True)
-            errors = {slot: difference(own, other) for slot, own, other in results}
+            both = zip(step.outputs, made, usual, strict=True)
+            errors = {slot: difference(own, other) for slot, own, other in both}
             if any(error.any() for error in errors.values()):
                 found[Site(step.operation.name, step.operation.type, way)] = errors
         return found

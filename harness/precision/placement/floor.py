@@ -10,9 +10,11 @@ unit u it would be
 
 The last term is the share of the operation on that unit, told by random probes in one walk back.
 The second asks for b(p) . b_iu of every operation and unit: one walk back from b(p) itself, the
-error of the split as it was executed. All operations then take the unit of the greatest energy, and
-the new split is executed: |b|^2 is convex in the weights of its terms, so to first order a step up
-its tangent never lowers it. The steps begin with several splits and end where none is worse.
+error of the split as it was executed; what one operation's errors on two units have in common,
+b_i,p(i) . b_iu, is left out, since no share tells it. All operations then take the unit of the
+greatest energy, and the new split is executed: |b|^2 is convex in the weights of its terms, so to
+first order a step up its tangent never lowers it. The steps begin with several splits and end where
+none is worse.
 
 What is returned was executed. It is the worst of what these steps reach, and no proof.
 """

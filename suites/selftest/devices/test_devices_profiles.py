@@ -90,7 +90,11 @@ def test_an_infinite_number_is_a_number():
         ("domain = [0.0, 4.0]", "domain = [0.0, inf]", "tables.tanh: domain: expected numbers of"),
         ("domain = [0.0, 4.0]", "domain = [0.0, 1e308]", "numbers of FP16, up to 65,504, found [0"),
         ("value = 32768.0", "value = -1.0", "expected a number above 0, found -1.0"),
-        ("value = 16.0", "value = 0", "facts.slice_gain: value: expected a number above 0, found 0"),
+        (
+            "value = 16.0",
+            "value = 0",
+            "facts.slice_gain: value: expected a number above 0, found 0",
+        ),
         ("at = 4.0, slope = 0.0", "at = 4.0, slope = nan", "expected finite numbers"),
         ('source = "guide, chapter 3"', 'source = " "', "source: expected who published it"),
     ],

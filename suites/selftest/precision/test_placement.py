@@ -188,7 +188,10 @@ def test_a_variant_of_what_is_infinite_is_a_number_where_it_would_be(
 ) -> None:
     model, inputs = program(build, (6, 6), tmp_path), {"x": torch.full((6, 6), 8.0)}
     usual, *others = band("ane-m1")
-    others += [usual.supposing(product_ceiling=65520.0), usual.supposing(activations="rounded_once")]
+    others += [
+        usual.supposing(product_ceiling=65520.0),
+        usual.supposing(activations="rounded_once"),
+    ]
     made, varied = vary(model, inputs, usual, others)
     assert made["y"].isinf().any() == (build is overflowing)
     for other, outputs in zip(others, varied, strict=True):
