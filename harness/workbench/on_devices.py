@@ -138,11 +138,17 @@ def device_rows(
         capture: what a device of this kind made of the same inputs.
 
     Raises:
-        ParityError: no such device, or placement.
+        ParityError: no such device, or placement; or the program has branches or loops.
         CaptureError: the capture was made of other inputs, or of another package.
     """
     unit, model = device_of(device), functional(question.model)
     question = replace(question, model=model)
+    branching = next((step.operation for step in model.plan.steps if step.blocks), None)
+    if branching is not None:
+        raise ParityError(
+            f"{branching} has blocks, which no prediction on a device looks into; leave --device "
+            f"out, and execute it with 'parity predict --numerics {device!r}'"
+        )
     if capture is not None:
         shapes = {output.name: question.expected[output.name].shape for output in model.outputs}
         capture.check_inputs(question.inputs, Path("the capture"))

@@ -23,6 +23,7 @@ from harness.mil.numerics import Numerics
 from harness.mil.numerics.device import depends_on, device_numerics
 from harness.mil.plan import Step
 from harness.mil.program import Operation
+from harness.precision.placement.floor import PROBES
 from harness.precision.sensitivity import ShareEstimator, SignalMeasure, audible
 from harness.precision.sensitivity.on_units import WIDE, computes_half, difference, stored
 from harness.precision.sensitivity.sites import Errors, Site
@@ -59,8 +60,6 @@ def find_culprit(
     predicted: Outputs,
     captured: Outputs,
     measures: Sequence[SignalMeasure],
-    *,
-    seed: int = 0,
 ) -> Culprit | None:
     """Return the operation that a device most likely computes in another way; None if none is.
 
@@ -72,13 +71,12 @@ def find_culprit(
         predicted: outputs, as executed with ``unit``.
         captured: what the device made.
         measures: by which the two are compared.
-        seed: of the probes.
     """
     place = next(iter(inputs.values())).device
     estimator = ShareEstimator(model, _Ways(model, unit, ways, place), inputs, numerics=WIDE)
     heard = audible(measures, estimator.outputs)
-    generator = torch.Generator().manual_seed(seed)
-    shares = estimator.expected(heard, 4, generator, at_once=4 * len(heard))
+    generator, at_once = torch.Generator().manual_seed(0), PROBES * len(heard)
+    shares = estimator.expected(heard, PROBES, generator, at_once=at_once)
     gap = {n: captured[n].double() - predicted[n].double() for n in predicted}
     products = estimator.products({m: [m.field(estimator.outputs, gap)] for m in heard})
     gains = {

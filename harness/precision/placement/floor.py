@@ -21,7 +21,7 @@ What is returned was executed. It is the worst of what these steps reach, and no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -40,6 +40,8 @@ Tensor: TypeAlias = torch.Tensor
 Array: TypeAlias = npt.NDArray[np.float64]
 Outputs: TypeAlias = Mapping[str, Tensor]
 
+PROBES: Final = 4
+"""Random ones for each measure."""
 ROUNDS: Final = 4
 """Steps up at most: from the third on little was gained wherever it was tried."""
 
@@ -87,25 +89,21 @@ def find_floor(
     inputs: Mapping[str, Tensor],
     expected: Outputs,
     measures: Sequence[SignalMeasure],
-    *,
-    probes: int = 4,
-    seed: int = 0,
-    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Floor, ...]:
     """Return the floor of each measure that ``expected`` is not silent in.
 
     Args:
-        model: a program with operations in FP16.
+        model: a program; what it computes in FP16 is split.
         machine: over whose units it is split.
         inputs: float32, on the device to work on.
         expected: what the outputs should be.
         measures: of the error.
-        probes: random ones for each measure.
-        seed: of the probes.
-        report: gets a line for each split that was executed.
     """
-    search = _Search(model, machine, inputs, expected, audible(measures, expected), report)
-    search.begin(torch.Generator().manual_seed(seed), probes)
+    heard = audible(measures, expected)
+    if not heard:
+        return ()
+    search = _Search(model, machine, inputs, expected, heard)
+    search.begin()
     search.climb()
     return search.floors()
 
@@ -118,21 +116,19 @@ class _Search:
         inputs: Mapping[str, Tensor],
         expected: Outputs,
         measures: Sequence[SignalMeasure],
-        report: Callable[[str], None],
     ) -> None:
         self._model, self._machine, self._inputs = model, machine, inputs
-        self._expected, self._measures, self._report = expected, measures, report
+        self._expected, self._measures = expected, measures
         device = next(iter(inputs.values())).device
         errors = UnitErrors(model, machine.units, machine.able(model), device)
         self._estimator = ShareEstimator(model, errors, inputs, numerics=WIDE)
         self._shares: Mapping[Site, Array] = {}
         self._done: list[Placed] = []
 
-    def begin(self, generator: torch.Generator, probes: int) -> None:
+    def begin(self) -> None:
         """Execute the splits to begin with: each unit alone, and the greatest shares."""
-        self._shares = self._estimator.expected(
-            self._measures, probes, generator, at_once=probes * len(self._measures)
-        )
+        generator, at_once = torch.Generator().manual_seed(0), PROBES * len(self._measures)
+        self._shares = self._estimator.expected(self._measures, PROBES, generator, at_once=at_once)
         for unit in UNITS:
             self._execute(f"all on {unit}", self._machine.all_on(self._model, unit))
         for index, measure in enumerate(self._measures):
@@ -188,7 +184,6 @@ class _Search:
     def _execute(self, name: str, split: Placement) -> Placed:
         outputs = self._model.run(self._inputs, operation_numerics=self._machine.numerics(split))
         levels = {m.name: snr_of(m.of(self._expected, outputs)) for m in self._measures}
-        self._report(f"{name}: {', '.join(f'{m} {db:.2f} dB' for m, db in levels.items())}")
         self._done.append(Placed(name, split, outputs, levels))
         return self._done[-1]
 

@@ -145,7 +145,7 @@ class ShareEstimator:
                     # What a measure doesn't depend on has no share in it.
                     whole = numbers.setdefault(site, np.zeros((2, len(measures), probes)))
                     whole[:, column] = pair
-        return on_average(numbers, np.array(list(sizes.values())))
+        return on_average(numbers, np.array(list(sizes.values()))) if numbers else {}
 
     def products(
         self, fields: Mapping[Measure, Sequence[Tensor]]

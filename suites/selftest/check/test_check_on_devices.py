@@ -13,10 +13,12 @@ from harness import mil
 from harness._coremltools import import_coremltools
 from harness.captures import Capture, CaptureError
 from harness.cli import main
+from harness.errors import ParityError
 from harness.verdicts import Check, Verdict
 from harness.verdicts.rows.devices import DevicePrediction
 from harness.workbench.on_devices import Question, device_rows
 from suites.ops.packages import write_package
+from suites.selftest.precision.test_placement import program
 
 
 class Network:
@@ -26,19 +28,20 @@ class Network:
     interface = SimpleNamespace(outputs={"y": (50, 8)})
 
 
-def model_of(path: Path) -> mil.Model:
-    """A GELU behind a matrix product with a bias, in FP16."""
+def model_of(path: Path, dtype: str = "fp16") -> mil.Model:
+    """A GELU behind a matrix product with a bias."""
     ct = import_coremltools()
     from coremltools.converters.mil import Builder as mb
     from coremltools.converters.mil.mil import Function, Program, types
 
-    weight = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float16) / 8
-    program = Program()
-    with Function({"x": mb.placeholder((50, 64), types.fp16)}, ct.target.iOS18) as function:
-        y = mb.linear(x=function.inputs["x"], weight=weight, bias=np.ones(8, np.float16))
+    held, number = {"fp16": (types.fp16, np.float16), "fp32": (types.fp32, np.float32)}[dtype]
+    weight = np.random.default_rng(0).standard_normal((8, 64)).astype(number) / 8
+    made = Program()
+    with Function({"x": mb.placeholder((50, 64), held)}, ct.target.iOS18) as function:
+        y = mb.linear(x=function.inputs["x"], weight=weight, bias=np.ones(8, number))
         function.set_outputs([mb.gelu(x=y, mode="EXACT", name="y")])
-    program.add_function("main", function)
-    return mil.load(write_package(program, path / "p.mlpackage"))
+    made.add_function("main", function)
+    return mil.load(write_package(made, path / "p.mlpackage"))
 
 
 X = np.random.default_rng(1).standard_normal((50, 64)).astype(np.float16)
@@ -109,6 +112,42 @@ def test_the_worst_split_is_under_each_unit(model: mil.Model) -> None:
     _, (floor,) = rows_of(model, "ane-m1", placement="worst")
     units = [rows_of(model, "ane-m1", placement=unit)[1][0] for unit in ("ane", "gpu", "cpu")]
     assert floor.worst.assumed_db <= min(row.worst.assumed_db for row in units)
+
+
+@pytest.mark.parametrize("placement", ["", "ane", "worst"])
+def test_silence_has_no_prediction(placement: str, model: mil.Model) -> None:
+    silent = Question(model, Network(), {"y": np.zeros((50, 8))}, {"x": X}, LABELS)  # type: ignore[arg-type]
+    rows = device_rows(silent, "ane-m1", placement=placement)
+    assert not [row for row in rows if isinstance(row, DevicePrediction)]
+
+
+@pytest.mark.parametrize("placement", ["", "ane", "worst"])
+def test_a_package_in_fp32_is_the_same_on_every_unit(placement: str, tmp_path: Path) -> None:
+    whole = model_of(tmp_path, "fp32")
+    inputs = {"x": X.astype(np.float32)}
+    asked = Question(whole, Network(), whole.predict(inputs, numerics="float64"), inputs, LABELS)  # type: ignore[arg-type]
+    (row,) = [
+        row
+        for row in device_rows(asked, "ane-m1", placement=placement)
+        if isinstance(row, DevicePrediction)
+    ]
+    assert row.worst.assumed_db > 120
+    broken = Capture.of(inputs, {"y": np.zeros((50, 8), np.float32)})
+    *_, verdict, _ = device_rows(asked, "ane-m1", capture=broken)
+    assert isinstance(verdict, Check)
+    assert "the program has no operation in FP16" in verdict.outcome.reason
+
+
+@pytest.mark.parametrize("placement", ["", "ane", "worst"])
+def test_branches_are_refused_and_not_left_out(placement: str, tmp_path: Path) -> None:
+    def branching(mb: Any, x: Any) -> Any:
+        positive = mb.greater(x=mb.reduce_sum(x=x, axes=[0, 1]), y=np.float16(0))
+        branches = (lambda: mb.gelu(x=x)), (lambda: mb.sigmoid(x=x))
+        return mb.cond(pred=positive, _true_fn=branches[0], _false_fn=branches[1], name="y")
+
+    asked = question(program(branching, (50, 64), tmp_path))
+    with pytest.raises(ParityError, match=r"cond 'y' .*has blocks, .* --numerics 'ane-m1'"):
+        list(device_rows(asked, "ane-m1", placement=placement))
 
 
 def captured(model: mil.Model, hidden: str, operation: str = "") -> Capture:
