@@ -46,7 +46,7 @@ from harness.precision.sensitivity.on_units import WIDE
 from harness.precision.tuning.forms import SUPPOSITIONS
 from harness.subjects import Network
 from harness.subjects.protocol import sound_of
-from harness.verdicts import Check, bound, gate
+from harness.verdicts import Check, Outcome, Verdict, bound, gate, not_evaluated
 from harness.verdicts.rows.devices import Claim, DeviceLevel, DevicePrediction, Supposition
 from harness.verdicts.rows.labelled import labels_of
 from harness.workbench.predictions import Prediction
@@ -168,6 +168,9 @@ def device_rows(
     yield from _checks(question, made, unit.label)
     levels = question.levels(made)
     if not levels:  # silence has no ratio
+        if capture is not None:
+            reason = f"{question.labels['case']} is silent: a capture of it has no ratio to judge"
+            yield _verdict(question, unit, not_evaluated(reason))
         return
     settled = [question.levels(question.made(outputs)) for outputs in varied]
     row = _prediction(question, unit, levels, settled, [other.label for other in others])
@@ -284,15 +287,18 @@ def _captured(
     levels = [replace(level, captured_db=made[level.name]) for level in row.levels]
     furthest = min(levels, key=lambda level: made[level.name] - level.low_db)
     below = furthest.low_db - made[furthest.name]
-    gate_row = gate("captured")
-    outcome = bound(below, gate_row, what=f"{furthest.name} under the band")
+    outcome = bound(below, gate("captured"), what=f"{furthest.name} under the band")
     words = ""
-    if outcome.verdict.value == "fail":
+    if outcome.verdict is Verdict.FAIL:
         words = _blame(question, unit, usual, outputs)
         outcome = replace(outcome, reason=f"{outcome.reason}: {words}")
-    labels = {**question.labels, "numerics": unit.label, "what": "capture beside its prediction"}
-    yield Check("conversion", labels, True, gate_row, outcome)
+    yield _verdict(question, unit, outcome)
     yield replace(row, levels=tuple(levels), note=words)
+
+
+def _verdict(question: Question, unit: Device, outcome: Outcome) -> Check:
+    labels = {**question.labels, "numerics": unit.label, "what": "capture beside its prediction"}
+    return Check("conversion", labels, True, gate("captured"), outcome)
 
 
 def _blame(

@@ -121,6 +121,14 @@ def test_silence_has_no_prediction(placement: str, model: mil.Model) -> None:
     assert not [row for row in rows if isinstance(row, DevicePrediction)]
 
 
+def test_a_capture_of_silence_is_no_green_one(model: mil.Model) -> None:
+    silent = Question(model, Network(), {"y": np.zeros((50, 8))}, {"x": X}, LABELS)  # type: ignore[arg-type]
+    *_, verdict = device_rows(silent, "gpu", capture=captured(model, "gpu"))
+    assert isinstance(verdict, Check)
+    assert (verdict.gating, verdict.verdict) == (True, Verdict.NOT_EVALUATED)
+    assert "noise is silent" in verdict.outcome.reason
+
+
 @pytest.mark.parametrize("placement", ["", "ane", "worst"])
 def test_a_package_in_fp32_is_the_same_on_every_unit(placement: str, tmp_path: Path) -> None:
     whole = model_of(tmp_path, "fp32")
