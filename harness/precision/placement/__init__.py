@@ -9,7 +9,7 @@ operation a device computed in another way, by what it made of a signal.
 
 from harness.precision.placement.blame import Culprit, find_culprit
 from harness.precision.placement.floor import Floor, Placed, find_floor
-from harness.precision.placement.units import UNITS, Machine, Placement, machine_of
+from harness.precision.placement.units import UNITS, Machine, Split, machine_of
 from harness.precision.placement.variants import vary
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "Floor",
     "Machine",
     "Placed",
-    "Placement",
+    "Split",
     "find_culprit",
     "find_floor",
     "machine_of",

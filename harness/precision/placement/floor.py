@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 
 from harness.mil import Model
-from harness.precision.placement.units import UNITS, Machine, Placement
+from harness.precision.placement.units import UNITS, Machine, Split
 from harness.precision.sensitivity import ShareEstimator, SignalMeasure, audible, snr_of
 from harness.precision.sensitivity.measures import Measure
 from harness.precision.sensitivity.on_units import WIDE, UnitErrors
@@ -52,13 +52,13 @@ class Placed:
 
     Attributes:
         name: what led to it.
-        placement: the split.
+        split: of its operations.
         outputs: of the program.
         measured_db: SNR by measure.
     """
 
     name: str
-    placement: Placement
+    split: Split
     outputs: Outputs
     measured_db: Mapping[str, float]
 
@@ -160,7 +160,7 @@ class _Search:
             for measure in self._measures
         )
 
-    def _steps(self, open_: Mapping[int, SignalMeasure]) -> dict[int, Placement]:
+    def _steps(self, open_: Mapping[int, SignalMeasure]) -> dict[int, Split]:
         """Return for each measure the split that is greatest along the tangent of its worst."""
         worst = {index: self._worst(measure.name) for index, measure in open_.items()}
         fields: dict[Measure, list[Tensor]] = {
@@ -168,9 +168,9 @@ class _Search:
             for index, measure in open_.items()
         }
         products = self._estimator.products(fields)
-        found: dict[int, Placement] = {}
+        found: dict[int, Split] = {}
         for index, measure in open_.items():
-            split, scores = worst[index].placement, {}
+            split, scores = worst[index].split, {}
             for site, share in self._shares.items():
                 along = float(products[measure].get(site, np.zeros(1))[0])
                 here = split.get(site.operation) == site.error
@@ -181,7 +181,7 @@ class _Search:
     def _error(self, placed: Placed) -> dict[str, Tensor]:
         return {n: placed.outputs[n].double() - e.double() for n, e in self._expected.items()}
 
-    def _execute(self, name: str, split: Placement) -> Placed:
+    def _execute(self, name: str, split: Split) -> Placed:
         outputs = self._model.run(self._inputs, operation_numerics=self._machine.numerics(split))
         levels = {m.name: snr_of(m.of(self._expected, outputs)) for m in self._measures}
         self._done.append(Placed(name, split, outputs, levels))

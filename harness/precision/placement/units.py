@@ -25,7 +25,7 @@ from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
 from harness.precision.sensitivity.on_units import computes_half
 
-Placement: TypeAlias = Mapping[str, str]
+Split: TypeAlias = Mapping[str, str]
 """The unit of each operation that computes in FP16, by its name in the program."""
 
 UNITS: Final = ("ane", "gpu", "cpu")
@@ -65,22 +65,22 @@ class Machine:
         # The CPU takes whatever is left.
         return tuple(n for n in UNITS if n == "cpu" or found.on(rules[n]).possible is not False)
 
-    def all_on(self, model: Model, unit: str) -> Placement:
+    def all_on(self, model: Model, unit: str) -> Split:
         """Return the split in which ``unit`` runs all that it can, and others what is left."""
         order = (unit, *UNITS)
         able = self.able(model).items()
         return {name: next(u for u in order if u in units) for name, units in able}
 
-    def at_random(self, model: Model, seed: int) -> Placement:
+    def at_random(self, model: Model, seed: int) -> Split:
         """Return a split in which each operation is on any of the units that can run it."""
         random = np.random.default_rng(seed)
         able = self.able(model).items()
         return {name: units[random.integers(len(units))] for name, units in able}
 
-    def numerics(self, placement: Placement) -> OperationNumerics:
+    def numerics(self, split: Split) -> OperationNumerics:
         """Return the numerics of every operation of a split, for `Model.run`."""
         made = {name: device_numerics(unit) for name, unit in self.units.items()}
-        return lambda operation: made.get(placement.get(operation.name, ""))
+        return lambda operation: made.get(split.get(operation.name, ""))
 
 
 def machine_of(unit: Device) -> Machine:

@@ -23,7 +23,7 @@ from harness.places import GOLDEN_ROOT
 from harness.precision.placement import (
     Floor,
     Machine,
-    Placement,
+    Split,
     find_floor,
     machine_of,
     vary,
@@ -47,8 +47,8 @@ class Placeable:
     inputs: dict[str, torch.Tensor]
     expected: Outputs
 
-    def levels(self, placement: Placement) -> dict[str, float]:
-        made = self.model.run(self.inputs, operation_numerics=MACHINE.numerics(placement))
+    def levels(self, split: Split) -> dict[str, float]:
+        made = self.model.run(self.inputs, operation_numerics=MACHINE.numerics(split))
         return self.levels_of(made)
 
     def levels_of(self, made: Outputs) -> dict[str, float]:
@@ -110,7 +110,7 @@ def test_no_split_is_under_the_floor_and_the_worst_of_all_is_within_a_decibel(
 
 def test_the_floor_was_executed(small_program: Placeable) -> None:
     (floor,) = small_program.floors()
-    assert floor.db == small_program.levels(floor.worst.placement)["y"]
+    assert floor.db == small_program.levels(floor.worst.split)["y"]
     assert floor.db == min(floor.tried.values())
 
 
@@ -226,7 +226,7 @@ def test_a_search_from_the_worst_split_of_mini_finds_none_a_decibel_worse(
 ) -> None:
     """Another search: operations of one type and module move together, and stay if it is worse."""
     for floor in short_mini.floors():
-        output, found, split = floor.measure.partition(":")[2], floor.db, floor.worst.placement
+        output, found, split = floor.measure.partition(":")[2], floor.db, floor.worst.split
         random = np.random.default_rng(0)
         for _ in range(60):
             tried = moved(MACHINE, short_mini.model, split, random)
@@ -237,7 +237,7 @@ def test_a_search_from_the_worst_split_of_mini_finds_none_a_decibel_worse(
 
 
 def moved(
-    machine: Machine, model: Model, split: Placement, random: np.random.Generator
+    machine: Machine, model: Model, split: Split, random: np.random.Generator
 ) -> dict[str, str]:
     """Return a split in which one operation in twenty is somewhere else."""
     able = machine.able(model)
