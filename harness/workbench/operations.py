@@ -91,7 +91,7 @@ def headroom_attachment(bench: Workbench, subject: str, cases: tuple[str, ...]) 
     """Return how near the FP32 program comes to FP16's ends, on the signals of golden cases."""
     model = mil.functional(mil.load(bench.packages.path(subject, FP32)))
     found = audit_headroom(model, _source(bench, subject, cases).inputs())
-    row = attachment(f"headroom of {subject}", {"subject": subject, **found.to_dict()})
+    row = attachment(subject, {"subject": subject, **found.to_dict()})
     assert isinstance(row, HeadroomRow)  # by the kind of its document
     return row
 

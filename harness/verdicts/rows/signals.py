@@ -202,6 +202,11 @@ class Separation(Labelled):
     note: str
 
 
+def _certain(ratio_db: float) -> float:
+    """Return how much of a change of a ratio says something of what is separated."""
+    return 1.0 if ratio_db == -math.inf else min(1.0, float(10 ** ((ratio_db + 20) / 20)))
+
+
 @dataclass(frozen=True)
 class StemQuality:
     """How well a stem is separated, against what was really mixed; NaN where that can't be had.
@@ -222,8 +227,13 @@ class StemQuality:
     sar_db: float
 
     def moved_db(self, other: StemQuality) -> float:
-        """Return by how much SI-SDR or SDR differs, whichever more; NaN if one is NaN."""
-        moved = abs(self.si_sdr_db - other.si_sdr_db), abs(self.sdr_db - other.sdr_db)
+        """Return by how much SI-SDR or SDR differs, whichever more; NaN if one is NaN.
+
+        Where less than a hundredth of a stem's energy is the source (-20 dB), whatever is added to
+        it moves the ratio by as much more as there is less of the source: that is left out.
+        """
+        pairs = (self.si_sdr_db, other.si_sdr_db), (self.sdr_db, other.sdr_db)
+        moved = [abs(before - after) * _certain(before) for before, after in pairs]
         return math.nan if any(map(math.isnan, moved)) else max(moved)
 
 
