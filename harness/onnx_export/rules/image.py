@@ -18,7 +18,8 @@ def _bilinear(g: Graph, x: Value, sizes: Ints, mode: str) -> Value | str:
         lower, upper = (np.asarray(f(places), np.int64) for f in (np.floor, np.ceil))
         weight = (places - lower).reshape(x.along(axis)).astype(x.dtype.numpy)
         first, second = (g("Gather", y, index, axis=axis) for index in (lower, upper))
-        y = g("Add", g("Mul", first, 1 - weight), g("Mul", second, weight))
+        between = g("Add", g("Mul", first, 1 - weight), g("Mul", second, weight))
+        y = g("Where", weight == 0, first, between)  # zero times an infinity is NaN
     return y
 
 
