@@ -146,6 +146,20 @@ def test_parameters_that_do_not_fit_are_refused_by_name(tmp_path, capsys):
     assert "sideways" in shown
 
 
+def counted(mb, x):
+    found = mb.cast(x=mb.non_zero(x=x), dtype="fp32")
+    return mb.concat(values=[found, found], axis=0, name="twice")
+
+
+@needs_runtime
+def test_parts_of_unknown_length_are_joined(tmp_path):
+    package = write_package(
+        make_program(counted, {"x": (3,)}, np.float32), tmp_path / "x.mlpackage"
+    )
+    made = open_engine("onnx", package).predict({"x": np.array([0, 2, 3], np.float32)})
+    assert made["twice"].tolist() == [[1], [2]] * 2
+
+
 def test_what_can_not_be_exported_is_refused_by_name(tmp_path, capsys):
     package = write_package(make_program(drawn, {"x": (3,)}, np.float32), tmp_path / "x.mlpackage")
     target = tmp_path / "x.onnx"

@@ -57,6 +57,8 @@ OWN = [
          weights(4) | {"peephole": normal(3 * HIDDEN, seed=7)}, ALL | FUNCTIONS),
     Case("elu_quiet", "elu", lambda x, alpha: alpha * np.expm1(x),
          {"x": -1e-5 * np.abs(normal(9))}, {}, {"alpha": 0.75}),
+    Case("squeeze_of_nothing", "squeeze", lambda x, axes: x, {"x": normal(1, 3)}, {},
+         {"axes": [1]}),
     Case("floor_div_of_infinities", "floor_div", by_position(np.floor_divide),
          {"x": np.array([5, -5, INF, 5, -5, 0, 3]), "y": np.array([0, 0, 2, INF, INF, INF, -INF])}),
     Case("resize_onto_infinity", "resize_bilinear", lambda x, **_: x,
