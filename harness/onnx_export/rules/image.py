@@ -94,6 +94,8 @@ def resize(
     sizes = out_shape[len(out_shape) - resized_dims :]
     if interpolation_mode == "LINEAR":
         return _bilinear(g, x, sizes, sampling_mode)
+    if interpolation_mode != "NEAREST_NEIGHBOR":
+        raise ValueError(f"{interpolation_mode!r} is no LINEAR, NEAREST_NEIGHBOR")
     olds = x.sizes[x.rank - resized_dims :]
     grids = [_grid(old, new, sampling_mode) for old, new in zip(olds, sizes, strict=True)]
     return _picked(g, x, [np.clip(np.round(p), 0, n - 1) for p, n in zip(grids, olds, strict=True)])

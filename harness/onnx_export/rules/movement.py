@@ -180,7 +180,7 @@ def pad(g: Graph, x: Value, pad: Ints, mode: str, constant_val: float) -> Value 
     pads = [*kept, *pad[::2], *kept, *pad[1::2]]
     if mode == "constant":
         return g("Pad", x, pads, x.number(constant_val))
-    return g("Pad", x, pads, mode={"replicate": "edge"}.get(mode, mode))
+    return g("Pad", x, pads, mode={"reflect": "reflect", "replicate": "edge"}[mode])
 
 
 @exports("depth_to_space")

@@ -161,7 +161,8 @@ def _peeps(g: Graph, x: Value, peephole: Value | None, hidden: int) -> str:
 
 
 def _in_order(g: Graph, x: Value, direction: str) -> Value | str:
-    return flipped(g, x, [0]) if direction == "reverse" else x
+    backwards = {"forward": False, "reverse": True}[direction]
+    return flipped(g, x, [0]) if backwards else x
 
 
 def _start(g: Graph, state: Value, x: Value, directions: int = 1) -> str:

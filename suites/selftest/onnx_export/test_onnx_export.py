@@ -122,13 +122,26 @@ def test_a_wrong_operation_is_named_and_nothing_behind_it(rounding, tmp_path, ca
     assert [(row["type"], row["value"]) for row in rows] == [("add", "total")]
 
 
-def odd_padding(mb, x):
-    return mb.conv(x=x, weight=np.ones((1, 1, 1), np.float32), pad_type="valid")
+WEIGHTS = {"weight_ih": np.ones((1, 3), np.float32), "weight_hh": np.ones((1, 1), np.float32)}
+STATE = np.zeros((1, 1), np.float32)
 
 
-def test_parameters_that_do_not_fit_are_refused_by_name(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("op", "word", "parameters"),
+    [
+        ("conv", "valid", {"weight": np.ones((1, 1, 1), np.float32), "pad_type": "valid"}),
+        ("rnn", "forward", {"initial_h": STATE, "direction": "forward", **WEIGHTS}),
+        ("pad", "reflect", {"pad": [1, 1], "mode": "reflect"}),
+        ("resize", "NEAREST_NEIGHBOR", {
+            "shape": [2, 6], "resized_dims": np.uint32(2), "interpolation_mode": "NEAREST_NEIGHBOR",
+        }),
+    ],
+)  # fmt: skip
+def test_parameters_that_do_not_fit_are_refused_by_name(op, word, parameters, tmp_path, capsys):
     """A package is a stranger's: what no converter writes must not end in a traceback."""
-    program = make_program(odd_padding, {"x": (1, 1, 3)}, np.float32)
+    program = make_program(
+        lambda mb, x: getattr(mb, op)(x=x, **parameters), {"x": (1, 1, 3)}, np.float32
+    )
     package = write_package(program, tmp_path / "x.mlpackage")
 
     def change(message):
@@ -136,13 +149,13 @@ def test_parameters_that_do_not_fit_are_refused_by_name(tmp_path, capsys):
         for operation in block.operations:
             if operation.type == "const":
                 texts = operation.attributes["val"].immediateValue.tensor.strings.values
-                if list(texts) == ["valid"]:
+                if list(texts) == [word]:
                     texts[0] = "sideways"
 
     rewrite_model(package, change)
     assert main(["export", str(package), "--onnx", str(tmp_path / "x.onnx")]) == 2
     shown = " ".join(capsys.readouterr().err.split())
-    assert "operation conv" in shown
+    assert f"operation {op}" in shown
     assert "sideways" in shown
 
 
