@@ -17,7 +17,8 @@ from harness.cli import main
 from harness.engines import open_engine
 from harness.errors import UnknownNameError
 from harness.mil.ops.registry import known_types
-from harness.onnx_export import exported_types, registry
+from harness.onnx_export import export_model, exported_types, registry
+from harness.workbench.second_opinion import operations_apart
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import make_program, rewrite_model
 
@@ -120,6 +121,8 @@ def test_a_wrong_operation_is_named_and_nothing_behind_it(rounding, tmp_path, ca
     assert main([*words, "--json"]) == 1
     rows = json.loads(capsys.readouterr().out)["disagreements"]
     assert [(row["type"], row["value"]) for row in rows] == [("add", "total")]
+    assert main(words) == 1
+    assert "1 result differs beyond rounding" in capsys.readouterr().out
 
 
 WEIGHTS = {"weight_ih": np.ones((1, 3), np.float32), "weight_hh": np.ones((1, 1), np.float32)}
@@ -171,6 +174,23 @@ def test_parts_of_unknown_length_are_joined(tmp_path):
     )
     made = open_engine("onnx", package).predict({"x": np.array([0, 2, 3], np.float32)})
     assert made["twice"].tolist() == [[1], [2]] * 2
+
+
+@needs_runtime
+def test_an_input_that_is_left_out_has_its_default(tmp_path):
+    program = make_program(lambda mb, x, y: mb.add(x=x, y=y, name="sum"), {"x": (2,), "y": (2,)},
+                           np.float32)  # fmt: skip
+    package = write_package(program, tmp_path / "x.mlpackage")
+
+    def change(message):
+        (kind,) = (entry.type for entry in message.description.input if entry.name == "y")
+        kind.isOptional, kind.multiArrayType.floatDefaultValue = True, 7
+
+    rewrite_model(package, change)
+    model, inputs = mil.load(package), {"x": np.array([1, 2], np.float32)}
+    made = open_engine("onnx", package).predict(inputs)
+    assert made["sum"].tolist() == model.predict(inputs)["sum"].tolist() == [8, 9]
+    assert operations_apart(model, export_model(model), inputs) == []
 
 
 def test_what_can_not_be_exported_is_refused_by_name(tmp_path, capsys):
