@@ -82,7 +82,11 @@ def test_a_compiled_model_has_the_same_constants(
 
 
 def test_the_command_writes_what_is_asked_for(
-    fp32: ConvertedPackage, network: HTDemucs, tiny: str, tmp_path: Path
+    fp32: ConvertedPackage,
+    network: HTDemucs,
+    tiny: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "x.safetensors"
     words = ["weights", "extract", str(fp32.path), "--out", str(out)]
@@ -93,6 +97,8 @@ def test_the_command_writes_what_is_asked_for(
         found["time_encoder.0.conv.weight"], network.state_dict()["tencoder.0.conv.weight"]
     )
     assert main([*words, "--only", "nothing"]) == 2
+    assert main([*words, "--to", "metal"]) == 0  # the program's own names are of neither convention
+    assert "names = 'metal' matched nothing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_package_without_modules_or_of_another_network_is_refused(
