@@ -115,6 +115,32 @@ def test_a_package_without_modules_or_of_another_network_is_refused(
         extract(fp32.path, "mini")
 
 
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        (4, r"has no constants for crosstransformer\.layers(_t)?\.[23]\."),
+        (1, r"holds a (weight|bias) of crosstransformer\.layers(_t)?\.1"),
+    ],
+)
+def test_a_package_of_more_or_fewer_layers_is_refused(
+    layers: int,
+    told: str,
+    fp32: ConvertedPackage,
+    network: HTDemucs,
+    tiny: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A scale of ones may be put back; a matrix of ones is no weight of anybody's."""
+    like, _ = extraction.model_like(tiny)
+    options = network._init_args_kwargs[1]
+    assert options["t_layers"] == 2
+    other = HTDemucs(*network._init_args_kwargs[0], **options | {"t_layers": layers}).eval()
+    monkeypatch.setattr(extraction, "model_like", lambda subject: (like, other))
+    with pytest.raises(WeightsError, match=told) as caught:
+        extract(fp32.path, tiny)
+    assert len(str(caught.value)) < 500
+
+
 def test_a_network_that_folds_its_constants_is_refused(
     fp32: ConvertedPackage, tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
