@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,8 +104,13 @@ def _rows(found: list[Disagreement]) -> list[dict[str, object]]:
 
 
 def _print_compared(found: list[Disagreement]) -> None:
-    rows = [(r.operation.type, r.value, decibels(r.snr_db)) for r in found]
+    levels = [None if math.isnan(row.snr_db) else row.snr_db for row in found]
+    rows = [
+        (row.operation.type, row.value, decibels(level))
+        for row, level in zip(found, levels, strict=True)
+    ]
     if rows:
         columns = ("operation", "value", "they agree to")
         print_table("beside the executor, on its own values", columns, rows, right=(2,))
-    out.print(f"{len(rows)} operations disagree beyond rounding")
+    differ = "result differs" if len(rows) == 1 else "results differ"
+    out.print(f"{len(rows)} {differ} beyond rounding")

@@ -42,8 +42,9 @@ def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],
     target: Annotated[Path, folder_option("The folder, which is replaced.")],
     subject: Annotated[
-        str, typer.Option(help=f"The network of the pack htdemucs: {SUBJECT_HELP}")
-    ] = "mini",
+        str | None,
+        typer.Option(help=f"The network of the pack htdemucs, mini by default: {SUBJECT_HELP}"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a pack: values in float64, cast once, with gradients and tolerances.
@@ -65,7 +66,7 @@ def build(
     answer(json, document, lambda: out.print(words))
 
 
-def _contents(name: str, subject: str) -> tuple[Iterator[Answered], dict[str, str], int]:
+def _contents(name: str, subject: str | None) -> tuple[Iterator[Answered], dict[str, str], int]:
     """Return the cases of a pack, what its operations compute, and how many cases there are."""
     from harness.packs import BOOKS, NETWORK, answered
 
@@ -74,9 +75,11 @@ def _contents(name: str, subject: str) -> tuple[Iterator[Answered], dict[str, st
         from harness.subjects import load_subject
         from harness.workbench.pack_values import subject_values
 
-        return network_cases(subject_values(load_subject(subject))), {NETWORK: SUMMARY}, 2
+        return network_cases(subject_values(load_subject(subject or "mini"))), {NETWORK: SUMMARY}, 2
     if name not in BOOKS:
         raise UnknownNameError("pack", name, [*BOOKS, NETWORK])
+    if subject is not None:
+        raise typer.BadParameter(f"--subject is for the pack {NETWORK}; {name} has no network")
     operations = BOOKS[name].operations
     total = sum(1 for operation in operations.values() for _ in operation.cases())
     summaries = {operation.name: operation.summary for operation in operations.values()}

@@ -97,11 +97,7 @@ def _print_map(document: Mapping[str, Any], reports: Sequence[StepReport]) -> No
     columns = ("step", "matched", "before", "after", "first of them")
     print_table("Transforms", columns, rows, right=(1, 2, 3))
     out.print(f"names as found: {document['convention'] or 'of no known convention'}")
-    for note in document["notes"]:
-        out.print(f"note: {note}")
-    for report in reports:
-        if not report.matched:
-            out.print(f"note: {report.step} matched nothing")
+    _print_notes(document["notes"], reports)
     kept = document["kept_names"]
     stay = "name stays as it is" if len(kept) == 1 else "names stay as they are"
     out.print(f"{len(kept)} {stay}{': ' + _some(kept) if kept else ''}")
@@ -124,14 +120,14 @@ def check(
 
     With --subject, names may be of either convention.
     """
-    from harness.weights import check_weights, convention_of, read_weights, renamed
+    from harness.weights import apply_steps, check_weights, convention_of, read_weights
 
     with progress("checking"):
         state, notes = read_weights(source)
         convention = convention_of(state)
         named = state
         if subject is not None and convention == "metal":
-            named = {renamed(name, "demucs"): tensor for name, tensor in state.items()}
+            named, _ = apply_steps(state, _convention("demucs"))
         complaints = check_weights(named, _shapes(subject) if subject else None)
     errors = [complaint for complaint in complaints if complaint.level == "error"]
     document = {
@@ -160,8 +156,7 @@ def _print_check(
         print_table("Complaints", ("level", "tensor", "what"), rows)
     if len(complaints) > _SHOWN:
         out.print(f"and {len(complaints) - _SHOWN} more")
-    for note in document["notes"]:
-        out.print(f"note: {note}")
+    _print_notes(document["notes"])
     known = {str(tensor.dtype).removeprefix("torch.") for tensor in state.values()}
     types = ", ".join(sorted(known))
     errors = sum(row.level == "error" for row in complaints)
@@ -208,11 +203,16 @@ def extract_weights(
     }
 
     def show() -> None:
-        for note in found.notes:
-            out.print(f"note: {note}")
+        _print_notes(found.notes, reports)
         out.print(f"{target}: {len(made)} tensors of {package}")
 
     answer(json, document, show)
+
+
+def _print_notes(notes: Sequence[str], reports: Sequence[StepReport] = ()) -> None:
+    idle = [f"{report.step} matched nothing" for report in reports if not report.matched]
+    for note in (*notes, *idle):
+        out.print(f"note: {note}")
 
 
 def _some(names: Sequence[str]) -> str:

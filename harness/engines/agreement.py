@@ -27,7 +27,7 @@ class Disagreement:
     Attributes:
         operation: as it stands in the program.
         value: name of its result.
-        snr_db: of one engine's result against the other's.
+        snr_db: of one engine's result against the other's; NaN where there is no such ratio.
     """
 
     operation: Operation

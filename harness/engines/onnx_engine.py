@@ -37,23 +37,16 @@ class OnnxSession:
         self, inputs: Mapping[str, np.ndarray], *, taps: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
         """Execute once; taps go by the names of the program's values."""
-        from harness.mil import get_numerics
         from harness.mil.features import check_names
 
-        path, numerics = self._model.package.path, get_numerics("storage")
-        check_names(inputs, self._model.inputs, path)
-        given = {
-            feature.name: feature.check_array(inputs[feature.name], numerics, path)
-            for feature in self._model.inputs
-            if feature.name in inputs
-        }
+        check_names(inputs, self._model.inputs, self._model.package.path)
         for name in taps:
             if name not in self._exported.values:
                 raise UnknownNameError("tap", name, self._exported.values)
         key = tuple(dict.fromkeys(taps))
         if key not in self._sessions:
             self._sessions[key] = self._open(taps=key)
-        return self._run(self._sessions[key], given)
+        return self._run(self._sessions[key], self._inputs(inputs))
 
     def apart(
         self, values: Mapping[str, np.ndarray], names: Sequence[str]
@@ -69,8 +62,24 @@ class OnnxSession:
         """
         from harness.onnx_export import MADE
 
-        made = self._run(self._open(apart=names), values)
+        made = self._run(self._open(apart=names), {**values, **self._inputs(values)})
         return {name.removesuffix(MADE): value for name, value in made.items()}
+
+    def _inputs(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the inputs of the package; those that are left out have their defaults."""
+        import torch
+
+        from harness.mil import get_numerics
+
+        path, numerics = self._model.package.path, get_numerics("storage")
+        found = {}
+        for feature in self._model.inputs:
+            if feature.name in given:
+                found[feature.name] = feature.check_array(given[feature.name], numerics, path)
+            else:
+                filled = feature.filled(numerics, torch.device("cpu"), path).numpy()
+                found[feature.name] = filled.astype(feature.dtype.numpy)
+        return found
 
     def _open(self, **options: Any) -> Any:
         import onnxruntime

@@ -188,7 +188,7 @@ class Graph:
             return x
         key = x.name, dtype
         if key not in self._casts:
-            name = self.fresh(f"{x.name}/{dtype}", x.name)
+            name = self.fresh(f"{x.name}/{dtype}")
             self.nodes.append(Node("Cast", [x.name], [name], {"to": code_of(dtype)}, name))
             self._casts[key] = name
         array = None if x.array is None else x.array.astype(dtype.numpy)
@@ -212,14 +212,12 @@ class Graph:
                 node.inputs = [new if name == old else name for name in node.inputs]
         return False
 
-    def fresh(self, *wanted: str) -> str:
-        """Return an unused name that begins with the first of the ``wanted`` ones."""
-        stem = wanted[0] if len(wanted) > 1 else f"{wanted[0]}/1"
-        number, base = 1, stem.rpartition("/")[0] if len(wanted) == 1 else stem
-        name = stem
+    def fresh(self, stem: str) -> str:
+        """Return an unused name: ``stem``, or that with a number behind a slash."""
+        name, number = stem, 0
         while name in self.taken:
             number += 1
-            name = f"{base}/{number}"
+            name = f"{stem}/{number}"
         self.taken.add(name)
         return name
 
@@ -233,6 +231,6 @@ class Graph:
         array = operand if isinstance(operand, np.ndarray) else np.asarray(operand, np.int64)
         key = array.dtype.str, array.shape, array.tobytes()
         if key not in self._constants:
-            name = self._constants[key] = self.fresh(f"constant/{len(self._constants)}", "")
+            name = self._constants[key] = self.fresh(f"constant/{len(self._constants)}")
             self.initializers[name] = array
         return self._constants[key]

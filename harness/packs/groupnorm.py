@@ -1,4 +1,4 @@
-"""Group normalisation by three ways to add in FP32, and what error each makes.
+"""Group normalisation by seven ways to add in FP32, and what error each makes.
 
 Over a long group the result is as good as its mean and variance, and they are as good as the way in
 which they are summed. So an implementation that is 1e-4 off may be right, and its sums simple; or

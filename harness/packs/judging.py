@@ -196,12 +196,12 @@ def judge(
     if not pairs:
         raise NotEvaluatedError(
             f"nothing of the pack {pack.manifest.name!r} fits {request.narrowed!r}; 'parity pack "
-            "show' lists its operations"
+            f"show {pack.folder}' lists its operations"
         )
     findings = []
-    for done, (case, tensor) in enumerate(pairs):
-        advance(done, len(pairs))
+    for case, tensor in pairs:
         findings.append(_finding(pack, results, case, tensor))
+        advance(len(findings), len(pairs))
     known = {f"{c.name}/{t.name}" for c in pack.manifest.cases for t in c.expected}
     extra = tuple(name for name in results.names if name not in known)
     return Judgement(pack, tuple(findings), extra, request.narrowed)
@@ -215,7 +215,7 @@ def _finding(pack: Pack, results: Results, case: CaseEntry, tensor: TensorEntry)
     outcome = _outcome(expected, actual, _bounds(tensor), case.operation)
     note = ""
     if case.algorithms and tensor.name == "out/y" and expected.shape == actual.shape:
-        error = float(np.max(np.abs(expected.astype(np.float64) - actual)))
+        error = float(np.max(np.abs(expected.astype(np.float64) - actual), initial=0.0))
         note = _kinship(error, case.algorithms.items())
     return Finding(case, tensor, outcome, note)
 

@@ -54,15 +54,17 @@ def _of_values(name: str, tensor: Tensor) -> Iterator[Complaint]:
     if tensor.numel() == 0:
         yield Complaint("warning", name, f"it has shape {list(tensor.shape)}, no element")
         return
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() and not tensor.is_complex():
         return
+    # PyTorch asks no FP8 whether it is infinite.
+    wide = tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
     for what, count in (
-        ("NaN", int(torch.isnan(tensor).sum())),
-        ("infinite", int(torch.isinf(tensor).sum())),
+        ("NaN", int(wide.isnan().sum())),
+        ("infinite", int(wide.isinf().sum())),
     ):
         if count:
             yield Complaint("error", name, f"{count} of {tensor.numel()} values are {what}")
-    finite = tensor[torch.isfinite(tensor)].double().abs()
+    finite = wide[wide.isfinite()].abs()
     largest = float(finite.max()) if finite.numel() else 0.0
     if largest > LARGE_MAGNITUDE:
         what = f"its greatest magnitude is {largest:.3g}, above {LARGE_MAGNITUDE:g}"

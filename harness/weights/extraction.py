@@ -34,6 +34,9 @@ from harness.weights.undoing import undo
 Numbers = npt.NDArray[Any]
 
 _MOST_PIECES: Final = 6
+_OTHER: Final = (
+    "it is of another network; name that one, or extract its constants without --subject"
+)
 _NEUTRAL: Final = {"weight": 1.0, "bias": 0.0}
 
 
@@ -99,11 +102,18 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
     state, factors = set(model.state_dict()), network.factors(model)
     found: dict[str, Tensor] = {}
     notes: list[str] = []
-    for (module, role), tensors in network.constants(model).items():
+    places = network.constants(model)
+    strange = sorted(held.keys() - places.keys())
+    if strange:
+        raise WeightsError(f"{path} holds a {strange[0][1]} of {strange[0][0]}: {_OTHER}")
+    for (module, role), tensors in places.items():
         if tensors[0][0] not in state:
             continue  # computed, as the transformer's positions are: no checkpoint has it
         there = held.get((module, role), [])
         if not there:
+            if any(array.ndim > 1 for _, array in tensors):
+                names = " and ".join(name for name, _ in tensors)
+                raise WeightsError(f"{path} has no constants for {names}: {_OTHER}")
             notes += [f"put back, {_NEUTRAL[role]:g} throughout: {name}" for name, _ in tensors]
             there = [np.full(array.size, _NEUTRAL[role], array.dtype) for _, array in tensors]
         for (name, array), part in zip(tensors, _arranged(tensors, there), strict=True):
@@ -133,8 +143,7 @@ def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -
     if sum(array.size for array in held) != sum(sizes):
         count = sum(array.size for array in held)
         raise WeightsError(
-            f"{names} has {sum(sizes)} numbers, and the package holds {count}: it is of another "
-            "network; name that one, or extract its constants without --subject"
+            f"{names} has {sum(sizes)} numbers, and the package holds {count}: {_OTHER}"
         )
     orders: list[Sequence[Numbers]] = [held] if fits(held) else []
     if not orders and len(held) <= _MOST_PIECES:

@@ -112,7 +112,7 @@ def _step(row: Any, place: str) -> Step:
     step = Step(verb, row[verb], options)
     try:
         VERBS[verb][0](step, {})
-    except (TypeError, ValueError, KeyError, re.error) as error:
+    except (TypeError, ValueError, re.error) as error:
         raise WeightsError(f"{place}: {step} can't be: {one_line(str(error), 200)}") from error
     return step
 
@@ -148,13 +148,13 @@ def _by_name(state: Mapping[str, Tensor], rename: Callable[[str], str], step: St
 
 
 def _rename(step: Step, state: Mapping[str, Tensor]) -> _Made:
-    pattern, to = re.compile(_text(step.value)), _text(step.options["to"])
+    pattern, to = re.compile(_text(step.value)), _text(step.options["to"], least=0)
     re.sub(pattern, to, "")  # a group that isn't there shows now
     return _by_name(state, lambda name: pattern.sub(to, name), step)
 
 
 def _rename_prefix(step: Step, state: Mapping[str, Tensor]) -> _Made:
-    prefix, to = _text(step.value), _text(step.options["to"])
+    prefix, to = _text(step.value), _text(step.options["to"], least=0)
 
     def new(name: str) -> str:
         return to + name.removeprefix(prefix) if name.startswith(prefix) else name
@@ -180,8 +180,8 @@ def _names(step: Step, state: Mapping[str, Tensor]) -> _Made:
 
 def _transpose(step: Step, state: Mapping[str, Tensor]) -> _Made:
     globs, axes = _globs(step.value), step.options.get("axes")
-    if axes is not None and sorted(axes) != list(range(len(axes))):
-        raise ValueError(f"axes are {axes}, expected each of 0 to {len(axes) - 1} once")
+    if axes is not None and not _is_order(axes):
+        raise ValueError(f"axes are {axes!r}, expected a list of every axis once, as [1, 0]")
     matched = [name for name in state if _fits(name, globs)]
     found = dict(state)
     for name in matched:
@@ -190,9 +190,17 @@ def _transpose(step: Step, state: Mapping[str, Tensor]) -> _Made:
             raise WeightsError(
                 f"{step}: {name!r} has shape {list(tensor.shape)}, and {len(axes)} axes are named"
             )
-        order = axes if axes is not None else range(tensor.dim())[::-1]
-        found[name] = tensor.permute(*order).contiguous()
+        order = tuple(axes if axes is not None else range(tensor.dim())[::-1])
+        found[name] = tensor.permute(order).contiguous()
     return found, matched
+
+
+def _is_order(axes: Any) -> bool:
+    return (
+        isinstance(axes, list)
+        and all(type(axis) is int for axis in axes)
+        and sorted(axes) == list(range(len(axes)))
+    )
 
 
 def _select(step: Step, state: Mapping[str, Tensor]) -> _Made:
@@ -208,7 +216,9 @@ def _exclude(step: Step, state: Mapping[str, Tensor]) -> _Made:
 
 
 def _dtype(step: Step, state: Mapping[str, Tensor]) -> _Made:
-    wanted, globs = TYPES[_text(step.value)], _globs(step.options.get("only", "*"))
+    wanted, globs = TYPES.get(_text(step.value)), _globs(step.options.get("only", "*"))
+    if wanted is None:
+        raise ValueError(f"there are the types {', '.join(TYPES)}")
     found = {
         name: tensor.to(wanted) if tensor.is_floating_point() and _fits(name, globs) else tensor
         for name, tensor in state.items()
@@ -216,9 +226,11 @@ def _dtype(step: Step, state: Mapping[str, Tensor]) -> _Made:
     return found, [name for name in state if found[name].dtype != state[name].dtype]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
+def _text(value: Any, *, least: int = 1) -> str:
+    if not isinstance(value, str):
         raise TypeError(f"{one_line(repr(value), 60)} is no text")
+    if len(value) < least:
+        raise ValueError("an empty text fits nothing")
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -68,7 +67,6 @@ def _groups(operations: Sequence[Operation], limit: int) -> Iterator[list[Operat
 def _bytes(variable: Variable) -> int:
     """The size of a result as declared; 0 where that depends on the inputs."""
     kind = variable.type
-    if not isinstance(kind, TensorType) or kind.shape is None:
+    if not isinstance(kind, TensorType) or not kind.is_static:
         return 0
-    sizes = [0 if size is None else size for size in kind.shape]
-    return math.prod(sizes) * int(np.dtype(kind.dtype.numpy).itemsize)
+    return kind.count * kind.dtype.numpy.itemsize

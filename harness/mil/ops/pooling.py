@@ -77,20 +77,34 @@ def _geometry(
     pad: Ints | None,
     ceil_mode: bool,
 ) -> tuple[list[tuple[int, int]], Ints]:
-    """Return padding (for ``ceil_mode`` with what the last window lacks) and strides."""
     strides = strides or (1,) * len(kernel)
-    sizes = tuple(x.shape[2:])
+    return window_padding(tuple(x.shape[2:]), kernel, pad_type, strides, pad, ceil_mode), strides
+
+
+def window_padding(
+    sizes: Ints, kernel: Ints, pad_type: str, strides: Ints, pad: Ints | None, ceil_mode: bool
+) -> list[tuple[int, int]]:
+    """Return the padding of `spatial_padding`; for ``ceil_mode`` with what the last window lacks.
+
+    Args:
+        sizes: of the spatial dimensions of the input.
+        kernel: sizes of a window.
+        pad_type: as of `spatial_padding`.
+        strides: of each spatial dimension.
+        pad: as of `spatial_padding`.
+        ceil_mode: whether a last window may reach beyond data and padding.
+    """
     padding = spatial_padding(pad_type, pad, sizes, kernel, strides)
     if not ceil_mode:
-        return padding, strides
+        return padding
     extended = []
     for (before, after), size, length, stride in zip(padding, sizes, kernel, strides, strict=True):
         steps = math.ceil((size + before + after - length) / stride)
         if steps * stride >= size + before and before + after > 0:
-            steps -= 1
+            steps -= 1  # that window would begin behind the data
         lacking = max(0, steps * stride + length - (size + before + after))
         extended.append((before, after + lacking))
-    return extended, strides
+    return extended
 
 
 def _windows(x: Tensor, kernel: Ints, strides: Ints) -> Tensor:

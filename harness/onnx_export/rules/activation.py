@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from harness.errors import UnsupportedOperationError
+from harness.mil.types import DataType
 from harness.onnx_export.build import Graph, Value
 from harness.onnx_export.registry import exports
 
@@ -49,7 +52,10 @@ def prelu(g: Graph, x: Value, alpha: Value) -> str:
 @exports("elu")
 def elu(g: Graph, x: Value, alpha: float) -> str:
     """``x`` where it is positive, alpha (e^x - 1) elsewhere."""
-    return g("Elu", x, alpha=alpha)
+    # In FP64, not by ``Elu``: of a small x, e^x - 1 has lost its digits in FP32.
+    grown = g("Sub", g("Exp", g.in_type(x, DataType.FLOAT64)), np.asarray(1.0))
+    below = g.cast(g("Mul", grown, np.asarray(alpha, np.float64)), x.dtype)
+    return g("Where", g("Greater", x, x.number(0)), x, below)
 
 
 @exports("gelu")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from harness.mil.ops.convolution import transposed_crop
+from harness.mil.ops.convolution import spatial_padding, transposed_crop
 from harness.onnx_export.build import Graph, Value
 from harness.onnx_export.registry import exports
-
-_AUTOMATIC = {"valid": "VALID", "same": "SAME_UPPER", "same_lower": "SAME_LOWER"}
 
 Ints = tuple[int, ...]
 
@@ -26,18 +22,21 @@ def conv(
     groups: int,
 ) -> str:
     """Correlate ``x`` [N, C_in, *D] with ``weight`` [C_out, C_in / groups, *K]."""
-    attributes: dict[str, Any] = {"auto_pad": _AUTOMATIC[pad_type]} if pad_type != "custom" else {}
-    if pad_type == "custom":
-        attributes["pads"] = [*(pad or ())[::2], *(pad or ())[1::2]]
-    ones = [1] * (x.rank - 2)
+    rank, kernel = x.rank - 2, weight.sizes[2:]
+    strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
+    dilated = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    # Not ``auto_pad``: with dilations ONNX Runtime refuses it, and where a stride is longer than
+    # the kernel it drops elements of ``x``.
+    sizes = x.sizes[2:] if pad_type.startswith("same") else (0,) * rank
+    befores, afters = zip(*spatial_padding(pad_type, pad, sizes, dilated, strides), strict=True)
     return g(
         "Conv",
         *(x, weight, bias),
-        strides=list(strides or ones),
-        dilations=list(dilations or ones),
+        strides=list(strides),
+        dilations=list(dilations),
         group=groups,
-        kernel_shape=list(weight.sizes[2:]),
-        **attributes,
+        kernel_shape=list(kernel),
+        pads=[*befores, *afters],
     )
 
 

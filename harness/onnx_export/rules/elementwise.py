@@ -108,24 +108,28 @@ def floor_div(g: Graph, x: Value, y: Value) -> str:
     if not x.dtype.is_floating:
         return _whole(g, "Floor", x, y)
     # The quotient of two floats can round up to the next whole number; the remainder can't.
-    return g("Round", g("Div", g("Sub", x, _remainder(g, x, y)), y))
+    rest, below = _truncated_rest(g, x, y)
+    whole = g("Round", g("Div", g("Sub", x, rest), y))
+    whole = g("Where", below, g("Sub", whole, x.number(1)), whole)
+    return g("Where", g("Equal", y, x.number(0)), g("Div", x, y), whole)
 
 
 @exports("mod")
 def mod(g: Graph, x: Value, y: Value) -> str:
     """What remains, with the sign of the divisor."""
     x, y = in_one_type(g, x, y)
-    if x.dtype.is_floating:
-        return _remainder(g, x, y)
-    return g("Sub", x, g("Mul", _whole(g, "Floor", x, y), y))
+    if not x.dtype.is_floating:
+        return g("Sub", x, g("Mul", _whole(g, "Floor", x, y), y))
+    rest, below = _truncated_rest(g, x, y)
+    return g("Where", below, g("Add", rest, y), rest)
 
 
-def _remainder(g: Graph, x: Value, y: Value) -> str:
+def _truncated_rest(g: Graph, x: Value, y: Value) -> tuple[str, str]:
+    """Return what remains with the sign of ``x``, and where the quotient's floor lies below."""
     zero = x.number(0)
-    rest = g("Mod", x, y, fmod=1)  # with the sign of x
+    rest = g("Mod", x, y, fmod=1)
     other_sign = g("Xor", g("Less", rest, zero), g("Less", y, zero))
-    wrong = g("And", other_sign, g("Not", g("Equal", rest, zero)))
-    return g("Where", wrong, g("Add", rest, y), rest)
+    return rest, g("And", other_sign, g("Not", g("Equal", rest, zero)))
 
 
 def _whole(g: Graph, rounding: str, x: Value, y: Value) -> str:

@@ -18,7 +18,8 @@ def _bilinear(g: Graph, x: Value, sizes: Ints, mode: str) -> Value | str:
         lower, upper = (np.asarray(f(places), np.int64) for f in (np.floor, np.ceil))
         weight = (places - lower).reshape(x.along(axis)).astype(x.dtype.numpy)
         first, second = (g("Gather", y, index, axis=axis) for index in (lower, upper))
-        y = g("Add", g("Mul", first, 1 - weight), g("Mul", second, weight))
+        between = g("Add", g("Mul", first, 1 - weight), g("Mul", second, weight))
+        y = g("Where", weight == 0, first, between)  # zero times an infinity is NaN
     return y
 
 
@@ -93,6 +94,8 @@ def resize(
     sizes = out_shape[len(out_shape) - resized_dims :]
     if interpolation_mode == "LINEAR":
         return _bilinear(g, x, sizes, sampling_mode)
+    if interpolation_mode != "NEAREST_NEIGHBOR":
+        raise ValueError(f"{interpolation_mode!r} is no LINEAR, NEAREST_NEIGHBOR")
     olds = x.sizes[x.rank - resized_dims :]
     grids = [_grid(old, new, sampling_mode) for old, new in zip(olds, sizes, strict=True)]
     return _picked(g, x, [np.clip(np.round(p), 0, n - 1) for p, n in zip(grids, olds, strict=True)])

@@ -26,11 +26,10 @@ def gather(
     after = [a for a in range(x.rank) if a > axis]
     turned = g("Transpose", x, perm=[*paired, axis, *between, *after])
     y = g("GatherND", turned, g("Unsqueeze", index, [-1]), batch_dims=batch_dims)
-    inner, first = indices.rank - batch_dims, batch_dims + indices.rank - batch_dims
-    places = list(range(first, first + len(between)))
-    order = [*paired, *places, *range(batch_dims, batch_dims + inner)]
-    rest = range(first + len(between), first + len(between) + len(after))
-    return g("Transpose", y, perm=[*order, *rest])
+    first = indices.rank  # of the axes of ``x``, behind those of the indices
+    rest = first + len(between)
+    order = [*paired, *range(first, rest), *range(batch_dims, first)]
+    return g("Transpose", y, perm=[*order, *range(rest, rest + len(after))])
 
 
 @exports("gather_along_axis", moves=True)

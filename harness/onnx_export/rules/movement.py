@@ -56,10 +56,11 @@ def expand_dims(g: Graph, x: Value, axes: Ints) -> str:
 
 
 @exports("squeeze", moves=True)
-def squeeze(g: Graph, x: Value, axes: Ints | None) -> str:
+def squeeze(g: Graph, x: Value, axes: Ints | None) -> Value | str:
     """Remove axes of length one; others named in ``axes`` stay."""
     named = range(x.rank) if axes is None else sorted(axis % x.rank for axis in axes)
-    return g("Squeeze", x, [axis for axis in named if x.sizes[axis] == 1])
+    single = [axis for axis in named if x.sizes[axis] == 1]
+    return g("Squeeze", x, single) if single else x  # of no axes it would remove all it can
 
 
 @exports("flatten2d", moves=True)
@@ -122,16 +123,16 @@ def split(
 
 
 @exports("concat", moves=True)
-def concat(
-    g: Graph, values: tuple[Value, ...], axis: int, interleave: bool, out_shape: Ints
-) -> str:
+def concat(g: Graph, values: tuple[Value, ...], axis: int, interleave: bool) -> str:
     """Join along ``axis``; interleaved, the elements of the inputs take turns. Scalars stack."""
     rank = values[0].rank
     if rank == 0:
         return stack(g, values, 0)
     if not interleave:
         return g("Concat", *values, axis=axis)
-    return g("Reshape", stack(g, values, axis % rank + 1), list(out_shape))
+    axis, shape = axis % rank, list(values[0].sizes)
+    shape[axis] *= len(values)
+    return g("Reshape", stack(g, values, axis + 1), shape)
 
 
 @exports("stack", moves=True)
@@ -179,7 +180,7 @@ def pad(g: Graph, x: Value, pad: Ints, mode: str, constant_val: float) -> Value 
     pads = [*kept, *pad[::2], *kept, *pad[1::2]]
     if mode == "constant":
         return g("Pad", x, pads, x.number(constant_val))
-    return g("Pad", x, pads, mode={"replicate": "edge"}.get(mode, mode))
+    return g("Pad", x, pads, mode={"reflect": "reflect", "replicate": "edge"}[mode])
 
 
 @exports("depth_to_space")

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from harness.mil.ops.convolution import spatial_padding
+from harness.mil.ops.pooling import window_padding
 from harness.onnx_export.build import Graph, Operand, Value
 from harness.onnx_export.registry import exports
 
@@ -30,7 +30,7 @@ def max_pool(
 ) -> str:
     """The largest element of each window; padding never wins."""
     steps = strides or (1,) * len(kernel_sizes)
-    _, padding = _paddings(x, kernel_sizes, pad_type, steps, pad, ceil_mode)
+    padding = window_padding(x.sizes[2:], kernel_sizes, pad_type, steps, pad, ceil_mode)
     padded = _padded(g, x, padding, -math.inf)
     return g("MaxPool", padded, kernel_shape=list(kernel_sizes), strides=list(steps))
 
@@ -48,7 +48,10 @@ def avg_pool(
 ) -> str:
     """The mean of each window; padding counts unless it is excluded."""
     steps = strides or (1,) * len(kernel_sizes)
-    counted, padding = _paddings(x, kernel_sizes, pad_type, steps, pad, ceil_mode)
+    counted, padding = (
+        window_padding(x.sizes[2:], kernel_sizes, pad_type, steps, pad, beyond)
+        for beyond in (False, ceil_mode)
+    )
     padded = _padded(g, x, padding, 0.0)
     means = g("AveragePool", padded, kernel_shape=list(kernel_sizes), strides=list(steps))
     if exclude_padding_from_average:
@@ -71,28 +74,9 @@ def l2_pool(
 ) -> str:
     """The root of the sum of squares of each window."""
     steps = strides or (1,) * len(kernel_sizes)
-    _, padding = _paddings(x, kernel_sizes, pad_type, steps, pad, ceil_mode)
+    padding = window_padding(x.sizes[2:], kernel_sizes, pad_type, steps, pad, ceil_mode)
     padded = _padded(g, x, padding, 0.0)
     return g("LpPool", padded, p=2, kernel_shape=list(kernel_sizes), strides=list(steps))
-
-
-def _paddings(
-    x: Value, kernel: Ints, pad_type: str, strides: Ints, pad: Ints | None, ceil_mode: bool
-) -> tuple[_Padding, _Padding]:
-    """Return the declared padding, and that with what the last window of ``ceil_mode`` lacks."""
-    declared = spatial_padding(pad_type, pad, x.sizes[2:], kernel, strides)
-    if not ceil_mode:
-        return declared, declared
-    extended = []
-    for (before, after), size, length, stride in zip(
-        declared, x.sizes[2:], kernel, strides, strict=True
-    ):
-        steps = math.ceil((size + before + after - length) / stride)
-        if before + after > 0 and steps * stride >= size + before:
-            steps -= 1  # that window would begin behind the data
-        lacking = max(0, steps * stride + length - (size + before + after))
-        extended.append((before, after + lacking))
-    return declared, extended
 
 
 def _padded(g: Graph, x: Value, padding: _Padding, value: float) -> Operand:

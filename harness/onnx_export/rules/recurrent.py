@@ -16,14 +16,16 @@ from harness.onnx_export.build import Graph, Operand, Value
 from harness.onnx_export.registry import exports
 from harness.onnx_export.rules.movement import flipped
 
-_ACTIVATIONS = {
-    "tanh": ("Tanh", 0.0, 0.0),
-    "scaled_tanh": ("ScaledTanh", 1.0, 1.0),
-    "sigmoid": ("Sigmoid", 0.0, 0.0),
-    "hard_sigmoid": ("HardSigmoid", 0.2, 0.5),
-    "sigmoid_hard": ("HardSigmoid", 0.2, 0.5),
-    "relu": ("Relu", 0.0, 0.0),
-    "linear": ("Affine", 1.0, 0.0),
+# The function of each name, with its alpha and beta if it has them. ONNX lists these for all
+# functions of a layer in one row, from which a function that has none takes none.
+_ACTIVATIONS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "tanh": ("Tanh", ()),
+    "scaled_tanh": ("ScaledTanh", (1.0, 1.0)),
+    "sigmoid": ("Sigmoid", ()),
+    "hard_sigmoid": ("HardSigmoid", (0.2, 0.5)),
+    "sigmoid_hard": ("HardSigmoid", (0.2, 0.5)),
+    "relu": ("Relu", ()),
+    "linear": ("Affine", (1.0, 0.0)),
 }
 
 
@@ -159,7 +161,8 @@ def _peeps(g: Graph, x: Value, peephole: Value | None, hidden: int) -> str:
 
 
 def _in_order(g: Graph, x: Value, direction: str) -> Value | str:
-    return flipped(g, x, [0]) if direction == "reverse" else x
+    backwards = {"forward": False, "reverse": True}[direction]
+    return flipped(g, x, [0]) if backwards else x
 
 
 def _start(g: Graph, state: Value, x: Value, directions: int = 1) -> str:
@@ -175,11 +178,13 @@ def _start(g: Graph, state: Value, x: Value, directions: int = 1) -> str:
 
 def _named(names: list[str]) -> dict[str, Any]:
     rows = [_ACTIVATIONS[name.lower()] for name in names]
-    return {
-        "activations": [name for name, _, _ in rows],
-        "activation_alpha": [alpha for _, alpha, _ in rows],
-        "activation_beta": [beta for _, _, beta in rows],
-    }
+    named: dict[str, Any] = {"activations": [operator for operator, _ in rows]}
+    constants = [pair for _, pair in rows if pair]
+    if constants:
+        named["activation_alpha"], named["activation_beta"] = map(
+            list, zip(*constants, strict=True)
+        )
+    return named
 
 
 def _returned(g: Graph, made: tuple[str, ...], output_sequence: bool) -> tuple[str, str]:

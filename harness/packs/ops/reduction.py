@@ -12,10 +12,9 @@ from harness.packs.ops.book import OPS
 from harness.packs.problems import EXACT, SEVERAL, Bounds, Draw, Problem
 
 _CANCELLING = Bounds(1e-2, 1e-4, 60.0)
-"""A sum that is a thousandth of its terms keeps four digits, whatever the order."""
+"""A sum that is a hundredth of its terms keeps four digits, whatever the order."""
 
 _PLAIN: Final = {"keepdims": False}
-
 
 _SPREADS: Final[dict[str, Callable[..., Tensor]]] = {"var": torch.var, "std": torch.std}
 _REDUCTIONS: Final[dict[str, Callable[..., Tensor]]] = {

@@ -82,7 +82,11 @@ def test_a_compiled_model_has_the_same_constants(
 
 
 def test_the_command_writes_what_is_asked_for(
-    fp32: ConvertedPackage, network: HTDemucs, tiny: str, tmp_path: Path
+    fp32: ConvertedPackage,
+    network: HTDemucs,
+    tiny: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "x.safetensors"
     words = ["weights", "extract", str(fp32.path), "--out", str(out)]
@@ -93,6 +97,8 @@ def test_the_command_writes_what_is_asked_for(
         found["time_encoder.0.conv.weight"], network.state_dict()["tencoder.0.conv.weight"]
     )
     assert main([*words, "--only", "nothing"]) == 2
+    assert main([*words, "--to", "metal"]) == 0  # the program's own names are of neither convention
+    assert "names = 'metal' matched nothing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_package_without_modules_or_of_another_network_is_refused(
@@ -107,6 +113,32 @@ def test_a_package_without_modules_or_of_another_network_is_refused(
         extract(stripped, "mini")
     with pytest.raises(WeightsError, match=r"has \d+ numbers, and the package holds \d+"):
         extract(fp32.path, "mini")
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        (4, r"has no constants for crosstransformer\.layers(_t)?\.[23]\."),
+        (1, r"holds a (weight|bias) of crosstransformer\.layers(_t)?\.1"),
+    ],
+)
+def test_a_package_of_more_or_fewer_layers_is_refused(
+    layers: int,
+    told: str,
+    fp32: ConvertedPackage,
+    network: HTDemucs,
+    tiny: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A scale of ones may be put back; a matrix of ones is no weight of anybody's."""
+    like, _ = extraction.model_like(tiny)
+    options = network._init_args_kwargs[1]
+    assert options["t_layers"] == 2
+    other = HTDemucs(*network._init_args_kwargs[0], **options | {"t_layers": layers}).eval()
+    monkeypatch.setattr(extraction, "model_like", lambda subject: (like, other))
+    with pytest.raises(WeightsError, match=told) as caught:
+        extract(fp32.path, tiny)
+    assert len(str(caught.value)) < 500
 
 
 def test_a_network_that_folds_its_constants_is_refused(

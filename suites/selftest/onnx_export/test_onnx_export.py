@@ -17,7 +17,8 @@ from harness.cli import main
 from harness.engines import open_engine
 from harness.errors import UnknownNameError
 from harness.mil.ops.registry import known_types
-from harness.onnx_export import exported_types, registry
+from harness.onnx_export import export_model, exported_types, registry
+from harness.workbench.second_opinion import operations_apart
 from suites.ops.packages import write_package
 from suites.selftest.mil.conftest import make_program, rewrite_model
 
@@ -120,15 +121,30 @@ def test_a_wrong_operation_is_named_and_nothing_behind_it(rounding, tmp_path, ca
     assert main([*words, "--json"]) == 1
     rows = json.loads(capsys.readouterr().out)["disagreements"]
     assert [(row["type"], row["value"]) for row in rows] == [("add", "total")]
+    assert main(words) == 1
+    assert "1 result differs beyond rounding" in capsys.readouterr().out
 
 
-def odd_padding(mb, x):
-    return mb.conv(x=x, weight=np.ones((1, 1, 1), np.float32), pad_type="valid")
+WEIGHTS = {"weight_ih": np.ones((1, 3), np.float32), "weight_hh": np.ones((1, 1), np.float32)}
+STATE = np.zeros((1, 1), np.float32)
 
 
-def test_parameters_that_do_not_fit_are_refused_by_name(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("op", "word", "parameters"),
+    [
+        ("conv", "valid", {"weight": np.ones((1, 1, 1), np.float32), "pad_type": "valid"}),
+        ("rnn", "forward", {"initial_h": STATE, "direction": "forward", **WEIGHTS}),
+        ("pad", "reflect", {"pad": [1, 1], "mode": "reflect"}),
+        ("resize", "NEAREST_NEIGHBOR", {
+            "shape": [2, 6], "resized_dims": np.uint32(2), "interpolation_mode": "NEAREST_NEIGHBOR",
+        }),
+    ],
+)  # fmt: skip
+def test_parameters_that_do_not_fit_are_refused_by_name(op, word, parameters, tmp_path, capsys):
     """A package is a stranger's: what no converter writes must not end in a traceback."""
-    program = make_program(odd_padding, {"x": (1, 1, 3)}, np.float32)
+    program = make_program(
+        lambda mb, x: getattr(mb, op)(x=x, **parameters), {"x": (1, 1, 3)}, np.float32
+    )
     package = write_package(program, tmp_path / "x.mlpackage")
 
     def change(message):
@@ -136,14 +152,45 @@ def test_parameters_that_do_not_fit_are_refused_by_name(tmp_path, capsys):
         for operation in block.operations:
             if operation.type == "const":
                 texts = operation.attributes["val"].immediateValue.tensor.strings.values
-                if list(texts) == ["valid"]:
+                if list(texts) == [word]:
                     texts[0] = "sideways"
 
     rewrite_model(package, change)
     assert main(["export", str(package), "--onnx", str(tmp_path / "x.onnx")]) == 2
     shown = " ".join(capsys.readouterr().err.split())
-    assert "operation conv" in shown
+    assert f"operation {op}" in shown
     assert "sideways" in shown
+
+
+def counted(mb, x):
+    found = mb.cast(x=mb.non_zero(x=x), dtype="fp32")
+    return mb.concat(values=[found, found], axis=0, name="twice")
+
+
+@needs_runtime
+def test_parts_of_unknown_length_are_joined(tmp_path):
+    package = write_package(
+        make_program(counted, {"x": (3,)}, np.float32), tmp_path / "x.mlpackage"
+    )
+    made = open_engine("onnx", package).predict({"x": np.array([0, 2, 3], np.float32)})
+    assert made["twice"].tolist() == [[1], [2]] * 2
+
+
+@needs_runtime
+def test_an_input_that_is_left_out_has_its_default(tmp_path):
+    program = make_program(lambda mb, x, y: mb.add(x=x, y=y, name="sum"), {"x": (2,), "y": (2,)},
+                           np.float32)  # fmt: skip
+    package = write_package(program, tmp_path / "x.mlpackage")
+
+    def change(message):
+        (kind,) = (entry.type for entry in message.description.input if entry.name == "y")
+        kind.isOptional, kind.multiArrayType.floatDefaultValue = True, 7
+
+    rewrite_model(package, change)
+    model, inputs = mil.load(package), {"x": np.array([1, 2], np.float32)}
+    made = open_engine("onnx", package).predict(inputs)
+    assert made["sum"].tolist() == model.predict(inputs)["sum"].tolist() == [8, 9]
+    assert operations_apart(model, export_model(model), inputs) == []
 
 
 def test_what_can_not_be_exported_is_refused_by_name(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from harness.cli import main
-from harness.packs import BOOKS, Pack, Request, Results, judge
+from harness.packs import BOOKS, Pack, Request, Results, answered, judge, open_pack, write_pack
 from harness.packs.groupnorm import ALGORITHMS, normalised, predicted_errors, table
 from harness.packs.judging import Judgement
+from harness.packs.problems import Book, Draw, Problem
 from harness.verdicts import Run, Verdict
 from suites.selftest.packs.honest import in_float32
 
@@ -107,7 +109,9 @@ def test_narrowing_says_so_and_nothing_left_is_no_pass(
     assert main([*words, "--only", "gelu*"]) == 3
     assert "gelu_tanh.ramp/out/y" in capsys.readouterr().out
     assert main([*words, "--only", "absent"]) == 3
-    assert "absent" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().err.split())
+    assert "fits 'absent'" in told
+    assert f"'parity pack show {ops.folder}'" in told
 
 
 def test_the_report_shows_what_failed(
@@ -184,6 +188,30 @@ def test_an_error_beyond_every_algorithm_is_called_a_bug(ops: Pack) -> None:
     finding = judged(ops, {f"{LONG}/out/y": y}, LONG, forward=True).findings[0]
     assert finding.outcome.verdict is Verdict.FAIL
     assert "a bug, no rounding" in finding.note
+
+
+def test_errors_may_be_predicted_of_nothing(tmp_path: Path) -> None:
+    """A stranger's pack may say what it likes of an empty tensor: it is judged all the same."""
+    book = Book("own", layer="ops")
+
+    @book.operation("double", {"x": "any"})
+    def double(draw: Draw) -> Iterator[Problem]:
+        """2 x."""
+        yield Problem("none", lambda x: 2 * x, {"x": draw(0)}, algorithms={"standard": 1e-6})
+
+    write_pack(tmp_path / "own", "own", answered(book), {"double": "2 x."})
+    empty = {"double.none/out/y": np.zeros(0, np.float32)}
+    judgement = judged(open_pack(tmp_path / "own"), empty, "double", forward=True)
+    assert [f.outcome.verdict for f in judgement.findings] == [Verdict.PASS]
+
+
+def test_a_pack_without_a_network_takes_no_subject(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["pack", "build", "ops", "--subject", "mini", "--out", str(tmp_path / "ops")]
+    assert main(words) == 2
+    assert "--subject is for the pack htdemucs" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_long_running_sums_lose_digits_and_compensated_ones_do_not() -> None:

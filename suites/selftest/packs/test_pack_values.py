@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,34 @@ def test_the_edges_are_there(ops: Pack) -> None:
     ]
     assert max(peaks) > 1e14
     assert min(peaks) < 1e-14
+
+
+def test_no_truth_value_can_be_taken_for_granted(ops: Pack) -> None:
+    """A reader that ignores ceil_mode, and rounds down always, must fail a case."""
+    cases = ops.manifest.cases
+    told = {
+        (case.operation, key): {c.attributes[key] for c in cases if c.operation == case.operation}
+        for case in cases
+        for key, value in case.attributes.items()
+        if isinstance(value, bool)
+    }
+    either = {key: values for key, values in told.items() if len(values) == 2}
+    assert either
+    for (operation, key), values in either.items():
+        for taken in values:
+            others = [c for c in cases if c.operation == operation and c.attributes[key] != taken]
+            assert any(_changes(ops, case, key, taken) for case in others), (operation, key, taken)
+
+
+def _changes(pack: Pack, case: CaseEntry, key: str, value: bool) -> bool:
+    """Whether another value of an attribute gives other outputs, or none."""
+    given = _given(pack, case)
+    other = replace(case, attributes={**case.attributes, key: value})
+    try:
+        found = _computed(other, given)
+    except ValueError:
+        return True  # shapes that don't fit
+    return any(not np.array_equal(y, found[name]) for name, y in _computed(case, given).items())
 
 
 def test_a_pack_that_is_built_again_has_the_same_numbers(ops: Pack) -> None:

@@ -121,6 +121,9 @@ strip_prefix = "module."
 [[step]]
 exclude = ["*.steps"]
 [[step]]
+rename = '_inner'
+to = ''
+[[step]]
 rename = '^block(\d+)\.'
 to = 'blocks.\1.'
 [[step]]
@@ -142,7 +145,7 @@ strip_prefix = "nothing."
     )
     state = {
         "module.block0.weight": torch.arange(6.0).reshape(2, 3),
-        "module.block1.weight": torch.ones(2, 1),
+        "module.block1_inner.weight": torch.ones(2, 1),
         "module.block1.steps": torch.tensor(3),
         "other": torch.zeros(1),
     }
@@ -151,7 +154,7 @@ strip_prefix = "nothing."
     assert made["net.blocks.0.weight"].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert made["net.blocks.0.weight"].dtype == torch.float32
     assert made["net.last.weight"].dtype == torch.float16
-    assert [len(report.matched) for report in reports] == [3, 1, 2, 1, 2, 1, 2, 2, 0]
+    assert [len(report.matched) for report in reports] == [3, 1, 1, 2, 1, 2, 1, 2, 2, 0]
     assert reports[-1].step == "strip_prefix = 'nothing.'"
 
 
@@ -171,9 +174,13 @@ def test_a_prefix_that_was_added_can_be_stripped(names: list[str]) -> None:
         ("[[step]]\nrename = 'a'\n", "it takes to"),
         ("[[step]]\nrename = '('\nto = 'b'\n", "can't be"),
         ("[[step]]\nrename = 'a'\nto = '\\3'\n", "can't be"),
-        ("[[step]]\ndtype = 'int7'\n", "can't be"),
+        ("[[step]]\ndtype = 'int7'\n", "there are the types float16, bfloat16"),
+        ("[[step]]\ndtype = ['float16']\n", "is no text"),
         ("[[step]]\nselect = 3\n", "is no text"),
-        ("[[step]]\ntranspose = '*'\naxes = [0, 2]\n", "each of 0 to 1 once"),
+        ("[[step]]\ntranspose = '*'\naxes = [0, 2]\n", "expected a list of every axis once"),
+        ("[[step]]\ntranspose = '*'\naxes = 3\n", "expected a list of every axis once"),
+        ("[[step]]\ntranspose = '*'\naxes = [1.0, 0]\n", "expected a list of every axis once"),
+        ("[[step]]\nselect = ''\n", "an empty text fits nothing"),
         ("[[step]]\nnames = 'jax'\n", "there are the conventions"),
         ("[[step]]\nselect = 'a'\nexclude = 'b'\n", "has 2 verbs"),
         ("[[step]]\n", "has 0 verbs"),
@@ -195,6 +202,19 @@ def test_two_tensors_of_one_name_and_wrong_axes_are_refused() -> None:
         apply_steps(state, [Step("strip_prefix", "a.", {})])
     with pytest.raises(WeightsError, match="and 2 axes are named"):
         apply_steps(state, [Step("transpose", "x", {"axes": [1, 0]})])
+
+
+def test_a_scalar_is_its_own_transpose() -> None:
+    """Norms that count their batches keep one among the tensors that "*" names."""
+    state = {"w": torch.ones(2, 3), "count": torch.tensor(4)}
+    made, _ = apply_steps(state, [Step("transpose", "*", {})])
+    assert {name: list(tensor.shape) for name, tensor in made.items()} == {"w": [3, 2], "count": []}
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64])
+def test_nan_is_found_in_every_type_that_has_one(dtype: torch.dtype) -> None:
+    state = {"w": torch.tensor([1.0, float("nan"), 2.0]).to(dtype)}
+    assert [row.what for row in check_weights(state)] == ["1 of 3 values are NaN"]
 
 
 def test_weights_that_can_not_be_right_are_errors() -> None:
@@ -223,6 +243,18 @@ def test_weights_that_can_not_be_right_are_errors() -> None:
         "gone": "it is missing",
         "more": "the network has no such tensor",
     }
+
+
+def test_a_tensor_of_both_conventions_can_not_hide_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a renaming leaves two tensors of one meaning, and either may be broken."""
+    state, _ = apply_steps(load_subject("mini").model.state_dict(), [Step("names", "metal", {})])
+    file = tmp_path / "x.safetensors"
+    save_file({"encoder.0.conv.weight": torch.tensor([float("nan")]), **state}, file)
+    assert main(["weights", "check", str(file), "--subject", "mini"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "'encoder.0.conv.weight' and 'freq_encoder.0.conv.weight' would both become" in told
 
 
 def test_a_checkpoint_of_another_network_or_with_nan_ends_with_one(
