@@ -43,18 +43,20 @@ def _onnx_runtime(inner: torch.nn.Module, arrays: Arrays) -> Call:
 
     file, fast = io.BytesIO(), torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # ONNX has no such operation
-    with warnings.catch_warnings():  # of the exporter that needs no further package
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            inner,
-            _tensors(arrays),
-            file,
-            input_names=[*arrays],
-            output_names=["freq", "time"],
-            opset_version=17,
-            dynamo=False,
-        )
-    torch.backends.mha.set_fastpath_enabled(fast)
+    try:
+        with warnings.catch_warnings():  # of the exporter that needs no further package
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                inner,
+                _tensors(arrays),
+                file,
+                input_names=[*arrays],
+                output_names=["freq", "time"],
+                opset_version=17,
+                dynamo=False,
+            )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file.getvalue(), options, ["CPUExecutionProvider"])

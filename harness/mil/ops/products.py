@@ -90,9 +90,9 @@ def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     Args:
         out: as of `linear`.
     """
-    if a.ndim == 2 and b.ndim == 2 and _takes(a.numel() * b.shape[1], a, b):
-        return _product(a, b.t())
-    if a.ndim > 2 and a.shape[:-2] == b.shape[:-2] and _takes(a.numel() * b.shape[-1], a, b):
+    pairs = a.ndim > 1 and b.ndim > 1 and a.shape[:-2] == b.shape[:-2]
+    # Each product of a batch is a call of its own, so each has to be large.
+    if pairs and _takes(math.prod(a.shape[-2:]) * b.shape[-1], a, b):
         shape = (*a.shape[:-1], b.shape[-1])
         made = a.new_empty(shape) if out is None else out
         parts = (x.reshape(-1, *x.shape[-2:]) for x in (a, b))

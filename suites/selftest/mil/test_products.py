@@ -130,6 +130,17 @@ def test_it_is_asked_for_large_products_of_float32_alone(asked: list[int]) -> No
     assert asked == [1]
 
 
+def test_a_batch_of_small_products_is_one_call_of_pytorch(
+    monkeypatch: pytest.MonkeyPatch, asked: list[int]
+) -> None:
+    """Thousands of calls of another library would take longer than they save."""
+    monkeypatch.setattr(products, "_LARGE", 9 * 8 * 8)
+    matmul(tensor(0, 50, 8, 8), tensor(1, 50, 8, 8))
+    assert asked == [0]
+    matmul(tensor(0, 5, 9, 8), tensor(1, 5, 8, 8))
+    assert asked == [5]
+
+
 @pytest.mark.parametrize(
     "operation",
     [
