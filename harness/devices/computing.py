@@ -22,6 +22,7 @@ from torch import Tensor
 from harness.devices import convolution as unfolding
 from harness.devices import grid, reductions
 from harness.devices.accumulators import products
+from harness.devices.convolution import Window
 from harness.devices.profile import Profile, ProfileError
 from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reading import load_profile
@@ -157,63 +158,34 @@ class Device:
         self,
         x: Tensor,
         weight: Tensor,
-        bias: Tensor | None = None,
-        *,
-        strides: Sequence[int],
-        padding: Sequence[tuple[int, int]],
-        dilations: Sequence[int],
-        groups: int = 1,
+        bias: Tensor | None,
+        window: Window,
     ) -> Tensor:
-        """Return the convolution of ``x`` [N, C_in, *D] with ``weight`` [C_out, C_in/groups, *K].
-
-        The other arguments are those of `harness.devices.convolution.convolution`.
-        """
+        """Return the convolution of ``x`` [N, C_in, *D] with [C_out, C_in / groups, *K]."""
         way, (early, late) = str(self.settings["convolution"]), self._biases(bias)
-        dense = (*weight.shape[2:], *strides, *dilations, groups) == (3, 3, 1, 1, 1, 1, 1)
+        steps = (*window.strides, *window.dilations, window.groups)
+        dense = (*weight.shape[2:], *steps) == (3, 3, 1, 1, 1, 1, 1)
         if way != "direct" and dense:
             tile = {"winograd_2": 2, "winograd_4": 4}[way]
-            sums = winograd(self._taken(x), self._taken(weight), tile, list(padding), early)
+            sums = winograd(self._taken(x), self._taken(weight), tile, list(window.padding), early)
             y = self._stored(grid.limited(sums, float(self.settings["product_ceiling"])), x)
         else:
-            y = unfolding.convolution(
-                x,
-                weight,
-                self._product_of(weight[0].numel(), early, groups),
-                strides=strides,
-                padding=padding,
-                dilations=dilations,
-                groups=groups,
-            ).to(x.dtype)
+            product = self._product_of(weight[0].numel(), early, window.groups)
+            y = unfolding.convolution(x, weight, product, window).to(x.dtype)
         return y if late is None else self._with_bias(y, late)
 
     def transposed_convolution(
         self,
         x: Tensor,
         weight: Tensor,
-        bias: Tensor | None = None,
-        *,
-        strides: Sequence[int],
-        padding: Sequence[tuple[int, int]],
-        dilations: Sequence[int],
-        output_padding: Sequence[int],
-        groups: int = 1,
+        bias: Tensor | None,
+        window: Window,
     ) -> Tensor:
-        """Return ``x`` [N, C_in, *D] spread by ``weight`` [C_in, C_out / groups, *K].
-
-        The other arguments are those of `harness.devices.convolution.transposed_convolution`.
-        """
+        """Return ``x`` [N, C_in, *D] spread by ``weight`` [C_in, C_out / groups, *K]."""
         early, late = self._biases(bias)
-        terms = weight.shape[0] // groups * weight.shape[2:].numel()
-        y = unfolding.transposed_convolution(
-            x,
-            weight,
-            self._product_of(terms, early, groups),
-            strides=strides,
-            padding=padding,
-            dilations=dilations,
-            output_padding=output_padding,
-            groups=groups,
-        ).to(x.dtype)
+        terms = weight.shape[0] // window.groups * weight.shape[2:].numel()
+        product = self._product_of(terms, early, window.groups)
+        y = unfolding.transposed_convolution(x, weight, product, window).to(x.dtype)
         return y if late is None else self._with_bias(y, late)
 
     def _with_bias(self, y: Tensor, bias: Tensor) -> Tensor:

@@ -58,11 +58,6 @@ class Placement:
         """The units of which it is published that they can run it."""
         return frozenset(v.unit for v in self.verdicts if v.possible)
 
-    @property
-    def undecided(self) -> frozenset[str]:
-        """The units of which nothing is published."""
-        return frozenset(v.unit for v in self.verdicts if v.possible is None)
-
     def on(self, unit: str) -> Verdict:
         """Return the verdict of ``unit``.
 

@@ -75,11 +75,6 @@ _OPTIONAL = {"tables", "odd", "below", "above"}
 T = TypeVar("T")
 
 
-def profile_text(name: str) -> str:
-    """Return the TOML of a shipped profile, to be changed and read again."""
-    return _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8")
-
-
 @cache
 def shipped_profiles() -> Mapping[str, Profile]:
     """Return the profiles that come with the harness, by name."""

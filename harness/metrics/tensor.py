@@ -120,19 +120,6 @@ class ValidationMetrics:
         """Whether ``torch.allclose(actual, expected, rtol, atol)`` holds in float64."""
         return self.mismatched == 0
 
-    @property
-    def is_identical(self) -> bool:
-        """Whether every element equals its counterpart (0.0 equals -0.0; NaN equals nothing)."""
-        return self.max_abs_error == 0
-
-    @property
-    def minimum_tolerance(self) -> tuple[float, float]:
-        """The least (rtol, atol) in the same proportion that would have passed; or infinities."""
-        if math.isinf(self.tolerance_ratio):
-            return math.inf, math.inf
-        ratio = self.tolerance_ratio * _ROUND_UP
-        return self.rtol * ratio, self.atol * ratio
-
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain Python values; infinities and NaN stay floats."""
         return asdict(self)

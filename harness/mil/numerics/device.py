@@ -16,7 +16,7 @@ M1, which counts as 0 instead of +inf if nothing but moves touches it. There are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -27,6 +27,7 @@ from torch.nn.functional import gelu
 
 from harness.bounded import TOML_LIMIT_BYTES, read_text
 from harness.devices import Device, ProfileError, device
+from harness.devices.convolution import Window
 from harness.devices.grid import OVERFLOW
 from harness.errors import ParityError
 from harness.mil.numerics.formats import INTEGERS, Format, Numerics
@@ -81,15 +82,9 @@ def _value(text: str) -> str | float:
         return text
 
 
-def device_numerics(unit: Device, only: Collection[str] | None = None) -> Numerics:
-    """Return a numerics that computes as ``unit``, named by its label.
-
-    Args:
-        unit: profile and settings.
-        only: types of the operations that the device computes; all of `OPERATIONS` by default.
-    """
-    types = OPERATIONS.keys() if only is None else OPERATIONS.keys() & only
-    functions = {type_: partial(OPERATIONS[type_], unit) for type_ in types}
+def device_numerics(unit: Device) -> Numerics:
+    """Return a numerics that computes as ``unit``, named by its label."""
+    functions = {type_: partial(function, unit) for type_, function in OPERATIONS.items()}
     if _sums_as_storage(unit):  # and faster
         for type_ in _PRODUCTS:
             functions.pop(type_, None)
@@ -234,9 +229,7 @@ def _conv(
     strides, dilations = strides or ones, dilations or ones
     reach = tuple((k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True))
     padding = spatial_padding(pad_type, pad, tuple(x.shape[2:]), reach, strides)
-    return unit.convolution(
-        x, weight, bias, strides=strides, padding=padding, dilations=dilations, groups=groups
-    )
+    return unit.convolution(x, weight, bias, Window(strides, padding, dilations, groups))
 
 
 def _conv_transpose(
@@ -259,16 +252,7 @@ def _conv_transpose(
     crop = transposed_crop(
         tuple(x.shape[2:]), tuple(weight.shape[2:]), strides, dilations, pad_type, pad, output_shape
     )
-    return unit.transposed_convolution(
-        x,
-        weight,
-        bias,
-        strides=strides,
-        padding=crop,
-        dilations=dilations,
-        output_padding=(0,) * len(ones),
-        groups=groups,
-    )
+    return unit.transposed_convolution(x, weight, bias, Window(strides, crop, dilations, groups))
 
 
 def _attention(

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-import numpy as np
-
 from harness.devices import Device, device, place
 from harness.devices.placement import UNITS as RULED
 from harness.mil import Model
@@ -70,12 +68,6 @@ class Machine:
         order = (unit, *UNITS)
         able = self.able(model).items()
         return {name: next(u for u in order if u in units) for name, units in able}
-
-    def at_random(self, model: Model, seed: int) -> Split:
-        """Return a split in which each operation is on any of the units that can run it."""
-        random = np.random.default_rng(seed)
-        able = self.able(model).items()
-        return {name: units[random.integers(len(units))] for name, units in able}
 
     def numerics(self, split: Split) -> OperationNumerics:
         """Return the numerics of every operation of a split, for `Model.run`."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness.devices import ProfileError, band, device, shipped_profiles
+from harness.devices.convolution import Window
 from harness.errors import UnknownNameError
 
 M1 = device("ane-m1")
@@ -132,12 +133,11 @@ def test_a_bias_meets_the_sum_before_or_after_it_is_rounded(bias, result):
     unit = device("ane-m1", bias=bias)
     x, weight, offset = torch.tensor([[2048.0, 1.0]]), torch.ones(1, 2), torch.tensor([-2048.0])
     assert unit.linear(x, weight, offset).item() == result
-    arguments = {"strides": [1], "padding": [(0, 0)], "dilations": [1]}
+    window = Window([1], [(0, 0)], [1])
     signal, kernel = x.reshape(1, 2, 1), weight.reshape(1, 2, 1)
-    assert unit.convolution(signal, kernel, offset, **arguments).item() == result
-    arguments |= {"output_padding": [0]}
+    assert unit.convolution(signal, kernel, offset, window).item() == result
     kernel = weight.reshape(2, 1, 1)
-    assert unit.transposed_convolution(signal, kernel, offset, **arguments).item() == result
+    assert unit.transposed_convolution(signal, kernel, offset, window).item() == result
 
 
 def test_a_linear_layer_adds_its_bias_in_fp16():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from harness.devices import ProfileError, device, products
-from harness.devices.convolution import convolution, transposed_convolution
+from harness.devices.convolution import Window, convolution, transposed_convolution
 from harness.devices.winograd import winograd
 
 ALIGNMENTS = ("truncated", "nearest")
@@ -128,11 +128,11 @@ def test_guide_an_intermediate_sum_that_reaches_the_ceiling_stays_infinite():
 
 
 def test_guide_one_tap_from_one_channel_goes_to_the_end_of_fp16():
-    arguments = {"strides": [1, 1], "padding": [(0, 0)] * 2, "dilations": [1, 1]}
+    window = Window([1, 1], [(0, 0)] * 2, [1, 1])
     x = torch.full((1, 1, 2, 2), 60000.0)
-    assert M1.convolution(x, torch.ones(1, 1, 1, 1), **arguments).max() == 60000.0
+    assert M1.convolution(x, torch.ones(1, 1, 1, 1), None, window).max() == 60000.0
     two = torch.cat([x, torch.zeros_like(x)], 1)
-    assert M1.convolution(two, torch.ones(1, 2, 1, 1), **arguments).min() == math.inf
+    assert M1.convolution(two, torch.ones(1, 2, 1, 1), None, window).min() == math.inf
 
 
 def test_guide_elementwise_results_go_to_the_end_of_fp16():
@@ -279,10 +279,8 @@ def test_a_way_that_does_not_exist_is_named(settings):
 )
 def test_convolutions_take_the_terms_that_pytorch_takes(rank, groups, stride, dilation):
     x, weight = normal(2, 4, *[9] * rank), normal(6, 4 // groups, *[3] * rank, seed=1)
-    arguments = {"strides": [stride] * rank, "dilations": [dilation] * rank, "groups": groups}
-    actual = convolution(
-        x.double(), weight.double(), torch.matmul, padding=[(1, 1)] * rank, **arguments
-    )
+    window = Window([stride] * rank, [(1, 1)] * rank, [dilation] * rank, groups)
+    actual = convolution(x.double(), weight.double(), torch.matmul, window)
     kernel = getattr(functional, f"conv{rank}d")
     expected = kernel(x.double(), weight.double(), None, stride, 1, dilation, groups)
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
@@ -293,16 +291,8 @@ def test_convolutions_take_the_terms_that_pytorch_takes(rank, groups, stride, di
 )
 def test_transposed_convolutions_take_the_terms_that_pytorch_takes(rank, groups, stride, extra):
     x, weight = normal(2, 4, *[5] * rank), normal(4, 6 // groups, *[8] * rank, seed=1)
-    actual = transposed_convolution(
-        x.double(),
-        weight.double(),
-        torch.matmul,
-        strides=[stride] * rank,
-        padding=[(2, 2)] * rank,
-        dilations=[1] * rank,
-        output_padding=[extra] * rank,
-        groups=groups,
-    )
+    window = Window([stride] * rank, [(2, 2 - extra)] * rank, [1] * rank, groups)
+    actual = transposed_convolution(x.double(), weight.double(), torch.matmul, window)
     kernel = getattr(functional, f"conv_transpose{rank}d")
     expected = kernel(x.double(), weight.double(), None, stride, 2, extra, groups)
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
@@ -310,16 +300,14 @@ def test_transposed_convolutions_take_the_terms_that_pytorch_takes(rank, groups,
 
 def test_transposed_convolutions_may_cut_more_than_the_kernel_reaches():
     x, weight = normal(1, 1, 6), normal(1, 1, 2, seed=1)
-    arguments = {"strides": [1], "dilations": [1], "output_padding": [0]}
-    actual = transposed_convolution(x, weight, torch.matmul, padding=[(3, 2)], **arguments)
+    actual = transposed_convolution(x, weight, torch.matmul, Window([1], [(3, 2)], [1]))
     expected = functional.conv_transpose1d(x, weight)[..., 3:-2]
     torch.testing.assert_close(actual, expected)
 
 
 def test_a_convolution_of_the_m1_is_its_product_of_unfolded_windows():
     x, weight, bias = normal(1, 8, 6, 7), normal(5, 8, 3, 3, seed=1), normal(5, seed=2)
-    arguments = {"strides": [1, 1], "padding": [(1, 1)] * 2, "dilations": [1, 1]}
-    actual = M1.convolution(x, weight, bias, **arguments)
+    actual = M1.convolution(x, weight, bias, Window([1, 1], [(1, 1)] * 2, [1, 1]))
     windows = functional.unfold(x, 3, padding=1)
     sums = products(weight.flatten(1), windows[0], accumulator="tiles_of_four", ceiling=32768.0)
     expected = (sums + bias[:, None]).half().float().reshape(1, 5, 6, 7)
@@ -341,9 +329,9 @@ def test_winograd_is_the_convolution_at_a_cost():
 
 def test_winograd_serves_dense_3x3_kernels_alone():
     unit = device("ane-m1", convolution="winograd_4")
-    arguments = {"padding": [(1, 1)] * 2, "dilations": [1, 1]}
+    once, twice = (Window([step] * 2, [(1, 1)] * 2, [1, 1]) for step in (1, 2))
     x, weight = normal(1, 4, 8, 8), normal(4, 4, 3, 3, seed=1)
-    one = unit.convolution(x, weight, strides=[1, 1], **arguments)
+    one = unit.convolution(x, weight, None, once)
     assert torch.equal(one, winograd(x, weight, 4, [(1, 1)] * 2))
-    two = unit.convolution(x, weight, strides=[2, 2], **arguments)
-    assert torch.equal(two, M1.convolution(x, weight, strides=[2, 2], **arguments))
+    two = unit.convolution(x, weight, None, twice)
+    assert torch.equal(two, M1.convolution(x, weight, None, twice))

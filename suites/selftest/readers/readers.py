@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from harness.conversion import load_recipe
 from harness.conversion.sidecar import PREFIX, read_sidecar
 from harness.coreai.asset import check_asset
 from harness.devices import device, load_profile
-from harness.devices.reading import profile_text
 from harness.digests import digest_of
 from harness.golden import load_cases
 from harness.golden.fingerprint import fingerprint
@@ -252,6 +252,7 @@ scope = "file"
 """
 
 
+PROFILE = files("harness.devices").joinpath("profiles/ane-m1.toml")
 RULES = """[[step]]
 rename = '^(a)[.]'
 to = 'c.\\1.'
@@ -438,7 +439,7 @@ READERS = [
     Reader("captures", make_capture, use_capture),
     Reader(
         "device profiles",
-        lambda folder: write(folder, mine_toml=profile_text("ane-m1")),
+        lambda folder: write(folder, mine_toml=PROFILE.read_text()),
         compute_by_profile,
     ),
     Reader(
