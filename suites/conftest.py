@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from _pytest.compat import NOTSET
 
-from harness.allocation import keep_memory
+from harness.allocation import keep_memory, seldom_collect
 from harness.conversion import load_recipe
 from harness.engines import find_engine
 from harness.errors import UnknownNameError
@@ -203,6 +203,7 @@ def _is_empty(item: pytest.Item) -> bool:
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     """The workbench; test processes of one run share its folder of packages."""
     keep_memory()  # networks make and drop hundreds of large tensors; each fresh page costs time
+    seldom_collect()
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
     store = package_store(request.config)

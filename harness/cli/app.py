@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 import harness
+from harness.allocation import seldom_collect
 from harness.cli.console import (
     escape_what_cannot_be_printed,
     log,
@@ -99,6 +100,8 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # the process is this program's own
+        seldom_collect()
     as_json = "--json" in words
     escape_what_cannot_be_printed()
     asked: list[signal.Signals] = []

@@ -23,7 +23,7 @@ from harness.atomic import atomic_folder
 from harness.conversion.audit import Audit, audit_package
 from harness.conversion.compression import compressed_pipeline
 from harness.conversion.contract import check_contract
-from harness.conversion.quiet import quiet_coremltools, validated_once
+from harness.conversion.quiet import quiet_coremltools, sparing_walks
 from harness.conversion.recipes import PrecisionRecipe, RuleCount
 from harness.conversion.scopes import ModuleTree, module_scopes
 from harness.conversion.selector import PrecisionSelector
@@ -195,7 +195,7 @@ def _convert(
     else:
         precision = ct.transform.FP16ComputePrecision(op_selector=selector)
     try:
-        with validated_once():
+        with sparing_walks():
             model = ct.convert(
                 traced.script,
                 inputs=[

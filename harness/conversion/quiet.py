@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from harness._coremltools import import_coremltools, logged_apart
@@ -35,27 +35,50 @@ def quiet_coremltools() -> Iterator[list[str]]:
 
 
 @contextmanager
-def validated_once() -> Iterator[None]:
-    """Validate what is converted inside the ``with`` when it is through; coremltools' errors.
+def sparing_walks() -> Iterator[None]:
+    """Convert inside the ``with`` without the walks over a program that change nothing of it.
 
-    `PassPipelineManager.apply_pipeline` validates the whole program after each of some 110 passes,
-    and spells it out before and after each pipeline for a debug log: nearly half the time of a
-    conversion. A pass that leaves a program broken is a defect of the pass, and the program at the
-    end shows it.
+    coremltools validates the whole program after each of some 110 passes, and spells it out for
+    debug logs. A pass that leaves a program broken is a defect of the pass, and the program at the
+    end shows it, which is validated when it is through, with coremltools' errors. After each pass
+    it tells every value which compressed constants it is made of: none, while there are none. All
+    of it is more than half the time of a conversion.
     """
     import_coremltools()
-    from coremltools.converters.mil.mil import Program
+    from coremltools.converters.mil.mil import Block, Function, Program
 
-    validate, spell = Program.validate, Program.__str__
     asked: dict[Any, bool] = {}
+    propagate, compressed = Block._propagate_nonreplaceable_vars, False
 
     def note(program: Any, check_essential_scope: bool = False) -> None:
         asked[program] = asked.get(program, False) or check_essential_scope
 
-    Program.validate, Program.__str__ = note, lambda program: type(program).__name__
-    try:
+    def propagate_any(block: Any) -> None:
+        nonlocal compressed
+        compressed = compressed or _has_compressed(block)
+        if compressed:
+            propagate(block)
+
+    with ExitStack() as stack:
+        for owner, name, instead in (
+            (Program, "validate", note),
+            (Program, "__str__", _kind),
+            (Function, "__str__", _kind),
+            (Block, "_propagate_nonreplaceable_vars", propagate_any),
+        ):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, instead)
         yield
-    finally:
-        Program.validate, Program.__str__ = validate, spell
     for program, scopes in asked.items():
         program.validate(check_essential_scope=scopes)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _has_compressed(block: Any) -> bool:
+    return any(
+        operation.op_type.startswith("constexpr_") or any(map(_has_compressed, operation.blocks))
+        for operation in block.operations
+    )

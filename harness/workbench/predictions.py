@@ -117,7 +117,8 @@ class Predictions:
 
     def __init__(self, goldens: Goldens, numerics: str) -> None:
         self._goldens, self.numerics = goldens, numerics
-        self.session = lru_cache(maxsize=3)(self._session)
+        # As many as a subject has recipes: cases take them in turn.
+        self.session = lru_cache(maxsize=6)(self._session)
         self._sidecar = lru_cache(maxsize=16)(read_sidecar)
         self.of = lru_cache(maxsize=2)(self._of)  # a second opinion is beside it
         self.extracted = lru_cache(maxsize=1)(self._extracted)
@@ -169,6 +170,7 @@ class VirtualRuns:
 
     def __init__(self, goldens: Goldens, packages: Packages, numerics: str) -> None:
         self._goldens, self._packages, self._numerics = goldens, packages, numerics
+        self._sidecar = lru_cache(maxsize=2)(read_sidecar)
         self.of = lru_cache(maxsize=1)(self._of)
 
     def on(
@@ -183,7 +185,7 @@ class VirtualRuns:
         lab = self._packages.lab(subject, rules.rewrites)
         model = lab.recipe_model(rules)
         run = partial(model.predict, numerics=self._numerics)
-        located = taps_in(read_sidecar(lab.base), taps)
+        located = taps_in(self._sidecar(lab.base), taps)
         return predict_segment(self._goldens.network(subject), run, inputs, located)
 
     def _of(self, subject: str, case: str, recipe: str | PrecisionRecipe) -> Prediction:
