@@ -27,6 +27,7 @@ from harness.allocation import keep_memory, seldom_collect
 from harness.conversion import load_recipe
 from harness.engines import find_engine
 from harness.errors import UnknownNameError
+from harness.faults import all_faults
 from harness.golden import Case, Golden, load_cases
 from harness.golden.layout import Layout
 from harness.profiles import DEFAULT, EXPLORATORY_KINDS, work_of
@@ -178,6 +179,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def work_unit(nodeid: str, subjects: Sequence[str]) -> str:
     """Return the subject and the case that a test is about, or the recipe; its own id for others.
 
+    Faults that have one control are one unit: each process would judge it again.
+
     Args:
         nodeid: of the test; the first of its parameters is the subject, the second case or recipe.
         subjects: of the run.
@@ -186,7 +189,14 @@ def work_unit(nodeid: str, subjects: Sequence[str]) -> str:
     for subject in subjects:
         if words.startswith(f"{subject}-"):
             return f"{subject} {words.removeprefix(f'{subject}-').partition('-')[0]}"
-    return nodeid
+    return _controls().get(words, nodeid)
+
+
+@lru_cache
+def _controls() -> dict[str, str]:
+    """Return the name of what has to be sound before a fault is injected into it, for each."""
+    judges = {"arithmetic": "program"}  # is one judge by two names
+    return {f.name: f"control {judges.get(f.judge, f.judge)} {f.case}" for f in all_faults()}
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:

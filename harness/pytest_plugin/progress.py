@@ -30,6 +30,7 @@ class Progress:
 
     A test is expected to take as long as in the run before, and a new one as long as its fellows;
     as much of that time passes in the end, however many processes work, as passed for what is done.
+    Without a run before, nothing tells heavy tests from light ones, and no time left is named.
 
     Args:
         out: the folder of the report, where the run before may have left how long tests take.
@@ -95,16 +96,20 @@ class Progress:
         self._say("", live=True)
 
     def _how_far(self) -> str:
-        mean_s = sum(self._past.values()) / len(self._past) if self._past else 1.0
-        work_s = {nodeid: self._past.get(nodeid, mean_s) for nodeid in self._tests}
         done = [nodeid for nodeid, ended in self._tests.items() if ended]
-        done_s = sum(work_s[nodeid] for nodeid in done)
         failed = f", {len(self._failed)} failed" if self._failed else ""
-        time_left = "time left not known yet"
-        if done_s:
-            seconds = (self._clock() - self._began) * (sum(work_s.values()) / done_s - 1)
-            time_left = f"{_words(seconds)} left"
-        return f"{len(done)} of {len(self._tests)} tests{failed}, {time_left}"
+        return f"{len(done)} of {len(self._tests)} tests{failed}, {self._time(done)}"
+
+    def _time(self, done: Iterable[str]) -> str:
+        passed_s = self._clock() - self._began
+        if not self._past:
+            return f"{_words(passed_s)} so far"
+        mean_s = sum(self._past.values()) / len(self._past)
+        work_s = {nodeid: self._past.get(nodeid, mean_s) for nodeid in self._tests}
+        done_s = sum(work_s[nodeid] for nodeid in done)
+        if not done_s:
+            return "time left not known yet"
+        return f"{_words(passed_s * (sum(work_s.values()) / done_s - 1))} left"
 
     def _say(self, line: str, *, live: bool) -> None:
         if self._terminal is None:

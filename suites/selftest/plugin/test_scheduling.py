@@ -50,6 +50,9 @@ def test_what_shares_a_prediction_is_worked_on_by_one_process(pytester: pytest.P
         ("a/test_b.py::test_c[htdemucs@/my-own/model.th-hot]", "htdemucs@/my-own/model.th hot"),
         ("a/test_b.py::test_c[minimum-x]", "a/test_b.py::test_c[minimum-x]"),
         ("a/test_b.py::test_c", "a/test_b.py::test_c"),
+        ("a/test_b.py::test_c[weights.bias-dropped]", "control program song"),
+        ("a/test_b.py::test_c[precision.fp16-accumulation]", "control program song"),
+        ("a/test_b.py::test_c[precision.epsilon-becomes-zero]", "control program silence"),
     ],
 )
 def test_a_unit_is_a_subject_with_a_case(nodeid: str, unit: str) -> None:
