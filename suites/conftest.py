@@ -134,8 +134,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order layered tests by subject, case and recipe, so that each thing is made once.
 
     The papers of packages come first, since all else waits for packages; then the cases of which
-    most is asked, so that no process is left with one of them at the end; what needs no package
-    fills the gaps.
+    most is asked, so that no process is left with one of them at the end; then faults; what is done
+    in no time fills the gaps.
     """
     known = _cases(golden_root(config))
     cases = sorted(
@@ -145,7 +145,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def place(item: pytest.Item) -> tuple[Any, ...]:
         params = _parameters(item)
         if "subject" not in params:
-            return (2,)
+            return (2, item.path.parent.name != "faults")
         if "case" not in params:
             return (0, params["subject"], params.get("recipe", ""))
         return (1, params["subject"], cases.index(params["case"]), params.get("recipe", ""))

@@ -26,7 +26,7 @@ NO_INVENTORY: Final = "what a complete run looks at is not known"
 
 
 OPTIONAL_ENGINE: Final = "onnx"
-"""Gives a second opinion where it is installed, so a run without it lacks nothing."""
+"""Gives a second opinion to who asks for it, so a run without it lacks nothing."""
 
 
 def inventory_of(checks: Iterable[Check], faults: Iterable[InjectedFault]) -> Expectation:

@@ -4,7 +4,7 @@ Every verdict on a package rests on the executor, so a second one that shares no
 is asked about each, on music: in FP32 every tap is compared. Where a recipe rounds, a tap that few
 roundings have reached says how the last bit of a sum fell, so the outputs are. A narrow network is
 compared operation by operation as well, each on the executor's own values; the published size would
-be executed dozens of times for that. Collected where the extra ``onnx`` is installed.
+be executed dozens of times for that. Part of a run that asks for ``--engine onnx``.
 """
 
 from __future__ import annotations
