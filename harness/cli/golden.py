@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,16 +52,19 @@ def build(
 
     if new and force:
         raise ParityError("give --new or --force, not both")
-    from harness.workbench.stored import StoredGoldens, open_store
+    builder = None
+    if store is not None:
+        from harness.store import open_store
+        from harness.workbench.stored import StoredGoldens
 
-    builder = None if store is None else StoredGoldens(open_store(store))
+        builder = StoredGoldens(open_store(store))
     goldens: GoldenStore[Subject] = GoldenStore(_home(subject, root), builder)
     findings = []
-    work = _work(goldens, subject, case)
+    work, load = _work(goldens, subject, case), lru_cache(maxsize=1)(load_subject)
     with progress("building goldens") as advance:
         for done, (name, case_name) in enumerate(work):
             advance(done, len(work))
-            loaded = load_subject(name)
+            loaded = load(name)
             before = goldens.status(loaded, case_name, deep=False)
             if new and before.status is not GoldenStatus.NOT_BUILT:
                 continue  # the run will say what it finds; healing it here would hide it
@@ -81,12 +85,12 @@ def verify(
     from harness.verdicts import GREEN_GOLDENS
 
     store: GoldenStore[Subject] = GoldenStore(_home(subject, root))
-    work = _work(store, subject, case)
+    work, load = _work(store, subject, case), lru_cache(maxsize=1)(load_subject)
     findings = []
     with progress("verifying goldens") as advance:
         for done, (name, case_name) in enumerate(work):
             advance(done, len(work))
-            findings.append(store.verify(load_subject(name), case_name))
+            findings.append(store.verify(load(name), case_name))
         advance(len(work), len(work))
     _finish(findings, json, fine=tuple(f for f in findings if f.run_status in GREEN_GOLDENS))
 

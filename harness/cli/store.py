@@ -27,8 +27,7 @@ Url = Annotated[
 @commands.command(epilog="Example: parity store show s3://bucket/parity")
 def show(url: Url, json: Json = False) -> None:
     """Say how much a store holds of each kind."""
-    from harness.store import holdings
-    from harness.workbench.stored import open_store
+    from harness.store import holdings, open_store
 
     found = holdings(open_store(url))
     document = {"names": dict(found.names), "objects": found.objects, "bytes": found.bytes}
@@ -57,8 +56,7 @@ def gc(
 
     What was written within the last hour stays: its writer may not have named it yet.
     """
-    from harness.store import collect
-    from harness.workbench.stored import open_store
+    from harness.store import collect, open_store
 
     age = None if older_than is None else timedelta(days=older_than)
     with progress("reading objects") as advance:

@@ -95,8 +95,9 @@ def sweep(
     from harness.mil.numerics.device import device_of
     from harness.precision.executors import opener_of
     from harness.precision.sweep import FolderOfResults, Shard, run_sweep
+    from harness.store import open_store
     from harness.workbench.sources import source_of
-    from harness.workbench.stored import StoredResults, open_store
+    from harness.workbench.stored import StoredResults
     from harness.workbench.sweeping import measure_cell, sweep_cells
 
     ways = tuple(dict.fromkeys((numerics, *(device or ()))))

@@ -160,7 +160,7 @@ def package_store(config: pytest.Config) -> Store | None:
     url: str | None = config.getoption("--parity-store")
     if url is None or config.getoption("--fresh"):
         return None
-    from harness.workbench.stored import open_store
+    from harness.store import open_store
 
     with _usage_errors():
         return open_store(url)

@@ -12,7 +12,7 @@ is in the cache before it is sent.
 
 from harness.store.collecting import Collected, Holdings, collect, holdings
 from harness.store.folders import pack_folder, unpack_folder
-from harness.store.objects import KINDS, Store
+from harness.store.objects import KINDS, Store, open_store
 
 __all__ = [
     "KINDS",
@@ -21,6 +21,7 @@ __all__ = [
     "Store",
     "collect",
     "holdings",
+    "open_store",
     "pack_folder",
     "unpack_folder",
 ]

@@ -18,8 +18,10 @@ from typing import Final
 from harness.atomic import atomic_file
 from harness.digests import sha256
 from harness.errors import StoreError
+from harness.places import generated
 from harness.store.remote import Remote
 
+CACHE: Final = generated("build/store")
 KINDS: Final = ("goldens", "packages", "results")
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,199}")
 _NAME: Final = re.compile(r"([0-9a-f]{64}) (\d{1,15}) ([0-9a-f]{64})\n")
@@ -137,3 +139,14 @@ def read_name(url: str, name: str, text: bytes) -> tuple[str, int]:
 def _name_text(name: str, digest: str, size: int) -> bytes:
     told = f"{digest} {size}"
     return f"{told} {hashlib.sha256(f'{name} {told}'.encode()).hexdigest()}\n".encode()
+
+
+def open_store(url: str) -> Store:
+    """Return the store at ``url``, with this machine's cache.
+
+    Raises:
+        StoreError, MissingExtraError: there is no such store, or no driver for it.
+    """
+    store = Store(url if "://" in url else str(Path(url).absolute()), CACHE.absolute())
+    assert store.remote  # what is wrong with the URL is said before work begins
+    return store

@@ -21,25 +21,12 @@ from harness.errors import StoreError
 from harness.golden import Case
 from harness.golden.builder import build_tensors
 from harness.golden.inspection import current_versions
-from harness.places import generated
 from harness.precision.sweep import Cell, FolderOfResults, Result, content_key, result_text
 from harness.store import Store, pack_folder, unpack_folder
 from harness.subjects import Subject
 
-CACHE = generated("build/store")
 GOLDEN_ROOMS = ("golden", "subjects", "audio")
 """The rooms whose code decides what is in a golden."""
-
-
-def open_store(url: str) -> Store:
-    """Return the store at ``url``, with this machine's cache.
-
-    Raises:
-        StoreError, MissingExtraError: there is no such store, or no driver for it.
-    """
-    store = Store(url if "://" in url else str(Path(url).absolute()), CACHE.absolute())
-    assert store.remote  # what is wrong with the URL is said before work begins
-    return store
 
 
 @dataclass(frozen=True)
