@@ -62,8 +62,8 @@ def sparing_walks() -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, instead in (
             (Program, "validate", note),
-            (Program, "__str__", _kind),
-            (Function, "__str__", _kind),
+            (Program, "__str__", object.__repr__),
+            (Function, "__str__", object.__repr__),
             (Block, "_propagate_nonreplaceable_vars", propagate_any),
         ):
             stack.callback(setattr, owner, name, getattr(owner, name))
@@ -71,10 +71,6 @@ def sparing_walks() -> Iterator[None]:
         yield
     for program, scopes in asked.items():
         program.validate(check_essential_scope=scopes)
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
 
 
 def _has_compressed(block: Any) -> bool:

@@ -113,7 +113,10 @@ def read_sidecar(package: str | Path | Package | Model) -> Sidecar | None:
                 },
                 {name: str(reason) for name, reason in missing.items()},
             ),
-            vanished=tuple(_vanished(name, *entry) for name, entry in vanished.items()),
+            vanished=tuple(
+                VanishedOperation(DescribedOperation(type_, name, module), tuple(reads))
+                for name, (type_, module, reads) in vanished.items()
+            ),
             facts=metadata,
         )
     except (KeyError, TypeError, ValueError, RecipeError) as error:
@@ -153,10 +156,6 @@ def _sidecar(package: str | Path | Package | Model) -> Sidecar:
             "packages that 'parity convert' makes do"
         )
     return sidecar
-
-
-def _vanished(name: str, type_: str, module: str | None, reads: list[str]) -> VanishedOperation:
-    return VanishedOperation(DescribedOperation(type_, name, module), tuple(reads))
 
 
 def _load_table(text: str) -> dict[str, Any]:

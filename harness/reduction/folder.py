@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import load_file
 
 from harness import mil
@@ -76,7 +75,7 @@ def _record(
         "operations_in_whole": reduction.operations,
         "minimal": reduction.minimal,
         "tries": reduction.tries,
-        "inputs": {name: _shape(array) for name, array in written.inputs.items()},
+        "inputs": {n: f"{x.dtype}{list(x.shape)}" for n, x in written.inputs.items()},
         "expected": EXPECTED if has_expected else "",
         "versions": versions(),
     }
@@ -85,10 +84,6 @@ def _record(
 def _row(operation: Operation) -> dict[str, str]:
     results = ", ".join(f"{variable.name}: {variable.type}" for variable in operation.outputs)
     return {"type": operation.type, "name": operation.name, "results": results}
-
-
-def _shape(array: np.ndarray) -> str:
-    return f"{array.dtype}{list(array.shape)}"
 
 
 def _readme(record: dict[str, Any]) -> Iterator[str]:

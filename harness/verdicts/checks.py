@@ -8,6 +8,7 @@ Comparing returns a value; asserting is the caller's business.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -136,7 +137,7 @@ def bound(value: float, gate: Gate, *, what: str) -> Outcome:
     The headroom is the distance in dB: of numbers that are in dB their difference, of others
     20 log10 of their ratio.
     """
-    distance = _difference if gate.unit == "dB" else _ratio_db
+    distance = operator.sub if gate.unit == "dB" else _ratio_db
     value = float(value)
     broken, headrooms = [], []
     if gate.at_most is not None:
@@ -250,10 +251,6 @@ def _praise(metrics: ValidationMetrics, silent: bool) -> str:
     if metrics.max_abs_error == 0.0:
         return "identical"
     return "the reference is silent and so is the error" if silent else "within the gate"
-
-
-def _difference(greater: float, smaller: float) -> float:
-    return greater - smaller
 
 
 def _ratio_db(numerator: float, denominator: float) -> float:

@@ -124,7 +124,8 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
                 notes.append(f"left out: {name}, {values}")
             else:
                 found[name] = _tensor(values)
-    return Extraction(_in_order_of(model, found), tuple(notes))
+    in_order = {name: found[name] for name in model.state_dict() if name in found}
+    return Extraction(in_order, tuple(notes))
 
 
 def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -> list[Numbers]:
@@ -155,10 +156,6 @@ def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -
         )
     flat = np.concatenate([array.ravel() for array in orders[0]])
     return np.split(flat, np.cumsum(sizes)[:-1])
-
-
-def _in_order_of(model: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: found[name] for name in model.state_dict() if name in found}
 
 
 def _tensor(array: Numbers) -> Tensor:

@@ -241,7 +241,7 @@ def _stretches(
         tape.play(scheduled.step)
         chunk.append(scheduled)
         if scheduled.step.definition.effect is not Effect.VIEW:
-            size += sum(_bytes(tape.values[slot]) for slot in scheduled.step.outputs)
+            size += sum(tape.values[slot].nbytes for slot in scheduled.step.outputs)
         dead.update(slot for slot in scheduled.free if slot not in kept)
         last = index == len(steps) - 1
         if size >= limit_bytes or last:
@@ -251,10 +251,6 @@ def _stretches(
             tape, before, chunk, size = _Tape(executable, after), after, [], 0
             dead.clear()
     return stretches
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _back(

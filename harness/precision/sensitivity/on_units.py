@@ -77,7 +77,7 @@ class UnitErrors:
         made: list[tuple[tuple[Tensor, ...], Errors]] = []
         for unit in self._able[step.operation.name]:
             result = self._executable.call(step, read, self._numerics[unit])
-            errors = next((e for r, e in made if _equal(r, result)), None)
+            errors = next((e for r, e in made if all(map(torch.equal, r, result))), None)
             if errors is None:
                 errors = {
                     slot: difference(own, exact)
@@ -107,7 +107,3 @@ def stored(plan: Plan, slot: int, value: Any) -> Any:
     """Return the value of a slot as it is stored: rounded, if it is declared as FP16."""
     half = element_type(plan.types[slot]) is DataType.FLOAT16
     return round_to_float16(value, False) if half else value
-
-
-def _equal(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
-    return all(map(torch.equal, one, other))
