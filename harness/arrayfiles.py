@@ -12,10 +12,11 @@ import os
 import tempfile
 import tokenize
 import warnings
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -35,6 +36,7 @@ _HEADER_LIMIT_BYTES: Final = 16 * MEBIBYTE  # of safetensors; a thousand tensors
 _DIRECTORY_LIMIT_BYTES: Final = 16 * MEBIBYTE  # of a zip archive, as many bytes for each part
 _ZIP_END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _FORMAT: Final[Any] = np.lib.format
+_FEW: Final = 100  # arrays: who opens a folder has not that many files open
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others need much memory
 
 FOREIGN: Final = (
@@ -58,14 +60,34 @@ def read_arrays(path: Path, error: type[ParityError]) -> dict[str, npt.NDArray[A
         return {name: read() for name, read in members.items()}
 
 
-def array_names(path: Path, error: type[ParityError]) -> list[str]:
-    """Return the names of a file's arrays, in their order; none of them is read.
+def array_readers(
+    path: Path, error: type[ParityError]
+) -> dict[str, Callable[[], npt.NDArray[Any]]]:
+    """Return what reads each array of a file, by name, in their order.
+
+    A file of many stays open as long as one of them is held: else its list is read for each again.
 
     Raises:
-        ParityError: of class ``error``, as `read_arrays`.
+        ParityError: of class ``error``, as `read_arrays`; and when an array is read.
     """
-    with _opened(path, error) as members:
-        return list(members)
+    held = _Held(path, error)
+    if len(held.members) <= _FEW:
+        return {name: partial(read_array, path, name, error) for name in held.members}
+    return {name: partial(held.read, name) for name in held.members}
+
+
+class _Held:
+    """A file that is open for as long as this is there."""
+
+    def __init__(self, path: Path, error: type[ParityError]) -> None:
+        self._path, self._error = path, error
+        with ExitStack() as stack:
+            self.members = dict(stack.enter_context(_opened(path, error)))
+            weakref.finalize(self, stack.pop_all().close)
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        with _blaming(self._path, self._error, f"tensor {name!r} of "):
+            return self.members[name]()
 
 
 def read_array(path: Path, name: str, error: type[ParityError]) -> npt.NDArray[Any]:
@@ -87,7 +109,7 @@ def _opened(
     Where all of them will be read (``whole``), they must fit together.
     """
     suffix = path.suffix.lower()
-    try:
+    with _blaming(path, error, what):
         if suffix == ".safetensors":
             with open_safetensors(path, ARRAYS_LIMIT_BYTES, error) as held:
                 yield {name: partial(held.get_tensor, name) for name in held.keys()}  # noqa: SIM118
@@ -102,7 +124,14 @@ def _opened(
                 if whole and unpacked > ARRAYS_LIMIT_BYTES:
                     raise ValueError(f"it unpacks to {unpacked:,} bytes")
                 yield {n: partial(_read_member, archive, member) for n, member in members.items()}
+
+
+@contextmanager
+def _blaming(path: Path, error: type[ParityError], what: str = "") -> Iterator[None]:
+    try:
+        yield
     except FOREIGN as problem:
+        suffix = path.suffix.lower()
         raise error(f"{what}{path} can't be read as {suffix} ({problem})") from problem
 
 

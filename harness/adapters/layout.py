@@ -156,7 +156,9 @@ def arranged(plain: Tensor, port: Port) -> Tensor:
         plain = plain.select(_PART_AXIS, int(port.parts == "imag"))
     elif port.parts == "imag real":
         plain = plain.flip(_PART_AXIS)
-    return rearrange(_squeezed(plain, port), f"{_names(port)} -> {port.axes}")
+    sizes = dict(zip(port.plain, plain.shape, strict=True))
+    kept = plain.reshape([size for axis, size in sizes.items() if axis in port.axes])
+    return rearrange(kept, f"{_names(port)} -> {port.axes}")
 
 
 def restored(made: Tensor, port: Port, extent: Extent) -> Tensor:
@@ -179,12 +181,6 @@ def restored(made: Tensor, port: Port, extent: Extent) -> Tensor:
 
 def _names(port: Port) -> str:
     return " ".join(axis for axis in port.plain if axis in port.axes)
-
-
-def _squeezed(plain: Tensor, port: Port) -> Tensor:
-    return plain.reshape(
-        [size for axis, size in zip(port.plain, plain.shape, strict=True) if axis in port.axes]
-    )
 
 
 def extended(spectrum: Tensor, port: Port, full: Tensor | None = None) -> Tensor:

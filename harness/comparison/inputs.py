@@ -12,14 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.arrayfiles import array_names, read_array
+from harness.arrayfiles import array_readers
 from harness.audio.files import decoded, open_sound
 from harness.errors import ParityError
 
@@ -107,8 +106,8 @@ def read_file(path: Path) -> dict[str, Item]:
         return {_shown(path.stem): _audio(path)}
     if suffix in TENSOR_SUFFIXES:
         return {
-            _shown(name): Tensor(path, partial(read_array, path, name, ParityError))
-            for name in array_names(path, ParityError)
+            _shown(name): Tensor(path, read)
+            for name, read in array_readers(path, ParityError).items()
         }
     known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
     raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")

@@ -120,7 +120,7 @@ def _audio(
             )
             yield _failed(row, reason, f"{expected.rate} Hz", f"{actual.rate} Hz")
             return
-        other = _resampled(other, actual, expected.rate)
+        other = np.asarray(soxr.resample(other.T, actual.rate, expected.rate, quality="HQ")).T
         row = _noted(row, f"resampled from {actual.rate} to {expected.rate} Hz (soxr HQ)")
     if one.shape[0] != other.shape[0]:
         counts = f"{one.shape[0]}", f"{other.shape[0]}"
@@ -257,10 +257,6 @@ def _parts(tensor: Array) -> Array:
 
 def _finite(*tensors: Array) -> bool:
     return all(bool(np.isfinite(tensor).all()) for tensor in tensors)
-
-
-def _resampled(samples: Array, audio: Audio, rate: int) -> Array:
-    return np.asarray(soxr.resample(samples.T, audio.rate, rate, quality="HQ")).T
 
 
 def _other_rows(stems: Array, own: int, names: Sequence[str]) -> Others:

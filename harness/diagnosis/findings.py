@@ -111,6 +111,8 @@ def words_of(cause: Cause | None, seen: Evidence) -> str:
     deviation = "-" if seen.deviation_db is None else f"{seen.deviation_db:.1f} dB"
     if cause == "range":
         return "its result is infinite or NaN, its inputs are not: it left FP16's range"
+    if cause == "computation" and seen.exact_db is None:
+        return "it is far off, made of values that the reference lacks; all before it is right"
     if cause == "computation":
         return (
             f"it computes something else than the reference: even in float64, on the reference's "

@@ -51,6 +51,8 @@ MARGIN_DB: Final = 3.0
 """By how much a target may miss what is expected of it."""
 _OF_MOVES: Final = ("computation", "range")
 """Why an operation that only moves values can be wrong by itself."""
+_FAR_DB: Final = 40.0
+"""Under all that came before: so much no rounding of values that the reference lacks takes."""
 _FP32_NOISE: Final = 2.0**-22
 """Of the inputs' level: the reference itself is no closer to the truth than this."""
 
@@ -238,6 +240,7 @@ class _Comparison:
         deviation = self._target.deviation(step, stored, expected)
         reads = [slot for slot in floating_reads(self._plan, step) if slot in plain]
         inputs = min((self._reached.get(slot, math.inf) for slot in reads), default=math.inf)
+        reached = snr_db(wanted, actual)
         level, loudest = _rms(wanted), max((_rms(plain[slot]) for slot in reads), default=0.0)
         constants = (self._plan.types[slot] for slot in step.reads if slot in self._plan.constants)
         rounds = dtype != "fp32" and any(is_floating(type_) for type_ in constants)
@@ -257,6 +260,8 @@ class _Comparison:
             deviation_db=deviation,
         )
         cause = cause_of(seen)
+        if stored is None and reached + _FAR_DB < min(self._reached.values(), default=math.inf):
+            cause = cause or "computation"  # in values that the reference lacks
         return OperationError(
             operation=operation_name(operation),
             value=operation.outputs[0].name,

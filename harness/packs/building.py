@@ -134,7 +134,10 @@ def write_pack(
         manifest = Manifest(
             name,
             len(made),
-            {key: _file(fresh / file) for key, file in FILES.items()},
+            {
+                key: FileEntry(file, (fresh / file).stat().st_size, sha256(fresh / file))
+                for key, file in FILES.items()
+            },
             dict(operations),
             tuple(_entry(case, places) for case in made),
             {package: versions()[package] for package in _SHOWN_VERSIONS},
@@ -160,10 +163,6 @@ def _tensors(cases: Iterable[Answered], key: str) -> dict[str, Array]:
 
 def _of(case: Answered, key: str) -> Mapping[str, Array]:
     return case.given if key == "given" else case.expected
-
-
-def _file(path: Path) -> FileEntry:
-    return FileEntry(path.name, path.stat().st_size, sha256(path))
 
 
 def _entry(case: Answered, places: Mapping[str, Mapping[str, TensorPlace]]) -> CaseEntry:

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +14,8 @@ import numpy as np
 from harness.arrayfiles import (
     ARRAYS_LIMIT_BYTES,
     FOREIGN,
-    array_names,
+    array_readers,
     open_safetensors,
-    read_arrays,
 )
 from harness.bounded import open_regular, parse_json, read_text
 from harness.digests import sha256
@@ -196,20 +194,15 @@ def read_results(path: Path) -> Results:
     if not path.exists():
         raise PackError(f"{path} does not exist; expected a .safetensors file or a folder of .npy")
     loaders: dict[str, Callable[[], Array]] = {}
-    whole = lru_cache(maxsize=1)(read_arrays)  # results lie in a file in the order of the pack
     for file in _files(path) if path.is_dir() else [path]:
-        for name in array_names(file, PackError):
+        for name, load in array_readers(file, PackError).items():
             full = name
             if file.suffix == ".npy":
                 full = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else name
             if full in loaders:
                 raise PackError(f"result {full!r} is there twice; the second time in {file}")
-            loaders[full] = _loader(whole, file, name)
+            loaders[full] = load
     return Results(loaders)
-
-
-def _loader(read: Callable[..., Mapping[str, Array]], file: Path, name: str) -> Callable[[], Array]:
-    return lambda: read(file, PackError)[name]
 
 
 def _files(folder: Path) -> Iterator[Path]:

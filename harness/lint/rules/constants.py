@@ -105,13 +105,10 @@ def finite_mask_becomes_infinite(view: View) -> Iterator[Hit]:
             continue
         for node, parameter in value.readers:
             results = [result for result in node.results if result.dtype is DataType.FLOAT32]
-            casts = any(in_fp16(reader) for result in results for reader, _ in _casts(result))
+            readers = (reader for result in results for reader, _ in result.readers)
+            casts = any(r.operation.type == "cast" and in_fp16(r) for r in readers)
             if casts and node.operation.type not in BOUNDS:
                 yield _hit(value, [(node, parameter)], f"reaches {peak:.4g}")
-
-
-def _casts(value: GraphValue) -> Iterator[tuple[Node, str]]:
-    return (item for item in value.readers if item[0].operation.type == "cast")
 
 
 @warning(

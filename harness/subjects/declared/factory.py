@@ -26,6 +26,8 @@ _BROKEN: Final = (
 """What importing, making or calling somebody's model raises when it is wrong."""
 _SEED: Final = 0
 """Of weights that a factory draws without a seed of its own."""
+_FOLDERS: dict[str, str] = {}
+"""Where the modules of factories were looked for."""
 
 
 def build_model(path: Path, factory: str) -> nn.Module:
@@ -37,9 +39,12 @@ def build_model(path: Path, factory: str) -> nn.Module:
         DeclarationError: it can't be imported or called, or returns no module.
     """
     module, _, name = factory.partition(":")
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    folder, root = str(path.parent.resolve()), module.partition(".")[0]
+    sys.path[:] = [folder, *(place for place in sys.path if place != folder)]
+    if _FOLDERS.setdefault(root, folder) != folder:  # another network's module of this name
+        for held in [name for name in sys.modules if name.partition(".")[0] == root]:
+            del sys.modules[held]
+        _FOLDERS[root] = folder
     try:
         made: Any = importlib.import_module(module)
         for part in name.split("."):

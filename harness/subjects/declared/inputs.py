@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.arrayfiles import array_names, read_array
+from harness.arrayfiles import array_readers
 from harness.digests import sha256
 from harness.errors import DeclarationError, UnknownNameError
 from harness.subjects.calls import of_call
@@ -151,13 +151,11 @@ def read_file(path: Path, name: str, where: str) -> Tensor:
     Raises:
         DeclarationError: it isn't there, or holds no numbers that Core ML takes.
     """
-    if path.suffix == ".npy":
-        array = read_array(path, path.stem, DeclarationError)
-    else:
-        names = array_names(path, DeclarationError)
-        if name not in names:
-            raise UnknownNameError(f"tensor of {path} for {where}", name, names)
-        array = read_array(path, name, DeclarationError)
+    readers = array_readers(path, DeclarationError)
+    name = path.stem if path.suffix == ".npy" else name
+    if name not in readers:
+        raise UnknownNameError(f"tensor of {path} for {where}", name, [*readers])
+    array = readers[name]()
     if array.dtype.kind == "f":
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if array.dtype.kind in "iu" and np.abs(array.astype(np.float64)).max(initial=0) <= _LARGEST:
@@ -181,7 +179,7 @@ def files_of(
         UnknownNameError: a tensor that is no input.
     """
     found: dict[str, Tensor] = {}
-    for name in array_names(path, DeclarationError):
+    for name in array_readers(path, DeclarationError):
         if name not in names:
             raise UnknownNameError(f"input in {path}", name, names)
         value = read_file(path, name, str(path))

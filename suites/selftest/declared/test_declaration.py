@@ -19,7 +19,7 @@ from harness.golden.builder import case_inputs
 from harness.golden.status import GoldenStatus
 from harness.subjects import load_subject, own_network
 from harness.subjects.declared import DeclaredNetwork, read_declaration
-from harness.subjects.declared.factory import automatic_taps, run_once
+from harness.subjects.declared.factory import automatic_taps, build_model, run_once
 from harness.subjects.declared.inputs import read_example
 from suites.selftest.declared.fading import DECLARATION, declare
 
@@ -231,3 +231,14 @@ def test_an_unknown_tap_suggests_the_nearest(tmp_path: Path) -> None:
     file.write_text(text, "utf-8")
     with pytest.raises(UnknownNameError, match="did you mean 'mix'"):
         _ = DeclaredNetwork(read_declaration(file)).interface
+
+
+def test_a_module_of_the_same_name_in_another_folder_is_another_network(tmp_path: Path) -> None:
+    """One process may load both: the second would be the first, by its own weights."""
+    for width in (2, 3):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        code = f"from torch import nn\ndef make():\n    return nn.Linear({width}, 1)\n"
+        (folder / "network_of_a_name.py").write_text(code, "utf-8")
+        made = build_model(folder / "x.toml", "network_of_a_name:make")
+        assert made.in_features == width
