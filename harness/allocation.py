@@ -11,7 +11,7 @@ from typing import Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_MAX: Final = -4
 _LARGEST: Final = (1 << 31) - 1
-_NEW_OBJECTS: Final = 50_000  # before they are looked through for cycles; Python's own is 700
+_NEW_OBJECTS: Final = 10_000  # before they are looked through for cycles; Python's own is 700
 
 
 def keep_memory() -> None:

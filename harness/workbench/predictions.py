@@ -118,7 +118,7 @@ class Predictions:
     def __init__(self, goldens: Goldens, numerics: str) -> None:
         self._goldens, self.numerics = goldens, numerics
         # As many as a subject has recipes: cases take them in turn.
-        self.session = lru_cache(maxsize=6)(self._session)
+        self.session = lru_cache(maxsize=5)(self._session)
         self._sidecar = lru_cache(maxsize=16)(read_sidecar)
         self.of = lru_cache(maxsize=2)(self._of)  # a second opinion is beside it
         self.extracted = lru_cache(maxsize=1)(self._extracted)

@@ -53,5 +53,5 @@ def test_new_objects_are_seldom_looked_through_and_those_that_stay_never() -> No
         [sys.executable, "-c", COLLECTIONS], capture_output=True, text=True, check=True
     )
     often, seldom, seen = map(int, done.stdout.split())
-    assert 0 < seldom * 20 < often
+    assert 0 < seldom * 10 < often
     assert seen < 1000
