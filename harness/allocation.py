@@ -33,8 +33,7 @@ def seldom_collect() -> None:
     """Have the collector of cycles look less often, and never at what is there already.
 
     PyTorch and coremltools are a million objects that stay. Looking through them again and again
-    took half the time of opening a package, and a sixth of that of a conversion; memory grows by
-    30 MB.
+    took half the time of opening a package, and a sixth of that of a conversion.
     """
     gc.collect()
     gc.freeze()

@@ -219,15 +219,17 @@ def _bits(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def beside_prediction_db(
     expected: npt.NDArray[Any], actual: npt.NDArray[Any], predicted: npt.NDArray[Any]
 ) -> float:
-    """Return by how many dB the SNR of ``actual`` is above that of ``predicted``.
+    """Return by how many dB the SNR of ``actual`` is above that of ``predicted``; -inf for NaN.
 
-    It is -inf where either can't be told, as with a NaN, or where the shapes differ.
+    Equal bits promise what FP32 has to reach: others add up in another order. Other shapes: -inf.
     """
     if expected.shape != actual.shape:
         return -math.inf
     reached, promised = snr_db(expected, actual), snr_db(expected, predicted)
     if reached == promised:
         return 0.0
+    if promised == math.inf:
+        promised = gate("expected_precision_fp32").min_snr_db or promised
     gap = reached - promised
     return -math.inf if math.isnan(gap) else gap
 

@@ -15,3 +15,11 @@ def test_what_is_not_a_number_is_furthest_under_its_prediction() -> None:
     assert beside_prediction_db(expected, near, near) == 0.0
     assert beside_prediction_db(expected, broken, near) == -math.inf
     assert beside_prediction_db(expected, near, broken) == -math.inf
+
+
+def test_equal_bits_promise_no_more_than_fp32_reaches() -> None:
+    """Another runtime adds up in another order, and was infinitely far under its prediction."""
+    expected = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    near, far = expected * np.float32(1 + 2e-7), expected * np.float32(1 + 1e-5)
+    assert beside_prediction_db(expected, near, expected) > 0
+    assert -20 < beside_prediction_db(expected, far, expected) < -5
