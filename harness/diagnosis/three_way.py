@@ -51,8 +51,7 @@ MARGIN_DB: Final = 3.0
 """By how much a target may miss what is expected of it."""
 _OF_MOVES: Final = ("computation", "range")
 """Why an operation that only moves values can be wrong by itself."""
-_FAR_DB: Final = 40.0
-"""Under all that came before: so much no rounding of values that the reference lacks takes."""
+_FAR_DB: Final = 40.0  # under all before: more than any rounding of unknown values takes
 _FP32_NOISE: Final = 2.0**-22
 """Of the inputs' level: the reference itself is no closer to the truth than this."""
 

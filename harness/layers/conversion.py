@@ -101,6 +101,7 @@ def precision_checks(
     labels: Mapping[str, str],
     *,
     outputs: Iterable[str],
+    exact: bool = True,
 ) -> Iterator[Check]:
     """Hold a package to what its recipe can reach, on its outputs and behind every block.
 
@@ -113,6 +114,7 @@ def precision_checks(
         taps: names of the inner values that are asked for; of all but FP32 the worst is told.
         labels: of every check.
         outputs: of the program.
+        exact: whether what made it adds up in the order of what predicted it.
     """
     if recipe.is_fp32:
         for name in (*outputs, *(f"tap.{tap}" for tap in taps)):
@@ -122,11 +124,11 @@ def precision_checks(
         where = {**labels, "tensor": name, "what": "SNR beside its prediction"}
         outcome = _no_prediction()
         if predicted is not None:
-            gap = beside_prediction_db(expected[name], actual[name], predicted[name])
+            gap = beside_prediction_db(expected[name], actual[name], predicted[name], exact)
             outcome = bound(gap, gate("expected_precision"), what=where["what"])
         yield _expected(outcome, where)
     if taps:
-        outcome = _worst_tap(expected, actual, predicted, taps)
+        outcome = _worst_tap(expected, actual, predicted, taps, exact)
         yield _expected(outcome, {**labels, "tensor": "worst tap"})
 
 
@@ -217,25 +219,28 @@ def _bits(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def beside_prediction_db(
-    expected: npt.NDArray[Any], actual: npt.NDArray[Any], predicted: npt.NDArray[Any]
+    expected: npt.NDArray[Any],
+    actual: npt.NDArray[Any],
+    predicted: npt.NDArray[Any],
+    exact: bool = True,
 ) -> float:
     """Return by how many dB the SNR of ``actual`` is above that of ``predicted``; -inf for NaN.
 
-    Equal bits promise what FP32 has to reach: others add up in another order. Other shapes: -inf.
+    Unless ``exact``, equal bits promise what FP32 has to reach. Other shapes: -inf.
     """
     if expected.shape != actual.shape:
         return -math.inf
     reached, promised = snr_db(expected, actual), snr_db(expected, predicted)
     if reached == promised:
         return 0.0
-    if promised == math.inf:
+    if promised == math.inf and not exact:
         promised = gate("expected_precision_fp32").min_snr_db or promised
     gap = reached - promised
     return -math.inf if math.isnan(gap) else gap
 
 
 def _worst_tap(
-    expected: Tensors, actual: Tensors, predicted: Tensors | None, taps: Sequence[str]
+    expected: Tensors, actual: Tensors, predicted: Tensors | None, taps: Sequence[str], exact: bool
 ) -> Outcome:
     """Judge the tap that is furthest under its prediction."""
     if predicted is None:
@@ -244,7 +249,7 @@ def _worst_tap(
     lacking = [tensor_label(n) for n in names if n not in actual or n not in predicted]
     if lacking:
         return not_evaluated(f"{_NOT_FOUND}: {', '.join(lacking)}")
-    gaps = {n: beside_prediction_db(expected[n], actual[n], predicted[n]) for n in names}
+    gaps = {n: beside_prediction_db(expected[n], actual[n], predicted[n], exact) for n in names}
     worst = min(names, key=lambda name: gaps[name])
     what = f"SNR of {tensor_label(worst)} beside its prediction"
     return bound(gaps[worst], gate("expected_precision"), what=what)

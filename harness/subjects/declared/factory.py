@@ -26,8 +26,7 @@ _BROKEN: Final = (
 """What importing, making or calling somebody's model raises when it is wrong."""
 _SEED: Final = 0
 """Of weights that a factory draws without a seed of its own."""
-_FOLDERS: dict[str, str] = {}
-"""Where the modules of factories were looked for."""
+_FOLDERS: dict[str, str] = {}  # where the modules of factories were looked for
 
 
 def build_model(path: Path, factory: str) -> nn.Module:
