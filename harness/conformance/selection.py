@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -26,8 +26,8 @@ def sample(ids: Iterable[str], per_function: int) -> frozenset[str]:
     functions: dict[str, list[str]] = {}
     for name in ids:
         functions.setdefault(name.partition("[")[0], []).append(name)
-    return frozenset(name for names in functions.values() for name in _first(names, per_function))
-
-
-def _first(names: Sequence[str], count: int) -> list[str]:
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count]
+    return frozenset(
+        name
+        for names in functions.values()
+        for name in sorted(names, key=lambda n: hashlib.sha256(n.encode()).digest())[:per_function]
+    )

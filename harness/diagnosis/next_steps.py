@@ -88,7 +88,8 @@ class NextSteps:
         """Return what to run about the layer of the check."""
         layer = self.check.layer if self.check else ""
         if layer in ("conversion", "end_to_end"):
-            return [*self._conversion(), *self._package()]
+            again = [] if self.package else self.convert_again()
+            return [*again, *self._package()]
         return {
             "ops": ["python -m pytest suites/ops -q"],
             "stft": ["python -m pytest suites/stft -q"],
@@ -115,9 +116,6 @@ class NextSteps:
     def _aim(self) -> Gate:
         found = self.check.gate if self.check else None
         return found if found is not None and found.name in _AIMS else gate("conversion")
-
-    def _conversion(self) -> list[str]:
-        return [] if self.package else self.convert_again()
 
     def _package(self) -> list[str]:
         path, other = self.package or "x.mlpackage", counterpart_of(self.run)

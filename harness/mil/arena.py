@@ -49,7 +49,8 @@ class ArenaLayout:
         cls, lifetimes: Sequence[Lifetime], dtype: Callable[[TensorType], torch.dtype]
     ) -> ArenaLayout:
         """Give each lifetime a place."""
-        sizes = [_aligned(life.type.count * dtype(life.type).itemsize) for life in lifetimes]
+        bare = [life.type.count * dtype(life.type).itemsize for life in lifetimes]
+        sizes = [math.ceil(size / _ALIGNMENT) * _ALIGNMENT for size in bare]
         placed: list[tuple[int, int, Lifetime]] = []  # first byte, byte after the last
         for size, life in sorted(zip(sizes, lifetimes, strict=True), key=lambda pair: -pair[0]):
             neighbours = [
@@ -91,10 +92,6 @@ class Arena:
         # A storage of its own: who shares memory with whom is told by where storages begin.
         whole = torch.frombuffer(self._memory, dtype=dtype, count=declared.count, offset=start)
         return whole.view([size for size in declared.shape or () if size is not None])
-
-
-def _aligned(size: int) -> int:
-    return math.ceil(size / _ALIGNMENT) * _ALIGNMENT
 
 
 def _lowest_gap(taken: list[tuple[int, int]], size: int) -> int:

@@ -96,7 +96,9 @@ def _case(
     parameters: Mapping[str, Array],
     outputs: Mapping[str, Array],
 ) -> Answered:
-    expected = {f"out/{name}": _cast(array) for name, array in outputs.items()}
+    expected = {
+        f"out/{name}": np.array(array, np.float32, order="C") for name, array in outputs.items()
+    }
     given = {f"in/{name}": array for name, array in values.inputs.items()}
     given |= {f"param/{name}": array for name, array in parameters.items()}
     return Answered(
@@ -110,7 +112,3 @@ def _case(
         {name: BOUNDS.tolerance(array) for name, array in expected.items()},
         _LAYOUTS,
     )
-
-
-def _cast(array: Array) -> Array:
-    return np.array(array, np.float32, order="C")

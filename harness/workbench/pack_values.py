@@ -59,7 +59,10 @@ def network_values(
     tensors = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
     return NetworkValues(
         {"spectrogram": spectrogram.numpy(), "audio": np.ascontiguousarray(audio)},
-        {name: _single(tensor) for name, tensor in tensors.items()},
+        {
+            name: np.array(tensor.detach().numpy(), np.float32, order="C")
+            for name, tensor in tensors.items()
+        },
         {name: tap.numpy() for name, tap in taps.items()},
         waveform.numpy(),
         {
@@ -74,7 +77,3 @@ def network_values(
         },
         SONG_SEED,
     )
-
-
-def _single(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
-    return np.array(tensor.detach().numpy(), np.float32, order="C")
