@@ -17,21 +17,13 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 Function: TypeAlias = Callable[[FloatArray], FloatArray]
 
 
-def _gelu(x: FloatArray) -> FloatArray:
-    # Times zero where the normal distribution's function is none of float64's numbers.
-    return np.where(np.isneginf(x), 0.0, x * special.ndtr(x))
-
-
-def _silu(x: FloatArray) -> FloatArray:
-    return np.where(np.isneginf(x), 0.0, x * special.expit(x))
-
-
 FUNCTIONS: Final[Mapping[str, Function]] = MappingProxyType(
     {
         "sigmoid": special.expit,
         "tanh": np.tanh,
-        "gelu": _gelu,
-        "silu": _silu,
+        # Times zero where the normal distribution's function is none of float64's numbers.
+        "gelu": lambda x: np.where(np.isneginf(x), 0.0, x * special.ndtr(x)),
+        "silu": lambda x: np.where(np.isneginf(x), 0.0, x * special.expit(x)),
         "exp": np.exp,
         "exp2": np.exp2,
         "log": np.log,

@@ -124,10 +124,6 @@ def _interpolated(
     return rounded(values[near] + rounded(fraction * (values[far] - values[near])))
 
 
-def _exp(table: Table, x: FloatArray, rounding: str) -> FloatArray:
-    return _power_of_two(table, x * math.log2(math.e), rounding)
-
-
 def _power_of_two(table: Table, x: FloatArray, rounding: str) -> FloatArray:
     bounded = np.clip(x, -64.0, 64.0)  # beyond, the result is 0 or infinite in FP16 in any case
     whole = np.floor(bounded)
@@ -171,7 +167,7 @@ def _root(table: Table, x: FloatArray, rounding: str, power: float) -> FloatArra
 
 
 _OCTAVES: Final[dict[str, Callable[[Table, FloatArray, str], FloatArray]]] = {
-    "exp": _exp,
+    "exp": lambda table, x, rounding: _power_of_two(table, x * math.log2(math.e), rounding),
     "exp2": _power_of_two,
     "log": _log,
     "reciprocal": _reciprocal,

@@ -43,7 +43,7 @@ from harness.profiles import PACKAGE_ENGINE, SUBJECT_ENGINE
 from harness.subjects import load_subject
 from harness.subjects.signals import make_signal
 from harness.subjects.songs import make_song
-from harness.verdicts import Check, Verdict
+from harness.verdicts import Check, Verdict, sortable
 from harness.workbench import Prediction, predict_segment
 
 _FP32: Final = load_recipe("fp32")
@@ -162,7 +162,7 @@ def _stft(audio: np.ndarray, spectrogram: np.ndarray) -> Iterator[Check]:
 
 def _summary(environment: str, input: str, checks: list[Check], digest: str) -> CleanRun:
     smallest: dict[str, float] = {}
-    nearest = {check.id: _headroom(check) for check in checks}
+    nearest = {check.id: sortable(check.outcome.headroom_db) for check in checks}
     for check in checks:
         smallest[check.layer] = min(nearest[check.id], smallest.get(check.layer, float("inf")))
     failed = [check for check in checks if check.verdict is not Verdict.PASS]
@@ -180,12 +180,6 @@ def _summary(environment: str, input: str, checks: list[Check], digest: str) -> 
         digest=digest,
         facts=facts,
     )
-
-
-def _headroom(check: Check) -> float:
-    """Return the headroom; a check that has none failed before a distance could be measured."""
-    found = check.outcome.headroom_db
-    return float("-inf") if found is None else found
 
 
 def _digest(made: Mapping[str, np.ndarray]) -> str:

@@ -24,8 +24,9 @@ from harness.figures.style import (
     name,
     within,
 )
-from harness.report.order import grouped, sortable, unique
+from harness.report.order import grouped, unique
 from harness.report.view_sound import LIMIT_DB
+from harness.verdicts import sortable
 from harness.verdicts.rows.signals import Raster, Separation, StemPicture, StemTimeline
 
 _HERTZ = {100.0: "100", 500.0: "500", 2000.0: "2k", 10_000.0: "10k"}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 
-from harness.mil.arena import Arena
+from harness.mil.arena import Arena, Scratch, common_scratch
 from harness.mil.assignment import Assignment, assignment
 from harness.mil.bound import BoundStep, Values, address
 from harness.mil.constants import ReadArray
@@ -39,8 +40,8 @@ class Executable:
         device: where tensors live.
         constants: carrier tensor of each constant slot, and of what is expanded from them.
         blocks: executables of the blocks of those steps that have any.
-        spare: memory that the last run has left, for the next one of the same schedule. A run takes
-            it away, so that another at the same time finds none and makes its own.
+        scratch: where runs have their large results, one at a time.
+        arenas: the places of results, by the schedule of a run.
         bound: steps of the plan that have run in its numerics.
     """
 
@@ -49,7 +50,8 @@ class Executable:
     device: torch.device
     constants: Mapping[int, torch.Tensor]
     blocks: Mapping[Step, tuple[Executable, ...]]
-    spare: dict[Schedule, Arena] = field(default_factory=dict)
+    scratch: Scratch = field(default_factory=common_scratch)
+    arenas: dict[Schedule, Arena] = field(default_factory=dict)
     bound: dict[Step, BoundStep] = field(default_factory=dict)
 
     @classmethod
@@ -106,41 +108,41 @@ class Executable:
         return self._run(schedule, inputs, _Run(observe, assign or assignment(self.numerics, None)))
 
     def _run(self, schedule: Schedule, inputs: Mapping[int, Value], run: _Run) -> dict[int, Value]:
-        arena = self._arena(schedule)
         values: list[Any] = [None] * len(self.plan.types)
         for slot, value in (*self.constants.items(), *inputs.items()):
             values[slot] = value
-        for index, scheduled in enumerate(schedule.steps):
-            step = scheduled.step
-            run.watchdog.before(step.operation)
-            out = None
-            if scheduled.overwrite is not None:
-                out = values[scheduled.overwrite]
-            elif arena is not None:
-                out = arena.tensor(index)
-            bound = self._bind(step, run.assign(step.operation))
-            blocks = self._blocks(scheduled, values, run) if step.blocks else ()
-            results = bound(values, out, sole=scheduled.sole, blocks=blocks)
-            run.watchdog.after(step.operation)
-            for slot, value in zip(step.outputs, results, strict=True):
-                values[slot] = value
-            if run.observe is not None and all(isinstance(r, torch.Tensor) for r in results):
-                run.observe(step.operation, results)
-            for slot in scheduled.free:
-                values[slot] = None
-            del results, out
-        if arena is not None:
-            self.spare.clear()
-            self.spare[schedule] = arena
+        with self._memory(schedule) as memory_of:
+            for index, scheduled in enumerate(schedule.steps):
+                step = scheduled.step
+                run.watchdog.before(step.operation)
+                overwritten = scheduled.overwrite
+                out = memory_of(index) if overwritten is None else values[overwritten]
+                bound = self._bind(step, run.assign(step.operation))
+                blocks = self._blocks(scheduled, values, run) if step.blocks else ()
+                results = bound(values, out, sole=scheduled.sole, blocks=blocks)
+                run.watchdog.after(step.operation)
+                for slot, value in zip(step.outputs, results, strict=True):
+                    values[slot] = value
+                if run.observe is not None and all(isinstance(r, torch.Tensor) for r in results):
+                    run.observe(step.operation, results)
+                for slot in scheduled.free:
+                    values[slot] = None
+                del results, out
         return {slot: values[slot] for slot in schedule.kept}
 
-    def _arena(self, schedule: Schedule) -> Arena | None:
+    @contextmanager
+    def _memory(self, schedule: Schedule) -> Iterator[Callable[[int], torch.Tensor | None]]:
+        """Lend a run its memory: what is yielded returns that of the result of a step."""
         if self.device.type != "cpu":  # elsewhere PyTorch's allocator keeps memory of any size
-            return None
-        with allocating("what lives at once in a run"):
-            return self.spare.pop(schedule, None) or Arena(
+            yield lambda step: None
+            return
+        if schedule not in self.arenas:
+            self.arenas[schedule] = Arena(
                 schedule.lifetimes, lambda declared: self.numerics.format(declared.dtype).carrier
             )
+        arena = self.arenas[schedule]
+        with self.scratch.lend(arena.size) as memory:
+            yield partial(arena.tensor, memory)
 
     def _bind(self, step: Step, numerics: Numerics) -> BoundStep:
         bound = self.bound.get(step) if numerics is self.numerics else None

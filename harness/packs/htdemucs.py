@@ -69,7 +69,8 @@ def network_cases(values: NetworkValues) -> Iterator[Answered]:
     """Yield the case of each way to run the network."""
     stems = values.waveform + values.taps["time"]
     yield _case("full", values, values.parameters, {**values.taps, "stems": stems})
-    last = _last_layer(values.taps)
+    # The last layer of the frequency branch, which the time branch doesn't see.
+    last = [name for name in values.taps if name.startswith("crosstransformer.layers.")][-1]
     taps = {name: tap for name, tap in values.taps.items() if _is_of_time(name)}
     parameters = {
         name: array
@@ -83,11 +84,6 @@ def _is_of_time(tap: str) -> bool:
     """Return whether a tap is in the time branch."""
     module = tap.rstrip("0123456789").removesuffix(".")
     return module in ("tencoder", "tdecoder", "norm.time", "time") or module.endswith("_t")
-
-
-def _last_layer(taps: Mapping[str, Array]) -> str:
-    """Return the last layer of the frequency branch, which the time branch doesn't see."""
-    return [name for name in taps if name.startswith("crosstransformer.layers.")][-1]
 
 
 def _case(

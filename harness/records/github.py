@@ -12,12 +12,11 @@ its line and begin a command of its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from harness.report.text import printable, shorten
-from harness.verdicts import Check, Run
+from harness.verdicts import Check, Run, sortable
 
 MOST: Final = 10
 """Of one kind, for one step."""
@@ -42,7 +41,9 @@ def annotations_of(run: Run) -> tuple[str, ...]:
 def _failures(run: Run) -> Iterator[Note]:
     own = {f"{check.id}: {check.outcome.reason}" for check in run.failing}
     yield from (("the run", reason) for reason in run.red if reason not in own)
-    yield from map(_failure, sorted(run.failing, key=_headroom))
+    yield from map(
+        _failure, sorted(run.failing, key=lambda check: sortable(check.outcome.headroom_db))
+    )
 
 
 def _failure(check: Check) -> Note:
@@ -82,9 +83,3 @@ def _data(text: str) -> str:
 def _property(text: str) -> str:
     text = shorten(printable(text), LONGEST_TITLE).replace("%", "%25").replace("\r", "%0D")
     return text.replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
-
-
-def _headroom(check: Check) -> float:
-    """Return what sorts a failure: without a distance, it comes first."""
-    found = check.outcome.headroom_db
-    return -math.inf if found is None or math.isnan(found) else found

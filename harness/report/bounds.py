@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.order import sortable, unique
+from harness.report.order import unique
 from harness.report.units import db, factor, plural
 from harness.report.view_checks import CheckRow
-from harness.verdicts import Verdict
+from harness.verdicts import Verdict, sortable
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from harness.report.chart import Chart, Ticks, number, ticks
-from harness.report.order import sortable
 from harness.report.raster import source
 from harness.report.text import shorten
 from harness.report.units import db, dbfs
 from harness.report.view_sound import worst_stretch
+from harness.verdicts import sortable
 from harness.verdicts.rows.signals import (
     Raster,
     StemPicture,

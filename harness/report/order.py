@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
@@ -53,8 +52,3 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list
 def unique(values: Iterable[str]) -> tuple[str, ...]:
     """Return the values that are not empty, each once, in their first order."""
     return tuple(dict.fromkeys(value for value in values if value))
-
-
-def sortable(value: float | None) -> float:
-    """Return a number to sort by: what is unknown or no number comes before everything."""
-    return -math.inf if value is None or math.isnan(value) else value

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.report.order import sortable
 from harness.report.text import listing, words
 from harness.report.view_banner import Banner, banner
 from harness.report.view_checks import (
@@ -31,7 +30,7 @@ from harness.report.view_proofs import BenchView, bench_view
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_scores import ScoreTable, score_tables
 from harness.report.view_tiles import Tile, tiles
-from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict
+from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict, sortable
 
 LAYER_MEANINGS = {
     "ops": "Each operation alone, against float64.",

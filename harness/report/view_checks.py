@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.order import grouped, sortable
+from harness.report.order import grouped
 from harness.report.text import words
 from harness.report.units import db, dbfs, plural
-from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver
+from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver, sortable
 
 BAR_RANGE_DB = 60.0
 """The headroom that fills one half of a bar."""

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.report.bounds import Bound, bounds_of, lowest_snr
-from harness.report.order import by_recipe, grouped, sortable, unique
+from harness.report.order import by_recipe, grouped, unique
 from harness.report.text import listing, words
 from harness.report.units import NOT_COMPUTED, plural
 from harness.report.view_checks import GATING_WORDS, CheckRow
 from harness.report.view_precision import PrecisionCard, PrecisionMap
 from harness.report.view_quality import QualityTable, quality_tables
 from harness.report.view_sound import SoundView, sound_view
-from harness.verdicts import GATES, LAYERS, Run, Verdict
+from harness.verdicts import GATES, LAYERS, Run, Verdict, sortable
 
 RECIPE_GATES = ("conversion", "end_to_end")
 """The gates that a recipe is for: where they gate, it does."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.bounds import lowest_snr
-from harness.report.order import grouped, sortable, unique
+from harness.report.order import grouped, unique
 from harness.report.view_checks import CheckRow, ranked
-from harness.verdicts import GATES, Run, Verdict
+from harness.verdicts import GATES, Run, Verdict, sortable
 from harness.verdicts.rows.signals import AudioClip, Separation, StemPicture, StemTimeline
 
 GATE = "end_to_end"

@@ -13,6 +13,7 @@ from harness.verdicts.checks import (
     compare,
     failed,
     not_evaluated,
+    sortable,
 )
 from harness.verdicts.faults import FaultOutcome, InjectedFault
 from harness.verdicts.history import (
@@ -80,4 +81,5 @@ __all__ = [
     "read_waivers",
     "record_of",
     "remember",
+    "sortable",
 ]

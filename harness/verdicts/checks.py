@@ -160,6 +160,11 @@ def bound(value: float, gate: Gate, *, what: str) -> Outcome:
     )
 
 
+def sortable(value: float | None) -> float:
+    """Return a number to sort by: what is unknown or no number comes before everything."""
+    return -math.inf if value is None or math.isnan(value) else value
+
+
 def not_evaluated(reason: str) -> Outcome:
     """Return the outcome of something that was not looked at, with the reason."""
     return Outcome(Verdict.NOT_EVALUATED, reason, expected="", observed="not evaluated")

@@ -13,14 +13,13 @@ threads or another SIMD width moves the SNR of an FP32 package by some tenths of
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from harness.atomic import write_text
-from harness.verdicts.checks import Check, Verdict
+from harness.verdicts.checks import Check, Verdict, sortable
 from harness.verdicts.jsondata import Document
 from harness.verdicts.runs import Run
 from harness.verdicts.states import Profile
@@ -203,7 +202,7 @@ def changes(before: Snapshot, after: Snapshot) -> Changes:
     ]
     both = [m for m in movements if m.before is not None and m.after is not None]
     flipped = [m for m in both if m.flipped]
-    moved = [m for m in both if not m.flipped and _outside(m)]
+    moved = [m for m in both if not m.flipped and not abs(sortable(m.moved_db)) <= NOISE_BAND_DB]
     return Changes(
         flipped=tuple(sorted(flipped, key=_worst_first)),
         moved=tuple(sorted(moved, key=_worst_first)),
@@ -269,13 +268,8 @@ def _movement(name: str, before: Reading | None, after: Reading | None) -> Movem
     return Movement(name, before, after, new - old)
 
 
-def _outside(movement: Movement) -> bool:
-    return movement.moved_db is None or not abs(movement.moved_db) <= NOISE_BAND_DB
-
-
 def _worst_first(movement: Movement) -> tuple[float, str]:
-    moved = movement.moved_db
-    return (-math.inf if moved is None or math.isnan(moved) else moved), movement.id
+    return sortable(movement.moved_db), movement.id
 
 
 def _reading(check: Check) -> Reading:

@@ -24,10 +24,8 @@ def _reduction(compute: Callable[[Tensor, list[int], bool], Tensor]) -> Callable
     return function
 
 
-def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    if x.is_floating_point():
-        return x.mean(axes, keep)
-    return x.double().mean(axes, keep)
+def _wide(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() else x.double()
 
 
 def _prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
@@ -36,25 +34,12 @@ def _prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x
 
 
-def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.logsumexp(x if x.is_floating_point() else x.double(), axes, keep)
-
-
-def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return x.sum(axes, keep)
-
-
-def _l2_norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    squares = x.square() if x.is_floating_point() else x.double().square()
-    return squares.sum(axes, keep).sqrt()
-
-
 for _type, _compute in {
-    "reduce_mean": _mean,
-    "reduce_sum": _sum,
+    "reduce_mean": lambda x, axes, keep: _wide(x).mean(axes, keep),
+    "reduce_sum": lambda x, axes, keep: x.sum(axes, keep),
     "reduce_prod": _prod,
-    "reduce_log_sum_exp": _log_sum_exp,
-    "reduce_l2_norm": _l2_norm,
+    "reduce_log_sum_exp": lambda x, axes, keep: _wide(x).logsumexp(axes, keep),
+    "reduce_l2_norm": lambda x, axes, keep: _wide(x).square().sum(axes, keep).sqrt(),
     "reduce_l1_norm": lambda x, axes, keep: x.abs().sum(axes, keep),
     "reduce_sum_square": lambda x, axes, keep: x.square().sum(axes, keep),
     "reduce_log_sum": lambda x, axes, keep: x.sum(axes, keep).log(),

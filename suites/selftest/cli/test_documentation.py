@@ -38,6 +38,7 @@ def test_modules_that_are_named_are_there() -> None:
 def test_files_that_a_page_names_or_links_are_there(page: Path) -> None:
     text = page.read_text("utf-8")
     named = re.findall(r"`((?:harness|suites|docs|golden|examples)/[\w/.-]+)`", text)
-    assert [name for name in named if name != SHIPPED and not (ROOT / name).exists()] == []
+    committed = [n for n in named if n != SHIPPED and not n.startswith("golden/tensors/")]
+    assert [name for name in committed if not (ROOT / name).exists()] == []
     linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     assert [link for link in linked if not (page.parent / link).exists()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 import weakref
 
@@ -184,6 +185,51 @@ def test_results_stay_when_their_model_runs_again(make_package, monkeypatch):
         model.run({"x": factor * x}, taps="all")
     assert all(torch.equal(kept[name], copies[name]) for name in kept)
     assert all(torch.equal(outputs[name], outputs_then[name]) for name in outputs)
+
+
+def test_models_that_run_in_turn_share_memory(make_package, monkeypatch):
+    """Else a process that holds the packages of five recipes holds five networks' activations."""
+    monkeypatch.setattr(arena, "_SMALLEST", 1)
+    lent: list[set[int]] = []
+
+    def run(model):
+        memory: set[int] = set()
+        model.run(
+            {"x": torch.ones(8, 8)},
+            observe=lambda o, v: o.type == "mul" and memory.add(v[0].untyped_storage().data_ptr()),
+        )
+        lent.append(memory)
+
+    models = [mil.load(make_package(shrinking, x=(8, 8))) for _ in range(2)]
+    for model in models * 2:
+        run(model)
+    assert lent[0]
+    assert all(memory == lent[0] for memory in lent)
+
+
+def test_memory_goes_with_the_last_model(make_package, monkeypatch):
+    """Else a program that has long closed its packages keeps what the largest of them needed."""
+    monkeypatch.setattr(arena, "_LIVING", weakref.WeakValueDictionary())
+    models = [mil.load(make_package(shrinking, x=(8, 8))) for _ in range(2)]
+    for model in models:
+        model.run({"x": torch.ones(8, 8)})
+    gone = weakref.ref(arena.common_scratch())
+    del model, models[0]
+    gc.collect()
+    assert gone() is not None
+    models.clear()
+    gc.collect()
+    assert gone() is None
+
+
+def test_memory_that_is_too_small_is_not_kept_beside_what_replaces_it():
+    scratch = arena.Scratch()
+    for size in (64, 128, 32):
+        with scratch.lend(size) as memory, scratch.lend(16) as inner:
+            assert len(memory) >= size
+            assert not np.shares_memory(memory, inner)
+    with scratch.lend(1) as memory, scratch.lend(1) as inner:
+        assert (len(memory), len(inner)) == (128, 16)
 
 
 def test_two_runs_at_the_same_time_do_not_share_memory(make_package, monkeypatch):
