@@ -203,7 +203,7 @@ class Run:
         """Return why the verdict is what it is, and what of it is older, without a full stop."""
         packages = self.artefacts.precision_map
         reused = sum(package.reused for package in packages)
-        how = f"; {reused} of {len(packages)} packages were made by an earlier run (--fresh)"
+        how = f"; an earlier run made {reused} of {len(packages)} packages (--fresh makes all anew)"
         return self._why() + (how if reused else "")
 
     def _why(self) -> str:

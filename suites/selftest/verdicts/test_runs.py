@@ -124,7 +124,7 @@ def test_a_verdict_says_what_was_made_by_an_earlier_run(green: Run) -> None:
     made, taken = package_rows()[:2]
     rows = green.artefacts.plus((made, replace(taken, reused=True)))
     run = replace(green, artefacts=rows)
-    assert "; 1 of 2 packages were made by an earlier run (--fresh)." in run.sentence()
+    assert "; an earlier run made 1 of 2 packages (--fresh makes all anew)." in run.sentence()
     assert Run.from_json(run.to_json()).sentence() == run.sentence()
     assert "earlier run" not in replace(green, artefacts=green.artefacts.plus([made])).sentence()
 
