@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from harness.mil import Model
-from harness.mil.bridge.proxy import Predict
+from harness.mil.bridge.proxy import Predict, by_this_executor
 from harness.mil.state import State
 
 
@@ -26,9 +26,8 @@ def _by_onnx(model: Model) -> Predict:
     return predict
 
 
-def _by_mil(model: Model) -> Predict:
-    return model.predict
-
-
-EXECUTORS: Final[Mapping[str, Callable[[Model], Predict]]] = {"mil": _by_mil, "onnx": _by_onnx}
+EXECUTORS: Final[Mapping[str, Callable[[Model], Predict]]] = {
+    "mil": by_this_executor,
+    "onnx": _by_onnx,
+}
 """Called with a loaded model; raise UnsupportedOperationError if they can't execute it."""

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
 
 from harness.conversion.recipes.recipe import DescribedOperation, PrecisionRecipe, PrecisionRule
 from harness.errors import RecipeError
+
+_NAMED: Final = 5
+_OF_ANOTHER_TRACE: Final = (
+    "names are those of a trace, which PyTorch gives by its version, here {}: tune it again, or "
+)
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,13 @@ def check_every_pattern_matched(recipe: PrecisionRecipe, counts: Sequence[RuleCo
     """Raise `RecipeError` if a pattern of a rule that isn't optional matched no operation."""
     for count in counts:
         if count.idle_patterns:
+            idle, more = count.idle_patterns[:_NAMED], len(count.idle_patterns) - _NAMED
+            also = f" and {more} more" if more > 0 else ""
+            names = any(pattern.startswith("names: ") for pattern in idle)
             raise RecipeError(
-                f"precision recipe {recipe.name!r}: rule {count.number}: "
-                f"{', '.join(count.idle_patterns)} matches no operation of this model"
+                f"precision recipe {recipe.name!r}: rule {count.number}: {', '.join(idle)}{also} "
+                "matches no operation of this model"
                 f"{' that has weights' if count.rule.precision is None else ''}; "
+                f"{_OF_ANOTHER_TRACE.format(version('torch')) if names else ''}"
                 "correct it, or put it into a rule of its own with 'optional = true' and the reason"
             )

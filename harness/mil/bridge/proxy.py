@@ -57,7 +57,8 @@ Predict: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
 """Called as `harness.mil.Model.predict` is: with inputs by name, and with a state."""
 
 
-def _by_this_executor(model: Model) -> Predict:
+def by_this_executor(model: Model) -> Predict:
+    """Return what runs a model by `harness.mil`."""
     return model.predict
 
 
@@ -73,7 +74,7 @@ class Ledger:
 
     loadings: list[Loading] = field(default_factory=list)
     predictions: int = 0
-    execute: Callable[[Model], Predict] = _by_this_executor
+    execute: Callable[[Model], Predict] = by_this_executor
 
 
 class ModelProxy:

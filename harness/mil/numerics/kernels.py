@@ -84,10 +84,6 @@ def _baddbmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: floa
     return beta * bias + alpha * half_product(a, b)
 
 
-def _sum(x: Tensor, axes: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> Tensor:
-    return half_sum(x, axes, keepdim)
-
-
 def _mean(x: Tensor, axes: Sequence[int] | None = None, keepdim: bool = False, **_: Any) -> Tensor:
     total = half_sum(x, axes, keepdim)
     return total / _terms(x, axes)
@@ -174,7 +170,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     _aten.baddbmm: _baddbmm,
     _aten.mv: lambda a, b: _mm(a, b[:, None])[:, 0],
     _aten.dot: lambda a, b: _mm(a[None], b[:, None])[0, 0],
-    _aten.sum: _sum,
+    _aten.sum: lambda x, axes=None, keepdim=False, **_: half_sum(x, axes, keepdim),
     _aten.mean: _mean,
     _aten.var_mean: _var_mean,
     _aten.var: lambda *arguments, **keywords: _var_mean(*arguments, **keywords)[0],

@@ -11,17 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, SEVERAL, Array, Bounds, Compute, Draw, Problem
-
-
-def _ramp(draw: Draw) -> Array:
-    """Return numbers from -8 to 8, where every activation has its tails, and a few of its own."""
-    ramp = np.linspace(-8.0, 8.0, 65, dtype=np.float32)
-    return np.asarray(np.concatenate([ramp, draw(31)]), np.float32)
+from harness.packs.problems import EXACT, SEVERAL, Bounds, Compute, Draw, Problem
 
 
 def _cases(draw: Draw, compute: Compute, **attributes: object) -> Iterator[Problem]:
-    yield Problem("ramp", compute, {"x": _ramp(draw)}, attributes=attributes)
+    tails = np.linspace(-8.0, 8.0, 65, dtype=np.float32)  # where every activation has them
+    given = {"x": np.concatenate([tails, draw(31)])}
+    yield Problem("ramp", compute, given, attributes=attributes)
     given = {"x": draw(3, 16)}
     yield Problem("noise", compute, given, attributes=attributes, levels=True)
     yield Problem("scalar", compute, {"x": draw()}, attributes=attributes)

@@ -145,6 +145,18 @@ def test_one_idle_pattern_in_a_rule_that_matches_is_an_error() -> None:
         check_every_pattern_matched(recipe, counts)
 
 
+def test_names_of_another_version_s_trace_are_told_as_such() -> None:
+    """A recipe that was tuned with PyTorch 2.13 names other values than 2.11 gives."""
+    names = tuple(f"var_{number}" for number in range(1000, 1100))
+    recipe = PrecisionRecipe("tuned", "fp16", (PrecisionRule("fp32", names=names),))
+    counts = count_rules(recipe, [DescribedOperation("sqrt", "var_7", "")])
+    with pytest.raises(
+        RecipeError, match=r"var_1004 and 95 more .* here 2\.\d.*: tune it again"
+    ) as e:
+        check_every_pattern_matched(recipe, counts)
+    assert len(str(e.value)) < 500
+
+
 def test_weights_for_what_has_none_are_an_error() -> None:
     recipe = PrecisionRecipe("typo", "fp16", (PrecisionRule(weights="int8", types=("sqrt",)),))
     counts = count_rules(
