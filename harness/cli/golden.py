@@ -47,11 +47,13 @@ def build(
     json: Json = False,
 ) -> None:
     """Run the subject in PyTorch on every case, and store what it computes."""
+    from harness.allocation import keep_memory
     from harness.golden import GoldenStatus, GoldenStore
     from harness.subjects import load_subject
 
     if new and force:
         raise ParityError("give --new or --force, not both")
+    keep_memory()
     builder = None
     if store is not None:
         from harness.store import open_store
