@@ -76,9 +76,9 @@ def compare_operations(
     Raises:
         EngineUnavailableError, ExecutionError, ParityError: as conversion and `Asset.predict`.
     """
-    found: list[tuple[_Call, OperationError]] = []
+    found: list[tuple[RecordedCall, OperationError]] = []
     program = export(inner, as_is=as_is)
-    recorder = _Recorder(program.module(check_guards=False))
+    recorder = CallRecorder(program.module(check_guards=False))
     for batch in recorder.batches(tuple(inputs[name] for name in inner.interface.inputs)):
         progress(f"{len(batch)} operations, from {batch[0].module or 'the inputs'} on")
         found += zip(batch, _judged(batch), strict=True)
@@ -87,7 +87,9 @@ def compare_operations(
 
 
 @dataclass
-class _Call:
+class RecordedCall:
+    """One operation of a network, and what PyTorch gave it and got."""
+
     key: Any
     target: Any
     module: str
@@ -109,16 +111,16 @@ class _Call:
         return [leaf for leaf, constant in pairs if isinstance(leaf, Tensor) and not constant]
 
 
-class _Recorder(fx.Interpreter):
+class CallRecorder(fx.Interpreter):
     """Executes an exported network and keeps the first call of each distinct operation."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self._graph = module.graph
         self.calls: dict[Any, int] = {}
-        self._kept: list[_Call] = []
+        self._kept: list[RecordedCall] = []
 
-    def batches(self, inputs: tuple[Tensor, ...]) -> Iterator[list[_Call]]:
+    def batches(self, inputs: tuple[Tensor, ...]) -> Iterator[list[RecordedCall]]:
         """Run the network, and yield what was kept whenever it is a batch."""
         arguments = iter(inputs)
         for node in self._graph.nodes:
@@ -135,6 +137,7 @@ class _Recorder(fx.Interpreter):
             yield self._take()
 
     def run_node(self, node: fx.Node) -> Any:
+        """Return the result of ``node``, which is kept if it is the first of its kind."""
         made = super().run_node(node)
         if node.op == "call_function" and _name(node.target) not in _MOVES:
             self._keep(node, made[0] if isinstance(made, tuple) else made)
@@ -148,19 +151,19 @@ class _Recorder(fx.Interpreter):
         key = (str(node.target), shapes)
         self.calls[key] = self.calls.get(key, 0) + 1
         if self.calls[key] == 1 and result.is_floating_point():
-            call = _Call(key, node.target, _module(node), leaves, own, spec, result)
+            call = RecordedCall(key, node.target, _module(node), leaves, own, spec, result)
             if call.reads:
                 self._kept.append(call)
 
-    def _take(self) -> list[_Call]:
+    def _take(self) -> list[RecordedCall]:
         kept, self._kept = self._kept, []
         return kept
 
 
-class _Side(nn.Module):
+class SideBySide(nn.Module):
     """Operations side by side: each reads inputs of its own and the network's constants."""
 
-    def __init__(self, calls: list[_Call]) -> None:
+    def __init__(self, calls: list[RecordedCall]) -> None:
         super().__init__()
         self._calls = calls
         for index, call in enumerate(calls):
@@ -171,27 +174,25 @@ class _Side(nn.Module):
                     self.register_buffer(f"c{index}_{place}", leaf)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the first result of each; ``inputs`` are what they read, one after the other."""
         given, results = iter(inputs), []
         for index, call in enumerate(self._calls):
+            places = enumerate(zip(call.arguments, call.constant, strict=True))
             leaves = [
-                getattr(self, f"c{index}_{place}")
-                if constant
-                else next(given)
-                if isinstance(leaf, Tensor)
-                else leaf
-                for place, (leaf, constant) in enumerate(
-                    zip(call.arguments, call.constant, strict=True)
-                )
+                next(given)
+                if isinstance(leaf, Tensor) and not constant
+                else getattr(self, f"c{index}_{place}", leaf)
+                for place, (leaf, constant) in places
             ]
             results.append(call.operation(leaves))
         return tuple(results)
 
 
-def _judged(calls: list[_Call]) -> list[OperationError]:
+def _judged(calls: list[RecordedCall]) -> list[OperationError]:
     tensors = [x.contiguous() for call in calls for x in call.reads]
     takes = [f"x{index}" for index in range(len(tensors))]
     gives = [f"y{index}" for index in range(len(calls))]
-    program = lower(decomposed(_Side(calls).eval(), tuple(tensors), as_is=True), takes, gives)
+    program = lower(decomposed(SideBySide(calls).eval(), tuple(tensors), as_is=True), takes, gives)
     with tempfile.TemporaryDirectory(prefix="parity-coreai-") as folder:
         path = Path(folder, f"operations{SUFFIX}")
         save(program, path, {})
@@ -200,7 +201,7 @@ def _judged(calls: list[_Call]) -> list[OperationError]:
     return [_error(call, made[name]) for call, name in zip(calls, gives, strict=True)]
 
 
-def _error(call: _Call, made: np.ndarray) -> OperationError:
+def _error(call: RecordedCall, made: np.ndarray) -> OperationError:
     wide = [
         x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in call.arguments
     ]
