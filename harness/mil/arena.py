@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 from weakref import WeakValueDictionary
@@ -120,7 +120,9 @@ class Scratch:
         Raises:
             ExecutionError: there is no memory of that size.
         """
-        memory = self._idle.pop() if self._idle else None
+        memory: Memory | None = None
+        with suppress(IndexError):  # nothing is idle
+            memory = self._idle.pop()
         if memory is None or len(memory) < size:
             del memory
             with allocating("what lives at once in a run"):

@@ -41,9 +41,8 @@ def annotations_of(run: Run) -> tuple[str, ...]:
 def _failures(run: Run) -> Iterator[Note]:
     own = {f"{check.id}: {check.outcome.reason}" for check in run.failing}
     yield from (("the run", reason) for reason in run.red if reason not in own)
-    yield from map(
-        _failure, sorted(run.failing, key=lambda check: sortable(check.outcome.headroom_db))
-    )
+    failing = sorted(run.failing, key=lambda check: sortable(check.outcome.headroom_db))
+    yield from map(_failure, failing)
 
 
 def _failure(check: Check) -> Note:

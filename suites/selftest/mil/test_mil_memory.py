@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import itertools
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -220,6 +222,24 @@ def test_memory_goes_with_the_last_model(make_package, monkeypatch):
     models.clear()
     gc.collect()
     assert gone() is None
+
+
+def test_threads_never_share_memory():
+    """Models are run by whoever has them: two runs in one piece of memory would mix results."""
+    scratch, lent, mixed = arena.Scratch(), set(), []
+
+    def run(_):
+        for size in (64, 8, 256):
+            with scratch.lend(size) as memory:
+                mixed.append(id(memory) in lent)
+                lent.add(id(memory))
+                time.sleep(0)
+                lent.remove(id(memory))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(run, range(400)))
+    assert len(mixed) == 1200
+    assert not any(mixed)
 
 
 def test_memory_that_is_too_small_is_not_kept_beside_what_replaces_it():
