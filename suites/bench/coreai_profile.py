@@ -5,7 +5,7 @@
 Each distinct operation of the network gets the values that PyTorch has there, rounded to FP16. Two
 programs compute it: Core AI's runtime, and this executor as ``coreai-cpu`` on what coremltools
 makes of the same operation. Both are held against the operation in float64. One row for each on
-stdout, the worst predicted first, then how many are within 3 dB. Takes six minutes for ``mini``.
+stdout, the worst predicted first, then how many are within 3 dB.
 """
 
 from __future__ import annotations
