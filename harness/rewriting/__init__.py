@@ -9,6 +9,7 @@ file that needs nothing else, so that it can be shipped; a precision recipe name
 from harness.rewriting.catalogue import (
     ALTERNATIVES,
     APPROXIMATE,
+    FOR_SUMS,
     REWRITINGS,
     forms_source,
     load_forms,
@@ -18,6 +19,7 @@ from harness.rewriting.catalogue import (
 __all__ = [
     "ALTERNATIVES",
     "APPROXIMATE",
+    "FOR_SUMS",
     "REWRITINGS",
     "forms_source",
     "load_forms",

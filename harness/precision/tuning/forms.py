@@ -4,8 +4,8 @@ Every trial is the whole network in FP16, written in some of the forms of `harne
 device computes it, beside the network in FP32 as it was. The search starts with all forms, because
 one hides what another gains, and leaves out one after the other, on a device whose accumulators are
 supposed to be wide, because these cost minutes and forms hardly touch them; what it ends with is
-measured as the device is. A form stays if the worst ratio suffers without it, or if it saves
-operations and costs no ratio.
+measured as the device is, with and without the forms that are for its accumulators. A form stays if
+the worst ratio suffers without it, or if it saves operations and costs no ratio.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from harness.rewriting import ALTERNATIVES, APPROXIMATE, REWRITINGS
+from harness.rewriting import ALTERNATIVES, APPROXIMATE, FOR_SUMS, REWRITINGS
 
 KIND: Final = "rewriting"
 VERSION: Final = 1
@@ -146,15 +146,19 @@ class FormSearcher:
     def search(self) -> FormTrial:
         """Return the chosen forms, measured on the devices as they are."""
         longer = {long for short, long in ALTERNATIVES.items() if short in self._forms}
-        names = tuple(name for name in self._forms if name not in longer)
+        names = tuple(name for name in self._forms if name not in longer | FOR_SUMS)
         best = self.trial(names, QUICK)
         for name in names:
             tried = self.trial([other for other in best.rewrites if other != name], QUICK)
             saves = tried.operations < best.operations
             if tried.worst_db >= best.worst_db + (-GAIN_DB if saves else GAIN_DB):
                 best = tried
-        best = self._fitting(self._refined(best))
-        return self.trial(best.rewrites)
+        best = self.trial(self._fitting(self._refined(best)).rewrites)
+        for name in sorted(FOR_SUMS.intersection(self._forms)):
+            tried = self.trial((*best.rewrites, name))
+            if tried.worst_db >= best.worst_db + GAIN_DB and tried.operations <= self._most:
+                best = tried
+        return best
 
     def _refined(self, best: FormTrial) -> FormTrial:
         """Take the longer of two forms where there is room for it."""
@@ -176,6 +180,14 @@ class FormSearcher:
         return best
 
     def limits(self, best: FormTrial) -> dict[str, float]:
-        """Return the worst SNR of ``best`` with each supposition alone, and with all."""
+        """Return the worst SNR of ``best`` with each supposition alone, and with all.
+
+        Where accumulators are supposed to be wide, forms that are for others are left out.
+        """
         asked = [(name,) for name in SUPPOSITIONS] + [tuple(SUPPOSITIONS)]
-        return {" and ".join(some): self.trial(best.rewrites, *some).worst_db for some in asked}
+        found = {}
+        for some in asked:
+            unfit = FOR_SUMS if QUICK in some else ()
+            names = [name for name in best.rewrites if name not in unfit]
+            found[" and ".join(some)] = self.trial(names, *some).worst_db
+        return found

@@ -121,6 +121,31 @@ def standardised_as_a_whole(mb: Any, x: Any) -> Any:
     return mb.real_div(x=centred, y=mb.add(x=root, y=number(x, 1e-5)), name="y")
 
 
+def weight_of(*shape: int) -> np.ndarray:
+    """Return weights as checkpoints in half precision have them: numbers that FP16 holds."""
+    made = np.random.default_rng(6).standard_normal(shape) / math.sqrt(np.prod(shape[1:]))
+    return made.astype(np.float16)
+
+
+def convolved(mb: Any, x: Any) -> Any:
+    weight = weight_of(8, x.shape[1], 3).astype(number(x, 0).dtype)
+    bias = np.linspace(-1, 1, 8).astype(weight.dtype)
+    return mb.conv(x=x, weight=weight, bias=bias, pad_type="same", name="y")
+
+
+def convolved_back(mb: Any, x: Any) -> Any:
+    weight = weight_of(x.shape[1], 8, 4).astype(number(x, 0).dtype)
+    return mb.conv_transpose(x=x, weight=weight, strides=[2], name="y")
+
+
+def linear(mb: Any, x: Any) -> Any:
+    weight = weight_of(8, x.shape[-1]).astype(number(x, 0).dtype)
+    return mb.linear(x=x, weight=weight, name="y")
+
+
+PRODUCTS = [convolved, convolved_back, linear]
+
+
 def quotient(mb: Any, x: Any, axes: list[int]) -> Any:
     centred = mb.sub(x=x, y=mb.reduce_mean(x=x, axes=axes, keep_dims=True))
     power = mb.reduce_mean(x=mb.square(x=centred), axes=axes, keep_dims=True)
@@ -183,6 +208,54 @@ def test_the_short_gelu_is_as_near_as_it_says() -> None:
     assert snr_db(exact, run(short, normal, "float64")) == pytest.approx(told, abs=0.5)
 
 
+@pytest.mark.parametrize("build", PRODUCTS)
+def test_weights_with_gain_are_as_near_as_they_say(build: Build) -> None:
+    x = np.random.default_rng(1).standard_normal((2, 64, 96)).astype(np.float32)
+    plain, other = program_of(build, x.shape), program_of(build, x.shape)
+    load_forms().rewrite(other, "weights_with_gain")
+    assert types_of(other) == types_of(plain)
+    assert other.functions["main"].outputs[0].name == "y"
+    expected, made = run(plain, x, "float64"), run(other, x, "float64")
+    told = APPROXIMATE["weights_with_gain"]
+    assert snr_db(expected, made) == pytest.approx(told, abs=1.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    terms=st.integers(256, 2000),
+    scale=st.sampled_from([1e-3, 0.1, 30.0]),
+    held=st.booleans(),
+)
+def test_each_output_has_the_gain_whether_fp16_held_its_weights_or_not(
+    seed: int, terms: int, scale: float, held: bool
+) -> None:
+    """Rounded one by one, weights that FP16 holds would gain nothing: 2.3e-4 is under half a step."""
+    forms = load_forms()
+    rows = scale * np.random.default_rng(seed).standard_normal((3, terms))
+    rows = rows.astype(np.float16).astype(np.float64) if held else rows
+    made = forms._gained(rows)
+    assert (made.astype(np.float16) == made).all()
+    assert (np.abs(made - rows) <= np.maximum(2.0**-9 * np.abs(rows), 2.0**-24)).all()  # a step
+    gains = (made * rows).sum(1) / np.square(rows).sum(1) - 1
+    assert gains == pytest.approx(forms.GAIN, rel=0.15)
+
+
+def test_a_product_without_constant_weights_is_left_alone() -> None:
+    def own(mb: Any, x: Any) -> Any:
+        weight = mb.transpose(x=mb.mul(x=x, y=number(x, 2)), perm=[1, 2, 0])
+        return mb.conv(x=x, weight=weight, name="y")
+
+    def product(mb: Any, x: Any) -> Any:
+        return mb.matmul(x=x, y=x, transpose_y=True, name="y")
+
+    for build in (own, product):
+        program = program_of(build, (1, 6, 6))
+        before = [op.name for op in program.functions["main"].operations]
+        load_forms().rewrite(program, "weights_with_gain")
+        assert [op.name for op in program.functions["main"].operations] == before
+
+
 def test_every_form_is_proven_the_same_or_told_to_be_approximate() -> None:
     assert {name for name, _, _ in FORMS} == set(REWRITINGS) - set(APPROXIMATE)
 
@@ -233,6 +306,24 @@ def test_a_form_gains_on_the_neural_engine(
     load_forms().rewrite(other, name)
     before, after = (snr_db(expected, run(p, x, "ane-m1")) for p in (plain, other))
     assert after > before + gain_db
+
+
+@pytest.mark.parametrize("build", PRODUCTS)
+def test_weights_with_gain_are_for_sums_that_are_cut_and_for_no_others(build: Build) -> None:
+    x = np.random.default_rng(3).standard_normal((2, 64, 96)).astype(np.float16)
+    expected = run(program_of(build, x.shape), x.astype(np.float32), "float64")
+    plain, other = program_of(build, x.shape, "fp16"), program_of(build, x.shape, "fp16")
+    load_forms().rewrite(other, "weights_with_gain")
+
+    def gain(program: Any, numerics: str) -> float:
+        made = run(program, x, numerics)
+        return float((made * expected).sum() / np.square(expected).sum() - 1)
+
+    assert -3.2e-4 < gain(plain, "ane-m1") < -1.5e-4
+    assert abs(gain(other, "ane-m1")) < 1e-4
+    for elsewhere in ("ane-m1, tile_alignment=nearest", "storage"):
+        assert abs(gain(plain, elsewhere)) < 2e-5
+        assert 1.2e-4 < gain(other, elsewhere) < 3.2e-4
 
 
 @pytest.mark.parametrize("scale", [2e-4, 3000.0])

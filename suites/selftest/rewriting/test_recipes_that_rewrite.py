@@ -17,7 +17,7 @@ from harness.devices import ProfileError, device
 from harness.errors import RecipeError, UnknownNameError
 from harness.precision.tuning.forms import FormSearcher
 from harness.precision.virtual import VirtualPrecision
-from harness.rewriting import APPROXIMATE, REWRITINGS
+from harness.rewriting import APPROXIMATE, FOR_SUMS, REWRITINGS
 from harness.subjects.surgery import extract_inner_model
 from harness.workbench.rewriting import passes_source
 from suites.ops.packages import write_package
@@ -118,13 +118,16 @@ class Network:
         "sigmoid_over_exp": (3.0, 4),
         "attention_in_steps": (-1.0, 7),
         "standard_in_range": (0.05, 11),
+        "weights_with_gain": (2.0, 0),  # -6 where accumulators are wide
     }
 
     def count(self, names: tuple[str, ...]) -> int:
         return 100 + sum(self.gains[name][1] for name in names)
 
     def measured(self, names: tuple[str, ...], supposed: tuple[str, ...]) -> dict[str, float]:
-        return {"d/c/m": 40 + len(supposed) + sum(self.gains[name][0] for name in names)}
+        gains = [self.gains[name][0] for name in names if name not in FOR_SUMS]
+        fit = -6 if "accumulators wide" in supposed else 2
+        return {"d/c/m": 40 + len(supposed) + sum(gains) + fit * len(FOR_SUMS & set(names))}
 
 
 def search(more: float, *, approximate: bool = True) -> tuple[str, ...]:
@@ -134,7 +137,10 @@ def search(more: float, *, approximate: bool = True) -> tuple[str, ...]:
     )
     found = searcher.search()
     assert found.supposed == ()  # what is promised is of the device as it is
-    assert searcher.limits(found)["tables exact"] == found.worst_db + 1
+    limits = searcher.limits(found)
+    assert limits["tables exact"] == found.worst_db + 1
+    unfit = 2.0 if FOR_SUMS & set(found.rewrites) else 0.0  # gains nothing for wide accumulators
+    assert limits["accumulators wide"] == found.worst_db - unfit + 1
     assert found.rewrites == tuple(name for name in REWRITINGS if name in found.rewrites)
     measured = [(trial.rewrites, trial.supposed) for trial in searcher.trials]
     assert len(set(measured)) == len(measured)  # nothing twice
@@ -142,11 +148,16 @@ def search(more: float, *, approximate: bool = True) -> tuple[str, ...]:
 
 
 def test_a_search_keeps_what_gains_or_saves_and_nothing_else() -> None:
-    assert search(0.05) == ("group_norm_in_one", "gelu_over_exp", "sigmoid_over_exp")
+    assert search(0.05) == (
+        "group_norm_in_one",
+        "gelu_over_exp",
+        "sigmoid_over_exp",
+        "weights_with_gain",
+    )
 
 
 def test_a_search_takes_the_shorter_form_where_operations_are_short() -> None:
-    assert search(-0.15) == ("group_norm_in_one", "gelu_over_exp_short", "sigmoid_over_exp")
+    assert search(-0.15)[:3] == ("group_norm_in_one", "gelu_over_exp_short", "sigmoid_over_exp")
 
 
 @pytest.mark.parametrize("more", [0.05, -0.15, -0.18])
@@ -159,4 +170,5 @@ def test_a_search_of_forms_that_are_the_same_takes_the_longer_one() -> None:
 
 
 def test_a_search_leaves_out_what_costs_least_where_there_is_no_room() -> None:
-    assert search(-0.18) == ("group_norm_in_one", "gelu_over_exp_short")
+    assert search(-0.18)[:2] == ("group_norm_in_one", "gelu_over_exp_short")
+    assert "sigmoid_over_exp" not in search(-0.18)
