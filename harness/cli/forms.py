@@ -97,4 +97,9 @@ def _print_forms(found: FormSearch, target: Path) -> None:
             ("if the device had", "worst"),
             [(name, decibels(level)) for name, level in found.limits.items()],
         )
+    for otherwise, level in found.risks.items():
+        out.print(
+            f"weights_with_gain counts on how sums are cut, which nothing published settles: with "
+            f"{otherwise} the worst output has {decibels(level)}; parity kit can tell"
+        )
     out.print(f"recipe {target}, passes {target.with_suffix('.py')}")

@@ -18,7 +18,14 @@ from harness.mil import Model, get_numerics
 from harness.mil.numerics import Numerics
 from harness.mil.numerics.device import device_numerics, device_of
 from harness.precision.sensitivity import audible, output_measure, snr_of
-from harness.precision.tuning.forms import SUPPOSITIONS, FormSearch, FormSearcher, FormTrial, Levels
+from harness.precision.tuning.forms import (
+    OTHERWISE,
+    SUPPOSITIONS,
+    FormSearch,
+    FormSearcher,
+    FormTrial,
+    Levels,
+)
 from harness.rewriting import forms_source
 from harness.subjects import load_subject
 from harness.workbench.packages import Packages
@@ -63,17 +70,9 @@ def search_forms(
         best = searcher.search()
         plain = searcher.trial(())
         limits = {} if best.worst_db > min_snr_db else searcher.limits(best)
-        return FormSearch(
-            tuple(devices),
-            tuple(inputs),
-            min_snr_db,
-            max_more_operations,
-            best,
-            plain,
-            tuple(searcher.trials),
-            limits,
-            networks.equal(best),
-        )
+        risks, equal = searcher.risks(best), networks.equal(best)
+        asked = tuple(devices), tuple(inputs), min_snr_db, max_more_operations
+        return FormSearch(*asked, best, plain, tuple(searcher.trials), limits, risks, equal)
 
 
 class _Networks:
@@ -104,12 +103,13 @@ class _Networks:
 
     def measured(self, rewrites: tuple[str, ...], supposed: tuple[str, ...]) -> Levels:
         """Return SNR by ``DEVICE/CASE/MEASURE`` on devices that do what is ``supposed``."""
-        better = {key: value for name in supposed for key, value in SUPPOSITIONS[name].items()}
+        known = {**SUPPOSITIONS, **OTHERWISE}
+        other = {key: value for name in supposed for key, value in known[name].items()}
         return {
             f"{name}/{key}": level
             for name, unit in self._units.items()
             for key, level in self._levels(
-                self._model(rewrites), device_numerics(unit.supposing(**better))
+                self._model(rewrites), device_numerics(unit.supposing(**other))
             ).items()
         }
 

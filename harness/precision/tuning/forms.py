@@ -32,12 +32,16 @@ SUPPOSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """What is asked of a device to learn which of its properties limits a network."""
 QUICK: Final = "accumulators wide"
+OTHERWISE: Final[Mapping[str, Mapping[str, str]]] = {
+    "sums rounded to nearest": {"tile_alignment": "nearest"}
+}
+"""What is supposed of a device to learn what a form of `FOR_SUMS` risks."""
 
 Levels = Mapping[str, float]
 """SNR in dB by ``DEVICE/CASE/MEASURE``."""
 Count = Callable[[tuple[str, ...]], int]
 Measured = Callable[[tuple[str, ...], tuple[str, ...]], Levels]
-"""From rewritings and suppositions (keys of `SUPPOSITIONS`) to levels."""
+"""From rewritings and suppositions (keys of `SUPPOSITIONS` or `OTHERWISE`) to levels."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class FormTrial:
     Attributes:
         rewrites: names of `harness.rewriting.REWRITINGS`, in the order in which they are applied.
         operations: of the program.
-        supposed: what the device is supposed to do better than it does; keys of `SUPPOSITIONS`.
+        supposed: what the device is supposed to do otherwise; of `SUPPOSITIONS` or `OTHERWISE`.
         measured_db: SNR by ``DEVICE/CASE/MEASURE``.
     """
 
@@ -75,6 +79,7 @@ class FormSearch:
         plain: the program as it was, likewise.
         trials: all that was measured, in order.
         limits: SNR of the worst output of ``best`` if a device did better, by what it does better.
+        risks: the same if sums were made otherwise than a form of ``best`` counts on.
         equal_db: SNR by ``CASE/MEASURE`` of the forms in FP32 beside the program in FP32 as it was.
     """
 
@@ -86,6 +91,7 @@ class FormSearch:
     plain: FormTrial
     trials: tuple[FormTrial, ...]
     limits: Levels
+    risks: Levels
     equal_db: Levels
 
     @property
@@ -191,3 +197,8 @@ class FormSearcher:
             names = [name for name in best.rewrites if name not in unfit]
             found[" and ".join(some)] = self.trial(names, *some).worst_db
         return found
+
+    def risks(self, best: FormTrial) -> dict[str, float]:
+        """Return the worst SNR of ``best`` with each way of `OTHERWISE`, if a form is for sums."""
+        counted_on = FOR_SUMS.intersection(best.rewrites)
+        return {n: self.trial(best.rewrites, n).worst_db for n in OTHERWISE} if counted_on else {}

@@ -26,15 +26,16 @@ CHOSEN = ("group_norm_in_one", "gelu_over_exp_short", "sigmoid_over_exp", "atten
 """What ``parity tune mini --device ane-m1 --approximate --case song`` ends with, but one."""
 GAINED = (*CHOSEN, "weights_with_gain")
 """All of it; sums that are not cut have nothing of that one."""
-WHERE = "cuda" if torch.cuda.is_available() else "cpu"
+FAST = "cuda" if torch.cuda.is_available() else "cpu"
+"""Where the device as it is is computed: a segment takes seconds on a GPU, and minutes without."""
 
 
 class Segment:
     """``mini`` on a segment, beside itself in FP32."""
 
-    def __init__(self, packages: Packages, case: str) -> None:
+    def __init__(self, packages: Packages, case: str, where: str = "cpu") -> None:
         self._packages = packages
-        self._inputs = SubjectSource("mini", (case,), GOLDEN_ROOT).inputs(WHERE)[case]
+        self._inputs = SubjectSource("mini", (case,), GOLDEN_ROOT).inputs(where)[case]
         self._expected = mil.load(packages.fp32("mini")).run(self._inputs)
 
     def written(self, *forms: str) -> Model:
@@ -76,7 +77,6 @@ def test_no_property_of_the_device_that_could_be_better_is_what_is_missing(song:
 def test_wide_accumulators_alone_leave_it_between_56_and_60_whatever_the_tables(
     song: Segment,
 ) -> None:
-    """The device as it is takes minutes; `docs/devices.md` has its 50.3 dB."""
     model, device = song.written(*CHOSEN), device_of("ane-m1")
     wide = device.supposing(**SUPPOSITIONS["accumulators wide"])
     exact = wide.supposing(**SUPPOSITIONS["tables exact"])
@@ -86,8 +86,8 @@ def test_wide_accumulators_alone_leave_it_between_56_and_60_whatever_the_tables(
 
 
 def test_what_truncation_takes_is_most_of_what_accumulators_lose(packages: Packages) -> None:
-    """As the device is, which takes minutes without a GPU: the time branch has 6 dB more of it."""
-    song, device = Segment(packages, "song"), device_numerics(device_of("ane-m1"))
+    """The time branch has 6 dB more for it."""
+    song, device = Segment(packages, "song", FAST), device_numerics(device_of("ane-m1"))
     plain = song.levels_db(song.written(*CHOSEN), device)
     gained = song.levels_db(song.written(*GAINED), device)
     assert gained["time"] > plain["time"] + 6
@@ -112,5 +112,5 @@ def test_cases_that_nothing_was_chosen_by_lose_no_more_to_the_device_than_music(
         made = segment.levels_db(segment.written(*GAINED), device)
         return {name: ideal[name] - made[name] for name in ideal}
 
-    music, other = lost(Segment(packages, "song")), lost(Segment(packages, case))
+    music, other = (lost(Segment(packages, name, FAST)) for name in ("song", case))
     assert all(other[name] < music[name] + 2 for name in music)

@@ -23,7 +23,8 @@ def found(db: float, operations: int = 103) -> FormSearch:
     best = FormTrial(("sigmoid_over_exp",), operations, (), {f"{DEVICE}/song/branch:freq": db})
     plain = FormTrial((), 100, (), {f"{DEVICE}/song/branch:freq": 45.0})
     limits, equal = {"tables exact": 59.5}, {"song/branch:freq": 84.0}
-    return FormSearch((DEVICE,), ("song",), 60.0, 0.05, best, plain, (plain, best), limits, equal)
+    risks, trials = {"sums rounded to nearest": 51.5}, (plain, best)
+    return FormSearch((DEVICE,), ("song",), 60.0, 0.05, best, plain, trials, limits, risks, equal)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,9 @@ def test_it_writes_recipe_passes_and_document_and_says_what_limits(
     target = tmp_path / "mini_ane.toml"
     command = ["tune", "mini", "--device", DEVICE, "--case", "song", "--out", str(target)]
     assert main(command) == code
-    assert said in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "sums rounded to nearest the worst output has 51.50 dB" in printed
     assert load_recipe(target).rewrites == ("sigmoid_over_exp",)
     compile(target.with_suffix(".py").read_text(), "mini_ane.py", "exec")
     document = json.loads(target.with_suffix(".json").read_text())

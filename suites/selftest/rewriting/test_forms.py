@@ -129,7 +129,7 @@ def weight_of(*shape: int) -> np.ndarray:
 
 def convolved(mb: Any, x: Any) -> Any:
     weight = weight_of(8, x.shape[1], 3).astype(number(x, 0).dtype)
-    bias = np.linspace(-1, 1, 8).astype(weight.dtype)
+    bias = np.linspace(-0.1, 0.1, 8).astype(weight.dtype)
     return mb.conv(x=x, weight=weight, bias=bias, pad_type="same", name="y")
 
 
@@ -217,7 +217,7 @@ def test_weights_with_gain_are_as_near_as_they_say(build: Build) -> None:
     assert other.functions["main"].outputs[0].name == "y"
     expected, made = run(plain, x, "float64"), run(other, x, "float64")
     told = APPROXIMATE["weights_with_gain"]
-    assert snr_db(expected, made) == pytest.approx(told, abs=1.0)
+    assert snr_db(expected, made) == pytest.approx(told, abs=0.7)
 
 
 @settings(max_examples=50, deadline=None)
@@ -230,7 +230,7 @@ def test_weights_with_gain_are_as_near_as_they_say(build: Build) -> None:
 def test_each_output_has_the_gain_whether_fp16_held_its_weights_or_not(
     seed: int, terms: int, scale: float, held: bool
 ) -> None:
-    """Rounded one by one, weights that FP16 holds would gain nothing: 2.3e-4 is under half a step."""
+    """Rounded one by one, weights that FP16 holds gain nothing: 2.3e-4 is under half a step."""
     forms = load_forms()
     rows = scale * np.random.default_rng(seed).standard_normal((3, terms))
     rows = rows.astype(np.float16).astype(np.float64) if held else rows

@@ -15,7 +15,7 @@ from harness.conversion import PrecisionRecipe, convert_to_coreml, load_recipe, 
 from harness.conversion.recipes import parse_recipe
 from harness.devices import ProfileError, device
 from harness.errors import RecipeError, UnknownNameError
-from harness.precision.tuning.forms import FormSearcher
+from harness.precision.tuning.forms import OTHERWISE, FormSearcher
 from harness.precision.virtual import VirtualPrecision
 from harness.rewriting import APPROXIMATE, FOR_SUMS, REWRITINGS
 from harness.subjects.surgery import extract_inner_model
@@ -142,6 +142,7 @@ def search(more: float, *, approximate: bool = True) -> tuple[str, ...]:
     unfit = 2.0 if FOR_SUMS & set(found.rewrites) else 0.0  # gains nothing for wide accumulators
     assert limits["accumulators wide"] == found.worst_db - unfit + 1
     assert found.rewrites == tuple(name for name in REWRITINGS if name in found.rewrites)
+    assert set(searcher.risks(found)) == (set(OTHERWISE) if unfit else set())
     measured = [(trial.rewrites, trial.supposed) for trial in searcher.trials]
     assert len(set(measured)) == len(measured)  # nothing twice
     return found.rewrites
