@@ -322,7 +322,7 @@ def test_weights_with_gain_are_for_sums_that_are_cut_and_for_no_others(build: Bu
     assert -3.2e-4 < gain(plain, "ane-m1") < -1.5e-4
     assert abs(gain(other, "ane-m1")) < 1e-4
     for elsewhere in ("ane-m1, tile_alignment=nearest", "storage"):
-        assert abs(gain(plain, elsewhere)) < 2e-5
+        assert abs(gain(plain, elsewhere)) < 4e-5
         assert 1.2e-4 < gain(other, elsewhere) < 3.2e-4
 
 
