@@ -184,7 +184,12 @@ class Device:
         """Return ``x`` [N, C_in, *D] spread by ``weight`` [C_in, C_out / groups, *K]."""
         early, late = self._biases(bias)
         terms = weight.shape[0] // window.groups * weight.shape[2:].numel()
-        product = self._product_of(terms, early, window.groups)
+        unit = self
+        if self.settings["transposed_convolution"] == "sequential_fp16_fused":
+            unit = self.supposing(
+                convolution_accumulator="sequential_fp16", product_rounding="fused"
+            )
+        product = unit._product_of(terms, early, window.groups)
         y = unfolding.transposed_convolution(x, weight, product, window).to(x.dtype)
         return y if late is None else self._with_bias(y, late)
 

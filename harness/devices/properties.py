@@ -105,6 +105,10 @@ PROPERTIES: Final[Mapping[str, Property]] = MappingProxyType(
             "how a dense 3x3 convolution of stride 1 is formed",
             ("direct", "winograd_2", "winograd_4"),
         ),
+        "transposed_convolution": Property(
+            "how the products of a transposed convolution are summed",
+            ("as_convolution", "sequential_fp16_fused"),
+        ),
         "slice_gain": Property(
             "the factor inside a slice along the width with an offset", positive=True
         ),

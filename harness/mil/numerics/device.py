@@ -102,6 +102,7 @@ def _sums_as_storage(unit: Device) -> bool:
         settings["accumulator"] == settings["convolution_accumulator"] == "wide"
         and settings["product_ceiling"] == OVERFLOW
         and settings["convolution"] == "direct"
+        and settings["transposed_convolution"] == "as_convolution"
         and settings["specials"] == "ieee"
         and settings["bias"] == "wide"
         and settings["product_subnormals"] == settings["elementwise_subnormals"] == "kept"
@@ -328,7 +329,7 @@ _DEPENDS: Final[Mapping[str, tuple[str, ...]]] = {
     "matmul": _MATRICES,
     "linear": (*_MATRICES, "bias"),
     "conv": (*_CONVOLUTIONS, "convolution"),
-    "conv_transpose": _CONVOLUTIONS,
+    "conv_transpose": (*_CONVOLUTIONS, "transposed_convolution"),
     "scaled_dot_product_attention": (*_MATRICES, *_SOFTMAX),
 }
 
