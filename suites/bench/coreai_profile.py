@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from harness import mil
-from harness.coreai.asset import SUFFIX, Asset
+from harness.coreai.asset import SUFFIX, Asset, RuntimeCrashError
 from harness.coreai.convert import decomposed, export, lower, save
 from harness.coreai.operations import CallRecorder, RecordedCall, SideBySide
 from harness.metrics import snr_db
@@ -107,9 +107,12 @@ def predicted(call: RecordedCall) -> Predicted:
     half = in_type(call, torch.float16)
     wide: Any = in_type(half, torch.float64)
     exact = wide.operation(wide.arguments).numpy()
-    with tempfile.TemporaryDirectory(prefix="parity-coreai-") as folder:
-        made = [by(half, Path(folder)).astype(np.float64) for by in (by_runtime, by_profile)]
     name, shape = name_of(call), tuple(call.reads[0].shape)
+    with tempfile.TemporaryDirectory(prefix="parity-coreai-") as folder:
+        try:
+            made = [by(half, Path(folder)).astype(np.float64) for by in (by_runtime, by_profile)]
+        except RuntimeCrashError as error:
+            raise RuntimeCrashError(f"{name} of {call.module}, {shape}: {error}") from error
     return Predicted(name, call.module, shape, *(snr_db(exact, array) for array in made))
 
 
