@@ -87,7 +87,9 @@ def judge(
     """
     item = pair.expected or pair.actual
     kind = AUDIO_FILE if isinstance(item, Audio) else kind_of(pair.name)
-    bounds = request.gate or gate(kind.gate)
+    bounds = gate(kind.gate)
+    if request.gate is not None:
+        bounds = replace(request.gate, audio=bounds.audio)
     notes = (pair.note,) if pair.note else ()
     unlike = failed("one is an audio file and the other a tensor: convert one of them")
     row = ComparisonRow(pair.name, "", "", kind.layer, bounds, unlike, None, notes)

@@ -26,7 +26,6 @@ from harness.layers.conversion import (
     beside_prediction_db,
     branch_checks,
     integer_checks,
-    loud_check,
     precision_checks,
     reaches_fp32_check,
     repeat_check,
@@ -34,7 +33,6 @@ from harness.layers.conversion import (
     worst_value_check,
 )
 from harness.layers.end_to_end import (
-    audible_check,
     channel_names,
     quality_checks,
     stem_checks,
@@ -64,7 +62,6 @@ __all__ = [
     "TAP_GATES",
     "Tensors",
     "agreement_check",
-    "audible_check",
     "audit_check",
     "beside_prediction_db",
     "branch_checks",
@@ -75,7 +72,6 @@ __all__ = [
     "golden_checks",
     "integer_checks",
     "lint_check",
-    "loud_check",
     "precision_checks",
     "program_check",
     "quality_checks",

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.layers.tensors import Tensors, compared, tensor_label
-from harness.metrics import SILENCE_DBFS, dbfs, rms, snr_db
+from harness.metrics import snr_db
 from harness.verdicts import Check, Gate, Outcome, bound, gate, not_evaluated
 
 if TYPE_CHECKING:
@@ -55,26 +55,6 @@ def integer_checks(
     for name in outputs:
         where = {**labels, "tensor": name}
         yield compared("conversion", "integers", expected[name], actual[name], where)
-
-
-def loud_check(outputs: Iterable[npt.NDArray[Any]], labels: Mapping[str, str]) -> Check | None:
-    """Return a check that is not evaluated if no output is anything but silence.
-
-    A silent reference is judged by its error alone: a package that returns zeros would be green.
-
-    Args:
-        outputs: what the reference makes of every input, those that are floating-point numbers.
-        labels: of the check.
-    """
-    levels = [dbfs(rms(output)) for output in outputs if output.size]
-    if not levels or any(level >= SILENCE_DBFS for level in levels):
-        return None
-    reason = (
-        f"every output of the reference is silent (RMS under {SILENCE_DBFS:g} dBFS), so nothing "
-        "was compared: give other inputs"
-    )
-    where = {**labels, "what": "outputs that are not silent"}
-    return Check("conversion", where, True, gate("conversion"), not_evaluated(reason))
 
 
 def worst_value_check(

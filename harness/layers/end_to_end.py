@@ -6,7 +6,7 @@ the loud one carries the SNR, a click drowns in a whole song, and a leak in a pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from harness.audio.contract import SAMPLE_RATE
 from harness.layers.tensors import compared
-from harness.metrics import SILENCE_DBFS, dbfs, rms, segmental_snr_db
+from harness.metrics import segmental_snr_db
 from harness.verdicts import (
     Check,
     Gate,
@@ -24,7 +24,6 @@ from harness.verdicts import (
     bound,
     compare,
     gate,
-    not_evaluated,
 )
 from harness.verdicts.rows.signals import StemQuality
 
@@ -118,26 +117,6 @@ def stem_checks(
         where = {**labels, "stem": stem}
         for part, outcome in stem_outcomes(expected[index], actual[index], bounds, rate):
             yield Check(layer, {**where, **part}, gating, bounds, outcome)
-
-
-def audible_check(stems: Iterable[Stems], labels: Mapping[str, str]) -> Check | None:
-    """Return a check that is not evaluated if nothing that was compared can be heard.
-
-    A silent stem is judged by its error alone, and 0 beside 0 passes: a package that returns
-    nothing whatever it is given would be green.
-
-    Args:
-        stems: what is expected of each input, [S, C, n].
-        labels: of the check.
-    """
-    if any(dbfs(rms(stem)) >= SILENCE_DBFS for one in stems for stem in one):
-        return None
-    reason = (
-        f"every stem of every input is silent (under {SILENCE_DBFS:g} dBFS), so nothing was "
-        "compared: give audio that can be heard"
-    )
-    where = {**labels, "what": "audible stems"}
-    return Check("end_to_end", where, True, gate("end_to_end"), not_evaluated(reason))
 
 
 def quality_checks(

@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import NotEvaluatedError
-from harness.metrics import snr_db
 from harness.origin import provenance
 from harness.packs.manifest import CaseEntry, TensorEntry, Tolerance
 from harness.packs.problems import Array
@@ -30,7 +29,6 @@ from harness.verdicts import (
     Run,
     Verdict,
     compare,
-    failed,
     not_evaluated,
 )
 from harness.verdicts.collector import Collector
@@ -230,20 +228,7 @@ def _outcome(expected: Array, actual: Array, bounds: Tolerance, operation: str) 
         return Outcome(
             Verdict.PASS, "empty, as expected", "no element", "no element", headroom_db=math.inf
         )
-    outcome = compare(expected, actual, bounds.gate(operation))
-    if outcome.verdict is not Verdict.PASS or bounds.min_snr_db is None:
-        return outcome
-    return _held_to_ratio(outcome, snr_db(expected, actual), bounds.min_snr_db)
-
-
-def _held_to_ratio(outcome: Outcome, ratio: float, least: float) -> Outcome:
-    """Return the outcome with the SNR, which `compare` leaves out where the reference is quiet."""
-    headroom = min(ratio - least, math.inf if outcome.headroom_db is None else outcome.headroom_db)
-    if ratio > least:
-        return replace(outcome, headroom_db=headroom)
-    reason = f"SNR {ratio:.2f} dB, not above {least:g} dB"
-    found = failed(reason, expected=f"SNR > {least:g} dB", observed=f"{ratio:.2f} dB")
-    return replace(found, headroom_db=headroom, metrics=outcome.metrics)
+    return compare(expected, actual, bounds.gate(operation))
 
 
 def _kinship(error: float, predicted: Iterable[tuple[str, float]]) -> str:

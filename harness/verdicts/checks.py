@@ -206,7 +206,8 @@ def _not_finite(expected: np.ndarray, actual: np.ndarray) -> str:
 def _judge(gate: Gate, metrics: ValidationMetrics) -> Outcome:
     broken: list[str] = []
     headrooms: list[float] = []
-    silent = metrics.expected_rms_dbfs < SILENCE_DBFS
+    loudness = metrics.expected_rms_dbfs
+    silent = loudness < SILENCE_DBFS if gate.audio else loudness == -math.inf
     if silent:
         headrooms.append(SILENT_ERROR_DBFS - metrics.error_rms_dbfs)
         if not metrics.error_rms_dbfs <= SILENT_ERROR_DBFS:

@@ -1,7 +1,8 @@
 """The ladder: each layer of a run with its verdict, its counts, and how near it came to a gate.
 
 A layer fails with one gating check. It is not evaluated while a gating check of it was not, or
-there is none, or none of one of the subjects that it is about, or fewer than the inventory expects.
+there is none, or none of one of the subjects that it is about, or nothing but silence was compared
+of one, or fewer than the inventory expects.
 """
 
 from __future__ import annotations
@@ -62,6 +63,12 @@ def summarise(
     elif absent := _absent_subjects(layer, gating, profile):
         verdict = Verdict.NOT_EVALUATED
         reason = f"no gating check was evaluated for {' and '.join(absent)}"
+    elif silent := _silent_subjects(layer, gating):
+        verdict = Verdict.NOT_EVALUATED
+        reason = (
+            f"every output of {' and '.join(silent)} that was compared is silent, and zero beside "
+            "zero proves nothing: give other inputs"
+        )
     elif completeness.shortfalls(layer):
         verdict = Verdict.NOT_EVALUATED
         reason = f"{made} of {total} expected gating checks were made"
@@ -84,6 +91,17 @@ def summarise(
         worst_headroom_db=min(headrooms) if headrooms else None,
         duration_s=math.fsum(check.duration_s for check in mine),
     )
+
+
+def _silent_subjects(layer: str, gating: Sequence[Check]) -> tuple[str, ...]:
+    """Return the subjects of which a layer about subjects compared zeros or silence alone."""
+    heard: dict[str, bool] = {}
+    for check in gating if layer in SUBJECT_LAYERS else ():
+        silent = check.outcome.metrics.get("silent")
+        if silent is not None and not check.labels.get("tensor", "").startswith("tap "):
+            subject = check.labels.get("subject", "the reference")
+            heard[subject] = heard.get(subject, False) or not silent
+    return tuple(subject for subject, loud in heard.items() if not loud)
 
 
 def _absent_subjects(layer: str, gating: Sequence[Check], profile: Profile) -> tuple[str, ...]:

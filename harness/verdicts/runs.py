@@ -9,7 +9,8 @@ The verdict fails closed:
 - **fail**: a gating check failed, a known bug that was injected was not caught, or the harness
   itself broke (a worker died, a suite could not be collected, a golden is corrupt or drifted);
 - **not evaluated**: nothing failed, but something required was not looked at: a layer without a
-  single gating check, or without one of a subject that it is about, a required engine that did not
+  single gating check, or without one of a subject that it is about, or with nothing but silence
+  beside silence, a case without a check, a required engine that did not
   execute, no injected bug where the profile asks for some, a gating check that was not evaluated, a
   golden that had to be made again, a test that was skipped, deselected or recorded nothing, a check
   or an injected bug that the inventory expects (`harness.verdicts.inventory`) and the run has not,
@@ -174,6 +175,13 @@ class Run:
             for golden in self.goldens
             if golden.verdict is Verdict.NOT_EVALUATED
         ]
+        reasons += [
+            f"case {case} of {subject}: no gating check is about it"
+            for subject, cases in self.profile.cases.items()
+            for case in set(cases).difference(self._cases_of(subject))
+        ]
+        if not self.faults and not any(check.gating for check in self.checks):
+            reasons.append("nothing was evaluated: it has no gating check and no injected bug")
         if self.profile.faults and not self.faults:
             reasons.append("faults: no known bug was injected, so nothing shows that one is seen")
         else:
@@ -210,6 +218,13 @@ class Run:
         gating = sum(check.gating for check in self.checks)
         subjects = " and ".join(self.profile.subjects) or "no subject"
         subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
+        if self.profile.name == "check":
+            alone = self.profile.layers if "conversion" not in self.profile.layers else ()
+            asked = {
+                c.gate.reason for c in self.checks if c.gate and "command line" in c.gate.reason
+            }
+            said = [f"{layer} alone" for layer in alone] + [f"gates {reason}" for reason in asked]
+            subjects += f" ({', '.join(said)})" if said else ""
         injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
         if self.verdict is Verdict.PASS:
             parts = [self._holding(gating, subjects)] if gating else []
@@ -286,6 +301,12 @@ class Run:
                     return engine.reason
                 return "" if engine.executed else "was available, but no check used it"
         return "is unknown to this run"
+
+    def _cases_of(self, subject: str) -> set[str]:
+        named = {"subject": subject}.items()
+        return {
+            c.labels.get("case", "") for c in self.checks if c.gating and named <= c.labels.items()
+        }
 
     def _duplicates(self) -> list[str]:
         counts = Counter(check.id for check in self.checks)

@@ -31,6 +31,11 @@ SUBJECT_LAYERS: Final = ("surgery", "conversion", "end_to_end")
 class Gate:
     """What one comparison must hold, and why.
 
+    Attributes:
+        audio: whether the tensors are sound at full scale 1: of a reference under -80 dBFS, which
+            is silence, no ratio is asked, and the error is held to -100 dBFS. Of any other tensor
+            that holds for zeros alone: what is small is as right or wrong as what is large.
+
     Raises:
         ParityError: only one of ``rtol`` and ``atol`` is given, or nothing at all is, a tolerance
             is negative, or a bound is not finite.
@@ -44,6 +49,7 @@ class Gate:
     at_most: float | None = None
     at_least: float | None = None
     unit: str = ""
+    audio: bool = False
 
     def __post_init__(self) -> None:
         if (self.rtol is None) != (self.atol is None):
@@ -94,6 +100,7 @@ _ROWS = (
         "scale, padding or frame is off by 1e-2 or more.",
         rtol=1e-5,
         atol=1e-6,
+        audio=True,
     ),
     Gate(
         "stft_float64",
@@ -149,6 +156,7 @@ _ROWS = (
         "end_to_end",
         "One FP16 rounding costs 73.65 dB; 60 dB is a gain error of 0.1 %, far below audibility.",
         min_snr_db=60.0,
+        audio=True,
     ),
     Gate(
         "separation",

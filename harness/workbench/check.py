@@ -18,12 +18,17 @@ import numpy as np
 
 from harness.adapters import AdaptedModel
 from harness.captures import Capture
-from harness.conversion import Audit, PrecisionRecipe, audit_package, read_sidecar
-from harness.errors import ParityError, UnknownNameError
+from harness.conversion import (
+    Audit,
+    PrecisionRecipe,
+    audit_package,
+    read_sidecar,
+    shipped_recipes,
+)
+from harness.errors import PackageError, ParityError, UnknownNameError
 from harness.golden.builder import network_inputs, observe_segment
 from harness.layers import (
     Tensors,
-    audible_check,
     branch_checks,
     first_failing,
     lint_check,
@@ -140,7 +145,6 @@ def check_package(bench: Workbench, inquiry: Inquiry, advance: Advance) -> Colle
         if examination.papers():
             examination.cases()
             examination.file()
-            examination.audible()
     return examination.collector
 
 
@@ -190,14 +194,23 @@ class _Examination:
         self.collector = Collector(profile, engine_states())
         self._steps = 1 + (2 if inquiry.audio else len(cases))
         self._done = 0
-        self._expected_stems: list[np.ndarray] = []
 
     def _recorded(self) -> PrecisionRecipe | None:
-        """Return the recipe that the package says it was made by."""
+        """Return the recipe that the package says it was made by.
+
+        A package may call itself what it likes, but it excuses itself from no gate.
+        """
         sidecar = read_sidecar(self._model)
         if sidecar is None:
             return None if self._view is None else declared_recipe(self._model)
-        return sidecar.recipe
+        recorded = sidecar.recipe
+        shipped = shipped_recipes().get(recorded.name)
+        if shipped not in (None, recorded):
+            raise PackageError(
+                f"{self._inquiry.package} holds a recipe {recorded.name!r} that is not the one of "
+                "this name: convert again, or say with --recipe what it was made by"
+            )
+        return shipped or replace(recorded, gates=())
 
     def _narrow(self, view: AdaptedModel) -> None:
         """Leave out what a package in an adapter doesn't show."""
@@ -336,8 +349,6 @@ class _Examination:
             taps, shown = (), view.adapter.shows
             expected = to_be_shown(view, self._subject, expected, inputs)
             limit = ROUNDED if self._rounded else limit
-            if not view.adapter.gives_stems:
-                self._expected_stems += [expected[name][0] for name in shown]
         located = taps_in(read_sidecar(self._model), taps)
         run = partial(predict_segment, self._subject.network, self.predict, inputs, located, shown)
         made = run()
@@ -362,7 +373,6 @@ class _Examination:
 
     def _stems(self, expected: np.ndarray, actual: np.ndarray, labels: dict[str, str]) -> None:
         """Judge stems [S, C, n]: the layer end_to_end."""
-        self._expected_stems.append(expected)
         gating = self._claims.must_pass("end_to_end")
         bounds = self._bounds("end_to_end")
         sources, rate = self._subject.sources, self._subject.geometry.sample_rate
@@ -420,15 +430,6 @@ class _Examination:
         if self._view is not None:
             return self._view.predict(inputs, taps=taps, numerics=numerics)
         return call(self._model, inputs, taps=taps, numerics=numerics)
-
-    def audible(self) -> None:
-        """Keep the verdict from being green where there was nothing to be heard.
-
-        Whichever layer was asked for: silence proves none.
-        """
-        check = audible_check(self._expected_stems, self._labels)
-        if check is not None and self._subject.sources:
-            self.collector.checks.append(replace(check, layer=self._layers[-1]))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:

@@ -15,6 +15,7 @@ import soundfile
 from harness.cli import main
 from harness.conversion import load_recipe
 from harness.conversion.sidecar import PREFIX
+from harness.errors import PackageError
 from harness.faults import get_fault
 from harness.mil import load
 from harness.mil.editing import new_operation, with_inputs
@@ -79,6 +80,26 @@ def test_a_bug_that_passes_60_db_is_named(
     assert place in program.outcome.reason
     (row,) = run.artefacts.explanation
     assert place in row.steps[0].evidence[0]
+
+
+def test_a_package_excuses_itself_from_no_gate(
+    package: Path, judged: Judge, tmp_path: Path
+) -> None:
+    """Its metadata is what somebody wrote there: a recipe that asks for less, under any name."""
+    model = load(package)
+    function, constants = model.plan.function, model.package.constants
+    for name in ("fp32", "mine"):
+        excused = replace(load_recipe("fp32"), name=name, gates=("expected_precision_fp32",))
+        metadata = {**model.package.metadata, f"{PREFIX}recipe_toml": excused.to_toml()}
+        forged = tmp_path / f"{name}.mlpackage"
+        save_package(forged, function, constants.array, metadata)
+        if name == "fp32":
+            with pytest.raises(PackageError, match="is not the one of this name"):
+                judged(forged)
+            continue
+        run = judged(forged)
+        gating = {c.gate.name for c in run.checks if c.gate and c.gating}
+        assert {"conversion", "end_to_end"} <= gating
 
 
 @pytest.mark.exhaustive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from harness.verdicts import (
 CONVERSION = gate("conversion")
 LOOSE = Gate("loose", "test", rtol=1e-3, atol=1e-4)
 SNR = Gate("snr", "test", min_snr_db=60.0)
+HEARD = replace(SNR, audio=True)
 
 finite = hnp.arrays(
     np.float32,
@@ -108,16 +110,35 @@ def test_a_pause_is_judged_beside_the_second_with_the_lowest_snr(broken: str) ->
 
 def test_a_quiet_stem_replaced_by_silence_fails(noise: np.ndarray) -> None:
     quiet = (noise * 1e-3).astype(np.float32)  # -60 dBFS: quiet, not silent
-    assert compare(quiet, np.zeros_like(quiet), SNR).verdict is Verdict.FAIL
+    assert compare(quiet, np.zeros_like(quiet), HEARD).verdict is Verdict.FAIL
 
 
 def test_against_silence_only_the_level_of_the_error_counts(noise: np.ndarray) -> None:
     silent = (noise * 1e-6).astype(np.float32)
     tolerable = (silent + noise * 5e-6).astype(np.float32)
     audible = (silent + noise * 1e-4).astype(np.float32)
-    assert compare(silent, tolerable, SNR).verdict is Verdict.PASS
-    assert compare(silent, tolerable, SNR).metrics["silent"] is True
-    assert compare(silent, audible, SNR).verdict is Verdict.FAIL
+    assert compare(silent, tolerable, HEARD).verdict is Verdict.PASS
+    assert compare(silent, tolerable, HEARD).metrics["silent"] is True
+    assert compare(silent, audible, HEARD).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-12, 1e-30])
+def test_a_small_tensor_that_is_no_audio_is_held_to_its_ratio(
+    noise: np.ndarray, scale: float
+) -> None:
+    """A gradient, a logit, or an output in volts: decibels of full scale say nothing of it."""
+    small = (noise * scale).astype(np.float32)
+    for wrong in (np.zeros_like(small), -small, small[..., ::-1].copy()):
+        assert compare(small, wrong, SNR).verdict is Verdict.FAIL
+    assert compare(small, small * np.float32(1.0001), SNR).verdict is Verdict.PASS
+
+
+def test_beside_nothing_but_zeros_the_level_of_the_error_counts_whatever_the_tensor_is() -> None:
+    zeros = np.zeros((2, 500), np.float32)
+    for bounds in (SNR, HEARD):
+        assert compare(zeros, zeros, bounds).metrics["silent"] is True
+        assert compare(zeros, zeros + np.float32(1e-6), bounds).verdict is Verdict.PASS
+        assert compare(zeros, zeros + np.float32(1e-4), bounds).verdict is Verdict.FAIL
 
 
 def test_tolerance_alone_misses_a_quiet_error_and_snr_catches_it() -> None:

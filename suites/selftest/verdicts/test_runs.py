@@ -86,12 +86,32 @@ def test_a_layer_without_a_gating_check_is_not_green(green: Run, layer: str) -> 
         {"goldens": (GoldenState("mini", "song", "unrecorded", "no fingerprint"),)},
         {"goldens": (GoldenState("mini", "song", "a word nobody knows", "?"),)},
         {"checks": ()},
+        {"checks": (), "profile": Profile("check", layers=())},
+        {"profile": Profile("parity", subjects=("mini",), cases={"mini": ("song", "quiet")})},
     ],
 )
 def test_what_was_not_looked_at_is_never_green(green: Run, broken: dict[str, Any]) -> None:
     run = replace(green, **broken)
     assert run.exit_code == 3
     assert run.sentence().startswith("NOT EVALUATED")
+
+
+def heard(checked: Check, *, silent: bool) -> Check:
+    outcome = replace(checked.outcome, metrics={"silent": silent})
+    return replace(checked, outcome=outcome)
+
+
+@pytest.mark.parametrize("layer", SUBJECT_LAYERS)
+def test_silence_beside_silence_is_not_green(green: Run, layer: str) -> None:
+    """A network that is dead on every input is right about none of them."""
+    made = [heard(check(layer, tensor=name), silent=True) for name in ("freq", "time")]
+    inner = heard(check(layer, tensor="tap encoder.0"), silent=False)
+    others = [c for c in green.checks if c.layer != layer]
+    run = replace(green, checks=(*others, *made, inner))
+    assert run.exit_code == 3
+    assert "give other inputs" in run.missing[0]
+    loud = heard(check(layer, case="noise"), silent=False)
+    assert replace(run, checks=(*run.checks, loud)).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
