@@ -63,6 +63,8 @@ class Outcome:
     def __post_init__(self) -> None:
         if self.tolerance_ratio is not None and self.tolerance_ratio < 0:
             raise ParityError(f"tolerance ratio {self.tolerance_ratio:g} is negative; no factor is")
+        if self.verdict is Verdict.PASS and (self.headroom_db or 0.0) < 0:
+            raise ParityError(f"an outcome passes {-(self.headroom_db or 0):g} dB beyond its bound")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.verdicts import Profile, Run, Verdict
+from harness.verdicts import Check, Outcome, Profile, Run, Verdict
 from suites.selftest.plugin.test_plugin import GREEN
 
 OUT = ("-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "--parity-out", "out")
@@ -30,7 +30,9 @@ def folder(pytester: pytest.Pytester) -> Path:
 
     pytester.makeini("[pytest]\nmarkers =\n  layer(name): rung\njunit_family = xunit1")
     pytester.makepyfile(test_surgery=GREEN.format(layer="surgery"))
-    passed = Run(Profile("example", layers=(), engines=()), (), started="2026-01-01T00:00:00+00:00")
+    held = Check("ops", {"what": "one"}, True, None, Outcome(Verdict.PASS, "so", "", ""))
+    profile = Profile("example", layers=("ops",), engines=())
+    passed = Run(profile, (held,), started="2026-01-01T00:00:00+00:00")
     assert passed.verdict is Verdict.PASS
     write_report(passed, pytester.path / "out")
     return pytester.path / "out"

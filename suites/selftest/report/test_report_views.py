@@ -28,7 +28,7 @@ ALONG = [math.inf, 80.0, 79.0, 95.0, 70.0, None, 69.5]
 def outcome(
     snr_db: float = 70.0, headroom_db: float | None = 10.0, ratio: float | None = 0.5
 ) -> Outcome:
-    met = snr_db > 60.0 and (ratio is None or ratio <= 1.0)
+    met = snr_db > 60.0 and (ratio is None or ratio <= 1.0) and (headroom_db or 0.0) >= 0.0
     verdict = Verdict.PASS if met else Verdict.FAIL
     return Outcome(verdict, "why", "", "", headroom_db, ratio, {"snr_db": snr_db, "silent": False})
 

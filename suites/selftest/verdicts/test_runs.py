@@ -87,7 +87,7 @@ def test_a_layer_without_a_gating_check_is_not_green(green: Run, layer: str) -> 
         {"goldens": (GoldenState("mini", "song", "a word nobody knows", "?"),)},
         {"checks": ()},
         {"checks": (), "profile": Profile("check", layers=())},
-        {"profile": Profile("parity", subjects=("mini",), cases={"mini": ("song", "quiet")})},
+        {"profile": Profile("check", subjects=("mini",), cases={"mini": ("song", "quiet")})},
     ],
 )
 def test_what_was_not_looked_at_is_never_green(green: Run, broken: dict[str, Any]) -> None:
