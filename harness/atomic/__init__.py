@@ -5,7 +5,7 @@ or a second writer, after Ctrl-C, a kill or a full disk, too, never meets half a
 or the files of two runs, and what was there stays until its successor is complete.
 
 - `atomic_file`, `write_text`: one file.
-- `atomic_folder`: a folder that belongs to its writer alone.
+- `atomic_folder`: a folder that belongs to its writer alone, of a kind that `products` lists.
 - `atomic_set`: several files of a folder that may hold other things, too.
 
 What a kill leaves behind has a name ``.TARGET.XXXXXXXX.part`` and is removed by the next writer of

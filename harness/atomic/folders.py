@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.atomic.products import Product
 from harness.atomic.workspace import left_folders, new_folder
 
 _HERE = -100  # AT_FDCWD: paths are relative to the working folder
@@ -18,24 +19,27 @@ _SWAP = 2  # RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target``; on success it replaces ``target`` (file or folder).
+def atomic_folder(target: Path, kind: Product) -> Iterator[Path]:
+    """Yield a new folder beside ``target``; on success it replaces an earlier one of its kind.
 
     Linux and macOS swap two folders in one step. Where a file system can't, two renames follow each
     other; a kill between them leaves the old folder under a hidden name, from which
     `recover_folder` and the next writer bring it back.
 
     Raises:
+        ParityError: ``target`` holds something else, before or after the folder was written.
         OSError: the disk is full or the folder can't be written; ``target`` is as it was.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     recover_folder(target)
+    kind.check(target)
     with new_folder(target.parent, target.name) as workspace:
         fresh = workspace / f"new{target.suffix}"
         try:
             fresh.mkdir()
             yield fresh
+            kind.check(target)  # again: it took a while
             if not os.path.lexists(target):
                 fresh.rename(target)
             elif not _swapped(fresh, target):

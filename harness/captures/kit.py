@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from harness._coremltools import import_coremltools, logged_apart
 from harness.atomic import atomic_folder
+from harness.atomic.products import RECORDING
 from harness.captures.probes import PROBES, probe_inputs
 from harness.captures.recorder import INPUTS, PACKAGE
 from harness.mil import Model, load
@@ -24,7 +25,7 @@ SCRIPTS = ("recorder.py", "recorder.swift")
 
 def write_kit(folder: Path) -> None:
     """Write the probes, their inputs and both recorders, atomically."""
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, RECORDING) as temporary:
         _write_probes(temporary / PACKAGE)
         _write_rest(temporary, probe_inputs())
 
@@ -33,7 +34,7 @@ def write_recording(
     folder: Path, package: Path, inputs: Mapping[str, np.ndarray[Any, Any]]
 ) -> None:
     """Write a user's package, its inputs and both recorders, atomically."""
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, RECORDING) as temporary:
         shutil.copytree(package, temporary / package.name)
         _write_rest(temporary, inputs)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.atomic.products import RECORDING
 from harness.cli.console import Json, answer, note, out, print_table
 from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GivenInputs
@@ -20,7 +21,7 @@ _NEXT = (
     "in that folder"
 )
 
-Recording = Annotated[Path, folder_option("Folder that goes to a Mac.")]
+Recording = Annotated[Path, folder_option("Folder that goes to a Mac.", kind=RECORDING)]
 
 commands = typer.Typer()
 

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import typer
 
+from harness.atomic.products import ASSET, PACKAGE, Product
 from harness.errors import ParityError
 
 Check: TypeAlias = Callable[[Path | None], Path | None]
@@ -30,7 +31,7 @@ def output_file(*suffixes: str, package: bool = False) -> Check:
 
     Args:
         suffixes: one of which the name must end in; any name will do if there are none.
-        package: whether a folder may stand there, which is replaced.
+        package: whether an earlier package may stand there, a folder, which is replaced.
     """
 
     def check(value: Path | None) -> Path | None:
@@ -44,13 +45,15 @@ def output_file(*suffixes: str, package: bool = False) -> Check:
         if value.exists() and not (value.is_file() or value.is_dir()):
             raise ParityError(f"can't write {value}: it is a device or a pipe; name a file")
         _check_place(value, value.parent)
+        if package:
+            (ASSET if value.suffix.lower() == ".aimodel" else PACKAGE).check(value)
         return value
 
     return check
 
 
-def output_folder() -> Check:
-    """Return the check of a folder that is to be written or added to."""
+def output_folder(kind: Product | None = None) -> Check:
+    """Return the check of a folder that is to be written, as a ``kind``, or added to."""
 
     def check(value: Path | None) -> Path | None:
         if value is None:
@@ -58,6 +61,8 @@ def output_folder() -> Check:
         if os.path.lexists(value) and not value.is_dir():
             raise ParityError(f"can't write to {value}: it is a file; name a folder")
         _check_place(value, value)
+        if kind is not None:
+            kind.check(value)
         return value
 
     return check
@@ -68,9 +73,9 @@ def file_option(help: str, *suffixes: str, option: str = "--out", package: bool 
     return typer.Option(option, callback=output_file(*suffixes, package=package), help=help)
 
 
-def folder_option(help: str, *, option: str = "--out") -> Any:
-    """Return the option that names a folder to write or to add to."""
-    return typer.Option(option, callback=output_folder(), help=help)
+def folder_option(help: str, *, option: str = "--out", kind: Product | None = None) -> Any:
+    """Return the option that names a folder to write, as a ``kind``, or to add to."""
+    return typer.Option(option, callback=output_folder(kind), help=help)
 
 
 def check_room(target: Path, needed_bytes: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.atomic.products import PACK, RESULTS
 from harness.cli.console import Json, answer, out, print_table, progress
 from harness.cli.judged import judge_results, log_stderr
 from harness.cli.outputs import folder_option
@@ -40,7 +41,7 @@ Forward = Annotated[bool, typer.Option("--forward", help="Judge outputs alone, n
 )
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],
-    target: Annotated[Path, folder_option("The folder, which is replaced.")],
+    target: Annotated[Path, folder_option("The folder; an earlier pack is replaced.", kind=PACK)],
     subject: Annotated[
         str | None,
         typer.Option(help=f"The network of the pack htdemucs, mini by default: {SUBJECT_HELP}"),
@@ -135,7 +136,9 @@ def run(
     timeout: Annotated[
         float, number_option("End it after so long.", min=0.1, metavar="SECONDS")
     ] = 600.0,
-    results: Annotated[Path | None, folder_option("Keep the results in this folder.")] = None,
+    results: Annotated[
+        Path | None, folder_option("Keep the results in this new folder.", kind=RESULTS)
+    ] = None,
     only: Only = None,
     forward: Forward = False,
     report: Page = None,
@@ -155,7 +158,7 @@ def run(
         if results is None:
             made.mkdir()
         else:
-            made = stack.enter_context(atomic_folder(results))
+            made = stack.enter_context(atomic_folder(results, RESULTS))
         try:
             execution = execute(command, pack, given, made, timeout)
         except ProcessError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.atomic.products import REDUCTION
 from harness.cli.console import Json, answer, log, note, out, print_table, progress
 from harness.cli.outputs import folder_option
 from harness.cli.settings import Function, GoldenRoot, Numerics, Owner, TimeLimit, number_option
@@ -57,7 +58,8 @@ def reduce(
         str | None, typer.Option(help="Of a subject: the recipe to convert it by. Default: fp16.")
     ] = None,
     target: Annotated[
-        Path | None, folder_option("Gets reduced.mlpackage, inputs.safetensors and README.md.")
+        Path | None,
+        folder_option("Gets reduced.mlpackage, inputs.safetensors and README.md.", kind=REDUCTION),
     ] = None,
     fails_when: Annotated[
         str | None,
@@ -105,15 +107,13 @@ def reduce(
 
     What is left is loaded from disk again, and must fail again, before it is called a reduction.
     """
-    from harness.reduction import Command, check_expected, check_target, parse_condition
+    from harness.reduction import Command, check_expected, parse_condition
     from harness.workbench.reducing import whole_program
 
     if (fails_when is None) == (command is None):
         raise ParityError("say what failing is: give --fails-when or --command, one of them")
     if (target is None) != verify:
         raise ParityError("give --out for the reduction, or --verify to reduce nothing")
-    if target is not None:
-        check_target(target)
     log.print(f"opening {words}")
     with whole_program(
         words,

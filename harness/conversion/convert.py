@@ -20,6 +20,7 @@ import numpy as np
 
 from harness._coremltools import import_coremltools
 from harness.atomic import atomic_folder
+from harness.atomic.products import PACKAGE
 from harness.conversion.audit import Audit, audit_package
 from harness.conversion.compression import compressed_pipeline
 from harness.conversion.contract import check_contract
@@ -231,7 +232,7 @@ def _convert(
 def _save(model: Any, out: Path, traced: TracedModel, recipe: PrecisionRecipe) -> tuple[Audit, int]:
     """Save ``model`` at ``out`` once it was found sound, and return its audit and size in bytes."""
     try:
-        with atomic_folder(out) as fresh:
+        with atomic_folder(out, PACKAGE) as fresh:
             model.save(str(fresh))
             check_contract(fresh, traced.interface)
             audit = replace(audit_package(fresh, recipe), package=out)

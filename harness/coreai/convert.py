@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.atomic import atomic_folder
+from harness.atomic.products import ASSET
 from harness.coreai.asset import SUFFIX, tap_output
 from harness.coreai.installed import import_converter, quiet_coreai
 from harness.coreai.stages import IN_STAGES, NEEDED
@@ -146,7 +147,7 @@ def lower(
 
 def save(program: Any, out: Path, facts: Mapping[str, str]) -> int:
     """Save a Core AI program at ``out``, whole or not at all, and return its size in bytes."""
-    with atomic_folder(out) as fresh, quiet_coreai():
+    with atomic_folder(out, ASSET) as fresh, quiet_coreai():
         from coreai.runtime import AIModelAssetMetadata
 
         metadata = AIModelAssetMetadata()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from harness._coremltools import import_coremltools
 from harness.atomic import atomic_folder
+from harness.atomic.products import PACKAGE
 from harness.errors import PackageError
 from harness.mil.blob import BlobWriter
 from harness.mil.constants import ReadArray
@@ -61,7 +62,7 @@ def save_package(
             setattr(author, METADATA_FIELDS[name], text)
         else:
             author.userDefined[name] = text
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, PACKAGE) as folder:
         (folder / "Data" / _WEIGHTS).mkdir(parents=True)
         with BlobWriter(folder / "Data" / _WEIGHTS / "weight.bin") as weights:
             program = encode_program(function, read, weights, "@model_path/weights/weight.bin")

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from harness.atomic import atomic_folder
+from harness.atomic.products import PACK
 from harness.digests import sha256
 from harness.origin import versions
 from harness.packs.dsp import DSP
@@ -108,7 +109,7 @@ def write_pack(
     operations: Mapping[str, str],
     advance: Callable[[int], None] = lambda done: None,
 ) -> Manifest:
-    """Write a pack to ``folder``, in place of what is there, and return its manifest.
+    """Write a pack to ``folder``, in place of an earlier one, and return its manifest.
 
     Args:
         folder: the target.
@@ -125,7 +126,7 @@ def write_pack(
     for case in cases:
         made.append(case)
         advance(len(made))
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(folder, PACK) as fresh:
         places: dict[str, Mapping[str, TensorPlace]] = {}
         for key, file in FILES.items():
             tensors = _tensors(made, key)

@@ -12,7 +12,7 @@ operations.
 
 from harness.reduction.attempt import Attempt
 from harness.reduction.ddmin import Trials, minimise
-from harness.reduction.folder import check_target, write_reduction
+from harness.reduction.folder import write_reduction
 from harness.reduction.oracles import (
     Command,
     Differs,
@@ -33,7 +33,6 @@ __all__ = [
     "Raises",
     "Trials",
     "check_expected",
-    "check_target",
     "minimise",
     "parse_condition",
     "reduce",

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from harness import mil
 from harness.atomic import atomic_folder
+from harness.atomic.products import REDUCTION
 from harness.errors import ParityError
 from harness.mil.program import Operation
 from harness.mil.saving import save_package
@@ -20,16 +21,6 @@ from harness.reduction.attempt import EXPECTED, INPUTS, PACKAGE, Attempt, save_t
 from harness.reduction.reducer import Reduction
 
 README, RECORD = "README.md", "reduction.json"
-
-
-def check_target(folder: Path) -> None:
-    """Check that ``folder`` can be written without destroying something else.
-
-    Raises:
-        ParityError: it is there and holds no reduction.
-    """
-    if folder.exists() and not (folder / RECORD).is_file():
-        raise ParityError(f"{folder} exists and holds no earlier reduction; name a new folder")
 
 
 def write_reduction(reduction: Reduction, folder: Path) -> dict[str, Any]:
@@ -41,9 +32,8 @@ def write_reduction(reduction: Reduction, folder: Path) -> dict[str, Any]:
     Raises:
         ParityError: what was written does not fail; nothing is left of it.
     """
-    check_target(folder)
     model = reduction.attempt.model
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(folder, REDUCTION) as fresh:
         save_package(fresh / PACKAGE, model.plan.function, model.package.constants.array)
         save_tensors(fresh / INPUTS, reduction.attempt.inputs)
         written = Attempt(mil.load(fresh / PACKAGE), load_file(fresh / INPUTS), fresh / PACKAGE)

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from harness.atomic import atomic_folder
+from harness.atomic.products import PACKAGE
 from harness.digests import digest_of
 from harness.errors import StoreError
 
@@ -34,7 +35,7 @@ def unpack_folder(archive: Path, target: Path) -> None:
         StoreError: it is no archive of regular files that stay inside the folder.
     """
     try:
-        with tarfile.open(archive, mode="r:") as packed, atomic_folder(target) as fresh:
+        with tarfile.open(archive, mode="r:") as packed, atomic_folder(target, PACKAGE) as fresh:
             for row in packed:
                 path = PurePosixPath(row.name)
                 file = packed.extractfile(row) if row.isreg() else None

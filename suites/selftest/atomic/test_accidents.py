@@ -15,6 +15,7 @@ import pytest
 
 from harness.atomic import atomic_file, atomic_folder, atomic_set, recover_set, write_text
 from harness.atomic.folders import recover_folder
+from harness.atomic.products import PACKAGE
 from suites.selftest.atomic import accidents, writers
 from suites.selftest.atomic.accidents import (
     Aftermath,
@@ -155,7 +156,7 @@ def test_a_writer_that_lives_is_not_cleaned_away(tmp_path: Path) -> None:
     with (
         atomic_set(tmp_path) as first,
         atomic_file(tmp_path / "page.html") as file,
-        atomic_folder(tmp_path / "x.mlpackage") as folder,
+        atomic_folder(tmp_path / "x.mlpackage", PACKAGE) as folder,
     ):
         for path in (first / "a", file, folder / "Manifest.json"):
             path.write_text("slow")

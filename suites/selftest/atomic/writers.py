@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.atomic import atomic_folder, atomic_set
+from harness.atomic.products import PACKAGE
 from harness.audio.writers import StemWriter
 from harness.report import write_report
 from harness.verdicts import Profile, Run
@@ -15,6 +16,7 @@ RUN = Run(profile=Profile("example", layers=(), engines=()), checks=(), started=
 RED = Run(profile=RUN.profile, checks=(), problems=("a worker died",), started="2026-01-02")
 MINE = {"notes.txt": b"mine", "figures/plot.png": b"mine, too"}
 """Files of the user in the same folder."""
+WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 
 
 def put(folder: Path, files: dict[str, bytes]) -> None:
@@ -68,10 +70,10 @@ def new_stems(folder: Path) -> None:
 
 def old_package(folder: Path) -> None:
     """Make a package."""
-    put(folder, {"x.mlpackage/Manifest.json": b"old", "x.mlpackage/Data/weights": b"old weights"})
+    put(folder / "x.mlpackage", {"Manifest.json": b"old", WEIGHTS: b"old weights"})
 
 
 def new_package(folder: Path) -> None:
     """Convert over it."""
-    with atomic_folder(folder / "x.mlpackage") as fresh:
-        put(fresh, {"Manifest.json": b"new", "Data/weights": b"new weights"})
+    with atomic_folder(folder / "x.mlpackage", PACKAGE) as fresh:
+        put(fresh, {"Manifest.json": b"new", WEIGHTS: b"new weights"})

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import typer
 
+from harness.atomic.products import ASSET, PACK, RECORDING, REDUCTION, RESULTS
+from harness.atomic.products import PACKAGE as PACKAGE_KIND
 from harness.cli.app import app, main
 from harness.cli.outputs import check_room
 from harness.errors import ParityError
@@ -151,6 +153,56 @@ def test_a_place_that_takes_no_file_is_refused_at_once(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "sealed")
     assert "can't be written to" in refused(output, f"sealed/new/one{output.suffix}", capsys)
     assert sorted(here.rglob("*")) == before
+
+
+KINDS = {
+    "convert nothing": PACKAGE_KIND,
+    "convert nothing --target coreai": ASSET,
+    "tune nothing --out good.toml": PACKAGE_KIND,
+    "kit": RECORDING,
+    f"capture {PACKAGE} --inputs nowhere.npz": RECORDING,
+    f"reduce {PACKAGE} --inputs nowhere.npz --fails-when nan": REDUCTION,
+    "pack build nothing": PACK,
+    "pack run nowhere --command nothing": RESULTS,
+}
+
+
+@pytest.mark.parametrize("mine", ["thesis.txt", "capture-ALL.safetensors", "Data/song/bass.wav"])
+@pytest.mark.parametrize("command", KINDS)
+def test_nothing_of_the_user_is_lost_to_a_folder_that_is_replaced(
+    command: str, mine: str, here: Path, capsys: Captured
+) -> None:
+    """A thesis, separated stems, and a recording from a Mac, which nobody makes twice."""
+    kind = KINDS[command]
+    option = "--package" if "tune" in command else "--out"
+    suffix = {PACKAGE_KIND: ".mlpackage", ASSET: ".aimodel"}.get(kind, "")
+    place = here / f"held{suffix}"
+    (place / mine).parent.mkdir(parents=True)
+    (place / mine).write_text("mine")
+    assert main([*command.split(), option, place.name]) == 2
+    assert f"{place.name} " in capsys.readouterr().err
+    (place / (kind.marker or ".DS_Store")).write_text("an earlier one")
+    assert main([*command.split(), option, place.name]) == 2
+    assert f"{place.name} holds {mine}, which would be lost" in capsys.readouterr().err
+    assert (place / mine).read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", [c for c, k in KINDS.items() if k not in (PACKAGE_KIND, ASSET)])
+def test_the_folder_that_one_is_in_is_not_replaced(
+    command: str, here: Path, capsys: Captured
+) -> None:
+    assert main([*command.split(), "--out", "."]) == 2
+    assert "name a new folder" in capsys.readouterr().err
+    assert Path("file").read_text() == "mine"
+
+
+def test_a_kit_and_a_pack_are_replaced_by_the_next(here: Path) -> None:
+    """What this program wrote is no stranger to it, and Finder's droppings are nothing to lose."""
+    for words in (["kit", "--out", "it"], ["pack", "build", "dsp", "--out", "pack"]):
+        assert main(words) == 0
+        Path(words[-1], ".DS_Store").write_text("")
+        assert main(words) == 0
+        assert not Path(words[-1], ".DS_Store").exists()
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,12 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
     np.savez(tmp_path / "other.npz", other=NUMBERS)
     assert main([*failing, *options]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "bug").exists()
-    assert not any((tmp_path / "full").iterdir())
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "mine"
 
 
 def test_too_few_tries_are_said(failing, tmp_path, capsys):
