@@ -3,22 +3,22 @@
 A `Geometry` of other channels or another sample rate gives those instead.
 
 A file is read, resampled and handed out in blocks, so memory doesn't grow with its length. Samples
-keep the file's scale: full scale is 1, float files may exceed it. Channels follow Demucs'
-``convert_audio_channels``: mono is duplicated, of more than two channels the first two are taken,
-and for a mono network all are averaged.
+keep the file's scale: full scale is 1, float files may exceed it. Mono is duplicated, and for a
+mono network all channels are averaged, as Demucs' ``convert_audio_channels`` does; a file of more
+channels than the network is refused, where Demucs takes the first two and says nothing.
 Other sample rates are resampled by soxr (quality HQ, 20 bit), as a stream that gives exactly
 round(samples * 44100 / rate) samples, the same ones for any size of block.
 
 A file that can't be used raises :class:`~harness.errors.AudioError`: missing, no audio, empty,
 shorter than one hop (1024 samples at 44.1 kHz), NaN or infinity in it, beyond the limits below (no
-sound has such a rate or length: its header is damaged or a lie), or damaged. A FLAC or MP3
-file that ends before its announced length counts as damaged; a WAV or AIFF file does not, because
-libsndfile takes the length from the file's size (streamed WAV files announce none).
+sound has such a rate or length: its header is damaged or a lie), or damaged, as one that ends
+before its announced length. Streamed WAV files announce none: what is there is all of them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,9 @@ LONGEST_S: Final = 12 * 3600
 LONGEST_WHOLE_S: Final = 2 * 3600
 """In seconds; as one array, two hours take 2.5 GB."""
 _LIMIT_BYTES: Final = 16 << 30  # 12 hours of stereo in float32
+_CUT: Final = re.compile(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)")
+"""How libsndfile's log tells of a file that ends too early; the length is that of what is there."""
+_STREAMED_BYTES: Final = 0x7FFF0000  # from here on, what writes to a pipe doesn't know its length
 _UNKNOWN_LENGTH = 2**63 - 1
 """What libsndfile answers for a stream that doesn't announce its length."""
 
@@ -61,8 +64,8 @@ class AudioReader:
         duration_s: length in seconds.
 
     Raises:
-        AudioError: the file is missing, unreadable, no audio, empty or too short, or has fewer
-            channels than the network, and more than one.
+        AudioError: the file is missing, unreadable, no audio, empty or too short, or has
+            more than one channel, and not as many as the network.
     """
 
     def __init__(self, path: str | Path, geometry: Geometry = PUBLISHED) -> None:
@@ -99,7 +102,7 @@ class AudioReader:
 
         Args:
             block_length: samples of the file in a block, before resampling; of a file with more
-                than two channels, as many in all.
+                channels than the network, as many in all.
 
         Raises:
             AudioError: a sample is NaN or infinite (the message says where), or the file ends
@@ -116,11 +119,9 @@ class AudioReader:
     def _used_channels(self, block_length: int) -> Iterator[Array]:
         done = 0
         for samples in self._source_blocks(block_length):
-            mono = self._geometry.channels == 1
-            wanted = samples if mono else np.ascontiguousarray(samples[:, : self._used])
-            self._check_finite(wanted, done)
-            done += wanted.shape[0]
-            yield wanted.mean(axis=1, keepdims=True) if mono else wanted
+            self._check_finite(samples, done)
+            done += samples.shape[0]
+            yield samples.mean(axis=1, keepdims=True) if self._geometry.channels == 1 else samples
 
     @property
     def _used(self) -> int:
@@ -158,10 +159,10 @@ class AudioReader:
             )
 
     def _check_channels(self) -> None:
-        if 1 < self.channels < self._geometry.channels:
+        if 1 not in (self.channels, wanted := self._geometry.channels) and self.channels != wanted:
             raise AudioError(
                 f"{self.path} has {self.channels} channels, but the network separates "
-                f"{self._geometry.channels}; give a file with those, or a mono one"
+                f"{wanted}; give a file with those, mixed down if need be, or a mono one"
             )
 
     def _check_finite(self, samples: Array, start: int) -> None:
@@ -237,6 +238,11 @@ def _check_header(sound: soundfile.SoundFile, path: Path) -> None:
         )
     if sound.frames <= 0:
         raise AudioError(f"{path} is empty: it holds no samples")
+    cut = _CUT.search(sound.extra_info)
+    if cut is not None and int(cut[2]) < int(cut[1]) < _STREAMED_BYTES:
+        raise AudioError(
+            f"{path} announces {cut[1]} bytes, but holds {cut[2]}; it is truncated: export it again"
+        )
 
 
 def decoded(
