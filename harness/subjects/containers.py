@@ -37,6 +37,7 @@ _CLASSES: Final = {
 """What Demucs' training calls its models."""
 _FIRST: Final = ("encoder.0.conv.weight", "encoder.0.layers.0.conv.weight")
 """A tensor that every HTDemucs has; the second where the bands are split."""
+_ROOTS: Final = ("encoder", "decoder", "tencoder", "tdecoder", "crosstransformer")
 _DEEPEST: Final = 32
 
 
@@ -101,6 +102,9 @@ def without_prefix(path: Path, state: Mapping[str, Any]) -> tuple[dict[str, Any]
             "save the state dict of the one that is meant as .safetensors"
         )
     (prefix,) = prefixes
+    like = [name for name in state if any(f".{root}." in f".{name}" for root in _ROOTS)]
+    if 2 * sum(name.startswith(prefix) for name in like) < len(like):
+        return dict(state), ()  # one odd name among others
     own = {
         name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
     }

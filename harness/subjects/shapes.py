@@ -18,6 +18,7 @@ from torch import Tensor
 
 from harness.errors import CheckpointError
 from harness.subjects.foreign import WAY_OUT
+from harness.subjects.values import shown
 
 SHAPED: Final = frozenset(
     (
@@ -41,9 +42,10 @@ class _Shapes:
         """Return the size of an axis that every HTDemucs' tensor of this name has."""
         shape = self._shapes.get(name)
         if shape is None:
+            near = [f" and has {shown(other)}" for other in self._shapes if other.endswith(name)]
             raise CheckpointError(
-                f"checkpoint {self._path} lacks tensor {name!r}: its tensors are not those of an "
-                f"HTDemucs; {WAY_OUT}"
+                f"checkpoint {self._path} lacks tensor {name!r}{''.join(near[:1])}: its tensors "
+                f"are not those of an HTDemucs; {WAY_OUT}"
             )
         if not -len(shape) <= axis < len(shape) or shape[axis] < 1:
             raise CheckpointError(

@@ -133,15 +133,17 @@ def fingerprint(models: Iterable[torch.nn.Module], identity: str = "") -> str:
 
 def _check_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> None:
     state = checkpoint.state
-    for problem, names in (
-        ("lacks", expected.keys() - state.keys()),
-        ("has the unexpected", state.keys() - expected.keys()),
-    ):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(
-                f"checkpoint {checkpoint.path} {problem} tensor {shown(min(names))}{more}"
-            )
+    problems = [
+        f"{problem} tensor {shown(min(names))}"
+        + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        for problem, names in (
+            ("lacks", expected.keys() - state.keys()),
+            ("has the unexpected", state.keys() - expected.keys()),
+        )
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"checkpoint {checkpoint.path} {', and '.join(problems)}")
     for name, reference in expected.items():
         tensor = state[name]
         if tensor.shape != reference.shape:

@@ -194,6 +194,24 @@ def test_lightning(tmp_path: Path, state: State, nested: bool, namespace: bool) 
     assert "1 tensors outside of 'net.' were left out" in subject.notes
 
 
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("said", [True, False])
+def test_one_renamed_tensor_is_named_and_no_prefix(
+    tmp_path: Path, state: State, prefix: str, said: bool
+) -> None:
+    """One odd name of 289 was taken for the prefix, and all others for tensors of nobody."""
+    first = "encoder.0.conv.weight"
+    named = {prefix + ("renamed." * (name == first)) + name: x for name, x in state.items()}
+    content = {"state_dict": named, "config": ARGUMENTS} if said else named
+    path = written(tmp_path / "renamed.pt", content)
+    with pytest.raises(CheckpointError) as caught:
+        load_subject(f"htdemucs@{path}")
+    assert "were left out" not in str(caught.value)
+    if not prefix:
+        assert f"lacks tensor {first!r}" in str(caught.value)
+        assert f"renamed.{first}" in str(caught.value)
+
+
 def test_a_part_of_the_arguments_leaves_the_rest_open(tmp_path: Path, state: State) -> None:
     content = {
         "state_dict": state,
