@@ -105,7 +105,7 @@ def calibrate(
     target: Annotated[
         Path | None,
         file_option(
-            "Device profile: the nearest one, with what was measured in its place.", ".toml"
+            "If identified: the nearest device profile, with what was measured in it.", ".toml"
         ),
     ] = None,
     json: Json = False,
@@ -141,6 +141,8 @@ def _print(found: Calibration, taken: Capture, target: Path | None) -> None:
         for name, suited in found.contradictions.items():
             words = [f"{_either((value,))} by {', '.join(p)}" for value, p in suited.items() if p]
             out.print(f"contradiction: {name} is {'; '.join(words)}")
+        if target is not None:
+            out.print(f"{target} was not written: no profile makes what was captured")
         return
     for match in found.matches:
         out.print(_words(match))

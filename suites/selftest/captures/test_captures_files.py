@@ -136,6 +136,9 @@ def test_calibrate_says_what_differs(taken: Path, tmp_path: Path, capsys: Captur
     said = " ".join(capsys.readouterr().out.split())
     assert "not identified" in said
     assert "gelu over a grid" in said
+    assert f"{target.name} was not written" in said.replace(" ", "").replace(
+        "wasnotwritten", " was not written"
+    )
     assert not target.exists()
     assert main(["calibrate", str(taken), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
