@@ -131,14 +131,17 @@ def _layer(run: Run) -> _Found:
     if not failed:
         return Step(question, "None: every check holds.", closest_check(run)), [], True
     first = failed[0]
-    kind = "" if first.gating else " (only exploratory checks fail: the run is not red for them)"
+    if not first.gating:
+        words = f"None: every check that gates holds; {len(failed)} exploratory ones fail."
+        aside = [f"exploratory: {check.id}: {check.outcome.reason}" for check in failed[:_SHOWN]]
+        return Step(question, words, (*closest_check(run), *aside)), [], True
     checked = {check.layer for check in run.checks}
     below = [layer for layer in LAYERS[: LAYERS.index(first.layer)] if layer in checked]
     sound = f"; {', '.join(below)} below it hold" if below else ""
     branches = any(c.gate is not None and c.gate.name == "conversion" for c in run.checks)
     alone = first.layer == "end_to_end" and not branches
     meaning = _ALONE if alone else _MEANINGS[first.layer]
-    words = f"{first.layer}{sound}. That means: {meaning}.{kind}"
+    words = f"{first.layer}{sound}. That means: {meaning}."
     counts = tuple(
         f"{layer}: {sum(c.layer == layer for c in failed)} checks failed"
         for layer in LAYERS

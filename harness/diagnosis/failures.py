@@ -22,6 +22,7 @@ BEFORE_VALUES: Final = {
 }
 """Gates of the conversion that are about what a package holds, by name; they come before values."""
 _DROP_DB: Final = 6.0
+_EXACT_DB: Final = 120.0  # above it FP32 rounds as it has to: from there on nothing is lost
 
 
 def says_it_all(check: Check) -> bool:
@@ -84,7 +85,10 @@ def largest_drop(run: Run, check: Check) -> str:
         if any(getattr(series, key) != value for key, value in wanted.items()):
             continue
         points = [(p.operation, p.snr_db) for p in series.operations if p.snr_db is not None]
-        lost = [(two[1] - one[1], one, two) for one, two in _pairs(points, outline)]
+        lost = [
+            (min(two[1], _EXACT_DB) - min(one[1], _EXACT_DB), one, two)
+            for one, two in _pairs(points, outline)
+        ]
         if not lost:
             continue
         step, one, two = min(lost)
@@ -92,8 +96,8 @@ def largest_drop(run: Run, check: Check) -> str:
         if step > -_DROP_DB:
             return (
                 f"{where}nowhere in particular: from {points[0][1]:.1f} dB at {points[0][0]!r} to "
-                f"{points[-1][1]:.1f} dB at {points[-1][0]!r}, no tap loses {_DROP_DB:g} dB to the "
-                "one before it. Errors of many operations add up."
+                f"{points[-1][1]:.1f} dB at {points[-1][0]!r}, no tap under {_EXACT_DB:g} dB loses "
+                f"{_DROP_DB:g} dB to the one before it. Errors of many operations add up."
             )
         return (
             f"{where}the largest loss is between {one[0]!r} ({one[1]:.1f} dB) and {two[0]!r} "

@@ -59,6 +59,28 @@ def test_a_green_run_names_what_is_closest() -> None:
     assert "3.0 dB left" in found.steps[-1].evidence[0]
 
 
+def test_what_is_exploratory_sends_nobody_hunting() -> None:
+    """A run that passes was explained as one that fails end to end, with commands to go on."""
+    idea = replace(check("end_to_end", "fail", "end_to_end", stem="drums"), gating=False)
+    found = explain(run_with(idea))
+    assert found.steps[-1].answer.startswith("None: every check that gates holds; 1 exploratory")
+    assert f"exploratory: {idea.id}: because" in found.steps[-1].evidence
+    assert found.commands == ()
+
+
+def test_rounding_after_what_is_exact_is_no_loss() -> None:
+    levels = {"norm.time": math.inf, "tencoder.0": 162.1, "tencoder.1": 159.0}
+    points = tuple(
+        OperationProfile(index, name, "tap", name, "fp32", {"snr_db": level})
+        for index, (name, level) in enumerate(levels.items())
+    )
+    series = TapSeries("mini", "song", "fp32", "mil", "storage", "PyTorch", points)
+    bad = check("conversion", "fail", tensor="freq")
+    said = words(run_with(bad, artefacts=Artefacts(taps=(series,))))
+    assert "the largest loss" not in said
+    assert "no tap under 120 dB loses 6 dB to the one before it" in said
+
+
 def test_a_broken_harness_ends_the_path() -> None:
     bad = check("conversion", "fail", tensor="freq")
     found = explain(run_with(bad, problems=("a worker died",)))
