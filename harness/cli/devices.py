@@ -38,6 +38,12 @@ def print_devices(rows: Sequence[DevicePrediction]) -> None:
         shown = 2 if row.placement else shown
         title = f"{row.numerics}, {row.case}: exploratory"
         print_table(title, columns[:shown], [level[:shown] for level in levels])
+        if row.variants:
+            ends = [(row.worst.assumed_db, row.numerics)]
+            ends += [(one.worst_db, one.what) for one in row.variants]
+            (low, least), (high, most) = min(ends), max(ends)
+            words = f"{decibels(low)} as {least}, at most {decibels(high)} as {most}"
+            out.print(f"the worst stem has at least {words}", soft_wrap=True)
         if row.better:
             gains = [(one.what, decibels(one.worst_db)) for one in row.better]
             print_table("what the worst stem would have", ("without errors of", "worst"), gains)

@@ -38,10 +38,12 @@ class Device:
     Attributes:
         profile: what is known of it.
         settings: the value of every property that applies.
+        chosen: what is not open any more, be it as the profile assumes.
     """
 
     profile: Profile
     settings: Mapping[str, Setting]
+    chosen: frozenset[str] = frozenset()
     _lookups: dict[tuple[str, torch.device], Tensor] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -68,7 +70,8 @@ class Device:
             problem = PROPERTIES[name].problem(value)
             if problem is not None:
                 raise ProfileError(f"{name}: {problem}")
-        return Device(self.profile, MappingProxyType({**self.settings, **settings}))
+        now = MappingProxyType({**self.settings, **settings})
+        return Device(self.profile, now, self.chosen | settings.keys())
 
     # ------------------------------------------------------------------ one variable
 
@@ -321,13 +324,13 @@ def device(profile: str | Profile, /, **choices: Setting) -> Device:
                 f"{profile.name}: {name} can't be {value!r}; expected one of "
                 f"{list(profile.values(name))}"
             )
-    return Device(profile, MappingProxyType(profile.settings() | choices))
+    return Device(profile, MappingProxyType(profile.settings() | choices), frozenset(choices))
 
 
 def band(of: str | Profile | Device) -> tuple[Device, ...]:
     """Return a device, then the same with each other variant of each unknown alone.
 
-    What is settled otherwise than the profile assumes stays as it is. What a quantity comes to over
+    What was chosen stays as it is. What a quantity comes to over
     these is a band; it is no bound, because unknowns may add up.
 
     Raises:
@@ -337,7 +340,7 @@ def band(of: str | Profile | Device) -> tuple[Device, ...]:
     others = [
         usual.supposing(**{name: variant})
         for name, unknown in usual.profile.unknowns.items()
-        if usual.settings[name] == unknown.assumed
+        if name not in usual.chosen
         for variant in unknown.variants
         if variant != unknown.assumed
     ]

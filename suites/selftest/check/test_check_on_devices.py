@@ -13,6 +13,7 @@ from harness import mil
 from harness._coremltools import import_coremltools
 from harness.captures import Capture, CaptureError
 from harness.cli import main
+from harness.cli.devices import print_devices
 from harness.errors import ParityError
 from harness.verdicts import Check, Verdict
 from harness.verdicts.rows.devices import DevicePrediction
@@ -95,6 +96,17 @@ def test_a_band_is_around_the_device_that_was_asked_for(model: mil.Model) -> Non
     _, (row,) = rows_of(model, "gpu, bias=fp16")
     assert row.variants
     assert all(one.what.startswith("gpu, bias=fp16, ") for one in row.variants)
+
+
+def test_the_terminal_names_what_is_behind_each_end_of_a_band(
+    model: mil.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, (row,) = rows_of(model, "gpu")
+    print_devices([row])
+    said = " ".join(capsys.readouterr().out.split())
+    low = min(row.variants, key=lambda one: one.worst_db)
+    assert low.worst_db < row.worst.assumed_db
+    assert f"the worst stem has at least {low.worst_db:.2f} dB as {low.what}, at most " in said
 
 
 @pytest.mark.parametrize("placement", ["ane", "gpu", "cpu"])

@@ -166,6 +166,15 @@ def test_a_band_keeps_what_was_settled():
     assert len(others) == len(band("ane-m1")) - 2
 
 
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_what_is_settled_as_assumed_is_settled(name):
+    """Who knows that an assumption is right had a band as wide as who doesn't."""
+    for key, unknown in shipped_profiles()[name].unknowns.items():
+        settled = device(name, **{key: unknown.assumed})
+        assert {other.settings[key] for other in band(settled)} == {unknown.assumed}
+        assert len(band(settled)) == len(band(name)) - len(unknown.variants) + 1
+
+
 def test_a_band_shows_in_a_result():
     a, b = normal(1, 512), normal(512, 1, seed=1)
     results = {d.label: d.matmul(a, b).item() for d in band("ane-m5")}
