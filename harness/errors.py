@@ -79,7 +79,7 @@ class UnknownNameError(ParityError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        near = difflib.get_close_matches(name[:_COMPARED_LENGTH], self.known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name[:_COMPARED_LENGTH], self.known, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         listed = ", ".join(self.known)
         if len(listed) > _LISTED_LENGTH:

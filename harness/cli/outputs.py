@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -97,13 +98,15 @@ def _check_place(value: Path, folder: Path) -> None:
     try:
         found = _existing(folder)
         is_folder = found.is_dir()
+        if is_folder and os.access(found, os.W_OK | os.X_OK):
+            with tempfile.TemporaryFile(dir=found):  # /proc says that it can be written to
+                return
     except OSError as error:
         words = os.strerror(error.errno or errno.EIO)
         raise ParityError(f"can't write {value}: {words}") from error
     if not is_folder:
         raise ParityError(f"can't write {value}: {found} is a file, not a folder")
-    if not os.access(found, os.W_OK | os.X_OK):
-        raise ParityError(f"can't write {value}: the folder {found} can't be written to")
+    raise ParityError(f"can't write {value}: the folder {found} can't be written to")
 
 
 def _existing(path: Path) -> Path:

@@ -104,7 +104,7 @@ def select_rules(only: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[
     wanted, unwanted = set(only), set(ignore)
     for name in sorted(wanted | unwanted):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ParityError(f"unknown rule {name!r}{hint} ('parity lint --list' shows all)")
     chosen = tuple(

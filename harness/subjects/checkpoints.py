@@ -229,6 +229,9 @@ def _only_tensors(path: Path, state: Any) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint {path} holds no state dict")
     if "__quantized" in state:
         raise CheckpointError(_quantised(path))
+    if not any(isinstance(value, Tensor) for value in state.values()):
+        held = ", ".join(map(shown, [*state][:3])) or "an empty dict"
+        raise CheckpointError(f"checkpoint {path} holds no weights, but {held}; save a state dict")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(

@@ -16,6 +16,7 @@ A new architecture is one row in `ARCHITECTURES`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ class SubjectName:
 
 
 def parse_subject_name(text: str) -> SubjectName:
-    """Return the parts of ``NAME[@WEIGHTS][?OPTIONS]``; nothing is looked up on disk.
+    """Return the parts of ``NAME[@WEIGHTS][?OPTIONS]``; what is right is not looked up on disk.
 
     Raises:
         UnknownNameError: NAME is no architecture; the nearest one is suggested.
@@ -149,7 +150,7 @@ def parse_subject_name(text: str) -> SubjectName:
     whole, options = _split_options(text)
     name, at, weights = whole.partition("@")
     if name not in ARCHITECTURES:
-        raise UnknownNameError("subject", name, ARCHITECTURES)
+        raise unknown_subject(whole, ARCHITECTURES)
     if not at:
         return SubjectName(name, None, options)
     if not weights:
@@ -166,6 +167,13 @@ def parse_subject_name(text: str) -> SubjectName:
         is_default = int(seed) == DEFAULT_SEED
         weights = SEEDED if is_default else f"{SEEDED}:{int(seed)}"
     return SubjectName(name, weights, options)
+
+
+def unknown_subject(text: str, known: Iterable[str]) -> ParityError:
+    """Return what to raise of a subject without options that is none; it may be a file's name."""
+    if os.path.isfile(text):  # noqa: PTH113 - false for what can't be a path
+        return ParityError(f"unknown subject {text!r}; did you mean 'htdemucs@{text}'?")
+    return UnknownNameError("subject", text.partition("@")[0], known)
 
 
 def with_settings(subject: str, settings: Iterable[str]) -> str:

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from harness.errors import DeclarationError, ParityError, UnknownNameError
+from harness.errors import DeclarationError, ParityError
 from harness.plugins import declaration_files, load_plugins
 from harness.subjects.declared import DeclaredNetwork, read_declaration
 from harness.subjects.loading import describe_htdemucs, load_htdemucs
-from harness.subjects.names import ARCHITECTURES
+from harness.subjects.names import ARCHITECTURES, unknown_subject
 from harness.subjects.protocol import Network, Subject
 from harness.subjects.weights import fingerprint
 
@@ -103,7 +103,7 @@ def own_network(subject: str) -> Network | None:
             f"subject {subject!r}: network {name!r} has weights of its own; ask for {name!r} alone"
         )
     if known and name not in known and name not in ARCHITECTURES:
-        raise UnknownNameError("subject", name, [*ARCHITECTURES, *known])
+        raise unknown_subject(subject.partition("?")[0], [*ARCHITECTURES, *known])
     return known.get(name)
 
 

@@ -82,7 +82,7 @@ def _parsed(name: SubjectName, key: str, text: str) -> Any:
 def _number(name: SubjectName, key: str, text: str) -> Any:
     """Return a whole number as int, 7.8 or 39/5 as a fraction where seconds are meant."""
     if not re.fullmatch(r"\d{1,12}(\.\d{1,12}|/0*[1-9]\d{0,11})?", text, re.ASCII):
-        raise ParityError(f"{key}={text[:40]!r} in subject {name}: expected a number")
+        raise ParityError(f"{key}={text[:40]!r} in subject {name}: expected a number, 0 or more")
     value = Fraction(text)
     if value.denominator == 1:
         return int(value)
@@ -152,7 +152,8 @@ def check_arguments(where: str, arguments: Mapping[str, Any]) -> None:
         if key != "sources" and not _is_sensible(key, value):
             raise CheckpointError(f"{where}: {key} is {shown(value)}, expected {_expectation(key)}")
     if not float(arguments["segment"]) * int(arguments["samplerate"]) >= 1:
-        raise CheckpointError(f"{where}: segment is {arguments['segment']}, which is no sample")
+        segment, rate = arguments["segment"], arguments["samplerate"]
+        raise CheckpointError(f"{where}: {segment} s at a samplerate of {rate} Hz are no sample")
 
 
 def _is_sensible(key: str, value: Any) -> bool:

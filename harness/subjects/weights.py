@@ -7,6 +7,7 @@ and finite. What is merely odd (a huge weight, a matrix of zeros) is reported as
 from __future__ import annotations
 
 import hashlib
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -50,7 +51,8 @@ def empty_model(architecture: Architecture) -> HTDemucs:
             warnings.simplefilter("ignore")  # PyTorch's about what is refused below
             model = HTDemucs(list(architecture.sources), **architecture.arguments)
     except _UNBUILDABLE as error:
-        raise ParityError(_no_such(architecture, str(error) or type(error).__name__)) from error
+        line = traceback.extract_tb(error.__traceback__)[-1].line  # an assertion may have no words
+        raise ParityError(_no_such(architecture, str(error) or f"it breaks {line!r}")) from error
     count = sum(parameter.numel() for parameter in model.parameters())
     if count > LARGEST_COUNT:
         raise ParityError(_no_such(architecture, f"it has {count:,} parameters"))

@@ -205,6 +205,13 @@ def test_a_kit_and_a_pack_are_replaced_by_the_next(here: Path) -> None:
         assert not Path(words[-1], ".DS_Store").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that takes no file: /proc")
+def test_a_folder_that_only_says_that_it_takes_files_is_refused_at_once(capsys: Captured) -> None:
+    """To root /proc can be written to: a conversion was lost, and a name of ours was told."""
+    assert main(["convert", "nothing", "--out", "/proc/x.mlpackage"]) == 2
+    assert "can't write /proc/x.mlpackage: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "output", [o for o in OUTPUTS if o.words[0] not in ("sweep", "kit")], ids=str
 )

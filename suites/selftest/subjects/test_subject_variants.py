@@ -256,7 +256,10 @@ def test_a_segment_may_be_shortened_as_demucs_does(tmp_path: Path) -> None:
         ("segment=ten", "segment='ten'.*expected a number"),
         ("segment=1e9", "expected a number"),
         ("segment=1/0", "expected a number"),
-        ("segment=0", "no sample"),
+        ("segment=0", "0 s at a samplerate of 44100 Hz are no sample"),
+        ("samplerate=0", "at a samplerate of 0 Hz are no sample"),
+        ("samplerate=-5", "samplerate='-5'.*expected a number, 0 or more"),
+        ("t_heads=3", "assert dim % num_heads == 0"),
         ("samplerate=99999999", "samplerate is 99999999, expected a number up to"),
         ("t_gelu=maybe", "expected true or false"),
         ("sources=a,a", "different names"),
@@ -272,6 +275,20 @@ def test_options_that_can_not_be_are_refused(options: str, reason: str) -> None:
         load_subject(f"mini@seeded?{options}")
     if not isinstance(caught.value, UnknownNameError):
         assert len(str(caught.value)) < 500
+
+
+def test_a_name_that_is_far_from_all_others_gets_no_advice() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        load_subject("mini@seeded?bogus=10")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", ["", "?segment=1"])
+def test_the_name_of_a_file_alone_is_told_what_lacks(tmp_path: Path, options: str) -> None:
+    path = tmp_path / "my.th"
+    path.write_bytes(b"weights")
+    with pytest.raises(ParityError, match=rf"did you mean 'htdemucs@{path}'\?"):
+        load_subject(f"{path}{options}")
 
 
 def test_commands_take_options_one_by_one(tmp_path: Path) -> None:
