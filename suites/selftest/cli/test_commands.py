@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import typer
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
 from harness.cli import main
+from harness.cli.app import app
 
 COMMANDS = (
     "doctor",
@@ -89,6 +94,23 @@ def test_help_and_version_load_nothing_that_computes() -> None:
     assert codes.count("0") == len(words) + 1
     assert HEAVY.isdisjoint(modules.split())
     assert "htdemucs-parity" in done.stdout
+
+
+def every_command(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every_command(inner, *path, name)
+
+
+def test_no_help_cuts_the_name_of_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal has 80 columns, and nobody can type '--max-fp32-sha…'."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", False)
+    for path, command in every_command(typer.main.get_command(app)):
+        shown = CliRunner().invoke(app, [*path, "--help"]).output
+        names = [name for row in command.params for name in row.opts if name.startswith("--")]
+        assert [name for name in names if name not in shown] == [], path
+        assert "…" not in shown, path
 
 
 def test_doctor_names_every_engine_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
