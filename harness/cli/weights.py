@@ -198,13 +198,15 @@ def extract_weights(
     document = {
         "weights": str(target),
         "tensors": len(made),
+        "missing": list(found.missing),
         "notes": list(found.notes),
         "steps": [vars(report) for report in reports],
     }
+    left = f"; {len(found.missing)} left out: {_some(found.missing)}" if found.missing else ""
 
     def show() -> None:
         _print_notes(found.notes, reports)
-        out.print(f"{target}: {len(made)} tensors of {package}")
+        out.print(f"{target}: {len(made)} tensors of {package}{left}", soft_wrap=True)
 
     answer(json, document, show)
 

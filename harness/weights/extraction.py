@@ -46,11 +46,13 @@ class Extraction:
 
     Attributes:
         tensors: by name.
-        notes: what was left out or put back, one sentence each.
+        notes: what was left out or put back, a sentence each.
+        missing: names of what was left out.
     """
 
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def extract(path: Path, subject: str | None = None) -> Extraction:
@@ -102,6 +104,8 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
     state, factors = set(model.state_dict()), network.factors(model)
     found: dict[str, Tensor] = {}
     notes: list[str] = []
+    missing: list[str] = []
+    put_back: list[str] = []
     places = network.constants(model)
     strange = sorted(held.keys() - places.keys())
     if strange:
@@ -114,18 +118,22 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
             if any(array.ndim > 1 for _, array in tensors):
                 names = " and ".join(name for name, _ in tensors)
                 raise WeightsError(f"{path} has no constants for {names}: {_OTHER}")
-            notes += [f"put back, {_NEUTRAL[role]:g} throughout: {name}" for name, _ in tensors]
+            put_back += [name for name, _ in tensors]
             there = [np.full(array.size, _NEUTRAL[role], array.dtype) for _, array in tensors]
         for (name, array), part in zip(tensors, _arranged(tensors, there), strict=True):
             values: Numbers | str = part.reshape(array.shape)
             if name in factors:
                 values = undo(part.reshape(array.shape).T, factors[name])
             if isinstance(values, str):
+                missing.append(name)
                 notes.append(f"left out: {name}, {values}")
             else:
                 found[name] = _tensor(values)
     in_order = {name: found[name] for name in model.state_dict() if name in found}
-    return Extraction(in_order, tuple(notes))
+    if put_back:
+        ends = " to ".join(dict.fromkeys((put_back[0], put_back[-1])))
+        notes.append(f"put back, scales of ones or biases of zeros: {len(put_back)}, {ends}")
+    return Extraction(in_order, tuple(notes), tuple(missing))
 
 
 def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -> list[Numbers]:

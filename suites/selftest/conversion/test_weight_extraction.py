@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,27 @@ def test_the_command_writes_what_is_asked_for(
     assert main([*words, "--only", "nothing"]) == 2
     assert main([*words, "--to", "metal"]) == 0  # the program's own names are of neither convention
     assert "names = 'metal' matched nothing" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_last_line_says_what_is_missing_and_one_line_what_was_put_back(
+    fp32: ConvertedPackage,
+    network: HTDemucs,
+    tiny: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The one tensor that was left out stood in line 65 of 80, above a number without it."""
+    words = ["weights", "extract", str(fp32.path), "--out", str(tmp_path / "x.safetensors")]
+    assert main([*words, "--subject", tiny]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    count = len(network.state_dict()) - 1
+    assert f"{count} tensors of" in lines[-1]
+    assert lines[-1].endswith("; 1 left out: freq_emb.embedding.weight")
+    put_back = [line for line in lines if "put back" in line]
+    assert len(put_back) == 1
+    assert re.search(r"zeros: \d+, \S+", put_back[0])
+    assert main([*words, "--subject", tiny, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["missing"] == ["freq_emb.embedding.weight"]
 
 
 def test_a_package_without_modules_or_of_another_network_is_refused(
