@@ -12,11 +12,11 @@ from harness.errors import ParityError
 
 @dataclass(frozen=True)
 class Product:
-    """A kind of folder."""
+    """A kind of folder: the file by which one is known, and a pattern of all that it may hold."""
 
     name: str
-    marker: str  # the file by which one is known; without one, none is ever replaced
-    files: str  # a pattern of the paths of all that one may hold
+    marker: str  # if there is none, no folder is replaced
+    files: str
 
     def check(self, folder: Path) -> None:
         """Check that ``folder`` can be replaced: not there, empty, or such a product and no more.
@@ -30,16 +30,12 @@ class Product:
             raise ParityError(f"{folder} is the folder that you are in; name a new folder")
         empty = folder.is_dir() and next(folder.iterdir(), None) is None
         if not empty and self.marker and not (folder / self.marker).is_file():
-            raise ParityError(
-                f"{folder} exists and holds no earlier {self.name}; name a new folder"
-            )
+            raise ParityError(f"{folder} exists and holds no earlier {self.name}; name a new one")
         for path in folder.rglob("*"):
             inside = path.relative_to(folder).as_posix()
             held = path.is_symlink() or not path.is_dir()
             if held and path.name != ".DS_Store" and not re.fullmatch(self.files, inside):
-                raise ParityError(
-                    f"{folder} holds {inside}, which would be lost; name a new folder, or move it"
-                )
+                raise ParityError(f"{folder} holds {inside}, which would be lost; name a new one")
 
 
 _PACKAGE: Final = r"(Manifest\.json|Data/com\.apple\.CoreML/.+)"

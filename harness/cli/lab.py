@@ -158,15 +158,11 @@ def tune(
     rtol: Annotated[float | None, number_option("Of every element of each output.")] = None,
     atol: Annotated[float | None, number_option("Likewise; give both or neither.")] = None,
     every_second: Annotated[
-        bool,
-        typer.Option("--every-second", help="Demand the SNR of each channel's every second."),
+        bool, typer.Option("--every-second", help="Demand each channel's SNR of every second.")
     ] = False,
     margin: Annotated[float, number_option("dB above --min-snr, for inputs unseen.")] = 1.0,
     max_fp32_share: Annotated[
-        float,
-        number_option(
-            "Of the cost, what may be in FP32 at most.", min=0.0, max=1.0, metavar="PART"
-        ),
+        float, number_option("Of the cost, at most in FP32.", min=0.0, max=1.0, metavar="PART")
     ] = 1.0,
     cost: Annotated[str, typer.Option(help="What FP32 costs: bytes or flops.")] = "flops",
     probes: Annotated[int, typer.Option(min=1, help="Random probes for each measure.")] = 2,
@@ -186,8 +182,7 @@ def tune(
     golden_root: GoldenRoot = GOLDEN_ROOT,
     device: Devices = None,
     max_more_operations: Annotated[
-        float,
-        number_option("With --device: how many, as a part of them all.", min=0.0, metavar="PART"),
+        float, number_option("With --device: how many, of them all.", min=0.0, metavar="PART")
     ] = 0.05,
     approximate: Annotated[
         bool,

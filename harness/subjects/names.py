@@ -150,7 +150,9 @@ def parse_subject_name(text: str) -> SubjectName:
     whole, options = _split_options(text)
     name, at, weights = whole.partition("@")
     if name not in ARCHITECTURES:
-        raise unknown_subject(whole, ARCHITECTURES)
+        if os.path.isfile(whole):  # noqa: PTH113 - false for what can't be a path
+            raise ParityError(f"unknown subject {text!r}; did you mean 'htdemucs@{text}'?")
+        raise UnknownNameError("subject", name, ARCHITECTURES)
     if not at:
         return SubjectName(name, None, options)
     if not weights:
@@ -167,13 +169,6 @@ def parse_subject_name(text: str) -> SubjectName:
         is_default = int(seed) == DEFAULT_SEED
         weights = SEEDED if is_default else f"{SEEDED}:{int(seed)}"
     return SubjectName(name, weights, options)
-
-
-def unknown_subject(text: str, known: Iterable[str]) -> ParityError:
-    """Return what to raise of a subject without options that is none; it may be a file's name."""
-    if os.path.isfile(text):  # noqa: PTH113 - false for what can't be a path
-        return ParityError(f"unknown subject {text!r}; did you mean 'htdemucs@{text}'?")
-    return UnknownNameError("subject", text.partition("@")[0], known)
 
 
 def with_settings(subject: str, settings: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ a ``parity.toml`` declares, or else an HTDemucs.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,11 +15,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from harness.errors import DeclarationError, ParityError
+from harness.errors import DeclarationError, ParityError, UnknownNameError
 from harness.plugins import declaration_files, load_plugins
 from harness.subjects.declared import DeclaredNetwork, read_declaration
 from harness.subjects.loading import describe_htdemucs, load_htdemucs
-from harness.subjects.names import ARCHITECTURES, unknown_subject
+from harness.subjects.names import ARCHITECTURES
 from harness.subjects.protocol import Network, Subject
 from harness.subjects.weights import fingerprint
 
@@ -102,8 +103,9 @@ def own_network(subject: str) -> Network | None:
         raise ParityError(
             f"subject {subject!r}: network {name!r} has weights of its own; ask for {name!r} alone"
         )
-    if known and name not in known and name not in ARCHITECTURES:
-        raise unknown_subject(subject.partition("?")[0], [*ARCHITECTURES, *known])
+    stray = name not in known and name not in ARCHITECTURES
+    if known and stray and not os.path.isfile(name):  # noqa: PTH113 - the parser knows of files
+        raise UnknownNameError("subject", name, [*ARCHITECTURES, *known])
     return known.get(name)
 
 

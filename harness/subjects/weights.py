@@ -135,13 +135,10 @@ def fingerprint(models: Iterable[torch.nn.Module], identity: str = "") -> str:
 
 def _check_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> None:
     state = checkpoint.state
+    lacking, strange = expected.keys() - state.keys(), state.keys() - expected.keys()
     problems = [
-        f"{problem} tensor {shown(min(names))}"
-        + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-        for problem, names in (
-            ("lacks", expected.keys() - state.keys()),
-            ("has the unexpected", state.keys() - expected.keys()),
-        )
+        f"{verb} tensor {shown(min(names))}" + f" and {len(names) - 1} more" * (len(names) > 1)
+        for verb, names in (("lacks", lacking), ("has the unexpected", strange))
         if names
     ]
     if problems:

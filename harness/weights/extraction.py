@@ -104,7 +104,6 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
     state, factors = set(model.state_dict()), network.factors(model)
     found: dict[str, Tensor] = {}
     notes: list[str] = []
-    missing: list[str] = []
     put_back: list[str] = []
     places = network.constants(model)
     strange = sorted(held.keys() - places.keys())
@@ -125,7 +124,6 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
             if name in factors:
                 values = undo(part.reshape(array.shape).T, factors[name])
             if isinstance(values, str):
-                missing.append(name)
                 notes.append(f"left out: {name}, {values}")
             else:
                 found[name] = _tensor(values)
@@ -133,7 +131,8 @@ def _of_checkpoint(path: Path, network: Network, model: nn.Module) -> Extraction
     if put_back:
         ends = " to ".join(dict.fromkeys((put_back[0], put_back[-1])))
         notes.append(f"put back, scales of ones or biases of zeros: {len(put_back)}, {ends}")
-    return Extraction(in_order, tuple(notes), tuple(missing))
+    missing = tuple(name for name in model.state_dict() if name not in found)
+    return Extraction(in_order, tuple(notes), missing)
 
 
 def _arranged(tensors: Sequence[tuple[str, Numbers]], held: Sequence[Numbers]) -> list[Numbers]:
