@@ -100,6 +100,7 @@ def compare_files(
         raise ParityError(f"--forward is for packs, and {expected} is none")
     from harness.comparison import (
         ComparisonRequest,
+        Unread,
         chosen_gate,
         judge,
         pair_up,
@@ -118,6 +119,10 @@ def compare_files(
             f"nothing is left to compare: --only and --ignore leave out all {len(pairs)} "
             f"({', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''})"
         )
+    for pair in kept:
+        for item in (pair.expected, pair.actual):
+            if isinstance(item, Unread):
+                raise ParityError(f"{item.path} {item.reason}; --ignore leaves it out")
     mark_page(report)
     findings: list[ComparisonRow] = []
     with progress("comparing") as advance:

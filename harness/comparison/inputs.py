@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,13 @@ from harness.errors import ParityError
 
 TENSOR_SUFFIXES: Final = (".safetensors", ".npz", ".npy")
 AUDIO_SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
+
+_KNOWN: Final = TENSOR_SUFFIXES + AUDIO_SUFFIXES
+_COMPANIONS: Final = (
+    *(".txt", ".md", ".json", ".toml", ".yaml", ".yml", ".csv", ".tsv", ".log", ".html"),
+    *(".pdf", ".py", ".png", ".jpg", ".jpeg", ".svg"),
+)
+"""What lies beside stems and is none."""
 
 _WIDE: Final = ("DOUBLE", "PCM_32")
 _BLOCK: Final = 1 << 16
@@ -90,7 +97,15 @@ class Audio:
             yield from decoded(sound, self.path, _BLOCK, start, wanted, dtype.name)
 
 
-Item = Tensor | Audio
+@dataclass(frozen=True)
+class Unread:
+    """What is in a folder and may belong to it, and the reason for which it is not read."""
+
+    path: Path
+    reason: str
+
+
+Item = Tensor | Audio | Unread
 
 
 def read_file(path: Path) -> dict[str, Item]:
@@ -99,9 +114,7 @@ def read_file(path: Path) -> dict[str, Item]:
     Raises:
         ParityError: the file is missing, of an unknown kind, or broken.
     """
-    if not path.exists():
-        raise ParityError(f"{path} does not exist")
-    suffix = path.suffix.lower()
+    suffix = path.suffix.lower() if path.exists() else ""
     if suffix in AUDIO_SUFFIXES:
         return {_shown(path.stem): _audio(path)}
     if suffix in TENSOR_SUFFIXES:
@@ -109,42 +122,60 @@ def read_file(path: Path) -> dict[str, Item]:
             _shown(name): Tensor(path, read)
             for name, read in array_readers(path, ParityError).items()
         }
-    known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
-    raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")
+    raise ParityError(f"{path} {_unread(path)}")
 
 
 def read_side(path: Path) -> dict[str, Item]:
     """Return what a file or a folder holds; in a folder, names start with the file's.
 
+    What is in a folder, and neither read nor a known companion nor hidden, is there as `Unread`.
+
     Raises:
-        ParityError: as `read_file`, or there is nothing.
+        ParityError: as `read_file`, a folder can't be listed, or there is nothing.
     """
+    side: dict[str, Item] = {}
     if not path.is_dir():
         side = read_file(path)
         if not side:
             raise ParityError(f"{path} holds no tensors")
         return side
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in TENSOR_SUFFIXES + AUDIO_SUFFIXES and file.is_file()
-    )
-    if not files:
-        raise ParityError(f"{path} holds no tensors and no audio files")
-    side = {}
-    for file in files:
-        place = _shown(file.relative_to(path).as_posix())
-        found = read_file(file)
-        single = len(found) == 1
-        side.update({place if single else f"{place}:{name}": it for name, it in found.items()})
+    for file in _below(path):
+        place, suffix = _shown(file.relative_to(path).as_posix()), file.suffix.lower()
+        if suffix in _KNOWN and not file.is_dir():
+            found = read_file(file)
+            single = len(found) == 1
+            side.update({place if single else f"{place}:{name}": it for name, it in found.items()})
+        elif suffix not in _COMPANIONS and "/." not in f"/{place}":
+            side[place] = Unread(file, _unread(file))
     if not side:
-        raise ParityError(f"the files in {path} hold no tensors")
+        raise ParityError(f"{path} holds no tensors and no audio files")
     return side
 
 
 def load_all(items: Mapping[str, Item]) -> dict[str, npt.NDArray[Any]]:
     """Return every tensor of a file, read; none of the items is audio."""
     return {name: item.load() for name, item in items.items() if isinstance(item, Tensor)}
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the files below a folder, and the links to folders."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise ParityError(f"{error.filename} can't be listed: {error.strerror}") from error
+
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        links = (name for name in folders if Path(parent, name).is_symlink())
+        found += [Path(parent, name) for name in (*names, *links)]
+    return sorted(found)
+
+
+def _unread(path: Path) -> str:
+    if not path.exists():
+        return "is a link to nothing" if path.is_symlink() else "does not exist"
+    if path.is_symlink() and path.is_dir():
+        return "is a link to a folder, which is not followed"
+    return f"has the unknown suffix {path.suffix.lower()!r}; known are {', '.join(_KNOWN)}"
 
 
 def _shown(name: str) -> str:

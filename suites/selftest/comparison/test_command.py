@@ -147,6 +147,66 @@ class TestNothingIsConvertedInSilence:
         assert main(["compare", *files, "--resample", "--downmix"]) == 0
 
 
+class TestNothingInAFolderIsOverlooked:
+    """What is not read is not judged: the stem that nobody looked at was green."""
+
+    @pytest.fixture
+    def sides(self, tmp_path: Path) -> tuple[str, str]:
+        stems = {"bass": noise(20, (RATE, 2)), "drums": noise(21, (RATE, 2))}
+        return folder(tmp_path / "e", stems), folder(tmp_path / "a", stems)
+
+    @staticmethod
+    def put(place: Path, what: str) -> None:
+        (place.parent / "kept").mkdir(exist_ok=True)
+        if what == "link to a folder":
+            (place / "more").symlink_to(place.parent / "kept")
+        elif what == "link to nothing":
+            (place / "vocals.wav").symlink_to(place / "gone.wav")
+        else:
+            (place / what).write_bytes(b"\0")
+
+    @pytest.mark.parametrize("side", [0, 1])
+    @pytest.mark.parametrize(
+        ("what", "name", "words"),
+        [
+            ("vocals.m4a", "vocals.m4a", "'.m4a'; known are .safetensors, .npz, .npy, .wav"),
+            ("vocals", "vocals", "has the unknown suffix ''"),
+            ("link to a folder", "more", "is a link to a folder, which is not followed"),
+            ("link to nothing", "vocals.wav", "is a link to nothing"),
+        ],
+    )
+    def test_what_is_not_read_is_refused_by_name(
+        self,
+        what: str,
+        name: str,
+        words: str,
+        side: int,
+        sides: tuple[str, str],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.put(Path(sides[side]), what)
+        assert main(["compare", *sides]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert words in told
+        assert str(Path(sides[side], name)) in told.replace(" ", "")
+
+    def test_the_user_may_leave_it_out(
+        self, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.put(Path(sides[0]), "song.mid")
+        assert main(["compare", *sides, "--ignore", "*.mid"]) == 0
+        assert "ignored: 1 (song.mid)" in capsys.readouterr().out
+        assert main(["compare", *sides, "--only", "bass*"]) == 0
+
+    @pytest.mark.parametrize("name", ["notes.TXT", "run.json", ".DS_Store", ".git/config"])
+    def test_companions_and_hidden_files_are_no_stems(
+        self, name: str, sides: tuple[str, str]
+    ) -> None:
+        Path(sides[0], name).parent.mkdir(exist_ok=True)
+        self.put(Path(sides[0]), name)
+        assert main(["compare", *sides]) == 0
+
+
 class TestTheGateOfTheKind:
     def test_a_spectrogram_is_held_to_the_gate_of_the_stft(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
