@@ -8,8 +8,8 @@ name                            what                                            
 ``freq``, ``model.I.freq``      [..., sources, 4, bins, frames]; a network output   conversion
 ``time``, ``model.I.time``      [..., sources, channels, n]; a network output       conversion
 ``tap.*`` and all other names   an inner tensor                                     conversion
-``stems``                       [sources, channels, n]; each, in each channel and   end_to_end
-                                its worst second
+``stems``                       [..., sources, channels, n]; each, in each          end_to_end
+                                channel and its worst second
 an audio file                   one stem, as above                                  end_to_end
 ==============================  ==================================================  ============
 
@@ -35,7 +35,7 @@ class TensorKind:
     Attributes:
         layer: the rung of the ladder that its checks belong to.
         gate: the row of the table that judges it.
-        form: what its axes are: ``wave`` [..., channels, n], ``stems`` [S, channels, n],
+        form: what its axes are: ``wave`` [..., channels, n], ``stems`` [..., channels, n],
             ``spectrum`` [..., 2 x channels, bins, frames], or ``array``.
     """
 

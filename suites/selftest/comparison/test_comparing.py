@@ -193,6 +193,37 @@ class TestStems:
             "other": "another stem stands here: bass",
         }
 
+    @pytest.mark.parametrize(
+        ("shape", "stems", "rows"),
+        [
+            ((4, 2, RATE), "drums bass other vocals", 16),
+            ((1, 4, 2, RATE), "drums bass other vocals", 16),
+            ((2, 4, 2, RATE), "stem 1 stem 2 stem 3 stem 4 stem 5 stem 6 stem 7 stem 8", 32),
+            ((2, RATE), "stem 1", 4),
+            ((RATE,), "stem 1", 2),
+        ],
+    )
+    def test_no_shape_hides_a_quiet_stem(
+        self, shape: tuple[int, ...], stems: str, rows: int
+    ) -> None:
+        """With a batch axis, as PyTorch has it, all stems were one tensor, which passed."""
+        e = noise(6, shape)
+        quiet = (0,) * (len(shape) - 1)
+        e[quiet] *= np.float32(1e-3)
+        a = e.copy()
+        a[quiet] *= np.float32(1.1)
+        names = {4: ("drums", "bass", "other", "vocals")}
+        found = findings(e, a, "stems", sources=lambda count: names.get(count, ()))
+        assert " ".join(dict.fromkeys(row.stem for row in found)) == stems
+        assert len(found) == rows
+        assert failing(found)[-1] == "worst second"
+
+    def test_stems_of_complex_numbers_are_none(self) -> None:
+        e = noise(6, (4, 2, 50)) + 1j
+        (row,) = findings(e, e.copy(), "stems")
+        assert row.outcome.verdict is Verdict.FAIL
+        assert "expected samples" in row.outcome.reason
+
     def test_a_nan_fails_its_tensor_and_leaves_the_others_judged(self, tmp_path: Path) -> None:
         e, other = noise(7, (2, RATE)), noise(8, (2, RATE))
         broken = e.copy()
