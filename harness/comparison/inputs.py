@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from harness.arrayfiles import array_readers
 from harness.audio.files import decoded, open_sound
+from harness.comparison.kinds import kind_of
 from harness.errors import ParityError
 
 TENSOR_SUFFIXES: Final = (".safetensors", ".npz", ".npy")
@@ -143,8 +144,12 @@ def read_side(path: Path) -> dict[str, Item]:
         place, suffix = _shown(file.relative_to(path).as_posix()), file.suffix.lower()
         if suffix in _KNOWN and not file.is_dir():
             found = read_file(file)
-            single = len(found) == 1
-            side.update({place if single else f"{place}:{name}": it for name, it in found.items()})
+            for name, item in found.items():
+                # A tensor whose own name says what judges it keeps that name.
+                same = isinstance(item, Audio) or kind_of(name) == kind_of(place)
+                side[place if len(found) == 1 and same else f"{place}:{name}"] = item
+            if not found:
+                side[place] = Unread(file, "holds no tensors")
         elif suffix not in _COMPANIONS and "/." not in f"/{place}":
             side[place] = Unread(file, _unread(file))
     if not side:

@@ -190,6 +190,13 @@ class TestNothingInAFolderIsOverlooked:
         assert words in told
         assert str(Path(sides[side], name)) in told.replace(" ", "")
 
+    def test_an_archive_of_nothing_is_refused(
+        self, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        npz(Path(sides[0], "vocals.npz"))
+        assert main(["compare", *sides]) == 2
+        assert "vocals.npz holds no tensors" in " ".join(capsys.readouterr().err.split())
+
     def test_the_user_may_leave_it_out(
         self, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -227,6 +234,20 @@ class TestTheGateOfTheKind:
         assert "the Hann window is symmetric" in capsys.readouterr().out
         assert main(["compare", golden, mine, "--gate", "conversion"]) == 0
         assert main(["compare", golden, mine, "--min-snr", "60"]) == 0
+
+    def test_the_only_tensor_of_a_file_in_a_folder_is_what_its_name_says(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It was called as its file is, and a quiet stem passed with the others."""
+        stems = noise(7, (2, 2, RATE))
+        stems[0] *= np.float32(1e-3)
+        for side, gain in (("e", 1.0), ("a", 1.1)):
+            (tmp_path / side).mkdir()
+            made = stems * np.array([gain, 1], np.float32)[:, None, None]
+            npz(tmp_path / side / "song.npz", stems=made)
+        assert main(["compare", str(tmp_path / "e"), str(tmp_path / "a"), "--json"]) == 1
+        row = json.loads(capsys.readouterr().out)["checks"][0]
+        assert (row["tensor"], row["gate"]["name"]) == ("song.npz:stems", "end_to_end")
 
     def test_every_row_names_its_gate(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
