@@ -147,7 +147,10 @@ def read_side(path: Path) -> dict[str, Item]:
             for name, item in found.items():
                 # A tensor whose own name says what judges it keeps that name.
                 same = isinstance(item, Audio) or kind_of(name) == kind_of(place)
-                side[place if len(found) == 1 and same else f"{place}:{name}"] = item
+                own = place if len(found) == 1 and same else f"{place}:{name}"
+                if own in side:
+                    raise ParityError(f"{path} holds two of the name {own!r}; rename one of them")
+                side[own] = item
             if not found:
                 side[place] = Unread(file, "holds no tensors")
         elif suffix not in _COMPANIONS and "/." not in f"/{place}":

@@ -285,6 +285,15 @@ class TestFiles:
         assert isinstance(item, Audio)
         np.testing.assert_array_equal(item.read(), wave)
 
+    @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+    def test_two_files_that_print_alike_do_not_hide_each_other(self, tmp_path: Path) -> None:
+        """Only one of them was judged, be it the right one."""
+        write(tmp_path, x=noise(11, (1, 5000)), y=noise(12, (1, 5000)))
+        (tmp_path / "x.wav").rename(os.fsdecode(os.fsencode(tmp_path) + b"/v\xff.wav"))
+        (tmp_path / "y.wav").rename(tmp_path / "v\\xff.wav")
+        with pytest.raises(ParityError, match=r"holds two of the name .*xff\.wav"):
+            read_side(tmp_path)
+
     def test_a_shorter_file_fails_and_says_what_the_rest_is(self, tmp_path: Path) -> None:
         e = noise(12, (2, RATE))
         rows = compared(write(tmp_path / "e", x=e), write(tmp_path / "a", x=e[:, :-7]))
