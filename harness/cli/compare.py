@@ -24,7 +24,7 @@ from harness.cli.console import (
     write_page,
 )
 from harness.cli.settings import Page, number_option
-from harness.errors import NotEvaluatedError, ParityError
+from harness.errors import NotEvaluatedError, ParityError, UnknownNameError
 
 if TYPE_CHECKING:
     from harness.comparison import ComparisonRow
@@ -112,6 +112,10 @@ def compare_files(
     if expected.is_dir() != actual.is_dir():
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
     pairs = pair_up(read_side(expected), read_side(actual))
+    names = [pair.name for pair in pairs]
+    for glob in (*(only or ()), *(ignore or ())):
+        if not any(_matches(name, glob) for name in names):
+            raise UnknownNameError("name", glob, names)
     kept = [pair for pair in pairs if _wanted(pair.name, only, ignore)]
     ignored = [pair.name for pair in pairs if pair not in kept]
     if not kept:

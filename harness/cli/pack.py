@@ -150,6 +150,7 @@ def run(
 
     pack = open_pack(folder)
     request = Request(tuple(only or ()), forward)
+    request.chosen(pack)  # what it would refuse, before the command has run for an hour
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         given, made = scratch / "pack", scratch / "results"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from harness.errors import NotEvaluatedError
+from harness.errors import NotEvaluatedError, UnknownNameError
 from harness.origin import provenance
 from harness.packs.manifest import CaseEntry, TensorEntry, Tolerance
 from harness.packs.problems import Array
@@ -57,10 +57,32 @@ class Request:
         parts = [", ".join(self.only)] if self.only else []
         return "; ".join(parts + ["outputs alone"] * self.forward)
 
-    def wants(self, case: CaseEntry) -> bool:
-        """Return whether a case is judged."""
-        names = (case.name, case.operation)
-        return not self.only or any(fnmatchcase(n, glob) for n in names for glob in self.only)
+    def chosen(self, pack: Pack) -> list[tuple[CaseEntry, TensorEntry]]:
+        """Return the expected tensors that are judged.
+
+        Raises:
+            UnknownNameError: a glob fits nothing.
+            NotEvaluatedError: nothing is left.
+        """
+        cases = pack.manifest.cases
+        names = {name for case in cases for name in (case.operation, case.name)}
+        for glob in self.only:
+            if not any(fnmatchcase(name, glob) for name in names):
+                raise UnknownNameError("operation or case", glob, names)
+        pairs = [
+            (case, tensor)
+            for case in cases
+            if not self.only
+            or any(fnmatchcase(n, g) for n in (case.name, case.operation) for g in self.only)
+            for tensor in case.expected
+            if not self.forward or tensor.name.startswith("out/")
+        ]
+        if not pairs:
+            raise NotEvaluatedError(
+                f"nothing of the pack {pack.manifest.name!r} fits {self.narrowed!r}; 'parity pack "
+                f"show {pack.folder}' lists its operations"
+            )
+        return pairs
 
 
 @dataclass(frozen=True)
@@ -181,21 +203,10 @@ def judge(
         advance: told how many tensors are done, and of how many.
 
     Raises:
-        NotEvaluatedError: the request leaves nothing.
+        UnknownNameError, NotEvaluatedError: as `Request.chosen`.
         PackError: a result can't be read.
     """
-    wanted = [case for case in pack.manifest.cases if request.wants(case)]
-    pairs = [
-        (case, tensor)
-        for case in wanted
-        for tensor in case.expected
-        if not request.forward or tensor.name.startswith("out/")
-    ]
-    if not pairs:
-        raise NotEvaluatedError(
-            f"nothing of the pack {pack.manifest.name!r} fits {request.narrowed!r}; 'parity pack "
-            f"show {pack.folder}' lists its operations"
-        )
+    pairs = request.chosen(pack)
     findings = []
     for case, tensor in pairs:
         findings.append(_finding(pack, results, case, tensor))

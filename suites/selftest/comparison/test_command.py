@@ -309,7 +309,19 @@ class TestOnlyAndIgnore:
         assert main(["compare", *sides, *options]) == code
         assert (f"ignored: {len(ignored)}" in capsys.readouterr().out) == bool(ignored)
 
-    @pytest.mark.parametrize("options", [["--only", "typo*"], ["--ignore", "*"]])
+    @pytest.mark.parametrize(
+        "options",
+        [["--only", "tpa.b"], ["--only", "tap.a", "--only", "tpa.b"], ["--ignore", "tpa.b"]],
+    )
+    def test_a_misspelt_glob_is_refused(
+        self, options: list[str], sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Beside one that fits, it was dropped, and what it meant was never compared."""
+        assert main(["compare", *sides, *options, "--json"]) == 2
+        told = json.loads(capsys.readouterr().out)["error"]
+        assert "unknown name 'tpa.b'; did you mean 'tap.b'?" in told
+
+    @pytest.mark.parametrize("options", [["--only", "tap.a", "--ignore", "*.a"], ["--ignore", "*"]])
     def test_nothing_left_is_not_evaluated(
         self, options: list[str], sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
     ) -> None:

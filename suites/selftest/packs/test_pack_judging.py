@@ -108,10 +108,22 @@ def test_narrowing_says_so_and_nothing_left_is_no_pass(
     assert "hold (narrowed to gelu; outputs alone)." in capsys.readouterr().out
     assert main([*words, "--only", "gelu*"]) == 3
     assert "gelu_tanh.ramp/out/y" in capsys.readouterr().out
-    assert main([*words, "--only", "absent"]) == 3
-    told = " ".join(capsys.readouterr().err.split())
-    assert "fits 'absent'" in told
-    assert f"'parity pack show {ops.folder}'" in told
+
+
+@pytest.mark.parametrize("globs", [["sofmax"], ["gelu", "sofmax"], ["sofmax", "gelu.*"]])
+def test_a_misspelt_glob_is_refused_before_anything_runs(
+    globs: list[str], ops: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was dropped in silence beside one that fits, and what it meant was never judged."""
+    save_file(in_float32("ops"), tmp_path / "mine.safetensors")
+    only = [word for glob in globs for word in ("--only", glob)]
+    pack = str(ops.folder)
+    run = ["pack", "run", pack, "--command", f"touch {tmp_path}/ran {{pack}} {{out}}/x"]
+    for words in (["compare", pack, str(tmp_path / "mine.safetensors")], run):
+        assert main([*words, *only]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert "unknown operation or case 'sofmax'; did you mean 'softmax'?" in told
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_report_shows_what_failed(
