@@ -231,11 +231,14 @@ def by_value(expected: Array, actual: Array) -> tuple[tuple[Array, Array], str]:
     Complex tensors become pairs of real and imaginary parts on a new last axis.
 
     Raises:
-        ParityError: one of them holds no numbers, or integers beyond 2^53 against another type.
+        ParityError: one of them holds no numbers, or too wide ones, or integers beyond 2^53
+            against another type.
     """
     for side, tensor in (("reference", expected), ("candidate", actual)):
         if tensor.dtype.kind not in "fiubc":
             raise ParityError(f"the {side} has dtype {tensor.dtype}, which holds no numbers")
+        if tensor.real.itemsize > 8:
+            raise ParityError(f"the {side} has dtype {tensor.dtype}, which is wider than float64")
     if expected.dtype.kind == "c" or actual.dtype.kind == "c":
         if expected.dtype.kind != actual.dtype.kind:
             raise ParityError(

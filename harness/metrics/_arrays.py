@@ -23,13 +23,13 @@ def real_array(values: npt.ArrayLike, name: str) -> RealArray:
     """``values`` as a real NumPy array with at least one element.
 
     Raises:
-        ParityError: for complex, text or object data, and for an empty array: comparing nothing
-            must not pass.
+        ParityError: for complex, text or object data, for floats that float64 would round, and for
+            an empty array: comparing nothing must not pass.
     """
     array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" or array.itemsize > 8:
         raise ParityError(
-            f"{name} has dtype {array.dtype}, expected a real number type;"
+            f"{name} has dtype {array.dtype}, expected a real number type of at most 64 bits;"
             " pass complex data as its real and imaginary parts"
         )
     if array.size == 0:

@@ -2,10 +2,11 @@
 
 Conventions
 -----------
-- ``expected`` (e) is the reference, ``actual`` (a) the candidate, of any real dtypes. Everything is
-  computed in float64 and in chunks: the extra memory is a few MB whatever the size. Partial sums
-  are added with one rounding, so that results don't depend on threads at all, and on the chunk size
-  in their last bits only.
+- ``expected`` (e) is the reference, ``actual`` (a) the candidate, of any real dtypes of at most 64
+  bits. Everything is computed in float64 and in chunks: the extra memory is a few MB whatever the
+  size. Integers are subtracted as such, since float64 has not all of them. Partial sums are added
+  with one rounding, so that results don't depend on threads at all, and on the chunk size in their
+  last bits only.
 - Levels are in dBFS (an RMS of 1.0 is 0 dBFS), ratios in dB. No epsilon is added to anything.
 - Shapes must be equal. Nothing is broadcast, reshaped or permuted.
 - Closeness is that of ``torch.allclose(actual, expected)``: ``|a - e| <= atol + rtol * |e|``; equal
@@ -31,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import ParityError
-from harness.metrics._arrays import CHUNK_ELEMENTS, FloatArray, float64_chunks, real_pair
+from harness.metrics._arrays import CHUNK_ELEMENTS, FloatArray, RealArray, float64_chunks, real_pair
 from harness.metrics.levels import EnergySum, precise_sum, ratio_db_from_log10
 from harness.metrics.ulp import UlpStatistics, ulp_statistics
 
@@ -143,9 +144,9 @@ def snr_db(expected: npt.ArrayLike, actual: npt.ArrayLike) -> float:
     reference, candidate = real_pair(expected, actual)
     reference_energy, error_energy = EnergySum(), EnergySum()
     with np.errstate(all="ignore"):
-        for _, e, a in float64_chunks(reference, candidate):
+        for offset, e, a in float64_chunks(reference, candidate):
             reference_energy.add(e)
-            error_energy.add(a - e)
+            error_energy.add(_error(reference, candidate, offset, e, a))
     if reference_energy.log10 == math.inf:
         return math.nan
     return ratio_db_from_log10(reference_energy.log10, error_energy.log10)
@@ -182,9 +183,21 @@ def compute_numerical_diff(
     walk = _Walk(float(rtol), float(atol))
     with np.errstate(all="ignore"):
         for offset, e, a in float64_chunks(reference, candidate, chunk_elements):
-            walk.add(offset, e, a)
+            walk.add(offset, e, a, _error(reference, candidate, offset, e, a))
     ulp = None if ulp_dtype is None else ulp_statistics(reference, candidate, dtype=ulp_dtype)
     return walk.metrics(reference.shape, str(reference.dtype), str(candidate.dtype), ulp)
+
+
+def _error(
+    expected: RealArray, actual: RealArray, offset: int, e: FloatArray, a: FloatArray
+) -> FloatArray:
+    """|a - e| of a chunk; of integers before float64 rounds those beyond 2^53."""
+    if (expected.dtype.kind, actual.dtype.kind) not in (("i", "i"), ("u", "u")):
+        return np.abs(a - e)
+    pair = [tensor.flat[offset : offset + e.size] for tensor in (expected, actual)]
+    larger, smaller = np.maximum(*pair), np.minimum(*pair)
+    # Wrapping subtraction is right even where int64 would overflow.
+    return np.asarray(larger.astype(np.uint64) - smaller.astype(np.uint64), np.float64)
 
 
 class _Peak:
@@ -222,8 +235,8 @@ class _Walk:
         self.expected_counts = np.zeros(3, dtype=np.int64)
         self.actual_counts = np.zeros(3, dtype=np.int64)
 
-    def add(self, offset: int, e: FloatArray, a: FloatArray) -> None:
-        error, magnitude = np.abs(a - e), np.abs(e)
+    def add(self, offset: int, e: FloatArray, a: FloatArray, error: FloatArray) -> None:
+        magnitude = np.abs(e)
         self.expected_energy.add(e, float(np.max(magnitude)))
         self.actual_energy.add(a)
         self.products.append(float(np.sum(e * a)))

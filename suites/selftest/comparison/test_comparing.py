@@ -146,6 +146,22 @@ class TestByValue:
         assert row.outcome.verdict is Verdict.FAIL
         assert "2^53" in row.outcome.reason
 
+    def test_neighbours_among_large_integers_are_told_apart(self) -> None:
+        """In float64 they are equal, and an index off by one was exact."""
+        e = np.array([2**53, 5])
+        (row,) = findings(e, np.array([2**53 + 1, 5]), gate=gate("ops_exact"))
+        assert row.outcome.verdict is Verdict.FAIL
+        assert row.outcome.observed.endswith("max difference 1")
+        assert failing(findings(e, e.copy(), gate=gate("ops_exact"))) == []
+
+    @pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="there is no such type")
+    @pytest.mark.parametrize("kind", [np.longdouble, np.clongdouble])
+    def test_what_float64_would_round_is_refused(self, kind: type) -> None:
+        e = np.ones(3, kind)
+        (row,) = findings(e, e + np.finfo(np.longdouble).eps)
+        assert row.outcome.verdict is Verdict.FAIL
+        assert "wider than float64" in row.outcome.reason
+
     def test_complex_is_compared_by_its_parts(self) -> None:
         z = noise(1, (2, 30)) + 1j * noise(2, (2, 30))
         assert failing(findings(z, z.copy())) == []

@@ -241,6 +241,28 @@ def test_a_transposed_view_is_read_in_its_own_order() -> None:
     assert swapped.max_abs_error_index == (7, 31)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "one", "other", "error"),
+    [
+        ("int64", 2**53, 2**53 + 1, 1),
+        ("int64", -(2**63), 2**63 - 1, 2**64 - 1),
+        ("uint64", 2**64 - 1, 2**64 - 2, 1),
+        (">i8", -(2**53) - 1, -(2**53), 1),
+        ("int8", -128, 127, 255),
+    ],
+)
+def test_integers_are_subtracted_as_integers(dtype: str, one: int, other: int, error: int) -> None:
+    """Float64 has no 2^53 + 1: an index off by one was no error."""
+    e = np.tile(np.array([[0], [one], [3]], dtype), 9).T  # a view, not in its own order
+    a = e.copy()
+    a[2, 1] = other
+    metrics = compute_numerical_diff(e, a, rtol=0.0, atol=0.0, chunk_elements=4)
+    assert (metrics.max_abs_error, metrics.max_abs_error_index) == (float(error), (2, 1))
+    assert metrics.mismatched == 1
+    assert snr_db(e, a) == pytest.approx(metrics.snr_db)
+    assert math.isfinite(metrics.snr_db)
+
+
 def test_the_first_of_equal_errors_is_named() -> None:
     expected = np.zeros(20_000)
     actual = expected.copy()
