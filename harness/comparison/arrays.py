@@ -59,7 +59,8 @@ def _part(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[slice, 
         return (slice(None),) * expected.ndim
     axis = int(np.argmax(expected.shape))
     kept = max(1, expected.shape[axis] * MOST_VALUES // expected.size)
-    position = np.argmax(np.abs(actual.astype(np.float32) - expected.astype(np.float32)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        position = np.argmax(np.abs(actual.astype(np.float32) - expected.astype(np.float32)))
     worst = int(np.unravel_index(int(position), expected.shape)[axis])
     start = min(max(0, worst - kept // 2), expected.shape[axis] - kept)
     return (slice(None),) * axis + (slice(start, start + kept),)

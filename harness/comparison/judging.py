@@ -31,6 +31,8 @@ from harness.verdicts import Gate, Outcome, Verdict, compare, failed, gate
 Array = npt.NDArray[Any]
 
 _MOST_INTEGER: Final = 1 << 53
+_GREATEST: Final = 1e100
+"""Where values are greater, no cause is sought."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,9 @@ def _tensor(
         return
     outcome = compare(expected, actual, row.gate)
     cause = None
-    if outcome.verdict is Verdict.FAIL and _finite(expected, actual):
+    if outcome.verdict is Verdict.FAIL and _searchable(expected, actual):
         cause = _tensor_cause(kind, expected, actual, row.gate, request)
-    yield _explained(row, outcome, cause, searched=_finite(expected, actual))
+    yield _explained(row, outcome, cause, searched=_searchable(expected, actual))
 
 
 def _tensor_cause(
@@ -205,7 +207,7 @@ def _stem(
     row: ComparisonRow, expected: Array, actual: Array, rate: int, others: Others
 ) -> Iterator[ComparisonRow]:
     """Judge one stem and explain the first of its rows that fails."""
-    searched = expected.shape == actual.shape and _finite(expected, actual)
+    searched = expected.shape == actual.shape and _searchable(expected, actual)
     rows = [
         (" ".join(part.values()), outcome)
         for part, outcome in stem_outcomes(expected, actual, row.gate, rate)
@@ -265,8 +267,10 @@ def _parts(tensor: Array) -> Array:
     return np.stack([tensor.real, tensor.imag], axis=-1)
 
 
-def _finite(*tensors: Array) -> bool:
-    return all(bool(np.isfinite(tensor).all()) for tensor in tensors)
+def _searchable(*tensors: Array) -> bool:
+    """Return whether all is finite, and would be when squared and summed."""
+    ends = (float(end) for t in tensors for end in (t.min(initial=0), t.max(initial=0)))
+    return all(abs(end) < _GREATEST for end in ends)
 
 
 def _other_rows(stems: Array, own: int, names: Sequence[str]) -> Others:

@@ -25,6 +25,8 @@ from harness.comparison.inputs import Audio, Item
 _LONGEST_S: Final = 20.0
 _RATE: Final = 11_025
 """Enough to tell one stem from another, and a quarter of the work."""
+_LOUDEST: Final = 1e30
+"""What float32 holds, and the sums of a filter; beyond it, signs are enough to tell stems apart."""
 _ALIKE: Final = 0.25
 """Stems of one song reach 0.1 with each other; a stem through a codec 0.9 with itself."""
 
@@ -123,7 +125,8 @@ def _fingerprint(item: Item) -> npt.NDArray[np.float64]:
     longest = int(_LONGEST_S * item.rate)
     start = max(0, (item.frames - longest) // 2)
     samples = np.nan_to_num(item.read(start, start + longest), posinf=0.0, neginf=0.0)
-    low = soxr.resample(samples.T.astype(np.float32), item.rate, _RATE, quality="LQ")
+    bounded = np.clip(samples.T, -_LOUDEST, _LOUDEST).astype(np.float32)
+    low = soxr.resample(bounded, item.rate, _RATE, quality="LQ")
     return np.atleast_2d(np.asarray(low, dtype=np.float64).reshape(-1, item.channels).T)
 
 

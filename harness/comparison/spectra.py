@@ -108,7 +108,7 @@ def _other_sources(
 ) -> Iterator[Hypothesis]:
     if whole.shape[0] < 2:
         return
-    norms = np.array([np.linalg.norm(row) for row in whole]) + 1e-300
+    norms = np.array([np.linalg.norm(row.astype(np.float64)) for row in whole]) + 1e-300
     alike = np.array([[np.vdot(one, row) for row in whole] for one in a]) / norms
     found = [int(index) for index in np.argmax(alike, axis=1)]
     moved = [
