@@ -79,8 +79,7 @@ def levels(problem: WaveProblem) -> Iterator[Hypothesis]:
         level = max(high, -low)
         words = f"clipped at {level:.4g} ({dbfs(level):.2f} dBFS)"
         yield Hypothesis("clipping", words, 1, np.clip(e, low, high), region)
-    for words, complexity, predicted in roundings(e, a):
-        yield Hypothesis("quantisation", words, complexity, predicted, region)
+    yield from roundings(e, a, region)
 
 
 def routings(problem: WaveProblem) -> Iterator[Hypothesis]:
@@ -146,22 +145,28 @@ def gain_words(factor: float) -> str:
     return f"{abs(gain_db):.3g} dB too {'loud' if gain_db > 0 else 'soft'}"
 
 
-def roundings(e: FloatArray, a: FloatArray) -> Iterator[tuple[str, float, FloatArray]]:
-    """Yield words, complexity and prediction of each rounding whose grid the candidate is on."""
+def roundings(e: FloatArray, a: FloatArray, region: Region = (...,)) -> Iterator[Hypothesis]:
+    """Yield each rounding whose grid the candidate is on; what a grid has no place for is clipped,
+    and then that is said, too."""
     if np.array_equal(a, half := _as_fp16(a)) and not np.array_equal(e, half):
-        yield "rounded to FP16", 0, _as_fp16(e)
+        yield Hypothesis("quantisation", "rounded to FP16", 0, _as_fp16(e), region)
     if np.array_equal(a, _as_bf16(a)):
-        yield "rounded to BF16", 0, _as_bf16(e)
+        yield Hypothesis("quantisation", "rounded to BF16", 0, _as_bf16(e), region)
+    name, more, further = "quantisation", "", 0.0
+    if np.abs(e).max() > 1:
+        name, more, further = "combination", "clipped at full scale (0 dBFS), and ", 1.0
     for bits in _GRIDS:
         for scale in (2.0 ** (bits - 1), 2.0 ** (bits - 1) - 1):
             if not _on_grid(a, scale):
                 continue
             for how, rounding in _ROUNDINGS:
+                words = f"{more}{how} to {bits} bits (PCM)"
                 codes = np.clip(rounding(e * scale), -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
-                yield f"{how} to {bits} bits (PCM)", 0.5, codes / scale
+                yield Hypothesis(name, words, 0.5 + further, codes / scale, region)
             if np.abs(a - np.clip(e, -1, 1)).max() <= 1.5 / scale:
                 # Dither is random: what it does can be bounded, not predicted.
-                yield f"rounded to {bits} bits (PCM), dithered", 2, a
+                words = f"{more}rounded to {bits} bits (PCM), dithered"
+                yield Hypothesis(name, words, 2 + further, a, region)
             return
 
 

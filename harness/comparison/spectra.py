@@ -160,8 +160,7 @@ def _scales(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
         inverse = f" (1/{1 / factor:.5g})" if factor < 1 else ""
         words = f"the scale is x{factor:.6g}{inverse}"
         yield Hypothesis("scale", words, 1, factor * e)
-    for words, complexity, predicted in roundings(e, a):
-        yield Hypothesis("quantisation", words, complexity, predicted)
+    yield from roundings(e, a)
 
 
 def _moved(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:

@@ -126,6 +126,21 @@ class TestTheNumberIsRight:
         assert "right: 6.02 dB too loud" in cause.words
 
 
+@pytest.mark.parametrize("bits", [8, 16, 24])
+def test_clipping_is_named_beside_the_rounding_that_comes_with_it(bits: int) -> None:
+    """At 15 dB a rounding to 16 bits is what nobody would look for; the level is what is wrong."""
+    e, scale = noise(18, (2, RATE), 0.6), 2.0 ** (bits - 1)
+    cause = explain_wave(
+        e, np.clip(np.rint(e * scale), -scale, scale - 1) / scale, STEMS, rate=RATE
+    )
+    assert cause is not None
+    assert cause.words.startswith("clipped at")
+    soft = 0.2 * e
+    cause = explain_wave(soft, np.rint(soft * 64) / 64, STEMS, rate=RATE)
+    assert cause is not None
+    assert "clipped" not in cause.words
+
+
 def test_of_a_long_signal_the_worst_part_is_searched() -> None:
     """An hour of stems must not take an hour's memory in float64."""
     e = noise(9, (1, 70 * 8000)).astype(np.float32)
