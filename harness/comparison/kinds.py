@@ -83,7 +83,7 @@ def chosen_gate(
         raise ParityError("give --gate or bounds (--rtol, --atol, --min-snr), not both")
     found = gate(name)
     if found.rtol is None and found.min_snr_db is None:
-        fitting = [row.name for row in GATES.values() if row.rtol or row.min_snr_db]
+        fitting = [n for n, row in GATES.items() if (row.rtol, row.min_snr_db) != (None, None)]
         raise ParityError(
             f"gate {name!r} bounds a number, not a tensor; those that do: {', '.join(fitting)}"
         )

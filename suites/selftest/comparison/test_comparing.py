@@ -29,7 +29,7 @@ from harness.comparison.kinds import kind_of
 from harness.comparison.pairing import Pair
 from harness.errors import AudioError, ParityError
 from harness.layers import stem_outcomes, worst_second
-from harness.verdicts import Gate, Verdict, compare, gate
+from harness.verdicts import GATES, Gate, Verdict, compare, gate
 
 RATE = 44_100
 
@@ -110,6 +110,16 @@ class TestKinds:
     def test_what_makes_no_gate_is_refused(self, arguments: tuple[object, ...]) -> None:
         with pytest.raises(ParityError):
             chosen_gate(*arguments)  # type: ignore[arg-type]
+
+    def test_an_unsuitable_gate_is_answered_with_all_that_suit(self) -> None:
+        """A tolerance of zero is one, too."""
+        with pytest.raises(ParityError) as refused:
+            chosen_gate(None, None, None, "audit")
+        told = str(refused.value).rpartition(": ")[2].split(", ")
+        suiting = {name for name, row in GATES.items() if "rtol" in row.describe()}
+        suiting |= {name for name, row in GATES.items() if "SNR >" in row.describe()}
+        assert set(told) == suiting
+        assert {"ops_exact", "integers"} <= suiting
 
 
 class TestByValue:
