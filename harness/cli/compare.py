@@ -113,7 +113,7 @@ def compare_files(
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
     pairs = pair_up(read_side(expected), read_side(actual))
     names = [pair.name for pair in pairs]
-    for glob in (*(only or ()), *(ignore or ())):
+    for glob in only or ():
         if not any(_matches(name, glob) for name in names):
             raise UnknownNameError("name", glob, names)
     kept = [pair for pair in pairs if _wanted(pair.name, only, ignore)]
