@@ -20,7 +20,7 @@ commands = typer.Typer()
 
 @commands.command(
     "adapt",
-    epilog="Examples: parity adapt X.mlpackage --subject htdemucs@model.th | parity adapt "
+    epilog="Examples: parity adapt X.mlpackage --subject htdemucs@model.th; parity adapt "
     "X.mlpackage --subject htdemucs@model.th --inputs-out in.safetensors",
 )
 def adapt(

@@ -94,7 +94,7 @@ def capture(
 
 @commands.command(
     "calibrate",
-    epilog="Examples: parity calibrate kit/capture-CPU_AND_NE.safetensors | parity calibrate "
+    epilog="Examples: parity calibrate kit/capture-CPU_AND_NE.safetensors; parity calibrate "
     "kit/capture-CPU_AND_NE.safetensors --out my-m4.toml. Exit codes: 0 identified, 1 nothing "
     "explains it within rounding, 2 bad input.",
 )

@@ -59,10 +59,10 @@ commands = typer.Typer()
 
 @commands.command(
     "check",
-    epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded | parity check "
-    "X.mlpackage --weights model.th --audio song.flac --like demucs --report page --explain | "
-    "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16 | "
-    "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | "
+    epilog="Examples: parity check X.mlpackage --subject htdemucs_6s@seeded; parity check "
+    "X.mlpackage --weights model.th --audio song.flac --like demucs --report page --explain; "
+    "parity check stranger.mlpackage --subject htdemucs@model.th --recipe fp16; "
+    "parity check X16.mlpackage --reference X32.mlpackage --inputs in.safetensors; "
     "parity check X.mlpackage --subject mini --case song --device gpu --device ane-m1",
 )
 def check(

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from harness.verdicts.rows.scores import Scores
 
 _EXAMPLES = (
-    "Examples: parity compare golden/tensors/mini/song.safetensors mine.safetensors | "
-    "parity compare stems_pytorch/ stems_swift/ --min-snr 60 | "
-    "parity compare true_stems/ separated/ --scores | "
-    "parity compare golden.npz mine.npz --only 'tap.*' --gate surgery | "
-    "parity compare reference.wav mine.flac --resample --downmix --report out/. "
+    "Examples: parity compare golden/tensors/mini/song.safetensors mine.safetensors; "
+    "parity compare stems_pytorch/ stems_swift/ --min-snr 60; "
+    "parity compare true_stems/ separated/ --scores; "
+    "parity compare golden.npz mine.npz --only 'tap.*' --gate surgery; "
+    "parity compare reference.wav mine.flac --resample --downmix --report out/; "
     "parity compare packs/ops results/ --only 'conv*' --forward. "
     "What judges what, and the causes that are told: docs/comparing.md; packs: docs/packs.md. "
     "Exit code 3: a pack's required tensor is missing, or nothing is left to compare."
@@ -109,6 +109,9 @@ def compare_files(
     )
 
     how = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
+    for path in (expected, actual):
+        if not path.exists():
+            raise ParityError(f"{path} does not exist")
     if expected.is_dir() != actual.is_dir():
         raise ParityError(f"{expected} and {actual} must both be files or both be folders")
     pairs = pair_up(read_side(expected), read_side(actual))

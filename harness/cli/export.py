@@ -27,7 +27,7 @@ commands = typer.Typer()
 
 @commands.command(
     "export",
-    epilog="Examples: parity export X.mlpackage --onnx X.onnx | "
+    epilog="Examples: parity export X.mlpackage --onnx X.onnx; "
     "parity export X.mlpackage --onnx X.onnx --inputs in.safetensors",
 )
 def export(

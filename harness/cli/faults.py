@@ -39,9 +39,9 @@ commands = typer.Typer()
 
 @commands.command(
     "faults",
-    epilog="Examples: parity faults --sample | parity faults --level program --level stft | "
-    "parity faults --fault 'weights.*' --out reports/faults | parity faults --list | "
-    "parity faults --mutations --out reports/faults | parity faults --clean-runs 50",
+    epilog="Examples: parity faults --sample; parity faults --level program --level stft; "
+    "parity faults --fault 'weights.*' --out reports/faults; parity faults --list; "
+    "parity faults --mutations --out reports/faults; parity faults --clean-runs 50",
 )
 def faults(
     level: Annotated[

@@ -48,8 +48,8 @@ commands = typer.Typer()
 
 @commands.command(
     "headroom",
-    epilog="Examples: parity headroom mini | parity headroom X.mlpackage --case hot "
-    "--case silence | parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz | "
+    epilog="Examples: parity headroom mini; parity headroom X.mlpackage --case hot "
+    "--case silence; parity headroom X.mlpackage --inputs loud.npz --inputs quiet.npz; "
     "parity headroom stranger.mlpackage --subject htdemucs@model.th",
 )
 def headroom(
@@ -116,10 +116,10 @@ def _title(operation: OperationHeadroom | OperationError) -> str:
 
 @commands.command(
     "diagnose",
-    epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native "
-    "| parity diagnose X.mlpackage --subject mini --capture mac.safetensors | parity diagnose "
-    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors | parity diagnose "
-    "X.mlpackage --subject mini --capture mac.safetensors --device ane-m1 | parity diagnose "
+    epilog="Examples: parity diagnose X.mlpackage --subject mini --case song --numerics native; "
+    "parity diagnose X.mlpackage --subject mini --capture mac.safetensors; parity diagnose "
+    "X16.mlpackage --reference X32.mlpackage --inputs in.safetensors; parity diagnose "
+    "X.mlpackage --subject mini --capture mac.safetensors --device ane-m1; parity diagnose "
     "stranger16.mlpackage --reference stranger32.mlpackage --subject htdemucs@model.th",
 )
 def diagnose(
@@ -245,7 +245,7 @@ def _print_diagnosis(found: ThreeWay) -> None:
 
 @commands.command(
     "explain",
-    epilog="Examples: parity explain reports/latest/run.json | parity explain run.json "
+    epilog="Examples: parity explain reports/latest/run.json; parity explain run.json "
     "--package X.mlpackage",
 )
 def explain(

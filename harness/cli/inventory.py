@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 inventories = typer.Typer(
     help="What a complete run must look at, listed apart from what pytest collected.",
     no_args_is_help=True,
-    epilog="Examples: parity inventory accept reports/latest/run.json | "
+    epilog="Examples: parity inventory accept reports/latest/run.json; "
     "parity inventory diff reports/latest/run.json",
 )
 InventoryFile = Annotated[Path, typer.Option("--inventory", help="The file of the inventory.")]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from harness.lint import LintFinding, LintRule
 
 EPILOG = (
-    "Examples: parity lint X.mlpackage | parity lint X.mlpackage --ignore epsilon_subnormal | "
-    "parity lint X.mlmodelc --rule pad_of_other_axes --rule rank_above_five --json | parity lint "
+    "Examples: parity lint X.mlpackage; parity lint X.mlpackage --ignore epsilon_subnormal; "
+    "parity lint X.mlmodelc --rule pad_of_other_axes --rule rank_above_five --json; parity lint "
     "--list. Exit codes: 0 no errors, 1 an error was found, 2 bad input. Warnings alone are 0."
 )
 _SHOWN = 5

@@ -36,8 +36,8 @@ Forward = Annotated[bool, typer.Option("--forward", help="Judge outputs alone, n
 
 @commands.command(
     "build",
-    epilog="Examples: parity pack build ops --out packs/ops | parity pack build dsp --out "
-    "packs/dsp | parity pack build htdemucs --subject mini --out packs/mini",
+    epilog="Examples: parity pack build ops --out packs/ops; parity pack build dsp --out "
+    "packs/dsp; parity pack build htdemucs --subject mini --out packs/mini",
 )
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="ops, dsp or htdemucs.")],

@@ -26,7 +26,7 @@ commands = typer.Typer()
 @commands.command(
     "predict",
     epilog="Example: parity predict X.mlpackage --inputs in.safetensors --out out.safetensors "
-    "--taps '*softmax*' | parity predict X.mlpackage --inputs in.safetensors --stats",
+    "--taps '*softmax*'; parity predict X.mlpackage --inputs in.safetensors --stats",
 )
 def predict(
     package: Annotated[

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from harness.reduction import Attempt, Oracle
 
 EPILOG = (
-    "Examples: parity reduce X.mlpackage --inputs in.safetensors --fails-when nan --out bug/ | "
+    "Examples: parity reduce X.mlpackage --inputs in.safetensors --fails-when nan --out bug/; "
     "parity reduce X.mlpackage --inputs in.safetensors --fails-when 'snr<60' --reference float64 "
-    "--out bug/ | parity reduce classifier --case loud --fails-when 'snr<60' --out bug/ | "
+    "--out bug/; parity reduce classifier --case loud --fails-when 'snr<60' --out bug/; "
     "parity reduce X.mlpackage --inputs in.safetensors --out bug/ --command "
     "'python on_mac.py {package} {inputs}'. Exit codes: 0 reduced, 2 nothing to reduce or bad "
     "input; with --verify 0 does not fail, 1 fails."

@@ -29,8 +29,8 @@ _USAGE, _NO_TESTS = 4, 5
 
 @commands.command(
     "run",
-    epilog="Examples: parity run | parity run networks/decoder/parity.toml --recipe fp16 | "
-    "parity run --case loud --out page | parity run --recipe fp16 --device ane-m1 --device gpu",
+    epilog="Examples: parity run; parity run networks/decoder/parity.toml --recipe fp16; "
+    "parity run --case loud --out page; parity run --recipe fp16 --device ane-m1 --device gpu",
 )
 def run(
     declaration: Annotated[

@@ -37,8 +37,8 @@ Names = Annotated[
 
 @commands.command(
     "map",
-    epilog="Examples: parity weights map mini --to metal --out mini-metal.safetensors | "
-    "parity weights map mini-metal.safetensors --to demucs --out mini.safetensors | "
+    epilog="Examples: parity weights map mini --to metal --out mini-metal.safetensors; "
+    "parity weights map mini-metal.safetensors --to demucs --out mini.safetensors; "
     "parity weights map model.th --rules port.toml --out port.safetensors. Rules are in "
     "docs/weights.md.",
 )
@@ -106,7 +106,7 @@ def _print_map(document: Mapping[str, Any], reports: Sequence[StepReport]) -> No
 
 @commands.command(
     "check",
-    epilog="Examples: parity weights check mini-metal.safetensors --subject mini | "
+    epilog="Examples: parity weights check mini-metal.safetensors --subject mini; "
     "parity weights check model.th. Exit codes: 0 sound, 1 an error, 2 bad input.",
 )
 def check(
@@ -167,8 +167,8 @@ def _print_check(
 
 @commands.command(
     "extract",
-    epilog="Examples: parity weights extract X.mlpackage --out constants.safetensors | "
-    "parity weights extract X.mlpackage --subject mini --out mini.safetensors | "
+    epilog="Examples: parity weights extract X.mlpackage --out constants.safetensors; "
+    "parity weights extract X.mlpackage --subject mini --out mini.safetensors; "
     "parity weights extract X.mlmodelc --only '*conv*' --out convs.safetensors",
 )
 def extract_weights(
