@@ -11,7 +11,9 @@ import pytest
 
 from harness import mil
 from harness.engines.agreement import disagreements
+from harness.mil.editing import new_operation
 from harness.mil.program import Operation
+from harness.mil.types import DataType
 from harness.onnx_export import export_model, registry
 from harness.workbench.second_opinion import operations_apart
 from suites.ops.packages import write_package
@@ -59,6 +61,16 @@ def test_what_counts_as_rounding(name: str, operation: Operation) -> None:
     expected, actual = ({"squared": np.array(side, np.float32)} for side in pair)
     found = disagreements([operation], expected, actual)
     assert [row.value for row in found] == (["squared"] if name in BROKEN else [])
+
+
+@pytest.mark.parametrize(("off", "sound"), [(2e-6, True), (2e-5, False)])
+def test_what_cancels_in_a_mean_is_rounded_as_large_as_it_was(off: float, sound: bool) -> None:
+    """The mean of a signal that has none: a sound package was red for the order of its sum."""
+    mean = new_operation("reduce_mean", "mean", (1,), DataType.FLOAT32, x="x")
+    x = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
+    made = {"x": x, "mean": np.array([1e-4], np.float32)}
+    found = disagreements([mean], made, {"mean": np.array([1e-4 + off], np.float32)})
+    assert not found if sound else found
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.bool_])
