@@ -100,7 +100,6 @@ def compare_files(
         raise ParityError(f"--forward is for packs, and {expected} is none")
     from harness.comparison import (
         ComparisonRequest,
-        Unread,
         chosen_gate,
         judge,
         pair_up,
@@ -128,8 +127,8 @@ def compare_files(
         )
     for pair in kept:
         for item in (pair.expected, pair.actual):
-            if isinstance(item, Unread):
-                raise ParityError(f"{item.path} {item.reason}; --ignore leaves it out")
+            if isinstance(item, ParityError):
+                raise ParityError(f"{item}; --ignore leaves it out") from item
     mark_page(report)
     findings: list[ComparisonRow] = []
     with progress("comparing") as advance:

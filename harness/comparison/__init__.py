@@ -9,7 +9,7 @@ second, each with the gate that judged it and, where one thing explains a failur
   `losses`), `spectra` (with `transforms`) and `arrays` have the hypotheses.
 """
 
-from harness.comparison.inputs import Unread, load_all, read_file, read_side
+from harness.comparison.inputs import load_all, read_file, read_side
 from harness.comparison.judging import ComparisonRequest, ComparisonRow, judge
 from harness.comparison.kinds import chosen_gate
 from harness.comparison.pairing import pair_up
@@ -18,7 +18,6 @@ from harness.comparison.scoring import published_scores
 __all__ = [
     "ComparisonRequest",
     "ComparisonRow",
-    "Unread",
     "chosen_gate",
     "judge",
     "load_all",

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,11 @@ from harness.errors import ParityError
 TENSOR_SUFFIXES: Final = (".safetensors", ".npz", ".npy")
 AUDIO_SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 
-_KNOWN: Final = TENSOR_SUFFIXES + AUDIO_SUFFIXES
 _COMPANIONS: Final = (
     *(".txt", ".md", ".json", ".toml", ".yaml", ".yml", ".csv", ".tsv", ".log", ".html"),
     *(".pdf", ".py", ".png", ".jpg", ".jpeg", ".svg"),
 )
 """What lies beside stems and is none."""
-
 _WIDE: Final = ("DOUBLE", "PCM_32")
 _BLOCK: Final = 1 << 16
 _MOST_IN_MEMORY_BYTES: Final = 128 << 20
@@ -98,63 +96,61 @@ class Audio:
             yield from decoded(sound, self.path, _BLOCK, start, wanted, dtype.name)
 
 
-@dataclass(frozen=True)
-class Unread:
-    """What is in a folder and may belong to it, and the reason for which it is not read."""
-
-    path: Path
-    reason: str
-
-
-Item = Tensor | Audio | Unread
+Item = Tensor | Audio | ParityError
+"""The error is in the place of what can't be read."""
 
 
 def read_file(path: Path) -> dict[str, Item]:
     """Return what a file holds, by name; the arrays themselves are not read yet.
 
     Raises:
-        ParityError: the file is missing, of an unknown kind, or broken.
+        ParityError: the file is missing, of an unknown kind, broken, or holds nothing.
     """
-    suffix = path.suffix.lower() if path.exists() else ""
+    if path.is_symlink() and not path.is_file():
+        what = "a folder, which is not followed" if path.is_dir() else "nothing"
+        raise ParityError(f"{path} is a link to {what}")
+    if not path.exists():
+        raise ParityError(f"{path} does not exist")
+    suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         return {_shown(path.stem): _audio(path)}
-    if suffix in TENSOR_SUFFIXES:
-        return {
-            _shown(name): Tensor(path, read)
-            for name, read in array_readers(path, ParityError).items()
-        }
-    raise ParityError(f"{path} {_unread(path)}")
+    if suffix not in TENSOR_SUFFIXES:
+        known = ", ".join(TENSOR_SUFFIXES + AUDIO_SUFFIXES)
+        raise ParityError(f"{path} has the unknown suffix {suffix!r}; known are {known}")
+    readers = array_readers(path, ParityError)
+    if not readers:
+        raise ParityError(f"{path} holds no tensors")
+    return {_shown(name): Tensor(path, read) for name, read in readers.items()}
 
 
 def read_side(path: Path) -> dict[str, Item]:
     """Return what a file or a folder holds; in a folder, names start with the file's.
 
-    What is in a folder, and neither read nor a known companion nor hidden, is there as `Unread`.
+    Of a folder, hidden files of unknown kinds and known companions are left out, and nothing else.
 
     Raises:
-        ParityError: as `read_file`, a folder can't be listed, or there is nothing.
+        ParityError: as `read_file`, of a file; there is nothing, or two things of one name.
     """
-    side: dict[str, Item] = {}
     if not path.is_dir():
-        side = read_file(path)
-        if not side:
-            raise ParityError(f"{path} holds no tensors")
-        return side
-    for file in _below(path):
+        return read_file(path)
+    side: dict[str, Item] = {}
+    for file in sorted(path.rglob("*")):
         place, suffix = _shown(file.relative_to(path).as_posix()), file.suffix.lower()
-        if suffix in _KNOWN and not file.is_dir():
+        hidden = "/." in f"/{place}" and suffix not in TENSOR_SUFFIXES + AUDIO_SUFFIXES
+        listed = file.is_dir() and not file.is_symlink() and os.access(file, os.R_OK | os.X_OK)
+        if hidden or listed or suffix in _COMPANIONS:
+            continue
+        try:
             found = read_file(file)
-            for name, item in found.items():
-                # A tensor whose own name says what judges it keeps that name.
-                same = isinstance(item, Audio) or kind_of(name) == kind_of(place)
-                own = place if len(found) == 1 and same else f"{place}:{name}"
-                if own in side:
-                    raise ParityError(f"{path} holds two of the name {own!r}; rename one of them")
-                side[own] = item
-            if not found:
-                side[place] = Unread(file, "holds no tensors")
-        elif suffix not in _COMPANIONS and "/." not in f"/{place}":
-            side[place] = Unread(file, _unread(file))
+        except ParityError as error:
+            found = {place: error}
+        for name, item in found.items():
+            # A tensor whose own name says what judges it keeps that name.
+            named = isinstance(item, Tensor) and kind_of(name) != kind_of(place)
+            own = f"{place}:{name}" if named or len(found) > 1 else place
+            if own in side:
+                raise ParityError(f"{path} holds two of the name {own!r}; rename one of them")
+            side[own] = item
     if not side:
         raise ParityError(f"{path} holds no tensors and no audio files")
     return side
@@ -163,27 +159,6 @@ def read_side(path: Path) -> dict[str, Item]:
 def load_all(items: Mapping[str, Item]) -> dict[str, npt.NDArray[Any]]:
     """Return every tensor of a file, read; none of the items is audio."""
     return {name: item.load() for name, item in items.items() if isinstance(item, Tensor)}
-
-
-def _below(folder: Path) -> list[Path]:
-    """Return the files below a folder, and the links to folders."""
-
-    def refuse(error: OSError) -> NoReturn:
-        raise ParityError(f"{error.filename} can't be listed: {error.strerror}") from error
-
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        links = (name for name in folders if Path(parent, name).is_symlink())
-        found += [Path(parent, name) for name in (*names, *links)]
-    return sorted(found)
-
-
-def _unread(path: Path) -> str:
-    if not path.exists():
-        return "is a link to nothing" if path.is_symlink() else "does not exist"
-    if path.is_symlink() and path.is_dir():
-        return "is a link to a folder, which is not followed"
-    return f"has the unknown suffix {path.suffix.lower()!r}; known are {', '.join(_KNOWN)}"
 
 
 def _shown(name: str) -> str:

@@ -3,10 +3,9 @@
 Conventions
 -----------
 - ``expected`` (e) is the reference, ``actual`` (a) the candidate, of any real dtypes of at most 64
-  bits. Everything is computed in float64 and in chunks: the extra memory is a few MB whatever the
-  size. Integers are subtracted as such, since float64 has not all of them. Partial sums are added
-  with one rounding, so that results don't depend on threads at all, and on the chunk size in their
-  last bits only.
+  bits. Everything is computed in float64 (integers are subtracted before) and in chunks: the extra
+  memory is a few MB whatever the size. Partial sums are added with one rounding, so that results
+  don't depend on threads at all, and on the chunk size in their last bits only.
 - Levels are in dBFS (an RMS of 1.0 is 0 dBFS), ratios in dB. No epsilon is added to anything.
 - Shapes must be equal. Nothing is broadcast, reshaped or permuted.
 - Closeness is that of ``torch.allclose(actual, expected)``: ``|a - e| <= atol + rtol * |e|``; equal

@@ -197,12 +197,15 @@ class TestNothingInAFolderIsOverlooked:
         assert main(["compare", *sides]) == 2
         assert "vocals.npz holds no tensors" in " ".join(capsys.readouterr().err.split())
 
+    @pytest.mark.parametrize("name", ["song.mid", "broken.wav", "broken.npz"])
     def test_the_user_may_leave_it_out(
-        self, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+        self, name: str, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        self.put(Path(sides[0]), "song.mid")
-        assert main(["compare", *sides, "--ignore", "*.mid"]) == 0
-        assert "ignored: 1 (song.mid)" in capsys.readouterr().out
+        self.put(Path(sides[0]), name)
+        assert main(["compare", *sides]) == 2
+        assert name in capsys.readouterr().err.replace("\n", "")
+        assert main(["compare", *sides, "--ignore", name]) == 0
+        assert f"ignored: 1 ({name})" in capsys.readouterr().out
         assert main(["compare", *sides, "--only", "bass*"]) == 0
 
     @pytest.mark.parametrize("name", ["notes.TXT", "run.json", ".DS_Store", ".git/config"])
