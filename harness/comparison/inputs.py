@@ -111,6 +111,8 @@ def read_file(path: Path) -> dict[str, Item]:
         raise ParityError(f"{path} is a link to {what}")
     if not path.exists():
         raise ParityError(f"{path} does not exist")
+    if path.is_dir():
+        raise ParityError(f"{path} is a folder that can't be listed")
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         return {_shown(path.stem): _audio(path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -207,6 +208,14 @@ class TestNothingInAFolderIsOverlooked:
         assert main(["compare", *sides, "--ignore", name]) == 0
         assert f"ignored: 1 ({name})" in capsys.readouterr().out
         assert main(["compare", *sides, "--only", "bass*"]) == 0
+
+    @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may read all")
+    def test_a_folder_that_nobody_may_list_is_refused(
+        self, sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path(sides[0], "more").mkdir(mode=0)
+        assert main(["compare", *sides]) == 2
+        assert "is a folder that can't be listed" in " ".join(capsys.readouterr().err.split())
 
     @pytest.mark.parametrize("name", ["notes.TXT", "run.json", ".DS_Store", ".git/config"])
     def test_companions_and_hidden_files_are_no_stems(
