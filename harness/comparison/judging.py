@@ -152,6 +152,8 @@ def _tensor(
         return
     if note:
         row = _noted(row, note)
+    if kind.gate == "conversion" and request.gate is None and expected.dtype.kind in "iub":
+        row = replace(row, gate=gate("integers"))  # indices, counts, classes
     if expected.shape != actual.shape or expected.size == 0:
         outcome = compare(expected, actual, row.gate)
         yield _explained(row, outcome, explain_shape(expected, actual, row.gate))

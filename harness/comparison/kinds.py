@@ -8,6 +8,7 @@ name                            what                                            
 ``freq``, ``model.I.freq``      [..., sources, 4, bins, frames]; a network output   conversion
 ``time``, ``model.I.time``      [..., sources, channels, n]; a network output       conversion
 ``tap.*`` and all other names   an inner tensor                                     conversion
+...                             the same, of integers or truth values               integers
 ``stems``                       [..., sources, channels, n]; each, in each          end_to_end
                                 channel and its worst second
 an audio file                   one stem, as above                                  end_to_end

@@ -87,13 +87,14 @@ def test_a_spectrogram_of_other_sizes_is_refused() -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 @pytest.mark.parametrize("of_file", [1, 2, 4, 6])
-def test_channels_become_the_network_s_as_in_demucs(
+def test_channels_become_the_network_s_as_in_demucs_or_are_refused(
     tmp_path: Path, of_file: int, channels: int
 ) -> None:
     samples = noise(3000, of_file)
     soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
-    if 1 < of_file < channels:
-        with pytest.raises(AudioError, match="has 2 channels, but the network separates 4"):
+    if 1 not in (of_file, channels) and of_file != channels:
+        told = f"has {of_file} channels, but the network separates {channels}"
+        with pytest.raises(AudioError, match=told):  # Demucs takes the first ones
             AudioReader(tmp_path / "a.wav", with_channels(channels))
         return
     expected = convert_audio_channels(torch.from_numpy(samples.T.copy()), channels)

@@ -136,6 +136,13 @@ class TestByValue:
         assert compare(e, a, gate("ops_exact")).verdict is Verdict.PASS
         assert ("types differ" in note) == (one != other)
 
+    @pytest.mark.parametrize("dtype", ["int64", "uint64", "int32", "bool"])
+    def test_another_index_is_another_answer(self, dtype: str) -> None:
+        e = np.array([1 << 53 if dtype[-2:] == "64" else 1000, 0], dtype)
+        a = e ^ np.array([0, 1], dtype) if dtype == "bool" else e + np.array([1, 0], dtype)
+        assert [row.outcome.verdict for row in findings(e, e)] == [Verdict.PASS]
+        assert [row.outcome.verdict for row in findings(e, a)] == [Verdict.FAIL]
+
     def test_half_a_rounding_is_seen(self) -> None:
         """A cast of the reference to FP16 would make it equal to what was rounded."""
         e = noise(0, (50,))
