@@ -85,7 +85,9 @@ class NextSteps:
     reference: str = ""
 
     def of_layer(self) -> list[str]:
-        """Return what to run about the layer of the check."""
+        """Return what to run about the layer of the check; nothing where files were compared."""
+        if not self.run.profile.subjects and counterpart_of(self.run) is None:
+            return []
         layer = self.check.layer if self.check else ""
         if layer in ("conversion", "end_to_end"):
             again = [] if self.package else self.convert_again()
@@ -106,7 +108,11 @@ class NextSteps:
     def tune(self) -> str:
         """Return how the cheapest set of FP32 operations is found that holds the failed gate."""
         bounds = self._aim()
-        words = [*self._lab(), "--min-snr", f"{bounds.min_snr_db or 60.0:g}"]
+        words = [
+            *self._lab(),
+            "--min-snr",
+            f"{60.0 if bounds.min_snr_db is None else bounds.min_snr_db:g}",
+        ]
         if bounds.rtol is not None and bounds.atol is not None:
             words += ["--rtol", f"{bounds.rtol:g}", "--atol", f"{bounds.atol:g}"]
         if bounds.name == _STEMS:

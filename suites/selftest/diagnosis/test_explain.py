@@ -178,6 +178,14 @@ def test_suggested_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
             assert not word.startswith("--") or word in help_text
 
 
+@pytest.mark.parametrize("layer", ["stft", "end_to_end"])
+def test_two_files_are_followed_by_no_command_about_a_package(layer: str) -> None:
+    """A pack's result or a stem was made by nothing that this project could execute."""
+    bad = replace(check(layer, "fail"), labels={"tensor": "stft"})
+    run = Run(Profile("compare", (), ()), (bad,))
+    assert explain(run).commands == ()
+
+
 def test_a_package_with_wrong_weights_is_explained_down_to_its_operation(
     small: VirtualPrecision, signal: Signal
 ) -> None:
