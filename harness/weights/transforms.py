@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from harness.bounded import parse_toml, read_text
-from harness.errors import one_line
+from harness.errors import UnknownNameError, one_line
 from harness.weights.conventions import CONVENTIONS, renamed
 from harness.weights.files import WeightsError
 
@@ -206,6 +206,9 @@ def _is_order(axes: Any) -> bool:
 def _select(step: Step, state: Mapping[str, Tensor]) -> _Made:
     globs = _globs(step.value)
     kept = {name: tensor for name, tensor in state.items() if _fits(name, globs)}
+    for glob in globs if kept else ():  # whoever runs the steps says where nothing fits at all
+        if not any(fnmatchcase(name, glob) for name in kept):
+            raise UnknownNameError("tensor", glob, state)
     return kept, list(kept)
 
 

@@ -177,8 +177,10 @@ def test_a_file_is_judged_inside_the_network_too(
 def test_gates_of_the_command_line_replace_those_of_the_table(package: Path, judged: Judge) -> None:
     stricter = replace(gate("end_to_end"), min_snr_db=150.0)
     asked = {"cases": ("quiet",), "layers": ("end_to_end",)}
+    stricter = replace(stricter, reason="given on the command line")
     run = judged(package, bounds={"end_to_end": stricter}, **asked)
     assert failing(run) == {"end_to_end"}
+    assert "mini (end_to_end alone, gates given on the command line)" in run.sentence()
     assert {check.layer for check in run.checks} == {"end_to_end"}
 
 

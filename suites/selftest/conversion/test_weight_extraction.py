@@ -98,6 +98,7 @@ def test_the_command_writes_what_is_asked_for(
         found["time_encoder.0.conv.weight"], network.state_dict()["tencoder.0.conv.weight"]
     )
     assert main([*words, "--only", "nothing"]) == 2
+    assert main([*words, "--only", "*conv*", "--only", "*cnov*"]) == 2  # was dropped beside it
     assert main([*words, "--to", "metal"]) == 0  # the program's own names are of neither convention
     assert "names = 'metal' matched nothing" in " ".join(capsys.readouterr().out.split())
 
