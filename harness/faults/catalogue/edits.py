@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.faults.judges.program import Converted
 from harness.faults.operators import Edit, MutationSite
-from harness.mil.editing import Bindable, skipped, with_constant, with_inputs
+from harness.mil.editing import Bindable, skipped, with_inputs
 
 ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 
@@ -30,12 +30,12 @@ def mutated(
 
 def rebound(type: str, module: str, **inputs: Bindable) -> ProgramEdit:
     """Bind some inputs of an operation to other values; ``None`` unbinds."""
-    return lambda converted: converted.edited(with_inputs(converted.first(type, module), **inputs))
+    return mutated(lambda site: [with_inputs(site.operation, **inputs)], type, module)
 
 
 def left_out(type: str, module: str, parameter: str = "x") -> ProgramEdit:
     """Leave an operation out: its input stands for its result."""
-    return lambda converted: converted.edited(skipped(converted.first(type, module), parameter))
+    return mutated(lambda site: [skipped(site.operation, parameter)], type, module)
 
 
 def constant_changed(
@@ -44,11 +44,8 @@ def constant_changed(
     """Change a constant that an operation reads by the decorated function, which gets a copy."""
 
     def decorate(change: Callable[[np.ndarray], np.ndarray]) -> ProgramEdit:
-        def inject(converted: Converted) -> Converted:
-            operation = converted.all(type, module)[at]
-            return converted.edited(with_constant(converted.model, operation, parameter, change))
-
-        return wraps(change)(inject)
+        edit = mutated(lambda site: site.changed(parameter, change), type, module, at)
+        return wraps(change)(edit)
 
     return decorate
 

@@ -50,8 +50,7 @@ class Converted:
 
     def site(self, type: str, module: str, at: int = 0) -> MutationSite:
         """Return one of them as a place for a mutation operator."""
-        operation = self.all(type, module)[at]
-        return MutationSite(self.model, operation, self.model.operations.index(operation))
+        return MutationSite(self.model, self.all(type, module)[at])
 
     def edited(self, *operations: Operation, before: Sequence[Operation] = ()) -> Converted:
         """Put other operations in the place of those of their names, ``before`` the first of them.
