@@ -19,14 +19,11 @@ import soundfile
 
 from harness.layers import Tensors
 from harness.metrics import (
-    ReferenceProjection,
     SeparationMetrics,
     channel_snr_db,
     diagnose,
     error_table,
     segmental_snr_db,
-    separation_metrics,
-    si_sdr_db,
     snr_db,
     stretch_snr_db,
     ulp_statistics,
@@ -41,7 +38,6 @@ from harness.verdicts.rows.signals import (
     Quality,
     Separation,
     StemPicture,
-    StemQuality,
     StemTimeline,
 )
 from harness.workbench.predictions import Prediction
@@ -97,41 +93,6 @@ def separation_rows(
             diagnosis=diagnose(row),
             note=row.reason or "",
         )
-
-
-def stem_qualities(
-    truth: ReferenceProjection,
-    estimates: np.ndarray,
-    mixture: np.ndarray,
-    sources: Sequence[str],
-) -> tuple[StemQuality, ...]:
-    """Return how well every stem is separated: scores against what was really mixed, in dB.
-
-    Args:
-        truth: the true stems [S, 2, n], factorised once.
-        estimates: of them, float32.
-        mixture: [2, n].
-        sources: names of the stems.
-
-    Raises:
-        ParityError: the shapes don't fit.
-    """
-    qualities = []
-    rows = separation_metrics(truth, estimates, sources=sources)
-    for row, reference, estimate in zip(rows, truth.references, estimates, strict=True):
-        si_sdr = _number(si_sdr_db(reference, estimate))
-        qualities.append(
-            StemQuality(
-                stem=row.source,
-                si_sdr_db=si_sdr,
-                si_sdr_gain_db=si_sdr - _number(si_sdr_db(reference, mixture)),
-                sdr_db=_number(row.sdr_db),
-                isr_db=_number(row.isr_db),
-                sir_db=_number(row.sir_db),
-                sar_db=_number(row.sar_db),
-            )
-        )
-    return tuple(qualities)
 
 
 def rows_beside(
@@ -289,7 +250,3 @@ def _worst(levels: list[float]) -> float | None:
 def _ratio(expected: Array, actual: Array) -> float | None:
     ratio = snr_db(expected, actual)
     return None if ratio is None or math.isnan(ratio) else ratio
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

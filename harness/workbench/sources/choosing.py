@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -148,21 +149,12 @@ def reference_source(
         )
     if reference is not None and not is_package(str(reference)):
         raise ParityError(f"--reference {reference} is no .mlpackage or .mlmodelc")
+    chosen = partial(source_of, golden_root=golden_root, cases=cases, given=given, note=note)
+    if subject is None:
+        return chosen(str(reference))
     adapter = adapter_of(judged, reference)
-    if subject is not None and adapter is not None:
-        if reference is None:
-            raise elsewhere(judged)
-        return source_of(
-            str(reference),
-            golden_root=golden_root,
-            cases=cases,
-            given=given,
-            note=note,
-            subject=subject,
-            adapter=adapter,
-        )
-    name = str(reference) if subject is None else subject
-    package = None if subject is None else reference
-    return source_of(
-        name, golden_root=golden_root, cases=cases, given=given, package=package, note=note
-    )
+    if adapter is None:
+        return chosen(subject, package=reference)
+    if reference is None:
+        raise elsewhere(judged)
+    return chosen(str(reference), subject=subject, adapter=adapter)
