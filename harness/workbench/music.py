@@ -10,12 +10,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from harness.layers import Tensors, stem_scores
+from harness.layers.end_to_end import Stems
 from harness.metrics import (
     ReferenceProjection,
     SeparationMetrics,
@@ -25,8 +22,6 @@ from harness.metrics import (
 from harness.verdicts.rows.scores import Scores, StemScores
 from harness.verdicts.rows.signals import StemQuality
 from harness.workbench.pictures import rows_beside
-
-Stems = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)

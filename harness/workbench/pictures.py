@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from harness.layers import Tensors
@@ -43,13 +42,13 @@ from harness.verdicts.rows.signals import (
 from harness.workbench.predictions import Prediction
 from harness.workbench.rasters import (
     LOW_HZ,
+    Array,
     envelope,
     high_hz,
     raster,
     spectrogram_db,
 )
 
-Array = npt.NDArray[np.floating[Any]]
 Labels = Mapping[str, str]
 Row = TypeVar("Row", Quality, Scores)
 
@@ -141,10 +140,11 @@ def stem_picture(
     wave_peak, rest_peak = (float(np.abs(np.nan_to_num(s)).max()) for s in (expected, rest))
     wave_low, wave_high = envelope(expected, wave_peak)
     rest_low, rest_high = envelope(rest, rest_peak)
+    ratio = snr_db(expected, actual)
     return StemPicture(
         **labels_of(labels),
         stem=stem,
-        snr_db=_ratio(expected, actual),
+        snr_db=None if math.isnan(ratio) else ratio,
         duration_s=round(expected.shape[-1] / rate, 3),
         low_hz=LOW_HZ,
         high_hz=high_hz(rate),
@@ -245,8 +245,3 @@ def _worst(levels: list[float]) -> float | None:
     if any(map(math.isnan, levels)):
         return math.nan
     return round(min(levels), 3) if levels else None
-
-
-def _ratio(expected: Array, actual: Array) -> float | None:
-    ratio = snr_db(expected, actual)
-    return None if ratio is None or math.isnan(ratio) else ratio
