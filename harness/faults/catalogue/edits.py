@@ -9,14 +9,16 @@ are several, ``at`` says which in program order::
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from harness.errors import PackageError
 from harness.faults.judges.program import Converted
 from harness.faults.operators import Edit, MutationSite
-from harness.mil.editing import Bindable, skipped, with_inputs
+from harness.mil.editing import Bindable, computing, key, skipped, with_inputs
 
 ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 
@@ -24,8 +26,15 @@ ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 def mutated(
     operator: Callable[[MutationSite], Edit | None], type: str, module: str, at: int = 0
 ) -> ProgramEdit:
-    """Apply a mutation operator to an operation."""
-    return lambda converted: converted.applied(operator(converted.site(type, module, at)))
+    """Apply a mutation operator to an operation; a `PackageError` where it makes nothing of it."""
+
+    def inject(converted: Converted) -> Converted:
+        edit = operator(converted.site(type, module, at))
+        if edit is None:
+            raise PackageError("the program has nothing there that could be got wrong in this way")
+        return converted.edited(edit[-1], before=edit[:-1])
+
+    return inject
 
 
 def rebound(type: str, module: str, **inputs: Bindable) -> ProgramEdit:
@@ -54,8 +63,11 @@ def computed(type: str, module: str, at: int = 0) -> Callable[[Callable[..., Any
     """Let the executor compute an operation by the decorated function."""
 
     def decorate(function: Callable[..., Any]) -> ProgramEdit:
-        return wraps(function)(
-            lambda converted: converted.computing(converted.all(type, module)[at], function)
-        )
+        @wraps(function)
+        def inject(converted: Converted) -> Converted:
+            place = key(converted.all(type, module)[at])
+            return replace(converted, model=computing(converted.model, {place: function}))
+
+        return inject
 
     return decorate
