@@ -20,12 +20,12 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from harness.errors import ParityError
-from harness.faults.clean_process import CleanRun, Environment, Order, begin, evaluate, make_input
+from harness.faults.clean_process import CleanRun, Environment, Evaluator, Order, make_input
 from harness.golden.builder import observe_segment
 from harness.origin import provenance
 from harness.subjects import load_subject
 from harness.verdicts import Verdict
-from harness.workers import worker_pool
+from harness.workers import work, worker_pool
 
 DOCUMENT_KIND = "clean_runs"
 DOCUMENT_VERSION = 1
@@ -183,8 +183,8 @@ def _in_process(order: Order, seeds: Sequence[int]) -> Iterator[CleanRun]:
     # them when it starts.
     variables = {**environment.variables, "OMP_NUM_THREADS": str(environment.threads)}
     try:
-        with patch.dict(os.environ, variables), worker_pool(1, begin, order) as pool:
-            for run in pool.map(evaluate, seeds):
+        with patch.dict(os.environ, variables), worker_pool(1, Evaluator, order) as pool:
+            for run in pool.map(work, seeds):
                 yield run
                 done += 1
     except (BrokenProcessPool, BrokenPipeError) as error:  # dead later, or before it was ready

@@ -123,9 +123,10 @@ class Order:
 
 
 class Evaluator:
-    """A subject and a sound package of it."""
+    """A subject and a sound package of it, in a process that is theirs."""
 
     def __init__(self, order: Order) -> None:
+        torch.set_num_threads(order.environment.threads)
         self._subject = load_subject(order.subject)
         self._environment, self._stored = order.environment.name, order.stored
         found = tap_operations(order.package)
@@ -135,7 +136,7 @@ class Evaluator:
         self._extracted = open_engine(SUBJECT_ENGINE, self._subject)
         self._package = open_engine(PACKAGE_ENGINE, order.package)
 
-    def run(self, seed: int) -> CleanRun:
+    def __call__(self, seed: int) -> CleanRun:
         """Evaluate every check on the input of a seed."""
         audio = make_input(seed)
         here = observe_segment(self._subject, audio, taps=True)
@@ -200,18 +201,3 @@ def _digest(made: Mapping[str, np.ndarray]) -> str:
     for value in made.values():
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()[:16]
-
-
-_evaluator: Evaluator
-
-
-def begin(order: Order) -> None:
-    """Prepare this process."""
-    global _evaluator
-    torch.set_num_threads(order.environment.threads)
-    _evaluator = Evaluator(order)
-
-
-def evaluate(seed: int) -> CleanRun:
-    """Evaluate every check on the input of a seed."""
-    return _evaluator.run(seed)
