@@ -67,7 +67,7 @@ def source_of(
         if cases or subject is not None:
             raise ParityError("give --inputs or --case, not both (--subject has the cases)")
         return PackageSource(Path(model), tuple(given), note=note)
-    beside = adapter or (adapter_path(Path(model)) if adapter_path(Path(model)).exists() else None)
+    beside = adapter or adapter_of(Path(model))
     if beside is not None and subject is None:
         raise ParityError(
             f"{model} is in another converter's layout ({beside}): say of which model, with "
