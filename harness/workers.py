@@ -11,17 +11,29 @@ from typing import Any
 
 
 def worker_pool(
-    count: int, prepare: Callable[..., None] | None = None, *arguments: Any
+    count: int, prepare: Callable[..., Callable[[Any], Any]] | None = None, *arguments: Any
 ) -> ProcessPoolExecutor:
-    """Return a pool of ``count`` fresh processes, each of which first calls ``prepare``."""
+    """Return a pool of ``count`` fresh processes, each of which first calls ``prepare``.
+
+    What that returns stays in its process, and does there what is given to `work`.
+    """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, context, _begin, (prepare, arguments))
 
 
-def _begin(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+_worker: Callable[[Any], Any]
+
+
+def work(task: Any) -> Any:
+    """Do a task by what was prepared in this process of a `worker_pool`."""
+    return _worker(task)
+
+
+def _begin(prepare: Callable[..., Callable[[Any], Any]] | None, arguments: tuple[Any, ...]) -> None:
+    global _worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
-        prepare(*arguments)
+        _worker = prepare(*arguments)
 
 
 def _end_with_parent() -> None:

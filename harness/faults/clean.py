@@ -13,19 +13,19 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
 from harness.errors import ParityError
-from harness.faults.clean_process import CleanRun, Order, begin, evaluate, make_input
+from harness.faults.clean_process import CleanRun, Environment, Evaluator, Order, make_input
 from harness.golden.builder import observe_segment
 from harness.origin import provenance
 from harness.subjects import load_subject
 from harness.verdicts import Verdict
-from harness.workers import worker_pool
+from harness.workers import work, worker_pool
 
 DOCUMENT_KIND = "clean_runs"
 DOCUMENT_VERSION = 1
@@ -36,21 +36,6 @@ COMMON_SEED: Final = 1000
 more by a golden of this process."""
 
 Advance = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Environment:
-    """How a process is started.
-
-    Attributes:
-        name: short and unique.
-        threads: number of PyTorch's threads.
-        variables: environment variables.
-    """
-
-    name: str
-    threads: int
-    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def environments(cores: int) -> tuple[Environment, ...]:
@@ -166,9 +151,8 @@ def run_clean(
     found: list[CleanRun] = []
     golden = observe_segment(load_subject(subject), make_input(COMMON_SEED), taps=True)
     for environment, seeds in zip(chosen, _seeds(runs, len(chosen)), strict=True):
-        name, threads = environment.name, environment.threads
-        order = Order(name, threads, subject, package, {COMMON_SEED: golden})
-        for run in _in_process(environment, order, seeds):
+        order = Order(environment, subject, package, {COMMON_SEED: golden})
+        for run in _in_process(order, seeds):
             found.append(run)
             advance(len(found), runs)
     return CleanResult(
@@ -188,19 +172,19 @@ def _seeds(runs: int, environments: int) -> Iterator[list[int]]:
         yield [COMMON_SEED, *own[:-1]]
 
 
-def _in_process(environment: Environment, order: Order, seeds: Sequence[int]) -> Iterator[CleanRun]:
+def _in_process(order: Order, seeds: Sequence[int]) -> Iterator[CleanRun]:
     """Yield the runs of one process as they end.
 
     Raises:
         ParityError: it ended before it had done all of them.
     """
-    done = 0
+    done, environment = 0, order.environment
     # PyTorch, oneDNN and MKL read their variables when they are loaded: a process has to inherit
     # them when it starts.
     variables = {**environment.variables, "OMP_NUM_THREADS": str(environment.threads)}
     try:
-        with patch.dict(os.environ, variables), worker_pool(1, begin, order) as pool:
-            for run in pool.map(evaluate, seeds):
+        with patch.dict(os.environ, variables), worker_pool(1, Evaluator, order) as pool:
+            for run in pool.map(work, seeds):
                 yield run
                 done += 1
     except (BrokenProcessPool, BrokenPipeError) as error:  # dead later, or before it was ready

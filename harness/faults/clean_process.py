@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,21 @@ from harness.workbench import Prediction, predict_segment
 
 _FP32: Final = load_recipe("fp32")
 _SIGNALS: Final = ("noise", "quiet", "hot", "antiphase")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """How a process is started.
+
+    Attributes:
+        name: short and unique.
+        threads: number of PyTorch's threads.
+        variables: environment variables.
+    """
+
+    name: str
+    threads: int
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,26 +110,25 @@ class Order:
     """What a process is told.
 
     Attributes:
-        environment: name of its environment.
-        threads: number of PyTorch's threads.
+        environment: that it is started in.
         subject: name of the model.
         package: its FP32 package, with a sidecar.
         stored: what `observe_segment` returned in another process, by seed.
     """
 
-    environment: str
-    threads: int
+    environment: Environment
     subject: str
     package: Path
     stored: Mapping[int, Mapping[str, np.ndarray]]
 
 
 class Evaluator:
-    """A subject and a sound package of it."""
+    """A subject and a sound package of it, in a process that is theirs."""
 
     def __init__(self, order: Order) -> None:
+        torch.set_num_threads(order.environment.threads)
         self._subject = load_subject(order.subject)
-        self._environment, self._stored = order.environment, order.stored
+        self._environment, self._stored = order.environment.name, order.stored
         found = tap_operations(order.package)
         taps = self._subject.network.interface.inner_taps
         self._located = {tap: found[tap] for tap in taps}
@@ -122,7 +136,7 @@ class Evaluator:
         self._extracted = open_engine(SUBJECT_ENGINE, self._subject)
         self._package = open_engine(PACKAGE_ENGINE, order.package)
 
-    def run(self, seed: int) -> CleanRun:
+    def __call__(self, seed: int) -> CleanRun:
         """Evaluate every check on the input of a seed."""
         audio = make_input(seed)
         here = observe_segment(self._subject, audio, taps=True)
@@ -187,18 +201,3 @@ def _digest(made: Mapping[str, np.ndarray]) -> str:
     for value in made.values():
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()[:16]
-
-
-_evaluator: Evaluator
-
-
-def begin(order: Order) -> None:
-    """Prepare this process."""
-    global _evaluator
-    torch.set_num_threads(order.threads)
-    _evaluator = Evaluator(order)
-
-
-def evaluate(seed: int) -> CleanRun:
-    """Evaluate every check on the input of a seed."""
-    return _evaluator.run(seed)

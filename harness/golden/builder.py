@@ -33,7 +33,7 @@ the overlap-add.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -74,7 +74,8 @@ def build_tensors(subject: Subject, case: Case) -> dict[str, npt.NDArray[Any]]:
     signal, true_stems = case_signal(case, network)
     tensors: dict[str, npt.NDArray[Any]] = {"audio": signal} if network.sources else {}
     if case.is_file:
-        tensors["stems"] = _separate_file(subject, signal)
+        with _deterministic():
+            tensors["stems"] = separate_blocks(subject, [signal[0]])
     else:
         inputs = network_inputs(network, signal)
         tensors |= inputs | observe_inputs(subject, inputs, taps=case.taps)
@@ -204,14 +205,14 @@ def call_once_each(network: Network, inputs: Mapping[str, npt.NDArray[Any]]) -> 
     in_turn(network.interface, given, lambda one, _: network.observe(models, one, taps=False))
 
 
-def _separate_file(subject: Subject, audio: Array) -> Array:
+def separate_blocks(subject: Subject, blocks: Iterable[Array]) -> Array:
+    """Return the original's stems [S, C, n] of a signal that arrives in blocks [C, m]."""
+
     def predict(segment: Array) -> Array:
         stems: Array = separate_segment(subject, torch.from_numpy(segment)).numpy()
         return stems
 
-    blocks = separate_stream([audio[0]], predict, **subject.geometry.cuts)
-    with _deterministic():
-        return np.concatenate(list(blocks), axis=-1)
+    return np.concatenate(list(separate_stream(blocks, predict, **subject.geometry.cuts)), axis=-1)
 
 
 @contextmanager

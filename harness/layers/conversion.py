@@ -102,14 +102,14 @@ def precision_checks(
         return
     for name in outputs:
         where = {**labels, "tensor": name, "what": "SNR beside its prediction"}
-        outcome = _no_prediction()
+        limits, outcome = gate("expected_precision"), _no_prediction()
         if predicted is not None:
             gap = beside_prediction_db(expected[name], actual[name], predicted[name], exact)
-            outcome = bound(gap, gate("expected_precision"), what=where["what"])
-        yield _expected(outcome, where)
+            outcome = bound(gap, limits, what=where["what"])
+        yield Check("conversion", where, True, limits, outcome)
     if taps:
-        outcome = _worst_tap(expected, actual, predicted, taps, exact)
-        yield _expected(outcome, {**labels, "tensor": "worst tap"})
+        worst = _worst_tap(expected, actual, predicted, taps, exact)
+        yield worst_value_check(worst, recipe, labels)
 
 
 def reaches_fp32_check(
@@ -237,7 +237,3 @@ def _worst_tap(
 
 def _no_prediction() -> Outcome:
     return not_evaluated("what its precision allows is not known without a recipe")
-
-
-def _expected(outcome: Outcome, labels: Mapping[str, str]) -> Check:
-    return Check("conversion", dict(labels), True, gate("expected_precision"), outcome)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from harness.layers.end_to_end import Stems
 from harness.metrics import (
     ReferenceProjection,
     alignment,
@@ -18,8 +17,6 @@ from harness.metrics import (
     source_metrics,
 )
 from harness.verdicts.rows.scores import StemScores
-
-Stems = npt.NDArray[np.floating[Any]]
 
 
 def stem_scores(

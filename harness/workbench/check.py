@@ -40,6 +40,7 @@ from harness.layers import (
 )
 from harness.lint import lint_package
 from harness.mil import call, load
+from harness.mil.opsets import OPSETS
 from harness.mil.package import Package, open_package
 from harness.profiles import (
     DEFAULT,
@@ -85,13 +86,8 @@ LAYERS: Final = ("conversion", "end_to_end")
 UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
 """Of a package that says nothing of itself: it is held to every gate, and nothing is predicted."""
 
-TARGETS: Final = {
-    "CoreML5": "iOS15",
-    "CoreML6": "iOS16",
-    "CoreML7": "iOS17",
-    "CoreML8": "iOS18",
-}
-"""The deployment target of each opset: programs are compared in the words of one."""
+NEWEST: Final = OPSETS["CoreML8"]
+"""What a fresh conversion is made for at most: programs are compared in the words of one opset."""
 MOST_DIFFERENCES: Final = 50
 
 Advance = Callable[[str, int, int], None]
@@ -154,7 +150,8 @@ class _Examination:
     def __init__(self, bench: Workbench, inquiry: Inquiry, advance: Advance) -> None:
         self._bench, self._inquiry, self._advance = bench, inquiry, advance
         known = bench.goldens.cases
-        for case in () if inquiry.audio else inquiry.cases:
+        self._cases = () if inquiry.audio else inquiry.cases
+        for case in self._cases:
             if case not in known:
                 raise UnknownNameError("golden case", case, known)
         self._subject: Subject = bench.goldens.subject(inquiry.subject)
@@ -182,17 +179,16 @@ class _Examination:
             "recipe": recipe.name,
             **bench.predictions.labels(PACKAGE_ENGINE),
         }
-        cases = () if inquiry.audio else inquiry.cases
         profile = Profile(
             name="check",
             layers=self._layers,
             engines=DEFAULT.engines if inquiry.audio else (PACKAGE_ENGINE,),
             subjects=(inquiry.subject,),
             recipes=(recipe.name,),
-            cases={inquiry.subject: cases},
+            cases={inquiry.subject: self._cases},
         )
         self.collector = Collector(profile, engine_states())
-        self._steps = 1 + (2 if inquiry.audio else len(cases))
+        self._steps = 1 + (2 if inquiry.audio else len(self._cases))
         self._done = 0
 
     def _recorded(self) -> PrecisionRecipe | None:
@@ -239,7 +235,8 @@ class _Examination:
             return contract.verdict is Verdict.PASS
         program, audit = None, None
         if self._recipe is not None:
-            target = TARGETS.get(self._model.plan.function.opset, TARGETS["CoreML8"])
+            release = OPSETS.get(self._model.plan.function.opset, NEWEST).release
+            target = f"iOS{min(release, NEWEST.release)}"
             made = self._bench.packages.path(self._inquiry.subject, self._recipe, target)
             fresh = open_package(made)
             program = compare_programs(fresh, self._model)
@@ -269,9 +266,7 @@ class _Examination:
 
     def cases(self) -> None:
         """Judge the package on every golden case."""
-        if self._inquiry.audio is not None:
-            return
-        for case in self._inquiry.cases:
+        for case in self._cases:
             self._step(case)
             self.collector.add_golden(self._bench.goldens.state(self._inquiry.subject, case))
             self._case(case, self._labels | {"case": case})
@@ -432,9 +427,7 @@ class _Examination:
         return call(self._model, inputs, taps=taps, numerics=numerics)
 
     def _add(self, checks: Iterable[Check]) -> None:
-        for check in checks:
-            if check.layer in self._layers:
-                self.collector.checks.append(check)
+        self.collector.checks += [check for check in checks if check.layer in self._layers]
 
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)

@@ -38,6 +38,7 @@ from harness.precision.virtual import VirtualPrecision
 from harness.profiles import PACKAGE_ENGINE, engine_states
 from harness.verdicts import Check, Gate, Outcome, Profile, bound, compare, gate, not_evaluated
 from harness.verdicts.collector import Collector, noted_digest
+from harness.verdicts.rows.labelled import labels_of
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.workbench.check import Advance, in_words
 from harness.workbench.file_checks import printable
@@ -229,15 +230,9 @@ class _Examination:
                 worst = rank, outcome
             points.append(value.profile(len(points)))
         self._add([worst_value_check(worst[1] if worst else None, self._recipe, labels)])
-        series = {name: labels[name] for name in ("subject", "case", "recipe", "engine")}
-        self.collector.keep(
-            TapSeries(
-                **series,
-                numerics=labels["numerics"],
-                reference="the same values of the reference",
-                operations=tuple(points),
-            )
-        )
+        reference, operations = "the same values of the reference", tuple(points)
+        series = TapSeries(**labels_of(labels), reference=reference, operations=operations)
+        self.collector.keep(series)
 
     def _judged(self, value: InnerValue) -> Outcome:
         if self._recipe.is_fp32:
@@ -248,8 +243,7 @@ class _Examination:
         return bound(gap, gate("expected_precision"), what=what)
 
     def _add(self, checks: Iterable[Check]) -> None:
-        for check in checks:
-            self.collector.checks.append(check)
+        self.collector.checks.extend(checks)
 
     def _step(self, what: str, done: int) -> None:
         self._advance(what, done, 1 + len(self._inputs))

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from harness.audio.files import AudioReader, read_audio
-from harness.audio.segments import separate_stream
+from harness.golden.builder import separate_blocks
 from harness.metrics import rms
-from harness.subjects import Subject, separate_segment
+from harness.subjects import Subject
 from harness.verdicts import Check, compare, gate
 from harness.workbench.separator import Separator
 
@@ -34,14 +34,8 @@ def original_stems(subject: Subject, audio: Path, like: str | None) -> np.ndarra
     """
     if like is not None:
         return _by_library(subject, audio)
-
-    def original(segment: np.ndarray) -> np.ndarray:
-        stems: np.ndarray = separate_segment(subject, torch.from_numpy(segment)).numpy()
-        return stems
-
     with AudioReader(audio, subject.geometry) as reader:
-        blocks = separate_stream(reader.blocks(), original, **subject.geometry.cuts)
-        return np.concatenate(list(blocks), axis=-1)
+        return separate_blocks(subject, reader.blocks())
 
 
 def printable(path: Path) -> str:

@@ -6,21 +6,22 @@ that is then asked of a candidate, and what the original reaches is the same bes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from harness.layers import Tensors, stem_scores
-from harness.metrics import ReferenceProjection, SeparationMetrics, separation_metrics
+from harness.layers.end_to_end import Stems
+from harness.metrics import (
+    ReferenceProjection,
+    SeparationMetrics,
+    separation_metrics,
+    si_sdr_db,
+)
 from harness.verdicts.rows.scores import Scores, StemScores
 from harness.verdicts.rows.signals import StemQuality
-from harness.workbench.pictures import rows_beside, stem_qualities
-
-Stems = npt.NDArray[np.floating[Any]]
+from harness.workbench.pictures import rows_beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,22 @@ class Music:
 
     def quality_of(self, actual: Stems) -> tuple[StemQuality, ...]:
         """Return how well every stem is separated, beside the true ones."""
-        return stem_qualities(self._truth, actual, self.golden["audio"][0], self.sources)
+        rows = separation_metrics(self._truth, actual, sources=self.sources)
+        mixture, qualities = self.golden["audio"][0], []
+        for row, truth, stem in zip(rows, self._truth.references, actual, strict=True):
+            si_sdr = _number(si_sdr_db(truth, stem))
+            qualities.append(
+                StemQuality(
+                    stem=row.source,
+                    si_sdr_db=si_sdr,
+                    si_sdr_gain_db=si_sdr - _number(si_sdr_db(truth, mixture)),
+                    sdr_db=_number(row.sdr_db),
+                    isr_db=_number(row.isr_db),
+                    sir_db=_number(row.sir_db),
+                    sar_db=_number(row.sar_db),
+                )
+            )
+        return tuple(qualities)
 
     @cached_property
     def _scores(self) -> tuple[StemScores, ...]:
@@ -67,3 +83,7 @@ class Music:
         """Yield for each stem the published scores of the original and of a candidate."""
         found = stem_scores(self._truth, actual, self.sources, self.rate)
         return rows_beside(Scores, self._scores, found, labels)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

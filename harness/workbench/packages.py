@@ -23,9 +23,9 @@ from harness.locks import file_lock
 from harness.mil import functional, load
 from harness.precision.sweep import content_key
 from harness.precision.virtual import VirtualPrecision
-from harness.store import Store
+from harness.store import Store, pack_folder
 from harness.subjects import Subject
-from harness.workbench.stored import fetched, kept
+from harness.workbench.stored import fetched
 
 PACKAGE_ROOMS: Final = ("conversion", "devices", "mil", "rewriting", "subjects", "audio")
 """The rooms whose code decides what is in a package."""
@@ -85,7 +85,7 @@ class Packages:
             fingerprint=self._subject(subject).fingerprint,
         )
         if self._store is not None:
-            kept(self._store, key, out)
+            self._store.keep("packages", key, pack_folder(out))
 
     def is_reused(self, package: Path) -> bool:
         """Return whether a package came from the store, whichever process asked for it."""

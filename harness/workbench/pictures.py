@@ -14,19 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from harness.layers import Tensors
 from harness.metrics import (
-    ReferenceProjection,
     SeparationMetrics,
     channel_snr_db,
     diagnose,
     error_table,
     segmental_snr_db,
-    separation_metrics,
-    si_sdr_db,
     snr_db,
     stretch_snr_db,
     ulp_statistics,
@@ -41,19 +37,18 @@ from harness.verdicts.rows.signals import (
     Quality,
     Separation,
     StemPicture,
-    StemQuality,
     StemTimeline,
 )
 from harness.workbench.predictions import Prediction
 from harness.workbench.rasters import (
     LOW_HZ,
+    Array,
     envelope,
     high_hz,
     raster,
     spectrogram_db,
 )
 
-Array = npt.NDArray[np.floating[Any]]
 Labels = Mapping[str, str]
 Row = TypeVar("Row", Quality, Scores)
 
@@ -97,41 +92,6 @@ def separation_rows(
             diagnosis=diagnose(row),
             note=row.reason or "",
         )
-
-
-def stem_qualities(
-    truth: ReferenceProjection,
-    estimates: np.ndarray,
-    mixture: np.ndarray,
-    sources: Sequence[str],
-) -> tuple[StemQuality, ...]:
-    """Return how well every stem is separated: scores against what was really mixed, in dB.
-
-    Args:
-        truth: the true stems [S, 2, n], factorised once.
-        estimates: of them, float32.
-        mixture: [2, n].
-        sources: names of the stems.
-
-    Raises:
-        ParityError: the shapes don't fit.
-    """
-    qualities = []
-    rows = separation_metrics(truth, estimates, sources=sources)
-    for row, reference, estimate in zip(rows, truth.references, estimates, strict=True):
-        si_sdr = _number(si_sdr_db(reference, estimate))
-        qualities.append(
-            StemQuality(
-                stem=row.source,
-                si_sdr_db=si_sdr,
-                si_sdr_gain_db=si_sdr - _number(si_sdr_db(reference, mixture)),
-                sdr_db=_number(row.sdr_db),
-                isr_db=_number(row.isr_db),
-                sir_db=_number(row.sir_db),
-                sar_db=_number(row.sar_db),
-            )
-        )
-    return tuple(qualities)
 
 
 def rows_beside(
@@ -180,10 +140,11 @@ def stem_picture(
     wave_peak, rest_peak = (float(np.abs(np.nan_to_num(s)).max()) for s in (expected, rest))
     wave_low, wave_high = envelope(expected, wave_peak)
     rest_low, rest_high = envelope(rest, rest_peak)
+    ratio = snr_db(expected, actual)
     return StemPicture(
         **labels_of(labels),
         stem=stem,
-        snr_db=_ratio(expected, actual),
+        snr_db=None if math.isnan(ratio) else ratio,
         duration_s=round(expected.shape[-1] / rate, 3),
         low_hz=LOW_HZ,
         high_hz=high_hz(rate),
@@ -284,12 +245,3 @@ def _worst(levels: list[float]) -> float | None:
     if any(map(math.isnan, levels)):
         return math.nan
     return round(min(levels), 3) if levels else None
-
-
-def _ratio(expected: Array, actual: Array) -> float | None:
-    ratio = snr_db(expected, actual)
-    return None if ratio is None or math.isnan(ratio) else ratio
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

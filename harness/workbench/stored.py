@@ -22,7 +22,7 @@ from harness.golden import Case
 from harness.golden.builder import build_tensors
 from harness.golden.inspection import current_versions
 from harness.precision.sweep import Cell, FolderOfResults, Result, content_key, result_text
-from harness.store import Store, pack_folder, unpack_folder
+from harness.store import Store, unpack_folder
 from harness.subjects import Subject
 
 GOLDEN_ROOMS = ("golden", "subjects", "audio")
@@ -89,11 +89,6 @@ def fetched(store: Store, key: str, target: Path) -> bool:
     if found is not None:
         unpack_folder(found, target)
     return found is not None
-
-
-def kept(store: Store, key: str, package: Path) -> None:
-    """Keep a package in ``store``."""
-    store.keep("packages", key, pack_folder(package))
 
 
 def fetched_package(store: Store, key: str) -> Path:

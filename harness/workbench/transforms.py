@@ -7,18 +7,15 @@ ones in float64. Out: rows of `harness.verdicts.rows`, in dB relative to the exp
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.audio import HOP_LENGTH, N_FFT, SAMPLE_RATE
 from harness.audio.windows import overlap_sum, relative_ripple
 from harness.metrics import rms, snr_db
 from harness.verdicts.rows.signals import TransformError, WindowSums
-from harness.workbench.rasters import decibels, raster
-
-Array = npt.NDArray[np.floating[Any]]
+from harness.workbench.rasters import Array, decibels, raster
 
 EDGE_FRAMES: Final = 2
 """Frames at each end that reach beyond the signal."""
@@ -42,7 +39,7 @@ def forward_error(
         implementation=implementation,
         reference="the same transform in float64",
         signal=signal,
-        snr_db=_ratio(expected, actual),
+        snr_db=round(snr_db(expected, actual), 3),
         picture=raster(shown, top - _RANGE_DB, top),
         high_hz=SAMPLE_RATE / 2,
         by_frequency_hz=tuple(
@@ -67,7 +64,7 @@ def round_trip_error(expected: Array, actual: Array, implementation: str) -> Tra
         implementation=implementation,
         reference="the closed form in float64",
         signal="white noise",
-        snr_db=_ratio(expected, actual),
+        snr_db=round(snr_db(expected, actual), 3),
         picture=None,
         high_hz=SAMPLE_RATE / 2,
         by_frequency_hz=(),
@@ -127,8 +124,3 @@ def _picked(values: Array, count: int) -> tuple[float, ...]:
 
 def _relative(squares: Array, level: float) -> tuple[float, ...]:
     return tuple(round(float(value), 2) for value in decibels(squares / level**2))
-
-
-def _ratio(expected: Array, actual: Array) -> float | None:
-    ratio = snr_db(expected, actual)
-    return None if ratio is None else round(ratio, 3)

@@ -9,14 +9,16 @@ are several, ``at`` says which in program order::
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from harness.errors import PackageError
 from harness.faults.judges.program import Converted
 from harness.faults.operators import Edit, MutationSite
-from harness.mil.editing import Bindable, skipped, with_constant, with_inputs
+from harness.mil.editing import Bindable, computing, key, skipped, with_inputs
 
 ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 
@@ -24,18 +26,25 @@ ProgramEdit: TypeAlias = Callable[[Converted], Converted]
 def mutated(
     operator: Callable[[MutationSite], Edit | None], type: str, module: str, at: int = 0
 ) -> ProgramEdit:
-    """Apply a mutation operator to an operation."""
-    return lambda converted: converted.applied(operator(converted.site(type, module, at)))
+    """Apply a mutation operator to an operation; a `PackageError` where it makes nothing of it."""
+
+    def inject(converted: Converted) -> Converted:
+        edit = operator(converted.site(type, module, at))
+        if edit is None:
+            raise PackageError("the program has nothing there that could be got wrong in this way")
+        return converted.edited(edit[-1], before=edit[:-1])
+
+    return inject
 
 
 def rebound(type: str, module: str, **inputs: Bindable) -> ProgramEdit:
     """Bind some inputs of an operation to other values; ``None`` unbinds."""
-    return lambda converted: converted.edited(with_inputs(converted.first(type, module), **inputs))
+    return mutated(lambda site: [with_inputs(site.operation, **inputs)], type, module)
 
 
 def left_out(type: str, module: str, parameter: str = "x") -> ProgramEdit:
     """Leave an operation out: its input stands for its result."""
-    return lambda converted: converted.edited(skipped(converted.first(type, module), parameter))
+    return mutated(lambda site: [skipped(site.operation, parameter)], type, module)
 
 
 def constant_changed(
@@ -44,11 +53,8 @@ def constant_changed(
     """Change a constant that an operation reads by the decorated function, which gets a copy."""
 
     def decorate(change: Callable[[np.ndarray], np.ndarray]) -> ProgramEdit:
-        def inject(converted: Converted) -> Converted:
-            operation = converted.all(type, module)[at]
-            return converted.edited(with_constant(converted.model, operation, parameter, change))
-
-        return wraps(change)(inject)
+        edit = mutated(lambda site: site.changed(parameter, change), type, module, at)
+        return wraps(change)(edit)
 
     return decorate
 
@@ -57,8 +63,11 @@ def computed(type: str, module: str, at: int = 0) -> Callable[[Callable[..., Any
     """Let the executor compute an operation by the decorated function."""
 
     def decorate(function: Callable[..., Any]) -> ProgramEdit:
-        return wraps(function)(
-            lambda converted: converted.computing(converted.all(type, module)[at], function)
-        )
+        @wraps(function)
+        def inject(converted: Converted) -> Converted:
+            place = key(converted.all(type, module)[at])
+            return replace(converted, model=computing(converted.model, {place: function}))
+
+        return inject
 
     return decorate

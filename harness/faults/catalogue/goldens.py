@@ -20,41 +20,36 @@ _original = partial(fault, judge="original", caught_by="surgery")
 
 
 @_goldens("goldens.bit-flipped", source=OWN, sample=True)
-def _bit_flipped(keep: Keep) -> Keep:
+def _bit_flipped(keep: Keep) -> None:
     """One bit of the file is flipped."""
     content = bytearray(keep.tensors().read_bytes())
     content[-3] ^= 1
     keep.tensors().write_bytes(content)
-    return keep
 
 
 @_goldens("goldens.truncated", source=OWN)
-def _truncated(keep: Keep) -> Keep:
+def _truncated(keep: Keep) -> None:
     """The file breaks off: a disk was full, or a download was cut."""
     content = keep.tensors().read_bytes()
     keep.tensors().write_bytes(content[: len(content) // 2])
-    return keep
 
 
-@_goldens("goldens.deleted", source=OWN)
-def _deleted(keep: Keep) -> Keep:
-    """The file is gone, and would be made again by whatever is installed now."""
-    keep.tensors().unlink()
-    return keep
+_goldens("goldens.deleted", source=OWN)(
+    lambda keep: keep.tensors().unlink(),
+    "The file is gone, and would be made again by whatever is installed now.",
+)
 
 
 @_goldens("goldens.of-another-subject", source=OWN)
-def _of_another_subject(keep: Keep) -> Keep:
+def _of_another_subject(keep: Keep) -> None:
     """The file is that of another subject, sound in itself."""
     shutil.copy(keep.tensors(subject=OTHER.name), keep.tensors())
-    return keep
 
 
 @_goldens("goldens.of-another-case", source=OWN)
-def _of_another_case(keep: Keep) -> Keep:
+def _of_another_case(keep: Keep) -> None:
     """The file is that of another case, sound in itself."""
     shutil.copy(keep.tensors(CASES[1]), keep.tensors())
-    return keep
 
 
 _goldens("goldens.stale-weights", source=CONVERSIONS, sample=True)(
@@ -64,13 +59,12 @@ _goldens("goldens.stale-weights", source=CONVERSIONS, sample=True)(
 
 
 @_goldens("goldens.stale-recipe", source=OWN)
-def _stale_recipe(keep: Keep) -> Keep:
+def _stale_recipe(keep: Keep) -> None:
     """The signal's recipe changed since the golden was made."""
     recipes = keep.store.layout.recipes
     text = recipes.read_text(encoding="utf-8")
     before, _, after = text.partition("[case.noise]")
     recipes.write_text(before + "[case.noise]" + after.replace("-20.0", "-21.0", 1), "utf-8")
-    return keep
 
 
 _goldens("goldens.stale-versions", source=OWN)(

@@ -14,7 +14,7 @@ from harness.faults.judges.program import Converted
 from harness.faults.operators import MutationSite
 from harness.faults.operators.arithmetic import exchanged
 from harness.faults.operators.layers import query_and_key
-from harness.faults.operators.layout import replicated
+from harness.faults.operators.layout import not_transposed, replicated
 from harness.faults.registry import CLASSIC, CONVERSIONS, MEASURED, fault
 from harness.mil.editing import constant, key, known_value, with_inputs, with_type
 from harness.mil.program import Operation
@@ -81,12 +81,10 @@ _program("program.slice-begin", source=CLASSIC)(
 )
 
 
-@_program("program.reshape-for-transpose", source=CLASSIC)
-def _reshape_for_transpose(converted: Converted) -> Converted:
-    """A transpose is replaced by a reshape to the same shape."""
-    site = converted.site("transpose", "crosstransformer")
-    reshape = with_type(site.operation, "reshape")
-    return converted.edited(with_inputs(reshape, perm=None, shape=site.shape))
+_program("program.reshape-for-transpose", source=CLASSIC)(
+    mutated(not_transposed, "transpose", "crosstransformer"),
+    "A transpose is replaced by a reshape to the same shape.",
+)
 
 
 @_arithmetic("program.stems-interleaved", source=CONVERSIONS)
@@ -101,13 +99,10 @@ _program("program.query-key", source=CLASSIC)(
     mutated(query_and_key, _ATTENTION, _SELF),
     "Query and key of one self-attention are exchanged.",
 )
-
-
-@_program("program.value-is-key", source=CLASSIC)
-def _value_is_key(converted: Converted) -> Converted:
-    """One cross-attention mixes keys instead of values."""
-    attention = converted.site(_ATTENTION, _CROSS)
-    return converted.edited(with_inputs(attention.operation, value=attention.read("key")))
+_program("program.value-is-key", source=CLASSIC)(
+    mutated(lambda site: [with_inputs(site.operation, value=site.read("key"))], _ATTENTION, _CROSS),
+    "One cross-attention mixes keys instead of values.",
+)
 
 
 @_arithmetic("program.softmax-axis", source=CLASSIC)

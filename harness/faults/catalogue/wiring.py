@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -27,28 +26,19 @@ from harness.faults.operators.arithmetic import (
 from harness.faults.operators.layers import heads, key_and_value
 from harness.faults.operators.layout import other_side, transposed_first
 from harness.faults.registry import CLASSIC, CONVERSIONS, fault
-from harness.mil.editing import constant, key, known_value, new_operation, with_inputs, with_type
-from harness.mil.program import Operation, Variable
+from harness.mil.editing import Bindable, constant, key, known_value, with_inputs, with_type
 
 _program = partial(fault, judge="program", caught_by="conversion")
 _ATTENTION = "scaled_dot_product_attention"
 _NORM, _NORM_T = "encoder.3.dconv.layers.0.1", "tencoder.3.dconv.layers.0.1"
 
 
-def _after(module: str, type: str, **inputs: Any) -> ProgramEdit:
+def _after(module: str, type: str, **inputs: Bindable) -> ProgramEdit:
     """Put an operation behind the output that ``module`` makes."""
-
-    def followed(site: MutationSite) -> Edit:
-        def then(renamed: Variable, result: Variable) -> Operation:
-            dtype = site.result.dtype
-            return new_operation(type, result.name, site.shape, dtype, x=renamed.name, **inputs)
-
-        return site.after(then)
-
-    return mutated(followed, "add", module)
+    return mutated(lambda site: site.followed(type, **inputs), "add", module)
 
 
-def _before(parameter: str, type: str, **inputs: Any) -> Callable[[MutationSite], Edit]:
+def _before(parameter: str, type: str, **inputs: Bindable) -> Callable[[MutationSite], Edit]:
     """Put an operation of one shape in front of an input."""
     return lambda site: site.before(parameter, type, site.shape_of(parameter), **inputs)
 

@@ -68,7 +68,7 @@ OTHER = Weights("htdemucs", "b" * 64)
 
 
 def judge_goldens(bench: Workbench, fault: Fault) -> Iterator[FaultJudgement]:
-    """Judge a store; an injection gets a `Keep` of its own and returns it or another view of it."""
+    """Judge a store; an injection changes a `Keep` of its own, or returns another view of it."""
     recipes = bench.goldens.store.layout.recipes
     with tempfile.TemporaryDirectory(prefix="parity-goldens-") as folder:
         keep = Keep(Path(folder))
@@ -76,7 +76,7 @@ def judge_goldens(bench: Workbench, fault: Fault) -> Iterator[FaultJudgement]:
         for subject in (keep.subject, OTHER):
             for case in CASES:
                 keep.store.build(subject, case, record=True)
-        changed: Keep = fault.inject(keep)
+        changed: Keep = fault.inject(keep) or keep
         try:
             status = changed.store.fetch(changed.subject, CASES[0]).finding
         except GoldenError as error:

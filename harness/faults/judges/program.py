@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 from harness.conversion import audit_package, load_recipe, module_paths, read_sidecar
 from harness.errors import PackageError, ParityError
 from harness.faults.judging import FaultJudgement, judgement, refused
-from harness.faults.operators import Edit, MutationSite
+from harness.faults.operators import MutationSite
 from harness.faults.registry import Fault
 from harness.layers import branch_checks, precision_checks, stem_checks
 from harness.mil import Model, load
-from harness.mil.editing import computing, edited, find, key
+from harness.mil.editing import edited, find, key
 from harness.mil.program import Operation
 from harness.verdicts import Check
 from harness.workbench import Workbench, paper_checks, predict_segment, taps_in
@@ -50,8 +49,7 @@ class Converted:
 
     def site(self, type: str, module: str, at: int = 0) -> MutationSite:
         """Return one of them as a place for a mutation operator."""
-        operation = self.all(type, module)[at]
-        return MutationSite(self.model, operation, self.model.operations.index(operation))
+        return MutationSite(self.model, self.all(type, module)[at])
 
     def edited(self, *operations: Operation, before: Sequence[Operation] = ()) -> Converted:
         """Put other operations in the place of those of their names, ``before`` the first of them.
@@ -61,20 +59,6 @@ class Converted:
         """
         inserted = {key(operations[0]): before} if before else None
         return replace(self, model=edited(self.model, *operations, before=inserted))
-
-    def applied(self, edit: Edit | None) -> Converted:
-        """Put what a mutation operator made of one operation into the program.
-
-        Raises:
-            PackageError: it made nothing of it.
-        """
-        if edit is None:
-            raise PackageError("the program has nothing there that could be got wrong in this way")
-        return self.edited(edit[-1], before=edit[:-1])
-
-    def computing(self, operation: Operation, function: Callable[..., Any]) -> Converted:
-        """Let the executor compute an operation by another function."""
-        return replace(self, model=computing(self.model, {key(operation): function}))
 
 
 class ProgramJudge:

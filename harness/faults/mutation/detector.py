@@ -115,37 +115,37 @@ class Change:
     matters: bool
 
 
+@dataclass(frozen=True, eq=False)
 class UnmutatedOutputs:
     """What the unmutated program returns on one input.
 
-    Args:
+    Attributes:
         input: which one.
         outputs: by name.
         sources: names of the stems that ``freq`` and ``time`` come to; none where there are none.
     """
 
-    def __init__(
-        self, input: str, outputs: Mapping[str, np.ndarray], sources: Sequence[str] = ()
-    ) -> None:
-        self._input, self._outputs, self._sources = input, outputs, sources
+    input: str
+    outputs: Mapping[str, np.ndarray]
+    sources: Sequence[str] = ()
 
     @cached_property
     def _stems(self) -> np.ndarray:
-        return stems_of(self._outputs)
+        return stems_of(self.outputs)
 
     def change(self, outputs: Mapping[str, np.ndarray]) -> Change:
         """Measure what a mutant returned against it."""
-        pairs = [(expected, outputs[name]) for name, expected in self._outputs.items()]
+        pairs = [(expected, outputs[name]) for name, expected in self.outputs.items()]
         if all(np.array_equal(expected, actual) for expected, actual in pairs):
-            return Change(self._input, math.inf, False)
-        names = tuple(self._outputs)
-        checks = list(branch_checks(self._outputs, outputs, _FP32, {}, outputs=names))
+            return Change(self.input, math.inf, False)
+        names = tuple(self.outputs)
+        checks = list(branch_checks(self.outputs, outputs, _FP32, {}, outputs=names))
         matters = first_failing(checks) is not None
-        if not matters and self._sources:
-            stems = stem_checks(self._stems, stems_of(outputs), self._sources, {})
+        if not matters and self.sources:
+            stems = stem_checks(self._stems, stems_of(outputs), self.sources, {})
             matters = first_failing(stems) is not None
         ratios = [check.outcome.metrics["snr_db"] for check in checks]
-        return Change(self._input, min(ratios), matters)
+        return Change(self.input, min(ratios), matters)
 
 
 def _detection(checks: Iterable[Check]) -> Detection | None:

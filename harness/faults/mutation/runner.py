@@ -58,7 +58,7 @@ class _Detected(Exception):
 
 
 class Fragments:
-    """Makes models of some operations of ``model``, and runs them.
+    """Runs some operations of ``model`` as a program of their own.
 
     A mutated operation is executed alone, on the values that the original's neighbours made; so one
     plan of the whole program serves all of its mutants.
@@ -69,13 +69,17 @@ class Fragments:
         operations = model.plan.function.block.operations
         self._constants = {key(o): o for o in operations if o.type == "const"}
 
-    def model(self, operations: Sequence[Operation], results: Sequence[str]) -> Model:
-        """Return a model of ``operations`` alone.
-
-        Its inputs are the values that they read, its outputs are called ``results``.
+    def run(
+        self,
+        operations: Sequence[Operation],
+        results: Sequence[str],
+        values: Mapping[str, torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """Execute ``operations`` on those of ``values`` that they read, and return ``results``.
 
         Raises:
             PackageError, UnsupportedOperationError: they don't fit together.
+            ExecutionError: an operation failed, or its result is not what the program declares.
         """
         plan = self._model.plan
         made = {variable.name for operation in operations for variable in operation.outputs}
@@ -89,22 +93,7 @@ class Fragments:
         block = Block((), tuple(results), (*needed, *operations))
         function = Function(plan.function.name, inputs, plan.function.opset, block)
         verify(function)
-        package = self._model.package
-        return Model.of(package, function)
-
-    def run(
-        self,
-        operations: Sequence[Operation],
-        results: Sequence[str],
-        values: Mapping[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        """Execute ``operations`` on those of ``values`` that they read, and return ``results``.
-
-        Raises:
-            PackageError, UnsupportedOperationError: as `model`.
-            ExecutionError: an operation failed, or its result is not what the program declares.
-        """
-        part = self.model(operations, results)
+        part = Model.of(self._model.package, function)
         return part.run({feature.name: values[feature.name] for feature in part.inputs})
 
 

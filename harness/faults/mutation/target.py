@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
-from harness.audio import SAMPLE_RATE, SEGMENT_LENGTH
-from harness.audio.stft import spectrogram_from_waveform
 from harness.conversion import compare_weights, read_sidecar
 from harness.errors import ParityError
 from harness.faults.mutation.detector import Detection, Detector
 from harness.faults.mutation.runner import MutantRunner
 from harness.mil import Model
 from harness.subjects import describe_subject
-from harness.subjects.songs import make_song
 from harness.verdicts import Verdict
 from harness.workbench import Workbench, taps_in
+from harness.workbench.sources.cases import call_inputs, find_cases
 
 HELD_OUT: Final = "held-out song"
-HELD_OUT_SEED: Final = 9001
-"""Of no golden case, and of no clean run, whose seeds begin at 1000."""
+HELD_OUT_CASE: Final = "song:9001"
+"""Its seed is that of no golden case, and of no clean run, whose seeds begin at 1000."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,10 @@ class MutationTarget:
             ParityError: the golden is not usable, the package does not say where a tap is, or it
                 fails a check unmutated.
         """
+        sources = describe_subject(self.subject).sources
         if name == HELD_OUT:
-            return MutantRunner(
-                model, name, held_out_inputs(), None, describe_subject(self.subject).sources
-            )
+            (case,) = find_cases([HELD_OUT_CASE], self.golden_root).values()
+            return MutantRunner(model, name, call_inputs(self.subject, case, 1), None, sources)
         bench = self._bench()
         golden = bench.goldens.fetch(self.subject, name).require()
         inputs = {k: np.array(v) for k, v in bench.goldens.inputs(self.subject, name).items()}
@@ -66,10 +63,8 @@ class MutationTarget:
         if missing:
             raise ParityError(f"{self.package} does not say where the tap {missing[0]!r} is")
         expected = {key: golden[key] for key in golden.names if key not in inputs}
-        sources = describe_subject(self.subject).sources
-        return MutantRunner(
-            model, name, inputs, Detector(expected, located, sources=sources), sources
-        )
+        detector = Detector(expected, located, sources=sources)
+        return MutantRunner(model, name, inputs, detector, sources)
 
     def read(self, model: Model) -> Detection | None:
         """Compare a program's constants with the tensors of the subject."""
@@ -86,11 +81,3 @@ class MutationTarget:
 @lru_cache(maxsize=1)
 def _workbench(golden_root: Path, scratch: Path) -> Workbench:
     return Workbench(golden_root, scratch)
-
-
-def held_out_inputs() -> dict[str, np.ndarray]:
-    """Return a song that is no golden case, as the network takes it."""
-    song = make_song(HELD_OUT_SEED, SEGMENT_LENGTH / SAMPLE_RATE)
-    audio = np.array(song.mixture[np.newaxis])
-    spectrogram = spectrogram_from_waveform(torch.from_numpy(audio)).numpy()
-    return {"spectrogram": spectrogram, "audio": audio}

@@ -19,7 +19,7 @@ from harness.faults.mutation.runner import MutantRun, MutantRunner
 from harness.faults.mutation.target import MutationTarget
 from harness.faults.operators import mutants
 from harness.mil import load
-from harness.workers import worker_pool
+from harness.workers import work, worker_pool
 
 Place: TypeAlias = tuple[int, int]
 """An operation, and which of its mutants."""
@@ -48,7 +48,7 @@ class MutantWorker:
         self._input = ""
         self._runner: MutantRunner | None = None
 
-    def do(self, task: MutantTask) -> list[MutantRun]:
+    def __call__(self, task: MutantTask) -> list[MutantRun]:
         """Return what became of the mutants of a task, in its order."""
         if self._runner is None or self._input != task.input:
             self._runner = None  # its values go before the next ones come
@@ -74,13 +74,13 @@ def workers(target: MutationTarget, jobs: int) -> Iterator[Do]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            yield partial(map, MutantWorker(target).do)
+            yield partial(map, MutantWorker(target))
         finally:
             torch.set_num_threads(threads)
         return
-    with worker_pool(jobs, _begin, target) as pool:
+    with worker_pool(jobs, _alone, target) as pool:
         try:
-            yield partial(pool.map, _do)
+            yield partial(pool.map, work)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -102,14 +102,7 @@ def run_mutants(
     return runs
 
 
-_worker: MutantWorker
-
-
-def _begin(target: MutationTarget) -> None:
-    global _worker
+def _alone(target: MutationTarget) -> MutantWorker:
+    """Return the worker of a process that is its own."""
     torch.set_num_threads(1)
-    _worker = MutantWorker(target)
-
-
-def _do(task: MutantTask) -> list[MutantRun]:
-    return _worker.do(task)
+    return MutantWorker(target)

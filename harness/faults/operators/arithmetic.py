@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from harness.faults.operators.site import Edit, MutationSite, operator
-from harness.mil.editing import (
-    constant,
-    new_operation,
-    skipped,
-    with_inputs,
-    with_swapped,
-    with_type,
-)
-from harness.mil.program import Operation, Variable
+from harness.mil.editing import constant, skipped, with_inputs, with_swapped, with_type
 from harness.mil.types import TensorType
 
 SCALE = 1.01
@@ -26,17 +19,10 @@ SCALE = 1.01
 @operator("result x 1.01", kind="scale")
 def scaled(site: MutationSite) -> Edit | None:
     """Multiply every result."""
-
-    def times(renamed: Variable, result: Variable) -> Operation:
-        assert isinstance(result.type, TensorType)  # checked below
-        shape, dtype = result.type.shape or (), result.type.dtype
-        factor = constant(np.asarray(SCALE, dtype.numpy))
-        return new_operation("mul", result.name, shape, dtype, x=renamed.name, y=factor)
-
     types = [v.type for v in site.operation.outputs]
     if not all(isinstance(t, TensorType) and t.dtype.is_floating for t in types):
         return None
-    return site.after(times)
+    return site.followed("mul", y=SCALE)
 
 
 @operator("left out", kind="skip")
@@ -103,22 +89,14 @@ def absolute(site: MutationSite) -> Edit | None:
 @operator("1e-5 moved out of the root", "sqrt")
 def outside(site: MutationSite) -> Edit | None:
     """The epsilon of a normalisation outside of the root: sqrt(x - 1e-5) + 1e-5."""
-    dtype = site.result.dtype
-    less = constant(np.asarray(1e-5, dtype.numpy))
-    edit = site.before("x", "sub", site.shape, y=less)
-
-    def more(renamed: Variable, result: Variable) -> Operation:
-        return new_operation("add", result.name, site.shape, dtype, x=renamed.name, y=less)
-
-    inner = MutationSite(site.model, edit[-1], site.index)
-    return [*edit[:-1], *inner.after(more)]
+    edit = site.before("x", "sub", site.shape, y=constant(1e-5, site.result.dtype))
+    return [*edit[:-1], *replace(site, operation=edit[-1]).followed("add", y=1e-5)]
 
 
 @operator("hard sigmoid in its place", "sigmoid")
 def hard(site: MutationSite) -> Edit | None:
     """The piecewise linear one."""
-    dtype = site.result.dtype.numpy
-    slope, middle = (constant(np.asarray(value, dtype)) for value in (0.2, 0.5))
+    slope, middle = (constant(value, site.result.dtype) for value in (0.2, 0.5))
     return [with_inputs(with_type(site.operation, "sigmoid_hard"), alpha=slope, beta=middle)]
 
 
@@ -126,15 +104,7 @@ def hard(site: MutationSite) -> Edit | None:
 def unbiased(site: MutationSite) -> Edit | None:
     """The unbiased mean of squares for the biased one: x n / (n - 1)."""
     n = math.prod(site.shape_of("x")) // math.prod(site.shape)
-    if n < 2:
-        return None
-    dtype = site.result.dtype
-    factor = constant(np.asarray(n / (n - 1), dtype.numpy))
-    return site.after(
-        lambda renamed, result: new_operation(
-            "mul", result.name, site.shape, dtype, x=renamed.name, y=factor
-        )
-    )
+    return site.followed("mul", y=n / (n - 1)) if n >= 2 else None
 
 
 @operator("one axis less: its first element stands for all", "reduce_mean")
@@ -159,12 +129,16 @@ def scalar_times(site: MutationSite, parameter: str, factor: float) -> Edit | No
     return site.changed(parameter, lambda array: array * factor)
 
 
-def swapped(site: MutationSite) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that exchanges two neighbouring elements, drawn for the operation."""
+def swapped(site: MutationSite, *, rows: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that exchanges two neighbours, drawn for the operation.
+
+    They are elements, or rows: what an array has along its first axis.
+    """
 
     def change(array: np.ndarray) -> np.ndarray:
-        flat, place = array.reshape(-1), site.draw(array.size - 1)
-        flat[[place, place + 1]] = flat[[place + 1, place]]
+        parts = array if rows else array.reshape(-1)
+        place = site.draw(len(parts) - 1)
+        parts[[place, place + 1]] = parts[[place + 1, place]]
         return array
 
     return change

@@ -26,13 +26,7 @@ def rows(site: MutationSite) -> Edit | None:
     weight = site.constant("weight")
     if weight is None or len(weight) < 2:
         return None
-    row = site.draw(len(weight) - 1)
-
-    def change(array: np.ndarray) -> np.ndarray:
-        array[[row, row + 1]] = array[[row + 1, row]]
-        return array
-
-    return site.changed("weight", change)
+    return site.changed("weight", swapped(site, rows=True))
 
 
 @operator("one element of the bias dropped", *WEIGHTED)
@@ -52,7 +46,7 @@ def shifted(site: MutationSite) -> Edit | None:
         if amounts[after] > 0:
             amounts[after - 1] += 1
             amounts[after] -= 1
-            return [with_inputs(site.operation, pad=constant(np.asarray(amounts, np.int32)))]
+            return [with_inputs(site.operation, pad=amounts)]
     return None
 
 
@@ -66,8 +60,7 @@ def cropped(site: MutationSite) -> Edit | None:
     rank = shape.size - 2
     amounts = [0] * (2 * rank) if pads is None else pads.reshape(-1).tolist()
     amounts[0] += 1
-    padded = constant(np.asarray(amounts, np.int32))
-    return [with_inputs(site.operation, pad=padded, pad_type=constant("custom"))]
+    return [with_inputs(site.operation, pad=amounts, pad_type=constant("custom"))]
 
 
 @operator("epsilon x 1000", *NORMALISING)

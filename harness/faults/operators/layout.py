@@ -10,18 +10,15 @@ from dataclasses import replace
 import numpy as np
 
 from harness.faults.operators.site import Edit, MutationSite, operator
-from harness.mil.editing import constant, key, new_operation, with_inputs
+from harness.mil.editing import constant, with_inputs, with_type
 
 
 @operator("values in the order of the input", "transpose")
 def not_transposed(site: MutationSite) -> Edit | None:
     """A transpose that only renames the axes: the bytes stay where they are."""
-    name = site.read("x")
-    if name is None or site.result.shape is None:
+    if site.read("x") is None or site.result.shape is None:
         return None
-    result, dtype = key(site.operation), site.result.dtype
-    reshaped = new_operation("reshape", result, site.shape, dtype, x=name)
-    return [with_inputs(reshaped, shape=site.shape)]
+    return [with_inputs(with_type(site.operation, "reshape"), perm=None, shape=site.shape)]
 
 
 @operator("last two axes exchanged first", "reshape")
@@ -68,13 +65,7 @@ def shifted(site: MutationSite) -> Edit | None:
         step = 1 if stops[axis] < size else -1
         starts[axis] += step
         stops[axis] += step
-        return [
-            with_inputs(
-                site.operation,
-                begin=constant(np.asarray(starts, np.int32)),
-                end=constant(np.asarray(stops, np.int32)),
-            )
-        ]
+        return [with_inputs(site.operation, begin=starts, end=stops)]
     return None
 
 
@@ -87,7 +78,7 @@ def other_side(site: MutationSite) -> Edit | None:
     exchanged = amounts.reshape(-1, 2)[:, ::-1].reshape(-1)
     if np.array_equal(exchanged, amounts.reshape(-1)):
         return None
-    return [with_inputs(site.operation, pad=constant(exchanged))]
+    return [with_inputs(site.operation, pad=exchanged)]
 
 
 @operator("border repeated", "pad")

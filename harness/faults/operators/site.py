@@ -18,9 +18,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from harness.errors import ParityError
+from harness.errors import PackageError, ParityError
 from harness.mil import Model
-from harness.mil.editing import key, new_operation, with_constant
+from harness.mil.editing import Bindable, constant, key, known_value, new_operation, with_constant
 from harness.mil.program import Constant, Operation, Variable
 from harness.mil.types import TensorType
 
@@ -36,12 +36,10 @@ class MutationSite:
     Attributes:
         model: the program.
         operation: what is mutated.
-        index: its position in ``model.operations``.
     """
 
     model: Model
     operation: Operation
-    index: int
 
     @property
     def result(self) -> TensorType:
@@ -78,12 +76,11 @@ class MutationSite:
 
     def constant(self, parameter: str) -> np.ndarray | None:
         """Return the array of numbers that an input is bound to; None if it is bound to no such."""
-        constants = self.model.plan.function.block.constants
-        for binding in self.operation.inputs.get(parameter, ()):
-            found = constants.get(binding) if isinstance(binding, str) else binding
-            if found is not None and not isinstance(found.value, str):
-                return self.model.package.constants.array(found)
-        return None
+        try:
+            value = known_value(self.model, self.operation, parameter)
+        except PackageError:
+            return None
+        return None if isinstance(value, str) else value
 
     def changed(
         self, parameter: str, change: Callable[[np.ndarray], np.ndarray], least: int = 1
@@ -102,7 +99,7 @@ class MutationSite:
         seed = zlib.crc32(key(self.operation).encode())
         return int(np.random.default_rng(seed).integers(below))
 
-    def before(self, parameter: str, type: str, shape: Sequence[int], **inputs: object) -> Edit:
+    def before(self, parameter: str, type: str, shape: Sequence[int], **inputs: Bindable) -> Edit:
         """Return the operation with another one put in front of one of its inputs.
 
         Args:
@@ -114,15 +111,27 @@ class MutationSite:
             raise ParityError(f"input {parameter!r} of {self.operation} is no value")
         made = f"{key(self.operation)}~{parameter}"
         dtype = self.type_of(name).dtype
-        first = new_operation(type, made, shape, dtype, x=name, **inputs)  # type: ignore[arg-type]
+        first = new_operation(type, made, shape, dtype, x=name, **inputs)
         bound = {**self.operation.inputs, parameter: (made,)}
         return [first, replace(self.operation, inputs=bound)]
 
-    def after(self, then: Callable[[Variable, Variable], Operation]) -> Edit:
-        """Return the operation, its results renamed, and ``then(renamed, result)`` for each."""
+    def followed(self, type: str, **inputs: Bindable) -> Edit:
+        """Return the operation with another one of the same shape put behind each of its results.
+
+        Args:
+            type, inputs: of the operation behind, whose ``x`` is the result; floats are stored in
+                the result's element type.
+        """
         renamed = tuple(Variable(f"{v.name}~", v.type) for v in self.operation.outputs)
-        pairs = zip(renamed, self.operation.outputs, strict=True)
-        return [replace(self.operation, outputs=renamed), *(then(*pair) for pair in pairs)]
+        edit = [replace(self.operation, outputs=renamed)]
+        for before, result in zip(renamed, self.operation.outputs, strict=True):
+            made = self.type_of(result.name)
+            own = {
+                n: constant(v, made.dtype) if isinstance(v, float) else v for n, v in inputs.items()
+            }
+            shape = made.shape or ()
+            edit.append(new_operation(type, result.name, shape, made.dtype, x=before.name, **own))
+        return edit
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ def mutants(model: Model, index: int) -> Iterator[Mutant]:
 
     Branches, loops and lists have none.
     """
-    site = MutationSite(model, model.operations[index], index)
+    site = MutationSite(model, model.operations[index])
     slots, types = model.plan.slots, model.plan.types
     names = (*(v.name for v in site.operation.outputs), *site.operation.input_names)
     known = [types[slots[name]] for name in names if name in slots]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,7 @@ def source_of(
         if cases or subject is not None:
             raise ParityError("give --inputs or --case, not both (--subject has the cases)")
         return PackageSource(Path(model), tuple(given), note=note)
-    beside = adapter or (adapter_path(Path(model)) if adapter_path(Path(model)).exists() else None)
+    beside = adapter or adapter_of(Path(model))
     if beside is not None and subject is None:
         raise ParityError(
             f"{model} is in another converter's layout ({beside}): say of which model, with "
@@ -148,21 +149,12 @@ def reference_source(
         )
     if reference is not None and not is_package(str(reference)):
         raise ParityError(f"--reference {reference} is no .mlpackage or .mlmodelc")
+    chosen = partial(source_of, golden_root=golden_root, cases=cases, given=given, note=note)
+    if subject is None:
+        return chosen(str(reference))
     adapter = adapter_of(judged, reference)
-    if subject is not None and adapter is not None:
-        if reference is None:
-            raise elsewhere(judged)
-        return source_of(
-            str(reference),
-            golden_root=golden_root,
-            cases=cases,
-            given=given,
-            note=note,
-            subject=subject,
-            adapter=adapter,
-        )
-    name = str(reference) if subject is None else subject
-    package = None if subject is None else reference
-    return source_of(
-        name, golden_root=golden_root, cases=cases, given=given, package=package, note=note
-    )
+    if adapter is None:
+        return chosen(subject, package=reference)
+    if reference is None:
+        raise elsewhere(judged)
+    return chosen(str(reference), subject=subject, adapter=adapter)

@@ -156,14 +156,13 @@ class PackageSource(Source):
 
         One with flexible shapes can't be written: its virtual run is all that there is.
         """
+        made = tuner.lab.recipe_model(recipe)
         if self._flexible:
-            model = tuner.lab.recipe_model(recipe)
-            program = Program({model.function: model.plan.function})
-            virtual = replace(model.package, program=program, default_function=model.function)
-            return tuner.confirm(best, model, audit_package(virtual, recipe).verdict)
+            program = Program({made.function: made.plan.function})
+            virtual = replace(made.package, program=program, default_function=made.function)
+            return tuner.confirm(best, made, audit_package(virtual, recipe).verdict)
         with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
             path = out or Path(folder) / "tuned.mlpackage"
-            made = tuner.lab.recipe_model(recipe)
             read, told = made.package.constants.array, made.metadata.items()
             own = {name: text for name, text in told if not name.startswith(PREFIX)}  # of FP32
             save_package(path, made.plan.function, read, own)

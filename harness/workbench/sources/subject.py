@@ -64,8 +64,10 @@ class SubjectSource(Source):
             ContractError: the package has other inputs or outputs than the subject's.
             ParityError: the subject is a bag, or can't be converted.
         """
-        package = self._package_here()
+        package = self.package
         if package is not None:
+            if self.store is not None and not package.exists():
+                package = fetched_package(self.store, self.key)
             check_contract(package, describe_subject(self.name).interface)
         with tempfile.TemporaryDirectory(prefix="parity-lab-") as folder:
             yield mil.functional(mil.load(package or self._fp32_package(Path(folder))))
@@ -145,11 +147,6 @@ class SubjectSource(Source):
             name: content_key(files, f"{case.hash}{call_in(name, case)}")
             for name, case in cases.items()
         }
-
-    def _package_here(self) -> Path | None:
-        if self.package is None or self.store is None or self.package.exists():
-            return self.package
-        return fetched_package(self.store, self.key)
 
     def _fp32_package(self, folder: Path, store: Store | None = None) -> Path:
         """Return the FP32 package in ``folder``; fetched or converted if absent."""

@@ -22,6 +22,7 @@ from harness.verdicts import Profile, Run
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.scores import Scores
 from harness.verdicts.rows.signals import Quality, Raster
+from harness.workbench.music import Music
 from harness.workbench.operations import tap_series
 from harness.workbench.pictures import (
     audio_clip,
@@ -31,7 +32,6 @@ from harness.workbench.pictures import (
     rows_beside,
     separation_rows,
     stem_picture,
-    stem_qualities,
     stem_timeline,
     timeline_rows,
 )
@@ -198,7 +198,8 @@ def test_what_is_recorded_of_stems_can_be_read_again() -> None:
     actual = (expected + 1e-4 * noise.standard_normal(expected.shape)).astype(np.float32)
     metrics = separation_metrics(ReferenceProjection(expected), actual, sources=sources)
     truth = ReferenceProjection(expected.astype(np.float64))
-    sides = [stem_qualities(truth, stems, expected.sum(axis=0), sources) for stems in (actual,) * 2]
+    song = {"true_stems": truth.references, "audio": expected.sum(axis=0, keepdims=True)}
+    sides = [Music(song, sources, SAMPLE_RATE).quality_of(actual)] * 2
     taps = Prediction(network, {}, {"encoder.0": actual}, {"encoder.0": "fp16"})
     rows = (
         *separation_rows(expected, actual, metrics, LABELS, rate=SAMPLE_RATE),

@@ -277,7 +277,7 @@ def test_a_package_of_another_run_is_taken_and_known_as_such(
 def test_a_package_comes_back_the_same_on_a_machine_that_has_none(
     package: Path, store: Store, tmp_path: Path
 ) -> None:
-    stored.kept(store, "k", package)
+    store.keep("packages", "k", pack_folder(package))
     assert pack_folder(package) == pack_folder(package)
     assert digest_of(stored.fetched_package(store, "k")) == digest_of(package)
     with pytest.raises(StoreError, match="has no package"):
