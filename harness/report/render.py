@@ -32,9 +32,7 @@ from harness.report.view_devices import PLACEMENT_WORDS
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
 from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
-from harness.report.view_quality import SCORES
-from harness.report.view_scores import SCORES as SCORE_COLUMNS
-from harness.report.view_scores import sides
+from harness.report.view_scores import QUALITY_SCORES, SCORES, sides
 from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
 from harness.report.view_sound import below_limit
 from harness.verdicts import GATES, Profile, Record, Run
@@ -77,9 +75,9 @@ def render_page(page: Page) -> str:
             stem_limit_db=STEM_LIMIT_DB,
             engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
-            score_columns=SCORE_COLUMNS,
+            score_columns=SCORES,
             placement_words=PLACEMENT_WORDS,
-            quality_scores=[name for _, name in SCORES],
+            quality_scores=[name for _, name in QUALITY_SCORES],
             style=_asset("style.css") + _asset("figures.css"),
             figures=FIGURES,
             script=script,

@@ -18,7 +18,7 @@ from harness.report.text import listing, words
 from harness.report.units import NOT_COMPUTED, plural
 from harness.report.view_checks import GATING_WORDS, CheckRow
 from harness.report.view_precision import PrecisionCard, PrecisionMap
-from harness.report.view_quality import QualityTable, quality_tables
+from harness.report.view_scores import QualityTable, quality_tables
 from harness.report.view_sound import SoundView, sound_view
 from harness.verdicts import GATES, LAYERS, Run, Verdict, sortable
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.report import render, units
 from harness.report.view import build_page
-from harness.report.view_quality import QualityTable
+from harness.report.view_scores import QualityTable
 from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
