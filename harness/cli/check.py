@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -214,7 +214,10 @@ def check(
         "sentence": run.sentence(),
         "missing": list(run.missing),
         "adapter": list(adapter_words(package)),
-        "checks": [_row(check) for check in run.checks],
+        "checks": [
+            {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
+            for check in run.checks
+        ],
     }
     if device:
         document["devices"] = [plain(row) for row in predicted]
@@ -311,12 +314,6 @@ def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> di
         table = gate("end_to_end")
         found["end_to_end"] = replace(table, reason="given on the command line", min_snr_db=min_snr)
     return found
-
-
-def _row(check: Check) -> dict[str, Any]:
-    from harness.verdicts.jsondata import plain
-
-    return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
 
 
 def _print_run(run: Run, adapter: tuple[str, ...]) -> None:

@@ -95,14 +95,12 @@ def report(
     from harness.cli.records import Wanted, write_records
     from harness.report import write_report
     from harness.verdicts import Record, Snapshot, changes, record_of
-    from harness.verdicts.rows.documents import read_attachment
 
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
     wanted = Wanted(parquet, model_card, eval_results, benchmark, github)
     wanted.refuse(out_dir, json)
-    run = read_run(run_files[-1])
-    run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
+    run = read_run(run_files[-1], attach or ())
     record = record_of(baseline_file(baseline, BASELINE), history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
@@ -199,9 +197,15 @@ def _counts(found: Changes) -> dict[str, dict[str, int]]:
     }
 
 
-def read_run(path: Path) -> Run:
-    """Return the run in the file at ``path``; raises `RunError` if there is none."""
+def read_run(path: Path, attached: Sequence[Path] = ()) -> Run:
+    """Return the run in the file at ``path``, with the documents that are attached to it.
+
+    Raises:
+        RunError: there is none, or one of them can't be read.
+    """
     from harness.verdicts import Run
     from harness.verdicts.jsondata import read_document
+    from harness.verdicts.rows.documents import read_attachment
 
-    return read_document(path, Run.from_json)
+    run = read_document(path, Run.from_json)
+    return replace(run, artefacts=run.artefacts.plus(map(read_attachment, attached)))
