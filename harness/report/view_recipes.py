@@ -13,9 +13,9 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.report.bounds import Bound, bounds_of, lowest_snr
-from harness.report.order import by_recipe, grouped, unique
+from harness.report.order import by_recipe, grouped
 from harness.report.text import listing, words
-from harness.report.units import NOT_COMPUTED, plural
+from harness.report.units import plural
 from harness.report.view_checks import GATING_WORDS, CheckRow
 from harness.report.view_precision import PrecisionCard, PrecisionMap
 from harness.report.view_scores import QualityTable, quality_tables
@@ -28,7 +28,7 @@ RECIPE_GATES = ("conversion", "end_to_end")
 
 @dataclass(frozen=True)
 class RecipeGate:
-    """One gate of one layer under a recipe."""
+    """One gate of one layer under a recipe; ``worst`` is the check that is closest to its bound."""
 
     layer: str
     gate: str
@@ -38,9 +38,7 @@ class RecipeGate:
     word: str
     not_evaluated: int
     worst_snr_db: float | None
-    worst_headroom_db: float | None
-    worst: str
-    worst_anchor: str
+    worst: CheckRow | None
 
     @property
     def met(self) -> bool:
@@ -198,9 +196,7 @@ def _gate(layer: str, name: str, rows: Sequence[CheckRow]) -> RecipeGate:
         word=word,
         not_evaluated=len(rows) - len(evaluated),
         worst_snr_db=lowest.snr_db if lowest else None,
-        worst_headroom_db=worst.headroom_db if worst else None,
-        worst=" · ".join(unique([worst.what, worst.of("case")])) if worst else NOT_COMPUTED,
-        worst_anchor=worst.anchor if worst else "",
+        worst=worst,
     )
 
 
