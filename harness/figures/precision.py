@@ -134,12 +134,9 @@ def pareto_figure(paper: Paper, view: TuningView) -> Figure:
     place = decibel_axis(axes, [trial.worst_db for trial in view.trials], *targets)
 
     def draw(tried: Iterable[TrialRow], label: str, **look: Any) -> None:
-        shares, levels = [], []
-        for trial in tried:
-            shares.append(100 * trial.fp32_share)
-            levels.append(place(trial.worst_db))
-        if shares:
-            axes.plot(shares, levels, label=label, **look)
+        points = [(100 * trial.fp32_share, place(trial.worst_db)) for trial in tried]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, **look)
 
     draw(view.pareto, "best up to a cost", drawstyle="steps-post", color=INK)
     look = {"linestyle": "", "color": "#0072B2"}
