@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from harness.report.chart import Chart, Ticks, ticks
-from harness.report.text import shorten
+from harness.report.text import short_tap, shorten
 from harness.report.units import db
 from harness.report.view_errors import ErrorView
 from harness.report.view_lab import SensitivityView, TuningView
@@ -238,8 +238,7 @@ def _tap_names(series: Series) -> Ticks:
         stage = outline.stage_of(name) if outline else None
         elsewhere = outline and stage and stage.branch not in ("", *outline.branches[:1])
         if not elsewhere and not (found and point.index - found[-1][0] < 2):
-            short = name if len(name) <= _LONGEST else name.partition(".")[2] or name
-            found.append((point.index, shorten(short, _LONGEST)))
+            found.append((point.index, shorten(short_tap(name, _LONGEST), _LONGEST)))
     return found
 
 

@@ -35,6 +35,11 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def short_tap(tap: str, limit: int) -> str:
+    """Return the name of a tap, without its first part where it is longer than ``limit``."""
+    return tap if len(tap) <= limit else tap.partition(".")[2] or tap
+
+
 def markdown(text: str) -> str:
     """Return ``text`` as one line of literal Markdown: nothing in it formats, links or mentions."""
     line = shorten(" ".join(printable(text).split()), _LONGEST)
