@@ -82,20 +82,16 @@ def _facts(page: Page) -> str:
     banner = page.banner
     engines = [engine.name for engine in banner.engines if engine.executed]
     parts = [
-        f"subjects {_short_listing(banner.subjects)}",
-        f"engines {_short_listing(engines)}",
-        f"gating recipes {_short_listing(banner.gating_recipes)}",
-        f"exploratory {_short_listing(banner.exploratory_recipes)}",
+        f"subjects {markdown(listing(banner.subjects))}",
+        f"engines {markdown(listing(engines))}",
+        f"gating recipes {markdown(listing(banner.gating_recipes))}",
+        f"exploratory {markdown(listing(banner.exploratory_recipes))}",
         f"goldens: {markdown(banner.goldens)}",
         f"faults: {markdown(banner.faults)}",
         *filter(None, [markdown(page.run.coverage)]),
         f"took {seconds(page.run.duration_s)}",
     ]
     return "; ".join(parts).capitalize() + "."
-
-
-def _short_listing(names: Sequence[str]) -> str:
-    return markdown(listing(list(names)))
 
 
 def _ladder(page: Page) -> str:

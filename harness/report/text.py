@@ -7,6 +7,7 @@ may hold. Out: ``str`` that can be encoded as UTF-8 and that XML 1.0 allows.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters: XML 1.0 forbids most of them
@@ -57,7 +58,7 @@ def utc(moment: str) -> str:
     return _UTC.sub(r"\1 \2 UTC", moment)
 
 
-def listing(names: tuple[str, ...] | list[str], none: str = "none") -> str:
+def listing(names: Sequence[str], none: str = "none") -> str:
     """Return ``a, b and c``, or ``none``."""
     if not names:
         return none
