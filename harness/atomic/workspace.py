@@ -11,8 +11,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -25,33 +25,31 @@ _RANDOM = "[a-z0-9_]{8}"  # what `tempfile` draws
 def new_file(target: Path) -> Iterator[Path]:
     """Yield an empty file beside ``target`` with its suffix, held by this writer."""
 
-    def make() -> Path:
+    def make() -> str:
         ending = f".part{target.suffix}"
-        descriptor, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=ending, dir=target.parent
-        )
+        descriptor, name = tempfile.mkstemp(ending, f".{target.stem}.", target.parent)
         os.close(descriptor)
-        return Path(name)
+        return name
 
-    with ExitStack() as stack:
-        while True:
-            path = make()
-            if stack.enter_context(claim(path, wait=True)) or path.exists():
-                break  # else a cleaner took it for a leftover, before it was held
+    with _held(make) as path:
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
 
 
+def new_folder(parent: Path, name: str) -> AbstractContextManager[Path]:
+    """Return an empty folder in ``parent``, held by this writer; who makes it removes it."""
+    return _held(lambda: tempfile.mkdtemp(".part", f".{name}.", parent))
+
+
 @contextmanager
-def new_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Yield an empty folder in ``parent``, held by this writer; who makes it removes it."""
+def _held(make: Callable[[], str]) -> Iterator[Path]:
     with ExitStack() as stack:
         while True:
-            path = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
+            path = Path(make())
             if stack.enter_context(claim(path, wait=True)) or path.exists():
-                break
+                break  # else a cleaner took it for a leftover, before it was held
         yield path
 
 

@@ -88,16 +88,10 @@ def adapt(
 
 
 def _print(path: Path, written: bool, found: Guess) -> None:
-    rows = [
-        (sentence, decibels(found.snr_db[name]) if kind == "output" else "")
-        for sentence, (kind, name) in zip(found.adapter.words(), _places(found), strict=True)
-    ]
+    adapter = found.adapter
+    levels = [""] * len(adapter.inputs) + [decibels(found.snr_db[name]) for name in adapter.outputs]
+    rows = list(zip(adapter.words(), levels, strict=True))
     print_table("what the package takes and gives", ("", "beside PyTorch"), rows, right=(1,))
     done = "written" if written else "confirmed"
     tried = f"{found.tried} layout{'' if found.tried == 1 else 's'} tried"
     out.print(f"{path} {done}: {tried}, worst {decibels(found.worst_db)}")
-
-
-def _places(found: Guess) -> list[tuple[str, str]]:
-    adapter = found.adapter
-    return [("input", n) for n in adapter.inputs] + [("output", n) for n in adapter.outputs]

@@ -6,8 +6,11 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -21,7 +24,6 @@ from harness.cli.console import (
     print_json,
     warnings_as_lines,
 )
-from harness.cli.signals import requests_as_interrupts
 from harness.errors import ParityError, one_line
 
 # Typer brings its own copy of click or uses the installed one; this leads to the class in both.
@@ -29,6 +31,8 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _CLEAN = "nothing was left half-written"
 _INTERRUPTED = 130  # what Typer makes of KeyboardInterrupt; no command ends with it by itself
+
+_REQUESTS: Final = ("SIGTERM", "SIGHUP")
 
 EPILOG = (
     "Exit codes: 0 pass, 1 a check failed, 2 bad usage or bad input, 3 not evaluated (an engine, "
@@ -106,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     escape_what_cannot_be_printed()
     asked: list[signal.Signals] = []
     try:
-        with requests_as_interrupts(asked), warnings_as_lines():
+        with _requests_as_interrupts(asked), warnings_as_lines():
             code = int(app(words, prog_name="parity", standalone_mode=False) or 0)
         return _interrupted(asked, as_json) if code == _INTERRUPTED else code
     except ParityError as error:
@@ -121,6 +125,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         return _complain(_system_error(error), 2, as_json)
+
+
+@contextmanager
+def _requests_as_interrupts(asked: list[signal.Signals]) -> Iterator[None]:
+    """Unwind the program as Ctrl-C does when a scheduler or a closed terminal asks it to end.
+
+    By default SIGTERM ends Python on the spot: no ``finally``, so temporary folders stay. A job
+    that is cancelled gets one, and SIGKILL some seconds later, if it is still there.
+
+    A signal that the caller ignores or handles, as ``nohup`` does, stays as it is.
+
+    Args:
+        asked: gets the signal that came; the first one counts.
+    """
+    owner = os.getpid()
+    held = [
+        number
+        for name in _REQUESTS
+        if (number := getattr(signal, name, None)) is not None
+        and signal.getsignal(number) is signal.SIG_DFL
+        and threading.current_thread() is threading.main_thread()
+    ]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked worker: its parent cleans up
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        for other in held:
+            signal.signal(other, signal.SIG_IGN)  # a second one must not cut the cleaning short
+        asked.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    for number in held:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in held:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _interrupted(asked: Sequence[signal.Signals], as_json: bool) -> int:

@@ -43,12 +43,11 @@ def kit(
     from harness.captures import PROBES, write_kit
 
     write_kit(target)
-
-    def show() -> None:
-        out.print(f"{target}: {len(PROBES)} probes, their inputs and two recorders")
-        out.print(f"{_NEXT}; then 'parity calibrate {target}/capture-CPU_AND_NE.safetensors'")
-
-    answer(json, {"out": str(target), "probes": list(PROBES)}, show)
+    words = (
+        f"{target}: {len(PROBES)} probes, their inputs and two recorders\n"
+        f"{_NEXT}; then 'parity calibrate {target}/capture-CPU_AND_NE.safetensors'"
+    )
+    answer(json, {"out": str(target), "probes": list(PROBES)}, lambda: out.print(words))
 
 
 @commands.command(
@@ -84,12 +83,8 @@ def capture(
         )
     given = given_inputs(inputs, model, numerics="storage", note=note)
     write_recording(target, package, given)
-
-    def show() -> None:
-        out.print(f"{target}: {package.name}, {len(given)} inputs and two recorders")
-        out.print(_NEXT)
-
-    answer(json, {"out": str(target), "inputs": sorted(given)}, show)
+    words = f"{target}: {package.name}, {len(given)} inputs and two recorders\n{_NEXT}"
+    answer(json, {"out": str(target), "inputs": sorted(given)}, lambda: out.print(words))
 
 
 @commands.command(

@@ -214,7 +214,10 @@ def check(
         "sentence": run.sentence(),
         "missing": list(run.missing),
         "adapter": list(adapter_words(package)),
-        "checks": [_row(check) for check in run.checks],
+        "checks": [
+            {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
+            for check in run.checks
+        ],
     }
     if device:
         document["devices"] = [plain(row) for row in predicted]
@@ -296,27 +299,14 @@ def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> di
     """Return the gates that the command line replaces; what it leaves open stays as it is."""
     from harness.verdicts import gate
 
-    found = {}
-    given = (rtol, atol) != (None, None)
-    if given or min_snr is not None:
-        table = gate("conversion")
-        found["conversion"] = replace(
-            table,
-            reason="given on the command line",
-            rtol=rtol if given else table.rtol,
-            atol=atol if given else table.atol,
-            min_snr_db=table.min_snr_db if min_snr is None else min_snr,
-        )
-    if min_snr is not None:
-        table = gate("end_to_end")
-        found["end_to_end"] = replace(table, reason="given on the command line", min_snr_db=min_snr)
-    return found
-
-
-def _row(check: Check) -> dict[str, Any]:
-    from harness.verdicts.jsondata import plain
-
-    return {"id": check.id, "layer": check.layer, **check.labels, **plain(check.outcome)}
+    tolerances = {} if (rtol, atol) == (None, None) else {"rtol": rtol, "atol": atol}
+    ratio = {} if min_snr is None else {"min_snr_db": min_snr}
+    changes: dict[str, dict[str, Any]] = {"conversion": tolerances | ratio, "end_to_end": ratio}
+    return {
+        name: replace(gate(name), reason="given on the command line", **changed)
+        for name, changed in changes.items()
+        if changed
+    }
 
 
 def _print_run(run: Run, adapter: tuple[str, ...]) -> None:

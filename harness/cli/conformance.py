@@ -57,21 +57,16 @@ def conformance(
     With --front-end torch, its tests of converted PyTorch models instead.
     """
     from harness.conformance import Selection, run
+    from harness.conformance.executors import EXECUTORS
 
     if front_end not in ("", "torch"):
         raise UnknownNameError("front end", front_end, ["torch"])
-    selection = Selection(sample, keyword, front_end or "operations", _engine(engine))
+    if engine not in EXECUTORS:
+        raise UnknownNameError("engine", engine, EXECUTORS)
+    selection = Selection(sample, keyword, front_end or "operations", engine)
     document = run(folder, selection, workers=workers)
     answer(json, json_module.loads(document.to_json()), lambda: _print(document, folder))
     raise typer.Exit(document.exit_code)
-
-
-def _engine(name: str) -> str:
-    from harness.conformance.executors import EXECUTORS
-
-    if name not in EXECUTORS:
-        raise UnknownNameError("engine", name, sorted(EXECUTORS))
-    return name
 
 
 def _print(document: Conformance, folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +14,7 @@ from harness.cli.outputs import file_option
 from harness.cli.settings import Function, Package, TimeLimit
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from harness.engines.agreement import Disagreement
-    from harness.mil import Model
-    from harness.onnx_export import Exported
 
 
 commands = typer.Typer()
@@ -58,7 +53,12 @@ def export(
     given = None if inputs is None else given_inputs(inputs, model, note=note)
     exported = export_model(model)
     size = save_onnx(exported, target, model.metadata)
-    found = None if given is None else _compared(model, exported, given)
+    found = None
+    if given is not None:
+        from harness.workbench.second_opinion import operations_apart
+
+        with progress("comparing operations") as advance:
+            found = operations_apart(model, exported, given, advance=advance)
     operators = Counter(node.op_type for node in exported.graph.nodes)
     document: dict[str, object] = {
         "onnx": str(target),
@@ -80,15 +80,6 @@ def export(
 
     answer(json, document, show)
     raise typer.Exit(1 if found else 0)
-
-
-def _compared(
-    model: Model, exported: Exported, given: Mapping[str, np.ndarray]
-) -> list[Disagreement]:
-    from harness.workbench.second_opinion import operations_apart
-
-    with progress("comparing operations") as advance:
-        return operations_apart(model, exported, given, advance=advance)
 
 
 def _rows(found: list[Disagreement]) -> list[dict[str, object]]:

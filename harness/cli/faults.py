@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from harness.cli.console import COLOURS as VERDICT_COLOURS
 from harness.cli.console import (
+    COLOURS,
     Json,
     answer,
     decibels,
@@ -30,8 +30,6 @@ from harness.places import GOLDEN_ROOT
 if TYPE_CHECKING:
     from harness.faults import Fault
     from harness.verdicts import Run
-
-COLOURS = {"caught": "green", "not_tried": "yellow"}
 
 
 commands = typer.Typer()
@@ -171,7 +169,7 @@ def _print(run: Run) -> None:
     rows = [
         (
             row.name,
-            Text(row.outcome.value.replace("_", " "), style=COLOURS.get(row.outcome.value, "red")),
+            Text(row.outcome.value.replace("_", " "), style=COLOURS[row.verdict.value]),
             row.expected,
             row.caught_by.partition("/")[2] if row.caught else row.reason,
             decibels(row.headroom_db),
@@ -181,4 +179,4 @@ def _print(run: Run) -> None:
     ]
     columns = ("fault", "outcome", "expected", "caught by, or why not", "beyond the gate", "time")
     print_table("Faults", columns, rows, right=(4, 5))
-    out.print(Text(run.sentence(), style=VERDICT_COLOURS[run.verdict.value]))
+    out.print(Text(run.sentence(), style=COLOURS[run.verdict.value]))

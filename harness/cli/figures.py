@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -56,10 +55,8 @@ def figures(
         width_in,
         write_figures,
     )
-    from harness.verdicts.rows.documents import read_attachment
 
-    run = read_run(run_file)
-    run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
+    run = read_run(run_file, attach or ())
     paper = Paper.of(width_in(width), run)
     drawings = drawings_of(run)
     files = write_figures(chosen(drawings, only or ()), paper, out_dir, formats or FORMATS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +49,6 @@ def build(
     """Run the subject in PyTorch on every case, and store what it computes."""
     from harness.allocation import keep_memory
     from harness.golden import GoldenStatus, GoldenStore
-    from harness.subjects import load_subject
 
     if new and force:
         raise ParityError("give --new or --force, not both")
@@ -62,16 +61,12 @@ def build(
         builder = StoredGoldens(open_store(store))
     goldens: GoldenStore[Subject] = GoldenStore(_home(subject, root), builder)
     findings = []
-    work, load = _work(goldens, subject, case), lru_cache(maxsize=1)(load_subject)
     with progress("building goldens") as advance:
-        for done, (name, case_name) in enumerate(work):
-            advance(done, len(work))
-            loaded = load(name)
+        for loaded, case_name in _asked(goldens, subject, case, advance):
             before = goldens.status(loaded, case_name, deep=False)
             if new and before.status is not GoldenStatus.NOT_BUILT:
                 continue  # the run will say what it finds; healing it here would hide it
             findings.append(goldens.build(loaded, case_name, force=force, record=record))
-        advance(len(work), len(work))
     # Building is done when the tensors can be used; whether anything vouches for them is another
     # question, which `verify` and every run ask.
     _finish(findings, json, fine=tuple(f for f in findings if f.usable))
@@ -83,17 +78,11 @@ def verify(
 ) -> None:
     """Say of each golden: match, drift, missing, stale, corrupt or not built."""
     from harness.golden import GoldenStore
-    from harness.subjects import load_subject
     from harness.verdicts import GREEN_GOLDENS
 
     store: GoldenStore[Subject] = GoldenStore(_home(subject, root))
-    work, load = _work(store, subject, case), lru_cache(maxsize=1)(load_subject)
-    findings = []
     with progress("verifying goldens") as advance:
-        for done, (name, case_name) in enumerate(work):
-            advance(done, len(work))
-            findings.append(store.verify(load(name), case_name))
-        advance(len(work), len(work))
+        findings = [store.verify(*golden) for golden in _asked(store, subject, case, advance)]
     _finish(findings, json, fine=tuple(f for f in findings if f.run_status in GREEN_GOLDENS))
 
 
@@ -124,15 +113,25 @@ def _print_holdings(cases: Mapping[str, str], holdings: Sequence[Holding]) -> No
     print_table("Goldens", ("subject", "case", "status", "built here", "committed"), rows)
 
 
-def _work(
-    store: GoldenStore[Subject], subjects: list[str] | None, cases: list[str] | None
-) -> tuple[tuple[str, str], ...]:
+def _asked(
+    store: GoldenStore[Subject],
+    subjects: list[str] | None,
+    cases: list[str] | None,
+    advance: Callable[[int, int], None],
+) -> Iterator[tuple[Subject, str]]:
+    """Yield the subject and the case of each golden that is asked for, and say how far it is."""
     from harness.profiles import chosen_profile, work_of
+    from harness.subjects import load_subject
 
     for name in cases or ():
         if name not in store.cases:
             raise UnknownNameError("case", name, store.cases)
-    return work_of(chosen_profile(subjects=subjects or (), cases=cases or ()), store.cases)
+    work = work_of(chosen_profile(subjects=subjects or (), cases=cases or ()), store.cases)
+    load = lru_cache(maxsize=1)(load_subject)
+    for done, (subject, case) in enumerate(work):
+        advance(done, len(work))
+        yield load(subject), case
+    advance(len(work), len(work))
 
 
 def _home(subjects: list[str] | None, root: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -193,18 +192,18 @@ def diagnose(
             )
     documents = {name: found.to_dict() for name, found in results.items()}
     document = {"devices": documents} if device else documents[""]
-    answer(json, document, lambda: _print_diagnoses(results.values()))
+
+    def show() -> None:
+        for found in results.values():
+            _print_diagnosis(found)
+
+    answer(json, document, show)
     codes = [EXIT_CODES[Verdict(_VERDICTS.get(f.conclusion, "fail"))] for f in results.values()]
     raise typer.Exit(min(codes, key=_SEVEREST_FIRST.index))
 
 
 _SEVEREST_FIRST = (1, 3, 0)
 """Exit codes of several devices: a failure before what was not evaluated, and that before 0."""
-
-
-def _print_diagnoses(found: Iterable[ThreeWay]) -> None:
-    for each in found:
-        _print_diagnosis(each)
 
 
 _VERDICTS = {"as good as it has to be": "pass", "not evaluated": "not_evaluated"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,6 @@ from harness.cli.settings import Function, GivenInputs, Numerics, TimeLimit
 from harness.errors import ParityError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from harness.mil import Inspection, Model, ValueStatistics
 
 
@@ -63,7 +61,7 @@ def predict(
     import numpy as np
 
     from harness import mil
-    from harness.cli.tensors import write_tensors
+    from harness.cli.tensors import facts_of, print_facts, write_tensors
     from harness.mil.program import walk
     from harness.workbench.given import given_inputs
 
@@ -100,29 +98,20 @@ def predict(
     found = watch.result() if watch else None
     shown = _shown(model, wanted, found)
     everything = sum(operation.type != "const" for operation in walk(model.plan.function.block))
+    document = {"out": str(target or ""), "values": facts_of(outputs), "labels": labels}
+    if found is not None:
+        document["stats"] = _statistics(found, shown)
 
     def show() -> None:
-        _print(target, outputs, labels, found, shown)
+        if target is not None:
+            print_facts(target, outputs)
+        if found is not None:
+            _print_statistics(found, shown)
+        for name, value in labels.items():
+            out.print(f"{name}: {value}")
         out.print(f"{everything} operations, numerics {numerics}")
 
-    answer(json, _document(target, outputs, labels, found, shown), show)
-
-
-def _print(
-    target: Path | None,
-    outputs: Mapping[str, np.ndarray],
-    labels: Mapping[str, Any],
-    found: Inspection | None,
-    shown: set[str],
-) -> None:
-    from harness.cli.tensors import print_facts
-
-    if target is not None:
-        print_facts(target, outputs)
-    if found is not None:
-        _print_statistics(found, shown)
-    for name, value in labels.items():
-        out.print(f"{name}: {value}")
+    answer(json, document, show)
 
 
 def _shown(model: Model, wanted: Sequence[str] | str, found: Inspection | None) -> set[str]:
@@ -133,21 +122,9 @@ def _shown(model: Model, wanted: Sequence[str] | str, found: Inspection | None) 
     return shown
 
 
-def _document(
-    target: Path | None,
-    outputs: Mapping[str, np.ndarray],
-    labels: Mapping[str, Any],
-    found: Inspection | None,
-    shown: set[str],
-) -> dict[str, Any]:
-    from harness.cli.tensors import facts_of
-
-    document = {"out": str(target or ""), "values": facts_of(outputs), "labels": labels}
-    if found is None:
-        return document
+def _statistics(found: Inspection, shown: set[str]) -> dict[str, Any]:
     statistics = found.to_dict()
-    rows = [row for row in statistics["values"] if row["name"] in shown]
-    return document | {"stats": statistics | {"values": rows}}
+    return statistics | {"values": [row for row in statistics["values"] if row["name"] in shown]}
 
 
 def _print_statistics(found: Inspection, shown: set[str]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,10 +16,13 @@ from harness.cli.outputs import file_option, folder_option
 from harness.errors import ParityError, RunError
 
 if TYPE_CHECKING:
-    from harness.verdicts import Changes, Movement, Run
+    from harness.verdicts import Changes, Movement, Record, Run
 
 BASELINE = Path("reports", "baseline.json")
 HISTORY = Path("reports", "history")
+_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
+"""The variable in which GitHub names the file of a step's summary."""
+_BENCHMARK: Final = re.compile(r"([\w.-]+/[\w.-]+):([\w.-]+)")
 
 baselines = typer.Typer(
     help="The run that later runs are held against.",
@@ -92,27 +97,93 @@ def report(
     the first to the second. Attached documents are drawn, and kept in the run that is written
     beside the page.
     """
-    from harness.cli.records import Wanted, write_records
     from harness.report import write_report
     from harness.verdicts import Record, Snapshot, changes, record_of
-    from harness.verdicts.rows.documents import read_attachment
 
     if len(run_files) > 2:
         raise ParityError(f"a report compares two runs, not {len(run_files)}")
-    wanted = Wanted(parquet, model_card, eval_results, benchmark, github)
+    wanted = _Wanted(parquet, model_card, eval_results, benchmark, github)
     wanted.refuse(out_dir, json)
-    run = read_run(run_files[-1])
-    run = replace(run, artefacts=run.artefacts.plus(map(read_attachment, attach or ())))
+    run = read_run(run_files[-1], attach or ())
     record = record_of(baseline_file(baseline, BASELINE), history)
     if len(run_files) == 2:
         record = Record(Snapshot.of(read_run(run_files[0])), past=record.past)
-    written = write_records(run, wanted, record)
+    written = _write_records(run, wanted, record)
     if out_dir is not None:
         written = {"page": str(write_report(run, out_dir, record)), **written}
     document: dict[str, Any] = {**written, "verdict": run.verdict.value}
     if record.before is not None:
         document |= _counts(changes(record.before, Snapshot.of(run)))
     answer(json, document, lambda: out.print("\n".join([*written.values(), run.sentence()])))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What was asked for beside the page; see the options of ``parity report``."""
+
+    parquet: Path | None = None
+    model_card: Path | None = None
+    eval_results: Path | None = None
+    benchmark: str | None = None
+    github: bool = False
+
+    def refuse(self, page: Path | None, as_json: bool) -> None:
+        """Raise `ParityError` for what can't be done, before anything is read or written."""
+        files = (page, self.parquet, self.model_card, self.eval_results)
+        if not self.github and all(file is None for file in files):
+            raise ParityError(
+                "nothing to write: give --out, --parquet, --model-card, --eval-results or --github"
+            )
+        if self.github and as_json:
+            raise ParityError("give --github or --json, not both: each prints to stdout")
+        if (self.eval_results is None) != (self.benchmark is None):
+            raise ParityError("give --eval-results and --benchmark, or neither")
+        if self.benchmark is not None and not _BENCHMARK.fullmatch(self.benchmark):
+            raise ParityError(
+                f"--benchmark {self.benchmark!r} names no benchmark of the Hub; expected "
+                "OWNER/NAME:TASK, as in its eval.yaml"
+            )
+        if self.parquet is not None:
+            from harness.extras import require_extra
+
+            require_extra("records", "--parquet")
+
+
+def _write_records(run: Run, wanted: _Wanted, record: Record | None) -> dict[str, str]:
+    """Write what is wanted, and return the path of each file by what it is."""
+    from harness.atomic import write_text
+    from harness.records import eval_results, model_index, write_table
+
+    written = {}
+    texts: list[tuple[str, Path, str]] = []
+    if wanted.model_card is not None:
+        name = wanted.model_card.stem if wanted.model_card.stem != "README" else "converted model"
+        texts.append(("model_card", wanted.model_card, model_index(run, name)))
+    if wanted.eval_results is not None and wanted.benchmark is not None:
+        benchmark, _, task = wanted.benchmark.partition(":")
+        texts.append(("eval_results", wanted.eval_results, eval_results(run, benchmark, task)))
+    if wanted.parquet is not None:
+        write_table(run, wanted.parquet)
+        written["parquet"] = str(wanted.parquet)
+    for name, path, text in texts:
+        write_text(path, text)
+        written[name] = str(path)
+    if wanted.github:
+        _tell_github(run, record)
+    return written
+
+
+def _tell_github(run: Run, record: Record | None) -> None:
+    from harness.records import annotations_of
+    from harness.report.summary import summary_markdown
+    from harness.report.view import build_page
+
+    for line in annotations_of(run):
+        out.print(line, soft_wrap=True)
+    summary = os.environ.get(_SUMMARY)
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:  # other steps' parts stay
+            file.write(summary_markdown(build_page(run, record)) + "\n")
 
 
 def baseline_file(given: Path | None, usual: Path) -> Path | None:
@@ -199,9 +270,15 @@ def _counts(found: Changes) -> dict[str, dict[str, int]]:
     }
 
 
-def read_run(path: Path) -> Run:
-    """Return the run in the file at ``path``; raises `RunError` if there is none."""
+def read_run(path: Path, attached: Sequence[Path] = ()) -> Run:
+    """Return the run in the file at ``path``, with the documents that are attached to it.
+
+    Raises:
+        RunError: there is none, or one of them can't be read.
+    """
     from harness.verdicts import Run
     from harness.verdicts.jsondata import read_document
+    from harness.verdicts.rows.documents import read_attachment
 
-    return read_document(path, Run.from_json)
+    run = read_document(path, Run.from_json)
+    return replace(run, artefacts=run.artefacts.plus(map(read_attachment, attached)))

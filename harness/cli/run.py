@@ -93,10 +93,8 @@ def run(
     accepted = waivers or folder / "waivers.toml"
     if waivers is not None or accepted.is_file():
         words += ["--parity-waivers", accepted]
-    for option, values in (
-        *(("--recipe", recipe), ("--case", case)),
-        *(("--engine", engine), ("--device", device)),
-    ):
+    chosen = {"--recipe": recipe, "--case": case, "--engine": engine, "--device": device}
+    for option, values in chosen.items():
         words += [word for value in values or () for word in (option, value)]
     status = _pytest(declared, [str(word) for word in words], quiet=json)
     if json:

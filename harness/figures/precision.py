@@ -24,6 +24,7 @@ from harness.figures.style import (
     draw_note,
     name,
 )
+from harness.report.text import short_tap
 from harness.report.view_lab import SensitivityView, TuningView
 from harness.report.view_operations import LIMIT_DB, Series
 from harness.verdicts.rows.documents import TrialRow
@@ -88,7 +89,11 @@ def taps_figure(paper: Paper, group: Sequence[Series]) -> Figure:
             label=name(series.row.recipe),
             **paper.looks[series.row.recipe],
         )
-    names = {point.index: _short(point.operation) for s in group for point in s.points}
+    names = {
+        point.index: name(short_tap(point.operation, _NAME_LENGTH), _NAME_LENGTH + 8)
+        for s in group
+        for point in s.points
+    }
     room = paper.width_in * 72 * 0.75 / (8 * paper.scale)  # how many names stand beside each other
     shown = sorted(names)[:: max(1, math.ceil(len(names) / room))]
     axes.set_xticks(shown, [names[at] for at in shown], rotation=90, size="x-small")
@@ -134,12 +139,9 @@ def pareto_figure(paper: Paper, view: TuningView) -> Figure:
     place = decibel_axis(axes, [trial.worst_db for trial in view.trials], *targets)
 
     def draw(tried: Iterable[TrialRow], label: str, **look: Any) -> None:
-        shares, levels = [], []
-        for trial in tried:
-            shares.append(100 * trial.fp32_share)
-            levels.append(place(trial.worst_db))
-        if shares:
-            axes.plot(shares, levels, label=label, **look)
+        points = [(100 * trial.fp32_share, place(trial.worst_db)) for trial in tried]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, **look)
 
     draw(view.pareto, "best up to a cost", drawstyle="steps-post", color=INK)
     look = {"linestyle": "", "color": "#0072B2"}
@@ -166,9 +168,3 @@ def _name_stages(axes: Axes, series: Series) -> None:
         axes.tick_params(axis="x", length=0)
     for stage in wide:
         axes.axvline(stage.start, color="0.75", linewidth=rcParams["grid.linewidth"], zorder=0)
-
-
-def _short(tap: str) -> str:
-    """Return the name of a tap, without its first part where it is long."""
-    short = tap if len(tap) <= _NAME_LENGTH else tap.partition(".")[2] or tap
-    return name(short, _NAME_LENGTH + 8)

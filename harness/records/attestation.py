@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.bounded import MEBIBYTE, read_json
-from harness.digests import Digest, digest_of
+from harness.digests import Digest, digest_of, sha256
 from harness.errors import RunError
 from harness.verdicts import Run, Verdict
 from harness.verdicts.jsondata import document_text, plain
@@ -76,9 +76,7 @@ class Attestation:
             return (
                 f"{package} is not the package that was judged: {_difference(self.digest, found)}"
             )
-        if run_file is not None and hashlib.sha256(run_file.read_bytes()).hexdigest() != (
-            self.run_sha256
-        ):
+        if run_file is not None and sha256(run_file) != self.run_sha256:
             return f"{run_file} is not the run that was attested (SHA-256 {self.run_sha256})"
         return ""
 

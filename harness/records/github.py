@@ -74,11 +74,10 @@ def _lines(kind: str, notes: Sequence[Note]) -> Iterator[str]:
         yield f"::{kind} title={_property('and more')}::{_data(rest)}"
 
 
-def _data(text: str) -> str:
-    text = shorten(printable(text), LONGEST_MESSAGE)
+def _data(text: str, limit: int = LONGEST_MESSAGE) -> str:
+    text = shorten(printable(text), limit)
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    text = shorten(printable(text), LONGEST_TITLE).replace("%", "%25").replace("\r", "%0D")
-    return text.replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
+    return _data(text, LONGEST_TITLE).replace(":", "%3A").replace(",", "%2C")

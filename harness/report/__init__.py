@@ -4,7 +4,6 @@ In: a `harness.verdicts.Run` and nothing else; no tensors, no engines, no pytest
 bytes depend on the run alone, so two renders of one run are identical.
 """
 
-from harness.report.overtaken import mark_overtaken
-from harness.report.render import render, write_report
+from harness.report.render import mark_overtaken, render, write_report
 
 __all__ = ["mark_overtaken", "render", "write_report"]

@@ -217,8 +217,9 @@ class Chart:
             )
 
 
-def ticks(low: float, high: float, most: int = 6) -> Ticks:
-    """Return round numbers between two bounds, each with its label."""
+def ticks(low: float, high: float, most: int = 6, *, unit: float = 1.0) -> Ticks:
+    """Return places between two bounds that are round numbers of ``unit``, each labelled so."""
+    low, high = low / unit, high / unit
     rough = (high - low) / most
     if not 1e-290 < rough < math.inf:  # no bounds, or so near that their powers of ten underflow
         return ()
@@ -227,7 +228,7 @@ def ticks(low: float, high: float, most: int = 6) -> Ticks:
     first = math.ceil(low / step - 1e-9)
     count = math.floor(high / step + 1e-9) - first
     values = [round((first + place) * step, 12) + 0.0 for place in range(count + 1)]
-    return tuple((value, number(value)) for value in values)
+    return tuple((value * unit, number(value)) for value in values)
 
 
 def number(value: float) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from harness.report.chart import Chart, Ticks, number, ticks
-from harness.report.text import shorten
+from harness.report.chart import Chart, Ticks, ticks
+from harness.report.text import short_tap, shorten
 from harness.report.units import db
 from harness.report.view_errors import ErrorView
 from harness.report.view_lab import SensitivityView, TuningView
@@ -20,14 +20,13 @@ from harness.report.view_operations import CLOSE_DB, LIMIT_DB, Series
 from harness.verdicts.rows.operations import OperationProfile
 
 _LONGEST = 14  # characters of a tap's name under the axis
-_DB_OF_BIT = 20 * math.log10(2)
+_DB = 1 / (20 * math.log10(2))  # on an axis that counts in powers of two
 
 
 def along_figure(series: Series, name: str) -> Markup:
     """Draw the SNR after each operation, and mark the first one under the gate."""
     low, rail, levels = _scale(series)
-    chart = _along(series, low, rail)
-    chart.axes(_places(series), levels, "operation, in program order", "SNR, dB")
+    chart = _along(series, low, rail, levels, "SNR, dB")
     _ratios(chart, series, low, rail)
     words = f"every operation is above {LIMIT_DB:g} dB"
     for first in series.below[:1]:
@@ -50,11 +49,8 @@ def local_figure(series: Series, name: str) -> Markup:
     high = 10.0 * math.ceil(max([*finite, 90.0]) / 10.0)
     low = max(low, -20.0)
     rail = high + 0.1 * (high - low)
-    chart = _along(series, low, rail)
-    chart.axes(
-        _places(series), [*ticks(low, high, 6), (rail, "exact")], "operation, in program order",
-        "SNR of the operation alone, dB",
-    )  # fmt: skip
+    levels = [*ticks(low, high, 6), (rail, "exact")]
+    chart = _along(series, low, rail, levels, "SNR of the operation alone, dB")
     _dots(chart, [p for p, _ in known], lambda p: _height(p.value("local_db"), low, rail))
     words = "no operation could be looked at alone"
     if known:
@@ -73,13 +69,7 @@ def range_figure(series: Series, name: str) -> Markup:
     lowest = max((levels[p.operation] for p in known), default=120.0)
     bottom = -20.0 * math.ceil(min(max(lowest, 60.0), 200.0) / 20.0)
     top = max(20.0, *(20.0 * math.ceil(-levels[p.operation] / 20.0) for p in known), 20.0)
-    chart = _along(series, bottom, top)
-    chart.axes(
-        _places(series),
-        ticks(bottom, top, 6),
-        "operation, in program order",
-        "peak, dB from 65,504",
-    )
+    chart = _along(series, bottom, top, ticks(bottom, top, 6), "peak, dB from 65,504")
     chart.level(0.0, "FP16's largest number")
     _dots(chart, known, lambda point: -levels[point.operation])
     loudest, words = series.loudest, "no magnitude is known"
@@ -119,9 +109,8 @@ def histogram_figure(view: ErrorView, name: str) -> Markup:
     last = view.histogram[-1][0] + 1 if view.histogram else 0
     most = max((share for _, share in view.histogram), default=1.0) or 1.0
     chart = Chart((first, max(last, first + 1)), (0.0, 100.0), height=200)
-    chart.axes(
-        _bits(first, last), ticks(0, 100, 5), "size of the error, dB re full scale", "elements, %"
-    )
+    sizes = ticks(first, last, 6, unit=_DB)
+    chart.axes(sizes, ticks(0, 100, 5), "size of the error, dB re full scale", "elements, %")
     chart.bars([(k, k + 0.9, 100.0 * share / most) for k, share in view.histogram], "fp16")
     chart.line([(first, view.exact_percent), *view.cumulative], "fp32")
     return chart.svg(
@@ -138,7 +127,8 @@ def magnitude_figure(view: ErrorView, name: str) -> Markup:
     up = [cell[1] for cell in view.cells] or [0]
     x, y = (min(across), max(across) + 1), (min(up), max(up) + 1)
     chart = Chart(x, y, height=260)
-    chart.axes(_bits(*x), _bits(*y), "size of the value, dB re full scale", "size of the error, dB")
+    values, errors = (ticks(*ends, 6, unit=_DB) for ends in (x, y))
+    chart.axes(values, errors, "size of the value, dB re full scale", "size of the error, dB")
     most = max((cell[2] for cell in view.cells), default=1.0) or 1.0
     floor = most * 1e-6
     cells = [
@@ -219,12 +209,12 @@ def _ratios(chart: Chart, series: Series, low: float, rail: float, grown: float 
     _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail), grown=grown)
 
 
-def _along(series: Series, low: float, high: float) -> Chart:
-    return Chart((-1, series.last_index + 1), (low, high + 0.03 * (high - low)), height=250, top=30)
-
-
-def _places(series: Series) -> Ticks:
-    return [(value, number(value)) for value, _ in ticks(0, series.last_index, 5)]
+def _along(series: Series, low: float, high: float, levels: Ticks, name: str) -> Chart:
+    """Return a chart of the operations from the first to the last, with its axes."""
+    ends = (low, high + 0.03 * (high - low))
+    chart = Chart((-1, series.last_index + 1), ends, height=250, top=30)
+    chart.axes(ticks(0, series.last_index, 5), levels, "operation, in program order", name)
+    return chart
 
 
 def _dots(
@@ -248,8 +238,7 @@ def _tap_names(series: Series) -> Ticks:
         stage = outline.stage_of(name) if outline else None
         elsewhere = outline and stage and stage.branch not in ("", *outline.branches[:1])
         if not elsewhere and not (found and point.index - found[-1][0] < 2):
-            short = name if len(name) <= _LONGEST else name.partition(".")[2] or name
-            found.append((point.index, shorten(short, _LONGEST)))
+            found.append((point.index, shorten(short_tap(name, _LONGEST), _LONGEST)))
     return found
 
 
@@ -257,11 +246,3 @@ def _height(value: float | None, low: float, rail: float) -> float:
     if value is None or value == math.inf:
         return rail
     return max(value, low)
-
-
-def _bits(first: float, last: float) -> Ticks:
-    """Return ticks in dB on an axis that counts in powers of two."""
-    return [
-        (value / _DB_OF_BIT, label)
-        for value, label in ticks(first * _DB_OF_BIT, last * _DB_OF_BIT, 6)
-    ]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from harness.report.chart import Chart, Ticks, number, ticks
+from harness.report.chart import Chart, ticks
 from harness.report.raster import source
 from harness.report.text import shorten
 from harness.report.units import db, dbfs
@@ -123,9 +123,8 @@ def frequency_figure(view: TransformError, name: str) -> Markup:
     """Draw the error of a transform over frequency."""
     low, high = _span(view.by_frequency_db)
     chart = Chart((0.0, max(view.high_hz, 1.0)), (low, high), height=190)
-    chart.axes(
-        _kilohertz(view.high_hz), ticks(low, high, 5), "kHz", "RMS error, dB re RMS of the signal"
-    )
+    kilohertz = ticks(0, view.high_hz, 5, unit=1000)
+    chart.axes(kilohertz, ticks(low, high, 5), "kHz", "RMS error, dB re RMS of the signal")
     pairs = list(zip(view.by_frequency_hz, view.by_frequency_db, strict=True))
     chart.line(pairs, "fp32")
     worst = max(pairs, key=lambda pair: pair[1], default=None)
@@ -187,7 +186,7 @@ def error_figure(view: TransformError, picture: Raster, name: str) -> Markup:
     """Draw the error of a transform over frequency and time."""
     end = view.by_time_s[-1] if view.by_time_s else 1.0
     chart = Chart((0.0, end), (0.0, max(view.high_hz, 1.0)), height=190)
-    chart.axes(ticks(0, end, 5), _kilohertz(view.high_hz), "seconds", "kHz")
+    chart.axes(ticks(0, end, 5), ticks(0, view.high_hz, 5, unit=1000), "seconds", "kHz")
     chart.image(source(picture))
     return chart.svg(
         name,
@@ -245,10 +244,6 @@ def _span(levels: Sequence[float]) -> tuple[float, float]:
     if not levels:
         return -160.0, -100.0
     return 10.0 * math.floor(min(levels) / 10.0), 10.0 * math.ceil(max(levels) / 10.0) + 1.0
-
-
-def _kilohertz(high_hz: float) -> Ticks:
-    return [(1000 * value, number(value)) for value, _ in ticks(0, high_hz / 1000, 5)]
 
 
 def _level(peak: float) -> str:

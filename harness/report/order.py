@@ -14,12 +14,10 @@ class OfRecipe(Protocol):
     @property
     def subject(self) -> str:
         """Name of the subject."""
-        ...
 
     @property
     def recipe(self) -> str:
         """Name of the recipe."""
-        ...
 
 
 Row = TypeVar("Row", bound=OfRecipe)

@@ -2,8 +2,9 @@
 
 In: a `Run`. Out: text, or a folder that holds ``index.html``, ``junit.xml``, ``summary.md`` and the
 ``run.json`` that they were made from. The four appear together or not at all. The bytes depend on
-the run and on the runs that it is held against: nothing here reads a clock, a path or the
-environment.
+the run and on the runs that it is held against: what renders reads no clock, path or environment.
+From the moment on at which a newer run begins, they have one reason more why they are not green, so
+that a run that is killed leaves no older page behind that looks current.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import base64
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -19,7 +22,8 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.atomic import write_texts
+from harness.atomic import recover_set, write_texts
+from harness.errors import RunError
 from harness.report import figures_precision, figures_run, figures_sound, text, units
 from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
@@ -28,13 +32,12 @@ from harness.report.view_devices import PLACEMENT_WORDS
 from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
 from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
-from harness.report.view_quality import SCORES
-from harness.report.view_scores import SCORES as SCORE_COLUMNS
-from harness.report.view_scores import sides
+from harness.report.view_scores import QUALITY_SCORES, SCORES, sides
 from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
 from harness.report.view_sound import below_limit
-from harness.verdicts import GATES, Record, Run
+from harness.verdicts import GATES, Profile, Record, Run
 from harness.verdicts.history import NOISE_BAND_DB
+from harness.verdicts.jsondata import read_document
 from harness.verdicts.rows.documents import failures_first
 
 FILES = ("run.json", "junit.xml", "summary.md", "index.html")
@@ -72,9 +75,9 @@ def render_page(page: Page) -> str:
             stem_limit_db=STEM_LIMIT_DB,
             engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
-            score_columns=SCORE_COLUMNS,
+            score_columns=SCORES,
             placement_words=PLACEMENT_WORDS,
-            quality_scores=[name for _, name in SCORES],
+            quality_scores=[name for _, name in QUALITY_SCORES],
             style=_asset("style.css") + _asset("figures.css"),
             figures=FIGURES,
             script=script,
@@ -100,6 +103,32 @@ def write_report(run: Run, out_dir: Path, record: Record | None = None) -> Path:
     contents = (run.to_json(), junit_xml(run, page), summary_markdown(page), render_page(page))
     write_texts(out_dir, dict(zip(FILES, contents, strict=True)))
     return out_dir / "index.html"
+
+
+def mark_overtaken(out_dir: Path, record: Record | None = None, *, started: str = "") -> None:
+    """Say in the report in ``out_dir`` that a newer run has begun whose report will replace it.
+
+    All of its files say so, and none of them is green any more. Where there is no report, none is
+    made; where its run document can't be read, a report takes its place that says why.
+
+    Args:
+        out_dir: where the newer run will write its report.
+        record: earlier runs that the old one is held against.
+        started: when the newer run began, ISO 8601 in UTC; by default now.
+
+    Raises:
+        OSError: the folder can't be written; the old report stays.
+    """
+    recover_set(out_dir)
+    if not any((out_dir / name).exists() for name in FILES):
+        return
+    try:
+        run = read_document(out_dir / "run.json", Run.from_json)
+    except RunError as error:
+        nothing = Profile("unknown", layers=(), engines=())
+        run = Run(nothing, (), gaps=(f"the report before it can't be read: {error}",))
+    moment = started or datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write_report(replace(run, overtaken=moment), out_dir, record)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.report.text import listing, markdown, utc
+from harness.report.text import listing, markdown, utc, words
 from harness.report.units import count, db, headroom, seconds
 from harness.report.view import Page
 from harness.report.view_checks import CheckRow
@@ -82,20 +82,16 @@ def _facts(page: Page) -> str:
     banner = page.banner
     engines = [engine.name for engine in banner.engines if engine.executed]
     parts = [
-        f"subjects {_short_listing(banner.subjects)}",
-        f"engines {_short_listing(engines)}",
-        f"gating recipes {_short_listing(banner.gating_recipes)}",
-        f"exploratory {_short_listing(banner.exploratory_recipes)}",
+        f"subjects {markdown(listing(banner.subjects))}",
+        f"engines {markdown(listing(engines))}",
+        f"gating recipes {markdown(listing(banner.gating_recipes))}",
+        f"exploratory {markdown(listing(banner.exploratory_recipes))}",
         f"goldens: {markdown(banner.goldens)}",
         f"faults: {markdown(banner.faults)}",
         *filter(None, [markdown(page.run.coverage)]),
         f"took {seconds(page.run.duration_s)}",
     ]
     return "; ".join(parts).capitalize() + "."
-
-
-def _short_listing(names: Sequence[str]) -> str:
-    return markdown(listing(list(names)))
 
 
 def _ladder(page: Page) -> str:
@@ -121,20 +117,18 @@ def _ladder(page: Page) -> str:
 
 def _recipes(page: Page) -> str:
     lines = []
-    for view in page.recipes[:_SHOWN]:
+    for view in page.recipes:
         subject = view.subject if len(page.banner.subjects) > 1 else ""
         name = " · ".join(filter(None, [subject, view.recipe]))
-        lines.append(f"- {_SIGNS[view.state]} **{markdown(name)}**: {markdown(_recipe(view))}")
-    if len(page.recipes) > _SHOWN:
-        lines.append(f"- and {len(page.recipes) - _SHOWN} more")
-    return "### Precision recipes\n\n" + "\n".join(lines) if lines else ""
+        lines.append(f"{_SIGNS[view.state]} **{markdown(name)}**: {markdown(_recipe(view))}")
+    return _section("Precision recipes", lines)
 
 
 def _recipe(view: RecipeView) -> str:
     """Return what a recipe is and what became of its outputs and stems."""
     if view.gating is None:
         return "not evaluated, no check of this run used it"
-    found = [f"{'gating' if view.gating else 'exploratory'}, {view.word}"]
+    found = [f"{'gating' if view.gating else 'exploratory'}, {words(view.state)}"]
     if not view.gating:
         found += [_met(gate) for gate in view.gates if gate.name in RECIPE_GATES]
         found += [f"{gate.gate} fails" for gate in view.gates if gate.state == "fail"]
@@ -153,8 +147,11 @@ def _failure(row: CheckRow) -> str:
 
 
 def _list(title: str, reasons: Iterable[str]) -> str:
-    told = tuple(reasons)
-    lines = [f"- {markdown(reason)}" for reason in told[:_SHOWN]]
-    if len(told) > _SHOWN:
-        lines.append(f"- and {len(told) - _SHOWN} more")
-    return f"### {title}\n\n" + "\n".join(lines) if lines else ""
+    return _section(title, list(map(markdown, reasons)))
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    """Return a list of Markdown under its title, cut where it gets long; nothing for no line."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    items = [f"- {line}" for line in (*lines[:_SHOWN], *more)]
+    return f"### {title}\n\n" + "\n".join(items) if items else ""

@@ -7,6 +7,7 @@ may hold. Out: ``str`` that can be encoded as UTF-8 and that XML 1.0 allows.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters: XML 1.0 forbids most of them
@@ -35,6 +36,11 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def short_tap(tap: str, limit: int) -> str:
+    """Return the name of a tap, without its first part where it is longer than ``limit``."""
+    return tap if len(tap) <= limit else tap.partition(".")[2] or tap
+
+
 def markdown(text: str) -> str:
     """Return ``text`` as one line of literal Markdown: nothing in it formats, links or mentions."""
     line = shorten(" ".join(printable(text).split()), _LONGEST)
@@ -52,7 +58,7 @@ def utc(moment: str) -> str:
     return _UTC.sub(r"\1 \2 UTC", moment)
 
 
-def listing(names: tuple[str, ...] | list[str], none: str = "none") -> str:
+def listing(names: Sequence[str], none: str = "none") -> str:
     """Return ``a, b and c``, or ``none``."""
     if not names:
         return none

@@ -182,14 +182,14 @@ def _waiver_words(waiver: Waiver | None, today: str) -> str:
 
 def layer_checks(rows: Sequence[CheckRow]) -> tuple[LayerChecks, ...]:
     """Return a table for each layer, also for those without a check."""
-    tables = []
-    for layer in LAYERS:
-        gating = ranked(row for row in rows if row.check.layer == layer and row.check.gating)
-        exploratory = ranked(
-            row for row in rows if row.check.layer == layer and not row.check.gating
+    groups = grouped(ranked(rows), lambda row: (row.check.layer, row.check.gating))
+    found = {key: tuple(mine) for key, mine in groups.items()}
+    return tuple(
+        LayerChecks(
+            layer, words(layer), found.get((layer, True), ()), found.get((layer, False), ())
         )
-        tables.append(LayerChecks(layer, words(layer), gating, exploratory))
-    return tuple(tables)
+        for layer in LAYERS
+    )
 
 
 def ranked(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
@@ -271,12 +271,11 @@ def _passes_with(check: Check) -> tuple[str, ...]:
         found.append(_snr(outcome.metrics.get("snr_db")))
     value = outcome.metrics.get("value")
     if isinstance(value, (int, float)):
-        found.append(
-            f"at most {value:.4g} {gate.unit}".rstrip() if gate.at_most is not None else ""
-        )
-        found.append(
-            f"at least {value:.4g} {gate.unit}".rstrip() if gate.at_least is not None else ""
-        )
+        found += [
+            f"{side} {value:.4g} {gate.unit}".rstrip()
+            for side, bound in (("at most", gate.at_most), ("at least", gate.at_least))
+            if bound is not None
+        ]
     return tuple(text for text in found if text)
 
 

@@ -9,16 +9,16 @@ can turn it green.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.report.bounds import Bound, bounds_of, lowest_snr
-from harness.report.order import by_recipe, grouped, unique
+from harness.report.order import by_recipe, grouped
 from harness.report.text import listing, words
-from harness.report.units import NOT_COMPUTED, plural
+from harness.report.units import plural
 from harness.report.view_checks import GATING_WORDS, CheckRow
 from harness.report.view_precision import PrecisionCard, PrecisionMap
-from harness.report.view_quality import QualityTable, quality_tables
+from harness.report.view_scores import QualityTable, quality_tables
 from harness.report.view_sound import SoundView, sound_view
 from harness.verdicts import GATES, LAYERS, Run, Verdict, sortable
 
@@ -28,7 +28,7 @@ RECIPE_GATES = ("conversion", "end_to_end")
 
 @dataclass(frozen=True)
 class RecipeGate:
-    """One gate of one layer under a recipe."""
+    """One gate of one layer under a recipe; ``worst`` is the check that is closest to its bound."""
 
     layer: str
     gate: str
@@ -36,12 +36,9 @@ class RecipeGate:
     bounds: tuple[Bound, ...]
     state: str
     word: str
-    checks: int
     not_evaluated: int
     worst_snr_db: float | None
-    worst_headroom_db: float | None
-    worst: str
-    worst_anchor: str
+    worst: CheckRow | None
 
     @property
     def met(self) -> bool:
@@ -70,7 +67,6 @@ class RecipeView:
     recipe: str
     gating: bool | None
     state: str
-    word: str
     gates: tuple[RecipeGate, ...]
     package: PrecisionCard | None
     sound: SoundView | None
@@ -138,10 +134,8 @@ def recipe_views(
         gates = _gates(mine)
         gating = package.row.gating if package else _role(mine)
         sound = sound_view(run, *pair, mine)
-        state, word = _state(gates, gating)
-        views.append(
-            RecipeView("", *pair, gating, state, word, gates, package, sound, songs.get(pair))
-        )
+        state, quality = _state(gates, gating), songs.get(pair)
+        views.append(RecipeView("", *pair, gating, state, gates, package, sound, quality))
     views = [
         view
         for mine in grouped(by_recipe(run, views), lambda view: view.subject).values()
@@ -163,17 +157,18 @@ def _role(rows: Sequence[CheckRow]) -> bool | None:
     return False if checks else None
 
 
-def _state(gates: Sequence[RecipeGate], gating: bool | None) -> tuple[str, str]:
+def _state(gates: Sequence[RecipeGate], gating: bool | None) -> str:
     states = {gate.state for gate in gates}
     if not states or states == {"not_evaluated"}:
-        return "not_evaluated", "not evaluated"
+        return "not_evaluated"
     if not gating:
         # A broken contract or audit turns the run red: it must not read as a mere measurement.
-        return ("fail", "fail") if "fail" in states else ("measured", "measured")
-    for state in ("fail", "not_evaluated"):
-        if state in states:
-            return state, words(state)
-    return "pass", "pass"
+        return "fail" if "fail" in states else "measured"
+    return _severest(states)
+
+
+def _severest(states: Container[str]) -> str:
+    return next((state for state in ("fail", "not_evaluated") if state in states), "pass")
 
 
 def _gates(mine: Sequence[CheckRow]) -> tuple[RecipeGate, ...]:
@@ -199,24 +194,17 @@ def _gate(layer: str, name: str, rows: Sequence[CheckRow]) -> RecipeGate:
         bounds=bounds_of(evaluated),
         state=state,
         word=word,
-        checks=len(rows),
         not_evaluated=len(rows) - len(evaluated),
         worst_snr_db=lowest.snr_db if lowest else None,
-        worst_headroom_db=worst.headroom_db if worst else None,
-        worst=" · ".join(unique([worst.what, worst.of("case")])) if worst else NOT_COMPUTED,
-        worst_anchor=worst.anchor if worst else "",
+        worst=worst,
     )
 
 
 def _gate_state(rows: Sequence[CheckRow]) -> tuple[str, str]:
-    verdicts = {row.check.verdict for row in rows}
-    if verdicts == {Verdict.NOT_EVALUATED}:
-        return "not_evaluated", "not evaluated"
-    if not any(row.check.gating for row in rows):
-        if Verdict.FAIL in verdicts:
-            return "measured", "does not meet" if Verdict.PASS not in verdicts else "meets in part"
+    verdicts = {row.check.verdict.value for row in rows}
+    if verdicts != {"not_evaluated"} and not any(row.check.gating for row in rows):
+        if "fail" in verdicts:
+            return "measured", "does not meet" if "pass" not in verdicts else "meets in part"
         return "measured", "meets"
-    for verdict in (Verdict.FAIL, Verdict.NOT_EVALUATED):
-        if verdict in verdicts:
-            return verdict.value, words(verdict.value)
-    return "pass", "pass"
+    state = _severest(verdicts)
+    return state, words(state)

@@ -42,8 +42,6 @@ class SoundView:
         timelines: by case, its stems along time.
     """
 
-    subject: str
-    recipe: str
     cases: tuple[str, ...]
     stems: tuple[str, ...]
     cells: dict[tuple[str, str], CheckRow]
@@ -100,8 +98,6 @@ def sound_view(
     rows = tuple(sorted(filter(mine, kept.separation), key=lambda row: sortable(row.snr_db)))
     cells = grouped(filter(of_stem, check_rows), lambda row: (row.of("case"), row.of("stem")))
     view = SoundView(
-        subject=subject,
-        recipe=recipe,
         cases=tuple(dict.fromkeys(case for case, _ in cells)),
         stems=unique([*(stem for _, stem in cells), *(row.stem for row in rows)]),
         cells={place: worst_of(found) for place, found in cells.items()},

@@ -122,11 +122,8 @@ class Remote:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    found: list[type[BaseException]] = [OSError, TimeoutError]
-    for module, name in _OTHERS:
-        if module in sys.modules:
-            found.append(getattr(sys.modules[module], name))
-    return tuple(found)
+    loaded = (getattr(sys.modules[at], name) for at, name in _OTHERS if at in sys.modules)
+    return (OSError, *loaded)
 
 
 def _time(row: dict[str, Any]) -> datetime:
