@@ -173,17 +173,10 @@ def _entry(case: Answered, places: Mapping[str, Mapping[str, TensorPlace]]) -> C
         for name, array in _of(case, key).items():
             digest.update(np.ascontiguousarray(array).tobytes())
             place = places[key][f"{case.name}/{name}"]
+            layout = case.layouts.get(name.rpartition("/")[2], "any")
+            bounds = case.tolerances.get(name)
             tensors.append(
-                TensorEntry(
-                    name,
-                    place.dtype,
-                    place.shape,
-                    case.layouts.get(name.rpartition("/")[2], "any"),
-                    key,
-                    place.offset,
-                    place.bytes,
-                    case.tolerances.get(name),
-                )
+                TensorEntry(name, layout=layout, file=key, tolerance=bounds, **vars(place))
             )
     return CaseEntry(
         case.name,

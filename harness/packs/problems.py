@@ -207,6 +207,12 @@ class Book:
         return add
 
 
+OPS: Final = Book("ops", layer="ops")
+"""Single operations of networks, forward and backward; `harness.packs.ops` registers them."""
+DSP: Final = Book("dsp", layer="stft")
+"""Signal processing around a network, forward only; `harness.packs.dsp` registers it."""
+
+
 def seed_of(text: str) -> int:
     """Return the seed that belongs to a name: 48 bits, which every language can hold."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")

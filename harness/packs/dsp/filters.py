@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.packs.dsp.book import DSP
-from harness.packs.problems import Array, Bounds, Draw, Problem
+from harness.packs.problems import DSP, Array, Bounds, Draw, Problem
 
 _RECURSIVE = Bounds(1e-4, 2e-5, 95.0)
 """A pole near the unit circle returns each rounding many times."""

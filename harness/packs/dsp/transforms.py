@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.packs.dsp.book import DSP
-from harness.packs.problems import SEVERAL, Bounds, Draw, Problem
+from harness.packs.problems import DSP, SEVERAL, Bounds, Draw, Problem
 
 _PAIRS = "[..., bin, 2]: real, imaginary"
 _PACKED = (

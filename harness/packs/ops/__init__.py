@@ -12,7 +12,7 @@ from harness.packs.ops import (
     recurrent,
     reduction,
 )
-from harness.packs.ops.book import OPS
+from harness.packs.problems import OPS
 
 __all__ = [
     "OPS",

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, Array, Draw, Problem
+from harness.packs.problems import EXACT, OPS, Array, Draw, Problem
 
 _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.packs.groupnorm import EPS, predicted_errors
-from harness.packs.ops.book import OPS
-from harness.packs.problems import SEVERAL, Bounds, Draw, Problem
+from harness.packs.problems import OPS, SEVERAL, Bounds, Draw, Problem
 
 LONG_LENGTH = 1 << 18
 LONG_MEAN = 4.0
