@@ -78,7 +78,7 @@ def answered(book: Book) -> Iterator[Answered]:
 def _answer(book: Book, operation: Operation, problem: Problem, level: int) -> Answered:
     name = f"{operation.name}.{problem.name}"
     cotangents, expected = answers(
-        problem, seed_of(f"{book.name}/{name}"), differentiable=operation.differentiable
+        problem, seed_of(f"{book.name}/{name}"), differentiable=book.differentiable
     )
     given = {f"in/{key}": array for key, array in problem.inputs.items()}
     given |= {f"param/{key}": array for key, array in problem.parameters.items()}

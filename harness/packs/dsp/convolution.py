@@ -30,7 +30,7 @@ def _cases(draw: Draw, **sizes: tuple[int, int]) -> Iterator[Problem]:
 _LAYOUTS = {"x": "[sample]", "impulse": "[tap]", "y": "[sample]"}
 
 
-@DSP.operation("convolve_direct", _LAYOUTS, differentiable=False)
+@DSP.operation("convolve_direct", _LAYOUTS)
 def convolve_direct(draw: Draw) -> Iterator[Problem]:
     """y[t] = sum(impulse[k] x[t - k]), full: n + taps - 1 samples, by its definition."""
     yield from _cases(
@@ -38,7 +38,7 @@ def convolve_direct(draw: Draw) -> Iterator[Problem]:
     )
 
 
-@DSP.operation("convolve_fft", _LAYOUTS, bounds=SEVERAL, differentiable=False)
+@DSP.operation("convolve_fft", _LAYOUTS, bounds=SEVERAL)
 def convolve_fft(draw: Draw) -> Iterator[Problem]:
     """The same by products of spectra; transforms of at least n + taps - 1 samples, or the end
     comes round to the beginning.
@@ -56,7 +56,6 @@ def convolve_fft(draw: Draw) -> Iterator[Problem]:
         "without_reset": "[block]: the same, without one",
     },
     bounds=SEVERAL,
-    differentiable=False,
 )
 def convolve_partitioned(draw: Draw) -> Iterator[Problem]:
     """Convolution of a stream in blocks: y has as many samples as x, without latency, and the state

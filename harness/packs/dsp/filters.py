@@ -79,7 +79,6 @@ def pole_radii(sections: Tensor) -> Tensor:
         "pole_radius": "[section]",
     },
     bounds=_RECURSIVE,
-    differentiable=False,
     form="transposed direct form II: y = b0 x + z1; z1 = b1 x - a1 y + z2; z2 = b2 x - a2 y",
 )
 def biquad(draw: Draw) -> Iterator[Problem]:

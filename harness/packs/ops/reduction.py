@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
@@ -15,20 +15,12 @@ _CANCELLING = Bounds(1e-2, 1e-4, 60.0)
 
 _PLAIN: Final = {"keepdims": False}
 
-_SPREADS: Final[dict[str, Callable[..., Tensor]]] = {"var": torch.var, "std": torch.std}
-_REDUCTIONS: Final[dict[str, Callable[..., Tensor]]] = {
-    "sum": torch.sum,
-    "mean": torch.mean,
-    "amax": torch.amax,
-    "amin": torch.amin,
-    "l2_norm": lambda x, dim, keepdim: torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim),
-}
-
 
 def _reduced(x: Tensor, function: str, axes: list[int], keepdims: bool, ddof: int = 0) -> Tensor:
-    if function in _SPREADS:
-        return _SPREADS[function](x, dim=axes, correction=ddof, keepdim=keepdims)
-    return _REDUCTIONS[function](x, dim=axes, keepdim=keepdims)
+    known = torch.linalg.vector_norm if function == "l2_norm" else getattr(torch, function)
+    divisor = {"correction": ddof} if function in ("var", "std") else {}
+    result: Tensor = known(x, dim=axes, keepdim=keepdims, **divisor)
+    return result
 
 
 @OPS.operation("reduce", {"x": "any"})
