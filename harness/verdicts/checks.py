@@ -106,6 +106,11 @@ class Check:
         parts += [self.labels[name] for name in LABELS if name in self.labels]
         return "/".join(parts)
 
+    @property
+    def complaint(self) -> str:
+        """Why a run with it is not green, in one line."""
+        return f"{self.id}: {self.outcome.reason}"
+
 
 def compare(expected: np.ndarray, actual: np.ndarray, gate: Gate) -> Outcome:
     """Compare ``actual`` with ``expected`` under ``gate``.
