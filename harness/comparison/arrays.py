@@ -45,13 +45,12 @@ def explain_shape(expected: npt.NDArray[Any], actual: npt.NDArray[Any], gate: Ga
     """
     if not (expected.size and actual.size):
         return None
-    best: Cause | None = None
-    for words, one, other in _fittings(expected, actual):
-        if compare(one, other.astype(one.dtype), gate).verdict is Verdict.PASS:
-            found = Cause("shape", words, snr_db(one, other))
-            if best is None or found.snr_db > best.snr_db:
-                best = found
-    return best
+    found = (
+        Cause("shape", words, snr_db(one, other))
+        for words, one, other in _fittings(expected, actual)
+        if compare(one, other.astype(one.dtype), gate).verdict is Verdict.PASS
+    )
+    return max(found, key=lambda cause: cause.snr_db, default=None)
 
 
 def _part(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[slice, ...]:

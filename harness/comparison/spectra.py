@@ -181,15 +181,14 @@ def _moved(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
 
 def _best_shift(e: FloatArray, a: FloatArray, axis: int, furthest: int) -> int:
     """Return the shift along an axis under which the arrays are most alike."""
-    furthest = min(furthest, e.shape[axis] // 3)
-    best, best_alike = 0, -np.inf
-    for shift in range(-furthest, furthest + 1):
+
+    def alike(shift: int) -> float:
         one, other = e[overlap(axis, -shift)], a[overlap(axis, shift)]
         norm = float(np.linalg.norm(one) * np.linalg.norm(other))
-        alike = float(np.vdot(one, other)) / norm if norm > 0 else 0.0
-        if alike > best_alike:
-            best, best_alike = shift, alike
-    return best
+        return float(np.vdot(one, other)) / norm if norm > 0 else 0.0
+
+    furthest = min(furthest, e.shape[axis] // 3)
+    return max(range(-furthest, furthest + 1), key=alike)
 
 
 def _lost_bins(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:

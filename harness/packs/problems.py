@@ -118,9 +118,9 @@ class Draw:
         numbers = self._generator.standard_normal(shape)
         return np.asarray(mean + scale * numbers, np.float32)
 
-    def positive(self, *shape: int, least: float = 0.5) -> Array:
-        """Return numbers from ``least`` to ``least + 1``."""
-        return np.asarray(least + self._generator.random(shape), np.float32)
+    def positive(self, *shape: int) -> Array:
+        """Return numbers from 0.5 to 1.5."""
+        return np.asarray(0.5 + self._generator.random(shape), np.float32)
 
     def integers(self, high: int, *shape: int) -> Array:
         """Return whole numbers from 0 to ``high - 1``."""
@@ -178,7 +178,6 @@ class Book:
         layouts: Mapping[str, str],
         *,
         bounds: Bounds = FP32,
-        gradient_bounds: Bounds | None = None,
         **conventions: Any,
     ) -> Callable[[Callable[[Draw], Iterator[Problem]]], Callable[[Draw], Iterator[Problem]]]:
         """Register the decorated function as the problems of an operation.
@@ -196,7 +195,7 @@ class Book:
                 layouts,
                 conventions,
                 bounds,
-                gradient_bounds or (SEVERAL if bounds is EXACT else bounds),
+                SEVERAL if bounds is EXACT else bounds,
                 seed_of(f"{self.name}/{name}"),
             )
             return problems
