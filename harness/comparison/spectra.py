@@ -131,8 +131,7 @@ def _layouts(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
         return
     name, words = _layout_words(order, signs)
     predicted = e[:, order] * np.array(signs, dtype=np.float64)[:, None, None]
-    yield Hypothesis(name, words, 0, predicted)
-    yield from with_gain(predicted, a, words, (...,))
+    yield from with_gain(Hypothesis(name, words, 0, predicted), a)
 
 
 def _layout_words(order: list[int], signs: list[int]) -> tuple[str, str]:

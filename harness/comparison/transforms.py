@@ -48,9 +48,8 @@ def transforms(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
     region = (..., used, slice(frames.start + inner.start, frames.start + inner.stop))
     for complexity, words, window in _windows(waves, candidate, inner):
         predicted = _planes(_analysed(waves, window)[:, used, inner], e.shape)
-        yield Hypothesis("window", words, complexity, predicted, region)
-        if complexity < 2:
-            yield from with_gain(predicted, a[region], words, region)
+        guess = Hypothesis("window", words, complexity, predicted, region)
+        yield from with_gain(guess, a[region]) if complexity < 2 else (guess,)
     yield from _sample_offset(e, reference, candidate, waves, frames.start)
 
 
