@@ -19,7 +19,7 @@ from harness.atomic import atomic_folder
 from harness.atomic.products import PACK
 from harness.digests import sha256
 from harness.origin import versions
-from harness.packs.dsp import DSP
+from harness.packs import dsp, ops  # noqa: F401 - they fill the books
 from harness.packs.evaluation import answers
 from harness.packs.manifest import (
     DTYPES,
@@ -35,8 +35,7 @@ from harness.packs.manifest import (
     TensorEntry,
     Tolerance,
 )
-from harness.packs.ops import OPS
-from harness.packs.problems import Array, Book, Operation, Problem, seed_of
+from harness.packs.problems import DSP, OPS, Array, Book, Operation, Problem, seed_of
 from harness.packs.reading import TensorPlace, tensor_places
 
 BOOKS: Final[Mapping[str, Book]] = {book.name: book for book in (OPS, DSP)}
