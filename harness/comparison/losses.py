@@ -134,8 +134,7 @@ def _filters(problem: WaveProblem) -> Iterator[Hypothesis]:
     taps = np.roll(irfft(response, _FILTER_TAPS), half) * np.hanning(_FILTER_TAPS)
     start, stop = problem.start + half, problem.stop - half
     predicted = oaconvolve(e, taps[None, :], mode="full", axes=1)[:, 2 * half : e.shape[1]]
-    gains = np.abs(response)
-    name, words = _shape_of(frequency, gains, power)
+    name, words = _shape_of(frequency, np.abs(response), power)
     yield Hypothesis(name, words, 4, predicted, problem.part(start, stop))
 
 

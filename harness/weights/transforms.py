@@ -28,7 +28,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from harness.bounded import parse_toml, read_text
+from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.errors import UnknownNameError, one_line
 from harness.weights.conventions import CONVENTIONS, renamed
 from harness.weights.files import WeightsError
@@ -39,7 +39,6 @@ TYPES: Final = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
-_LIMIT_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,8 @@ def read_steps(path: Path) -> tuple[Step, ...]:
         WeightsError: the file is missing, no TOML, or has a step that says no verb, two, or
             something that its verb can't take.
     """
-    text = read_text(path, _LIMIT_BYTES, WeightsError)
     try:
-        document = parse_toml(text)
+        document = parse_toml(read_text(path, TOML_LIMIT_BYTES, WeightsError))
     except ValueError as error:
         raise WeightsError(f"{path} is no TOML that can be used: {one_line(str(error))}") from error
     rows = document.get("step")

@@ -41,9 +41,8 @@ def rfft(draw: Draw) -> Iterator[Problem]:
         ("two", (1, 2)),
         ("one", (1, 1)),
     ):
-        levels = name == "long"
         given = {"x": draw(*shape)}
-        yield Problem(name, compute, given, attributes={"scale": 1.0}, levels=levels)
+        yield Problem(name, compute, given, attributes={"scale": 1.0}, levels=name == "long")
     yield Problem("orthonormal", compute, {"x": draw(1, 64)}, attributes={"scale": 0.125})
 
 

@@ -40,8 +40,7 @@ def binary(draw: Draw) -> Iterator[Problem]:
         for shape in _SHAPES if function == "add" else ("same", "column"):
             one, other = _SHAPES[shape]
             # Quotients and powers are asked where they are tame: away from 0.
-            tame = function in ("div", "pow")
-            numbers = draw.positive if tame else draw
+            numbers = draw.positive if function in ("div", "pow") else draw
             given = {"a": numbers(*one), "b": numbers(*other)}
             bounds = EXACT if function in ("maximum", "minimum") else None
             chosen = {"function": function}
@@ -52,11 +51,10 @@ def binary(draw: Draw) -> Iterator[Problem]:
 def unary(draw: Draw) -> Iterator[Problem]:
     """One function of each element, in radians where it takes an angle."""
     for function in _UNARY:
-        positive = function in _ROOTS_AND_LOGS
-        numbers = draw.positive(4, 8) if positive else draw(4, 8)
+        numbers = draw.positive if function in _ROOTS_AND_LOGS else draw
         exact = EXACT if function in ("neg", "abs") else None
         chosen = {"function": function}
-        yield Problem(function, _named, {"x": numbers}, attributes=chosen, bounds=exact)
+        yield Problem(function, _named, {"x": numbers(4, 8)}, attributes=chosen, bounds=exact)
     for function, edges in _EDGES.items():
         chosen = {"function": function}
         yield Problem(f"{function}_edges", _named, {"x": edges}, attributes=chosen)
