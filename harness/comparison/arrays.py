@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -44,13 +45,12 @@ def explain_shape(expected: npt.NDArray[Any], actual: npt.NDArray[Any], gate: Ga
     """
     if not (expected.size and actual.size):
         return None
-    best: Cause | None = None
-    for words, one, other in _fittings(expected, actual):
-        if compare(one, other.astype(one.dtype), gate).verdict is Verdict.PASS:
-            found = Cause("shape", words, snr_db(one, other))
-            if best is None or found.snr_db > best.snr_db:
-                best = found
-    return best
+    found = (
+        Cause("shape", words, snr_db(one, other))
+        for words, one, other in _fittings(expected, actual)
+        if compare(one, other.astype(one.dtype), gate).verdict is Verdict.PASS
+    )
+    return max(found, key=lambda cause: cause.snr_db, default=None)
 
 
 def _part(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> tuple[slice, ...]:
@@ -70,11 +70,9 @@ def _hypotheses(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
     if lost(a, e):
         yield Hypothesis("silence", "zero everywhere: the tensor is lost", 0, a.copy())
         return
-    whole = (...,)
     flat_e, flat_a = e.reshape(1, -1), a.reshape(1, -1)
     for guess in levels(WaveProblem(flat_e, flat_a, (0,), 0, flat_e.shape[1], 1)):
-        predicted = guess.predicted.reshape(e.shape)
-        yield Hypothesis(guess.name, guess.words, guess.complexity, predicted, whole)
+        yield replace(guess, predicted=guess.predicted.reshape(e.shape), region=(...,))
     for axis in range(e.ndim):
         yield from _shifts(e, a, axis)
         yield from _orders(e, a, axis)

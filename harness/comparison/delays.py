@@ -13,7 +13,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import oaconvolve
 
-from harness.comparison.causes import FloatArray, Hypothesis
+from harness.comparison.causes import FloatArray, Hypothesis, Region
 from harness.comparison.signals import WaveProblem, with_gain
 
 LONGEST_S: Final = 2.0
@@ -28,12 +28,11 @@ def delays(problem: WaveProblem) -> Iterator[Hypothesis]:
     whole = _whole(problem, lag)
     if whole is None:
         return
-    start, stop, predicted = whole
-    region = problem.part(start, stop)
+    region, predicted = whole
     if lag:
         words = _words(lag, problem.rate)
-        yield Hypothesis("delay", words, 1, predicted, region)
-        yield from with_gain(predicted, problem.actual[region], words, region)
+        guess = Hypothesis("delay", words, 1, predicted, region)
+        yield from with_gain(guess, problem.actual[region])
     yield from _fraction(problem, lag)
 
 
@@ -66,13 +65,13 @@ def _best_lag(problem: WaveProblem) -> int:
     return int(lags[int(np.argmax(values))])
 
 
-def _whole(problem: WaveProblem, lag: int) -> tuple[int, int, FloatArray] | None:
-    """Return the samples of the wrong span that a shift reaches, and the prediction there."""
+def _whole(problem: WaveProblem, lag: int) -> tuple[Region, FloatArray] | None:
+    """Return the part of the wrong span that a shift reaches, and the prediction there."""
     length = problem.expected.shape[1]
     start, stop = max(problem.start, lag), min(problem.stop, length + lag)
     if stop - start < (problem.stop - problem.start) // 4:
         return None
-    return start, stop, problem.expected[problem.part(start - lag, stop - lag)]
+    return problem.part(start, stop), problem.expected[problem.part(start - lag, stop - lag)]
 
 
 def _fraction(problem: WaveProblem, lag: int) -> Iterator[Hypothesis]:
@@ -81,8 +80,8 @@ def _fraction(problem: WaveProblem, lag: int) -> Iterator[Hypothesis]:
         made = _shifted(problem, shift)
         if made is None:
             return
-        start, stop, predicted = made
-        step = _phase_slope(predicted, problem.actual[problem.part(start, stop)])
+        region, predicted = made
+        step = _phase_slope(predicted, problem.actual[region])
         shift += step
         if abs(step) < 1e-6:
             break
@@ -90,13 +89,12 @@ def _fraction(problem: WaveProblem, lag: int) -> Iterator[Hypothesis]:
         return
     made = _shifted(problem, shift)
     if made is not None:
-        start, stop, predicted = made
-        words = _words(shift, problem.rate)
-        yield Hypothesis("delay", words, 1.5, predicted, problem.part(start, stop))
+        region, predicted = made
+        yield Hypothesis("delay", _words(shift, problem.rate), 1.5, predicted, region)
 
 
-def _shifted(problem: WaveProblem, shift: float) -> tuple[int, int, FloatArray] | None:
-    """Return the reference shifted by any number of samples, where nothing is missing."""
+def _shifted(problem: WaveProblem, shift: float) -> tuple[Region, FloatArray] | None:
+    """Return where nothing is missing, and the reference shifted by any number of samples."""
     whole = int(np.floor(shift))
     length = problem.expected.shape[1]
     start = max(problem.start, whole + _HALF_WIDTH)
@@ -107,7 +105,7 @@ def _shifted(problem: WaveProblem, shift: float) -> tuple[int, int, FloatArray] 
     kernel = np.sinc(taps - (shift - whole)) * np.kaiser(taps.size, _KAISER_BETA)
     source = problem.expected[problem.part(start - whole - _HALF_WIDTH, stop - whole + _HALF_WIDTH)]
     predicted = oaconvolve(source, kernel[None, :], mode="valid", axes=1)
-    return start, stop, np.asarray(predicted)
+    return problem.part(start, stop), np.asarray(predicted)
 
 
 def _phase_slope(e: FloatArray, a: FloatArray) -> float:

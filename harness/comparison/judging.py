@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ import soxr
 from harness.audio.contract import SAMPLE_RATE
 from harness.comparison.arrays import explain_array, explain_shape
 from harness.comparison.causes import UNEXPLAINED, Cause
-from harness.comparison.inputs import Audio, Item, Tensor
+from harness.comparison.inputs import Audio, Tensor
 from harness.comparison.kinds import AUDIO_FILE, TensorKind, kind_of
 from harness.comparison.losses import missing_band
 from harness.comparison.pairing import Pair
@@ -137,7 +138,8 @@ def _audio(
             return
         one, other = one.mean(axis=0, keepdims=True), other.mean(axis=0, keepdims=True)
         row = _noted(row, f"mixed down to mono: {counts[0]} against {counts[1]} channels")
-    yield from _stem(row, one, other, expected.rate, _other_files(expected, rivals, one.shape[0]))
+    others = partial(_other_files, expected, rivals, one.shape[0])
+    yield from _stem(row, one, other, expected.rate, others)
 
 
 def _tensor(
@@ -164,11 +166,9 @@ def _tensor(
         expected, actual = expected.reshape(shape), actual.reshape(shape)
         names = request.sources(expected.shape[0])
         for index in range(expected.shape[0]):
-            stem = names[index] if index < len(names) else f"stem {index + 1}"
-            others = _other_rows(expected, index, names)
-            yield from _stem(
-                replace(row, stem=stem), expected[index], actual[index], SAMPLE_RATE, others
-            )
+            mine = replace(row, stem=_stem_name(names, index))
+            others = partial(_other_rows, expected, index, names)
+            yield from _stem(mine, expected[index], actual[index], SAMPLE_RATE, others)
         return
     outcome = compare(expected, actual, row.gate)
     cause = None
@@ -197,7 +197,7 @@ def _wave_cause(
     names = request.sources(len(ones))
     for index, (one, other) in enumerate(zip(ones, others, strict=True)):
         if compare(one, other, gate).verdict is Verdict.FAIL:
-            rows = _other_rows(ones, index, names)
+            rows = partial(_other_rows, ones, index, names)
             cause = explain_wave(one, other, gate, rate=SAMPLE_RATE, others=rows)
             if cause is not None and index < len(names):
                 return replace(cause, words=f"{names[index]}: {cause.words}")
@@ -275,26 +275,27 @@ def _searchable(*tensors: Array) -> bool:
     return all(abs(end) < _GREATEST for end in ends)
 
 
-def _other_rows(stems: Array, own: int, names: Sequence[str]) -> Others:
-    def rows(start: int, stop: int) -> Iterator[tuple[str, Array]]:
-        for index, stem in enumerate(stems):
-            if index != own:
-                name = names[index] if index < len(names) else f"stem {index + 1}"
-                yield name, stem[:, start:stop]
-
-    return rows
+def _stem_name(names: Sequence[str], index: int) -> str:
+    return names[index] if index < len(names) else f"stem {index + 1}"
 
 
-def _other_files(own: Item, rivals: Sequence[Pair], channels: int) -> Others:
-    def rows(start: int, stop: int) -> Iterator[tuple[str, Array]]:
-        for pair in rivals:
-            item = pair.expected
-            if not isinstance(item, Audio) or item is own or not isinstance(own, Audio):
-                continue
-            if item.rate == own.rate and item.channels == channels and item.frames >= stop:
-                yield pair.name, item.read(start, stop)
+def _other_rows(
+    stems: Array, own: int, names: Sequence[str], start: int, stop: int
+) -> Iterator[tuple[str, Array]]:
+    for index, stem in enumerate(stems):
+        if index != own:
+            yield _stem_name(names, index), stem[:, start:stop]
 
-    return rows
+
+def _other_files(
+    own: Audio, rivals: Sequence[Pair], channels: int, start: int, stop: int
+) -> Iterator[tuple[str, Array]]:
+    for pair in rivals:
+        item = pair.expected
+        if not isinstance(item, Audio) or item is own:
+            continue
+        if item.rate == own.rate and item.channels == channels and item.frames >= stop:
+            yield pair.name, item.read(start, stop)
 
 
 def _noted(row: ComparisonRow, note: str) -> ComparisonRow:

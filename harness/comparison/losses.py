@@ -57,9 +57,7 @@ def _gaps(problem: WaveProblem) -> Iterator[Hypothesis]:
     predicted = e.copy()
     for start, stop in runs:
         predicted[:, start:stop] = a[:, start:stop]
-    begin, end = (
-        (problem.first + problem.start + place) / problem.rate for place in (runs[0][0], runs[0][1])
-    )
+    begin, end = ((problem.first + problem.start + place) / problem.rate for place in runs[0])
     to_the_end = problem.start + runs[0][1] == problem.expected.shape[1]
     until = f"to {'at least ' if to_the_end else ''}{end:.3f} s"
     words = f"lost from {begin:.3f} s {'on' if to_the_end and problem.ends else until}"
@@ -136,8 +134,7 @@ def _filters(problem: WaveProblem) -> Iterator[Hypothesis]:
     taps = np.roll(irfft(response, _FILTER_TAPS), half) * np.hanning(_FILTER_TAPS)
     start, stop = problem.start + half, problem.stop - half
     predicted = oaconvolve(e, taps[None, :], mode="full", axes=1)[:, 2 * half : e.shape[1]]
-    gains = np.abs(response)
-    name, words = _shape_of(frequency, gains, power)
+    name, words = _shape_of(frequency, np.abs(response), power)
     yield Hypothesis(name, words, 4, predicted, problem.part(start, stop))
 
 

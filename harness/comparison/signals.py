@@ -99,9 +99,7 @@ def routings(problem: WaveProblem) -> Iterator[Hypothesis]:
         ]
         exchanged = sources == [1, 0] and problem.channels == (0, 1)
         words = "left and right are exchanged" if exchanged else ", ".join(moved)
-        predicted = e[sources]
-        yield Hypothesis("channels", words, 0, predicted, region)
-        yield from with_gain(predicted, a, words, region)
+        yield from with_gain(Hypothesis("channels", words, 0, e[sources], region), a)
     middle = np.broadcast_to(e.mean(axis=0), a.shape)
     yield Hypothesis("channels", "every channel is the mean of all (mono)", 0.5, middle, region)
 
@@ -115,22 +113,22 @@ def others_instead(
             continue
         predicted = stem[problem.region].astype(np.float64)
         words = f"another stem stands here: {name}"
-        yield Hypothesis("another stem", words, 0, predicted, problem.region)
-        yield from with_gain(predicted, problem.a, words, problem.region)
+        guess = Hypothesis("another stem", words, 0, predicted, problem.region)
+        yield from with_gain(guess, problem.a)
 
 
-def with_gain(
-    predicted: FloatArray, a: FloatArray, words: str, region: Region
-) -> Iterator[Hypothesis]:
-    """Yield a prediction with a gain beside it: two causes together."""
-    factor = fitted_gain(predicted, a)
+def with_gain(guess: Hypothesis, a: FloatArray) -> Iterator[Hypothesis]:
+    """Yield what ``a`` may be in its region, and that with a gain: two causes together."""
+    yield guess
+    factor = fitted_gain(guess.predicted, a)
     if factor == 0 or abs(factor - 1) < 1e-4:
         return
     more = gain_words(abs(factor))
     if factor < 0:
         near = abs(factor + 1) < 1e-4
         more = "the polarity is inverted" if near else f"the polarity is inverted, {more}"
-    yield Hypothesis("combination", f"{words}, and {more}", 3, factor * predicted, region)
+    words, predicted = f"{guess.words}, and {more}", factor * guess.predicted
+    yield Hypothesis("combination", words, 3, predicted, guess.region)
 
 
 def fitted_gain(e: FloatArray, a: FloatArray) -> float:

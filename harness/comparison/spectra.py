@@ -131,8 +131,7 @@ def _layouts(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
         return
     name, words = _layout_words(order, signs)
     predicted = e[:, order] * np.array(signs, dtype=np.float64)[:, None, None]
-    yield Hypothesis(name, words, 0, predicted)
-    yield from with_gain(predicted, a, words, (...,))
+    yield from with_gain(Hypothesis(name, words, 0, predicted), a)
 
 
 def _layout_words(order: list[int], signs: list[int]) -> tuple[str, str]:
@@ -181,15 +180,14 @@ def _moved(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
 
 def _best_shift(e: FloatArray, a: FloatArray, axis: int, furthest: int) -> int:
     """Return the shift along an axis under which the arrays are most alike."""
-    furthest = min(furthest, e.shape[axis] // 3)
-    best, best_alike = 0, -np.inf
-    for shift in range(-furthest, furthest + 1):
+
+    def alike(shift: int) -> float:
         one, other = e[overlap(axis, -shift)], a[overlap(axis, shift)]
         norm = float(np.linalg.norm(one) * np.linalg.norm(other))
-        alike = float(np.vdot(one, other)) / norm if norm > 0 else 0.0
-        if alike > best_alike:
-            best, best_alike = shift, alike
-    return best
+        return float(np.vdot(one, other)) / norm if norm > 0 else 0.0
+
+    furthest = min(furthest, e.shape[axis] // 3)
+    return max(range(-furthest, furthest + 1), key=alike)
 
 
 def _lost_bins(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:

@@ -48,9 +48,8 @@ def transforms(e: FloatArray, a: FloatArray) -> Iterator[Hypothesis]:
     region = (..., used, slice(frames.start + inner.start, frames.start + inner.stop))
     for complexity, words, window in _windows(waves, candidate, inner):
         predicted = _planes(_analysed(waves, window)[:, used, inner], e.shape)
-        yield Hypothesis("window", words, complexity, predicted, region)
-        if complexity < 2:
-            yield from with_gain(predicted, a[region], words, region)
+        guess = Hypothesis("window", words, complexity, predicted, region)
+        yield from with_gain(guess, a[region]) if complexity < 2 else (guess,)
     yield from _sample_offset(e, reference, candidate, waves, frames.start)
 
 
@@ -88,8 +87,7 @@ def _windows(
     yield 0.5, "the window is the square root of Hann", np.sqrt(hann)
     yield 0.5, "the Hann window is applied twice", hann**2
     # Whatever it is: what a sample of a frame is multiplied by, by least squares over all frames.
-    spectrum = np.concatenate([candidate, np.zeros_like(candidate[:, :1])], axis=1)
-    made = irfft(np.moveaxis(spectrum[..., inner], 1, -1), size) * np.sqrt(size)
+    made = irfft(np.moveaxis(candidate[..., inner], 1, -1), size) * np.sqrt(size)
     frames = _framed(waves, size)[:, inner]
     power = np.sum(frames**2, axis=(0, 1))
     fitted = np.sum(frames * made, axis=(0, 1)) / np.maximum(power, 1e-9 * power.max())
@@ -101,10 +99,8 @@ def _sample_offset(
 ) -> Iterator[Hypothesis]:
     bins, total = reference.shape[1:]
     size, hop = 2 * bins, bins // 2
-    cross = np.zeros(bins + 1, dtype=np.complex128)
-    cross[:bins] = np.sum(candidate * np.conj(reference), axis=(0, 2))
-    correlation = irfft(cross, size)
-    offset = int(np.argmax(correlation))
+    cross = np.sum(candidate * np.conj(reference), axis=(0, 2))
+    offset = int(np.argmax(irfft(cross, size)))
     offset -= size if offset > size // 2 else 0
     if offset == 0:
         return
@@ -146,8 +142,8 @@ def _recovered(spectra: ComplexArray) -> FloatArray:
     signals, bins, total = spectra.shape
     size, hop = 2 * bins, bins // 2
     window = get_window("hann", size)
-    full = np.concatenate([spectra, np.zeros_like(spectra[:, :1])], axis=1)
-    frames = irfft(np.moveaxis(full, 1, -1), size) * np.sqrt(size) * window
+    # irfft takes the Nyquist bin, which is missing, for zero.
+    frames = irfft(np.moveaxis(spectra, 1, -1), size) * np.sqrt(size) * window
     waves, weights = np.zeros((signals, total + 3, hop)), np.zeros((total + 3, hop))
     parts = frames.reshape(signals, total, _OVERLAP, hop)
     for part in range(_OVERLAP):

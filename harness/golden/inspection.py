@@ -64,7 +64,8 @@ def examine(
             break
     if isinstance(found, Finding):
         return found, None
-    changes = _changes(found, weights, case, versions)
+    changes = _changed_origin(found, case.hash, weights, "now")
+    changes += _changed_versions(found.versions, versions)
     if changes:
         reason = "made from " + ", ".join(changes)
         step = f"build it again: {build_command(subject, case.name)}"
@@ -117,16 +118,14 @@ def _how_corrupt(path: Path, key: Key, size: int, expected: Record) -> str:
     return f"its SHA-256 is not {expected.sha256[:12]}..."
 
 
-def _changes(
-    record: Record, weights: str | None, case: Case, versions: Mapping[str, str]
-) -> list[str]:
-    """Return one phrase for each thing that would be different if it were made now."""
+def _changed_origin(record: Record, recipe: str, weights: str | None, when: str) -> list[str]:
+    """Return a phrase for another recipe and for other weights, unless these are not known."""
     changes = []
-    if record.recipe != case.hash:
-        changes.append(f"recipe {record.recipe[:12]} (now {case.hash[:12]})")
+    if record.recipe != recipe:
+        changes.append(f"recipe {record.recipe[:12]} ({when} {recipe[:12]})")
     if weights is not None and record.subject_fingerprint != weights:
-        changes.append(f"weights {record.subject_fingerprint[:12]} (now {weights[:12]})")
-    return changes + _changed_versions(record.versions, versions)
+        changes.append(f"weights {record.subject_fingerprint[:12]} ({when} {weights[:12]})")
+    return changes
 
 
 def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Record) -> Finding:
@@ -136,13 +135,7 @@ def _compare_with_manifest(layout: Layout, subject: str, case: Case, record: Rec
         reason = f"{layout.manifest.name} has no fingerprint of it"
         step = f"record it: {accept}"
         return Finding(subject, case.name, GoldenStatus.UNRECORDED, reason, step)
-    other = []
-    if committed.recipe != record.recipe:
-        other.append(f"recipe {committed.recipe[:12]} (here {record.recipe[:12]})")
-    if committed.subject_fingerprint != record.subject_fingerprint:
-        other.append(
-            f"weights {committed.subject_fingerprint[:12]} (here {record.subject_fingerprint[:12]})"
-        )
+    other = _changed_origin(committed, record.recipe, record.subject_fingerprint, "here")
     if other:
         reason = f"the fingerprint in {layout.manifest.name} is of another " + " and ".join(other)
         step = f"if the change is meant, accept it: {accept}"

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from harness.atomic import write_text
 from harness.bounded import MEBIBYTE, read_json
@@ -26,6 +26,7 @@ FORMAT: Final = 1
 
 _LIMIT_BYTES: Final = 64 * MEBIBYTE
 
+_Kept = TypeVar("_Kept")
 Key = tuple[str, str]
 """Subject and case."""
 
@@ -77,9 +78,7 @@ def read_ledger(path: Path) -> dict[Key, Entry]:
     Raises:
         GoldenError: the file is there but is no ledger of this version.
     """
-    advice = "delete it: the goldens are then made again"
-    goldens = _read_goldens(path, "ledger", advice)
-    return {key: _restored(Entry, item, path, key, advice) for key, item in goldens.items()}
+    return _read_goldens(path, "ledger", Entry, "delete it: the goldens are then made again")
 
 
 def write_ledger(path: Path, entries: Mapping[Key, Entry]) -> None:
@@ -94,8 +93,7 @@ def read_manifest(path: Path) -> dict[Key, Record]:
         GoldenError: the file is there but is no manifest of this version.
     """
     advice = "restore it with: git checkout -- " + path.name
-    goldens = _read_goldens(path, "manifest", advice)
-    return {key: _restored(Record, item, path, key, advice) for key, item in goldens.items()}
+    return _read_goldens(path, "manifest", Record, advice)
 
 
 def write_manifest(path: Path, records: Mapping[Key, Record]) -> None:
@@ -106,7 +104,7 @@ def write_manifest(path: Path, records: Mapping[Key, Record]) -> None:
     _write_goldens(path, goldens)
 
 
-def _read_goldens(path: Path, what: str, advice: str) -> dict[Key, Mapping[str, Any]]:
+def _read_goldens(path: Path, what: str, kind: type[_Kept], advice: str) -> dict[Key, _Kept]:
     if not path.exists():
         return {}
     try:
@@ -126,13 +124,11 @@ def _read_goldens(path: Path, what: str, advice: str) -> dict[Key, Mapping[str, 
         raise GoldenError(
             f"the golden {what} {path} has format {version}, this program reads {FORMAT}; {advice}"
         )
-    return items
-
-
-def _restored(kind: Any, item: Any, path: Path, key: Key, advice: str) -> Any:
-    subject, case = key
     try:
-        return restored(kind, item, f"golden {case!r} of {subject!r}")
+        return {
+            (subject, case): restored(kind, item, f"golden {case!r} of {subject!r}")
+            for (subject, case), item in items.items()
+        }
     except RunError as error:
         raise GoldenError(f"{path} can't be read: {error}; {advice}") from error
 

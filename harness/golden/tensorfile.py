@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -66,12 +65,7 @@ class Golden:
     def __enter__(self) -> Golden:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self.close()
 
 
@@ -119,13 +113,11 @@ def read_provenance(path: Path) -> dict[str, Any]:
     Raises:
         GoldenError: ``path`` is no safetensors file, or one without provenance.
     """
-    file = _open(path)
     try:
-        document = parse_json((file.metadata() or {})[METADATA_KEY])
+        with _open(path) as file:
+            document = parse_json((file.metadata() or {})[METADATA_KEY])
     except (KeyError, ValueError) as error:
         raise GoldenError(f"{path} carries no golden provenance; build it again") from error
-    finally:
-        file.__exit__(None, None, None)
     if not isinstance(document, dict):
         raise GoldenError(f"{path} carries no golden provenance; build it again")
     return document

@@ -19,7 +19,7 @@ from harness.atomic import atomic_folder
 from harness.atomic.products import PACK
 from harness.digests import sha256
 from harness.origin import versions
-from harness.packs.dsp import DSP
+from harness.packs import dsp, ops  # noqa: F401 - they fill the books
 from harness.packs.evaluation import answers
 from harness.packs.manifest import (
     DTYPES,
@@ -35,8 +35,7 @@ from harness.packs.manifest import (
     TensorEntry,
     Tolerance,
 )
-from harness.packs.ops import OPS
-from harness.packs.problems import Array, Book, Operation, Problem, seed_of
+from harness.packs.problems import DSP, OPS, Array, Book, Operation, Problem, seed_of
 from harness.packs.reading import TensorPlace, tensor_places
 
 BOOKS: Final[Mapping[str, Book]] = {book.name: book for book in (OPS, DSP)}
@@ -78,7 +77,7 @@ def answered(book: Book) -> Iterator[Answered]:
 def _answer(book: Book, operation: Operation, problem: Problem, level: int) -> Answered:
     name = f"{operation.name}.{problem.name}"
     cotangents, expected = answers(
-        problem, seed_of(f"{book.name}/{name}"), differentiable=operation.differentiable
+        problem, seed_of(f"{book.name}/{name}"), differentiable=book.differentiable
     )
     given = {f"in/{key}": array for key, array in problem.inputs.items()}
     given |= {f"param/{key}": array for key, array in problem.parameters.items()}
@@ -173,17 +172,10 @@ def _entry(case: Answered, places: Mapping[str, Mapping[str, TensorPlace]]) -> C
         for name, array in _of(case, key).items():
             digest.update(np.ascontiguousarray(array).tobytes())
             place = places[key][f"{case.name}/{name}"]
+            layout = case.layouts.get(name.rpartition("/")[2], "any")
+            bounds = case.tolerances.get(name)
             tensors.append(
-                TensorEntry(
-                    name,
-                    place.dtype,
-                    place.shape,
-                    case.layouts.get(name.rpartition("/")[2], "any"),
-                    key,
-                    place.offset,
-                    place.bytes,
-                    case.tolerances.get(name),
-                )
+                TensorEntry(name, layout=layout, file=key, tolerance=bounds, **vars(place))
             )
     return CaseEntry(
         case.name,

@@ -25,6 +25,7 @@ formulae and a pairwise algorithm for computing sample variances", 1979 (the mer
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Statistics = Callable[[Array], "tuple[np.float32, np.float32]"]
+Sum = Callable[[Array], np.float32]
 
 EPS: Final = 1e-5
 _ZERO: Final = np.float32(0)
@@ -39,24 +41,20 @@ _LANES: Final = 256
 _SIMD_LANES: Final = 32
 
 
-def standard(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by running sums."""
+def _two_passes(x: Array, add: Sum) -> tuple[np.float32, np.float32]:
     count = np.float32(x.size)
-    # accumulate adds one by one; sum would add in pairs.
-    mean = np.float32(np.add.accumulate(x, dtype=np.float32)[-1] / count)
-    squares = np.square(x - mean, dtype=np.float32)
-    return mean, np.float32(np.add.accumulate(squares, dtype=np.float32)[-1] / count)
+    mean = np.float32(add(x) / count)
+    return mean, np.float32(add(np.square(x - mean, dtype=np.float32)) / count)
 
 
-def kahan(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by compensated sums."""
+def _one_pass(x: Array, add: Sum) -> tuple[np.float32, np.float32]:
     count = np.float32(x.size)
-    mean = np.float32(_kahan_sum(x) / count)
-    return mean, np.float32(_kahan_sum(np.square(x - mean, dtype=np.float32)) / count)
+    mean = np.float32(add(x) / count)
+    of_squares = np.float32(add(np.square(x, dtype=np.float32)) / count)
+    return mean, max(np.float32(of_squares - mean * mean), _ZERO)  # rounding may make it negative
 
 
-def welford(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by updates with each element."""
+def _welford(x: Array) -> tuple[np.float32, np.float32]:
     mean, squares = _ZERO, _ZERO
     counts = np.arange(1, x.size + 1, dtype=np.float32)
     for value, count in zip(x, counts, strict=True):
@@ -66,21 +64,7 @@ def welford(x: Array) -> tuple[np.float32, np.float32]:
     return mean, np.float32(squares / np.float32(x.size))
 
 
-def standard_lanes(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by running sums of 256 threads.
-
-    ``n`` is a multiple of 256.
-    """
-    count = np.float32(x.size)
-    mean = np.float32(_lanes_sum(x) / count)
-    return mean, np.float32(_lanes_sum(np.square(x - mean, dtype=np.float32)) / count)
-
-
-def welford_lanes(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by updates in 256 threads, merged.
-
-    ``n`` is a multiple of 256.
-    """
+def _welford_lanes(x: Array) -> tuple[np.float32, np.float32]:
     rows = x.reshape(-1, _LANES)
     means: Array = np.zeros(_LANES, np.float32)
     squares = means
@@ -99,35 +83,37 @@ def welford_lanes(x: Array) -> tuple[np.float32, np.float32]:
     return mean, np.float32(total / np.float32(x.size))
 
 
-def one_pass_lanes(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by sums of x and x^2 of 32 threads.
-
-    ``n`` is a multiple of 32.
-    """
-    return _one_pass(x, lambda values: _lanes_sum(values, _SIMD_LANES))
+def _running_sum(x: Array) -> np.float32:
+    # accumulate adds one by one; sum would add in pairs.
+    return np.float32(np.add.accumulate(x, dtype=np.float32)[-1])
 
 
-def kahan_one_pass(x: Array) -> tuple[np.float32, np.float32]:
-    """Return mean and biased variance of ``x`` [n] float32 by compensated sums of x and x^2."""
-    return _one_pass(x, _kahan_sum)
+def _lanes_sum(x: Array, count: int = _LANES) -> np.float32:
+    lanes = np.add.accumulate(x.reshape(-1, count), axis=0, dtype=np.float32)[-1]
+    return np.float32(np.add.accumulate(lanes, dtype=np.float32)[-1])
 
 
-def _one_pass(x: Array, add: Callable[[Array], np.float32]) -> tuple[np.float32, np.float32]:
-    count = np.float32(x.size)
-    mean = np.float32(add(x) / count)
-    of_squares = np.float32(add(np.square(x, dtype=np.float32)) / count)
-    return mean, max(np.float32(of_squares - mean * mean), _ZERO)  # rounding may make it negative
+def _kahan_sum(x: Array) -> np.float32:
+    total, lost = _ZERO, _ZERO
+    for value in x:
+        corrected = value - lost
+        longer = total + corrected
+        lost = (longer - total) - corrected
+        total = longer
+    return np.float32(total)
 
 
 ALGORITHMS: Final[dict[str, Statistics]] = {
-    "standard": standard,
-    "kahan": kahan,
-    "welford": welford,
-    "standard_lanes": standard_lanes,
-    "welford_lanes": welford_lanes,
-    "one_pass_lanes": one_pass_lanes,
-    "kahan_one_pass": kahan_one_pass,
+    "standard": partial(_two_passes, add=_running_sum),
+    "kahan": partial(_two_passes, add=_kahan_sum),
+    "welford": _welford,
+    "standard_lanes": partial(_two_passes, add=_lanes_sum),
+    "welford_lanes": _welford_lanes,
+    "one_pass_lanes": partial(_one_pass, add=partial(_lanes_sum, count=_SIMD_LANES)),
+    "kahan_one_pass": partial(_one_pass, add=_kahan_sum),
 }
+"""From a group [n] in float32 to its mean and biased variance, by name; where threads share the
+work, n is a multiple of their number."""
 
 
 def normalised(x: Array, weight: float, bias: float, statistics: Statistics) -> Array:
@@ -151,21 +137,6 @@ def predicted_errors(x: Array, weight: float, bias: float) -> dict[str, float]:
         name: float(f"{np.max(np.abs(normalised(x, weight, bias, way) - exact)):.3e}")
         for name, way in ALGORITHMS.items()
     }
-
-
-def _lanes_sum(x: Array, count: int = _LANES) -> np.float32:
-    lanes = np.add.accumulate(x.reshape(-1, count), axis=0, dtype=np.float32)[-1]
-    return np.float32(np.add.accumulate(lanes, dtype=np.float32)[-1])
-
-
-def _kahan_sum(x: Array) -> np.float32:
-    total, lost = _ZERO, _ZERO
-    for value in x:
-        corrected = value - lost
-        longer = total + corrected
-        lost = (longer - total) - corrected
-        total = longer
-    return np.float32(total)
 
 
 def table(

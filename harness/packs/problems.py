@@ -118,9 +118,9 @@ class Draw:
         numbers = self._generator.standard_normal(shape)
         return np.asarray(mean + scale * numbers, np.float32)
 
-    def positive(self, *shape: int, least: float = 0.5) -> Array:
-        """Return numbers from ``least`` to ``least + 1``."""
-        return np.asarray(least + self._generator.random(shape), np.float32)
+    def positive(self, *shape: int) -> Array:
+        """Return numbers from 0.5 to 1.5."""
+        return np.asarray(0.5 + self._generator.random(shape), np.float32)
 
     def integers(self, high: int, *shape: int) -> Array:
         """Return whole numbers from 0 to ``high - 1``."""
@@ -137,7 +137,6 @@ class Operation:
         layouts: axes by the name of a tensor; a gradient has those of what it belongs to.
         conventions: attributes of every case that ``compute`` need not be told.
         bounds, gradient_bounds: of its cases.
-        differentiable: whether gradients are asked for.
         seed: of its numbers.
     """
 
@@ -147,7 +146,6 @@ class Operation:
     conventions: Mapping[str, Any]
     bounds: Bounds
     gradient_bounds: Bounds
-    differentiable: bool
     seed: int
 
     @property
@@ -167,10 +165,11 @@ class Book:
     Args:
         name: of the pack.
         layer: the rung of the ladder that its checks belong to.
+        differentiable: whether gradients are asked for.
     """
 
-    def __init__(self, name: str, layer: str) -> None:
-        self.name, self.layer = name, layer
+    def __init__(self, name: str, layer: str, *, differentiable: bool = True) -> None:
+        self.name, self.layer, self.differentiable = name, layer, differentiable
         self.operations: dict[str, Operation] = {}
 
     def operation(
@@ -179,8 +178,6 @@ class Book:
         layouts: Mapping[str, str],
         *,
         bounds: Bounds = FP32,
-        gradient_bounds: Bounds | None = None,
-        differentiable: bool = True,
         **conventions: Any,
     ) -> Callable[[Callable[[Draw], Iterator[Problem]]], Callable[[Draw], Iterator[Problem]]]:
         """Register the decorated function as the problems of an operation.
@@ -198,13 +195,18 @@ class Book:
                 layouts,
                 conventions,
                 bounds,
-                gradient_bounds or (SEVERAL if bounds is EXACT else bounds),
-                differentiable,
+                SEVERAL if bounds is EXACT else bounds,
                 seed_of(f"{self.name}/{name}"),
             )
             return problems
 
         return add
+
+
+OPS: Final = Book("ops", layer="ops")
+"""Single operations of networks, forward and backward; `harness.packs.ops` registers them."""
+DSP: Final = Book("dsp", layer="stft", differentiable=False)
+"""Signal processing around a network, forward only; `harness.packs.dsp` registers it."""
 
 
 def seed_of(text: str) -> int:

@@ -194,14 +194,14 @@ def read_results(path: Path) -> Results:
     if not path.exists():
         raise PackError(f"{path} does not exist; expected a .safetensors file or a folder of .npy")
     loaders: dict[str, Callable[[], Array]] = {}
-    for file in _files(path) if path.is_dir() else [path]:
+    several = path.is_dir()
+    for file in _files(path) if several else [path]:
         for name, load in array_readers(file, PackError).items():
-            full = name
-            if file.suffix == ".npy":
-                full = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else name
-            if full in loaders:
-                raise PackError(f"result {full!r} is there twice; the second time in {file}")
-            loaders[full] = load
+            if several and file.suffix == ".npy":
+                name = file.relative_to(path).with_suffix("").as_posix()
+            if name in loaders:
+                raise PackError(f"result {name!r} is there twice; the second time in {file}")
+            loaders[name] = load
     return Results(loaders)
 
 

@@ -112,5 +112,4 @@ def pytest_runtest_makereport(
             kind = "missed" if call.excinfo.errisinstance(CheckFailed) else kind
             text = f"{call.excinfo.typename}: {call.excinfo.value}".partition("\n")[0]
             put(item, kind, text)
-    report = yield
-    return report
+    return (yield)

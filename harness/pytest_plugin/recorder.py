@@ -108,10 +108,9 @@ class Recorder:
                 command=self._command(),
             )
             self._clock = now
-            self._put("check", plain(timed))
+            put(self._item, "check", plain(timed))
             if check.gating and check.verdict is not Verdict.PASS:
-                missed = self._item.stash.setdefault(_MISSED, [])
-                missed.append(f"{check.id}: {check.outcome.reason}")
+                self._item.stash.setdefault(_MISSED, []).append(check.complaint)
 
     def _command(self) -> str:
         """Return what makes the checks of this test again."""
@@ -125,22 +124,19 @@ class Recorder:
 
     def fault(self, fault: InjectedFault) -> InjectedFault:
         """Record a known bug that was injected; raises unless it was caught."""
-        self._put("fault", plain(fault))
+        put(self._item, "fault", plain(fault))
         if not fault.caught:
             raise CheckFailed(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
         return fault
 
     def golden(self, state: GoldenState) -> None:
         """Record what was found of a golden."""
-        self._put("golden", vars(state))
+        put(self._item, "golden", vars(state))
 
     def executed(self, engine: str) -> None:
         """Record that an engine really executed something."""
-        self._put("executed", engine)
+        put(self._item, "executed", engine)
 
     def keep(self, row: Any) -> None:
         """Record a row of `harness.verdicts.rows` for the report."""
-        self._put("row", [KIND_OF[type(row)], plain(row)])
-
-    def _put(self, kind: str, value: Any) -> None:
-        put(self._item, kind, value)
+        put(self._item, "row", [KIND_OF[type(row)], plain(row)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -106,6 +106,11 @@ class Check:
         parts += [self.labels[name] for name in LABELS if name in self.labels]
         return "/".join(parts)
 
+    @property
+    def complaint(self) -> str:
+        """Why a run with it is not green, in one line."""
+        return f"{self.id}: {self.outcome.reason}"
+
 
 def compare(expected: np.ndarray, actual: np.ndarray, gate: Gate) -> Outcome:
     """Compare ``actual`` with ``expected`` under ``gate``.
@@ -129,7 +134,7 @@ def compare(expected: np.ndarray, actual: np.ndarray, gate: Gate) -> Outcome:
     metrics = compute_numerical_diff(expected, actual, rtol=gate.rtol or 0.0, atol=gate.atol or 0.0)
     not_finite = _not_finite(expected, actual)
     if not_finite:
-        return _misfit(gate, "values", "finite", not_finite, metrics.to_dict())
+        return replace(_misfit(gate, "values", "finite", not_finite), metrics=metrics.to_dict())
     return _judge(gate, metrics)
 
 
@@ -177,19 +182,11 @@ def failed(reason: str, *, expected: str = "", observed: str = "") -> Outcome:
     return Outcome(Verdict.FAIL, reason, expected=expected, observed=observed)
 
 
-def _misfit(
-    gate: Gate,
-    what: str,
-    expected: object,
-    actual: object,
-    metrics: Mapping[str, Any] | None = None,
-) -> Outcome:
-    return Outcome(
-        verdict=Verdict.FAIL,
-        reason=f"{what}: expected {expected}, got {actual}",
+def _misfit(gate: Gate, what: str, expected: object, actual: object) -> Outcome:
+    return failed(
+        f"{what}: expected {expected}, got {actual}",
         expected=f"{what} {expected}; {gate.describe()}",
         observed=f"{what} {actual}",
-        metrics=metrics or {},
     )
 
 
@@ -225,11 +222,12 @@ def _judge(gate: Gate, metrics: ValidationMetrics) -> Outcome:
         headrooms.append(metrics.snr_db - gate.min_snr_db)
         if not metrics.snr_db > gate.min_snr_db:
             broken.append(f"SNR {metrics.snr_db:.2f} dB, not above {gate.min_snr_db:g} dB")
+    praise, observed = _in_words(metrics, silent)
     return Outcome(
         verdict=Verdict.FAIL if broken else Verdict.PASS,
-        reason="; ".join(broken) if broken else _praise(metrics, silent),
+        reason="; ".join(broken) or praise,
         expected="silence: error at most -100 dBFS" if silent else gate.describe(),
-        observed=_observed(metrics, silent),
+        observed=observed,
         headroom_db=min(headrooms),
         tolerance_ratio=None if gate.rtol is None else metrics.tolerance_ratio,
         metrics=metrics.to_dict() | {"silent": silent},
@@ -247,18 +245,15 @@ def _mismatch_message(gate: Gate, metrics: ValidationMetrics) -> str:
     )
 
 
-def _observed(metrics: ValidationMetrics, silent: bool) -> str:
+def _in_words(metrics: ValidationMetrics, silent: bool) -> tuple[str, str]:
+    """Return what there is to praise where the gate is met, and what was observed."""
     if metrics.max_abs_error == 0.0:
-        return "exact"
+        return "identical", "exact"
     if silent:
-        return f"error {metrics.error_rms_dbfs:.1f} dBFS"
-    return f"{metrics.snr_db:.2f} dB, max difference {metrics.max_abs_error:.3g}"
-
-
-def _praise(metrics: ValidationMetrics, silent: bool) -> str:
-    if metrics.max_abs_error == 0.0:
-        return "identical"
-    return "the reference is silent and so is the error" if silent else "within the gate"
+        observed = f"error {metrics.error_rms_dbfs:.1f} dBFS"
+        return "the reference is silent and so is the error", observed
+    observed = f"{metrics.snr_db:.2f} dB, max difference {metrics.max_abs_error:.3g}"
+    return "within the gate", observed
 
 
 def _ratio_db(numerator: float, denominator: float) -> float:

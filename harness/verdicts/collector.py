@@ -35,6 +35,7 @@ class Collector:
         problems, gaps: what broke, and what was not looked at, in words.
         waivers: failures that are accepted.
         packages: the digest of each package that was judged, by its name.
+        started: when it began to gather, ISO 8601 in UTC.
     """
 
     def __init__(self, profile: Profile, engines: Iterable[EngineState] = ()) -> None:
@@ -45,21 +46,16 @@ class Collector:
         self.gaps: list[str] = []
         self.waivers: tuple[Waiver, ...] = ()
         self.packages: dict[str, Mapping[str, str]] = {}
+        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._engines = {engine.name: engine for engine in engines}
-        self._executed: set[str] = set()
         self._goldens: dict[tuple[str, str], GoldenState] = {}
         self._artefacts = Artefacts()
-        self._started = datetime.now(timezone.utc)
         self._clock = time.perf_counter()
-
-    @property
-    def started(self) -> str:
-        """When it began to gather, ISO 8601 in UTC."""
-        return self._started.isoformat(timespec="seconds")
 
     def executed(self, engine: str) -> None:
         """Note that an engine really executed something."""
-        self._executed.add(engine)
+        if engine in self._engines:
+            self._engines[engine] = replace(self._engines[engine], executed=True)
 
     def add_golden(self, golden: GoldenState) -> None:
         """Add what was found of a golden; the first finding stays, as a later one may be healed."""
@@ -71,14 +67,10 @@ class Collector:
 
     def finish(self, provenance: Mapping[str, Any], expected: Expectation | None = None) -> Run:
         """Return the run; ``expected`` is what it had to look at by the inventory."""
-        engines = []
-        for engine in self._engines.values():
-            used = engine.executed or engine.name in self._executed
-            engines.append(replace(engine, executed=used))
         return Run(
             profile=self.profile,
             checks=tuple(self.checks),
-            engines=tuple(engines),
+            engines=tuple(self._engines.values()),
             goldens=tuple(self._goldens[key] for key in sorted(self._goldens)),
             problems=tuple(self.problems),
             gaps=tuple(self.gaps),

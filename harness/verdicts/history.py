@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -186,7 +186,7 @@ class Record:
 
     before: Snapshot | None = None
     reason: str = ""
-    past: tuple[Snapshot, ...] = field(default=())
+    past: tuple[Snapshot, ...] = ()
 
 
 def changes(before: Snapshot, after: Snapshot) -> Changes:
@@ -237,25 +237,17 @@ def record_of(baseline: Path | None, history: Path | None) -> Record:
 
     Args:
         baseline: file of the accepted run; None for none.
-        history: folder of earlier runs; None for none.
+        history: folder of earlier runs, as `remember` leaves it; None for none.
 
     Raises:
         RunError: the baseline or an earlier run can't be read.
     """
-    past = () if history is None else recall(history)
+    files = [] if history is None else sorted(history.glob("*.json"))
+    past = tuple(map(Snapshot.read, files))
     if baseline is None:
         return Record(past=past)
     accepted = Baseline.read(baseline)
     return Record(accepted.snapshot, accepted.reason, past)
-
-
-def recall(folder: Path) -> tuple[Snapshot, ...]:
-    """Return the snapshots of a history ``folder``, the oldest first; none if it isn't there.
-
-    Raises:
-        RunError: a file is no snapshot; the message names it.
-    """
-    return tuple(Snapshot.read(path) for path in sorted(Path(folder).glob("*.json")))
 
 
 def _movement(name: str, before: Reading | None, after: Reading | None) -> Movement:

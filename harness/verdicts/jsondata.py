@@ -22,7 +22,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
@@ -30,6 +30,7 @@ from harness.bounded import MEBIBYTE, parse_json, read_text
 from harness.errors import ParityError, RunError
 
 _LONGEST_TEXT: Final = 1 << 20  # of a field for people: a page shows it more than once
+_NOUNS: Final = {str: "text", bool: "true or false", int: "a whole number"}
 _STAND_INS: Final = ("inf", "-inf", "nan")
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 _Reader = Callable[[Any, str], Any]
@@ -216,26 +217,29 @@ def _reader(hint: Any) -> _Reader:
         return lambda value, place: numbers(value)
     if hint is float:
         return _float
-    if hint in (str, bool, int):
-        return _leaf(hint)
+    if hint in _NOUNS:
+        return partial(_leaf, hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return _member({member.value: member for member in hint})
+        return partial(_member, {member.value: member for member in hint})
     if is_dataclass(hint):
-        return _instance(hint)
+        hints = typing.get_type_hints(hint, include_extras=True)
+        readers = {field.name: _reader(hints[field.name]) for field in fields(hint)}
+        needed = {f.name for f in fields(hint) if f.default is f.default_factory is MISSING}
+        return partial(_instance, hint, readers, needed)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return _held(_reader(arguments[0]), arguments[1])
+        return partial(_held, _reader(arguments[0]), arguments[1])
     if origin is Literal:
-        return _member({word: word for word in arguments})
+        return partial(_member, {word: word for word in arguments})
     if origin in (types.UnionType, typing.Union) and type(None) in arguments:
         (inner,) = (_reader(argument) for argument in arguments if argument is not type(None))
         return lambda value, place: None if value is None else inner(value, place)
     if origin is tuple and arguments[-1] is not ...:
-        return _few(tuple(_reader(argument) for argument in arguments))
+        return partial(_few, tuple(_reader(argument) for argument in arguments))
     if origin in (tuple, Sequence):
-        return _items(_reader(arguments[0]))
+        return partial(_items, _reader(arguments[0]))
     if origin is Mapping:
-        return _entries(_reader(arguments[1]))
+        return partial(_entries, _reader(arguments[1]))
     raise TypeError(f"no reader for {hint}: a document holds plain data only")
 
 
@@ -248,97 +252,68 @@ def _float(value: Any, place: str) -> float:
     raise _unlike(value, place, "a number")
 
 
-def _leaf(kind: type) -> _Reader:
-    noun = {str: "text", bool: "true or false", int: "a whole number"}[kind]
-
-    def read(value: Any, place: str) -> Any:
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise _unlike(value, place, noun)
-        if not isinstance(value, str):
-            return value
-        if len(value) > _LONGEST_TEXT:
-            raise _unlike(value, place, f"at most {_LONGEST_TEXT:,} characters")
-        return _characters(value)
-
-    return read
+def _leaf(kind: type, value: Any, place: str) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _unlike(value, place, _NOUNS[kind])
+    if not isinstance(value, str):
+        return value
+    if len(value) > _LONGEST_TEXT:
+        raise _unlike(value, place, f"at most {_LONGEST_TEXT:,} characters")
+    return _characters(value)
 
 
-def _held(reader: _Reader, extra: Limits | Keys) -> _Reader:
-    def read(value: Any, place: str) -> Any:
-        found = reader(value, place)
-        if isinstance(extra, Keys):
-            strange = next((key for key in found if key not in extra.known()), None)
-            if strange is not None:
-                raise _unlike(strange, f"a key of {place}", f"one of {', '.join(extra.known())}")
-        elif isinstance(found, tuple):
-            if not extra.low <= len(found) <= extra.high:
-                raise RunError(f"{place} has a length of {len(found):,}, expected {extra.words}")
-        elif not (math.isfinite(found) and extra.low <= found <= extra.high):
-            raise _unlike(value, place, extra.words)
-        return found
-
-    return read
+def _held(reader: _Reader, extra: Limits | Keys, value: Any, place: str) -> Any:
+    found = reader(value, place)
+    if isinstance(extra, Keys):
+        strange = next((key for key in found if key not in extra.known()), None)
+        if strange is not None:
+            raise _unlike(strange, f"a key of {place}", f"one of {', '.join(extra.known())}")
+    elif isinstance(found, tuple):
+        if not extra.low <= len(found) <= extra.high:
+            raise RunError(f"{place} has a length of {len(found):,}, expected {extra.words}")
+    elif not (math.isfinite(found) and extra.low <= found <= extra.high):
+        raise _unlike(value, place, extra.words)
+    return found
 
 
-def _member(members: Mapping[str, Any]) -> _Reader:
-    def read(value: Any, place: str) -> Any:
-        if not isinstance(value, str) or value not in members:
-            raise _unlike(value, place, f"one of {', '.join(members)}")
-        return members[value]
-
-    return read
+def _member(members: Mapping[str, Any], value: Any, place: str) -> Any:
+    if not isinstance(value, str) or value not in members:
+        raise _unlike(value, place, f"one of {', '.join(members)}")
+    return members[value]
 
 
-def _items(reader: _Reader) -> _Reader:
-    def read(value: Any, place: str) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise _unlike(value, place, "a list")
-        return tuple(reader(item, f"{place}[{index}]") for index, item in enumerate(value))
-
-    return read
+def _items(reader: _Reader, value: Any, place: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise _unlike(value, place, "a list")
+    return tuple(reader(item, f"{place}[{index}]") for index, item in enumerate(value))
 
 
-def _few(readers: tuple[_Reader, ...]) -> _Reader:
-    def read(value: Any, place: str) -> tuple[Any, ...]:
-        if not isinstance(value, list) or len(value) != len(readers):
-            raise _unlike(value, place, f"a list of {len(readers)}")
-        pairs = zip(readers, value, strict=True)
-        return tuple(reader(item, f"{place}[{i}]") for i, (reader, item) in enumerate(pairs))
-
-    return read
+def _few(readers: tuple[_Reader, ...], value: Any, place: str) -> tuple[Any, ...]:
+    if not isinstance(value, list) or len(value) != len(readers):
+        raise _unlike(value, place, f"a list of {len(readers)}")
+    pairs = zip(readers, value, strict=True)
+    return tuple(reader(item, f"{place}[{i}]") for i, (reader, item) in enumerate(pairs))
 
 
-def _entries(reader: _Reader) -> _Reader:
-    def read(value: Any, place: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise _unlike(value, place, "an object")
-        return {_characters(key): reader(item, f"{place}.{key}") for key, item in value.items()}
-
-    return read
+def _entries(reader: _Reader, value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _unlike(value, place, "an object")
+    return {_characters(key): reader(item, f"{place}.{key}") for key, item in value.items()}
 
 
-def _instance(kind: Any) -> _Reader:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
-    needed = {
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING and field.default_factory is MISSING
-    }
-
-    def read(value: Any, place: str) -> Any:
-        if not isinstance(value, dict):
-            raise _unlike(value, place, "an object")
-        _same_keys(value, needed, readers, place)
-        given = {name: readers[name](item, f"{place}.{name}") for name, item in value.items()}
-        try:
-            return kind(**given)
-        except RunError:
-            raise
-        except ParityError as error:
-            raise RunError(f"{place}: {error}") from error
-
-    return read
+def _instance(
+    kind: Any, readers: Mapping[str, _Reader], needed: set[str], value: Any, place: str
+) -> Any:
+    if not isinstance(value, dict):
+        raise _unlike(value, place, "an object")
+    _same_keys(value, needed, readers, place)
+    given = {name: readers[name](item, f"{place}.{name}") for name, item in value.items()}
+    try:
+        return kind(**given)
+    except RunError:
+        raise
+    except ParityError as error:
+        raise RunError(f"{place}: {error}") from error
 
 
 def _same_keys(

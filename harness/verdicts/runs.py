@@ -130,14 +130,10 @@ class Run:
         """Every reason why the run fails."""
         reasons = [f"harness: {problem}" for problem in self.problems]
         reasons += [f"duplicate check {name}" for name in self._duplicates()]
-        reasons += [
-            f"golden {golden.subject}/{golden.case}: {golden.message}"
-            for golden in self.goldens
-            if golden.verdict is Verdict.FAIL
-        ]
+        reasons += [golden.complaint for golden in self.goldens if golden.verdict is Verdict.FAIL]
         reasons += [fault.complaint for fault in self.faults if fault.escaped]
         reasons += self._waivers[1]
-        reasons += [f"{check.id}: {check.outcome.reason}" for check in self.failing]
+        reasons += [check.complaint for check in self.failing]
         return tuple(reasons)
 
     @cached_property
@@ -152,29 +148,18 @@ class Run:
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Every reason why the run can't be green although nothing failed."""
-        reasons = [f"a newer run began at {self.overtaken} and has not ended"] * bool(
-            self.overtaken
-        )
-        reasons += [  # before what is missing because of it
-            f"engine {name}: {self._engine_gap(name)}"
-            for name in self.profile.engines
-            if self._engine_gap(name)
-        ]
-        reasons += [
-            f"{check.id}: {check.outcome.reason}"
-            for check in self.checks
-            if check.gating and check.verdict is Verdict.NOT_EVALUATED
-        ]
+        newer = f"a newer run began at {self.overtaken} and has not ended"
+        reasons = [newer] if self.overtaken else []
+        gaps = [(name, self._engine_gap(name)) for name in self.profile.engines]
+        reasons += [f"engine {name}: {gap}" for name, gap in gaps if gap]  # before what it causes
+        unseen = Verdict.NOT_EVALUATED
+        reasons += [c.complaint for c in self.checks if c.gating and c.verdict is unseen]
         for layer in self.layers:
             short = self.completeness.shortfalls(layer.layer)
-            if not short and layer.required and layer.verdict is Verdict.NOT_EVALUATED:
+            if not short and layer.required and layer.verdict is unseen:
                 short = (f"layer {layer.layer}: {layer.reason}",)
             reasons += short
-        reasons += [
-            f"golden {golden.subject}/{golden.case}: {golden.message}"
-            for golden in self.goldens
-            if golden.verdict is Verdict.NOT_EVALUATED
-        ]
+        reasons += [golden.complaint for golden in self.goldens if golden.verdict is unseen]
         reasons += [
             f"case {case} of {subject}: no gating check is about it"
             for subject, cases in self.profile.cases.items()

@@ -99,3 +99,8 @@ class GoldenState:
         if self.status in GREEN_GOLDENS:
             return Verdict.PASS
         return Verdict.FAIL if self.status in RED_GOLDENS else Verdict.NOT_EVALUATED
+
+    @property
+    def complaint(self) -> str:
+        """Why a run with it is not green, in one line."""
+        return f"golden {self.subject}/{self.case}: {self.message}"

@@ -27,7 +27,8 @@ each rule has its inverse, so that a state dict comes back name by name. What no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Final, Literal, TypeAlias, get_args
 
 Convention: TypeAlias = Literal["demucs", "metal"]
@@ -78,77 +79,34 @@ def renamed(name: str, to: Convention) -> str:
 
     A name that is known in neither is returned as it is.
     """
-    return _RENAME[to](name)
+    for demucs, metal in _RULES:
+        form, other = (demucs, metal) if to == "demucs" else (metal, demucs)
+        found = _expression(other).fullmatch(name)
+        if found:
+            return form.format(**found.groupdict())
+    return name
 
 
-def _to_metal(name: str) -> str:
-    block, _, rest = name.partition(".")
-    if block not in _BLOCKS:
-        return name
-    if block == "crosstransformer":
-        rest = _layer_to_metal(rest)
-    else:
-        rest = _part(rest, _PARTS.get(block.removeprefix("t"), {}))
-    return f"{_BLOCKS[block]}.{rest}"
+def _rules() -> Iterator[tuple[str, str]]:
+    """Yield a name in both conventions, in braces what they share; the first that fits counts."""
+    for stack, branch in _BRANCHES.items():
+        ours, theirs = f"crosstransformer.{stack}.{{i}}.", "cross_transformer.layers.{i}."
+        for part in _SUFFIXED:
+            yield f"{ours}{part}.{{rest}}", f"{theirs}{part}_{branch}.{{rest}}"
+        for part in _FEED_FORWARD:
+            yield f"{ours}{part}.{{rest}}", f"{theirs}ffn_{branch}.{part}.{{rest}}"
+        yield f"{ours}{{rest}}", f"{theirs}{{rest}}_{branch}"
+    for ours, theirs in _BLOCKS.items():
+        for part, other in _PARTS.get(ours.removeprefix("t"), {}).items():
+            yield f"{ours}.{{i}}.{part}.{{rest}}", f"{theirs}.{{i}}.{other}.{{rest}}"
+        yield f"{ours}.{{rest}}", f"{theirs}.{{rest}}"
 
 
-def _to_demucs(name: str) -> str:
-    block, _, rest = name.partition(".")
-    original = _inverse(_BLOCKS).get(block)
-    if original is None:
-        return name
-    if original == "crosstransformer":
-        rest = _layer_to_demucs(rest)
-    else:
-        rest = _part(rest, _inverse(_PARTS.get(original.removeprefix("t"), {})))
-    return f"{original}.{rest}"
+_RULES: Final = tuple(_rules())
 
 
-def _part(rest: str, parts: dict[str, str]) -> str:
-    level, *inner = rest.split(".")
-    if inner:
-        inner[0] = parts.get(inner[0], inner[0])
-    return ".".join([level, *inner])
-
-
-def _layer_to_metal(rest: str) -> str:
-    stack, *inner = rest.split(".")
-    branch = _BRANCHES.get(stack)
-    if branch is None or len(inner) < 2:
-        return rest
-    index, part, *last = inner
-    if part in _SUFFIXED:
-        part = f"{part}_{branch}"
-    elif part in _FEED_FORWARD:
-        part = f"ffn_{branch}.{part}"
-    elif last:
-        last[-1] += f"_{branch}"
-    else:
-        part += f"_{branch}"
-    return ".".join(["layers", index, part, *last])
-
-
-def _layer_to_demucs(rest: str) -> str:
-    stack, *inner = rest.split(".")
-    if stack != "layers" or len(inner) < 2:
-        return rest
-    index, *parts = inner
-    for own, branch in _BRANCHES.items():
-        if parts[0] == f"ffn_{branch}":
-            return ".".join([own, index, *parts[1:]])
-        for place in (0, -1):
-            part = parts[place].removesuffix(f"_{branch}")
-            if part != parts[place] and (place == -1 or part in _SUFFIXED):
-                parts[place] = part
-                return ".".join([own, index, *parts])
-    return rest
-
-
-def _inverse(names: dict[str, str]) -> dict[str, str]:
-    return {value: key for key, value in names.items()}
-
-
-_RENAME: Final[dict[Convention, Callable[[str], str]]] = {
-    "demucs": _to_demucs,
-    "metal": _to_metal,
-}
+@cache
+def _expression(form: str) -> re.Pattern[str]:
+    """Return what fits a rule's name: ``{i}`` is one part, ``{rest}`` whatever comes there."""
+    escaped = re.escape(form).replace(r"\{i\}", r"(?P<i>[^.]+)")
+    return re.compile(escaped.replace(r"\{rest\}", "(?P<rest>.+)"))

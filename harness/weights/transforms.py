@@ -28,7 +28,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from harness.bounded import parse_toml, read_text
+from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.errors import UnknownNameError, one_line
 from harness.weights.conventions import CONVENTIONS, renamed
 from harness.weights.files import WeightsError
@@ -39,7 +39,6 @@ TYPES: Final = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
-_LIMIT_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,8 @@ def read_steps(path: Path) -> tuple[Step, ...]:
         WeightsError: the file is missing, no TOML, or has a step that says no verb, two, or
             something that its verb can't take.
     """
-    text = read_text(path, _LIMIT_BYTES, WeightsError)
     try:
-        document = parse_toml(text)
+        document = parse_toml(read_text(path, TOML_LIMIT_BYTES, WeightsError))
     except ValueError as error:
         raise WeightsError(f"{path} is no TOML that can be used: {one_line(str(error))}") from error
     rows = document.get("step")
@@ -153,23 +151,15 @@ def _rename(step: Step, state: Mapping[str, Tensor]) -> _Made:
     return _by_name(state, lambda name: pattern.sub(to, name), step)
 
 
-def _rename_prefix(step: Step, state: Mapping[str, Tensor]) -> _Made:
-    prefix, to = _text(step.value), _text(step.options["to"], least=0)
+def _prefix(step: Step, state: Mapping[str, Tensor]) -> _Made:
+    """Give names another beginning: to strip one is to put nothing there, to add is the reverse."""
+    value, to = _text(step.value), _text(step.options.get("to", ""), least=0)
+    old, new = ("", value) if step.verb == "add_prefix" else (value, to)
 
-    def new(name: str) -> str:
-        return to + name.removeprefix(prefix) if name.startswith(prefix) else name
+    def rename(name: str) -> str:
+        return new + name.removeprefix(old) if name.startswith(old) else name
 
-    return _by_name(state, new, step)
-
-
-def _strip_prefix(step: Step, state: Mapping[str, Tensor]) -> _Made:
-    prefix = _text(step.value)
-    return _by_name(state, lambda name: name.removeprefix(prefix), step)
-
-
-def _add_prefix(step: Step, state: Mapping[str, Tensor]) -> _Made:
-    prefix = _text(step.value)
-    return _by_name(state, lambda name: prefix + name, step)
+    return _by_name(state, rename, step)
 
 
 def _names(step: Step, state: Mapping[str, Tensor]) -> _Made:
@@ -249,9 +239,9 @@ _Work = Callable[[Step, Mapping[str, Tensor]], _Made]
 VERBS: Final[Mapping[str, tuple[_Work, frozenset[str], frozenset[str]]]] = {
     "names": (_names, frozenset(), frozenset()),
     "rename": (_rename, frozenset({"to"}), frozenset()),
-    "rename_prefix": (_rename_prefix, frozenset({"to"}), frozenset()),
-    "strip_prefix": (_strip_prefix, frozenset(), frozenset()),
-    "add_prefix": (_add_prefix, frozenset(), frozenset()),
+    "rename_prefix": (_prefix, frozenset({"to"}), frozenset()),
+    "strip_prefix": (_prefix, frozenset(), frozenset()),
+    "add_prefix": (_prefix, frozenset(), frozenset()),
     "transpose": (_transpose, frozenset(), frozenset({"axes"})),
     "select": (_select, frozenset(), frozenset()),
     "exclude": (_exclude, frozenset(), frozenset()),

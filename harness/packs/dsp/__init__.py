@@ -1,6 +1,3 @@
 """The pack ``dsp``; importing it registers its operations."""
 
-from harness.packs.dsp import convolution, filters, transforms
-from harness.packs.dsp.book import DSP
-
-__all__ = ["DSP", "convolution", "filters", "transforms"]
+from harness.packs.dsp import convolution, filters, transforms  # noqa: F401

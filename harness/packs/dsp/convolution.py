@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.packs.dsp.book import DSP
-from harness.packs.problems import SEVERAL, Array, Draw, Problem
+from harness.packs.problems import DSP, SEVERAL, Array, Draw, Problem
 
 
 def convolved(x: Tensor, impulse: Tensor) -> Tensor:
@@ -22,32 +21,29 @@ def _given(draw: Draw, n: int, taps: int) -> tuple[dict[str, Array], dict[str, A
     return {"x": draw(n)}, {"impulse": draw(taps, scale=taps**-0.5)}
 
 
-_LAYOUTS = {"x": "[sample]", "impulse": "[tap]", "y": "[sample]"}
-
-
-@DSP.operation("convolve_direct", _LAYOUTS, differentiable=False)
-def convolve_direct(draw: Draw) -> Iterator[Problem]:
-    """y[t] = sum(impulse[k] x[t - k]), full: n + taps - 1 samples, by its definition."""
-    for name, n, taps in (
-        ("basic", 50, 7),
-        ("longer_impulse", 5, 20),
-        ("one_tap", 9, 1),
-        ("one_sample", 1, 6),
-    ):
+def _cases(draw: Draw, **sizes: tuple[int, int]) -> Iterator[Problem]:
+    """Yield a case for each number of samples and of taps."""
+    for name, (n, taps) in sizes.items():
         yield Problem(name, convolved, *_given(draw, n, taps), levels=name == "basic")
 
 
-@DSP.operation("convolve_fft", _LAYOUTS, bounds=SEVERAL, differentiable=False)
+_LAYOUTS = {"x": "[sample]", "impulse": "[tap]", "y": "[sample]"}
+
+
+@DSP.operation("convolve_direct", _LAYOUTS)
+def convolve_direct(draw: Draw) -> Iterator[Problem]:
+    """y[t] = sum(impulse[k] x[t - k]), full: n + taps - 1 samples, by its definition."""
+    yield from _cases(
+        draw, basic=(50, 7), longer_impulse=(5, 20), one_tap=(9, 1), one_sample=(1, 6)
+    )
+
+
+@DSP.operation("convolve_fft", _LAYOUTS, bounds=SEVERAL)
 def convolve_fft(draw: Draw) -> Iterator[Problem]:
     """The same by products of spectra; transforms of at least n + taps - 1 samples, or the end
     comes round to the beginning.
     """
-    for name, n, taps in (
-        ("basic", 300, 100),
-        ("just_above_a_power", 200, 58),
-        ("long", 3000, 512),
-    ):
-        yield Problem(name, convolved, *_given(draw, n, taps), levels=name == "basic")
+    yield from _cases(draw, basic=(300, 100), just_above_a_power=(200, 58), long=(3000, 512))
 
 
 @DSP.operation(
@@ -60,7 +56,6 @@ def convolve_fft(draw: Draw) -> Iterator[Problem]:
         "without_reset": "[block]: the same, without one",
     },
     bounds=SEVERAL,
-    differentiable=False,
 )
 def convolve_partitioned(draw: Draw) -> Iterator[Problem]:
     """Convolution of a stream in blocks: y has as many samples as x, without latency, and the state

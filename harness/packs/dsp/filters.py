@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.packs.dsp.book import DSP
-from harness.packs.problems import Array, Bounds, Draw, Problem
+from harness.packs.problems import DSP, Array, Bounds, Draw, Problem
 
 _RECURSIVE = Bounds(1e-4, 2e-5, 95.0)
 """A pole near the unit circle returns each rounding many times."""
@@ -80,7 +79,6 @@ def pole_radii(sections: Tensor) -> Tensor:
         "pole_radius": "[section]",
     },
     bounds=_RECURSIVE,
-    differentiable=False,
     form="transposed direct form II: y = b0 x + z1; z1 = b1 x - a1 y + z2; z2 = b2 x - a2 y",
 )
 def biquad(draw: Draw) -> Iterator[Problem]:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.packs.dsp.book import DSP
-from harness.packs.problems import SEVERAL, Bounds, Draw, Problem
+from harness.packs.problems import DSP, SEVERAL, Bounds, Draw, Problem
 
 _PAIRS = "[..., bin, 2]: real, imaginary"
 _PACKED = (
@@ -26,7 +25,7 @@ def _packed(spectrum: Tensor) -> Tensor:
     return pairs
 
 
-@DSP.operation("rfft", {"x": "[..., n]", "y": _PAIRS}, bounds=SEVERAL, differentiable=False)
+@DSP.operation("rfft", {"x": "[..., n]", "y": _PAIRS}, bounds=SEVERAL)
 def rfft(draw: Draw) -> Iterator[Problem]:
     """y[k] = scale * sum(x[t] exp(-2 pi i k t / n)) for k = 0 ... n/2: n/2 + 1 pairs."""
 
@@ -42,13 +41,12 @@ def rfft(draw: Draw) -> Iterator[Problem]:
         ("two", (1, 2)),
         ("one", (1, 1)),
     ):
-        levels = name == "long"
         given = {"x": draw(*shape)}
-        yield Problem(name, compute, given, attributes={"scale": 1.0}, levels=levels)
+        yield Problem(name, compute, given, attributes={"scale": 1.0}, levels=name == "long")
     yield Problem("orthonormal", compute, {"x": draw(1, 64)}, attributes={"scale": 0.125})
 
 
-@DSP.operation("rfft_packed", {"x": "[..., n]", "y": _PACKED}, bounds=SEVERAL, differentiable=False)
+@DSP.operation("rfft_packed", {"x": "[..., n]", "y": _PACKED}, bounds=SEVERAL)
 def rfft_packed(draw: Draw) -> Iterator[Problem]:
     """The real FFT as n/2 pairs, the Nyquist value in the imaginary part of bin 0. Scale 2 is that
     of vDSP_fft_zrip.
@@ -61,7 +59,7 @@ def rfft_packed(draw: Draw) -> Iterator[Problem]:
     yield Problem("doubled", compute, {"x": draw(2, 64)}, attributes={"scale": 2.0}, levels=True)
 
 
-@DSP.operation("irfft", {"x": _PAIRS, "y": "[..., n]"}, bounds=SEVERAL, differentiable=False)
+@DSP.operation("irfft", {"x": _PAIRS, "y": "[..., n]"}, bounds=SEVERAL)
 def irfft(draw: Draw) -> Iterator[Problem]:
     """The inverse of rfft: y[t] = scale / n * (sum over all n bins of x[k] exp(2 pi i k t / n)).
     Imaginary parts of 0 Hz and Nyquist are ignored.
@@ -88,7 +86,6 @@ def window_of(kind: str, n: int) -> Tensor:
     "stft",
     {"x": "[channel, sample]", "y": _SPECTRUM},
     bounds=SEVERAL,
-    differentiable=False,
     window="hann periodic",
     center="n_fft / 2 samples are reflected on both ends, the edge itself not repeated",
 )
@@ -115,7 +112,6 @@ def stft(draw: Draw) -> Iterator[Problem]:
     "istft",
     {"x": _SPECTRUM, "y": "[channel, sample]"},
     bounds=SEVERAL,
-    differentiable=False,
     window="hann periodic",
     normalisation="divided by the sum of the squared windows at each sample",
 )
@@ -144,7 +140,6 @@ def istft(draw: Draw) -> Iterator[Problem]:
     "cola",
     {"y": "[n_fft]: the window", "sum": "[hop]", "square_sum": "[hop]"},
     bounds=_SUMS,
-    differentiable=False,
 )
 def cola(draw: Draw) -> Iterator[Problem]:
     """A window, and the sums over all its shifts by hop of it and of its squares, over one hop."""

@@ -1,6 +1,6 @@
 """The pack ``ops``; importing it registers its operations."""
 
-from harness.packs.ops import (
+from harness.packs.ops import (  # noqa: F401
     activation,
     attention,
     convolution,
@@ -12,18 +12,3 @@ from harness.packs.ops import (
     recurrent,
     reduction,
 )
-from harness.packs.ops.book import OPS
-
-__all__ = [
-    "OPS",
-    "activation",
-    "attention",
-    "convolution",
-    "elementwise",
-    "linear",
-    "movement",
-    "normalisation",
-    "pooling",
-    "recurrent",
-    "reduction",
-]

@@ -8,10 +8,8 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, SEVERAL, Bounds, Compute, Draw, Problem
+from harness.packs.problems import EXACT, OPS, SEVERAL, Bounds, Compute, Draw, Problem
 
 
 def _cases(draw: Draw, compute: Compute, **attributes: object) -> Iterator[Problem]:
@@ -93,24 +91,17 @@ def glu(draw: Draw) -> Iterator[Problem]:
 def softmax(draw: Draw) -> Iterator[Problem]:
     """exp(x - max) / sum(exp(x - max)) along an axis."""
     last = {"dim": -1}
-
-    def compute(x: Tensor, dim: int) -> Tensor:
-        return torch.softmax(x, dim)
-
-    yield Problem("basic", compute, {"x": draw(4, 9)}, attributes=last, levels=True)
-    yield Problem("first_axis", compute, {"x": draw(5, 3)}, attributes={"dim": 0})
-    yield Problem("one_element", compute, {"x": draw(3, 1)}, attributes=last)
-    yield Problem("large_logits", compute, {"x": draw(3, 8, mean=1e4)}, attributes=last,
+    yield Problem("basic", torch.softmax, {"x": draw(4, 9)}, attributes=last, levels=True)
+    yield Problem("first_axis", torch.softmax, {"x": draw(5, 3)}, attributes={"dim": 0})
+    yield Problem("one_element", torch.softmax, {"x": draw(3, 1)}, attributes=last)
+    yield Problem("large_logits", torch.softmax, {"x": draw(3, 8, mean=1e4)}, attributes=last,
                   gradient_bounds=Bounds(1e-3, 1e-4, 80.0))  # fmt: skip
-    yield Problem("long", compute, {"x": draw(2, 4096)}, attributes=last)
+    yield Problem("long", torch.softmax, {"x": draw(2, 4096)}, attributes=last)
 
 
 @OPS.operation("log_softmax", {"x": "any"}, bounds=SEVERAL)
 def log_softmax(draw: Draw) -> Iterator[Problem]:
     """x - max - log(sum(exp(x - max))) along an axis."""
-
-    def compute(x: Tensor, dim: int) -> Tensor:
-        return torch.log_softmax(x, dim)
-
-    yield Problem("basic", compute, {"x": draw(4, 9)}, attributes={"dim": -1})
-    yield Problem("wide_range", compute, {"x": draw(3, 8, scale=40.0)}, attributes={"dim": -1})
+    last = {"dim": -1}
+    yield Problem("basic", torch.log_softmax, {"x": draw(4, 9)}, attributes=last)
+    yield Problem("wide_range", torch.log_softmax, {"x": draw(3, 8, scale=40.0)}, attributes=last)

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch.nn.functional as F
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import Compute, Draw, Problem
+from harness.packs.problems import OPS, Compute, Draw, Problem
 
+_Row = tuple[tuple[int, ...], tuple[int, ...], int, Mapping[str, Any]]
+"""Shapes of x and of the weight, the length of the bias (0 for none), and attributes."""
 _LAYOUTS_1D = {"x": "NCL", "weight": "OIL", "bias": "O", "y": "NCL"}
 _LAYOUTS_2D = {"x": "NCHW", "weight": "OIHW", "bias": "O", "y": "NCHW"}
 
 
-def _problem(
-    draw: Draw,
-    name: str,
-    compute: Compute,
-    x: tuple[int, ...],
-    weight: tuple[int, ...],
-    bias: int,
-    attributes: Mapping[str, Any],
-    *,
-    levels: bool = False,
-) -> Problem:
-    """Return a case whose outputs have about the level of its input."""
-    fan_in = float(weight[1])
-    for size in weight[2:]:
-        fan_in *= size
-    parameters = {"weight": draw(*weight, scale=fan_in**-0.5)}
-    if bias:
-        parameters["bias"] = draw(bias)
-    return Problem(name, compute, {"x": draw(*x)}, parameters, attributes, levels=levels)
+def _problems(
+    draw: Draw, compute: Compute, rows: Mapping[str, _Row], *, levels: str = ""
+) -> Iterator[Problem]:
+    """Yield cases whose outputs have about the level of their input; one of them at all levels."""
+    for name, (x, weight, bias, attributes) in rows.items():
+        parameters = {"weight": draw(*weight, scale=math.prod(weight[1:]) ** -0.5)}
+        if bias:
+            parameters["bias"] = draw(bias)
+        given = {"x": draw(*x)}
+        yield Problem(name, compute, given, parameters, attributes, levels=name == levels)
 
 
 def _with(stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
@@ -42,7 +35,7 @@ def _with(stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, An
 @OPS.operation("conv1d", _LAYOUTS_1D, padding_mode="zeros")
 def conv1d(draw: Draw) -> Iterator[Problem]:
     """Cross-correlation (the kernel is not flipped) with zero padding on both ends."""
-    rows: dict[str, tuple[Any, ...]] = {
+    rows: dict[str, _Row] = {
         "basic": ((2, 3, 20), (4, 3, 5), 4, _with(1, 0, 1, 1)),
         "padding": ((1, 3, 16), (4, 3, 5), 4, _with(1, 2, 1, 1)),
         "stride": ((1, 2, 33), (6, 2, 8), 6, _with(4, 2, 1, 1)),
@@ -55,15 +48,14 @@ def conv1d(draw: Draw) -> Iterator[Problem]:
         "only_padding_and_one": ((1, 2, 1), (2, 2, 8), 2, _with(4, 4, 1, 1)),
         "long_sum": ((1, 64, 12), (2, 64, 9), 2, _with(1, 4, 1, 1)),
     }
-    for name, row in rows.items():
-        yield _problem(draw, name, F.conv1d, *row, levels=name == "padding")
+    yield from _problems(draw, F.conv1d, rows, levels="padding")
 
 
 @OPS.operation("conv2d", _LAYOUTS_2D, padding_mode="zeros")
 def conv2d(draw: Draw) -> Iterator[Problem]:
     """Cross-correlation over height and width; attributes are [height, width]."""
     one, none = [1, 1], [0, 0]
-    rows: dict[str, tuple[Any, ...]] = {
+    rows: dict[str, _Row] = {
         "basic": ((2, 3, 7, 9), (4, 3, 3, 2), 4, _with(one, none, one, 1)),
         "padding": ((1, 2, 6, 5), (3, 2, 3, 5), 3, _with(one, [1, 2], one, 1)),
         "frequency_only": ((1, 2, 16, 4), (5, 2, 8, 1), 5, _with([4, 1], [2, 0], one, 1)),
@@ -72,8 +64,7 @@ def conv2d(draw: Draw) -> Iterator[Problem]:
         "depthwise": ((1, 3, 6, 6), (3, 1, 3, 3), 3, _with([2, 2], [1, 1], one, 3)),
         "pointwise": ((1, 6, 3, 4), (4, 6, 1, 1), 4, _with(one, none, one, 1)),
     }
-    for name, row in rows.items():
-        yield _problem(draw, name, F.conv2d, *row, levels=name == "frequency_only")
+    yield from _problems(draw, F.conv2d, rows, levels="frequency_only")
 
 
 def _transposed(
@@ -85,7 +76,7 @@ def _transposed(
 @OPS.operation("conv_transpose1d", _LAYOUTS_1D | {"weight": "IOL"})
 def conv_transpose1d(draw: Draw) -> Iterator[Problem]:
     """The gradient of conv1d with respect to its input; padding is cut from both ends."""
-    rows: dict[str, tuple[Any, ...]] = {
+    rows: dict[str, _Row] = {
         "basic": ((2, 3, 8), (3, 4, 5), 4, _transposed(1, 0, 0, 1, 1)),
         "upsampling": ((1, 4, 9), (4, 2, 8), 2, _transposed(4, 0, 0, 1, 1)),
         "padding": ((1, 4, 9), (4, 2, 8), 2, _transposed(4, 2, 0, 1, 1)),
@@ -95,15 +86,14 @@ def conv_transpose1d(draw: Draw) -> Iterator[Problem]:
         "square": ((1, 3, 5), (3, 3, 4), 3, _transposed(2, 0, 0, 1, 1)),
         "one_sample": ((1, 1, 1), (1, 1, 4), 1, _transposed(4, 0, 0, 1, 1)),
     }
-    for name, row in rows.items():
-        yield _problem(draw, name, F.conv_transpose1d, *row, levels=name == "upsampling")
+    yield from _problems(draw, F.conv_transpose1d, rows, levels="upsampling")
 
 
 @OPS.operation("conv_transpose2d", _LAYOUTS_2D | {"weight": "IOHW"})
 def conv_transpose2d(draw: Draw) -> Iterator[Problem]:
     """The gradient of conv2d with respect to its input; attributes are [height, width]."""
     one, none = [1, 1], [0, 0]
-    rows: dict[str, tuple[Any, ...]] = {
+    rows: dict[str, _Row] = {
         "basic": ((1, 3, 4, 5), (3, 2, 3, 3), 2, _transposed(one, none, none, one, 1)),
         "frequency_only": ((1, 4, 5, 3), (4, 2, 8, 1), 2, _transposed([4, 1], none, none, one, 1)),
         "padding": ((1, 2, 4, 4), (2, 3, 4, 4), 3, _transposed([2, 2], [1, 1], none, one, 1)),
@@ -111,5 +101,4 @@ def conv_transpose2d(draw: Draw) -> Iterator[Problem]:
         "groups": ((1, 4, 3, 3), (4, 2, 3, 3), 4, _transposed(one, none, none, one, 2)),
         "dilation": ((1, 2, 3, 4), (2, 2, 2, 3), 2, _transposed(one, none, none, [3, 2], 1)),
     }
-    for name, row in rows.items():
-        yield _problem(draw, name, F.conv_transpose2d, *row)
+    yield from _problems(draw, F.conv_transpose2d, rows)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, Array, Draw, Problem
+from harness.packs.problems import EXACT, OPS, Array, Draw, Problem
 
-_BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "add": torch.add,
-    "sub": torch.sub,
-    "mul": torch.mul,
-    "div": torch.div,
-    "maximum": torch.maximum,
-    "minimum": torch.minimum,
-    "pow": torch.pow,
-}
+_BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "pow")
+_UNARY = ("neg", "abs", "square", "sqrt", "rsqrt", "reciprocal", "exp", "log", "sin", "cos", "erf")
+_ROOTS_AND_LOGS = ("sqrt", "rsqrt", "reciprocal", "log")
 _SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "same": ((3, 4), (3, 4)),
     "row": ((3, 4), (4,)),
@@ -32,59 +25,39 @@ _SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
+def _named(*tensors: Tensor, function: str) -> Tensor:
+    """Return what PyTorch's function of this name makes of the tensors."""
+    result: Tensor = getattr(torch, function)(*tensors)
+    return result
+
+
 @OPS.operation("binary", {"a": "any", "b": "any, broadcast as in NumPy"})
 def binary(draw: Draw) -> Iterator[Problem]:
     """y = a + b and so on: axes are aligned at the last one, axes of size 1 are repeated, and the
     gradient is summed over what was repeated.
     """
-
-    def compute(a: Tensor, b: Tensor, function: str) -> Tensor:
-        return _BINARY[function](a, b)
-
     for function in _BINARY:
         for shape in _SHAPES if function == "add" else ("same", "column"):
             one, other = _SHAPES[shape]
             # Quotients and powers are asked where they are tame: away from 0.
-            tame = function in ("div", "pow")
-            numbers = draw.positive if tame else draw
+            numbers = draw.positive if function in ("div", "pow") else draw
             given = {"a": numbers(*one), "b": numbers(*other)}
             bounds = EXACT if function in ("maximum", "minimum") else None
             chosen = {"function": function}
-            yield Problem(f"{function}_{shape}", compute, given, attributes=chosen, bounds=bounds)
-
-
-_UNARY: dict[str, Callable[[Tensor], Tensor]] = {
-    "neg": torch.neg,
-    "abs": torch.abs,
-    "square": torch.square,
-    "sqrt": torch.sqrt,
-    "rsqrt": torch.rsqrt,
-    "reciprocal": torch.reciprocal,
-    "exp": torch.exp,
-    "log": torch.log,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "erf": torch.erf,
-}
-_ROOTS_AND_LOGS = ("sqrt", "rsqrt", "reciprocal", "log")
+            yield Problem(f"{function}_{shape}", _named, given, attributes=chosen, bounds=bounds)
 
 
 @OPS.operation("unary", {"x": "any"})
 def unary(draw: Draw) -> Iterator[Problem]:
     """One function of each element, in radians where it takes an angle."""
-
-    def compute(x: Tensor, function: str) -> Tensor:
-        return _UNARY[function](x)
-
     for function in _UNARY:
-        positive = function in _ROOTS_AND_LOGS
-        numbers = draw.positive(4, 8) if positive else draw(4, 8)
+        numbers = draw.positive if function in _ROOTS_AND_LOGS else draw
         exact = EXACT if function in ("neg", "abs") else None
         chosen = {"function": function}
-        yield Problem(function, compute, {"x": numbers}, attributes=chosen, bounds=exact)
+        yield Problem(function, _named, {"x": numbers(4, 8)}, attributes=chosen, bounds=exact)
     for function, edges in _EDGES.items():
         chosen = {"function": function}
-        yield Problem(f"{function}_edges", compute, {"x": edges}, attributes=chosen)
+        yield Problem(f"{function}_edges", _named, {"x": edges}, attributes=chosen)
 
 
 _EDGES: dict[str, Array] = {

@@ -8,8 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import SEVERAL, Array, Draw, Problem
+from harness.packs.problems import OPS, SEVERAL, Array, Draw, Problem
 
 
 @OPS.operation(

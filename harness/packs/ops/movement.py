@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, Draw, Problem
+from harness.packs.problems import EXACT, OPS, Draw, Problem
 
 
 @OPS.operation("permute", {"x": "any"}, bounds=EXACT)
@@ -31,12 +30,8 @@ def permute(draw: Draw) -> Iterator[Problem]:
 @OPS.operation("reshape", {"x": "any"}, bounds=EXACT)
 def reshape(draw: Draw) -> Iterator[Problem]:
     """The same elements in the same order under another shape."""
-
-    def compute(x: Tensor, shape: list[int]) -> Tensor:
-        return x.reshape(shape)
-
-    yield Problem("fold", compute, {"x": draw(2, 3, 4)}, attributes={"shape": [6, 4]})
-    yield Problem("flat", compute, {"x": draw(2, 3, 4)}, attributes={"shape": [24]})
+    yield Problem("fold", torch.reshape, {"x": draw(2, 3, 4)}, attributes={"shape": [6, 4]})
+    yield Problem("flat", torch.reshape, {"x": draw(2, 3, 4)}, attributes={"shape": [24]})
 
 
 @OPS.operation("expand", {"x": "any"}, bounds=EXACT)

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.packs.groupnorm import EPS, predicted_errors
-from harness.packs.ops.book import OPS
-from harness.packs.problems import SEVERAL, Bounds, Draw, Problem
+from harness.packs.problems import OPS, SEVERAL, Bounds, Draw, Problem
 
 LONG_LENGTH = 1 << 18
 LONG_MEAN = 4.0
@@ -79,8 +78,7 @@ def layer_norm(draw: Draw) -> Iterator[Problem]:
     ):
         parameters = {"weight": draw(shape[-1], mean=1.0), "bias": draw(shape[-1])}
         given = {"x": draw(*shape)}
-        levels = name == "basic"
-        yield Problem(name, compute, given, parameters, {"eps": eps}, levels=levels)
+        yield Problem(name, compute, given, parameters, {"eps": eps}, levels=name == "basic")
 
 
 @OPS.operation(
@@ -117,6 +115,5 @@ def batch_norm(draw: Draw) -> Iterator[Problem]:
             "running_mean": draw(channels),
             "running_var": draw.positive(channels),
         }
-        levels = name == "signals"
         given = {"x": draw(*shape)}
-        yield Problem(name, compute, given, parameters, {"eps": eps}, levels=levels)
+        yield Problem(name, compute, given, parameters, {"eps": eps}, levels=name == "signals")

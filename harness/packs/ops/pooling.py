@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, Draw, Problem
+from harness.packs.problems import EXACT, OPS, Draw, Problem
 
 
 @OPS.operation("max_pool1d", {"x": "NCL", "y": "NCL"}, bounds=EXACT, padding_wins=False)

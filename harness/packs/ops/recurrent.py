@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import SEVERAL, Array, Draw, Problem
+from harness.packs.problems import OPS, SEVERAL, Array, Draw, Problem
 
 _STATE = "[directions, batch, hidden]"
 _LAYOUTS = {

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from harness.packs.ops.book import OPS
-from harness.packs.problems import EXACT, SEVERAL, Bounds, Draw, Problem
+from harness.packs.problems import EXACT, OPS, SEVERAL, Bounds, Draw, Problem
 
 _CANCELLING = Bounds(1e-2, 1e-4, 60.0)
 """A sum that is a hundredth of its terms keeps four digits, whatever the order."""
 
 _PLAIN: Final = {"keepdims": False}
 
-_SPREADS: Final[dict[str, Callable[..., Tensor]]] = {"var": torch.var, "std": torch.std}
-_REDUCTIONS: Final[dict[str, Callable[..., Tensor]]] = {
-    "sum": torch.sum,
-    "mean": torch.mean,
-    "amax": torch.amax,
-    "amin": torch.amin,
-    "l2_norm": lambda x, dim, keepdim: torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim),
-}
-
 
 def _reduced(x: Tensor, function: str, axes: list[int], keepdims: bool, ddof: int = 0) -> Tensor:
-    if function in _SPREADS:
-        return _SPREADS[function](x, dim=axes, correction=ddof, keepdim=keepdims)
-    return _REDUCTIONS[function](x, dim=axes, keepdim=keepdims)
+    known = torch.linalg.vector_norm if function == "l2_norm" else getattr(torch, function)
+    divisor = {"correction": ddof} if function in ("var", "std") else {}
+    result: Tensor = known(x, dim=axes, keepdim=keepdims, **divisor)
+    return result
 
 
 @OPS.operation("reduce", {"x": "any"})
@@ -72,9 +63,5 @@ def reduce(draw: Draw) -> Iterator[Problem]:
 @OPS.operation("cumsum", {"x": "any"}, bounds=SEVERAL)
 def cumsum(draw: Draw) -> Iterator[Problem]:
     """Running sums along an axis, the element itself among them."""
-
-    def compute(x: Tensor, axis: int) -> Tensor:
-        return torch.cumsum(x, axis)
-
-    yield Problem("basic", compute, {"x": draw(3, 9)}, attributes={"axis": 1})
-    yield Problem("first_axis", compute, {"x": draw(6, 2)}, attributes={"axis": 0})
+    yield Problem("basic", torch.cumsum, {"x": draw(3, 9)}, attributes={"axis": 1})
+    yield Problem("first_axis", torch.cumsum, {"x": draw(6, 2)}, attributes={"axis": 0})

@@ -21,7 +21,7 @@ def in_float32(name: str) -> dict[str, np.ndarray]:
             _, found = answers(
                 problem,
                 seed_of(f"{name}/{case}"),
-                differentiable=operation.differentiable,
+                differentiable=BOOKS[name].differentiable,
                 dtype=torch.float32,
             )
             made |= {f"{case}/{tensor}": array for tensor, array in found.items()}

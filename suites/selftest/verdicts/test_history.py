@@ -23,9 +23,10 @@ from harness.verdicts import (
     Snapshot,
     Verdict,
     changes,
+    record_of,
     remember,
 )
-from harness.verdicts.history import NOISE_BAND_DB, recall
+from harness.verdicts.history import NOISE_BAND_DB
 
 HEADROOMS = st.none() | st.floats(allow_nan=False)
 
@@ -116,7 +117,8 @@ def test_a_run_is_remembered_once_and_the_oldest_forgotten(tmp_path: Path) -> No
     """A history that grows without bound, or counts one run twice, draws a wrong line."""
     for day in (3, 1, 2, 2):
         remember(tmp_path, Snapshot.of(run_with(1.0, f"2026-01-0{day}T00:00:00")), keep=2)
-    assert [past.started[:10] for past in recall(tmp_path)] == ["2026-01-02", "2026-01-03"]
+    past = record_of(None, tmp_path).past
+    assert [run.started[:10] for run in past] == ["2026-01-02", "2026-01-03"]
 
 
 def test_other_environments_are_named() -> None:
