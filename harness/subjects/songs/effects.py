@@ -42,13 +42,10 @@ def chorus(
     return result
 
 
-def tremolo(
-    signal: np.ndarray, rng: np.random.Generator, *, depth: float, stereo: bool
-) -> np.ndarray:
-    """A slow change of level; ``stereo`` moves the sound from side to side instead."""
+def tremolo(signal: np.ndarray, rng: np.random.Generator, *, depth: float) -> np.ndarray:
+    """Move the sound slowly from side to side."""
     motion = sine_motion(signal.shape[1], rng.uniform(3.5, 6.5), rng.random())
-    other = -motion if stereo else motion
-    return signal * (1 + depth * np.stack([motion, other]))
+    return signal * (1 + depth * np.stack([motion, -motion]))
 
 
 def compressor_gain(

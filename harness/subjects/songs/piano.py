@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
@@ -96,21 +96,6 @@ def tine(pitch: int, rng: np.random.Generator) -> np.ndarray:
     return tone
 
 
-@dataclass
-class _Keyboard:
-    """Recordings of the keys that were played so far."""
-
-    record: Callable[[int], np.ndarray]
-    recordings: dict[int, np.ndarray] = field(default_factory=dict)
-
-    def press(self, pitch: int, duration_s: float) -> np.ndarray:
-        """The key's sound, damped after ``duration_s``, [n]."""
-        if pitch not in self.recordings:
-            self.recordings[pitch] = self.record(pitch)
-        sound = self.recordings[pitch][: int((duration_s + 0.12) * SAMPLE_RATE)]
-        return faded(sound, 0.0015, 0.12)
-
-
 _Notes = list[tuple[int, int, int, float]]
 """(step, steps, pitch, velocity) of each."""
 Style = Callable[[Plan, Bar, np.random.Generator], _Notes]
@@ -176,8 +161,14 @@ def _melodic(plan: Plan, bar: Bar, rng: np.random.Generator) -> _Notes:
 _STYLES: Final[tuple[Style, ...]] = (_block_chords, _broken_chords, _stride, _melodic)
 
 
-def _perform(plan: Plan, keyboard: _Keyboard, rng: np.random.Generator) -> np.ndarray:
-    """Two styles, one for soft and one for loud sections; low keys left, high keys right."""
+def _perform(
+    plan: Plan, strike_key: Callable[[int], np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Two styles, one for soft and one for loud sections; low keys left, high keys right.
+
+    ``strike_key`` makes the sound of a pitch that is never released; each is made once.
+    """
+    recording = cache(strike_key)
     canvas, human = Canvas(plan), Humaniser(rng, 0.006, 0.1)
     soft, loud = (_STYLES[rng.integers(len(_STYLES))] for _ in range(2))
     notes: list[Note] = []
@@ -190,14 +181,15 @@ def _perform(plan: Plan, keyboard: _Keyboard, rng: np.random.Generator) -> np.nd
     for note in notes:
         if note.start_s < plan.duration_s:
             pan = float(np.clip((note.pitch - 60) / 40, -0.6, 0.6))
-            sound = keyboard.press(int(note.pitch), note.duration_s)
+            held = int((note.duration_s + 0.12) * SAMPLE_RATE)
+            sound = faded(recording(int(note.pitch))[:held], 0.0015, 0.12)
             canvas.add(sound, note.start_s, note.velocity**1.3, pan)
     return canvas.signal
 
 
 def _play_strings(timbre: Strings, plan: Plan, rng: np.random.Generator) -> np.ndarray:
     strings, playing = rng.spawn(2)
-    return _perform(plan, _Keyboard(partial(strike, timbre, rng=strings)), playing)
+    return _perform(plan, partial(strike, timbre, rng=strings), playing)
 
 
 for _name, _timbre in PIANOS.items():
@@ -208,6 +200,6 @@ for _name, _timbre in PIANOS.items():
 def electric_piano(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Tines through a stereo tremolo and a warm amplifier."""
     tines, playing = rng.spawn(2)
-    dry = _perform(plan, _Keyboard(partial(tine, rng=tines)), playing)
+    dry = _perform(plan, partial(tine, rng=tines), playing)
     warm = np.tanh(0.35 * dry) / 0.35
-    return tremolo(warm, playing, depth=playing.uniform(0.0, 0.4), stereo=True)
+    return tremolo(warm, playing, depth=playing.uniform(0.0, 0.4))
