@@ -37,7 +37,7 @@ from harness.conversion.survey import (
 )
 from harness.conversion.tap_mapping import TapMapping, TapOperation, find_taps
 from harness.conversion.trace import TracedModel
-from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
+from harness.errors import PackageError, ParityError, RecipeError, require_known
 from harness.origin import git_commit, versions
 from harness.rewriting import rewritten
 
@@ -156,12 +156,10 @@ def check_request(recipe: PrecisionRecipe, target: str, compute_units: str) -> N
         RecipeError: the target can't hold what the recipe compresses.
     """
     ct = import_coremltools()
-    if compute_units not in COMPUTE_UNITS:
-        raise UnknownNameError("compute units", compute_units, COMPUTE_UNITS)
+    require_known("compute units", COMPUTE_UNITS, compute_units)
     # ML Programs came with iOS 15 and what Apple released with it.
     targets = [name for name, value in ct.target.__members__.items() if value >= ct.target.iOS15]
-    if target not in targets:
-        raise UnknownNameError("deployment target", target, targets)
+    require_known("deployment target", targets, target)
     if recipe.compresses and ct.target[target] < ct.target.iOS16:
         raise RecipeError(
             f"precision recipe {recipe.name!r} compresses weights, which programs for {target} "

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.audio.contract import Geometry
-from harness.errors import ParityError, UnknownNameError
+from harness.errors import ParityError, require_known
 
 Shape: TypeAlias = tuple[int, ...]
 Role: TypeAlias = Literal["weight", "bias"]
@@ -335,9 +335,7 @@ def run_extracted(
         takes, got = (", ".join(names) or "none" for names in (interface.inputs, inputs))
         raise ParityError(f"the network takes the inputs {takes}, got {got}")
     wanted = tuple(interface.taps if taps is None else taps)
-    for name in wanted:
-        if name not in interface.taps:
-            raise UnknownNameError("tap", name, interface.taps)
+    require_known("tap", interface.taps, *wanted)
     module = cast(nn.Module, inner)
     kept = {name: module.get_buffer(path) for name, path in interface.states.items()}
     with recorded_outputs(inner, {n: interface.taps[n] for n in wanted}) as seen, torch.no_grad():

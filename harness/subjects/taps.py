@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ParityError, UnknownNameError
+from harness.errors import ParityError, require_known
 from harness.subjects.protocol import recorded_outputs
 from harness.subjects.structure import names_of, require_supported
 from harness.subjects.surgery import FullHybridHTDemucs
@@ -124,9 +124,7 @@ def _check_names(model: nn.Module, names: Iterable[str] | None) -> tuple[str, ..
     if names is None:
         return known
     wanted = set(names)
-    for name in sorted(wanted):
-        if name not in known:
-            raise UnknownNameError("tap", name, known)
+    require_known("tap", known, *sorted(wanted))
     return tuple(name for name in known if name in wanted)
 
 
