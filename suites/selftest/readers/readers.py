@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 
 from harness import mil
 from harness.adapters import read_adapter
-from harness.adapters.layout import Extent
+from harness.adapters.layout import Sizes
+from harness.audio.contract import Geometry
 from harness.audio.files import read_audio
 from harness.captures import Capture, read_capture, write_capture
 from harness.cli.tensors import write_tensors
@@ -401,9 +402,9 @@ stem = "drums"
 
 def read_layout(folder: Path, changed: str) -> None:
     adapter = read_adapter(folder / changed)
-    extent = Extent(2, 2, 8, 11, 44)
+    sizes = Sizes(("drums", "bass"), Geometry(1000, 2, 16, 44))
     for port in (*adapter.inputs.values(), *adapter.outputs.values()):
-        extent.shape(port)
+        sizes.shape(port)
     assert adapter.words()
 
 
