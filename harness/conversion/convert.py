@@ -55,7 +55,6 @@ class ConvertedPackage:
         taps: where the network's taps are in the program.
         vanished: operations that conversion took out after their precision had been chosen.
         audit: the saved package compared with the recipe, with its precision map.
-        messages: what coremltools had to say, each line once.
         seconds: wall-clock time.
     """
 
@@ -65,7 +64,6 @@ class ConvertedPackage:
     taps: TapMapping
     vanished: tuple[VanishedOperation, ...]
     audit: Audit
-    messages: tuple[str, ...]
     seconds: float
 
     @property
@@ -113,7 +111,7 @@ def convert_to_coreml(
     check_request(recipe, target, compute_units)
     selector = PrecisionSelector(recipe, lambda op: _module_path(op, traced.modules))
 
-    with quiet_coremltools() as messages:
+    with quiet_coremltools():
         model, reads = _convert(traced, recipe, selector, target)
     nodes, returned = _nodes(model, traced.modules)
     vanished = _vanished(model, selector, reads)
@@ -143,7 +141,6 @@ def convert_to_coreml(
         taps=taps,
         vanished=vanished,
         audit=audit,
-        messages=tuple(dict.fromkeys(messages)),
         seconds=time.perf_counter() - started,
     )
 

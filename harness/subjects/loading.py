@@ -23,6 +23,7 @@ from harness.subjects.arguments import (
     identity,
     resolve,
     same_network,
+    with_arguments,
     with_options,
 )
 from harness.subjects.checkpoints import Checkpoint, read_checkpoint
@@ -158,8 +159,7 @@ def _at_most(member: Resolved, segment: float) -> Resolved:
     arguments = complete_arguments(member.architecture)
     if segment >= arguments["segment"]:
         return member
-    rest = {key: value for key, value in arguments.items() if key != "sources"}
-    shorter = replace(member.architecture, arguments={**rest, "segment": segment})
+    shorter = with_arguments(member.architecture, arguments | {"segment": segment})
     note = (
         f"segments of {segment} s instead of {arguments['segment']} s, as the list of models says"
     )

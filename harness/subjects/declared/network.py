@@ -178,10 +178,8 @@ class DeclaredNetwork(Network):
             for call in range(1, calls + 1)
             for name, example in declared.inputs.items()
         }
-        for (name, path), shape in zip(
-            interface.states.items(), self._state_shapes(interface), strict=True
-        ):
-            made[name] = declared.states[path].draw(name, seed, 1.0, shape)
+        for name, path in interface.states.items():
+            made[name] = declared.states[path].draw(name, seed, 1.0, interface.inputs[name])
         if file is not None:
             made |= files_of(
                 file, interface.inputs, () if calls == 1 else interface.arguments, calls
@@ -189,10 +187,6 @@ class DeclaredNetwork(Network):
         for name in interface.states:
             made[name] = made[name].half().float()
         return made
-
-    @staticmethod
-    def _state_shapes(interface: Interface) -> list[Shape]:
-        return [interface.inputs[name] for name in interface.states]
 
     def observe(
         self, models: Sequence[nn.Module], inputs: Mapping[str, Tensor], *, taps: bool
