@@ -88,13 +88,10 @@ class Measure(ABC):
         columns = one_by_one([made], list(leaves.values()), [fields], keep=False)
         return {n: column for n, column in zip(leaves, columns, strict=True) if column is not None}
 
-    def probes(
-        self, expected: Outputs, generator: torch.Generator, count: int
-    ) -> dict[str, Tensor]:
-        """Return random covectors v with E[(v . e)^2] = ``of`` an error e."""
+    def probes(self, expected: Outputs, fields: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return covectors v of ``fields``: if they are signs, E[(v . e)^2] = ``of`` an error e."""
         scale = math.sqrt(self.weight(expected))
-        signs = self.signs(expected, generator, count)
-        return self.covectors(expected, [field / scale for field in signs])
+        return self.covectors(expected, [field / scale for field in fields])
 
 
 @dataclass(frozen=True)
