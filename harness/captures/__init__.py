@@ -15,7 +15,7 @@ not compiled, and calibration was tried on captures of devices that this project
 """
 
 from harness.captures.calibration import Calibration, Match, calibrate
-from harness.captures.files import Capture, CaptureError, read_capture, write_capture
+from harness.captures.files import Capture, CaptureError, read_capture
 from harness.captures.kit import probe_package, write_kit, write_recording
 from harness.captures.probes import PROBES, probe_inputs
 from harness.captures.profiles import profile_toml
@@ -31,7 +31,6 @@ __all__ = [
     "probe_package",
     "profile_toml",
     "read_capture",
-    "write_capture",
     "write_kit",
     "write_recording",
 ]
