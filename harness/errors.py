@@ -32,7 +32,7 @@ a sequence that clears the terminal. So every message is made one printable line
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar, Final
 
 MESSAGE_LENGTH: Final = 495
@@ -87,6 +87,17 @@ class UnknownNameError(ParityError):
             listed = f"{len(self.known)} names{': ' if listed else ''}{listed}, ..."
         shown = one_line(repr(name), _COMPARED_LENGTH)
         super().__init__(f"unknown {kind} {shown}{hint} (known: {listed})")
+
+
+def require_known(kind: str, known: Collection[str], *names: str) -> None:
+    """Do nothing if all of ``names`` are among the ``known`` ones.
+
+    Raises:
+        UnknownNameError: about the first that isn't.
+    """
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
 
 
 class AudioError(ParityError):

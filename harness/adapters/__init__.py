@@ -21,10 +21,10 @@ numbers, and never changes one but where a layout says so (normalisation, masks)
 package stays in what it is judged by.
 """
 
-from harness.adapters.adapter import Adapter, Sizes
+from harness.adapters.adapter import Adapter
 from harness.adapters.files import adapter_beside, adapter_path, read_adapter, write_adapter
 from harness.adapters.guessing import Guess, guess_adapter
-from harness.adapters.layout import Port
+from harness.adapters.layout import Port, Sizes
 from harness.adapters.view import AdaptedModel, AdaptedSession
 
 __all__ = [

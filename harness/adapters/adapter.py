@@ -22,19 +22,17 @@ from torch import Tensor
 from harness.adapters.layout import (
     INPUTS,
     OUTPUTS,
-    Extent,
     Port,
+    Sizes,
     arranged,
     cropped,
     extended,
     restored,
     stacked,
 )
-from harness.audio.contract import Geometry
 from harness.audio.stft import spectrogram_from_waveform, whole_stft
 from harness.errors import ContractError, ParityError
-from harness.subjects import Network
-from harness.subjects.protocol import sound_of
+from harness.subjects.surgery import NORMALISATION_EPS
 
 _SHOWN: Final = {
     "freq": "freq",
@@ -43,45 +41,7 @@ _SHOWN: Final = {
     "time": "time",
     "stems": "stems",
 }
-_EPSILON: Final = 1e-5
-"""Added to the deviation by which HTDemucs divides its inputs."""
-
 Tensors = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What a layout needs to know of a network.
-
-    Attributes:
-        sources: names of its stems, in order.
-        geometry: of its inputs.
-    """
-
-    sources: tuple[str, ...]
-    geometry: Geometry
-
-    @classmethod
-    def of(cls, network: Network) -> Sizes:
-        """Return those of a network.
-
-        Raises:
-            ParityError: it is none with the contract's inputs and outputs.
-        """
-        if {*network.interface.inputs} != {"spectrogram", "audio"}:
-            raise ParityError(
-                f"{network.name} takes {', '.join(network.interface.inputs)}; adapters are for "
-                "networks that take a spectrogram and audio, as HTDemucs does"
-            )
-        return cls(network.sources, sound_of(network))
-
-    @property
-    def extent(self) -> Extent:
-        """How long every axis is."""
-        own = self.geometry
-        return Extent(
-            len(self.sources), own.channels, own.frequency_bins, own.frames, own.segment_length
-        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +101,7 @@ class Adapter:
                 value = values[port.tensor]
             if port.normalised:
                 mean, deviation = (found[f"{port.tensor} {s}"] for s in ("mean", "deviation"))
-                value = (value - mean) / (_EPSILON + deviation)
+                value = (value - mean) / (NORMALISATION_EPS + deviation)
             made[name] = arranged(value, port).contiguous()
         return made
 
@@ -172,7 +132,7 @@ class Adapter:
     def plain_output(self, name: str, output: Tensor, inputs: Tensors, sizes: Sizes) -> Tensor:
         """Return one output in plain axes, not normalised any more."""
         port = self.outputs[name]
-        value = restored(output, port, sizes.extent)
+        value = restored(output, port, sizes)
         value = cropped(value, port) if "f" in port.plain else value
         if not port.normalised:
             return value
@@ -203,7 +163,7 @@ class Adapter:
         parts: dict[tuple[str, str], Tensor] = {}
         for name, value in rounded.items():
             port = self.inputs[name]
-            plain = restored(value, port, sizes.extent)
+            plain = restored(value, port, sizes)
             if port.tensor == "audio":
                 seen["audio"] = plain[None]
             else:
@@ -317,15 +277,16 @@ def check_fits(
         ContractError: it has others.
     """
     for kind, ports in (("inputs", adapter.inputs), ("outputs", adapter.outputs)):
-        expected = {name: sizes.extent.shape(port) for name, port in ports.items()}
+        expected = {name: sizes.shape(port) for name, port in ports.items()}
         found = {name: tuple(shape) for name, shape in shapes[kind].items()}
         if found != expected:
             raise ContractError(
-                f"the package has the {kind} {_listed(found)}, but its adapter speaks of "
-                f"{_listed(expected)}: is it one of this subject? if so, remove the adapter, and "
+                f"the package has the {kind} {listed(found)}, but its adapter speaks of "
+                f"{listed(expected)}: is it one of this subject? if so, remove the adapter, and "
                 "let 'parity adapt' write it again"
             )
 
 
-def _listed(shapes: Mapping[str, Sequence[int]]) -> str:
+def listed(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Return names with their shapes, in words."""
     return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items())) or "none"

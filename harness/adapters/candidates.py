@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from harness.adapters.adapter import Sizes
-from harness.adapters.layout import PLAIN, STATISTICS, Port
+from harness.adapters.layout import PLAIN, STATISTICS, Port, Sizes
 
 _MERGED: Final = "scz"
 """Axes that share a dimension; nobody folds bins or samples into anything."""
@@ -59,7 +58,7 @@ def _ports(tensor: str, shape: Sequence[int], sizes: Sizes, stem: str = "") -> I
     kept = (False, True) if "f" in PLAIN[tensor] else (False,)
     for parts, nyquist, edges in itertools.product(orders, kept, kept):
         port = Port(tensor, "", parts, nyquist, edges, stem=stem)
-        lengths = {axis: size for axis, size in sizes.extent.of(port).items() if size > 1}
+        lengths = {axis: size for axis, size in sizes.lengths(port).items() if size > 1}
         for axes in _arrangements(tuple(shape), lengths):
             yield replace(port, axes=axes)
 

@@ -21,9 +21,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from harness.adapters.adapter import Adapter, Sizes, Tensors, check_fits, described
+from harness.adapters.adapter import Adapter, Tensors, check_fits, described, listed
 from harness.adapters.candidates import input_ports, output_ports
-from harness.adapters.layout import Port
+from harness.adapters.layout import Port, Sizes
 from harness.errors import ContractError, ParityError
 from harness.metrics import snr_db
 
@@ -96,7 +96,7 @@ def guess_adapter(
         raise ContractError(_misfit("inputs", inputs, sizes))
     if len(ways) > MOST_RUNS:
         raise ParityError(
-            f"the inputs {_listed(inputs)} can be the contract's in {len(ways)} ways, more than "
+            f"the inputs {listed(inputs)} can be the contract's in {len(ways)} ways, more than "
             f"the {MOST_RUNS} that are tried; write the adapter by hand (docs/adapters.md)"
         )
     found = []
@@ -226,12 +226,12 @@ def _transformations(guess: Guess) -> int:
 
 def _complete(guess: Guess, sizes: Sizes) -> Guess:
     """Check that parts and stems belong together, on tensors of nothing."""
-    adapter, extent, own = guess.adapter, sizes.extent, sizes.geometry
+    adapter, own = guess.adapter, sizes.geometry
     nothing = {
         "spectrogram": torch.zeros(own.spectrogram_shape),
         "audio": torch.zeros(own.audio_shape),
     }
-    outputs = {name: torch.zeros(extent.shape(port)) for name, port in adapter.outputs.items()}
+    outputs = {name: torch.zeros(sizes.shape(port)) for name, port in adapter.outputs.items()}
     adapter.read(outputs, nothing, sizes)
     return guess
 
@@ -239,11 +239,7 @@ def _complete(guess: Guess, sizes: Sizes) -> Guess:
 def _misfit(kind: str, shapes: Shapes, sizes: Sizes) -> str:
     own = sizes.geometry
     return (
-        f"the package has the {kind} {_listed(shapes)}, which can't be made of this network's "
+        f"the package has the {kind} {listed(shapes)}, which can't be made of this network's "
         f"{len(sizes.sources)} stems, {own.channels} channels, {own.frequency_bins} bins (and the "
         f"Nyquist bin), {own.frames} frames (and 2 at either edge) and {own.segment_length} samples"
     )
-
-
-def _listed(shapes: Shapes) -> str:
-    return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items())) or "none"

@@ -18,7 +18,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from harness.audio.contract import Geometry
 from harness.errors import ContractError, ParityError
+from harness.subjects import Network
+from harness.subjects.protocol import sound_of
 
 PLAIN: Final[Mapping[str, str]] = {
     "spectrogram": "czft",
@@ -99,30 +102,40 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Extent:
-    """How long every axis is.
+class Sizes:
+    """What a layout needs to know of a network: how long every axis is.
 
     Attributes:
-        stems, channels: numbers of them.
-        bins, frames: of the network's spectrogram, without the Nyquist bin and edges.
-        samples: in a segment.
+        sources: names of its stems, in order.
+        geometry: of its inputs.
     """
 
-    stems: int
-    channels: int
-    bins: int
-    frames: int
-    samples: int
+    sources: tuple[str, ...]
+    geometry: Geometry
 
-    def of(self, port: Port) -> dict[str, int]:
+    @classmethod
+    def of(cls, network: Network) -> Sizes:
+        """Return those of a network.
+
+        Raises:
+            ParityError: it is none with the contract's inputs and outputs.
+        """
+        if {*network.interface.inputs} != {"spectrogram", "audio"}:
+            raise ParityError(
+                f"{network.name} takes {', '.join(network.interface.inputs)}; adapters are for "
+                "networks that take a spectrogram and audio, as HTDemucs does"
+            )
+        return cls(network.sources, sound_of(network))
+
+    def lengths(self, port: Port) -> dict[str, int]:
         """Return the sizes of the plain axes of a port."""
         sizes = {
-            "s": self.stems,
-            "c": self.channels,
+            "s": len(self.sources),
+            "c": self.geometry.channels,
             "z": 2,
-            "f": self.bins + port.nyquist,
-            "t": self.frames + 2 * EDGE_FRAMES * port.edges,
-            "n": self.samples,
+            "f": self.geometry.frequency_bins + port.nyquist,
+            "t": self.geometry.frames + 2 * EDGE_FRAMES * port.edges,
+            "n": self.geometry.segment_length,
         }
         return {axis: sizes[axis] for axis in port.plain}
 
@@ -132,7 +145,7 @@ class Extent:
         Raises:
             ContractError: its axes leave one out that has more than one place.
         """
-        sizes = self.of(port)
+        sizes = self.lengths(port)
         missing = [axis for axis, size in sizes.items() if size > 1 and axis not in port.axes]
         if missing:
             raise ContractError(
@@ -161,21 +174,21 @@ def arranged(plain: Tensor, port: Port) -> Tensor:
     return rearrange(kept, f"{_names(port)} -> {port.axes}")
 
 
-def restored(made: Tensor, port: Port, extent: Extent) -> Tensor:
+def restored(made: Tensor, port: Port, sizes: Sizes) -> Tensor:
     """Return a package's tensor in plain axes: what `arranged` was given, but for a lost part.
 
     Raises:
         ContractError: it has another shape than the port has.
     """
-    if tuple(made.shape) != extent.shape(port):
+    if tuple(made.shape) != sizes.shape(port):
         raise ContractError(
             f"a tensor of shape {list(made.shape)} is no {port.tensor} in axes {port.axes!r}, "
-            f"which has {list(extent.shape(port))}"
+            f"which has {list(sizes.shape(port))}"
         )
-    sizes = extent.of(port)
-    known = {axis: size for axis, size in sizes.items() if axis in port.axes}
+    lengths = sizes.lengths(port)
+    known = {axis: length for axis, length in lengths.items() if axis in port.axes}
     plain = rearrange(made, f"{port.axes} -> {_names(port)}", **known)
-    plain = plain.reshape(tuple(sizes.values()))
+    plain = plain.reshape(tuple(lengths.values()))
     return plain.flip(_PART_AXIS) if port.parts == "imag real" else plain
 
 

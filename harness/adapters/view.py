@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.adapters.adapter import Adapter, Sizes, check_fits
+from harness.adapters.adapter import Adapter, check_fits
+from harness.adapters.layout import Sizes
 from harness.errors import ContractError
 from harness.mil import DataType, Model, Numerics
 from harness.mil.features import Feature

@@ -14,10 +14,10 @@ Nothing here was tried on a Mac: the recorder runs under `harness.mil.bridge`, t
 not compiled, and calibration was tried on captures of devices that this project made up.
 """
 
-from harness.captures.calibration import Calibration, Finding, Match, calibrate
-from harness.captures.files import Capture, CaptureError, read_capture, write_capture
+from harness.captures.calibration import Calibration, Match, calibrate
+from harness.captures.files import Capture, CaptureError, read_capture
 from harness.captures.kit import probe_package, write_kit, write_recording
-from harness.captures.probes import PROBES, Probe, probe_inputs
+from harness.captures.probes import PROBES, probe_inputs
 from harness.captures.profiles import profile_toml
 
 __all__ = [
@@ -25,15 +25,12 @@ __all__ = [
     "Calibration",
     "Capture",
     "CaptureError",
-    "Finding",
     "Match",
-    "Probe",
     "calibrate",
     "probe_inputs",
     "probe_package",
     "profile_toml",
     "read_capture",
-    "write_capture",
     "write_kit",
     "write_recording",
 ]

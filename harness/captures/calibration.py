@@ -36,7 +36,8 @@ ASKED: Final = tuple(name for name in PROPERTIES if any(name in p.asks for p in 
 UNSEEN: Final = tuple(name for name in PROPERTIES if name not in ASKED)
 """Those that none does: what the executor doesn't model, and where an operation runs."""
 
-_TABLED: Final = "ane-m1"  # has a table for every function that may come from one
+TABLED: Final = "ane-m1"
+"""A profile that has a table for every function that may come from one."""
 _UNITS_ALLOWED: Final = 1
 
 
@@ -207,7 +208,7 @@ def _combinations(names: Iterable[str]) -> list[Rules]:
 
 @cache
 def _numerics(rules: tuple[tuple[str, Setting], ...]) -> Numerics:
-    return device_numerics(device(_TABLED).supposing(**dict(rules)))
+    return device_numerics(device(TABLED).supposing(**dict(rules)))
 
 
 def _check_outputs(capture: Capture, where: Path) -> None:

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from harness.arrayfiles import FOREIGN, open_safetensors
-from harness.atomic import atomic_file
 from harness.bounded import MEBIBYTE
 from harness.captures.recorder import FORMAT, inputs_digest
 from harness.errors import ParityError, one_line
@@ -78,14 +76,6 @@ class Capture:
                     f"floating-point numbers of shape {list(shape)}, found {what}; record this "
                     "package ('parity capture')"
                 )
-
-
-def write_capture(path: Path, capture: Capture) -> None:
-    """Write a capture, atomically."""
-    metadata = {"format": FORMAT, "inputs": capture.inputs, **capture.origin}
-    with atomic_file(path) as temporary:
-        dense = {name: np.ascontiguousarray(value) for name, value in capture.outputs.items()}
-        save_file(dense, temporary, metadata)
 
 
 def read_capture(path: Path) -> Capture:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
-from harness.captures.calibration import Calibration
+from harness.captures.calibration import TABLED, Calibration
 from harness.captures.files import Capture
 from harness.devices import Origin, Profile, ProfileError, Table, parse_profile
 from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reading import shipped_profiles
-
-_TABLES_OF: Final = "ane-m1"
 
 
 def profile_toml(name: str, found: Calibration, capture: Capture) -> str:
@@ -70,7 +68,7 @@ def _tables(base: Profile, activations: tuple[Setting, ...]) -> dict[str, Table]
     """Return the tables of the base, or those that the probes were computed with."""
     if "tables" not in activations:
         return {}
-    return dict(base.tables or shipped_profiles()[_TABLES_OF].tables)
+    return dict(base.tables or shipped_profiles()[TABLED].tables)
 
 
 def _table(table: Table) -> list[str]:

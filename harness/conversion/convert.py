@@ -37,7 +37,7 @@ from harness.conversion.survey import (
 )
 from harness.conversion.tap_mapping import TapMapping, TapOperation, find_taps
 from harness.conversion.trace import TracedModel
-from harness.errors import PackageError, ParityError, RecipeError, UnknownNameError
+from harness.errors import PackageError, ParityError, RecipeError, require_known
 from harness.origin import git_commit, versions
 from harness.rewriting import rewritten
 
@@ -55,7 +55,6 @@ class ConvertedPackage:
         taps: where the network's taps are in the program.
         vanished: operations that conversion took out after their precision had been chosen.
         audit: the saved package compared with the recipe, with its precision map.
-        messages: what coremltools had to say, each line once.
         seconds: wall-clock time.
     """
 
@@ -65,7 +64,6 @@ class ConvertedPackage:
     taps: TapMapping
     vanished: tuple[VanishedOperation, ...]
     audit: Audit
-    messages: tuple[str, ...]
     seconds: float
 
     @property
@@ -113,7 +111,7 @@ def convert_to_coreml(
     check_request(recipe, target, compute_units)
     selector = PrecisionSelector(recipe, lambda op: _module_path(op, traced.modules))
 
-    with quiet_coremltools() as messages:
+    with quiet_coremltools():
         model, reads = _convert(traced, recipe, selector, target)
     nodes, returned = _nodes(model, traced.modules)
     vanished = _vanished(model, selector, reads)
@@ -143,7 +141,6 @@ def convert_to_coreml(
         taps=taps,
         vanished=vanished,
         audit=audit,
-        messages=tuple(dict.fromkeys(messages)),
         seconds=time.perf_counter() - started,
     )
 
@@ -156,12 +153,10 @@ def check_request(recipe: PrecisionRecipe, target: str, compute_units: str) -> N
         RecipeError: the target can't hold what the recipe compresses.
     """
     ct = import_coremltools()
-    if compute_units not in COMPUTE_UNITS:
-        raise UnknownNameError("compute units", compute_units, COMPUTE_UNITS)
+    require_known("compute units", COMPUTE_UNITS, compute_units)
     # ML Programs came with iOS 15 and what Apple released with it.
     targets = [name for name, value in ct.target.__members__.items() if value >= ct.target.iOS15]
-    if target not in targets:
-        raise UnknownNameError("deployment target", target, targets)
+    require_known("deployment target", targets, target)
     if recipe.compresses and ct.target[target] < ct.target.iOS16:
         raise RecipeError(
             f"precision recipe {recipe.name!r} compresses weights, which programs for {target} "

@@ -12,26 +12,19 @@ from harness._coremltools import import_coremltools, logged_apart
 
 
 @contextmanager
-def quiet_coremltools() -> Iterator[list[str]]:
-    """Silence coremltools, and yield the list that its log lines go to."""
+def quiet_coremltools() -> Iterator[None]:
+    """Silence coremltools."""
     import_coremltools()
     from coremltools.converters.mil.frontend.torch import ops
     from coremltools.converters.mil.mil.passes import pass_pipeline
     from coremltools.optimize.coreml import _quantization_passes as compression
 
-    bars = (
-        (ops, "_tqdm", ops._tqdm),
-        (pass_pipeline, "tqdm", pass_pipeline.tqdm),
-        (compression, "tqdm", compression.tqdm),
-    )
-    for module, name, bar in bars:  # coremltools has no option for this
-        setattr(module, name, functools.partial(bar, disable=True))
-    try:
-        with logged_apart(logging.WARNING) as lines:
-            yield lines
-    finally:
-        for module, name, bar in bars:
-            setattr(module, name, bar)
+    bars = [  # coremltools has no option for this
+        (module, name, functools.partial(getattr(module, name), disable=True))
+        for module, name in ((ops, "_tqdm"), (pass_pipeline, "tqdm"), (compression, "tqdm"))
+    ]
+    with _replaced(*bars), logged_apart(logging.WARNING):
+        yield
 
 
 @contextmanager
@@ -59,18 +52,25 @@ def sparing_walks() -> Iterator[None]:
         if compressed:
             propagate(block)
 
-    with ExitStack() as stack:
-        for owner, name, instead in (
-            (Program, "validate", note),
-            (Program, "__str__", object.__repr__),
-            (Function, "__str__", object.__repr__),
-            (Block, "_propagate_nonreplaceable_vars", propagate_any),
-        ):
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, instead)
+    with _replaced(
+        (Program, "validate", note),
+        (Program, "__str__", object.__repr__),
+        (Function, "__str__", object.__repr__),
+        (Block, "_propagate_nonreplaceable_vars", propagate_any),
+    ):
         yield
     for program, scopes in asked.items():
         program.validate(check_essential_scope=scopes)
+
+
+@contextmanager
+def _replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Have other values for attributes inside the ``with``: of what, its name, and the value."""
+    with ExitStack() as stack:
+        for owner, name, instead in changes:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, instead)
+        yield
 
 
 def _has_compressed(block: Any) -> bool:

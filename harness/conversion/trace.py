@@ -8,8 +8,7 @@ of the PyTorch side.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,7 +19,7 @@ from torch.jit._trace import TracerWarning
 from harness.conversion.scopes import ModuleTree
 from harness.conversion.tap_mapping import TapSource
 from harness.errors import ParityError
-from harness.subjects.protocol import Extracted, Interface, run_extracted
+from harness.subjects.protocol import Extracted, Interface, plain_attention, run_extracted
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def trace_inner_model(inner: Extracted) -> TracedModel:
     if shapes != dict(interface.outputs):
         raise ParityError(f"the network returns {shapes}, expected {dict(interface.outputs)}")
     taps = {name: TapSource(path, tuple(made[name].shape)) for name, path in interface.taps.items()}
-    with _without_attention_fastpath(), torch.no_grad(), warnings.catch_warnings():
+    with plain_attention(), torch.no_grad(), warnings.catch_warnings():
         # Each warning says that a Python number became a constant of the graph. It is meant: the
         # model contract fixes every size.
         warnings.simplefilter("ignore", TracerWarning)
@@ -75,14 +74,3 @@ def trace_inner_model(inner: Extracted) -> TracedModel:
         given = tuple(inputs[name] for name in interface.arguments)
         script = torch.jit.trace(module, given, check_trace=False)
     return TracedModel(script, interface, ModuleTree.of(module), taps)
-
-
-@contextmanager
-def _without_attention_fastpath() -> Iterator[None]:
-    """Keep nn.MultiheadAttention's fused kernel, which no converter knows, out of the trace."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)

@@ -11,15 +11,13 @@ from harness.coreai.asset import (
     RuntimeCrashError,
     RuntimeLimits,
     RuntimeTimeoutError,
-    tap_output,
 )
-from harness.coreai.convert import ConvertedAsset, convert_to_coreai
+from harness.coreai.convert import convert_to_coreai
 from harness.coreai.installed import coreai_availability
 from harness.coreai.operations import OperationError, compare_operations
 
 __all__ = [
     "Asset",
-    "ConvertedAsset",
     "OperationError",
     "RuntimeCrashError",
     "RuntimeLimits",
@@ -27,5 +25,4 @@ __all__ = [
     "compare_operations",
     "convert_to_coreai",
     "coreai_availability",
-    "tap_output",
 ]

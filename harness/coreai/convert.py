@@ -24,7 +24,7 @@ from harness.coreai.asset import SUFFIX, tap_output
 from harness.coreai.installed import import_converter, quiet_coreai
 from harness.coreai.stages import IN_STAGES, NEEDED
 from harness.errors import PackageError, ParityError, RecipeError
-from harness.subjects.protocol import Extracted, recorded_outputs
+from harness.subjects.protocol import Extracted, plain_attention, recorded_outputs
 
 PRECISIONS: Final[Mapping[str, torch.dtype]] = {"fp32": torch.float32, "fp16": torch.float16}
 """What a whole network can be converted to."""
@@ -115,16 +115,12 @@ def decomposed(
     """
     table = import_converter().get_decomp_table()
     table.update(NEEDED if as_is else {**NEEDED, **IN_STAGES})  # `|` would lose what it has
-    fastpath = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that no converter knows
     try:
-        with quiet_coreai(), torch.no_grad():
+        with plain_attention(), quiet_coreai(), torch.no_grad():
             exported = torch.export.export(module, inputs)
             return cast(torch.export.ExportedProgram, exported.run_decompositions(table))
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ParityError(f"torch.export can't export the network: {error}") from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
 def lower(

@@ -23,21 +23,17 @@ device in each of the ways that are plausible, for a range instead of a number.
 
 from harness.devices.accumulators import products
 from harness.devices.computing import Device, band, device
-from harness.devices.placement import Placement, Verdict, place
-from harness.devices.profile import Fact, Origin, Profile, ProfileError, Table, Tail, Unknown
+from harness.devices.placement import place
+from harness.devices.profile import Origin, Profile, ProfileError, Table, Tail
 from harness.devices.reading import load_profile, parse_profile, shipped_profiles
 
 __all__ = [
     "Device",
-    "Fact",
     "Origin",
-    "Placement",
     "Profile",
     "ProfileError",
     "Table",
     "Tail",
-    "Unknown",
-    "Verdict",
     "band",
     "device",
     "load_profile",

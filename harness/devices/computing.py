@@ -28,7 +28,7 @@ from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reading import load_profile
 from harness.devices.values import every_value
 from harness.devices.winograd import winograd
-from harness.errors import UnknownNameError
+from harness.errors import require_known
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ class Device:
             ProfileError: the property can't be that.
         """
         for name, value in settings.items():
-            if name not in PROPERTIES:
-                raise UnknownNameError("device property", name, PROPERTIES)
+            require_known("device property", PROPERTIES, name)
             problem = PROPERTIES[name].problem(value)
             if problem is not None:
                 raise ProfileError(f"{name}: {problem}")
@@ -307,8 +306,7 @@ def device(profile: str | Profile, /, **choices: Setting) -> Device:
     """
     profile = load_profile(profile) if isinstance(profile, str) else profile
     for name, value in choices.items():
-        if name not in PROPERTIES:
-            raise UnknownNameError("device property", name, PROPERTIES)
+        require_known("device property", PROPERTIES, name)
         if name in profile.facts:
             raise ProfileError(
                 f"{profile.name}: {name} is known to be {profile.facts[name].value!r}; only "

@@ -23,8 +23,10 @@ UNITS: Final = ("ane-m1", "ane-m5", "gpu", "cpu")
 """The units that rules are about."""
 
 Shape = Sequence[int]
-Judge = Callable[[str, Sequence[str], Sequence[Shape]], tuple[bool, str] | None]
-"""From operation type, element types and shapes to whether a unit can run it, and a remark."""
+Judged = tuple[bool, str] | None
+"""Whether a unit can run an operation, and a remark; None if a rule is not about it."""
+Judge = Callable[[str, Sequence[str], Sequence[Shape]], Judged]
+"""From operation type, element types and shapes."""
 Measure = Callable[[Sequence[Shape]], Iterable[tuple[int, Shape]]]
 """The numbers that a rule about shapes limits, each with its shape."""
 
@@ -164,9 +166,7 @@ def _by_type(entry: Mapping[str, Any]) -> Judge:
     if bool(refused) == bool(allowed):
         raise ProfileError("expected one of the keys refused and allowed")
 
-    def judge(
-        operation: str, dtypes: Sequence[str], shapes: Sequence[Shape]
-    ) -> tuple[bool, str] | None:
+    def judge(operation: str, dtypes: Sequence[str], shapes: Sequence[Shape]) -> Judged:
         found = sorted(set(dtypes) & refused)
         if found:
             return False, ", ".join(found)
@@ -179,9 +179,7 @@ def _by_shape(entry: Mapping[str, Any]) -> Judge:
     measure, types = _MEASURES[entry["limit"]], entry.get("types")
     most, least = int(entry.get("most", 1 << 62)), int(entry.get("least", 0))
 
-    def judge(
-        operation: str, dtypes: Sequence[str], shapes: Sequence[Shape]
-    ) -> tuple[bool, str] | None:
+    def judge(operation: str, dtypes: Sequence[str], shapes: Sequence[Shape]) -> Judged:
         if types is not None and operation not in types:
             return None
         for value, shape in measure(shapes):

@@ -16,7 +16,7 @@ from typing import Final, Literal, get_args
 from harness.devices.grid import LARGEST
 from harness.devices.properties import PROPERTIES, Setting
 from harness.devices.reference import MANTISSAS
-from harness.errors import ParityError, UnknownNameError
+from harness.errors import ParityError, require_known
 
 Confidence = Literal["high", "medium", "low"]
 Basis = Literal["measured", "inferred"]
@@ -232,8 +232,7 @@ class Profile:
 
 
 def _require(property: str, value: Setting, key: str) -> None:
-    if property not in PROPERTIES:
-        raise UnknownNameError("device property", property, PROPERTIES)
+    require_known("device property", PROPERTIES, property)
     problem = PROPERTIES[property].problem(value)
     if problem is not None:
         raise ProfileError(f"{key}: {problem}")

@@ -44,7 +44,7 @@ from typing import Any, TypeVar
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.devices.profile import Fact, Origin, Profile, ProfileError, Table, Tail, Unknown
 from harness.devices.reference import FUNCTIONS
-from harness.errors import ParityError, UnknownNameError
+from harness.errors import ParityError, require_known
 
 _FOLDER = files("harness.devices").joinpath("profiles")
 _NUMBER = (int, float)
@@ -99,8 +99,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
         path = Path(name_or_path)
         return parse_profile(read_text(path, TOML_LIMIT_BYTES, ProfileError), str(path))
     known = shipped_profiles()
-    if name_or_path not in known:
-        raise UnknownNameError("device profile", name_or_path, known)
+    require_known("device profile", known, name_or_path)
     return known[name_or_path]
 
 
@@ -159,8 +158,7 @@ def _unknown(name: str, entry: Any) -> Unknown:
 
 
 def _table(name: str, entry: Any) -> Table:
-    if name not in FUNCTIONS:
-        raise UnknownNameError("function", name, FUNCTIONS)
+    require_known("function", FUNCTIONS, name)
     _check(entry, _TABLE)
     domain = entry["domain"]
     if len(domain) != 2 or not all(isinstance(end, _NUMBER) for end in domain):
@@ -193,8 +191,7 @@ def _check(table: Any, known: Mapping[str, Any]) -> None:
     if not isinstance(table, dict):
         raise ProfileError(f"expected a table, found {table!r}")
     for key, value in table.items():
-        if key not in known:
-            raise UnknownNameError("key", key, known)
+        require_known("key", known, key)
         kinds = known[key] if isinstance(known[key], tuple) else (known[key],)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             expected = " or ".join(kind.__name__ for kind in kinds)

@@ -141,25 +141,23 @@ def _log(table: Table, x: FloatArray, rounding: str) -> FloatArray:
 
 
 def _reciprocal(table: Table, x: FloatArray, rounding: str) -> FloatArray:
-    mantissa, exponent = np.frexp(np.abs(x))
-    y = _interpolated(_places(table), knots(table), mantissa, rounding)
-    y = np.copysign(nearest_even(y * np.exp2(-1.0 * exponent)), x)
+    y = np.copysign(_power(table, x, rounding, -1.0), x)
     zero, infinite = np.copysign(0.0, x), np.copysign(np.inf, x)
     return np.select([np.isnan(x), x == 0, np.isinf(x)], [x, infinite, zero], y)
 
 
 def _sqrt(table: Table, x: FloatArray, rounding: str) -> FloatArray:
-    y = _root(table, x, rounding, 0.5)
+    y = _power(table, x, rounding, 0.5)
     return np.select([np.isnan(x) | (x < 0), x == 0, np.isposinf(x)], [np.nan, x, x], y)
 
 
 def _rsqrt(table: Table, x: FloatArray, rounding: str) -> FloatArray:
-    y = _root(table, x, rounding, -0.5)
+    y = _power(table, x, rounding, -0.5)
     infinite = np.copysign(np.inf, x)
     return np.select([np.isnan(x) | (x < 0), x == 0, np.isposinf(x)], [np.nan, infinite, 0.0], y)
 
 
-def _root(table: Table, x: FloatArray, rounding: str, power: float) -> FloatArray:
+def _power(table: Table, x: FloatArray, rounding: str, power: float) -> FloatArray:
     """A table over one octave; half an exponent is a factor of the square root of 2, or of 1/2."""
     mantissa, exponent = np.frexp(np.abs(x))
     y = _interpolated(_places(table), knots(table), mantissa, rounding)

@@ -15,7 +15,7 @@ from harness.devices import grid, tables
 from harness.devices.profile import Profile
 from harness.devices.properties import Setting
 from harness.devices.reference import FUNCTIONS, FloatArray
-from harness.errors import UnknownNameError
+from harness.errors import require_known
 
 
 def every_value(profile: Profile, settings: Mapping[str, Setting], name: str) -> FloatArray:
@@ -29,8 +29,7 @@ def every_value(profile: Profile, settings: Mapping[str, Setting], name: str) ->
     Raises:
         UnknownNameError: there is no such function.
     """
-    if name not in FUNCTIONS:
-        raise UnknownNameError("function", name, FUNCTIONS)
+    require_known("function", FUNCTIONS, name)
     x, never_nan = grid.every_number(), settings["specials"] == "never_nan"
     if never_nan:  # a zero has no sign either
         x = np.where(np.isnan(x), np.inf, x) + 0.0

@@ -65,7 +65,7 @@ def with_options(architecture: Architecture, name: SubjectName) -> Architecture:
     options = options_of(name)
     arguments = complete_arguments(architecture) | options
     check_arguments(f"subject {name}", arguments)
-    changed = _architecture(architecture, arguments)
+    changed = with_arguments(architecture, arguments)
     count, published = len(changed.sources), len(architecture.sources)
     if count != published and len(architecture.members) > 1:
         raise ParityError(
@@ -98,6 +98,16 @@ def resolve(architecture: Architecture, checkpoint: Checkpoint, name: SubjectNam
 def complete_arguments(architecture: Architecture) -> dict[str, Any]:
     """Return all arguments of HTDemucs by name, with ``sources``."""
     return {"sources": architecture.sources, **DEFAULTS, **architecture.arguments}
+
+
+def with_arguments(architecture: Architecture, arguments: Mapping[str, Any]) -> Architecture:
+    """Return ``architecture`` with all of these arguments."""
+    sources = tuple(arguments["sources"])
+    rest = {key: value for key, value in arguments.items() if key != "sources"}
+    weights = architecture.bag_weights
+    if len(sources) != len(architecture.sources):
+        weights = ()
+    return replace(architecture, sources=sources, arguments=rest, bag_weights=weights)
 
 
 def geometry_of(architecture: Architecture) -> Geometry:
@@ -176,7 +186,7 @@ def _stated(
     warnings = tuple(
         f"{where} has the argument {key[:40]!r}, which this Demucs doesn't know" for key in unknown
     )
-    return Resolved(_architecture(architecture, arguments), warnings, notes)
+    return Resolved(with_arguments(architecture, arguments), warnings, notes)
 
 
 def _inferred(
@@ -220,14 +230,4 @@ def _inferred(
             f"{where} doesn't say {', '.join(unsaid)}, and no tensor shows it; say it, with --set "
             f"or behind the '?' of the subject's name; {architecture.name} has {words}"
         )
-    return Resolved(_architecture(architecture, arguments), (), checkpoint.notes)
-
-
-def _architecture(architecture: Architecture, arguments: Mapping[str, Any]) -> Architecture:
-    """Return ``architecture`` with all of these arguments."""
-    sources = tuple(arguments["sources"])
-    rest = {key: value for key, value in arguments.items() if key != "sources"}
-    weights = architecture.bag_weights
-    if len(sources) != len(architecture.sources):
-        weights = ()
-    return replace(architecture, sources=sources, arguments=rest, bag_weights=weights)
+    return Resolved(with_arguments(architecture, arguments), (), checkpoint.notes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 from typing import Final
@@ -23,6 +23,7 @@ from harness.subjects.arguments import (
     identity,
     resolve,
     same_network,
+    with_arguments,
     with_options,
 )
 from harness.subjects.checkpoints import Checkpoint, read_checkpoint
@@ -41,21 +42,6 @@ from harness.subjects.weights import (
 
 _SEEDS_OF_A_BAG: Final = 1_000_003
 """Distance between the seeds of the members of a bag, so that the bags of small seeds differ."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A subject's checkpoints, and what they were found to be.
-
-    Attributes:
-        outline: all of them together.
-        resolved: what each model is constructed with.
-        checkpoints: the files' contents, in the same order.
-    """
-
-    outline: HTDemucsNetwork
-    resolved: tuple[Resolved, ...]
-    checkpoints: tuple[Checkpoint, ...]
 
 
 def describe_htdemucs(name: str) -> HTDemucsNetwork:
@@ -92,10 +78,9 @@ def load_htdemucs(name: str) -> Subject:
             for member in network.members
         )
     else:
-        stored = _read(parsed, _located(parsed))
-        network = stored.outline
+        network, stored = _read(parsed, _located(parsed))
         loaded = []
-        for member, checkpoint in zip(stored.resolved, stored.checkpoints, strict=True):
+        for member, checkpoint in stored:
             model, odd, said = model_from_checkpoint(member.architecture, checkpoint)
             loaded.append(model)
             oddities += (*member.warnings, *odd)
@@ -127,7 +112,8 @@ def _seeded(parsed: SubjectName) -> HTDemucsNetwork:
 def _described(
     parsed: SubjectName, located: Located, _stamps: tuple[tuple[int, int], ...]
 ) -> HTDemucsNetwork:
-    return _read(parsed, located).outline
+    outline, _ = _read(parsed, located)
+    return outline
 
 
 def _located(parsed: SubjectName) -> Located:
@@ -137,9 +123,12 @@ def _located(parsed: SubjectName) -> Located:
     return Located(locate_pretrained(row))
 
 
-def _read(parsed: SubjectName, located: Located) -> Stored:
+def _read(
+    parsed: SubjectName, located: Located
+) -> tuple[HTDemucsNetwork, list[tuple[Resolved, Checkpoint]]]:
+    """Return what a subject is, and of each model its arguments and its checkpoint."""
     row = ARCHITECTURES[parsed.architecture]
-    checkpoints = tuple(read_checkpoint(file) for file in located.files)
+    checkpoints = [read_checkpoint(file) for file in located.files]
     found = [resolve(row, checkpoint, parsed) for checkpoint in checkpoints]
     if located.segment is not None:
         found = [_at_most(member, located.segment) for member in found]
@@ -150,7 +139,7 @@ def _read(parsed: SubjectName, located: Located) -> Stored:
                 raise CheckpointError(
                     f"checkpoint {checkpoint.path} is not that of {row.name}: it has {difference}"
                 )
-    return Stored(_outline(parsed, row, found, located), tuple(found), checkpoints)
+    return _outline(parsed, row, found, located), list(zip(found, checkpoints, strict=True))
 
 
 def _at_most(member: Resolved, segment: float) -> Resolved:
@@ -158,8 +147,7 @@ def _at_most(member: Resolved, segment: float) -> Resolved:
     arguments = complete_arguments(member.architecture)
     if segment >= arguments["segment"]:
         return member
-    rest = {key: value for key, value in arguments.items() if key != "sources"}
-    shorter = replace(member.architecture, arguments={**rest, "segment": segment})
+    shorter = with_arguments(member.architecture, arguments | {"segment": segment})
     note = (
         f"segments of {segment} s instead of {arguments['segment']} s, as the list of models says"
     )

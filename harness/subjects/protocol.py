@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.audio.contract import Geometry
-from harness.errors import ParityError, UnknownNameError
+from harness.errors import ParityError, require_known
 
 Shape: TypeAlias = tuple[int, ...]
 Role: TypeAlias = Literal["weight", "bias"]
@@ -335,9 +335,7 @@ def run_extracted(
         takes, got = (", ".join(names) or "none" for names in (interface.inputs, inputs))
         raise ParityError(f"the network takes the inputs {takes}, got {got}")
     wanted = tuple(interface.taps if taps is None else taps)
-    for name in wanted:
-        if name not in interface.taps:
-            raise UnknownNameError("tap", name, interface.taps)
+    require_known("tap", interface.taps, *wanted)
     module = cast(nn.Module, inner)
     kept = {name: module.get_buffer(path) for name, path in interface.states.items()}
     with recorded_outputs(inner, {n: interface.taps[n] for n in wanted}) as seen, torch.no_grad():
@@ -345,7 +343,7 @@ def run_extracted(
             buffer.copy_(inputs[name])
         returned = inner(*(inputs[name] for name in interface.arguments))
     outputs = (returned,) if isinstance(returned, Tensor) else tuple(returned)
-    made = {name: _clean(value) for name, value in zip(interface.returned, outputs, strict=True)}
+    made = {name: detached(value) for name, value in zip(interface.returned, outputs, strict=True)}
     # A copy: the next call writes over the buffer.
     made |= {state_output(n): b.detach().to(torch.float32, copy=True) for n, b in kept.items()}
     return {name: seen[name] for name in wanted} | made
@@ -362,7 +360,7 @@ def recorded_outputs(model: Any, paths: Mapping[str, str]) -> Iterator[dict[str,
     def hook(name: str) -> Any:
         def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             value = output[0] if isinstance(output, tuple) else output
-            seen[name] = _clean(value).clone()  # the next module may write over it
+            seen[name] = detached(value).clone()  # the next module may write over it
 
         return keep
 
@@ -371,6 +369,17 @@ def recorded_outputs(model: Any, paths: Mapping[str, str]) -> Iterator[dict[str,
             handle = model.get_submodule(path).register_forward_hook(hook(name))
             stack.callback(handle.remove)
         yield seen
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Have nn.MultiheadAttention do without its fused kernel, which no converter knows."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def state_constants(model: nn.Module) -> dict[Place, list[tuple[str, npt.NDArray[np.floating]]]]:
@@ -385,5 +394,6 @@ def state_constants(model: nn.Module) -> dict[Place, list[tuple[str, npt.NDArray
     return expected
 
 
-def _clean(tensor: Tensor) -> Tensor:
+def detached(tensor: Tensor) -> Tensor:
+    """Return a tensor without its gradient, contiguous."""
     return tensor.detach().contiguous()

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -41,14 +40,6 @@ _OUTPUT_GAINS = {"decoder": 2.2, "tdecoder": 1.1}
 """Gains of the last convolutions, for stems about as loud as the mixture, half from each branch."""
 
 
-@dataclass(frozen=True)
-class _Uniform:
-    """A uniform distribution, by its mean and standard deviation."""
-
-    mean: float
-    std: float
-
-
 def seeded_state(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """Return a value for each parameter of ``model``, float32, by its name in the state dict.
 
@@ -65,8 +56,8 @@ def seeded_state(model: nn.Module, seed: int) -> dict[str, Tensor]:
             if isinstance(module, nn.MultiheadAttention) and leaf == "in_proj_weight":
                 value = unit * _attention_stds(module.embed_dim)
             else:
-                spread = _distribution(module, leaf, outputs.get(path, _GAIN))
-                value = np.float32(spread.mean) + unit * np.float32(spread.std)
+                mean, std = _distribution(module, leaf, outputs.get(path, _GAIN))
+                value = np.float32(mean) + unit * np.float32(std)
             state[name] = torch.from_numpy(np.ascontiguousarray(value))
     return state
 
@@ -83,19 +74,19 @@ def _unit_uniform(name: str, seed: int, shape: tuple[int, ...]) -> npt.NDArray[n
     return np.asarray(unit.reshape(shape), dtype=np.float32)
 
 
-def _distribution(module: nn.Module, leaf: str, gain: float) -> _Uniform:
-    """Return how to draw the parameter ``leaf`` of ``module``, whose output has RMS ``gain``."""
+def _distribution(module: nn.Module, leaf: str, gain: float) -> tuple[float, float]:
+    """Return mean and deviation of the parameter ``leaf`` of ``module``, to make RMS ``gain``."""
     if isinstance(module, LayerScale):
-        return _Uniform(_BRANCH_SCALE, 0.2 * _BRANCH_SCALE)
+        return _BRANCH_SCALE, 0.2 * _BRANCH_SCALE
     if isinstance(module, transformer.LayerScale):
-        return _Uniform(_TRANSFORMER_SCALE, 0.2 * _TRANSFORMER_SCALE)
+        return _TRANSFORMER_SCALE, 0.2 * _TRANSFORMER_SCALE
     if isinstance(module, nn.GroupNorm | nn.LayerNorm):
-        return _Uniform(1.0, 0.2) if leaf == "weight" else _Uniform(0.0, 0.1)
+        return (1.0, 0.2) if leaf == "weight" else (0.0, 0.1)
     if isinstance(module, nn.Embedding):
-        return _Uniform(0.0, 0.25)
+        return 0.0, 0.25
     if leaf != "weight":
-        return _Uniform(0.0, 0.1)
-    return _Uniform(0.0, gain / math.sqrt(_fan_in(module)))
+        return 0.0, 0.1
+    return 0.0, gain / math.sqrt(_fan_in(module))
 
 
 def _fan_in(module: nn.Module) -> float:

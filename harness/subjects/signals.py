@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audio.contract import SAMPLE_RATE
-from harness.errors import ParityError, UnknownNameError
+from harness.errors import ParityError, require_known
 
 Samples: TypeAlias = npt.NDArray[np.float64]
 _NYQUIST_HZ: Final = SAMPLE_RATE / 2
@@ -56,14 +56,12 @@ def make_signal(kind: str, length: int, **parameters: float) -> npt.NDArray[np.f
         UnknownNameError: no such kind, or no such parameter of this kind.
         ParityError: a length or parameter that is no number of the right kind, or out of range.
     """
-    if kind not in SIGNALS:
-        raise UnknownNameError("signal", kind, SIGNALS)
+    require_known("signal", SIGNALS, kind)
     function = SIGNALS[kind]
     _check_whole("length", length, at_least=1)
     known = inspect.signature(function, eval_str=True).parameters
     for name, value in parameters.items():
-        if name not in known or name == "length":
-            raise UnknownNameError(f"parameter of signal {kind!r}", name, set(known) - {"length"})
+        require_known(f"parameter of signal {kind!r}", known.keys() - {"length"}, name)
         if known[name].annotation is int:
             _check_whole(name, value, at_least=0)
         elif isinstance(value, bool) or not isinstance(value, int | float):

@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import ParityError, UnknownNameError
-from harness.subjects.protocol import recorded_outputs
+from harness.errors import ParityError, require_known
+from harness.subjects.protocol import detached, recorded_outputs
 from harness.subjects.structure import names_of, require_supported
 from harness.subjects.surgery import FullHybridHTDemucs
 
@@ -109,7 +109,7 @@ def run_original(
         time = model(mix)
         stems = time + seen["waveform"]
 
-    kept |= {"freq": _clean(seen["freq"]), "time": _clean(time)}
+    kept |= {"freq": detached(seen["freq"]), "time": detached(time)}
     return OriginalOutputs(
         spectrogram=seen["spectrogram"].detach(),
         freq=kept["freq"],
@@ -124,9 +124,7 @@ def _check_names(model: nn.Module, names: Iterable[str] | None) -> tuple[str, ..
     if names is None:
         return known
     wanted = set(names)
-    for name in sorted(wanted):
-        if name not in known:
-            raise UnknownNameError("tap", name, known)
+    require_known("tap", known, *sorted(wanted))
     return tuple(name for name in known if name in wanted)
 
 
@@ -167,7 +165,7 @@ def _recorded(model: Any, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
 
     def keep_input(name: str, position: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            taps[name] = _clean(args[position])
+            taps[name] = detached(args[position])
 
         return hook
 
@@ -179,7 +177,3 @@ def _recorded(model: Any, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
                 handle = module.register_forward_pre_hook(keep_input(name, position))
                 stack.callback(handle.remove)
         yield taps
-
-
-def _clean(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous()

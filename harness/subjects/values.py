@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from demucs.htdemucs import HTDemucs
 
-from harness.errors import CheckpointError, ParityError, UnknownNameError, one_line
+from harness.errors import CheckpointError, ParityError, one_line, require_known
 from harness.subjects.names import SubjectName
 
 NO_EFFECT: Final = frozenset(
@@ -63,8 +63,7 @@ def options_of(name: SubjectName) -> dict[str, Any]:
 
 def _parsed(name: SubjectName, key: str, text: str) -> Any:
     """Return the value of an option, of the type that HTDemucs takes."""
-    if key not in OPTIONS:
-        raise UnknownNameError(f"option of subject {name}", key, OPTIONS)
+    require_known(f"option of subject {name}", OPTIONS, key)
     if key == "sources":
         return tuple(part.strip() for part in text.split(","))
     default = DEFAULTS[key]

@@ -180,13 +180,12 @@ class PrecisionRecipe:
 
     def __post_init__(self) -> None:
         check_recipe_name(self.name)
-        _check_one_of(PRECISIONS, f"precision recipe {self.name!r}: key 'default'", self.default)
+        recipe = f"precision recipe {self.name!r}"
+        _check_one_of(PRECISIONS, f"{recipe}: key 'default'", self.default)
         for name in self.rewrites:
-            _check_one_of(
-                tuple(REWRITINGS), f"precision recipe {self.name!r}: key 'rewrites'", name
-            )
+            _check_one_of(tuple(REWRITINGS), f"{recipe}: key 'rewrites'", name)
         for number, rule in enumerate(self.rules, start=1):
-            where = f"precision recipe {self.name!r}: rule {number}"
+            where = f"{recipe}: rule {number}"
             if rule.precision is None and rule.weights is None:
                 raise RecipeError(f"{where} decides nothing: give it 'precision' or 'weights'")
             if rule.precision is not None:

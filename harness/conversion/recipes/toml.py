@@ -34,7 +34,7 @@ from typing import Any
 
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.conversion.recipes.recipe import PrecisionRecipe, PrecisionRule
-from harness.errors import RecipeError, UnknownNameError
+from harness.errors import RecipeError, UnknownNameError, require_known
 
 
 def _keys(kind: type) -> dict[str, type]:
@@ -79,8 +79,7 @@ def load_recipe(name_or_path: str | Path) -> PrecisionRecipe:
     )
     if not is_path:
         known = {**shipped_recipes(), **_NAMED}
-        if text not in known:
-            raise UnknownNameError("precision recipe", text, known)
+        require_known("precision recipe", known, text)
         return known[text]
     return parse_recipe(read_text(Path(name_or_path), TOML_LIMIT_BYTES, RecipeError), text)
 

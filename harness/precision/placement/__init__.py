@@ -7,17 +7,15 @@ one device would make of it if what is not known of it were otherwise, and `find
 operation a device computed in another way, by what it made of a signal.
 """
 
-from harness.precision.placement.blame import Culprit, find_culprit
-from harness.precision.placement.floor import Floor, Placed, find_floor
+from harness.precision.placement.blame import find_culprit
+from harness.precision.placement.floor import Floor, find_floor
 from harness.precision.placement.units import UNITS, Machine, Split, machine_of
 from harness.precision.placement.variants import vary
 
 __all__ = [
     "UNITS",
-    "Culprit",
     "Floor",
     "Machine",
-    "Placed",
     "Split",
     "find_culprit",
     "find_floor",

@@ -47,7 +47,6 @@ class Visit:
 
     Attributes:
         step: as planned.
-        inputs: the floating tensors that it reads and that depend on the program's inputs, by slot.
         outputs: its outputs, by slot.
         at_inputs: gradients at what it reads, of this operation's own part alone: where a value is
             read by several operations, its whole gradient is the sum over them.
@@ -56,7 +55,6 @@ class Visit:
     """
 
     step: Step
-    inputs: Mapping[int, Tensor]
     outputs: Mapping[int, Tensor]
     at_inputs: Gradients
     at_outputs: Gradients
@@ -267,8 +265,7 @@ def _back(
     if not at_outputs:
         return
     at_inputs = pull(step, played.leaves, played.results, at_outputs, tape.values, keep=keep)
-    inputs = {slot: leaf.detach() for slot, leaf in played.leaves.items()}
     with torch.no_grad():
-        visit(Visit(step, inputs, outputs, at_inputs, at_outputs, tape.values))
+        visit(Visit(step, outputs, at_inputs, at_outputs, tape.values))
     for slot, parts in at_inputs.items():
         gradients[slot] = gradients[slot] + parts if slot in gradients else parts

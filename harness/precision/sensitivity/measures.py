@@ -22,6 +22,7 @@ from typing import TypeAlias, TypeVar
 import torch
 
 from harness.metrics import SILENCE_DBFS
+from harness.precision.sensitivity.pullbacks import one_by_one
 
 Tensor: TypeAlias = torch.Tensor
 Outputs: TypeAlias = Mapping[str, Tensor]
@@ -84,22 +85,13 @@ class Measure(ABC):
             leaves = {name: torch.zeros_like(o).requires_grad_() for name, o in floats.items()}
             made = self.field(expected, leaves)
         # One by one takes a quarter of the time of a batched derivative of an inverse STFT.
-        rows = [
-            torch.autograd.grad(
-                made, list(leaves.values()), row, retain_graph=True, allow_unused=True
-            )
-            for row in fields
-        ]
-        columns = zip(leaves, zip(*rows, strict=True), strict=True)
-        return {name: torch.stack(column) for name, column in columns if column[0] is not None}
+        columns = one_by_one([made], list(leaves.values()), [fields], keep=False)
+        return {n: column for n, column in zip(leaves, columns, strict=True) if column is not None}
 
-    def probes(
-        self, expected: Outputs, generator: torch.Generator, count: int
-    ) -> dict[str, Tensor]:
-        """Return random covectors v with E[(v . e)^2] = ``of`` an error e."""
+    def probes(self, expected: Outputs, fields: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return covectors v of ``fields``: if they are signs, E[(v . e)^2] = ``of`` an error e."""
         scale = math.sqrt(self.weight(expected))
-        signs = self.signs(expected, generator, count)
-        return self.covectors(expected, [field / scale for field in signs])
+        return self.covectors(expected, [field / scale for field in fields])
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def pull(
     )
     tensors = list(leaves.values())
     if single:
-        pulled = _one_by_one(outputs, tensors, gradients, keep)
+        pulled = one_by_one(outputs, tensors, gradients, keep)
     else:
         pulled = torch.autograd.grad(
             outputs, tensors, gradients, retain_graph=keep, allow_unused=True, is_grads_batched=True
@@ -83,9 +83,10 @@ def pull(
     return {slot: g for slot, g in zip(leaves, pulled, strict=True) if g is not None}
 
 
-def _one_by_one(
-    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor], keep: bool
+def one_by_one(
+    results: Sequence[Tensor], leaves: Sequence[Tensor], gradients: Sequence[Any], keep: bool
 ) -> Sequence[Tensor | None]:
+    """Return what `pull` does at ``leaves``, by a walk for each probe; ``gradients`` by result."""
     rows = [
         torch.autograd.grad(
             results,

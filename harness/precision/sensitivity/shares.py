@@ -192,11 +192,7 @@ class ShareEstimator:
 
     def _table(self, fields: Mapping[Measure, Sequence[Tensor]], last: int = 0) -> Table:
         """Return what ``fields`` and sites have in common, the ``last`` ones element-wise."""
-        probes = [
-            measure.covectors(self.outputs, [field / scale for field in own])
-            for measure, own in fields.items()
-            for scale in (math.sqrt(measure.weight(self.outputs)),)
-        ]
+        probes = [measure.probes(self.outputs, own) for measure, own in fields.items()]
         stops = np.cumsum([len(own) for own in fields.values()]).tolist()
         looked_into = [slice(stop - last, stop) for stop in stops] if last else []
         sizes: dict[Site, int] = {}

@@ -16,7 +16,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from harness.conversion.compression import channel_axis, is_compressible, stored_bytes
-from harness.errors import UnknownNameError
+from harness.errors import require_known
 from harness.mil import DataType
 from harness.mil.plan import Plan, Step
 from harness.mil.types import TensorType
@@ -42,8 +42,7 @@ def operation_costs(plan: Plan, kind: CostKind) -> dict[str, float]:
     Raises:
         UnknownNameError: no such kind of cost.
     """
-    if kind not in COST_KINDS:
-        raise UnknownNameError("cost", kind, COST_KINDS)
+    require_known("cost", COST_KINDS, kind)
     cost = _bytes if kind == "bytes" else _flops
     costs = {operation_name(step.operation): cost(plan, step) for step in plan.steps}
     total = sum(costs.values()) or 1.0

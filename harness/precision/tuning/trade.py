@@ -26,6 +26,8 @@ from harness.precision.tuning.parts import Parts
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+_Limits = tuple[Mask, Mask]
+"""Operations that have to run in FP32, and those that may."""
 _LARGEST = 1 << 28  # capacities are whole numbers of 32 bits, and some add up
 _ROUNDS = 12
 _BISECTIONS = 24
@@ -73,7 +75,7 @@ def cheapest(
     """
     fixed = np.zeros(len(parts.operations), bool) if forced is None else forced
     best = np.ones(len(parts.operations), bool) if allowed is None else allowed
-    limits = _Limits(fixed, best)
+    limits = fixed, best
     scaled = parts.scaled(1 / bounds)
     shares = np.ones(len(parts.measures)) / len(parts.measures)
     for _ in range(_ROUNDS):
@@ -91,19 +93,11 @@ def cheapest(
     return best
 
 
-@dataclass(frozen=True, eq=False)
-class _Limits:
-    """Operations that have to run in FP32, and those that may."""
-
-    forced: Mask
-    allowed: Mask
-
-
 def _at_prices(parts: Parts, costs: Costs, shares: Array, limits: _Limits) -> Mask:
     """Return the cheapest solution within all bounds (of 1) that a level of prices gives."""
     scale = max(costs.operations.sum() + costs.casts.sum(), 1e-30)
     low, high = 1e-9, 1e9
-    best = limits.allowed
+    _, best = limits
     for _ in range(_BISECTIONS):
         middle = (low * high) ** 0.5
         wide = _cut(parts, costs, middle * scale * shares, limits)
@@ -116,11 +110,12 @@ def _at_prices(parts: Parts, costs: Costs, shares: Array, limits: _Limits) -> Ma
 
 def _cut(parts: Parts, costs: Costs, prices: Array, limits: _Limits) -> Mask:
     """Return the exact minimum for ``prices`` within ``limits``, by a minimum cut."""
+    forced, allowed = limits
     size = len(parts.operations)
     wide_end, narrow_end = size, size + 1
     # What is settled is one with its end of the graph, and so is the program's input, place -1.
-    places = np.where(limits.allowed, np.arange(size), narrow_end)
-    places = np.append(np.where(limits.forced, wide_end, places), wide_end)
+    places = np.where(allowed, np.arange(size), narrow_end)
+    places = np.append(np.where(forced, wide_end, places), wide_end)
     free = np.flatnonzero(places[:size] < size)
     tails = [np.full(len(free), wide_end), free]
     heads = [free, np.full(len(free), narrow_end)]

@@ -28,9 +28,7 @@ from typing import Final, TypeVar
 from harness.conversion.compression import channel_axis, is_compressible
 from harness.conversion.precision_map import floating_outputs, has_precision, stored_weights
 from harness.conversion.recipes import (
-    DescribedOperation as Described,
-)
-from harness.conversion.recipes import (
+    DescribedOperation,
     Precision,
     PrecisionRecipe,
     Weights,
@@ -86,9 +84,9 @@ class VirtualPrecision:
     """
 
     base: Model
-    operations: tuple[Described, ...] = field(init=False)
+    operations: tuple[DescribedOperation, ...] = field(init=False)
     movable: frozenset[str] = field(init=False)
-    _described: dict[str, Described] = field(init=False, default_factory=dict)
+    _described: dict[str, DescribedOperation] = field(init=False, default_factory=dict)
     _constants: ConstantStore = field(init=False)
     _rewrites: tuple[str, ...] = field(init=False, default=())
 
@@ -120,7 +118,7 @@ class VirtualPrecision:
             name = operation_name(operation)
             module = modules.get(operation.outputs[0].name)
             weights = stored_weights(node, self.base.package.constants.array)
-            described.append(Described(operation.type, name, module, bool(weights)))
+            described.append(DescribedOperation(operation.type, name, module, bool(weights)))
             self._described[operation.name] = described[-1]
             if not self._overflows(operation):
                 movable.append(name)
@@ -154,7 +152,7 @@ class VirtualPrecision:
         return self.model(self.by_recipe(recipe), self.weights_by_recipe(recipe))
 
     def _decided(
-        self, recipe: PrecisionRecipe, decide: Callable[[Described], _Decision | None]
+        self, recipe: PrecisionRecipe, decide: Callable[[DescribedOperation], _Decision | None]
     ) -> dict[str, _Decision]:
         if recipe.rewrites != self._rewrites:
             raise RecipeError(
@@ -178,7 +176,7 @@ class VirtualPrecision:
         """Return FP32 for the operations in ``names`` and FP16 for all others."""
         return {o.name: "fp32" if o.name in names else "fp16" for o in self.operations}
 
-    def described(self, name: str) -> Described:
+    def described(self, name: str) -> DescribedOperation:
         """Return what a recipe sees of the operation that the FP32 program calls ``name``."""
         return self._described[name]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
-from harness.errors import DeclarationError, UnknownNameError
+from harness.errors import DeclarationError, require_known
 from harness.subjects.declared.inputs import Example, read_example
 
 _KEYS: Final = (
@@ -100,7 +100,7 @@ def read_declaration(path: Path) -> Declaration:
         table = parse_toml(read_text(path, TOML_LIMIT_BYTES, DeclarationError))
     except ValueError as error:
         raise DeclarationError(f"{path} is no TOML file ({error}); correct it") from error
-    _known(f"key in {path}", table, _KEYS)
+    require_known(f"key in {path}", _KEYS, *table)
     factory = _text(path, table, "factory", 'factory = "package.module:make"')
     if not _FACTORY.fullmatch(factory):
         raise DeclarationError(
@@ -127,12 +127,6 @@ def read_declaration(path: Path) -> Declaration:
         recipes=_recipes(path, table.get("recipes")),
         gates=_gates(path, table.get("gates", {})),
     )
-
-
-def _known(kind: str, table: Any, known: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            raise UnknownNameError(kind, key, known)
 
 
 def _text(path: Path, table: Mapping[str, Any], key: str, expected: str) -> str:
@@ -188,7 +182,7 @@ def _audio(path: Path, value: Any) -> Audio | None:
     if value is None:
         return None
     table = _table(path, "audio", value)
-    _known(f"key of audio in {path}", table, _AUDIO_KEYS)
+    require_known(f"key of audio in {path}", _AUDIO_KEYS, *table)
     sources = _texts(path, "audio.sources", table.get("sources", []))
     if not sources:
         raise DeclarationError(f"{path}: audio has no 'sources'; expected the names of the stems")
@@ -211,9 +205,9 @@ def _recipes(path: Path, value: Any) -> tuple[str, ...]:
 
 def _gates(path: Path, value: Any) -> dict[str, Mapping[str, float]]:
     table = _table(path, "gates", value)
-    _known(f"gate in {path}", table, tuple(GATES))
+    require_known(f"gate in {path}", GATES, *table)
     for name, fields in table.items():
-        _known(f"field of gate {name!r} in {path}", _table(path, name, fields), GATES[name])
+        require_known(f"field of gate {name!r} in {path}", GATES[name], *_table(path, name, fields))
         for key, number in fields.items():
             if (
                 isinstance(number, bool)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor, nn
 
-from harness.errors import DeclarationError, UnknownNameError, one_line
+from harness.errors import DeclarationError, UnknownNameError, one_line, require_known
 
 Made = TypeVar("Made")
 
@@ -154,8 +154,7 @@ def check_taps(path: Path, model: nn.Module, taps: Mapping[str, str], seen: Any)
     """
     known = [name for name, _ in model.named_modules() if name]
     for tap in taps.values():
-        if tap not in known:
-            raise UnknownNameError(f"tap in {path}, the path of a module", tap, known)
+        require_known(f"tap in {path}, the path of a module", known, tap)
         value = _first(seen.get(tap, [None])[-1])
         if not isinstance(value, Tensor) or value.dtype != torch.float32:
             raise DeclarationError(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.arrayfiles import array_readers
 from harness.digests import sha256
-from harness.errors import DeclarationError, UnknownNameError
+from harness.errors import DeclarationError, require_known
 from harness.subjects.calls import of_call
 
 Shape = tuple[int, ...]
@@ -122,9 +122,7 @@ def read_example(path: Path, key: str, value: Any) -> Example:
     where = f"{path}: {key}"
     if not isinstance(value, dict):
         raise DeclarationError(f"{where} is {value!r}; expected a table like {{ shape = [1, 3] }}")
-    for name in value:
-        if name not in _KEYS:
-            raise UnknownNameError(f"key of {key} in {path}", name, _KEYS)
+    require_known(f"key of {key} in {path}", _KEYS, *value)
     kinds = [kind for kind in (*_DISTRIBUTIONS, "file") if kind in value]
     if len(kinds) > 1:
         raise DeclarationError(f"{where} says {' and '.join(kinds)}; expected one of them")
@@ -153,8 +151,7 @@ def read_file(path: Path, name: str, where: str) -> Tensor:
     """
     readers = array_readers(path, DeclarationError)
     name = path.stem if path.suffix == ".npy" else name
-    if name not in readers:
-        raise UnknownNameError(f"tensor of {path} for {where}", name, [*readers])
+    require_known(f"tensor of {path} for {where}", readers, name)
     array = readers[name]()
     if array.dtype.kind == "f":
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
@@ -180,8 +177,7 @@ def files_of(
     """
     found: dict[str, Tensor] = {}
     for name in array_readers(path, DeclarationError):
-        if name not in names:
-            raise UnknownNameError(f"input in {path}", name, names)
+        require_known(f"input in {path}", names, name)
         value = read_file(path, name, str(path))
         shape = (calls, *names[name]) if name in each else names[name]
         if tuple(value.shape) != shape:

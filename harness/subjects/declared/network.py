@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.audio.contract import Geometry
-from harness.errors import DeclarationError, UnknownNameError
+from harness.errors import DeclarationError, require_known
 from harness.subjects.calls import of_call
 from harness.subjects.declared.declaration import Audio, Declaration
 from harness.subjects.declared.factory import (
@@ -113,9 +113,7 @@ class DeclaredNetwork(Network):
         """Return the names of the states, which Core ML spells without dots, and their buffers."""
         known = dict(model.named_buffers())
         for path, example in self.declaration.states.items():
-            if path not in known:
-                where = f"state in {self.declaration.path}, the path of a buffer"
-                raise UnknownNameError(where, path, known)
+            require_known(f"state in {self.declaration.path}, the path of a buffer", known, path)
             if not known[path].dtype.is_floating_point:
                 raise DeclarationError(
                     f"{self.declaration.path}: state {path!r} is a buffer of {known[path].dtype}, "
@@ -151,9 +149,7 @@ class DeclaredNetwork(Network):
     def _stem_output(self, found: Interface) -> str:
         audio = self.declaration.audio
         name = audio.output if audio and audio.output else next(iter(found.outputs))
-        if name not in found.outputs:
-            where = f"audio.output in {self.declaration.path}"
-            raise UnknownNameError(where, name, found.outputs)
+        require_known(f"audio.output in {self.declaration.path}", found.outputs, name)
         return name
 
     def inputs_of(self, signal: Tensor) -> dict[str, Tensor]:
@@ -182,10 +178,8 @@ class DeclaredNetwork(Network):
             for call in range(1, calls + 1)
             for name, example in declared.inputs.items()
         }
-        for (name, path), shape in zip(
-            interface.states.items(), self._state_shapes(interface), strict=True
-        ):
-            made[name] = declared.states[path].draw(name, seed, 1.0, shape)
+        for name, path in interface.states.items():
+            made[name] = declared.states[path].draw(name, seed, 1.0, interface.inputs[name])
         if file is not None:
             made |= files_of(
                 file, interface.inputs, () if calls == 1 else interface.arguments, calls
@@ -193,10 +187,6 @@ class DeclaredNetwork(Network):
         for name in interface.states:
             made[name] = made[name].half().float()
         return made
-
-    @staticmethod
-    def _state_shapes(interface: Interface) -> list[Shape]:
-        return [interface.inputs[name] for name in interface.states]
 
     def observe(
         self, models: Sequence[nn.Module], inputs: Mapping[str, Tensor], *, taps: bool

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs.theory import Chord, Key, draw_key, draw_progression
 
 STEMS: Final = ("drums", "bass", "other", "vocals", "guitar", "piano")
@@ -100,14 +101,12 @@ class Plan:
     """Everything that the six players must agree on.
 
     Attributes:
-        sample_rate: Hz.
         length: samples.
         tempo_bpm: quarter notes a minute.
         swing: delay of every second step as a fraction of a step, 0 for straight.
         start_s: time of the first bar's downbeat, zero or negative.
     """
 
-    sample_rate: int
     length: int
     tempo_bpm: float
     meter: Meter
@@ -119,7 +118,7 @@ class Plan:
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.length / self.sample_rate
+        return self.length / SAMPLE_RATE
 
     @property
     def step_s(self) -> float:
@@ -133,8 +132,8 @@ class Plan:
 
     def span(self, start_s: float, duration_s: float) -> tuple[int, int]:
         """First sample and end of a stretch of time, cut to the song; empty if it is outside."""
-        start = min(max(round(start_s * self.sample_rate), 0), self.length)
-        end = min(round((start_s + duration_s) * self.sample_rate), self.length)
+        start = min(max(round(start_s * SAMPLE_RATE), 0), self.length)
+        end = min(round((start_s + duration_s) * SAMPLE_RATE), self.length)
         return start, max(start, end)
 
     def bars_of(self, stem: str) -> Iterator[Bar]:
@@ -152,19 +151,17 @@ class Plan:
         return ((slot * steps, steps, chord) for slot, chord in enumerate(bar.chords))
 
 
-def draw_plan(rng: np.random.Generator, length: int, sample_rate: int) -> Plan:
+def draw_plan(rng: np.random.Generator, length: int) -> Plan:
     """A random plan that covers ``length`` samples."""
     meter = METERS[int(rng.choice(len(METERS), p=[weight for _, weight in METERS]))][0]
     tempo = float(rng.uniform(80.0, 150.0))
     swing = 0.0 if meter.compound or rng.random() < 0.6 else float(rng.uniform(0.1, 0.33))
     bar_s = 60.0 / tempo * meter.beat_quarters * meter.beats
     start_s = -float(rng.choice([0.0, rng.uniform(0.0, 0.5)])) * bar_s
-    count = int(np.ceil((length / sample_rate - start_s) / bar_s))
+    count = int(np.ceil((length / SAMPLE_RATE - start_s) / bar_s))
     key = draw_key(rng)
     sections = _draw_sections(rng, count)
-    return Plan(
-        sample_rate, length, tempo, meter, key, swing, start_s, _draw_bars(rng, key, sections)
-    )
+    return Plan(length, tempo, meter, key, swing, start_s, _draw_bars(rng, key, sections))
 
 
 def _draw_sections(rng: np.random.Generator, bar_count: int) -> tuple[Section, ...]:

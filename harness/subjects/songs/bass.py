@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs import filters
 from harness.subjects.songs.arrangement import Bar, Plan
 from harness.subjects.songs.envelopes import adsr, faded, smoothed
@@ -89,25 +91,22 @@ class _Controls:
 
 def _controls(plan: Plan, notes: list[Note], glide_s: float, decay_s: float) -> _Controls:
     """Pitch with glides, and envelopes of level and filter, for a line of notes."""
-    rate = plan.sample_rate
     pitch = np.full(plan.length, notes[0].pitch if notes else _CENTRE)
     level, sweep = np.zeros(plan.length), np.zeros(plan.length)
-    starts = [max(round(note.start_s * rate), 0) for note in notes]
+    starts = [max(round(note.start_s * SAMPLE_RATE), 0) for note in notes]
     for note, (start, end) in zip(notes, pairwise([*starts, plan.length]), strict=True):
         if end <= start:
             continue
-        gate = max(int((note.start_s + note.duration_s) * rate) - start, 1)
+        gate = max(int((note.start_s + note.duration_s) * SAMPLE_RATE) - start, 1)
         envelope = adsr(
-            end - start, gate, rate, attack_s=0.006, decay_s=0.5, sustain=0.75, release_s=0.035
+            end - start, gate, attack_s=0.006, decay_s=0.5, sustain=0.75, release_s=0.035
         )
         pitch[start:] = note.pitch
         level[start:end] = note.velocity * envelope
-        times = np.arange(end - start) / rate
+        times = np.arange(end - start) / SAMPLE_RATE
         sweep[start:end] = note.velocity * np.exp(-times / decay_s)
     return _Controls(
-        midi_to_hz(smoothed(pitch, glide_s, rate)),
-        smoothed(level, 0.0025, rate),
-        smoothed(sweep, 0.002, rate),
+        midi_to_hz(smoothed(pitch, glide_s)), smoothed(level, 0.0025), smoothed(sweep, 0.002)
     )
 
 
@@ -123,17 +122,13 @@ def analogue_bass(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     controls = _controls(plan, compose(plan, composing), glide, timbre.uniform(0.08, 0.35))
     detune = timbre.uniform(1.002, 1.008)
     shapes = timbre.choice(["saw", "square", "pulse"], 2)
-    wave = oscillator(str(shapes[0]), controls.frequency_hz, plan.sample_rate, timbre.random())
-    wave += oscillator(
-        str(shapes[1]), detune * controls.frequency_hz, plan.sample_rate, timbre.random()
-    )
+    wave = oscillator(str(shapes[0]), controls.frequency_hz, timbre.random())
+    wave += oscillator(str(shapes[1]), detune * controls.frequency_hz, timbre.random())
     cutoff = (
         controls.frequency_hz * timbre.uniform(1.5, 3.0)
         + timbre.uniform(300.0, 1500.0) * controls.sweep
     )
-    swept = filters.moving_lowpass(
-        wave * controls.level, cutoff, plan.sample_rate, timbre.uniform(0.8, 2.5)
-    )
+    swept = filters.moving_lowpass(wave * controls.level, cutoff, timbre.uniform(0.8, 2.5))
     return _mono(swept)
 
 
@@ -142,7 +137,7 @@ def sub_bass(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """A saturated sine with a short attack an octave above."""
     composing, timbre = rng.spawn(2)
     controls = _controls(plan, compose(plan, composing), float(timbre.choice([0.01, 0.06])), 0.05)
-    angle = 2 * np.pi * np.cumsum(controls.frequency_hz) / plan.sample_rate
+    angle = 2 * np.pi * np.cumsum(controls.frequency_hz) / SAMPLE_RATE
     drive = timbre.uniform(1.0, 3.0)
     body = np.tanh(drive * np.sin(angle) * controls.level) / np.tanh(drive)
     return _mono(body + 0.35 * controls.sweep * controls.level * np.sin(2 * angle))
@@ -157,13 +152,13 @@ def _string_bass(
     recordings: dict[float, np.ndarray] = {}
     for note in compose(plan, composing):
         if note.pitch not in recordings:
-            full = string(float(midi_to_hz(note.pitch)), int(2.2 * plan.sample_rate))
-            recordings[note.pitch] = full / np.sqrt(np.mean(full[: plan.sample_rate // 4] ** 2))
-        length = min(int((note.duration_s + 0.05) * plan.sample_rate), 2 * plan.sample_rate)
-        sound = faded(recordings[note.pitch][:length], plan.sample_rate, 0.002, 0.05)
+            full = string(float(midi_to_hz(note.pitch)), int(2.2 * SAMPLE_RATE))
+            recordings[note.pitch] = full / np.sqrt(np.mean(full[: SAMPLE_RATE // 4] ** 2))
+        length = min(int((note.duration_s + 0.05) * SAMPLE_RATE), 2 * SAMPLE_RATE)
+        sound = faded(recordings[note.pitch][:length], 0.002, 0.05)
         thump = filters.apply(
-            noise(sound.size, timbre) * np.exp(-np.arange(sound.size) / (0.004 * plan.sample_rate)),
-            filters.bandpass(900.0, plan.sample_rate, 0.7),
+            noise(sound.size, timbre) * np.exp(-np.arange(sound.size) / (0.004 * SAMPLE_RATE)),
+            filters.bandpass(900.0, 0.7),
         )
         canvas.add(sound + 0.8 * thump, note.start_s, note.velocity)
     return canvas.signal
@@ -173,32 +168,21 @@ def _string_bass(
 def fingered_bass(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """A round plucked string with its tone control half closed."""
     playing, strings = rng.spawn(2)
-    line = _string_bass(
-        plan,
-        playing,
-        lambda hz, n: plucked_string(
-            hz, n, plan.sample_rate, strings, sustain_s=1.6, brightness=1.7, max_partials=30
-        ),
-    )
-    return filters.apply(line, filters.lowpass(1400.0, plan.sample_rate))
+    string = partial(plucked_string, rng=strings, sustain_s=1.6, brightness=1.7, max_partials=30)
+    return filters.apply(_string_bass(plan, playing, string), filters.lowpass(1400.0))
 
 
 @instrument("bass", "picked electric bass")
 def picked_bass(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """A bright string plucked near the bridge, slightly overdriven."""
     playing, strings = rng.spawn(2)
-    line = _string_bass(
-        plan,
-        playing,
-        lambda hz, n: plucked_string(
-            hz,
-            n,
-            plan.sample_rate,
-            strings,
-            sustain_s=1.2,
-            brightness=1.25,
-            pick_position=0.11,
-            max_partials=50,
-        ),
+    string = partial(
+        plucked_string,
+        rng=strings,
+        sustain_s=1.2,
+        brightness=1.25,
+        pick_position=0.11,
+        max_partials=50,
     )
-    return np.tanh(0.7 * filters.apply(line, filters.lowpass(3200.0, plan.sample_rate)))
+    line = _string_bass(plan, playing, string)
+    return np.tanh(0.7 * filters.apply(line, filters.lowpass(3200.0)))

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs import filters
 from harness.subjects.songs.arrangement import Bar, Plan
 from harness.subjects.songs.envelopes import faded
@@ -82,28 +83,26 @@ _VELOCITY: Final = MappingProxyType({"X": 1.0, "x": 0.78, "g": 0.25, "o": 0.8})
 _VARIANTS: Final = 2
 
 
-def _burst(length: int, decay_s: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    decay = np.exp(-np.arange(length) / (decay_s * sample_rate))
+def _burst(length: int, decay_s: float, rng: np.random.Generator) -> np.ndarray:
+    decay = np.exp(-np.arange(length) / (decay_s * SAMPLE_RATE))
     return np.asarray(noise(length, rng) * decay)
 
 
-def kick(kit: Kit, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def kick(kit: Kit, rng: np.random.Generator) -> np.ndarray:
     """A sine whose pitch falls from ``kick_sweep`` times to ``kick_hz``, and a click, [n]."""
-    length = int(min(6 * kit.kick_decay_s, 0.9) * sample_rate)
-    times = np.arange(length) / sample_rate
+    length = int(min(6 * kit.kick_decay_s, 0.9) * SAMPLE_RATE)
+    times = np.arange(length) / SAMPLE_RATE
     frequency = kit.kick_hz * (1 + (kit.kick_sweep - 1) * np.exp(-times / 0.022))
-    body = np.sin(2 * np.pi * np.cumsum(frequency) / sample_rate) * np.exp(
+    body = np.sin(2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE) * np.exp(
         -times / kit.kick_decay_s
     )
-    click = filters.apply(
-        _burst(length, 0.004, sample_rate, rng), filters.bandpass(3000.0, sample_rate, 0.7)
-    )
-    return faded(np.tanh(1.4 * body) + 2.5 * kit.kick_click * click, sample_rate, 0.0005, 0.02)
+    click = filters.apply(_burst(length, 0.004, rng), filters.bandpass(3000.0, 0.7))
+    return faded(np.tanh(1.4 * body) + 2.5 * kit.kick_click * click, 0.0005, 0.02)
 
 
-def snare(kit: Kit, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def snare(kit: Kit, rng: np.random.Generator) -> np.ndarray:
     """Two drum modes and the band noise of the wires, [n]."""
-    length = int(0.45 * sample_rate)
+    length = int(0.45 * SAMPLE_RATE)
     detune = rng.uniform(0.985, 1.015)
     body = decaying_partials(
         kit.snare_hz * detune * np.array([1.0, 1.59, 2.14]),
@@ -111,21 +110,18 @@ def snare(kit: Kit, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         np.array([0.7, 0.4, 0.2]),
         rng.uniform(-2.0, -1.0, 3),
         length,
-        sample_rate,
     )
     wires = filters.apply(
-        _burst(length, 1.5 * kit.snare_decay_s, sample_rate, rng),
-        filters.highpass(700.0, sample_rate),
-        filters.peaking(kit.snare_band_hz, 9.0, sample_rate, 0.8),
+        _burst(length, 1.5 * kit.snare_decay_s, rng),
+        filters.highpass(700.0),
+        filters.peaking(kit.snare_band_hz, 9.0, 0.8),
     )
-    return faded(body + 0.6 * kit.snare_noise * wires, sample_rate, 0.0005, 0.05)
+    return faded(body + 0.6 * kit.snare_noise * wires, 0.0005, 0.05)
 
 
-def cymbal(
-    lowest_hz: float, decay_s: float, hiss: float, sample_rate: int, rng: np.random.Generator
-) -> np.ndarray:
+def cymbal(lowest_hz: float, decay_s: float, hiss: float, rng: np.random.Generator) -> np.ndarray:
     """Metallic sound: 96 inharmonic modes from ``lowest_hz`` up, and noise, [n]."""
-    length = int(min(5 * decay_s, 3.0) * sample_rate)
+    length = int(min(5 * decay_s, 3.0) * SAMPLE_RATE)
     modes = lowest_hz * np.exp(rng.uniform(0.0, np.log(15000.0 / lowest_hz), 96))
     metal = decaying_partials(
         modes,
@@ -133,37 +129,32 @@ def cymbal(
         rng.uniform(0.035, 0.11, 96),
         rng.uniform(0, 2 * np.pi, 96),
         length,
-        sample_rate,
     )
-    shimmer = filters.apply(
-        _burst(length, decay_s, sample_rate, rng), filters.highpass(lowest_hz, sample_rate)
-    )
-    return faded(0.7 * metal + hiss * shimmer, sample_rate, 0.001, 0.2 * length / sample_rate)
+    shimmer = filters.apply(_burst(length, decay_s, rng), filters.highpass(lowest_hz))
+    return faded(0.7 * metal + hiss * shimmer, 0.001, 0.2 * length / SAMPLE_RATE)
 
 
-def tom(frequency_hz: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def tom(frequency_hz: float, rng: np.random.Generator) -> np.ndarray:
     """A drum with a falling pitch and a stick's noise, [n]."""
-    length = int(0.55 * sample_rate)
-    times = np.arange(length) / sample_rate
+    length = int(0.55 * SAMPLE_RATE)
+    times = np.arange(length) / SAMPLE_RATE
     sweep = frequency_hz * (1 + 0.35 * np.exp(-times / 0.05))
-    body = np.sin(2 * np.pi * np.cumsum(sweep) / sample_rate) * np.exp(-times / 0.16)
-    stick = filters.apply(
-        _burst(length, 0.012, sample_rate, rng), filters.bandpass(2200.0, sample_rate, 0.6)
-    )
-    return faded(body + 0.8 * stick, sample_rate, 0.0005, 0.05)
+    body = np.sin(2 * np.pi * np.cumsum(sweep) / SAMPLE_RATE) * np.exp(-times / 0.16)
+    stick = filters.apply(_burst(length, 0.012, rng), filters.bandpass(2200.0, 0.6))
+    return faded(body + 0.8 * stick, 0.0005, 0.05)
 
 
-def _render_kit(kit: Kit, rate: int, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
+def _render_kit(kit: Kit, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
     """Voice name -> ``_VARIANTS`` recordings of it."""
     recipes: dict[str, Callable[[], np.ndarray]] = {
-        "kick": lambda: kick(kit, rate, rng),
-        "snare": lambda: snare(kit, rate, rng),
-        "hat": lambda: cymbal(kit.hat_hz, kit.hat_decay_s, kit.hat_noise, rate, rng),
-        "open hat": lambda: cymbal(kit.hat_hz, 7 * kit.hat_decay_s, kit.hat_noise, rate, rng),
-        "crash": lambda: cymbal(0.4 * kit.hat_hz, 0.7, kit.hat_noise, rate, rng),
-        "tom 1": lambda: tom(1.6 * kit.tom_hz, rate, rng),
-        "tom 2": lambda: tom(1.25 * kit.tom_hz, rate, rng),
-        "tom 3": lambda: tom(kit.tom_hz, rate, rng),
+        "kick": lambda: kick(kit, rng),
+        "snare": lambda: snare(kit, rng),
+        "hat": lambda: cymbal(kit.hat_hz, kit.hat_decay_s, kit.hat_noise, rng),
+        "open hat": lambda: cymbal(kit.hat_hz, 7 * kit.hat_decay_s, kit.hat_noise, rng),
+        "crash": lambda: cymbal(0.4 * kit.hat_hz, 0.7, kit.hat_noise, rng),
+        "tom 1": lambda: tom(1.6 * kit.tom_hz, rng),
+        "tom 2": lambda: tom(1.25 * kit.tom_hz, rng),
+        "tom 3": lambda: tom(kit.tom_hz, rng),
     }
     return {name: [make() for _ in range(_VARIANTS)] for name, make in recipes.items()}
 
@@ -201,7 +192,7 @@ def _bar_hits(
 
 def _play_kit(kit: Kit, plan: Plan, rng: np.random.Generator) -> np.ndarray:
     kit_rng, part_rng = rng.spawn(2)
-    voices = _render_kit(kit, plan.sample_rate, kit_rng)
+    voices = _render_kit(kit, kit_rng)
     canvas = Canvas(plan)
     human = Humaniser(part_rng, 0.004, 0.08)
     grooves = GROOVES[plan.meter.name]

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import lfilter
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs import filters
 from harness.subjects.songs.envelopes import sine_motion
 
@@ -21,12 +22,7 @@ _MIX_CORNER_HZ: Final = 28.0
 
 
 def chorus(
-    signal: np.ndarray,
-    sample_rate: int,
-    rng: np.random.Generator,
-    *,
-    depth_ms: float = 3.0,
-    mix: float = 0.5,
+    signal: np.ndarray, rng: np.random.Generator, *, depth_ms: float = 3.0, mix: float = 0.5
 ) -> np.ndarray:
     """Add a copy whose delay moves slowly, in opposite phase on the two sides."""
     length = signal.shape[1]
@@ -34,8 +30,8 @@ def chorus(
     result = np.empty_like(signal)
     positions = np.arange(length, dtype=np.float64)
     for side in (0, 1):
-        motion = sine_motion(length, rate_hz, sample_rate, start + 0.5 * side)
-        read = positions - (8.0 + depth_ms * motion) * 1e-3 * sample_rate
+        motion = sine_motion(length, rate_hz, start + 0.5 * side)
+        read = positions - (8.0 + depth_ms * motion) * 1e-3 * SAMPLE_RATE
         low = np.floor(read).astype(np.intp)
         fraction = read - low
         padded = np.concatenate([signal[side], signal[side][-1:]])
@@ -46,23 +42,14 @@ def chorus(
     return result
 
 
-def tremolo(
-    signal: np.ndarray, sample_rate: int, rng: np.random.Generator, *, depth: float, stereo: bool
-) -> np.ndarray:
-    """A slow change of level; ``stereo`` moves the sound from side to side instead."""
-    motion = sine_motion(signal.shape[1], rng.uniform(3.5, 6.5), sample_rate, rng.random())
-    other = -motion if stereo else motion
-    return signal * (1 + depth * np.stack([motion, other]))
+def tremolo(signal: np.ndarray, rng: np.random.Generator, *, depth: float) -> np.ndarray:
+    """Move the sound slowly from side to side."""
+    motion = sine_motion(signal.shape[1], rng.uniform(3.5, 6.5), rng.random())
+    return signal * (1 + depth * np.stack([motion, -motion]))
 
 
 def compressor_gain(
-    signal: np.ndarray,
-    sample_rate: int,
-    *,
-    threshold_db: float,
-    ratio: float,
-    attack_s: float,
-    release_s: float,
+    signal: np.ndarray, *, threshold_db: float, ratio: float, attack_s: float, release_s: float
 ) -> np.ndarray:
     """The gain curve of a compressor that listens to both sides, float64 [n].
 
@@ -74,7 +61,7 @@ def compressor_gain(
     power = np.zeros(blocks * _HOP)
     power[:length] = (signal**2).mean(axis=0)
     block_power = power.reshape(blocks, _HOP).mean(axis=1)
-    block_rate = sample_rate / _HOP
+    block_rate = SAMPLE_RATE / _HOP
     fast, slow = (
         lfilter([1 - pole], [1, -pole], block_power)
         for pole in (np.exp(-1 / (attack_s * block_rate)), np.exp(-1 / (release_s * block_rate)))
@@ -94,19 +81,17 @@ class Room:
     predelay_s: float
     damping_hz: float
 
-    def response(self, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    def response(self, rng: np.random.Generator) -> np.ndarray:
         """A stereo impulse response of exponentially decaying noise, energy 1 a side, [2, k]."""
-        length = int(1.1 * self.decay_s * sample_rate)
-        times = np.arange(length) / sample_rate
+        length = int(1.1 * self.decay_s * SAMPLE_RATE)
+        times = np.arange(length) / SAMPLE_RATE
         tail = rng.standard_normal((2, length)) * np.exp(-6.908 * times / self.decay_s)
-        dull = filters.apply(tail, filters.lowpass(self.damping_hz / 3, sample_rate, 0.6))
-        bright = filters.apply(tail, filters.lowpass(self.damping_hz, sample_rate, 0.6))
+        dull = filters.apply(tail, filters.lowpass(self.damping_hz / 3, 0.6))
+        bright = filters.apply(tail, filters.lowpass(self.damping_hz, 0.6))
         fade = np.exp(-3.0 * times / self.decay_s)
-        shaped = filters.apply(
-            fade * bright + (1 - fade) * dull, filters.highpass(180.0, sample_rate)
-        )
+        shaped = filters.apply(fade * bright + (1 - fade) * dull, filters.highpass(180.0))
         shaped /= np.sqrt((shaped**2).sum(axis=1, keepdims=True))
-        return np.pad(shaped, ((0, 0), (int(self.predelay_s * sample_rate), 0)))
+        return np.pad(shaped, ((0, 0), (int(self.predelay_s * SAMPLE_RATE), 0)))
 
 
 def draw_room(rng: np.random.Generator) -> Room:
@@ -123,9 +108,7 @@ def reverberated(signal: np.ndarray, response: np.ndarray, send: float) -> np.nd
     return np.asarray(signal + send * irfft(spectrum, size)[:, :length])
 
 
-def placed(
-    signal: np.ndarray, sample_rate: int, *, pan: float, width: float, delay_s: float
-) -> np.ndarray:
+def placed(signal: np.ndarray, *, pan: float, width: float, delay_s: float) -> np.ndarray:
     """Width by mid and side, balance from -1 to 1, and a small delay of one side.
 
     Args:
@@ -136,7 +119,7 @@ def placed(
     angle = (pan + 1) * np.pi / 4
     gains = np.sqrt(2.0) * np.array([[np.cos(angle)], [np.sin(angle)]])
     sides: np.ndarray = np.stack([mid + side, mid - side]) * gains
-    shift = round(abs(delay_s) * sample_rate)
+    shift = round(abs(delay_s) * SAMPLE_RATE)
     if shift:
         late = 1 if delay_s > 0 else 0
         sides[late] = np.concatenate([np.zeros(shift), sides[late][:-shift]])
@@ -162,26 +145,21 @@ class StripStyle:
     compression: float
 
 
-def _draw_equaliser(sample_rate: int, rng: np.random.Generator) -> list[np.ndarray]:
+def _draw_equaliser(rng: np.random.Generator) -> list[np.ndarray]:
     """Two bells and a tilt of the treble, a few dB each."""
     bells = [
         filters.peaking(
             float(np.exp(rng.uniform(np.log(150.0), np.log(6000.0)))),
             float(rng.uniform(-4.5, 4.5)),
-            sample_rate,
             float(rng.uniform(0.5, 1.4)),
         )
         for _ in range(2)
     ]
-    return [*bells, filters.high_shelf(4000.0, float(rng.uniform(-4.0, 4.0)), sample_rate)]
+    return [*bells, filters.high_shelf(4000.0, float(rng.uniform(-4.0, 4.0)))]
 
 
 def strip(
-    signal: np.ndarray,
-    style: StripStyle,
-    response: np.ndarray,
-    sample_rate: int,
-    rng: np.random.Generator,
+    signal: np.ndarray, style: StripStyle, response: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """The channel strip of a stem: level, equaliser, compressor, place, reverb and DC blocker.
 
@@ -191,12 +169,11 @@ def strip(
     """
     if not signal.any():
         return np.zeros_like(signal)
-    shaped = filters.apply(signal, *_draw_equaliser(sample_rate, rng))
-    shaped /= active_rms(shaped, sample_rate)
+    shaped = filters.apply(signal, *_draw_equaliser(rng))
+    shaped /= active_rms(shaped)
     if rng.random() < style.compression:
         shaped *= compressor_gain(
             shaped,
-            sample_rate,
             threshold_db=float(rng.uniform(-9.0, 0.0)),
             ratio=float(rng.uniform(1.5, 4.0)),
             attack_s=float(rng.uniform(0.003, 0.02)),
@@ -204,21 +181,20 @@ def strip(
         )
     shaped = placed(
         shaped,
-        sample_rate,
         pan=float(rng.uniform(-1, 1)) * style.max_pan,
         width=float(rng.uniform(0.5, 1.2)),
         delay_s=float(rng.uniform(-1, 1)) * style.max_delay_s,
     )
     shaped = reverberated(shaped, response, float(rng.uniform(*style.sends)))
-    corner = filters.highpass(_MIX_CORNER_HZ, sample_rate)
+    corner = filters.highpass(_MIX_CORNER_HZ)
     clean = filters.apply(shaped, corner, corner)
     gain = 10 ** ((style.level_db + float(np.clip(rng.normal(0, 2.0), -4, 4))) / 20)
-    return np.asarray(clean * (gain / active_rms(clean, sample_rate)))
+    return np.asarray(clean * (gain / active_rms(clean)))
 
 
-def active_rms(signal: np.ndarray, sample_rate: int) -> float:
+def active_rms(signal: np.ndarray) -> float:
     """RMS over the blocks of 50 ms within 30 dB of the loudest block."""
-    hop = sample_rate // 20
+    hop = SAMPLE_RATE // 20
     blocks = max(signal.shape[1] // hop, 1)
     power = (signal[:, : blocks * hop] ** 2).mean(axis=0)
     block_power = power.reshape(blocks, -1).mean(axis=1)
@@ -226,14 +202,13 @@ def active_rms(signal: np.ndarray, sample_rate: int) -> float:
     return float(np.sqrt(loud.mean()))
 
 
-def bus_gain(mixture: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def bus_gain(mixture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The mix bus compressor's gain, float64 [n]: none in soft songs, strong in loud ones."""
     amount = float(rng.choice([0.0, 1.0, 2.0], p=[0.35, 0.4, 0.25]))
     if amount == 0.0:
         return np.ones(mixture.shape[1])
     return compressor_gain(
-        mixture / active_rms(mixture, sample_rate),
-        sample_rate,
+        mixture / active_rms(mixture),
         threshold_db=-6.0 * amount,
         ratio=1.5 * amount,
         attack_s=0.003,

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from scipy.signal import resample_poly
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs import filters
 from harness.subjects.songs.arrangement import Plan
 from harness.subjects.songs.effects import chorus
@@ -34,7 +35,6 @@ class _Strings:
         sustain_s: decay time of open strings; muted ones die in a twentieth of a second.
     """
 
-    plan: Plan
     rng: np.random.Generator
     sustain_s: float
     brightness: float
@@ -43,23 +43,21 @@ class _Strings:
 
     def pluck(self, pitch: int, duration_s: float, *, muted: bool = False) -> np.ndarray:
         """A string's sound for ``duration_s``, one of two variants, [n]."""
-        rate = self.plan.sample_rate
         key = (pitch, muted, int(self.rng.integers(2)))
         if key not in self.recordings:
             string = plucked_string(
                 float(midi_to_hz(pitch)) * float(np.exp2(self.rng.normal(0, 3) / 1200)),
-                int((0.25 if muted else 2.2) * rate),
-                rate,
+                int((0.25 if muted else 2.2) * SAMPLE_RATE),
                 self.rng,
                 sustain_s=0.05 if muted else self.sustain_s,
                 brightness=self.brightness + (0.5 if muted else 0.0),
                 pick_position=self.pick_position,
                 max_partials=48,
             )
-            self.recordings[key] = string / np.sqrt(np.mean(string[: rate // 20] ** 2))
+            self.recordings[key] = string / np.sqrt(np.mean(string[: SAMPLE_RATE // 20] ** 2))
         full = self.recordings[key]
-        sound = full[: max(int(duration_s * rate), rate // 50)]
-        return faded(sound, rate, 0.001, min(0.04, duration_s / 3))
+        sound = full[: max(int(duration_s * SAMPLE_RATE), SAMPLE_RATE // 50)]
+        return faded(sound, 0.001, min(0.04, duration_s / 3))
 
 
 def guitar_voicing(chord: Chord, lowest: int = 40) -> tuple[int, ...]:
@@ -122,14 +120,14 @@ def _picked(plan: Plan, strings: _Strings, rng: np.random.Generator, stride: int
 def strummed_acoustic(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Bright strings and the resonances of a wooden body."""
     string_rng, part_rng = rng.spawn(2)
-    strings = _Strings(plan, string_rng, 0.9, part_rng.uniform(0.7, 1.0), 0.2)
+    strings = _Strings(string_rng, 0.9, part_rng.uniform(0.7, 1.0), 0.2)
     pattern = STRUMS[part_rng.integers(len(STRUMS))]
     return filters.apply(
         _strummed(plan, strings, pattern, part_rng),
-        filters.highpass(85.0, plan.sample_rate),
-        filters.peaking(110.0, 4.0, plan.sample_rate, 2.0),
-        filters.peaking(220.0, 3.0, plan.sample_rate, 2.0),
-        filters.high_shelf(4500.0, 4.0, plan.sample_rate),
+        filters.highpass(85.0),
+        filters.peaking(110.0, 4.0, 2.0),
+        filters.peaking(220.0, 3.0, 2.0),
+        filters.high_shelf(4500.0, 4.0),
     )
 
 
@@ -137,12 +135,12 @@ def strummed_acoustic(plan: Plan, rng: np.random.Generator) -> np.ndarray:
 def picked_nylon(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Soft, dark strings in broken chords."""
     string_rng, part_rng = rng.spawn(2)
-    strings = _Strings(plan, string_rng, 0.6, part_rng.uniform(1.3, 1.6), 0.3)
+    strings = _Strings(string_rng, 0.6, part_rng.uniform(1.3, 1.6), 0.3)
     stride = 1 if plan.meter.steps_per_beat == 3 else 2
     return filters.apply(
         _picked(plan, strings, part_rng, stride),
-        filters.peaking(200.0, 4.0, plan.sample_rate, 1.5),
-        filters.lowpass(5200.0, plan.sample_rate),
+        filters.peaking(200.0, 4.0, 1.5),
+        filters.lowpass(5200.0),
     )
 
 
@@ -150,24 +148,18 @@ def picked_nylon(plan: Plan, rng: np.random.Generator) -> np.ndarray:
 def clean_electric(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Long strings in broken chords through a chorus."""
     string_rng, part_rng = rng.spawn(2)
-    strings = _Strings(
-        plan, string_rng, 1.8, part_rng.uniform(0.9, 1.2), part_rng.uniform(0.1, 0.25)
-    )
+    strings = _Strings(string_rng, 1.8, part_rng.uniform(0.9, 1.2), part_rng.uniform(0.1, 0.25))
     stride = int(part_rng.choice([1, 2])) if plan.meter.steps_per_beat == 4 else 1
     dry = _picked(plan, strings, part_rng, stride)
-    cabinet = filters.apply(
-        dry,
-        filters.peaking(2400.0, 4.0, plan.sample_rate, 0.9),
-        filters.lowpass(5500.0, plan.sample_rate),
-    )
-    return chorus(cabinet, plan.sample_rate, part_rng, depth_ms=2.5, mix=0.5)
+    cabinet = filters.apply(dry, filters.peaking(2400.0, 4.0, 0.9), filters.lowpass(5500.0))
+    return chorus(cabinet, part_rng, depth_ms=2.5, mix=0.5)
 
 
 @instrument("guitar", "muted funk guitar", weight=0.7)
 def funk(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Short high chords between dead strings."""
     string_rng, part_rng = rng.spawn(2)
-    strings = _Strings(plan, string_rng, 0.7, 0.8, 0.12)
+    strings = _Strings(string_rng, 0.7, 0.8, 0.12)
     pattern = COMPS[part_rng.integers(len(COMPS))]
     canvas, human = Canvas(plan), Humaniser(part_rng, 0.004, 0.12)
     for bar in plan.bars_of("guitar"):
@@ -179,24 +171,24 @@ def funk(plan: Plan, rng: np.random.Generator) -> np.ndarray:
                 canvas.add(sound, start + 0.003 * order, velocity)
     return filters.apply(
         canvas.signal,
-        filters.highpass(250.0, plan.sample_rate),
-        filters.peaking(1800.0, 4.0, plan.sample_rate, 1.0),
-        filters.lowpass(6000.0, plan.sample_rate),
+        filters.highpass(250.0),
+        filters.peaking(1800.0, 4.0, 1.0),
+        filters.lowpass(6000.0),
     )
 
 
-def _amplifier(signal: np.ndarray, gain: float, rate: int) -> np.ndarray:
+def _amplifier(signal: np.ndarray, gain: float) -> np.ndarray:
     """Overdrive at twice the sample rate and the response of a guitar cabinet, [n]."""
-    tight = filters.apply(signal, filters.highpass(130.0, rate))
+    tight = filters.apply(signal, filters.highpass(130.0))
     wide = resample_poly(tight, 2, 1)
     shaped = np.tanh(gain * wide + 0.2) - np.tanh(0.2)
     return filters.apply(
         resample_poly(shaped, 1, 2)[: signal.size],
-        filters.highpass(75.0, rate),
-        filters.peaking(120.0, 3.0, rate, 1.2),
-        filters.peaking(2600.0, 5.0, rate, 1.1),
-        filters.lowpass(4600.0, rate, 0.9),
-        filters.lowpass(6500.0, rate),
+        filters.highpass(75.0),
+        filters.peaking(120.0, 3.0, 1.2),
+        filters.peaking(2600.0, 5.0, 1.1),
+        filters.lowpass(4600.0, 0.9),
+        filters.lowpass(6500.0),
     )
 
 
@@ -206,9 +198,9 @@ def distorted(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     string_rng, part_rng = rng.spawn(2)
     pattern = CHUGS[part_rng.integers(len(CHUGS))]
     gain = part_rng.uniform(0.6, 3.0)
-    strings = _Strings(plan, string_rng, 1.6, part_rng.uniform(0.8, 1.1), 0.1)
+    strings = _Strings(string_rng, 1.6, part_rng.uniform(0.8, 1.1), 0.1)
     takes = [_power_chords(plan, strings, pattern, part_rng.spawn(1)[0]) for _ in range(2)]
-    return np.stack([_amplifier(take, gain, plan.sample_rate) for take in takes])
+    return np.stack([_amplifier(take, gain) for take in takes])
 
 
 def _power_chords(

@@ -1,7 +1,7 @@
 """Sources of sound: partials, wavetables, strings and noise.
 
-Signals are float64 [n] at ``sample_rate`` Hz, frequencies are in Hz, and nothing above
-``MAX_FRACTION`` of the sample rate is generated. Nothing here loops over samples.
+Signals are float64 [n] at the contract's sample rate, frequencies are in Hz, and nothing above
+``MAX_FRACTION`` of that rate is generated. Nothing here loops over samples.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+
+from harness.audio.contract import SAMPLE_RATE
 
 MAX_FRACTION: Final = 0.45
 """Highest generated frequency as a fraction of the sample rate."""
@@ -24,7 +26,6 @@ def decaying_partials(
     amplitudes: np.ndarray,
     phases: np.ndarray,
     length: int,
-    sample_rate: int,
 ) -> np.ndarray:
     """Sum of exponentially decaying cosines, float64 [length].
 
@@ -33,15 +34,14 @@ def decaying_partials(
     is not left to the BLAS, whose bits change with the number of its threads.
 
     Args:
-        frequencies_hz: [k]; partials above ``MAX_FRACTION * sample_rate`` are left out.
+        frequencies_hz: [k]; partials above ``MAX_FRACTION * SAMPLE_RATE`` are left out.
         decays_s: [k], seconds until the amplitude has fallen to 1/e; ``inf`` for no decay.
         amplitudes: [k], at the first sample.
         phases: [k], radians at the first sample.
         length: samples.
-        sample_rate: Hz.
     """
-    kept = frequencies_hz < MAX_FRACTION * sample_rate
-    rates = (-1.0 / decays_s[kept] + 2j * np.pi * frequencies_hz[kept]) / sample_rate
+    kept = frequencies_hz < MAX_FRACTION * SAMPLE_RATE
+    rates = (-1.0 / decays_s[kept] + 2j * np.pi * frequencies_hz[kept]) / SAMPLE_RATE
     starts = np.arange(-(-length // _BLOCK)) * float(_BLOCK)
     outer = np.exp(np.multiply.outer(starts, rates))
     outer *= amplitudes[kept] * np.exp(1j * phases[kept])
@@ -54,7 +54,6 @@ def decaying_partials(
 def plucked_string(
     frequency_hz: float,
     length: int,
-    sample_rate: int,
     rng: np.random.Generator,
     *,
     sustain_s: float = 1.5,
@@ -78,10 +77,10 @@ def plucked_string(
         brightness: slope of the excitation; 1 falls by 6 dB an octave, 0 is white.
         pick_position: fraction of the string's length.
     """
-    count = int(min(max_partials, MAX_FRACTION * sample_rate / frequency_hz))
+    count = int(min(max_partials, MAX_FRACTION * SAMPLE_RATE / frequency_hz))
     k = np.arange(1, max(count, 1) + 1)
     frequencies = k * frequency_hz
-    omega = 2 * np.pi * np.minimum(frequencies, sample_rate / 2) / sample_rate
+    omega = 2 * np.pi * np.minimum(frequencies, SAMPLE_RATE / 2) / SAMPLE_RATE
     gain = np.abs((1 - damping) + damping * np.exp(-1j * omega))
     loss = 1.0 / sustain_s - frequency_hz * np.log(np.maximum(gain, 1e-6))
     excitation = rng.uniform(0.6, 1.4, k.size) * np.abs(np.sin(np.pi * k * pick_position))
@@ -91,7 +90,6 @@ def plucked_string(
         excitation / k**brightness,
         rng.uniform(0.0, 2 * np.pi, k.size),
         length,
-        sample_rate,
     )
 
 
@@ -124,24 +122,21 @@ def _classic_table(shape: str, count: int) -> np.ndarray:
     return table
 
 
-def oscillator(shape: str, frequency_hz: np.ndarray, sample_rate: int, phase: float) -> np.ndarray:
+def oscillator(shape: str, frequency_hz: np.ndarray, phase: float) -> np.ndarray:
     """A band-limited classic wave that follows a frequency curve.
 
     Args:
         shape: ``saw``, ``square``, ``triangle`` or ``pulse``.
         frequency_hz: [n], the frequency at every sample.
-        sample_rate: Hz.
         phase: cycles at the first sample.
     """
-    count = int(np.clip(MAX_FRACTION * sample_rate / frequency_hz.max(), 1, 160))
-    return read_table(_classic_table(shape, count), frequency_hz, sample_rate, phase)
+    count = int(np.clip(MAX_FRACTION * SAMPLE_RATE / frequency_hz.max(), 1, 160))
+    return read_table(_classic_table(shape, count), frequency_hz, phase)
 
 
-def read_table(
-    table: np.ndarray, frequency_hz: np.ndarray, sample_rate: int, phase: float
-) -> np.ndarray:
+def read_table(table: np.ndarray, frequency_hz: np.ndarray, phase: float) -> np.ndarray:
     """Play one period ``table`` at a varying frequency [n], with linear interpolation."""
-    cycles = np.cumsum(frequency_hz / sample_rate)
+    cycles = np.cumsum(frequency_hz / SAMPLE_RATE)
     cycles += phase
     cycles -= np.floor(cycles)
     position = cycles * table.size

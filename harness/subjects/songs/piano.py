@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs import filters
 from harness.subjects.songs.arrangement import Bar, Plan
 from harness.subjects.songs.effects import tremolo
@@ -48,7 +50,7 @@ PIANOS: Final = MappingProxyType(
 """Piano name -> timbre; a row makes an instrument."""
 
 
-def strike(timbre: Strings, pitch: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+def strike(timbre: Strings, pitch: int, rng: np.random.Generator) -> np.ndarray:
     """One note that is never released, RMS 1 in its first tenth of a second, [n].
 
     The partials of a stiff string lie at k f0 sqrt(1 + B k^2). Each decays fast first and slowly
@@ -64,26 +66,23 @@ def strike(timbre: Strings, pitch: int, rate: int, rng: np.random.Generator) -> 
     amplitudes *= rng.uniform(0.7, 1.2, k.size)
     decays = timbre.decay_s * (262.0 / frequency) ** 0.5 / (1 + 0.16 * (k - 1))
     detune = np.exp2(timbre.detune_cents * np.array([[-1.0], [1.0]]) / 2400)
-    length = int(_RECORDING_S * rate)
+    length = int(_RECORDING_S * SAMPLE_RATE)
     tone = decaying_partials(
         (partials * detune).ravel(),
         (decays * np.array([[0.55], [1.6]])).ravel(),
         (amplitudes * np.array([[0.65], [0.35]])).ravel(),
         rng.uniform(-0.4, 0.4, 2 * k.size) - np.pi / 2,
         length,
-        rate,
     )
-    tone /= np.sqrt(np.mean(tone[: rate // 10] ** 2))
-    knock = noise(length // 8, rng) * np.exp(-np.arange(length // 8) / (0.009 * rate))
+    tone /= np.sqrt(np.mean(tone[: SAMPLE_RATE // 10] ** 2))
+    knock = noise(length // 8, rng) * np.exp(-np.arange(length // 8) / (0.009 * SAMPLE_RATE))
     tone[: length // 8] += timbre.hammer * filters.apply(
-        knock,
-        filters.lowpass(min(3.0 * frequency + 500.0, 3500.0), rate),
-        filters.highpass(90, rate),
+        knock, filters.lowpass(min(3.0 * frequency + 500.0, 3500.0)), filters.highpass(90)
     )
     return tone
 
 
-def tine(pitch: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+def tine(pitch: int, rng: np.random.Generator) -> np.ndarray:
     """One note of an electric piano: a few harmonics and the ring of its tine, [n]."""
     frequency = float(midi_to_hz(pitch))
     tone = decaying_partials(
@@ -91,27 +90,10 @@ def tine(pitch: int, rate: int, rng: np.random.Generator) -> np.ndarray:
         np.array([1.3, 0.7, 0.4, 0.3, 0.2, 0.09]),
         np.array([1.0, 0.4, 0.22, 0.1, 0.06, 0.22]) * rng.uniform(0.8, 1.2, 6),
         np.full(6, -np.pi / 2),
-        int(_RECORDING_S * rate),
-        rate,
+        int(_RECORDING_S * SAMPLE_RATE),
     )
-    tone /= np.sqrt(np.mean(tone[: rate // 10] ** 2))
+    tone /= np.sqrt(np.mean(tone[: SAMPLE_RATE // 10] ** 2))
     return tone
-
-
-@dataclass
-class _Keyboard:
-    """Recordings of the keys that were played so far."""
-
-    record: Callable[[int], np.ndarray]
-    rate: int
-    recordings: dict[int, np.ndarray] = field(default_factory=dict)
-
-    def press(self, pitch: int, duration_s: float) -> np.ndarray:
-        """The key's sound, damped after ``duration_s``, [n]."""
-        if pitch not in self.recordings:
-            self.recordings[pitch] = self.record(pitch)
-        sound = self.recordings[pitch][: int((duration_s + 0.12) * self.rate)]
-        return faded(sound, self.rate, 0.0015, 0.12)
 
 
 _Notes = list[tuple[int, int, int, float]]
@@ -179,8 +161,14 @@ def _melodic(plan: Plan, bar: Bar, rng: np.random.Generator) -> _Notes:
 _STYLES: Final[tuple[Style, ...]] = (_block_chords, _broken_chords, _stride, _melodic)
 
 
-def _perform(plan: Plan, keyboard: _Keyboard, rng: np.random.Generator) -> np.ndarray:
-    """Two styles, one for soft and one for loud sections; low keys left, high keys right."""
+def _perform(
+    plan: Plan, strike_key: Callable[[int], np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Two styles, one for soft and one for loud sections; low keys left, high keys right.
+
+    ``strike_key`` makes the sound of a pitch that is never released; each is made once.
+    """
+    recording = cache(strike_key)
     canvas, human = Canvas(plan), Humaniser(rng, 0.006, 0.1)
     soft, loud = (_STYLES[rng.integers(len(_STYLES))] for _ in range(2))
     notes: list[Note] = []
@@ -193,30 +181,25 @@ def _perform(plan: Plan, keyboard: _Keyboard, rng: np.random.Generator) -> np.nd
     for note in notes:
         if note.start_s < plan.duration_s:
             pan = float(np.clip((note.pitch - 60) / 40, -0.6, 0.6))
-            sound = keyboard.press(int(note.pitch), note.duration_s)
+            held = int((note.duration_s + 0.12) * SAMPLE_RATE)
+            sound = faded(recording(int(note.pitch))[:held], 0.0015, 0.12)
             canvas.add(sound, note.start_s, note.velocity**1.3, pan)
     return canvas.signal
 
 
-def _register(name: str, timbre: Strings) -> None:
-    @instrument("piano", name)
-    def play(plan: Plan, rng: np.random.Generator) -> np.ndarray:
-        strings, playing = rng.spawn(2)
-        keyboard = _Keyboard(
-            lambda pitch: strike(timbre, pitch, plan.sample_rate, strings), plan.sample_rate
-        )
-        return _perform(plan, keyboard, playing)
+def _play_strings(timbre: Strings, plan: Plan, rng: np.random.Generator) -> np.ndarray:
+    strings, playing = rng.spawn(2)
+    return _perform(plan, partial(strike, timbre, rng=strings), playing)
 
 
 for _name, _timbre in PIANOS.items():
-    _register(_name, _timbre)
+    instrument("piano", _name)(partial(_play_strings, _timbre))
 
 
 @instrument("piano", "electric piano", weight=1.4)
 def electric_piano(plan: Plan, rng: np.random.Generator) -> np.ndarray:
     """Tines through a stereo tremolo and a warm amplifier."""
     tines, playing = rng.spawn(2)
-    keyboard = _Keyboard(lambda pitch: tine(pitch, plan.sample_rate, tines), plan.sample_rate)
-    dry = _perform(plan, keyboard, playing)
+    dry = _perform(plan, partial(tine, rng=tines), playing)
     warm = np.tanh(0.35 * dry) / 0.35
-    return tremolo(warm, plan.sample_rate, playing, depth=playing.uniform(0.0, 0.4), stereo=True)
+    return tremolo(warm, playing, depth=playing.uniform(0.0, 0.4))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.subjects.songs.arrangement import STEMS, Bar, Plan
+from harness.audio.contract import SAMPLE_RATE
+from harness.subjects.songs.arrangement import STEMS, Plan
 
 Play = Callable[[Plan, np.random.Generator], np.ndarray]
 
@@ -77,14 +78,13 @@ class Canvas:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.sample_rate = plan.sample_rate
         self.signal = np.zeros((2, plan.length))
 
     def add(self, sound: np.ndarray, start_s: float, gain: float = 1.0, pan: float = 0.0) -> None:
         """Add a mono sound [n] with equal-power panning, -1 left to 1 right."""
         angle = (pan + 1.0) * np.pi / 4.0
         sides = np.array([[np.cos(angle)], [np.sin(angle)]]) * (gain * np.sqrt(2.0))
-        start = round(start_s * self.sample_rate)
+        start = round(start_s * SAMPLE_RATE)
         head = max(-start, 0)
         tail = min(sound.size, self.signal.shape[1] - start)
         if tail > head:
@@ -110,21 +110,3 @@ class Humaniser:
     def velocity(self, velocity: float) -> float:
         """A changed velocity within 0.05..1."""
         return float(np.clip(velocity * (1 + self._velocity * self._rng.normal()), 0.05, 1.0))
-
-
-def stretches(plan: Plan, bars: list[Bar]) -> list[tuple[float, float]]:
-    """Start and end in seconds of every run of consecutive bars, cut to the song."""
-    runs: list[list[int]] = []
-    for bar in bars:
-        if runs and bar.index == runs[-1][-1] + 1:
-            runs[-1].append(bar.index)
-        else:
-            runs.append([bar.index])
-    bar_s = plan.meter.steps_per_bar * plan.step_s
-    return [
-        (
-            max(plan.start_s + run[0] * bar_s, 0.0),
-            min(plan.start_s + (run[-1] + 1) * bar_s, plan.duration_s),
-        )
-        for run in runs
-    ]

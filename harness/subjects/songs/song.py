@@ -1,8 +1,9 @@
 """A song: six synthesised stems from a seed.
 
 ``make_song(seed, duration_s)`` gives float32 stems [6, 2, n] in the order drums, bass, other,
-vocals, guitar, piano. The same seed, duration and sample rate give the same bits on one machine;
-another platform's mathematical library may move the last bit before the rounding to float32.
+vocals, guitar, piano, at the contract's sample rate. The same seed and duration give the same bits
+on one machine; another platform's mathematical library may move the last bit before the rounding
+to float32.
 
 The plan, each stem's part, each stem's channel strip and the mix bus have random generators of
 their own (children of one ``SeedSequence``), so a change to one instrument leaves the other stems
@@ -44,14 +45,12 @@ class Song:
 
     Attributes:
         seed: what it was made from.
-        sample_rate: Hz.
         stems: float32 [6, 2, n], full scale 1, read-only.
         sources: the names of the stems, in order.
         description: tempo, key, form and instruments, ready for JSON.
     """
 
     seed: int
-    sample_rate: int
     stems: np.ndarray = field(repr=False)
     sources: tuple[str, ...]
     description: dict[str, object]
@@ -62,25 +61,24 @@ class Song:
         return np.asarray(self.stems.sum(axis=0, dtype=np.float64).astype(np.float32))
 
 
-def make_song(seed: int, duration_s: float = 7.8, *, sample_rate: int = SAMPLE_RATE) -> Song:
-    """Make a song; n = round(duration_s * sample_rate) samples, DC-free stems.
+def make_song(seed: int, duration_s: float = 7.8) -> Song:
+    """Make a song; n = round(duration_s * SAMPLE_RATE) samples, DC-free stems.
 
     The mixture's peak lies between -3 and -1 dBFS. In a song of at least 7.8 s no stem is silent.
 
     Args:
         seed: a non-negative integer.
         duration_s: seconds, 1 to 300.
-        sample_rate: Hz, 16,000 to 96,000.
 
     Raises:
         ParityError: an argument is out of range.
     """
-    _validate(seed, duration_s, sample_rate)
+    _validate(seed, duration_s)
     streams = np.random.SeedSequence(seed).spawn(2 + 2 * len(STEMS))
     generators = [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
-    plan = draw_plan(generators[0], round(duration_s * sample_rate), sample_rate)
+    plan = draw_plan(generators[0], round(duration_s * SAMPLE_RATE))
     mix_rng = generators[1]
-    response = draw_room(mix_rng).response(sample_rate, mix_rng)
+    response = draw_room(mix_rng).response(mix_rng)
     played: dict[str, Instrument] = {}
     stems = np.empty((len(STEMS), 2, plan.length))
     for index, stem in enumerate(STEMS):
@@ -88,15 +86,15 @@ def make_song(seed: int, duration_s: float = 7.8, *, sample_rate: int = SAMPLE_R
         choosing, playing = part_rng.spawn(2)
         played[stem] = draw_instrument(stem, choosing)
         dry = played[stem].play(plan, playing)
-        stems[index] = strip(dry, _STYLES[stem], response, sample_rate, strip_rng)
-    stems = _mixed(stems, sample_rate, mix_rng).astype(np.float32)
+        stems[index] = strip(dry, _STYLES[stem], response, strip_rng)
+    stems = _mixed(stems, mix_rng).astype(np.float32)
     stems.flags.writeable = False
-    return Song(seed, sample_rate, stems, STEMS, _describe(plan, played))
+    return Song(seed, stems, STEMS, _describe(plan, played))
 
 
-def _mixed(stems: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def _mixed(stems: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The stems after the mix bus, with the mixture's peak between -3 and -1 dBFS."""
-    stems *= bus_gain(stems.sum(axis=0), sample_rate, rng)
+    stems *= bus_gain(stems.sum(axis=0), rng)
     peak = np.abs(stems.sum(axis=0)).max()
     return np.asarray(stems * (10 ** (rng.uniform(-3.0, -1.0) / 20) / peak))
 
@@ -125,12 +123,10 @@ def _describe(plan: Plan, played: dict[str, Instrument]) -> dict[str, object]:
     }
 
 
-def _validate(seed: int, duration_s: float, sample_rate: int) -> None:
+def _validate(seed: int, duration_s: float) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ParityError(f"song seed {seed!r}: expected a non-negative integer")
     if not SHORTEST_S <= duration_s <= LONGEST_S:
         raise ParityError(
             f"song duration {duration_s!r} s: expected {SHORTEST_S:g} to {LONGEST_S:g} s"
         )
-    if not 16_000 <= sample_rate <= 96_000:
-        raise ParityError(f"song sample rate {sample_rate!r} Hz: expected 16000 to 96000 Hz")

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from harness.audio.contract import SAMPLE_RATE
 from harness.subjects.songs import filters
 from harness.subjects.songs.arrangement import Plan
 from harness.subjects.songs.envelopes import faded, sine_motion, smoothed, wander
@@ -82,24 +83,22 @@ VOICES: Final = MappingProxyType(
 """Voice name -> parameters; a row makes an instrument."""
 
 
-def _pitch_curve(
-    voice: Voice, phrase: Phrase, length: int, rate: int, rng: np.random.Generator
-) -> np.ndarray:
+def _pitch_curve(voice: Voice, phrase: Phrase, length: int, rng: np.random.Generator) -> np.ndarray:
     """MIDI pitch at every sample: portamento, delayed vibrato, jitter and a scoop, [length]."""
     target = np.full(length, phrase.notes[0].pitch - 0.8)
     depth = np.zeros(length)
     for note in phrase.notes:
-        start = max(int((note.start_s - phrase.start_s) * rate), 1)
+        start = max(int((note.start_s - phrase.start_s) * SAMPLE_RATE), 1)
         target[start:] = note.pitch
-        since = (np.arange(length - start) / rate - 0.25) / 0.3
+        since = (np.arange(length - start) / SAMPLE_RATE - 0.25) / 0.3
         depth[start:] = np.clip(since, 0.0, 1.0)
-    glided = smoothed(smoothed(target, 0.022, rate), 0.022, rate)
-    vibrato = sine_motion(length, rng.uniform(4.8, 6.3), rate, rng.random())
-    jitter = 0.07 * wander(length, 30.0, rate, rng) + 0.10 * wander(length, 4.0, rate, rng)
+    glided = smoothed(smoothed(target, 0.022), 0.022)
+    vibrato = sine_motion(length, rng.uniform(4.8, 6.3), rng.random())
+    jitter = 0.07 * wander(length, 30.0, rng) + 0.10 * wander(length, 4.0, rng)
     return np.asarray(glided + voice.vibrato_cents / 100 * depth * vibrato + jitter)
 
 
-def _level_curve(phrase: Phrase, length: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+def _level_curve(phrase: Phrase, length: int, rng: np.random.Generator) -> np.ndarray:
     """Voicing level at every sample: swells, dips for consonants, shimmer, [length]."""
     times: list[float] = [0.0]
     levels: list[float] = [0.0]
@@ -113,16 +112,16 @@ def _level_curve(phrase: Phrase, length: int, rate: int, rng: np.random.Generato
         levels += [dip * levels[-1], dip * note.velocity, swell, note.velocity, 0.8 * note.velocity]
     times += [times[-1] + 0.09]
     levels += [0.0]
-    curve = np.interp(np.arange(length) / rate, np.maximum.accumulate(times), levels)
-    shimmer = 1 + 0.06 * wander(length, 25.0, rate, rng)
-    return np.asarray(smoothed(curve, 0.006, rate) * shimmer)
+    curve = np.interp(np.arange(length) / SAMPLE_RATE, np.maximum.accumulate(times), levels)
+    shimmer = 1 + 0.06 * wander(length, 25.0, rng)
+    return np.asarray(smoothed(curve, 0.006) * shimmer)
 
 
 def _formants(
-    voice: Voice, phrase: Phrase, blocks: int, rate: int
+    voice: Voice, phrase: Phrase, blocks: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centres in Hz, bandwidths in Hz and linear gains of the formants, [5, blocks] each."""
-    moments = (np.arange(blocks) + 0.5) * _BLOCK / rate
+    moments = (np.arange(blocks) + 0.5) * _BLOCK / SAMPLE_RATE
     knots: list[float] = []
     shapes: list[str] = []
     for note in phrase.notes:
@@ -139,45 +138,41 @@ def _formants(
     return curves * scale, bandwidths, 10 ** (gains / 20)
 
 
-def _consonant(kind: str, rate: int, rng: np.random.Generator) -> np.ndarray:
+def _consonant(kind: str, rng: np.random.Generator) -> np.ndarray:
     centre, q, seconds, level = CONSONANTS[kind]
-    length = int((seconds + 0.01) * rate)
-    band = filters.apply(noise(length, rng), filters.bandpass(centre, rate, q))
-    return faded(level * band, rate, 0.2 * seconds, 0.4 * seconds)
+    length = int((seconds + 0.01) * SAMPLE_RATE)
+    band = filters.apply(noise(length, rng), filters.bandpass(centre, q))
+    return faded(level * band, 0.2 * seconds, 0.4 * seconds)
 
 
-def sing(voice: Voice, phrase: Phrase, rate: int, rng: np.random.Generator) -> np.ndarray:
+def sing(voice: Voice, phrase: Phrase, rng: np.random.Generator) -> np.ndarray:
     """One phrase from its first onset to a little after its last note, float64 [n]."""
-    length = int((phrase.duration_s + 0.2) * rate)
-    frequency = midi_to_hz(_pitch_curve(voice, phrase, length, rate, rng))
-    level = _level_curve(phrase, length, rate, rng)
-    count = int(np.clip(MAX_FRACTION * rate / frequency.max(), 1, 120))
+    length = int((phrase.duration_s + 0.2) * SAMPLE_RATE)
+    frequency = midi_to_hz(_pitch_curve(voice, phrase, length, rng))
+    level = _level_curve(phrase, length, rng)
+    count = int(np.clip(MAX_FRACTION * SAMPLE_RATE / frequency.max(), 1, 120))
     k = np.arange(1, count + 1)
     pulses = wavetable(k ** -(voice.tilt + 0.15 * rng.uniform(-1, 1)), np.zeros(count))
-    source = read_table(pulses, frequency, rate, rng.random())
+    source = read_table(pulses, frequency, rng.random())
     source += voice.breath * noise(length, rng) * (1 + 0.5 * source)
     blocks = -(-length // _BLOCK)
-    voiced = filters.moving_resonators(
-        source * level, *_formants(voice, phrase, blocks, rate), rate, _BLOCK
-    )
+    voiced = filters.moving_resonators(source * level, *_formants(voice, phrase, blocks), _BLOCK)
     loudness = np.sqrt(np.mean(voiced**2))
     for note in phrase.notes:
         if CONSONANTS[note.consonant][3]:
-            burst = _consonant(note.consonant, rate, rng) * note.velocity * loudness * 4.0
-            start = int((note.start_s - phrase.start_s) * rate)
+            burst = _consonant(note.consonant, rng) * note.velocity * loudness * 4.0
+            start = int((note.start_s - phrase.start_s) * SAMPLE_RATE)
             piece = voiced[start : start + burst.size]
             piece += burst[: piece.size]
     return np.asarray(voiced / loudness)
 
 
-def _breath(rate: int, rng: np.random.Generator) -> np.ndarray:
+def _breath(rng: np.random.Generator) -> np.ndarray:
     """An inhalation of a quarter of a second, [n]."""
     air = filters.apply(
-        noise(int(0.26 * rate), rng),
-        filters.bandpass(1700.0, rate, 0.6),
-        filters.highpass(500.0, rate),
+        noise(int(0.26 * SAMPLE_RATE), rng), filters.bandpass(1700.0, 0.6), filters.highpass(500.0)
     )
-    return faded(air, rate, 0.16, 0.08)
+    return faded(air, 0.16, 0.08)
 
 
 def _sing_part(voice: Voice, plan: Plan, rng: np.random.Generator) -> np.ndarray:
@@ -185,12 +180,12 @@ def _sing_part(voice: Voice, plan: Plan, rng: np.random.Generator) -> np.ndarray
     canvas = Canvas(plan)
     harmony = backing.random() < 0.45
     for phrase in compose(plan, (voice.low, voice.high), composing):
-        canvas.add(sing(voice, phrase, plan.sample_rate, singing), phrase.start_s)
-        canvas.add(_breath(plan.sample_rate, singing), phrase.start_s - 0.3, 0.25)
+        canvas.add(sing(voice, phrase, singing), phrase.start_s)
+        canvas.add(_breath(singing), phrase.start_s - 0.3, 0.25)
         if harmony and phrase.loud:
             side = float(backing.choice([-0.6, 0.6]))
             second = phrase.shifted(plan.key, 2)
-            canvas.add(sing(voice, second, plan.sample_rate, backing), phrase.start_s, 0.4, side)
+            canvas.add(sing(voice, second, backing), phrase.start_s, 0.4, side)
     return canvas.signal
 
 

@@ -26,7 +26,7 @@ from harness.audio.stft import (
 from harness.errors import ContractError, ParityError
 
 SIZES = Sizes(("a", "b", "c"), Geometry(1000, 2, 16, 44))
-EXTENT = SIZES.extent
+GEOMETRY = SIZES.geometry
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -62,10 +62,10 @@ def ports(draw: st.DrawFn, tensors: tuple[str, ...] = ("spectrogram", "audio", *
 @settings(max_examples=80, deadline=None)
 @given(port=ports())
 def test_both_directions_of_a_layout_are_inverse(port: Port) -> None:
-    plain = noise(*EXTENT.of(port).values())
+    plain = noise(*SIZES.lengths(port).values())
     there = arranged(plain, port)
-    assert tuple(there.shape) == EXTENT.shape(port)
-    assert torch.equal(restored(there, port, EXTENT), plain)
+    assert tuple(there.shape) == SIZES.shape(port)
+    assert torch.equal(restored(there, port, SIZES), plain)
     assert sorted(there.flatten().tolist()) == sorted(plain.flatten().tolist()), (
         "moved, not changed"
     )
@@ -74,11 +74,14 @@ def test_both_directions_of_a_layout_are_inverse(port: Port) -> None:
 @settings(max_examples=30, deadline=None)
 @given(port=ports(("spectrogram", "freq")))
 def test_what_surrounds_a_spectrum_is_taken_off_again(port: Port) -> None:
-    shape = tuple(EXTENT.of(replace(port, nyquist=False, edges=False)).values())
-    spectrum, around = noise(*shape), noise(*shape[:-2], EXTENT.bins + 1, EXTENT.frames + 4)
+    shape = tuple(SIZES.lengths(replace(port, nyquist=False, edges=False)).values())
+    spectrum, around = (
+        noise(*shape),
+        noise(*shape[:-2], GEOMETRY.frequency_bins + 1, GEOMETRY.frames + 4),
+    )
     for full in (None, around):
         whole = extended(spectrum, port, full)
-        assert tuple(whole.shape) == tuple(EXTENT.of(port).values())
+        assert tuple(whole.shape) == tuple(SIZES.lengths(port).values())
         assert torch.equal(cropped(whole, port), spectrum)
     if port.nyquist:
         assert not extended(spectrum, port)[..., -1, :].any(), "zero, as Demucs has it"
@@ -140,7 +143,7 @@ def test_a_file_that_is_no_adapter_is_refused_in_a_sentence(
 @given(port=ports())
 def test_a_shape_is_known_for_all_that_it_can_be(port: Port) -> None:
     known = output_ports if port.tensor in OUTPUTS else input_ports
-    assert port in known("x", EXTENT.shape(port), SIZES)
+    assert port in known("x", SIZES.shape(port), SIZES)
 
 
 # --- what numbers say -----------------------------------------------------------------------------
@@ -150,9 +153,9 @@ def golden(seed: int = 1) -> dict[str, Tensor]:
     """The contract's tensors of a network that nobody has: noise."""
     audio = noise(*SIZES.geometry.audio_shape, seed=seed) + 0.3
     spectrogram = spectrogram_from_waveform(audio, SIZES.geometry)
-    freq = noise(1, 3, 4, EXTENT.bins, EXTENT.frames, seed=seed + 1)
-    time = noise(1, 3, 2, EXTENT.samples, seed=seed + 2)
-    stems = waveform_from_spectrogram(freq, EXTENT.samples, SIZES.geometry)[0] + time[0]
+    freq = noise(1, 3, 4, GEOMETRY.frequency_bins, GEOMETRY.frames, seed=seed + 1)
+    time = noise(1, 3, 2, GEOMETRY.segment_length, seed=seed + 2)
+    stems = waveform_from_spectrogram(freq, GEOMETRY.segment_length, SIZES.geometry)[0] + time[0]
     tensors = {"audio": audio, "spectrogram": spectrogram, "freq": freq, "time": time}
     return tensors | {"stems": stems}
 
@@ -236,7 +239,7 @@ def test_halves_and_single_stems_are_put_together() -> None:
         return {stem: time[:, place[stem]].transpose(1, 2) for stem in written.outputs}
 
     inputs = {name: tuple(value.shape) for name, value in wanted.items()}
-    outputs = dict.fromkeys(written.outputs, (1, EXTENT.samples, 2))
+    outputs = dict.fromkeys(written.outputs, (1, GEOMETRY.segment_length, 2))
     found = guess_adapter(inputs, outputs, run, GOLDEN, SIZES).adapter
     assert found == written
     shown = found.read(run(wanted), GOLDEN, SIZES)
@@ -267,7 +270,10 @@ def test_stems_in_another_order_are_no_layout() -> None:
 
 def test_an_input_that_is_not_used_is_asked_about() -> None:
     time = {"v": GOLDEN["time"]}
-    inputs = {"x": (1, 4, EXTENT.bins, EXTENT.frames), "y": (1, 2, EXTENT.samples)}
+    inputs = {
+        "x": (1, 4, GEOMETRY.frequency_bins, GEOMETRY.frames),
+        "y": (1, 2, GEOMETRY.segment_length),
+    }
     with pytest.raises(ContractError, match="layouts explain this package equally") as caught:
         guess_adapter(inputs, {"v": (1, 3, 2, 44)}, lambda given: time, GOLDEN, SIZES)
     assert "by hand" in str(caught.value)
@@ -290,7 +296,7 @@ def test_shapes_that_nothing_of_the_network_has_are_refused(
 
 def test_a_mask_shows_what_it_makes_of_the_mixture() -> None:
     """Oracle: complex numbers of NumPy."""
-    mask = noise(1, 3, 4, EXTENT.bins, EXTENT.frames, seed=3)
+    mask = noise(1, 3, 4, GEOMETRY.frequency_bins, GEOMETRY.frames, seed=3)
     adapter = Adapter(
         {"y": Port("audio", "1 c n")}, {"m": Port("mask", "1 s (c z) f t", "real imag")}
     )
@@ -335,8 +341,8 @@ def test_an_output_that_is_two_things_is_asked_about() -> None:
 
 def test_every_order_of_parts_and_channels_differs() -> None:
     """If two candidates were the same, numbers could never choose."""
-    shape = EXTENT.shape(Port("freq", "1 s (c z) f t", "real imag"))
-    plain = noise(3, 2, 2, EXTENT.bins, EXTENT.frames)
+    shape = SIZES.shape(Port("freq", "1 s (c z) f t", "real imag"))
+    plain = noise(3, 2, 2, GEOMETRY.frequency_bins, GEOMETRY.frames)
     candidates = [p for p in output_ports("x", shape, SIZES) if p.tensor == "freq" and not p.stem]
     assert len(candidates) == 4
     values = [arranged(plain, port) for port in candidates]

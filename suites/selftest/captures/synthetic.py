@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.captures import Capture, probe_inputs, probe_package
 from harness.captures.calibration import ASKED, variants
+from harness.captures.recorder import FORMAT, write
 from harness.devices import Device, device, shipped_profiles
 from harness.devices.properties import Setting
 from harness.mil.numerics.device import device_numerics
@@ -58,6 +59,12 @@ def capture_of(unit: Device) -> Capture:
     return Capture.of(
         probe_inputs(), outputs, compute_unit="CPU_AND_NE", device="synthetic", system="none"
     )
+
+
+def write_capture(path: Path, capture: Capture) -> None:
+    """Write a capture as the recorder does."""
+    metadata = {"format": FORMAT, "inputs": capture.inputs, **capture.origin}
+    write(path, capture.outputs, metadata)
 
 
 PLACE = Path("capture.safetensors")

@@ -19,7 +19,6 @@ from harness.captures import (
     calibrate,
     probe_inputs,
     read_capture,
-    write_capture,
     write_kit,
 )
 from harness.captures.recorder import UNITS, inputs_digest, read, record
@@ -27,7 +26,7 @@ from harness.cli.app import main
 from harness.devices import device, load_profile
 from harness.engines import open_engine
 from harness.mil import bridge
-from suites.selftest.captures.synthetic import PLACE, capture_of
+from suites.selftest.captures.synthetic import PLACE, capture_of, write_capture
 
 Captured = pytest.CaptureFixture[str]
 

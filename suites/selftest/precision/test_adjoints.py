@@ -81,7 +81,8 @@ def test_each_reader_of_a_value_has_a_gradient_of_its_own(
 
     measure = output_measure("gated")
     recording = Recording(small.base, signal)
-    recording.walk_back(measure.probes(recording.outputs, generator, 1), visit)
+    signs = measure.signs(recording.outputs, generator, 1)
+    recording.walk_back(measure.probes(recording.outputs, signs), visit)
     assert set(parts) == {"squared", "normal"}
     torch.testing.assert_close(whole[0], parts["squared"] + parts["normal"])
 
@@ -112,7 +113,7 @@ def test_probes_give_the_measured_error_on_average(
     actual = errors_like(expected, 1e-4)
     generator = torch.Generator().manual_seed(0)
     squares = []
-    probes = measure.probes(expected, generator, 64)
+    probes = measure.probes(expected, measure.signs(expected, generator, 64))
     for number in range(64):
         dots = [
             (probe[number].double() * (actual[name] - expected[name]).double()).sum()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.precision.tuning.parts import Parts
-from harness.precision.tuning.trade import Costs, _cut, _Limits, cheapest
+from harness.precision.tuning.trade import Costs, _cut, cheapest
 
 
 def problem(seed: int, size: int = 9, measures: int = 2) -> tuple[Parts, Costs]:
@@ -43,7 +43,7 @@ def test_a_cut_is_the_exact_minimum_for_its_prices(seed: int) -> None:
         return costs.total(parts, wide) + float(parts.error(wide) @ prices)
 
     best = min(value(wide) for wide in every_set(9))
-    limits = _Limits(np.zeros(9, bool), np.ones(9, bool))
+    limits = np.zeros(9, bool), np.ones(9, bool)
     assert value(_cut(parts, costs, prices, limits)) == pytest.approx(best, rel=1e-5)
 
 

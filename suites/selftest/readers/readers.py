@@ -23,9 +23,10 @@ from safetensors.torch import save_file
 
 from harness import mil
 from harness.adapters import read_adapter
-from harness.adapters.layout import Extent
+from harness.adapters.layout import Sizes
+from harness.audio.contract import Geometry
 from harness.audio.files import read_audio
-from harness.captures import Capture, read_capture, write_capture
+from harness.captures import Capture, read_capture
 from harness.cli.tensors import write_tensors
 from harness.conformance.results import CaseResult, CaseStatus, Conformance, summarise
 from harness.conformance.waivers import read_waivers as read_conformance_waivers
@@ -64,6 +65,7 @@ from harness.verdicts.rows.documents import read_attachment
 from harness.weights import apply_steps, read_steps
 from harness.workbench.given import read_tensors
 from suites.ops.packages import write_package
+from suites.selftest.captures.synthetic import write_capture
 from suites.selftest.declared.fading import DECLARATION
 from suites.selftest.mil.conftest import make_program, small_network
 from suites.selftest.mil.printing import write_compiled
@@ -401,9 +403,9 @@ stem = "drums"
 
 def read_layout(folder: Path, changed: str) -> None:
     adapter = read_adapter(folder / changed)
-    extent = Extent(2, 2, 8, 11, 44)
+    sizes = Sizes(("drums", "bass"), Geometry(1000, 2, 16, 44))
     for port in (*adapter.inputs.values(), *adapter.outputs.values()):
-        extent.shape(port)
+        sizes.shape(port)
     assert adapter.words()
 
 

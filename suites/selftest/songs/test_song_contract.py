@@ -143,12 +143,10 @@ def test_stems_can_not_be_changed_by_a_consumer() -> None:
         song.stems[0] = 0
 
 
-@pytest.mark.parametrize(
-    ("duration_s", "sample_rate"), [(1.0, 44_100), (3.3, 22_050), (2.5, 48_000)]
-)
-def test_other_durations_and_rates(duration_s: float, sample_rate: int) -> None:
-    song = make_song(8, duration_s, sample_rate=sample_rate)
-    assert song.stems.shape == (6, 2, round(duration_s * sample_rate))
+@pytest.mark.parametrize("duration_s", [1.0, 2.5, 3.3])
+def test_other_durations(duration_s: float) -> None:
+    song = make_song(8, duration_s)
+    assert song.stems.shape == (6, 2, round(duration_s * 44_100))
     assert np.isfinite(song.stems).all()
 
 
@@ -160,7 +158,6 @@ def test_other_durations_and_rates(duration_s: float, sample_rate: int) -> None:
         ({"seed": True}, "seed True"),
         ({"seed": 1, "duration_s": 0.0}, "duration 0.0 s"),
         ({"seed": 1, "duration_s": float("nan")}, "duration nan s"),
-        ({"seed": 1, "sample_rate": 4000}, "sample rate 4000 Hz"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, float], named: str) -> None:

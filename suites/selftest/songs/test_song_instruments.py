@@ -21,7 +21,7 @@ ALL = [row for stem in STEMS for row in instruments(stem)]
 def test_every_instrument_sounds_in_every_meter(row: Instrument) -> None:
     heard: set[str] = set()
     for seed in range(60):
-        plan = draw_plan(np.random.default_rng(seed), 2 * RATE, RATE)
+        plan = draw_plan(np.random.default_rng(seed), 2 * RATE)
         if plan.meter.name in heard or row.stem in plan.bars[0].section.silent:
             continue
         heard.add(plan.meter.name)
@@ -33,10 +33,10 @@ def test_every_instrument_sounds_in_every_meter(row: Instrument) -> None:
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.sampled_from(ALL), st.integers(0, 2**32 - 1), st.integers(16_000, 60_000))
+@given(st.sampled_from(ALL), st.integers(0, 2**32 - 1), st.integers(44_100, 165_000))
 def test_every_instrument_plays_any_plan(row: Instrument, seed: int, length: int) -> None:
     """Notes that are cut by either end must not break an instrument: training draws thousands."""
-    plan = draw_plan(np.random.default_rng(seed), length, 16_000)
+    plan = draw_plan(np.random.default_rng(seed), length)
     signal = row.play(plan, np.random.default_rng(seed))
     assert signal.shape == (2, length)
     assert np.isfinite(signal).all()
@@ -80,7 +80,7 @@ def _draw(stem: str, rng: np.random.Generator) -> Instrument:
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), seconds=st.floats(7.8, 30.0))
 def test_every_plan_lets_every_stem_play(seed: int, seconds: float) -> None:
-    plan = draw_plan(np.random.default_rng(seed), round(seconds * RATE), RATE)
+    plan = draw_plan(np.random.default_rng(seed), round(seconds * RATE))
     bar_s = plan.meter.steps_per_bar * plan.step_s
     assert plan.start_s <= 0.0
     assert plan.start_s + len(plan.bars) * bar_s >= plan.duration_s - 1e-6
@@ -96,7 +96,7 @@ def test_every_plan_lets_every_stem_play(seed: int, seconds: float) -> None:
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), low=st.integers(45, 64))
 def test_melodies_stay_in_key_and_range(seed: int, low: int) -> None:
-    plan = draw_plan(np.random.default_rng(seed), 8 * RATE, RATE)
+    plan = draw_plan(np.random.default_rng(seed), 8 * RATE)
     scale = {pitch % 12 for pitch in plan.key.scale_pitches(60, 71)}
     for phrase in compose(plan, (low, low + 17), np.random.default_rng(seed)):
         for note in phrase.notes:
@@ -120,13 +120,13 @@ def test_drum_voices_lie_where_they_should(name: str) -> None:
         power = np.abs(np.fft.rfft(sound)) ** 2
         return float((power * np.fft.rfftfreq(sound.size, 1 / RATE)).sum() / power.sum())
 
-    low, middle = centroid_hz(kick(kit, RATE, rng)), centroid_hz(snare(kit, RATE, rng))
+    low, middle = centroid_hz(kick(kit, rng)), centroid_hz(snare(kit, rng))
     assert low < 500 < middle
-    assert low < centroid_hz(tom(2 * kit.tom_hz, RATE, rng)) < middle
+    assert low < centroid_hz(tom(2 * kit.tom_hz, rng)) < middle
 
 
 def test_the_canvas_cuts_what_lies_outside() -> None:
-    plan = draw_plan(np.random.default_rng(0), RATE, RATE)
+    plan = draw_plan(np.random.default_rng(0), RATE)
     canvas = Canvas(plan)
     ramp = np.arange(1, 1001, dtype=float)
     canvas.add(ramp, -600 / RATE)
