@@ -7,7 +7,6 @@ libsndfile's own conversion rounds down. Equal samples give equal bytes.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,15 +96,9 @@ class Encoder:
 
     def __exit__(self, *exception: Any) -> None:
         self._file.close()
-        if exception[0] is not None:  # thrown away
-            return
-        if self._container == "WAV" and self._encoding == "float32":
+        kept = exception[0] is None
+        if kept and self._container == "WAV" and self._encoding == "float32":
             _clear_timestamp(self._path)
-        descriptor = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)  # a full disk may show only here
-        finally:
-            os.close(descriptor)
 
     def _codes(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return what libsndfile stores as it is."""

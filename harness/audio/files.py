@@ -89,10 +89,6 @@ class AudioReader:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     def blocks(self, block_length: int = BLOCK_LENGTH) -> Iterator[Array]:
