@@ -117,15 +117,8 @@ def _takes_all(draft: Draft, type_: ValueType) -> bool:
     shape = tuple(size or 0 for size in type_.shape or ())
     given = draft.settings
     try:
-        limits = slice_limits(
-            shape,
-            given["begin"],
-            given["end"],
-            given.get("stride"),
-            given.get("begin_mask"),
-            given.get("end_mask"),
-            given.get("squeeze_mask"),
-        )
+        rest = map(given.get, ("stride", "begin_mask", "end_mask", "squeeze_mask"))
+        limits = slice_limits(shape, given["begin"], given["end"], *rest)
     except (LookupError, TypeError):  # it doesn't fit its operand; whoever executes it says so
         return False
     return all(range(n)[taken] == range(n) for n, taken in zip(shape, limits, strict=True))

@@ -127,7 +127,7 @@ class Reader:
             )
             yield say(kind, given.parameter, here, there)
         elif isinstance(left.source, Fixed) and isinstance(right.source, Fixed):
-            yield from _constants(say, left, right.source)
+            yield from _constants(say, left.parameter, left.source, right.source)
         elif not self._agree(left.source, right.source):
             here, there = self._places.origin(left.source), self._origin(right.source)
             yield say(ProgramChange.INPUT, left.parameter, here, there)
@@ -169,7 +169,7 @@ class Reader:
         for key, one, other in shared(expected.outputs, actual.outputs):
             if isinstance(one, Fixed) and isinstance(other, Fixed):
                 say = partial(ProgramDifference, owner, "", None)
-                self.differences += _constants(say, Operand(key, 0, one), other)
+                self.differences += _constants(say, key, one, other)
             elif not self._agree(one, other):
                 here, there = self._places.origin(one), self._origin(other)
                 found = ProgramDifference(owner, "", None, ProgramChange.OUTPUT, key, here, there)
@@ -188,16 +188,13 @@ def _saying(term: Term, module: str | None) -> _Saying:
     return partial(ProgramDifference, term.name, term.type, module)
 
 
-def _constants(say: _Saying, left: Operand, other: Fixed) -> Iterator[ProgramDifference]:
-    one = left.source
-    assert isinstance(one, Fixed)  # the caller saw to it
-    if one.digest == other.digest:
-        return
+def _constants(
+    say: _Saying, parameter: str, one: Fixed, other: Fixed
+) -> Iterator[ProgramDifference]:
     if one.type != other.type:
-        yield _retyped(say, left.parameter, one.type, other.type)
-        return
-    said = compare_constants(one, other)
-    yield say(ProgramChange.CONSTANT, left.parameter, **said)
+        yield _retyped(say, parameter, one.type, other.type)
+    elif one.digest != other.digest:
+        yield say(ProgramChange.CONSTANT, parameter, **compare_constants(one, other))
 
 
 def _results(

@@ -153,14 +153,13 @@ class _MatchSearch:
         if one.local == other.local and readers:
             return (_SAME_BUT_ONE_OF_SEVERAL if ambiguous else _SAME_AND_READ_ALIKE) + count
         if same_shape:
-            return self._score_changed(one, other, pairs, readers, ambiguous)
+            return self._score_changed(one, other, pairs, agreeing, readers, ambiguous)
         return _ANOTHER_SHAPE + count if pairs and (reads_the_same or readers) else 0
 
     def _score_changed(
-        self, one: Term, other: Term, pairs: Pairing, readers: int, ambiguous: bool
+        self, one: Term, other: Term, pairs: Pairing, agreeing: int, readers: int, ambiguous: bool
     ) -> int:
         """Return the score of two terms of one type and shape that differ in something else."""
-        agreeing = sum(_agrees(pair, self._matching) for pair in pairs)
         alike = min(_count_alike(one, other), _MOST)
         if pairs and agreeing == len(pairs):
             return (_CHANGED_BETWEEN_THE_SAME if readers else _CHANGED_AND_READS_THE_SAME) + alike
