@@ -39,22 +39,18 @@ class Names:
         }
         returned = {candidate.slots[name] for name in candidate.outputs}
         for step in candidate.steps:
-            read = step.reads[0] if step.operation.type == "cast" else None
-            inner = returned.isdisjoint(step.outputs)
-            if inner and read is not None and _same_kind(candidate, read, step.outputs[0]):
-                if read in self.of:
-                    self.of[step.outputs[0]] = self.of[read]
-                continue
+            if step.operation.type == "cast" and returned.isdisjoint(step.outputs):
+                read, made = step.reads[0], step.outputs[0]
+                # One that changes no more than how exactly its value is stored.
+                if is_floating(candidate.types[read]) == is_floating(candidate.types[made]):
+                    if read in self.of:
+                        self.of[made] = self.of[read]
+                    continue
             for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
                 name = places.get(variable.name) or base_value(variable.name)
                 there = reference.slots.get(name)
                 if there is not None and _alike(reference, there, candidate, slot):
                     self.of[slot] = name
-
-
-def _same_kind(plan: Plan, read: int, made: int) -> bool:
-    """Return whether a cast changes no more than how exactly its value is stored."""
-    return is_floating(plan.types[read]) == is_floating(plan.types[made])
 
 
 def _alike(one: Plan, there: int, other: Plan, here: int) -> bool:
