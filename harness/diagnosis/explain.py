@@ -10,6 +10,7 @@ the first in the order of the network: what comes later has inherited.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
@@ -142,12 +143,9 @@ def _layer(run: Run) -> _Found:
     alone = first.layer == "end_to_end" and not branches
     meaning = _ALONE if alone else _MEANINGS[first.layer]
     words = f"{first.layer}{sound}. That means: {meaning}."
-    counts = tuple(
-        f"{layer}: {sum(c.layer == layer for c in failed)} checks failed"
-        for layer in LAYERS
-        if any(c.layer == layer for c in failed)
-    )
-    return Step(question, words, counts), [], False
+    counts = Counter(check.layer for check in failed)
+    lines = (f"{layer}: {counts[layer]} checks failed" for layer in LAYERS if counts[layer])
+    return Step(question, words, tuple(lines)), [], False
 
 
 def _place(package: str, reference: str, run: Run) -> _Found:
