@@ -84,9 +84,6 @@ class _PlanBuilder:
     captures: dict[int, int] = field(default_factory=dict)
     tensors: dict[int, Constant] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.constants = self.block.constants
-
     def slot(self, variable: Variable, owner: object) -> int:
         _check_type(variable.type, f"{owner}: value {variable.name!r}")
         self.slots[variable.name] = len(self.types)
@@ -97,8 +94,8 @@ class _PlanBuilder:
         """Return the slot of a name that this block or one around it defines."""
         if name in self.slots:
             return self.slots[name]
-        if name in self.constants:
-            return self._constant_slot(self.constants[name], name, reader)
+        if name in self.block.constants:
+            return self._constant_slot(self.block.constants[name], name, reader)
         if self.outer is None:
             raise PackageError(f"{reader} reads {name!r}, which nothing defines")
         there = self.outer.find(name, reader)
@@ -164,8 +161,8 @@ class _PlanBuilder:
     def _known(self, binding: Binding) -> Constant | None:
         if isinstance(binding, Constant):
             return binding
-        if binding in self.constants or binding in self.slots or self.outer is None:
-            return self.constants.get(binding)
+        if binding in self.block.constants or binding in self.slots or self.outer is None:
+            return self.block.constants.get(binding)
         return self.outer._known(binding)
 
     def _value(
