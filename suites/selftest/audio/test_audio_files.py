@@ -22,7 +22,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.audio import encoder, files
+from harness.audio import files, writers
 from harness.audio.contract import PUBLISHED
 from harness.audio.files import AudioReader, read_audio
 from harness.audio.writers import StemWriter
@@ -390,7 +390,7 @@ def test_not_finite_output_is_refused(tmp_path, value, word):
 
 
 def test_beyond_4_gib_wav_is_refused_or_announced_as_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoder, "_WAV_LIMIT_BYTES", 8 * 5000)
+    monkeypatch.setattr(writers, "_WAV_LIMIT_BYTES", 8 * 5000)
     path, samples = tmp_path / "a.wav", noise(5001).T
     with pytest.raises(AudioError, match="4 GiB"), OneStem(path) as writer:
         writer.write(samples)
