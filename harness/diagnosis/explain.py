@@ -162,8 +162,7 @@ def _place(package: str, reference: str, run: Run) -> _Found:
         if says_it_all(first):
             runs = steps.of_layer() if first.gate.name == "program" else []
             return Step(question, words, (reason,)), steps.convert_again() or runs, True
-        return Step(question, words, (reason,)), commands, False
-    if labels.get("tensor", "").startswith("tap "):
+    elif labels.get("tensor", "").startswith("tap "):
         tap = labels["tensor"].removeprefix("tap ")
         before = tap_before(run, first)
         words = f"At the tap {tap!r}, the first in the order of the network that fails. " + (
@@ -171,12 +170,12 @@ def _place(package: str, reference: str, run: Run) -> _Found:
             if before
             else "It is the first of all: the error is born before it."
         )
-        return Step(question, words, (reason,)), commands, False
-    drop = largest_drop(run, first)
-    words = drop or (
-        f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
-        f"seen at {labels.get('tensor') or labels.get('stem') or labels.get('what', 'the end')}."
-    )
+    else:
+        seen = labels.get("tensor") or labels.get("stem") or labels.get("what", "the end")
+        words = largest_drop(run, first) or (
+            f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
+            f"seen at {seen}."
+        )
     return Step(question, words, (reason,)), commands, False
 
 
