@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import harness.mil.ops  # noqa: F401  (registers the operations)
 from harness.errors import PackageError, UnsupportedOperationError
 from harness.mil.constants import ReadArray, in_type_of, literal_of
-from harness.mil.ops.registry import Definition, Effect, Parameter, ParameterKind, find
+from harness.mil.ops.registry import HELD, Definition, Effect, Parameter, ParameterKind, find
 from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
 from harness.mil.types import (
@@ -177,7 +177,7 @@ class _PlanBuilder:
             slot = self.find(binding, f"operation {operation}")
         held = self.types[slot]
         is_text = isinstance(held, TensorType) and held.dtype is DataType.STRING
-        if is_text or not isinstance(held, _HOLDS[kind]):
+        if is_text or not isinstance(held, HELD[kind]):
             raise PackageError(f"operation {operation}: input {name!r} is {held}, not {kind.value}")
         return slot
 
@@ -209,15 +209,6 @@ class _PlanBuilder:
     def _floating(self, slots: Collection[int]) -> set[DataType]:
         dtypes = {element_type(self.types[slot]) for slot in slots}
         return {dtype for dtype in dtypes if dtype is not None and dtype.is_floating}
-
-
-_HOLDS: dict[ParameterKind, tuple[type, ...]] = {
-    ParameterKind.TENSOR: (TensorType,),
-    ParameterKind.TENSORS: (TensorType,),
-    ParameterKind.LIST: (ListType,),
-    ParameterKind.STATE: (StateType,),
-    ParameterKind.VALUES: (TensorType, ListType),
-}
 
 
 def _check_type(type: ValueType, owner: str) -> None:
