@@ -115,10 +115,10 @@ def decode_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np
     Raises:
         PackageError: ``data`` has another size, or the type has no decoder yet.
     """
-    if len(data) != math.ceil(count * dtype.bits / 8):
+    needed = math.ceil(count * dtype.bits / 8)
+    if len(data) != needed:
         raise PackageError(
-            f"{len(data)} bytes of data, but {count} elements of {dtype} need "
-            f"{math.ceil(count * dtype.bits / 8)}"
+            f"{len(data)} bytes of data, but {count} elements of {dtype} need {needed}"
         )
     if dtype.bits < 8:
         return _unpack(np.frombuffer(data, np.uint8), dtype, count)
