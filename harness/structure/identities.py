@@ -68,14 +68,12 @@ def simplified(draft: Draft) -> Draft:
         or draft.type not in _CHAINS
     ):
         return draft
-    inner = [o.source for o in source.term.operands if o.parameter == "x"]
-    if len(inner) != 1:
-        return draft
     before = Draft(draft.type, source.term.operands, source.term.settings, source.term.results)
-    settings = _CHAINS[draft.type](draft, before)
-    if settings is None:
+    inner = before.read("x")
+    settings = None if inner is None else _CHAINS[draft.type](draft, before)
+    if inner is None or settings is None:
         return draft
-    return Draft(draft.type, (Operand("x", 0, inner[0]),), settings, draft.results)
+    return Draft(draft.type, (Operand("x", 0, inner),), settings, draft.results)
 
 
 def _beside_neutral(draft: Draft) -> Source | None:
