@@ -32,9 +32,8 @@ from numpy.typing import NDArray
 
 from harness.atomic import atomic_set
 from harness.audio.contract import PUBLISHED, Geometry
+from harness.audio.segments import Array, check_block
 from harness.errors import AudioError
-
-Array = NDArray[np.float32]
 
 _SUBTYPES: Final = {"float32": "FLOAT", "pcm24": "PCM_24", "pcm16": "PCM_16"}
 _BITS: Final = {"float32": 32, "pcm24": 24, "pcm16": 16}
@@ -237,11 +236,7 @@ class _Encoder:
         return fitting.astype(np.int32) << 8  # libsndfile takes the upper 24 of 32 bits
 
     def _check(self, block: Array) -> None:
-        if block.dtype != np.float32 or block.ndim != 2 or block.shape[0] != self._channels:
-            raise AudioError(
-                f"a block for {self._name} is {block.dtype} {list(block.shape)}; "
-                f"expected float32 [{self._channels}, samples]"
-            )
+        check_block(block, self._channels, f"a block for {self._name}")
         finite = np.isfinite(block)
         if not finite.all():
             channel, column = np.argwhere(~finite)[0]
