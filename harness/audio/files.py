@@ -89,10 +89,6 @@ class AudioReader:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     def blocks(self, block_length: int = BLOCK_LENGTH) -> Iterator[Array]:
@@ -117,11 +113,12 @@ class AudioReader:
                 yield np.ascontiguousarray(every.T)
 
     def _used_channels(self, block_length: int) -> Iterator[Array]:
-        done = 0
-        for samples in self._source_blocks(block_length):
+        done, wanted = 0, self._geometry.channels
+        length = max(1, wanted * block_length // max(wanted, self.channels))
+        for samples in decoded(self._file, self.path, length, 0, self.source_frames):
             self._check_finite(samples, done)
             done += samples.shape[0]
-            yield samples.mean(axis=1, keepdims=True) if self._geometry.channels == 1 else samples
+            yield samples.mean(axis=1, keepdims=True) if wanted == 1 else samples
 
     @property
     def _used(self) -> int:
@@ -139,11 +136,6 @@ class AudioReader:
         # Silence for two more samples, then a cut: the announced length, and the same samples.
         silence = np.zeros((2 * self.samplerate // rate + 2, self._used), np.float32)
         yield resampler.resample_chunk(silence, last=True)
-
-    def _source_blocks(self, block_length: int) -> Iterator[Array]:
-        wanted = self._geometry.channels
-        length = max(1, wanted * block_length // max(wanted, self.channels))
-        yield from decoded(self._file, self.path, length, 0, self.source_frames)
 
     def _check_length(self) -> None:
         if self.duration_s > LONGEST_S:

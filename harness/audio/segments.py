@@ -132,7 +132,7 @@ def separate_stream(
     history = np.zeros((channels, 0), np.float32)  # one stride, kept for the reflection at the end
     parts, waiting = [history], 0  # the signal from the start of the next segment on
     for block in blocks:
-        _check_block(block, channels)
+        check_block(block, channels, "a block")
         parts.append(block)
         waiting += block.shape[1]
         if waiting < segment_length:
@@ -208,8 +208,13 @@ def _checked_stride(segment_length: int, overlap: int) -> int:
     return segment_length - overlap
 
 
-def _check_block(block: Array, channels: int) -> None:
+def check_block(block: Array, channels: int, name: str) -> None:
+    """Check that a block of audio, which messages call ``name``, is float32 [channels, n].
+
+    Raises:
+        AudioError: it is not.
+    """
     if block.dtype != np.float32 or block.ndim != 2 or block.shape[0] != channels:
         raise AudioError(
-            f"a block is {block.dtype} {list(block.shape)}; expected float32 [{channels}, samples]"
+            f"{name} is {block.dtype} {list(block.shape)}; expected float32 [{channels}, samples]"
         )

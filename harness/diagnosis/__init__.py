@@ -3,7 +3,6 @@
 from harness.diagnosis.explain import explain, focus_of
 from harness.diagnosis.findings import OperationError, ThreeWay
 from harness.diagnosis.headroom import HeadroomAudit, OperationHeadroom, audit_headroom
-from harness.diagnosis.profile import profile_operations
 from harness.diagnosis.three_way import three_way
 
 __all__ = [
@@ -14,6 +13,5 @@ __all__ = [
     "audit_headroom",
     "explain",
     "focus_of",
-    "profile_operations",
     "three_way",
 ]

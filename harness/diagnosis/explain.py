@@ -10,6 +10,7 @@ the first in the order of the network: what comes later has inherited.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
@@ -142,12 +143,9 @@ def _layer(run: Run) -> _Found:
     alone = first.layer == "end_to_end" and not branches
     meaning = _ALONE if alone else _MEANINGS[first.layer]
     words = f"{first.layer}{sound}. That means: {meaning}."
-    counts = tuple(
-        f"{layer}: {sum(c.layer == layer for c in failed)} checks failed"
-        for layer in LAYERS
-        if any(c.layer == layer for c in failed)
-    )
-    return Step(question, words, counts), [], False
+    counts = Counter(check.layer for check in failed)
+    lines = (f"{layer}: {counts[layer]} checks failed" for layer in LAYERS if counts[layer])
+    return Step(question, words, tuple(lines)), [], False
 
 
 def _place(package: str, reference: str, run: Run) -> _Found:
@@ -164,8 +162,7 @@ def _place(package: str, reference: str, run: Run) -> _Found:
         if says_it_all(first):
             runs = steps.of_layer() if first.gate.name == "program" else []
             return Step(question, words, (reason,)), steps.convert_again() or runs, True
-        return Step(question, words, (reason,)), commands, False
-    if labels.get("tensor", "").startswith("tap "):
+    elif labels.get("tensor", "").startswith("tap "):
         tap = labels["tensor"].removeprefix("tap ")
         before = tap_before(run, first)
         words = f"At the tap {tap!r}, the first in the order of the network that fails. " + (
@@ -173,12 +170,12 @@ def _place(package: str, reference: str, run: Run) -> _Found:
             if before
             else "It is the first of all: the error is born before it."
         )
-        return Step(question, words, (reason,)), commands, False
-    drop = largest_drop(run, first)
-    words = drop or (
-        f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
-        f"seen at {labels.get('tensor') or labels.get('stem') or labels.get('what', 'the end')}."
-    )
+    else:
+        seen = labels.get("tensor") or labels.get("stem") or labels.get("what", "the end")
+        words = largest_drop(run, first) or (
+            f"The run has no value from inside the network for {labels.get('case', 'this')}: it is "
+            f"seen at {seen}."
+        )
     return Step(question, words, (reason,)), commands, False
 
 

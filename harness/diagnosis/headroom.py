@@ -16,7 +16,7 @@ quiet signals, and silence, say more than ordinary ones: what is found is the wo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -187,14 +187,12 @@ def _judged(
     loudest = max(cases, key=lambda case: cases[case].peak)
     smallest = max(cases, key=lambda case: cases[case].subnormal_share)
     terms = accumulated_terms(model.plan, step)
-    found: list[Risk | None] = []
+    found: list[Risk] = []
     if operation.dtype is DataType.FLOAT16 or (as_fp16 and cases[loudest].dtype.is_floating):
-        found += [
-            _range(cases, loudest),
-            _subnormal(cases),
-            _accumulation(operation.type, terms, cases[loudest], loudest, lost),
-        ]
-    found.append(_integer(cases))
+        found += _range(cases, loudest)
+        found += _subnormal(cases)
+        found += _accumulation(operation.type, terms, cases[loudest], loudest, lost)
+    found += _integer(cases)
     return OperationHeadroom(
         operation=operation_name(operation),
         type=operation.type,
@@ -206,68 +204,62 @@ def _judged(
         subnormal_case=smallest,
         terms=terms,
         accumulated_db=min(lost.values()) if lost else None,
-        risks=tuple(risk for risk in found if risk is not None),
+        risks=tuple(found),
     )
 
 
-def _range(cases: Mapping[str, ValueStatistics], case: str) -> Risk | None:
+def _range(cases: Mapping[str, ValueStatistics], case: str) -> Iterator[Risk]:
     value = cases[case]
     if value.overflows:
         reason = f"reaches {value.peak:.4g}: {value.overflows:,} elements are infinite in FP16"
-        return Risk("range", reason, case)
-    if value.peak > 0 and 20 * math.log10(FP16_MAX / value.peak) < MARGIN_DB:
+        yield Risk("range", reason, case)
+    elif value.peak > 0 and 20 * math.log10(FP16_MAX / value.peak) < MARGIN_DB:
         reason = f"reaches {value.peak:.4g}: a signal twice as loud is beyond FP16's 65,504"
-        return Risk("range", reason, case)
-    return None
+        yield Risk("range", reason, case)
 
 
-def _integer(cases: Mapping[str, ValueStatistics]) -> Risk | None:
+def _integer(cases: Mapping[str, ValueStatistics]) -> Iterator[Risk]:
     case = max(cases, key=lambda case: cases[case].lost)
     value = cases[case]
-    if not value.lost:
-        return None
-    reason = (
-        f"stores {value.lost:,} of {value.count:,} integers as other numbers: they reach from "
-        f"{value.minimum:.9g} to {value.maximum:.9g}, its type is {value.dtype}"
-    )
-    return Risk("integer", reason, case)
+    if value.lost:
+        reason = (
+            f"stores {value.lost:,} of {value.count:,} integers as other numbers: they reach from "
+            f"{value.minimum:.9g} to {value.maximum:.9g}, its type is {value.dtype}"
+        )
+        yield Risk("integer", reason, case)
 
 
-def _subnormal(cases: Mapping[str, ValueStatistics]) -> Risk | None:
+def _subnormal(cases: Mapping[str, ValueStatistics]) -> Iterator[Risk]:
     sounding = [case for case in cases if cases[case].rms > 0]
-    if not sounding:
-        return None
-    case = min(sounding, key=lambda case: cases[case].rms)
-    value = cases[case]
-    level = 20 * math.log10(value.rms / _SUBNORMAL_NOISE)
-    if level >= TARGET_DB or not value.subnormal:
-        return None
-    reason = (
-        f"has an RMS of {value.rms:.3g}, {100 * value.subnormal_share:.3g} % of it subnormal: "
-        f"FP16's step of 2^-24 leaves about {level:.0f} dB"
-    )
-    return Risk("subnormal", reason, case)
+    for case in sorted(sounding, key=lambda case: cases[case].rms)[:1]:
+        value = cases[case]
+        level = 20 * math.log10(value.rms / _SUBNORMAL_NOISE)
+        if level < TARGET_DB and value.subnormal:
+            reason = (
+                f"has an RMS of {value.rms:.3g}, {100 * value.subnormal_share:.3g} % of it "
+                f"subnormal: FP16's step of 2^-24 leaves about {level:.0f} dB"
+            )
+            yield Risk("subnormal", reason, case)
 
 
 def _accumulation(
     kind: str, terms: int, loudest: ValueStatistics, case: str, lost: Mapping[str, float]
-) -> Risk | None:
-    if lost and terms > 1:
-        worst = min(lost, key=lambda name: lost[name])
-        if lost[worst] < TARGET_DB:
-            reason = f"adds up {terms:,} terms in FP16: that alone leaves {lost[worst]:.1f} dB"
-            return Risk("accumulation", reason, worst)
+) -> Iterator[Risk]:
+    """Yield what speaks most clearly, if anything does."""
+    worst = min(lost, key=lambda name: lost[name], default="")
     total = loudest.peak * terms
-    if kind == "reduce_mean" and total > FP16_MAX >= loudest.peak:
+    if lost and terms > 1 and lost[worst] < TARGET_DB:
+        reason = f"adds up {terms:,} terms in FP16: that alone leaves {lost[worst]:.1f} dB"
+        yield Risk("accumulation", reason, worst)
+    elif kind == "reduce_mean" and total > FP16_MAX >= loudest.peak:
         reason = (
             f"its sum of {terms:,} terms reaches {total:.3g} before it is divided: infinite where "
             "the device accumulates in FP16"
         )
-        return Risk("accumulation", reason, case)
-    if terms >= FULL_ACCUMULATOR:
+        yield Risk("accumulation", reason, case)
+    elif terms >= FULL_ACCUMULATOR:
         reason = (
             f"adds up {terms:,} terms: an accumulator in FP16 can stop growing after "
             f"{FULL_ACCUMULATOR:,} equal ones"
         )
-        return Risk("accumulation", reason, case)
-    return None
+        yield Risk("accumulation", reason, case)

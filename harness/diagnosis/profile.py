@@ -12,7 +12,7 @@ most `SAMPLE` elements, evenly spread, so that two runs count the same ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -143,57 +143,37 @@ def profile_operations(
     Raises:
         PackageError: a program has blocks or states.
     """
-    profiler = _Profiler(reference, candidate, inputs, reference_numerics, numerics, local)
-    return tuple(
-        found for played in profiler.replay.steps(inputs) for found in profiler.profiles(played)
+    replay = Replay(candidate, numerics)
+
+    def judged(step: Step) -> bool:
+        return not moves(step) and is_floating(candidate.plan.types[step.outputs[0]])
+
+    def uses(step: Step) -> tuple[int, ...]:
+        reads = dict.fromkeys(step.reads) if local else ()
+        return (*reads, step.outputs[0]) if judged(step) else ()
+
+    beside = Reference(reference, replay, inputs, uses, reference_numerics)
+    steps = (played for played in replay.steps(inputs) if judged(played.step))
+    return tuple(_profile(replay, beside, played, local) for played in steps)
+
+
+def _profile(replay: Replay, reference: Reference, played: Played, local: bool) -> OperationProfile:
+    step, operation = played.step, played.step.operation
+    inputs = reference.given(step, played.values)[0] if local else None
+    wanted = reference.use(step.outputs[0])
+    alone = None
+    if wanted is not None and inputs is not None:
+        alone = replay.call(step, inputs)[0].to(wanted.dtype)
+    half = operation.dtype is DataType.FLOAT16
+    seen = Seen(wanted, played.results[0], alone, half)
+    return OperationProfile(
+        index=operation.location.index,
+        operation=operation_name(operation),
+        type=operation.type,
+        module=reference.module(step),
+        precision="fp16" if half else "fp32",
+        metrics={metric: compute(seen) for metric, compute in COMPUTED.items()},
     )
-
-
-class _Profiler:
-    """Goes through the candidate's plan with the reference beside it."""
-
-    def __init__(
-        self,
-        reference: Model,
-        candidate: Model,
-        inputs: Mapping[str, Tensor],
-        reference_numerics: str,
-        numerics: str,
-        local: bool,
-    ) -> None:
-        self._local = local
-        self.replay = Replay(candidate, numerics)
-        self._reference = Reference(reference, self.replay, inputs, self._uses, reference_numerics)
-
-    def _uses(self, step: Step) -> tuple[int, ...]:
-        if not self._judged(step):
-            return ()
-        return (*(dict.fromkeys(step.reads) if self._local else ()), step.outputs[0])
-
-    def _judged(self, step: Step) -> bool:
-        return not moves(step) and is_floating(self.replay.model.plan.types[step.outputs[0]])
-
-    def profiles(self, played: Played) -> Iterator[OperationProfile]:
-        """Yield the profile of a step, if it has one."""
-        step = played.step
-        if not self._judged(step):
-            return
-        inputs = self._reference.given(step, played.values)[0] if self._local else None
-        wanted = self._reference.use(step.outputs[0])
-        alone = None
-        if wanted is not None and inputs is not None:
-            alone = self.replay.call(step, inputs)[0].to(wanted.dtype)
-        operation = step.operation
-        half = operation.dtype is DataType.FLOAT16
-        seen = Seen(wanted, played.results[0], alone, half)
-        yield OperationProfile(
-            index=operation.location.index,
-            operation=operation_name(operation),
-            type=operation.type,
-            module=self._reference.module(step),
-            precision="fp16" if half else "fp32",
-            metrics={metric: compute(seen) for metric, compute in COMPUTED.items()},
-        )
 
 
 def _ratio_db(size: float, rest: Tensor) -> float | None:

@@ -22,39 +22,24 @@ Tensor: TypeAlias = torch.Tensor
 Results: TypeAlias = Sequence[Any]
 
 
-class Names:
-    """The names by which the reference knows the values of a candidate's plan, by slot.
-
-    Args:
-        reference, candidate: the plans.
-        places: what the reference calls values that have another name in the candidate than their
-            own without what conversion to FP16 put into it.
-    """
-
-    def __init__(
-        self, reference: Plan, candidate: Plan, places: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        self.of: dict[int, str] = {
-            slot: name for name, slot in candidate.inputs.items() if name in reference.inputs
-        }
-        returned = {candidate.slots[name] for name in candidate.outputs}
-        for step in candidate.steps:
-            read = step.reads[0] if step.operation.type == "cast" else None
-            inner = returned.isdisjoint(step.outputs)
-            if inner and read is not None and _same_kind(candidate, read, step.outputs[0]):
-                if read in self.of:
-                    self.of[step.outputs[0]] = self.of[read]
+def _names(reference: Plan, candidate: Plan, places: Mapping[str, str]) -> dict[int, str]:
+    """Return the names by which the reference knows the values of a candidate's plan, by slot."""
+    found = {slot: name for name, slot in candidate.inputs.items() if name in reference.inputs}
+    returned = {candidate.slots[name] for name in candidate.outputs}
+    for step in candidate.steps:
+        if step.operation.type == "cast" and returned.isdisjoint(step.outputs):
+            read, made = step.reads[0], step.outputs[0]
+            # One that changes no more than how exactly its value is stored.
+            if is_floating(candidate.types[read]) == is_floating(candidate.types[made]):
+                if read in found:
+                    found[made] = found[read]
                 continue
-            for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
-                name = places.get(variable.name) or base_value(variable.name)
-                there = reference.slots.get(name)
-                if there is not None and _alike(reference, there, candidate, slot):
-                    self.of[slot] = name
-
-
-def _same_kind(plan: Plan, read: int, made: int) -> bool:
-    """Return whether a cast changes no more than how exactly its value is stored."""
-    return is_floating(plan.types[read]) == is_floating(plan.types[made])
+        for slot, variable in zip(step.outputs, step.operation.outputs, strict=True):
+            name = places.get(variable.name) or base_value(variable.name)
+            there = reference.slots.get(name)
+            if there is not None and _alike(reference, there, candidate, slot):
+                found[slot] = name
+    return found
 
 
 def _alike(one: Plan, there: int, other: Plan, here: int) -> bool:
@@ -76,7 +61,8 @@ class Reference:
         inputs: float32, by name.
         uses: returns the slots that will be asked for at a step of the candidate, each once.
         numerics: how the reference is computed.
-        places: as in `Names`.
+        places: what the reference calls values that have another name in the candidate than their
+            own without what conversion to FP16 put into it.
     """
 
     def __init__(
@@ -88,12 +74,12 @@ class Reference:
         numerics: str = "storage",
         places: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._candidate, self._names = replay, Names(model.plan, replay.model.plan, places)
+        self._candidate, self._names = replay, _names(model.plan, replay.model.plan, places)
         self._left = Counter(
-            self._names.of[slot]
+            self._names[slot]
             for step in replay.model.plan.steps
             for slot in uses(step)
-            if slot in self._names.of
+            if slot in self._names
         )
         self._known = dict(inputs)
         self._steps: Iterator[Played] = Replay(model, numerics).steps(inputs)
@@ -129,9 +115,9 @@ class Reference:
 
     def use(self, slot: int) -> Tensor | None:
         """Return a value, for one of the uses that were announced; None if it hasn't any."""
-        if slot not in self._names.of:
+        if slot not in self._names:
             return None
-        name = self._names.of[slot]
+        name = self._names[slot]
         while name not in self._known:
             played = next(self._steps)
             for variable, made in zip(played.step.operation.outputs, played.results, strict=True):

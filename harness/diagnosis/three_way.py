@@ -19,7 +19,7 @@ listed as unmatched, never taken for right.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -157,20 +157,15 @@ class _Comparison:
         reached: dict[int, float] = {}
         references: dict[int, Tensor] = {}
         for index, slot in enumerate(step.outputs):
-            name, actual, wanted = (
-                step.operation.outputs[index].name,
-                made[index],
-                self._reference.use(slot),
-            )
+            name, actual = step.operation.outputs[index].name, made[index]
+            wanted = self._reference.use(slot)
             if not is_floating(self._plan.types[slot]):
                 continue
             if wanted is None or actual is None:
                 self._unmatched.append(name)
                 continue
-            expected_db, reached[slot] = (
-                snr_db(wanted, played.results[index]),
-                snr_db(wanted, actual),
-            )
+            expected_db = snr_db(wanted, played.results[index])
+            reached[slot] = snr_db(wanted, actual)
             references[slot] = wanted
             if name in self._plan.outputs:
                 self._outputs[name] = (expected_db, reached[slot])
@@ -189,10 +184,10 @@ class _Comparison:
 
     def _loses(self, step: Step, reached: float) -> bool:
         """Return whether a step that only moves values has less at its end than it read."""
-        reads = floating_reads(self._plan, step)
-        return reached < min(
-            (self._reached.get(slot, math.inf) for slot in reads), default=math.inf
-        )
+        return reached < self._worst_of(floating_reads(self._plan, step))
+
+    def _worst_of(self, slots: Iterable[int]) -> float:
+        return min((self._reached.get(slot, math.inf) for slot in slots), default=math.inf)
 
     def _follow(self, index: int, slot: int, value: Tensor, wanted: Tensor) -> None:
         """Remember a wrong value, until those that read it have shown whether they notice."""
@@ -238,7 +233,7 @@ class _Comparison:
         local = None if expected is None else snr_db(wanted, expected[0])
         deviation = self._target.deviation(step, stored, expected)
         reads = [slot for slot in floating_reads(self._plan, step) if slot in plain]
-        inputs = min((self._reached.get(slot, math.inf) for slot in reads), default=math.inf)
+        inputs = self._worst_of(reads)
         reached = snr_db(wanted, actual)
         level, loudest = _rms(wanted), max((_rms(plain[slot]) for slot in reads), default=0.0)
         constants = (self._plan.types[slot] for slot in step.reads if slot in self._plan.constants)

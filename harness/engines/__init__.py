@@ -6,7 +6,7 @@ Mac. `availability` says which of them can execute here, and why not. Engines of
 plugins (`harness.plugins`).
 """
 
-from harness.engines import (
+from harness.engines import (  # noqa: F401
     capture_engine,
     coreai_engine,
     coreml_engine,
@@ -32,14 +32,8 @@ __all__ = [
     "Engine",
     "Session",
     "availability",
-    "capture_engine",
-    "coreai_engine",
-    "coreml_engine",
     "engine",
     "engine_names",
     "find_engine",
-    "mil_engine",
-    "onnx_engine",
     "open_engine",
-    "torch_engine",
 ]

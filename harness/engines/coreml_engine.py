@@ -44,7 +44,7 @@ class CoremlSession:
 
 
 class _Coreml:
-    """What the engines have in common."""
+    """Executes a package with Core ML, on the units that it offers."""
 
     name: ClassVar[str]
     unit: ClassVar[str]
@@ -64,29 +64,10 @@ class _Coreml:
         return CoremlSession(candidate, self.unit, self.name)
 
 
-@engine
-class CoremlEngine(_Coreml):
-    """Executes a package with Core ML, on the CPU and the Neural Engine."""
-
-    name, unit = "coreml", "CPU_AND_NE"
-
-
-@engine
-class CoremlCpuEngine(_Coreml):
-    """Executes a package with Core ML, on the CPU alone."""
-
-    name, unit = "coreml-cpu", "CPU_ONLY"
-
-
-@engine
-class CoremlGpuEngine(_Coreml):
-    """Executes a package with Core ML, on the CPU and the GPU."""
-
-    name, unit = "coreml-gpu", "CPU_AND_GPU"
-
-
-@engine
-class CoremlAllEngine(_Coreml):
-    """Executes a package with Core ML, on whatever it chooses."""
-
-    name, unit = "coreml-all", "ALL"
+for _name, _unit in {
+    "coreml": "CPU_AND_NE",
+    "coreml-cpu": "CPU_ONLY",
+    "coreml-gpu": "CPU_AND_GPU",
+    "coreml-all": "ALL",
+}.items():
+    engine(type("CoremlEngine", (_Coreml,), {"name": _name, "unit": _unit}))

@@ -97,6 +97,12 @@ def elements(value: GraphValue | None) -> int | None:
     return declared.count if isinstance(declared, TensorType) and declared.is_static else None
 
 
+def is_fixed(value: GraphValue) -> bool:
+    """Whether ``value`` is a constant, or what one is expanded to."""
+    made_by = value.producer.operation.type if value.producer is not None else ""
+    return value.constant is not None or made_by.startswith("constexpr_")
+
+
 def in_fp16(node: Node) -> bool:
     """Whether an operation makes FP16."""
     return bool(node.results) and node.results[0].dtype is DataType.FLOAT16

@@ -75,16 +75,12 @@ class BlobFile:
         """
         stored, size, start, padding = self._metadata(offset)
         if stored is not dtype:
-            raise PackageError(
-                f"weight file {self.path}: the blob at offset {offset} holds {stored}, "
-                f"but the program declares {dtype}"
-            )
+            raise self._broken(offset, f"holds {stored}, but the program declares {dtype}")
         bits = size * 8 - (padding if dtype.bits < 8 else 0)
         if bits != count * dtype.bits or (padding >= 8 and dtype.bits < 8):
-            raise PackageError(
-                f"weight file {self.path}: the blob at offset {offset} has {size} bytes, but "
-                f"{count} elements of {dtype} need {math.ceil(count * dtype.bits / 8)}"
-            )
+            needed = math.ceil(count * dtype.bits / 8)
+            what = f"has {size} bytes, but {count} elements of {dtype} need {needed}"
+            raise self._broken(offset, what)
         return decode_elements(memoryview(self._data)[start : start + size], dtype, count)
 
     def _metadata(self, offset: int) -> tuple[DataType, int, int, int]:
@@ -100,16 +96,17 @@ class BlobFile:
                 f"(sentinel {sentinel:#x}, expected {SENTINEL:#x})"
             )
         if code not in _TYPES:
-            raise PackageError(
-                f"weight file {self.path}: the blob at offset {offset} has the unknown "
-                f"element type {code}"
-            )
+            raise self._broken(offset, f"has the unknown element type {code}")
         if start % ALIGNMENT or start < HEADER.size or start + size > self._size:
-            raise PackageError(
-                f"weight file {self.path}: the blob at offset {offset} claims bytes {start} to "
-                f"{start + size}, but the file has {self._size}; the package is truncated or broken"
+            raise self._broken(
+                offset,
+                f"claims bytes {start} to {start + size}, but the file has {self._size}; "
+                "the package is truncated or broken",
             )
         return _TYPES[code], size, start, padding
+
+    def _broken(self, offset: int, what: str) -> PackageError:
+        return PackageError(f"weight file {self.path}: the blob at offset {offset} {what}")
 
 
 def decode_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np.ndarray:
@@ -118,10 +115,10 @@ def decode_elements(data: bytes | memoryview, dtype: DataType, count: int) -> np
     Raises:
         PackageError: ``data`` has another size, or the type has no decoder yet.
     """
-    if len(data) != math.ceil(count * dtype.bits / 8):
+    needed = math.ceil(count * dtype.bits / 8)
+    if len(data) != needed:
         raise PackageError(
-            f"{len(data)} bytes of data, but {count} elements of {dtype} need "
-            f"{math.ceil(count * dtype.bits / 8)}"
+            f"{len(data)} bytes of data, but {count} elements of {dtype} need {needed}"
         )
     if dtype.bits < 8:
         return _unpack(np.frombuffer(data, np.uint8), dtype, count)

@@ -6,7 +6,6 @@ the operation. So what is the same in every call is worked out once for a step a
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -55,8 +54,13 @@ class BoundStep:
         self._read = by_source[Source.READ]
         if definition.takes_context:
             self._literals["context"] = _context(step, numerics, device)
-        self._function = _function(step, numerics)
-        self._within = _within(step, numerics)
+        dtype = element_type(step.types[0]) if step.types else None
+        self._function = definition.function
+        if dtype is DataType.FLOAT16:
+            self._function = numerics.functions.get(step.operation.type, definition.function)
+        # What makes the context of the call, if it needs any; operations inside blocks have theirs.
+        number = None if dtype is DataType.STRING or step.blocks else dtype
+        self._within = None if number is None else numerics.format(number).within
         self._takes_out = definition.takes_out
         self._shares_memory = definition.effect.shares_memory
         keeps = step.moves_exactly and numerics is given
@@ -189,25 +193,6 @@ def _context(step: Step, numerics: Numerics, device: torch.device) -> Context:
     dtypes = tuple(d for d in found if d is not None and d is not DataType.STRING)
     form = numerics.format(dtypes[0]) if dtypes else Format(torch.float32)
     return Context(form.carrier, device, dtypes, sums_are_wide=form.within is None)
-
-
-def _function(step: Step, numerics: Numerics) -> Callable[..., Any]:
-    """Return what computes the step: its definition, or what the numerics has instead."""
-    dtype = element_type(step.types[0]) if step.types else None
-    if dtype is not DataType.FLOAT16:
-        return step.definition.function
-    return numerics.functions.get(step.operation.type, step.definition.function)
-
-
-def _within(
-    step: Step, numerics: Numerics
-) -> Callable[[], contextlib.AbstractContextManager[object]] | None:
-    """Return what makes the context in which the step's function is called, if it needs any."""
-    dtype = element_type(step.types[0]) if step.types else None
-    # Operations inside blocks have contexts of their own.
-    if dtype is None or dtype is DataType.STRING or step.blocks:
-        return None
-    return numerics.format(dtype).within
 
 
 def _check_other(step: Step, value: Any, declared: ValueType) -> None:

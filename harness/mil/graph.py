@@ -143,7 +143,11 @@ class _GraphBuilder:
         taken = tuple(self.bind(variable, names) for variable in inputs)
         nodes = []
         for operation in block.operations:
-            node = Node(operation, self._reads(operation, names))
+            reads = {
+                parameter: tuple(self._value(binding, names) for binding in bindings)
+                for parameter, bindings in operation.inputs.items()
+            }
+            node = Node(operation, reads)
             node.blocks = tuple(
                 self.block(inner, inner.inputs, node, names.new_child())
                 for inner in operation.blocks
@@ -162,14 +166,6 @@ class _GraphBuilder:
         for value in returned:
             value.leaves.append(owner)
         return GraphBlock(taken, returned, tuple(nodes))
-
-    def _reads(
-        self, operation: Operation, names: Mapping[str, GraphValue]
-    ) -> dict[str, tuple[GraphValue, ...]]:
-        return {
-            parameter: tuple(self._value(binding, names) for binding in bindings)
-            for parameter, bindings in operation.inputs.items()
-        }
 
     def _value(self, binding: Binding, names: Mapping[str, GraphValue]) -> GraphValue:
         if isinstance(binding, str):

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from harness.mil.assignment import OperationNumerics
+from harness.mil.assignment import OperationNumerics, assignment
 from harness.mil.bound import address
 from harness.mil.model import Model
 from harness.mil.numerics import Format, Numerics, get_numerics
@@ -111,7 +111,7 @@ class Watch:
         taps: Taps | str = (),
     ) -> None:
         self._default = get_numerics(numerics)
-        self._choose = operation_numerics
+        self._assign = assignment(self._default, operation_numerics)
         self._watched: dict[Numerics, Numerics] = {}
         self._seen: dict[int, ElementStatistics] = {}
         self._values: dict[str, ValueStatistics] = {}
@@ -124,8 +124,7 @@ class Watch:
     def numerics_of(self, operation: Operation) -> Numerics:
         """Return the operation's numerics, in which numbers are seen before they are stored."""
         self._seen.clear()
-        chosen = self._choose(operation) if self._choose is not None else None
-        numerics = self._default if chosen is None else get_numerics(chosen)
+        numerics = self._assign(operation)
         if numerics not in self._watched:
             formats = {
                 dtype: form

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import harness.mil.ops  # noqa: F401  (registers the operations)
 from harness.errors import PackageError, UnsupportedOperationError
 from harness.mil.constants import ReadArray, in_type_of, literal_of
-from harness.mil.ops.registry import Definition, Effect, Parameter, ParameterKind, find
+from harness.mil.ops.registry import HELD, Definition, Effect, Parameter, ParameterKind, find
 from harness.mil.plan import Argument, Plan, Source, Step
 from harness.mil.program import Binding, Block, Constant, Function, Operation, Variable
 from harness.mil.types import (
@@ -84,9 +84,6 @@ class _PlanBuilder:
     captures: dict[int, int] = field(default_factory=dict)
     tensors: dict[int, Constant] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.constants = self.block.constants
-
     def slot(self, variable: Variable, owner: object) -> int:
         _check_type(variable.type, f"{owner}: value {variable.name!r}")
         self.slots[variable.name] = len(self.types)
@@ -97,8 +94,8 @@ class _PlanBuilder:
         """Return the slot of a name that this block or one around it defines."""
         if name in self.slots:
             return self.slots[name]
-        if name in self.constants:
-            return self._constant_slot(self.constants[name], name, reader)
+        if name in self.block.constants:
+            return self._constant_slot(self.block.constants[name], name, reader)
         if self.outer is None:
             raise PackageError(f"{reader} reads {name!r}, which nothing defines")
         there = self.outer.find(name, reader)
@@ -164,8 +161,8 @@ class _PlanBuilder:
     def _known(self, binding: Binding) -> Constant | None:
         if isinstance(binding, Constant):
             return binding
-        if binding in self.constants or binding in self.slots or self.outer is None:
-            return self.constants.get(binding)
+        if binding in self.block.constants or binding in self.slots or self.outer is None:
+            return self.block.constants.get(binding)
         return self.outer._known(binding)
 
     def _value(
@@ -180,7 +177,7 @@ class _PlanBuilder:
             slot = self.find(binding, f"operation {operation}")
         held = self.types[slot]
         is_text = isinstance(held, TensorType) and held.dtype is DataType.STRING
-        if is_text or not isinstance(held, _HOLDS[kind]):
+        if is_text or not isinstance(held, HELD[kind]):
             raise PackageError(f"operation {operation}: input {name!r} is {held}, not {kind.value}")
         return slot
 
@@ -212,15 +209,6 @@ class _PlanBuilder:
     def _floating(self, slots: Collection[int]) -> set[DataType]:
         dtypes = {element_type(self.types[slot]) for slot in slots}
         return {dtype for dtype in dtypes if dtype is not None and dtype.is_floating}
-
-
-_HOLDS: dict[ParameterKind, tuple[type, ...]] = {
-    ParameterKind.TENSOR: (TensorType,),
-    ParameterKind.TENSORS: (TensorType,),
-    ParameterKind.LIST: (ListType,),
-    ParameterKind.STATE: (StateType,),
-    ParameterKind.VALUES: (TensorType, ListType),
-}
 
 
 def _check_type(type: ValueType, owner: str) -> None:

@@ -112,8 +112,7 @@ def _set_array(message: Any, variable: Variable, type: object) -> None:
             f"{variable.name!r} is a {type}; a model takes and returns tensors of "
             f"{', '.join(map(str, EXCHANGED))}"
         )
-    names = {DataType.FLOAT16: "FLOAT16", DataType.FLOAT32: "FLOAT32", DataType.INT32: "INT32"}
-    message.dataType = FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Value(names[type.dtype])
+    message.dataType = FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Value(type.dtype.name)
     if type.is_static:
         message.shape.extend(size for size in type.shape or () if size is not None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -73,8 +72,8 @@ class ElementStatistics:
         """Return the statistics of both sets of elements together; all else is ours."""
         return replace(
             self,
-            minimum=_either(min, self.minimum, other.minimum),
-            maximum=_either(max, self.maximum, other.maximum),
+            minimum=float(np.fmin(self.minimum, other.minimum)),  # NaN where both are
+            maximum=float(np.fmax(self.maximum, other.maximum)),
             peak=max(self.peak, other.peak),
             **{name: getattr(self, name) + getattr(other, name) for name in _SUMS},
         )
@@ -110,11 +109,6 @@ class ValueStatistics(ElementStatistics):
         if not self.dtype.is_floating:
             return 0
         return self.nan + (self.overflows if self.dtype is DataType.FLOAT16 else self.inf)
-
-
-def _either(choose: Callable[[list[float]], float], one: float, other: float) -> float:
-    known = [value for value in (one, other) if not math.isnan(value)]
-    return float(choose(known)) if known else math.nan
 
 
 def measure(tensor: torch.Tensor) -> ElementStatistics:

@@ -135,6 +135,8 @@ class Value:
         return [-1 if i == axis % self.rank else 1 for i in range(self.rank)]
 
 
+Ints: TypeAlias = tuple[int, ...]
+Bools: TypeAlias = tuple[bool, ...]
 Operand: TypeAlias = "Value | str | np.ndarray | Sequence[int] | None"
 
 

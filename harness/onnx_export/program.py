@@ -102,9 +102,9 @@ class _Writer:
         self.graph.scope = targets[0].name
         as_stored = rule.stored or (rule.moves and step.moves_exactly)
         keywords = {a.name: self._argument(step, a, rule, as_stored) for a in step.arguments}
-        if rule.takes_shape:
+        if "out_shape" in rule.asks_for:
             keywords["out_shape"] = targets[0].sizes
-        if rule.takes_type:
+        if "out_type" in rule.asks_for:
             keywords["out_type"] = targets[0].dtype
         try:
             returned = rule.function(self.graph, **keywords)

@@ -31,8 +31,8 @@ class Rule:
             unless types differ.
         stored: its tensors arrive as they are stored, always.
         run_time: numbers that may be made at run time; they arrive as a `Value`.
-        takes_shape: whether it asks for the declared shape of its first result.
-        takes_type: whether it asks for the declared element type of its first result.
+        asks_for: of the declared shape ``out_shape`` and element type ``out_type`` of its first
+            result.
     """
 
     function: Callable[..., Any]
@@ -40,8 +40,7 @@ class Rule:
     moves: bool
     stored: bool
     run_time: Sequence[str]
-    takes_shape: bool
-    takes_type: bool
+    asks_for: frozenset[str]
 
 
 _RULES: dict[str, Rule] = {}
@@ -67,13 +66,11 @@ def exports(
         if type in _RULES:
             raise ParityError(f"operation {type!r} has two rules of export")
         parameters = list(inspect.signature(function).parameters)[1:]
-        asked = {"out_shape", "out_type"}.intersection(parameters)
+        asked = frozenset({"out_shape", "out_type"}.intersection(parameters))
         lacking = set(definition(type).parameters) ^ (set(parameters) - asked)
         if lacking:
             raise ParityError(f"the rule of {type!r} differs from the executor in {lacking}")
-        _RULES[type] = Rule(
-            function, gives, moves, stored, run_time, "out_shape" in asked, "out_type" in asked
-        )
+        _RULES[type] = Rule(function, gives, moves, stored, run_time, asked)
         return function
 
     return register

@@ -68,14 +68,12 @@ def simplified(draft: Draft) -> Draft:
         or draft.type not in _CHAINS
     ):
         return draft
-    inner = [o.source for o in source.term.operands if o.parameter == "x"]
-    if len(inner) != 1:
-        return draft
     before = Draft(draft.type, source.term.operands, source.term.settings, source.term.results)
-    settings = _CHAINS[draft.type](draft, before)
-    if settings is None:
+    inner = before.read("x")
+    settings = None if inner is None else _CHAINS[draft.type](draft, before)
+    if inner is None or settings is None:
         return draft
-    return Draft(draft.type, (Operand("x", 0, inner[0]),), settings, draft.results)
+    return Draft(draft.type, (Operand("x", 0, inner),), settings, draft.results)
 
 
 def _beside_neutral(draft: Draft) -> Source | None:
@@ -117,15 +115,8 @@ def _takes_all(draft: Draft, type_: ValueType) -> bool:
     shape = tuple(size or 0 for size in type_.shape or ())
     given = draft.settings
     try:
-        limits = slice_limits(
-            shape,
-            given["begin"],
-            given["end"],
-            given.get("stride"),
-            given.get("begin_mask"),
-            given.get("end_mask"),
-            given.get("squeeze_mask"),
-        )
+        rest = map(given.get, ("stride", "begin_mask", "end_mask", "squeeze_mask"))
+        limits = slice_limits(shape, given["begin"], given["end"], *rest)
     except (LookupError, TypeError):  # it doesn't fit its operand; whoever executes it says so
         return False
     return all(range(n)[taken] == range(n) for n, taken in zip(shape, limits, strict=True))

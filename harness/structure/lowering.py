@@ -19,7 +19,6 @@ from harness.mil.graph import GraphBlock, GraphValue, Node, graph_of
 from harness.mil.opened import ConstantReader
 from harness.mil.ops.registry import Definition, Effect, Parameter, ParameterKind, definition
 from harness.mil.program import Constant, Function, Operation
-from harness.mil.types import ValueType
 from harness.structure.identities import Draft, passed_on, simplified
 from harness.structure.terms import (
     COMMUTATIVE,
@@ -177,7 +176,12 @@ class _Lowering:
             sources = [self._source(value) for value in node.reads[name]]
             fixed = [source.constant for source in sources if isinstance(source, Fixed)]
             if len(fixed) == len(sources) > 0 and _is_setting(parameter, fixed):
-                settings[name] = self._literal(operation, name, parameter, fixed)
+                what = f"operation {operation}: input {name!r}"
+                settings[name] = (
+                    literal_of(fixed, parameter.kind, self._read, what)
+                    if parameter is not None
+                    else tuple(map(plain, fixed))
+                )
             else:
                 operands += [Operand(name, i, source) for i, source in enumerate(sources)]
         if known is not None:
@@ -188,14 +192,6 @@ class _Lowering:
         if value not in self._sources and value.constant is not None:
             self._sources[value] = Fixed(value.constant, self._read)
         return self._sources[value]
-
-    def _literal(
-        self, operation: Operation, name: str, parameter: Parameter | None, fixed: list[Constant]
-    ) -> Any:
-        if parameter is None:
-            return tuple(map(plain, fixed))
-        what = f"operation {operation}: input {name!r}"
-        return literal_of(fixed, parameter.kind, self._read, what)
 
 
 def _definition(type: str) -> Definition | None:
@@ -225,19 +221,12 @@ def _add_defaults(settings: dict[str, Any], known: Definition, operands: list[Op
     first = next((operand.source.type for operand in operands), None)
     bound = {operand.parameter for operand in operands}
     for parameter in known.parameters.values():
-        name = parameter.name
-        if name in settings or name in bound or parameter.kind.is_value or parameter.required:
+        name, default = parameter.name, parameter.default
+        if name in settings or name in bound or parameter.kind.is_value or default is None:
             continue
-        default = _rounded(parameter, first)
-        if default is not None:
-            settings[name] = default
-
-
-def _rounded(parameter: Parameter, first: ValueType | None) -> Any:
-    """Return a default as the executor takes it: a number in the type of the first tensor."""
-    if parameter.kind is not ParameterKind.FLOAT or parameter.default is None:
-        return parameter.default
-    return in_type_of(parameter.default, first)
+        # As the executor takes it: a number in the type of the first tensor.
+        number = parameter.kind is ParameterKind.FLOAT
+        settings[name] = in_type_of(default, first) if number else default
 
 
 def _has_effect(operation: Operation, blocks: tuple[TermBlock, ...]) -> bool:

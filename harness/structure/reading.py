@@ -52,7 +52,8 @@ class Reader:
         self.counts["missing"] += len(missing)
         self.counts["inserted"] += len(inserted)
         disturbance = Disturbance(matching, missing, inserted, expected, actual)
-        self._inputs(expected, actual, owner)
+        say = partial(ProgramDifference, owner, "", None)
+        self._inputs(say, expected, actual)
         for term, other in pairs:
             found = [*self._pair(term, other)] if term in live else []
             severity = disturbance.of_pair(term, other, found)
@@ -62,7 +63,7 @@ class Reader:
             self._unmatched(ProgramChange.MISSING, term, self._places.of(term), disturbance)
         for term in inserted:
             self._unmatched(ProgramChange.INSERTED, term, self._beside(term, actual), disturbance)
-        self._outputs(expected, actual, owner)
+        self._outputs(say, expected, actual)
 
     def _blocks(self, term: Term, other: Term) -> None:
         """Compare the blocks of two matched operations, unless they are the same throughout."""
@@ -127,7 +128,7 @@ class Reader:
             )
             yield say(kind, given.parameter, here, there)
         elif isinstance(left.source, Fixed) and isinstance(right.source, Fixed):
-            yield from _constants(say, left, right.source)
+            yield from _constants(say, left.parameter, left.source, right.source)
         elif not self._agree(left.source, right.source):
             here, there = self._places.origin(left.source), self._origin(right.source)
             yield say(ProgramChange.INPUT, left.parameter, here, there)
@@ -153,31 +154,25 @@ class Reader:
         crossed = left not in here or right not in there
         return crossed and any(self.matching.agree(one, two) for one in here for two in there)
 
-    def _inputs(self, expected: TermBlock, actual: TermBlock, owner: str) -> None:
+    def _inputs(self, say: _Saying, expected: TermBlock, actual: TermBlock) -> None:
         for key in dict.fromkeys((*expected.inputs, *actual.inputs)):
             types = [
                 str(inputs[key].results[0]) if key in inputs else _NOTHING
                 for inputs in (expected.inputs, actual.inputs)
             ]
             if types[0] != types[1]:
-                self._interface(owner, f"input {key}", *types)
+                self.differences.append(say(ProgramChange.INTERFACE, f"input {key}", *types))
 
-    def _outputs(self, expected: TermBlock, actual: TermBlock, owner: str) -> None:
+    def _outputs(self, say: _Saying, expected: TermBlock, actual: TermBlock) -> None:
         if len(expected.outputs) != len(actual.outputs):
             counts = (f"{len(block.outputs)} outputs" for block in (expected, actual))
-            self._interface(owner, "outputs", *counts)
+            self.differences.append(say(ProgramChange.INTERFACE, "outputs", *counts))
         for key, one, other in shared(expected.outputs, actual.outputs):
             if isinstance(one, Fixed) and isinstance(other, Fixed):
-                say = partial(ProgramDifference, owner, "", None)
-                self.differences += _constants(say, Operand(key, 0, one), other)
+                self.differences += _constants(say, key, one, other)
             elif not self._agree(one, other):
                 here, there = self._places.origin(one), self._origin(other)
-                found = ProgramDifference(owner, "", None, ProgramChange.OUTPUT, key, here, there)
-                self.differences.append(found)
-
-    def _interface(self, owner: str, what: str, expected: str, actual: str) -> None:
-        found = ProgramDifference(owner, "", None, ProgramChange.INTERFACE, what, expected, actual)
-        self.differences.append(found)
+                self.differences.append(say(ProgramChange.OUTPUT, key, here, there))
 
 
 _Saying: TypeAlias = Callable[..., ProgramDifference]
@@ -188,16 +183,13 @@ def _saying(term: Term, module: str | None) -> _Saying:
     return partial(ProgramDifference, term.name, term.type, module)
 
 
-def _constants(say: _Saying, left: Operand, other: Fixed) -> Iterator[ProgramDifference]:
-    one = left.source
-    assert isinstance(one, Fixed)  # the caller saw to it
-    if one.digest == other.digest:
-        return
+def _constants(
+    say: _Saying, parameter: str, one: Fixed, other: Fixed
+) -> Iterator[ProgramDifference]:
     if one.type != other.type:
-        yield _retyped(say, left.parameter, one.type, other.type)
-        return
-    said = compare_constants(one, other)
-    yield say(ProgramChange.CONSTANT, left.parameter, **said)
+        yield _retyped(say, parameter, one.type, other.type)
+    elif one.digest != other.digest:
+        yield say(ProgramChange.CONSTANT, parameter, **compare_constants(one, other))
 
 
 def _results(

@@ -153,14 +153,13 @@ class _MatchSearch:
         if one.local == other.local and readers:
             return (_SAME_BUT_ONE_OF_SEVERAL if ambiguous else _SAME_AND_READ_ALIKE) + count
         if same_shape:
-            return self._score_changed(one, other, pairs, readers, ambiguous)
+            return self._score_changed(one, other, pairs, agreeing, readers, ambiguous)
         return _ANOTHER_SHAPE + count if pairs and (reads_the_same or readers) else 0
 
     def _score_changed(
-        self, one: Term, other: Term, pairs: Pairing, readers: int, ambiguous: bool
+        self, one: Term, other: Term, pairs: Pairing, agreeing: int, readers: int, ambiguous: bool
     ) -> int:
         """Return the score of two terms of one type and shape that differ in something else."""
-        agreeing = sum(_agrees(pair, self._matching) for pair in pairs)
         alike = min(_count_alike(one, other), _MOST)
         if pairs and agreeing == len(pairs):
             return (_CHANGED_BETWEEN_THE_SAME if readers else _CHANGED_AND_READS_THE_SAME) + alike
@@ -196,8 +195,8 @@ class _MatchSearch:
             if left is None or right is None:
                 continue
             one, other = left.source, right.source
-            before = _before(one) if _is_unmatched(one, self._matching.actual) else ()
-            before_there = _before(other) if _is_unmatched(other, self._matching.expected) else ()
+            before = _before(one, self._matching.actual)
+            before_there = _before(other, self._matching.expected)
             if any(self._matching.agree(source, other) for source in before):
                 return True
             if any(self._matching.agree(one, source) for source in before_there):
@@ -232,12 +231,11 @@ def _agrees(pair: tuple[Operand | None, Operand | None], matching: Matching) -> 
     return left is not None and right is not None and matching.agree(left.source, right.source)
 
 
-def _is_unmatched(source: Source, counterpart: Callable[[Term], Term | None]) -> bool:
-    return isinstance(source, Result) and counterpart(source.term) is None
-
-
-def _before(source: Source) -> tuple[Source, ...]:
-    return tuple(o.source for o in source.term.operands) if isinstance(source, Result) else ()
+def _before(source: Source, counterpart: Callable[[Term], Term | None]) -> tuple[Source, ...]:
+    """Return what an unmatched operation reads that makes a source."""
+    if isinstance(source, Fixed) or counterpart(source.term) is not None:
+        return ()
+    return tuple(operand.source for operand in source.term.operands)
 
 
 def _shapes(results: Iterable[ValueType]) -> list[object]:

@@ -50,7 +50,6 @@ class Disturbance:
         actual: TermBlock,
     ) -> None:
         self._matching = matching
-        self._missing = frozenset(missing)
         self._region: dict[Term, Term] = {}
         self._touching: dict[Term, set[Term]] = {}  # by expected term: unmatched ones beside it
         for term in (*missing, *inserted):
@@ -60,7 +59,7 @@ class Disturbance:
         for terms in self._touching.values():
             self._unite(terms)
         self._folds: set[Term] = set()
-        self._mixed = self._find_mixed()
+        self._mixed = {self._root(t) for t in missing} & {self._root(t) for t in inserted}
 
     def of_node(self, term: Term) -> Significance:
         """Return what it means that ``term`` is missing or inserted."""
@@ -108,11 +107,6 @@ class Disturbance:
         while self._region[term] is not term:
             term = self._region[term]
         return term
-
-    def _find_mixed(self) -> frozenset[Term]:
-        missing = {self._root(term) for term in self._region if term in self._missing}
-        inserted = {self._root(term) for term in self._region if term not in self._missing}
-        return frozenset(missing & inserted)
 
     def _could_fold(self, root: Term) -> bool:
         members = [term for term in self._region if self._root(term) is root]

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.lint.finding import Hit
 from harness.lint.registry import code, error, issue
-from harness.lint.view import View, shape_of
+from harness.lint.view import View, is_fixed, shape_of
 from harness.mil.graph import GraphValue
 from harness.mil.refusals import linears_of_integers, pads_of_other_axes
 
@@ -48,9 +48,8 @@ def rank_above_five(view: View) -> Iterator[Hit]:
 
 def _only_decompressed(value: GraphValue) -> bool:
     """Whether ``value`` is a constant that is read by what expands compressed weights alone."""
-    made_by = value.producer.operation.type if value.producer is not None else ""
-    fixed = value.constant is not None or made_by.startswith("constexpr_")
-    return fixed and all(n.operation.type.startswith("constexpr_") for n, _ in value.readers)
+    expanding = (n.operation.type.startswith("constexpr_") for n, _ in value.readers)
+    return is_fixed(value) and all(expanding)
 
 
 @error(

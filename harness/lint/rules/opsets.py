@@ -19,7 +19,7 @@ from harness.lint.opset import (
     signatures,
 )
 from harness.lint.registry import code, error, issue
-from harness.lint.view import View, shape_of
+from harness.lint.view import View, is_fixed, shape_of
 from harness.mil.graph import GraphValue, Node
 from harness.mil.opsets import OPSETS
 
@@ -124,13 +124,8 @@ def input_must_be_constant(view: View) -> Iterator[Hit]:
     """An input that must be known before the program runs is computed in it."""
     for node, found in _known(view):
         for parameter, value in node.inputs:
-            if parameter in found and found[parameter].constant and not _is_constant(value):
+            if parameter in found and found[parameter].constant and not is_fixed(value):
                 yield Hit(f"its input {parameter!r} is computed as {value.name!r}", node)
-
-
-def _is_constant(value: GraphValue) -> bool:
-    made_by = value.producer.operation.type if value.producer is not None else ""
-    return value.constant is not None or made_by.startswith("constexpr_")
 
 
 @declared(source=_INPUTS, next_step="give the input; Core ML has no default for it")

@@ -33,7 +33,7 @@ def leaky_relu(x: Tensor, alpha: float) -> Tensor:
 @operation("clamped_relu")
 def clamped_relu(x: Tensor, alpha: float, beta: float) -> Tensor:
     """min(beta, x) where x is not negative, min(beta, alpha x) elsewhere."""
-    return torch.where(x < 0, alpha * x, x).clamp(max=beta)
+    return leaky_relu(x, alpha).clamp(max=beta)
 
 
 @operation("thresholded_relu")
@@ -96,13 +96,14 @@ def silu(x: Tensor, out: Tensor | None = None) -> Tensor:
 @operation("softplus")
 def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x)."""
-    return _softplus(x)
+    # torch's softplus switches to the identity above a threshold; this form has no such step.
+    return torch.logaddexp(x, torch.zeros_like(x))
 
 
 @operation("softplus_parametric")
 def softplus_parametric(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     """Alpha log(1 + e^(beta x)); alpha and beta [C] belong to axis 1."""
-    return _channels(alpha, x) * _softplus(_channels(beta, x) * x)
+    return _channels(alpha, x) * softplus(_channels(beta, x) * x)
 
 
 @operation("softsign")
@@ -127,11 +128,6 @@ def linear_activation(x: Tensor, alpha: float, beta: float) -> Tensor:
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """e^x divided by its sum along ``axis``."""
     return torch.softmax(x, axis)
-
-
-def _softplus(x: Tensor) -> Tensor:
-    # torch's softplus switches to the identity above a threshold; this form has no such step.
-    return torch.logaddexp(x, torch.zeros_like(x))
 
 
 def _channels(vector: Tensor, x: Tensor) -> Tensor:

@@ -25,26 +25,12 @@ def _unary(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return function
 
 
-for _type, _compute in {
-    "acos": torch.acos,
-    "asin": torch.asin,
-    "atan": torch.atan,
-    "atanh": torch.atanh,
-    "ceil": torch.ceil,
-    "cos": torch.cos,
-    "cosh": torch.cosh,
-    "erf": torch.erf,
-    "exp": torch.exp,
-    "floor": torch.floor,
-    "round": torch.round,
-    "sin": torch.sin,
-    "sinh": torch.sinh,
-    "sqrt": torch.sqrt,
-    "square": torch.square,
-    "tan": torch.tan,
-    "tanh": torch.tanh,
-}.items():
-    operation(_type, reuse=("x",))(_unary(_compute))
+# PyTorch's functions of the same names.
+for _type in (
+    "acos", "asin", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "round", "sin",
+    "sinh", "sqrt", "square", "tan", "tanh",
+):  # fmt: skip
+    operation(_type, reuse=("x",))(_unary(getattr(torch, _type)))
 
 operation("abs", effect=Effect.MOVE, reuse=("x",))(_unary(torch.abs))
 

@@ -224,19 +224,15 @@ def _border(size: int, before: int, after: int, mode: str, device: torch.device)
 @operation("depth_to_space", effect=Effect.VIEW)
 def depth_to_space(x: Tensor, block_size: int) -> Tensor:
     """[N, C b^2, H, W] to [N, C, H b, W b]; the block's place is the slow part of the channels."""
-    n, c, h, w = x.shape
-    depth = c // block_size**2
-    y = x.reshape(n, block_size, block_size, depth, h, w).permute(0, 3, 4, 1, 5, 2)
-    return y.reshape(n, depth, h * block_size, w * block_size)
+    y: Tensor = x.unflatten(1, (block_size, block_size, -1)).permute(0, 3, 4, 1, 5, 2)
+    return y.flatten(4).flatten(2, 3)
 
 
 @operation("space_to_depth", effect=Effect.VIEW)
 def space_to_depth(x: Tensor, block_size: int) -> Tensor:
     """[N, C, H, W] to [N, C b^2, H / b, W / b], the inverse of ``depth_to_space``."""
-    n, c, h, w = x.shape
-    y = x.reshape(n, c, h // block_size, block_size, w // block_size, block_size)
-    y = y.permute(0, 3, 5, 1, 2, 4)
-    return y.reshape(n, c * block_size**2, h // block_size, w // block_size)
+    y: Tensor = x.unflatten(3, (-1, block_size)).unflatten(2, (-1, block_size))
+    return y.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
 
 
 @operation("space_to_batch", effect=Effect.VIEW)
@@ -244,10 +240,9 @@ def space_to_batch(x: Tensor, block_shape: Ints, paddings: Tensor) -> Tensor:
     """Pad [N, C, H, W], then [bh bw N, C, H / bh, W / bw]; the block's place is the slow part."""
     (top, bottom), (left, right) = paddings.tolist()
     bh, bw = block_shape
-    y = torch.nn.functional.pad(x, (left, right, top, bottom))
-    n, c, h, w = y.shape
-    y = y.reshape(n, c, h // bh, bh, w // bw, bw).permute(3, 5, 0, 1, 2, 4)
-    return y.reshape(n * bh * bw, c, h // bh, w // bw)
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom))
+    y: Tensor = padded.unflatten(3, (-1, bw)).unflatten(2, (-1, bh))
+    return y.permute(3, 5, 0, 1, 2, 4).flatten(0, 2)
 
 
 @operation("batch_to_space", effect=Effect.VIEW)
@@ -255,9 +250,9 @@ def batch_to_space(x: Tensor, block_shape: Ints, crops: Tensor) -> Tensor:
     """[bh bw N, C, H, W] to [N, C, H bh, W bw], then cropped: undoes ``space_to_batch``."""
     (top, bottom), (left, right) = crops.tolist()
     bh, bw = block_shape
-    n, c, h, w = x.shape[0] // (bh * bw), *x.shape[1:]
-    y = x.reshape(bh, bw, n, c, h, w).permute(2, 3, 4, 0, 5, 1).reshape(n, c, h * bh, w * bw)
-    return y[:, :, top : h * bh - bottom, left : w * bw - right]
+    blocks: Tensor = x.unflatten(0, (bh, bw, -1))
+    y = blocks.permute(2, 3, 4, 0, 5, 1).flatten(4).flatten(2, 3)
+    return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
 
 
 @operation("pixel_shuffle", effect=Effect.VIEW)

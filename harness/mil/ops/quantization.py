@@ -54,7 +54,10 @@ def dequantize(
     input: Tensor, scale: Tensor, zero_point: Tensor | None = None, axis: int | None = None
 ) -> Tensor:
     """Scale (input - zero_point)."""
-    return _shifted(input, scale, zero_point, axis)
+    wide = input.to(scale.dtype)
+    if zero_point is not None:
+        wide = wide - _along(zero_point, input, axis).to(scale.dtype)
+    return wide * _along(scale, input, axis)
 
 
 @operation("constexpr_affine_dequantize")
@@ -62,14 +65,7 @@ def constexpr_affine_dequantize(
     quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: int
 ) -> Tensor:
     """Scale (quantized_data - zero_point)."""
-    return _shifted(quantized_data, scale, zero_point, axis)
-
-
-def _shifted(x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int | None) -> Tensor:
-    wide = x.to(scale.dtype)
-    if zero_point is not None:
-        wide = wide - _along(zero_point, x, axis).to(scale.dtype)
-    return wide * _along(scale, x, axis)
+    return dequantize(quantized_data, scale, zero_point, axis)
 
 
 @operation("constexpr_blockwise_shift_scale")

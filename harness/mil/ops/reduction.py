@@ -53,26 +53,19 @@ for _type, _compute in {
     operation(_type, effect=Effect.MOVE)(_reduction(_compute))
 
 
-@operation("reduce_argmax", effect=Effect.MOVE)
-def reduce_argmax(
-    x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32"
-) -> Tensor:
-    """The index of the largest element along ``axis``."""
-    return _first_index(x, x.amax(axis, keepdim=True), axis, keep_dims)
+def _first_index(extreme: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def function(
+        x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32"
+    ) -> Tensor:
+        # argmax of a truth value: torch does not promise which of several equal elements it names.
+        length = x.shape[axis]
+        shape = [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]
+        positions = torch.arange(length, device=x.device).reshape(shape)
+        found = (x == extreme(x, axis, keepdim=True)) | (x != x)  # NaN is extreme, as in NumPy
+        return torch.where(found, positions, length).amin(axis, keepdim=keep_dims)
+
+    return function
 
 
-@operation("reduce_argmin", effect=Effect.MOVE)
-def reduce_argmin(
-    x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32"
-) -> Tensor:
-    """The index of the smallest element along ``axis``."""
-    return _first_index(x, x.amin(axis, keepdim=True), axis, keep_dims)
-
-
-def _first_index(x: Tensor, extreme: Tensor, axis: int, keep_dims: bool) -> Tensor:
-    # argmax of a truth value: torch does not promise which of several equal elements it names.
-    length = x.shape[axis]
-    shape = [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]
-    positions = torch.arange(length, device=x.device).reshape(shape)
-    found = (x == extreme) | (x != x)  # NaN is extreme, as in NumPy
-    return torch.where(found, positions, length).amin(axis, keepdim=keep_dims)
+for _type, _extreme in {"reduce_argmax": torch.amax, "reduce_argmin": torch.amin}.items():
+    operation(_type, effect=Effect.MOVE)(_first_index(_extreme))

@@ -32,7 +32,7 @@ import torch
 
 from harness.errors import ParityError, UnsupportedOperationError
 from harness.mil.program import Operation
-from harness.mil.types import DataType
+from harness.mil.types import DataType, ListType, StateType, TensorType
 from harness.mil.values import Label, StateCell, TensorList
 
 Tensor: TypeAlias = torch.Tensor
@@ -96,16 +96,17 @@ class ParameterKind(enum.Enum):
     @property
     def is_value(self) -> bool:
         """Whether it is passed as the program's own value, not as a plain Python value."""
-        return self in _VALUE_KINDS
+        return self in HELD
 
 
-_VALUE_KINDS = (
-    ParameterKind.TENSOR,
-    ParameterKind.TENSORS,
-    ParameterKind.LIST,
-    ParameterKind.STATE,
-    ParameterKind.VALUES,
-)
+HELD: dict[ParameterKind, tuple[type, ...]] = {
+    ParameterKind.TENSOR: (TensorType,),
+    ParameterKind.TENSORS: (TensorType,),
+    ParameterKind.LIST: (ListType,),
+    ParameterKind.STATE: (StateType,),
+    ParameterKind.VALUES: (TensorType, ListType),
+}
+"""The declared types that the program's own value may have, by how it is passed."""
 
 _KINDS: dict[Any, ParameterKind] = {
     Tensor: ParameterKind.TENSOR,

@@ -70,8 +70,6 @@ def cumsum(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = Fa
 @operation("band_part", effect=Effect.MOVE)
 def band_part(x: Tensor, lower: int = -1, upper: int = -1) -> Tensor:
     """Keep ``lower`` diagonals below the main one and ``upper`` above (negative: all)."""
-    rows = torch.arange(x.shape[-2], device=x.device)[:, None]
-    columns = torch.arange(x.shape[-1], device=x.device)
-    below = (rows - columns <= lower) if lower >= 0 else torch.ones_like(rows == columns)
-    above = (columns - rows <= upper) if upper >= 0 else torch.ones_like(rows == columns)
-    return torch.where(below & above, x, torch.zeros_like(x))
+    y = x.triu(-lower) if lower >= 0 else x
+    y = y.tril(upper) if upper >= 0 else y
+    return y.clone() if y is x else y

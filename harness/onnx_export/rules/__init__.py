@@ -3,7 +3,7 @@
 Importing this package registers them all.
 """
 
-from harness.onnx_export.rules import (
+from harness.onnx_export.rules import (  # noqa: F401
     activation,
     compression,
     convolution,
@@ -19,20 +19,3 @@ from harness.onnx_export.rules import (
     scatter,
     tensor,
 )
-
-__all__ = [
-    "activation",
-    "compression",
-    "convolution",
-    "elementwise",
-    "image",
-    "indexing",
-    "linear",
-    "movement",
-    "normalization",
-    "pooling",
-    "recurrent",
-    "reduction",
-    "scatter",
-    "tensor",
-]

@@ -78,12 +78,6 @@ def gelu(g: Graph, x: Value, mode: str) -> str:
     return g("Mul", g("Mul", x, half), g("Add", curve, one))
 
 
-@exports("sigmoid")
-def sigmoid(g: Graph, x: Value) -> str:
-    """1 / (1 + e^-x)."""
-    return g("Sigmoid", x)
-
-
 @exports("sigmoid_hard")
 def sigmoid_hard(g: Graph, x: Value, alpha: float, beta: float) -> str:
     """min(max(alpha x + beta, 0), 1)."""
@@ -96,23 +90,11 @@ def silu(g: Graph, x: Value) -> str:
     return g("Mul", x, g("Sigmoid", x))
 
 
-@exports("softplus")
-def softplus(g: Graph, x: Value) -> str:
-    """log(1 + e^x)."""
-    return g("Softplus", x)
-
-
 @exports("softplus_parametric")
 def softplus_parametric(g: Graph, x: Value, alpha: Value, beta: Value) -> str:
     """Alpha log(1 + e^(beta x)); alpha and beta belong to axis 1."""
     scale, slope = (g("Reshape", v, x.along(1)) for v in (alpha, beta))
     return g("Mul", scale, g("Softplus", g("Mul", slope, x)))
-
-
-@exports("softsign")
-def softsign(g: Graph, x: Value) -> str:
-    """x / (1 + |x|)."""
-    return g("Softsign", x)
 
 
 @exports("scaled_tanh")

@@ -7,10 +7,8 @@ import math
 import numpy as np
 
 from harness.mil.types import DataType
-from harness.onnx_export.build import Graph, Operand, Value
+from harness.onnx_export.build import Graph, Ints, Operand, Value
 from harness.onnx_export.registry import exports
-
-Ints = tuple[int, ...]
 
 
 @exports("quantize")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from harness.mil.ops.convolution import spatial_padding, transposed_crop
-from harness.onnx_export.build import Graph, Value
+from harness.onnx_export.build import Graph, Ints, Value
 from harness.onnx_export.registry import exports
-
-Ints = tuple[int, ...]
 
 
 @exports("conv")

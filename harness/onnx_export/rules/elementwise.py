@@ -11,26 +11,12 @@ from harness.mil.types import DataType
 from harness.onnx_export.build import Graph, Value, held_as
 from harness.onnx_export.registry import exports
 
-_UNARY = {
-    "abs": "Abs",
-    "acos": "Acos",
-    "asin": "Asin",
-    "atan": "Atan",
-    "atanh": "Atanh",
-    "ceil": "Ceil",
-    "cos": "Cos",
-    "cosh": "Cosh",
-    "erf": "Erf",
-    "exp": "Exp",
-    "floor": "Floor",
-    "round": "Round",  # halves to even, as in MIL
-    "sign": "Sign",
-    "sin": "Sin",
-    "sinh": "Sinh",
-    "sqrt": "Sqrt",
-    "tan": "Tan",
-    "tanh": "Tanh",
-}
+# Called alike in ONNX, where a capital begins the name; activations are among them, and ``Round``
+# rounds halves to even, as in MIL.
+_UNARY = (
+    "abs", "acos", "asin", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "round",
+    "sigmoid", "sign", "sin", "sinh", "softplus", "softsign", "sqrt", "tan", "tanh",
+)  # fmt: skip
 _BINARY = {
     "add": "Add",
     "sub": "Sub",
@@ -66,8 +52,8 @@ def in_one_type(g: Graph, x: Value, y: Value) -> tuple[Value, Value]:
     return g.in_type(x, common), g.in_type(y, common)
 
 
-for _type, _op_type in _UNARY.items():
-    exports(_type)(_unary(_op_type))
+for _type in _UNARY:
+    exports(_type)(_unary(_type.capitalize()))
 for _type, _op_type in _BINARY.items():
     exports(_type)(_binary(_op_type))
 for _type, _op_type in _COMPARISONS.items():

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.mil.ops.image import sampling_grid
-from harness.onnx_export.build import INT64_LIMIT, Graph, Value
+from harness.onnx_export.build import INT64_LIMIT, Graph, Ints, Value
 from harness.onnx_export.registry import exports
-
-Ints = tuple[int, ...]
 
 
 def _bilinear(g: Graph, x: Value, sizes: Ints, mode: str) -> Value | str:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.mil.types import DataType
-from harness.onnx_export.build import INT64_LIMIT, Graph, Operand, Value
+from harness.onnx_export.build import INT64_LIMIT, Bools, Graph, Ints, Operand, Value
 from harness.onnx_export.registry import exports
-
-Ints = tuple[int, ...]
-Bools = tuple[bool, ...]
 
 
 @exports("identity", moves=True)

@@ -11,10 +11,9 @@ import math
 import numpy as np
 
 from harness.mil.ops.pooling import window_padding
-from harness.onnx_export.build import Graph, Operand, Value
+from harness.onnx_export.build import Graph, Ints, Operand, Value
 from harness.onnx_export.registry import exports
 
-Ints = tuple[int, ...]
 _Padding = list[tuple[int, int]]
 
 

@@ -11,50 +11,42 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.mil.types import DataType
-from harness.onnx_export.build import Graph, Operand, Value
+from harness.onnx_export.build import Graph, Ints, Operand, Value
 from harness.onnx_export.registry import exports
 
-_Reduce = Callable[[Graph, Value, Sequence[int] | None, bool], str]
+_Reduce = Callable[[Graph, Value, Ints | None, bool], str]
 
 
-def mean(g: Graph, x: Operand, axes: Sequence[int] | None, keep: bool = True) -> str:
-    """Return the FP32 mean of a tensor of FP32 along ``axes``."""
-    return g.cast(
-        g("ReduceMean", g.cast(x, DataType.FLOAT64), axes, keepdims=int(keep)), DataType.FLOAT32
-    )
+def mean(g: Graph, x: Operand, axes: Sequence[int]) -> str:
+    """Return the FP32 mean of a tensor of FP32 along ``axes``, which stay."""
+    wide = g.cast(x, DataType.FLOAT64)
+    return g.cast(g("ReduceMean", wide, axes, keepdims=1), DataType.FLOAT32)
 
 
 def _summed(term: Callable[[Graph, Value], Operand]) -> _Reduce:
-    def reduce(g: Graph, x: Value, axes: Sequence[int] | None, keep: bool) -> str:
+    def reduce(g: Graph, x: Value, axes: Ints | None, keep_dims: bool) -> str:
         if x.dtype.is_floating:
             terms = term(g, g.in_type(x, DataType.FLOAT64))
         else:
             terms = g.cast(term(g, x), DataType.INT64)
-        return g.cast(g("ReduceSum", terms, axes, keepdims=int(keep)), x.dtype)
+        return g.cast(g("ReduceSum", terms, axes, keepdims=int(keep_dims)), x.dtype)
 
     return reduce
 
 
 def _in_double(op_type: str, after: str = "") -> _Reduce:
-    def reduce(g: Graph, x: Value, axes: Sequence[int] | None, keep: bool) -> str:
-        y = g(op_type, g.in_type(x, DataType.FLOAT64), axes, keepdims=int(keep))
+    def reduce(g: Graph, x: Value, axes: Ints | None, keep_dims: bool) -> str:
+        y = g(op_type, g.in_type(x, DataType.FLOAT64), axes, keepdims=int(keep_dims))
         return g.cast(g(after, y) if after else y, x.dtype)
 
     return reduce
 
 
 def _directly(op_type: str) -> _Reduce:
-    def reduce(g: Graph, x: Value, axes: Sequence[int] | None, keep: bool) -> str:
-        return g(op_type, x, axes, keepdims=int(keep))
+    def reduce(g: Graph, x: Value, axes: Ints | None, keep_dims: bool) -> str:
+        return g(op_type, x, axes, keepdims=int(keep_dims))
 
     return reduce
-
-
-def _rule(reduce: _Reduce) -> Callable[..., str]:
-    def function(g: Graph, x: Value, axes: tuple[int, ...] | None, keep_dims: bool) -> str:
-        return reduce(g, x, axes, keep_dims)
-
-    return function
 
 
 for _type, _reduce in {
@@ -69,7 +61,7 @@ for _type, _reduce in {
     "reduce_sum": _summed(lambda g, x: x),
     "reduce_sum_square": _summed(lambda g, x: g("Mul", x, x)),
 }.items():
-    exports(_type)(_rule(_reduce))
+    exports(_type)(_reduce)
 
 
 def _position(op_type: str) -> Callable[..., str]:

@@ -7,11 +7,8 @@ import numpy as np
 from harness.errors import UnsupportedOperationError
 from harness.mil.ops.movement import slice_limits
 from harness.mil.types import DataType
-from harness.onnx_export.build import Graph, Operand, Value
+from harness.onnx_export.build import Bools, Graph, Ints, Operand, Value
 from harness.onnx_export.registry import exports
-
-Ints = tuple[int, ...]
-Bools = tuple[bool, ...]
 
 _REDUCTIONS = {
     "update": "none",

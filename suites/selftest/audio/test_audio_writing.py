@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.audio import encoder
+from harness.audio import writers
 from harness.audio.files import read_audio
 from harness.audio.writers import StemWriter
 from harness.errors import AudioError
@@ -130,7 +130,7 @@ def test_not_finite_output_is_refused(tmp_path, value, word):
 
 
 def test_beyond_4_gib_wav_is_refused_or_announced_as_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoder, "_WAV_LIMIT_BYTES", 8 * 5000)
+    monkeypatch.setattr(writers, "_WAV_LIMIT_BYTES", 8 * 5000)
     path, samples = tmp_path / "a.wav", noise(5001).T
     with pytest.raises(AudioError, match="4 GiB"), OneStem(path) as writer:
         writer.write(samples)
