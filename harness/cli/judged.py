@@ -41,7 +41,7 @@ def judge_results(
 
     mark_page(report)
     with progress("judging") as advance:
-        judgement = hold(pack, read_results(results), request, advance)
+        judgement = hold(pack, read_results(results, pack), request, advance)
     run = judgement.run(execution)
     write_page(run, report)
     document = _document(judgement, run, execution)

@@ -26,7 +26,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from harness.errors import ParityError
-from harness.verdicts import GATES, Gate, gate
+from harness.verdicts import GATES, ON_REQUEST, Gate, gate
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def chosen_gate(
     if name is None:
         if (rtol, atol, min_snr_db) == (None, None, None):
             return None
-        return Gate("command line", "given by the user", rtol, atol, min_snr_db)
+        return Gate("command line", ON_REQUEST, rtol, atol, min_snr_db)
     if (rtol, atol, min_snr_db) != (None, None, None):
         raise ParityError("give --gate or bounds (--rtol, --atol, --min-snr), not both")
     found = gate(name)

@@ -1,6 +1,7 @@
 """Which item of one side belongs to which of the other.
 
-By name, where both have it. What remains among audio files is paired by content: the greatest
+By name, where both have it, or where one name has all words of the other: 01_drums.wav and
+drums_est.flac claim to be drums. What remains among audio files is paired by content: the greatest
 normalised cross-correlation, at any lag, over the whole assignment
 (`scipy.optimize.linear_sum_assignment`). A stem that a port named otherwise is found that way; two
 that were exchanged are not, since their names say who they claim to be: `judging` finds those.
@@ -59,7 +60,7 @@ def pair_up(expected: Mapping[str, Item], actual: Mapping[str, Item]) -> tuple[P
     pairs = [Pair(name, expected[name], actual[name]) for name in expected if name in actual]
     left = {name: item for name, item in expected.items() if name not in actual}
     right = {name: item for name, item in actual.items() if name not in expected}
-    for rule in (_same_stem, _same_content):
+    for rule in (_same_stem, _same_words, _same_content):
         for name, other_name, note in rule(left, right):
             pairs.append(Pair(name, left.pop(name), right.pop(other_name), note))
     pairs += [Pair(name, item, None) for name, item in left.items()]
@@ -81,6 +82,24 @@ def _same_stem(left: Mapping[str, Item], right: Mapping[str, Item]) -> Matches:
     return found
 
 
+def _same_words(left: Mapping[str, Item], right: Mapping[str, Item]) -> Matches:
+    """Match an audio file with the one that has all words of its name, and of no other as many."""
+    claims: dict[str, list[str]] = {}
+    for other in _audio(right):
+        contained = {
+            name: words for name in _audio(left) if (words := _words(name)) <= _words(other)
+        }
+        most = max(map(len, contained.values()), default=0)
+        claimed = [name for name, words in contained.items() if len(words) == most > 0]
+        if len(claimed) == 1:
+            claims.setdefault(claimed[0], []).append(other)
+    return [
+        (name, others[0], f"with {others[0]}, by name")
+        for name, others in claims.items()
+        if len(others) == 1
+    ]
+
+
 def _same_content(left: Mapping[str, Item], right: Mapping[str, Item]) -> Matches:
     ours, theirs = _audio(left), _audio(right)
     if not ours or not theirs:
@@ -90,17 +109,12 @@ def _same_content(left: Mapping[str, Item], right: Mapping[str, Item]) -> Matche
     for row, name in enumerate(ours):
         mine = _fingerprint(left[name])
         alike[row] = [_alike(mine, other) for other in others]
-    bonus = np.array([[0.1 * (_words(one) == _words(other)) for other in theirs] for one in ours])
     found = []
-    for row, column in zip(*linear_sum_assignment(-(alike + bonus)), strict=True):
+    for row, column in zip(*linear_sum_assignment(-alike), strict=True):
         likeness = float(alike[row, column])
         if likeness >= _ALIKE:
-            how = f"by content (correlation {likeness:.2f})"
-        elif _words(ours[row]) == _words(theirs[column]):
-            how = "by name alone"
-        else:
-            continue
-        found.append((ours[row], theirs[column], f"with {theirs[column]}, {how}"))
+            how = f"with {theirs[column]}, by content (correlation {likeness:.2f})"
+            found.append((ours[row], theirs[column], how))
     return found
 
 
@@ -113,9 +127,10 @@ def _bare(name: str) -> str:
     return (path.parent / path.stem).as_posix().lower()
 
 
-def _words(name: str) -> str:
-    """Return the name without numbers and punctuation: 01_drums.wav is drums."""
-    return "".join(re.findall("[a-z]+", PurePosixPath(name).stem.lower()))
+def _words(name: str) -> frozenset[str]:
+    """Return the words of a name: of 01_drumsEst.wav they are drums and est."""
+    found = re.findall("[A-Z]*[a-z]+|[A-Z]+", PurePosixPath(name).stem)
+    return frozenset(word.lower() for word in found)
 
 
 def _fingerprint(item: Item) -> npt.NDArray[np.float64]:

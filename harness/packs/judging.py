@@ -136,7 +136,9 @@ class Judgement:
         """Return the judgement as a run, with what became of the command if one was executed."""
         layers = tuple(dict.fromkeys(finding.case.layer for finding in self.findings))
         engines = ("process",) if execution else ()
-        collector = Collector(Profile(f"pack {self.pack.manifest.name}", layers, engines))
+        narrowed = (self.narrowed,) if self.narrowed else ()
+        name = f"pack {self.pack.manifest.name}"
+        collector = Collector(Profile(name, layers, engines, narrowed=narrowed))
         for finding in self.findings:
             labels = {"case": finding.case.name, "tensor": finding.tensor.name}
             bounds = _bounds(finding.tensor).gate(finding.case.operation)
@@ -144,8 +146,7 @@ class Judgement:
                 Check(finding.case.layer, labels, True, bounds, finding.outcome)
             )
         collector.keep(self._row(execution))
-        narrowed = {"narrowed": self.narrowed} if self.narrowed else {}
-        about: dict[str, Any] = {"pack": self.pack.manifest.files["expected"].sha256, **narrowed}
+        about: dict[str, Any] = {"pack": self.pack.manifest.files["expected"].sha256}
         if execution is not None:
             collector.problems += [execution.complaint] if execution.complaint else []
             about |= {"process": execution.command, "stderr": execution.stderr}

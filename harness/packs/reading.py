@@ -183,19 +183,23 @@ class Results:
         return array
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path, pack: Pack) -> Results:
     """Return the results in a ``.safetensors`` file, or a folder of them and of ``.npy`` files.
 
     In a folder, ``CASE/out/y.npy`` holds the tensor ``CASE/out/y``.
 
     Raises:
-        PackError: nothing is there, a file can't be read, or two hold one tensor.
+        PackError: nothing is there, a file can't be read or is the pack's own answers, or two hold
+            one tensor.
     """
     if not path.exists():
         raise PackError(f"{path} does not exist; expected a .safetensors file or a folder of .npy")
     loaders: dict[str, Callable[[], Array]] = {}
     several = path.is_dir()
+    answers = pack.manifest.files["expected"]
     for file in _files(path) if several else [path]:
+        if file.stat().st_size == answers.bytes and sha256(file) == answers.sha256:
+            raise PackError(f"{file} holds the pack's own answers; give what your code computed")
         for name, load in array_readers(file, PackError).items():
             if several and file.suffix == ".npy":
                 name = file.relative_to(path).with_suffix("").as_posix()

@@ -444,7 +444,7 @@ class TestPairing:
         write(tmp_path / "e", drums=drums, piano=0 * drums)
         write(tmp_path / "a", **{"01_drums": drums, "02-piano": 0 * drums})
         notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
-        assert notes[1] == "with 02-piano.wav, by name alone"
+        assert notes[1] == "with 02-piano.wav, by name"
 
     def test_names_that_both_sides_have_are_believed(self, tmp_path: Path) -> None:
         """Exchanged stems must fail, and not be paired until they pass."""
@@ -455,6 +455,32 @@ class TestPairing:
         assert causes == [
             "another stem stands here: vocals.wav",
             "another stem stands here: bass.wav",
+        ]
+
+    @pytest.mark.parametrize("form", ["{}_est", "07 {}", "{}Output", "song-{}-v2", "PRED_{}"])
+    def test_stems_that_are_exchanged_under_longer_names_fail(
+        self, tmp_path: Path, form: str
+    ) -> None:
+        """By content they are paired until they pass, and a port that exchanged them is wrong."""
+        names = ("vocals", "bass", "lead_vocals")
+        parts = [noise(seed, (2, RATE)) for seed in (33, 34, 35)]
+        write(tmp_path / "e", **dict(zip(names, parts, strict=True)))
+        turned = dict(zip(names, (parts[1], parts[0], parts[2]), strict=True))
+        write(tmp_path / "a", **{form.format(name): part for name, part in turned.items()})
+        rows = compared(tmp_path / "e", tmp_path / "a")
+        assert [row.cause.words for row in rows if row.cause] == [
+            "another stem stands here: vocals.wav",
+            "another stem stands here: bass.wav",
+        ]
+
+    def test_a_word_that_two_names_have_tells_nothing(self, tmp_path: Path) -> None:
+        drums, bass = (noise(seed, (2, RATE)) for seed in (36, 37))
+        write(tmp_path / "e", drums=drums, bass=bass)
+        write(tmp_path / "a", bass_and_drums_1=bass, bass_and_drums_2=drums)
+        notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
+        assert [note.split(",")[0] for note in notes] == [
+            "with bass_and_drums_1.wav",
+            "with bass_and_drums_2.wav",
         ]
 
     def test_other_music_is_no_partner(self, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def judged(
     execution = execute(command, pack, given, out, 60.0)
     assert execution.complaint == ""
     there = tuple(name for name in request.only if name in pack.manifest.operations)
-    return judge(pack, read_results(out), replace(request, only=there))
+    return judge(pack, read_results(out, pack), replace(request, only=there))
 
 
 @pytest.mark.parametrize("algorithm", ["standard", "kahan", "welford"])

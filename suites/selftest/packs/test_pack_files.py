@@ -214,19 +214,30 @@ def test_a_folder_that_is_no_pack_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_results_are_read_from_npy_and_safetensors(tmp_path: Path) -> None:
+def test_results_are_read_from_npy_and_safetensors(ops: Pack, tmp_path: Path) -> None:
     y = np.arange(6, dtype=np.float32).reshape(2, 3)
     (tmp_path / "a.basic" / "out").mkdir(parents=True)
     np.save(tmp_path / "a.basic" / "out" / "y.npy", np.asfortranarray(y))
     save_file({"b.basic/out/y": y}, tmp_path / "rest.safetensors")
-    results = read_results(tmp_path)
+    results = read_results(tmp_path, ops)
     assert sorted(results.names) == ["a.basic/out/y", "b.basic/out/y"]
     for name in results.names:
         assert np.array_equal(results.read(name), y)
-    assert read_results(tmp_path / "rest.safetensors").names == ["b.basic/out/y"]
+    assert read_results(tmp_path / "rest.safetensors", ops).names == ["b.basic/out/y"]
     save_file({"a.basic/out/y": y}, tmp_path / "twice.safetensors")
     with pytest.raises(PackError, match="twice"):
-        read_results(tmp_path)
+        read_results(tmp_path, ops)
+
+
+def test_the_answers_of_a_pack_are_no_results(
+    dsp: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port that wrote nothing, or into its copy of the pack, passed with the pack's answers."""
+    copy = tmp_path / "mine.safetensors"
+    shutil.copy(dsp.folder / "expected.safetensors", copy)
+    for results in (dsp.folder, copy, tmp_path):
+        assert main(["compare", str(dsp.folder), str(results)]) == 2
+        assert "holds the pack's own answers" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("kind", ["big-endian", "truncated", "pickled", "text"])

@@ -37,6 +37,7 @@ def read_pack(folder: Path, changed: str) -> None:
 
 
 def make_results(folder: Path) -> None:
+    make_pack(folder)
     y = np.ones((3, 4), np.float32)
     place = folder / "results" / "double.basic" / "out"
     place.mkdir(parents=True)
@@ -46,7 +47,7 @@ def make_results(folder: Path) -> None:
 
 def open_results(folder: Path, changed: str) -> None:
     del changed
-    results = read_results(folder / "results")
+    results = read_results(folder / "results", open_pack(folder / "pack"))
     for name in results.names:
         results.read(name)
 
