@@ -297,13 +297,13 @@ def _layers(names: list[str]) -> tuple[str, ...]:
 
 def _bounds(min_snr: float | None, rtol: float | None, atol: float | None) -> dict[str, Gate]:
     """Return the gates that the command line replaces; what it leaves open stays as it is."""
-    from harness.verdicts import gate
+    from harness.verdicts import ON_REQUEST, gate
 
     tolerances = {} if (rtol, atol) == (None, None) else {"rtol": rtol, "atol": atol}
     ratio = {} if min_snr is None else {"min_snr_db": min_snr}
     changes: dict[str, dict[str, Any]] = {"conversion": tolerances | ratio, "end_to_end": ratio}
     return {
-        name: replace(gate(name), reason="given on the command line", **changed)
+        name: replace(gate(name), reason=ON_REQUEST, **changed)
         for name, changed in changes.items()
         if changed
     }

@@ -28,7 +28,7 @@ from harness.errors import NotEvaluatedError, ParityError, UnknownNameError
 
 if TYPE_CHECKING:
     from harness.comparison import ComparisonRow
-    from harness.verdicts import Run
+    from harness.verdicts import Profile, Run
     from harness.verdicts.rows.scores import Scores
 
 _EXAMPLES = (
@@ -132,10 +132,16 @@ def compare_files(
         for done, pair in enumerate(kept):
             advance(done, len(kept))
             findings += judge(pair, pairs, how)
+    from harness.verdicts import Profile
     from harness.verdicts.jsondata import plain
 
     scored = published_scores(kept, _sources) if scores else ()
-    run = _run(findings, ignored, scored)
+    narrowed = tuple(
+        f"{word} {', '.join(globs)}"
+        for word, globs in (("only", only), ("all but", ignore))
+        if globs
+    )
+    run = _run(Profile("compare", (), (), narrowed=narrowed), findings, ignored, scored)
     write_page(run, report)
     document = {
         "verdict": run.verdict.value,
@@ -166,13 +172,16 @@ def _matches(name: str, glob: str) -> bool:
 
 
 def _run(
-    findings: Sequence[ComparisonRow], ignored: Sequence[str], scored: Sequence[Scores]
+    profile: Profile,
+    findings: Sequence[ComparisonRow],
+    ignored: Sequence[str],
+    scored: Sequence[Scores],
 ) -> Run:
     from harness.origin import provenance
-    from harness.verdicts import Check, Profile
+    from harness.verdicts import Check
     from harness.verdicts.collector import Collector
 
-    collector = Collector(Profile("compare", (), ()))
+    collector = Collector(profile)
     for finding in findings:
         labels = {"tensor": finding.name, "stem": finding.stem}
         place = "what" if finding.what == "worst second" else "channel"

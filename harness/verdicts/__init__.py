@@ -40,6 +40,7 @@ from harness.verdicts.states import (
 from harness.verdicts.tolerances import (
     GATES,
     LAYERS,
+    ON_REQUEST,
     Gate,
     gate,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "LABELS",
     "LAYERS",
     "LOCAL_GOLDEN",
+    "ON_REQUEST",
     "RED_GOLDENS",
     "Baseline",
     "Changes",

@@ -40,7 +40,7 @@ from harness.verdicts.states import (
     GoldenState,
     Profile,
 )
-from harness.verdicts.tolerances import LAYERS
+from harness.verdicts.tolerances import LAYERS, ON_REQUEST
 from harness.verdicts.waivers import Waiver, covered
 
 SCHEMA_VERSION: Final = 2
@@ -107,8 +107,9 @@ class Run:
 
     @property
     def narrowed(self) -> str:
-        """What it was narrowed to, in words; empty for all of the inventory, or without one."""
-        return ", ".join(self.expected.narrowed) if self.expected else ""
+        """What it was narrowed to, in words; empty for all of it."""
+        words = self.expected.narrowed if self.expected else ()
+        return ", ".join((*words, *self.profile.narrowed))
 
     @property
     def coverage(self) -> str:
@@ -163,7 +164,7 @@ class Run:
         reasons += [
             f"case {case} of {subject}: no gating check is about it"
             for subject, cases in self.profile.cases.items()
-            if self.profile.name == "check"  # elsewhere the inventory says what is expected
+            if self.expected is None  # elsewhere the inventory says what is expected
             for case in set(cases).difference(self._cases_of(subject))
         ]
         if self.profile.faults and not self.faults:
@@ -203,25 +204,17 @@ class Run:
 
     def _why(self) -> str:
         gating = sum(check.gating for check in self.checks)
-        subjects = " and ".join(self.profile.subjects) or "no subject"
-        subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
-        if self.profile.name == "check":
-            alone = self.profile.layers if "conversion" not in self.profile.layers else ()
-            asked = {
-                c.gate.reason for c in self.checks if c.gate and "command line" in c.gate.reason
-            }
-            said = [f"{layer} alone" for layer in alone] + [f"gates {reason}" for reason in asked]
-            subjects += f" ({', '.join(said)})" if said else ""
+        scope = self._scope()
         injected = sum(fault.outcome is not FaultOutcome.NOT_TRIED for fault in self.faults)
         if self.verdict is Verdict.PASS:
-            parts = [self._holding(gating, subjects)] if gating else []
+            parts = [self._holding(gating, scope)] if gating else []
             parts += [f"{injected} of {injected} injected faults were caught"] if injected else []
             return ", and ".join(parts) or "what was looked at holds"
         if self.verdict is Verdict.FAIL:
             escaped, failed = sum(fault.escaped for fault in self.faults), len(self.failing)
             broken = len(self.red) - escaped - failed
             waived = f" ({len(self.waived)} more are waived)" if self.waived else ""
-            parts = [f"{failed} of {gating} gating checks failed for {subjects}{waived}"]
+            parts = [f"{failed} of {gating} gating checks failed{scope}{waived}"]
             parts = parts if gating else []
             parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
             things = "thing" if broken == 1 else "things"
@@ -229,7 +222,7 @@ class Run:
             return " and ".join(parts)
         waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
         things = "thing was" if len(self.missing) == 1 else "things were"
-        return f"{len(self.missing)} required {things} not looked at for {subjects}{waived}"
+        return f"{len(self.missing)} required {things} not looked at{scope}{waived}"
 
     def to_json(self) -> str:
         """Return the run document; the same run always gives the same bytes."""
@@ -269,15 +262,23 @@ class Run:
     def _waivers(self) -> tuple[Mapping[str, Waiver], tuple[str, ...]]:
         return covered(self.waivers, self.checks, self.started)
 
-    def _holding(self, gating: int, subjects: str) -> str:
+    def _scope(self) -> str:
+        """Return what the verdict is about, to be put behind what it says."""
+        about = f" for {' and '.join(self.profile.subjects)}" if self.profile.subjects else ""
+        said = [f"narrowed to {self.narrowed}"] if self.narrowed else []
+        given = any(check.gate and check.gate.reason == ON_REQUEST for check in self.checks)
+        said += [f"gates {ON_REQUEST}"] if given else []
+        return about + (f" ({', '.join(said)})" if said else "")
+
+    def _holding(self, gating: int, scope: str) -> str:
         if not self.waived:
-            return f"all {gating} gating checks hold for {subjects}"
+            return f"all {gating} gating checks hold{scope}"
         oldest = max(waiver.age_days(self.started) for waiver in self.waived.values())
         failed = (
             "1 failed and is" if len(self.waived) == 1 else f"{len(self.waived)} failed and are"
         )
         return (
-            f"{gating - len(self.waived)} of {gating} gating checks hold for {subjects}, "
+            f"{gating - len(self.waived)} of {gating} gating checks hold{scope}, "
             f"{failed} waived (the oldest for {oldest} days)"
         )
 

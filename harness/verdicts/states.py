@@ -31,6 +31,7 @@ class Profile:
         cases: the golden cases of a subject; one that is not named here has all of them.
         faults: whether known bugs must have been injected.
         without: layers that say nothing of a subject: one without stems has no end to end.
+        narrowed: what somebody narrowed it to, in words; a narrowed inventory says it by itself.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Profile:
     cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     faults: bool = False
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    narrowed: tuple[str, ...] = ()
 
     def leaves_out(self, check: str, before: Profile) -> bool:
         """Return whether a run by this profile does not set out to make a check of another one.

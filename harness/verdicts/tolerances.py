@@ -26,6 +26,9 @@ LAYERS: Final = ("ops", "stft", "surgery", "conversion", "end_to_end")
 SUBJECT_LAYERS: Final = ("surgery", "conversion", "end_to_end")
 """Those that are about a model; the others are about operations and transforms alone."""
 
+ON_REQUEST: Final = "given on the command line"
+"""The reason of a gate that is no row of the table; the verdict says that it was asked for."""
+
 
 @dataclass(frozen=True)
 class Gate:

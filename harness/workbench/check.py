@@ -8,7 +8,7 @@ to all of them, because whoever asks for a verdict on a package wants one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -186,10 +186,25 @@ class _Examination:
             subjects=(inquiry.subject,),
             recipes=(recipe.name,),
             cases={inquiry.subject: self._cases},
+            narrowed=tuple(self._narrowed()),
         )
         self.collector = Collector(profile, engine_states())
         self._steps = 1 + (2 if inquiry.audio else len(self._cases))
         self._done = 0
+
+    @property
+    def _shows_blocks(self) -> bool:
+        """Whether some signal shows the values behind the network's blocks."""
+        goldens, subject = self._bench.goldens, self._inquiry.subject
+        return bool(self._inquiry.audio) or any(goldens.taps(subject, c) for c in self._cases)
+
+    def _narrowed(self) -> Iterator[str]:
+        """Yield what of a whole check was not asked for, in words."""
+        if set(self._inquiry.layers) != {*LAYERS}:
+            yield f"layer {' and '.join(self._inquiry.layers)}"
+        known = self._view is None and bool(self._subject.network.interface.inner_taps)
+        if known and "conversion" in self._layers and not self._shows_blocks:
+            yield "outputs, since none of its cases has values behind blocks"
 
     def _recorded(self) -> PrecisionRecipe | None:
         """Return the recipe that the package says it was made by.
@@ -353,7 +368,7 @@ class _Examination:
         promised = predicted.tensors if predicted else None
         taps = made.judged(taps) if predicted is None else predicted.judged(made.judged(taps))
         self._add(precision_checks(*pair, promised, limit, taps, labels, outputs=outputs))
-        if taps or view is not None:  # once for each signal that shows much
+        if taps or view is not None or not self._shows_blocks:  # signals that show much
             # With the same taps: what is kept decides which memory is reused, and so in which order
             # a mean adds up.
             self._add([repeat_check(made.outputs, run().outputs, labels)])

@@ -180,8 +180,20 @@ def test_gates_of_the_command_line_replace_those_of_the_table(package: Path, jud
     stricter = replace(stricter, reason="given on the command line")
     run = judged(package, bounds={"end_to_end": stricter}, **asked)
     assert failing(run) == {"end_to_end"}
-    assert "mini (end_to_end alone, gates given on the command line)" in run.sentence()
+    assert "mini (narrowed to layer end_to_end, gates given on the command line)" in run.sentence()
     assert {check.layer for check in run.checks} == {"end_to_end"}
+
+
+def test_a_case_without_values_behind_blocks_is_said_to_be_narrow(
+    package: Path, judged: Judge
+) -> None:
+    """Else nobody learns of it; and whether a second run agrees, any case can tell."""
+    run = judged(package, cases=("quiet",), layers=("conversion",))
+    words = (
+        "narrowed to layer conversion, outputs, since none of its cases has values behind blocks"
+    )
+    assert f"mini ({words})" in run.sentence()
+    assert any(check.gate and check.gate.name == "repeat" for check in run.checks)
 
 
 @pytest.mark.exhaustive

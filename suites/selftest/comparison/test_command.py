@@ -416,3 +416,15 @@ def test_options_that_contradict_each_other_are_refused(
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--help"]) == 0
     assert "parity compare stems_pytorch/ stems_swift/" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_was_narrowed_or_asked_for_stands_in_every_verdict(tmp_path: Path) -> None:
+    """A run.json that a pull request shows would else say more than was looked at."""
+    stems = {"drums": noise(1, (RATE, 2)), "bass": noise(2, (RATE, 2))}
+    words = [folder(tmp_path / "a", stems), folder(tmp_path / "b", stems)]
+    words += ["--only", "bass.wav", "--min-snr", "3", "--report", str(tmp_path / "page")]
+    assert main(["compare", *words]) == 0
+    said = "hold (narrowed to only bass.wav, gates given on the command line)"
+    assert said in Run.from_json((tmp_path / "page" / "run.json").read_text("utf-8")).sentence()
+    for name in ("index.html", "summary.md"):
+        assert said in (tmp_path / "page" / name).read_text("utf-8"), name
