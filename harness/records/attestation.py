@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from harness.bounded import MEBIBYTE, read_json
 from harness.digests import Digest, digest_of, sha256
-from harness.errors import RunError
+from harness.errors import RunError, command_line
 from harness.verdicts import Run, Verdict
 from harness.verdicts.jsondata import document_text, plain
 from harness.verdicts.kinds import another_kind
@@ -101,7 +101,7 @@ def attest(run: Run, run_text: bytes, package: Path) -> str:
         raise RunError(
             f"the run did not judge {package} (its {digest.algorithm} {digest.value[:16]}... is "
             f"not among the {len(known)} that the run names); make a run of it: "
-            f"parity check {package} --subject S --report DIR"
+            f"{command_line('check', package, '--subject', 'S', '--report', 'DIR')}"
         )
     descriptor = {"name": package.name, "digest": {digest.algorithm: digest.value}}
     if digest.files:
