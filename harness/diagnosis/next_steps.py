@@ -7,8 +7,10 @@ which a run of `parity check --reference` records. What tuning aims at is the ga
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from harness.conversion import shipped_recipes
@@ -53,6 +55,22 @@ def counterpart_of(run: Run) -> Counterpart | None:
     if len(cases) != len(inputs) or not all(isinstance(source, str) for source in inputs):
         return None
     return Counterpart(package, tuple(inputs), tuple(cases))
+
+
+def judged_package(run: Run) -> str:
+    """Return the path of the package that a run judged, as it was typed; "" if it made its own.
+
+    Where nothing that was typed leads to it, that is the name of the package.
+    """
+    packages = run.provenance.get("packages")
+    if not isinstance(packages, Mapping) or len(packages) != 1:
+        return ""
+    name = str(next(iter(packages)))
+    try:
+        typed = shlex.split(str(run.provenance.get("command", "")))
+    except ValueError:  # a quote that isn't closed
+        typed = []
+    return next((word for word in typed if Path(word).name == name), name)
 
 
 def call_case(run: Run, labels: Mapping[str, str]) -> str:
