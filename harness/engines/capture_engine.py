@@ -69,7 +69,7 @@ class CaptureEngine:
                 *("capture", candidate, "--inputs", "in.safetensors", "--out", "recording")
             )
             raise CaptureError(
-                f"engine 'capture': {beside} is missing; put there what was recorded on a Mac with "
-                f"what this writes: {command}"
+                f"engine 'capture': {beside} is missing; record it on a Mac, and put it there; the "
+                f"recorder is written by: {command}"
             )
         return CaptureSession(beside)
