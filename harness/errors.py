@@ -32,6 +32,7 @@ a sequence that clears the terminal. So every message is made one printable line
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Collection, Iterable
 from typing import ClassVar, Final
 
@@ -66,6 +67,14 @@ def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
         return line
     tail = min(_TAIL_LENGTH, length // 3)
     return f"{line[: length - tail - 6]} [...]{line[-tail:]}"
+
+
+def command_line(*words: object) -> str:
+    """Return a command of this program as a shell takes it, whatever is in its words.
+
+    Where it ends a message, it follows a colon: quotes around it would be read as its own.
+    """
+    return shlex.join(("parity", *map(str, words)))
 
 
 class UnknownNameError(ParityError):

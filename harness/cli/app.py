@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -118,8 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _interrupted(asked, as_json)
     except _UsageError as error:
-        said = error.format_message()  # type: ignore[attr-defined]  # of click's own class
-        return _complain(f"{said.rstrip('.')}; see 'parity --help'", 2, as_json)
+        return _complain(_usage(error), 2, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -172,6 +171,12 @@ def _interrupted(asked: Sequence[signal.Signals], as_json: bool) -> int:
     if asked:
         return _complain(f"ended by {asked[0].name}; {_CLEAN}", 128 + asked[0], as_json)
     return _complain(f"interrupted; {_CLEAN}", _INTERRUPTED, as_json)
+
+
+def _usage(error: Any) -> str:
+    """Say what was wrong, and which help tells what would be right: that of the command."""
+    command = error.ctx.command_path if error.ctx else "parity"
+    return f"{error.format_message().rstrip('.')}; see '{command} --help'"
 
 
 def _system_error(error: OSError) -> str:

@@ -12,6 +12,7 @@ from harness.atomic.products import RECORDING
 from harness.cli.console import Json, answer, note, out, print_table
 from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GivenInputs
+from harness.errors import command_line
 
 if TYPE_CHECKING:
     from harness.captures import Calibration, Capture, Match
@@ -45,7 +46,7 @@ def kit(
     write_kit(target)
     words = (
         f"{target}: {len(PROBES)} probes, their inputs and two recorders\n"
-        f"{_NEXT}; then 'parity calibrate {target}/capture-CPU_AND_NE.safetensors'"
+        f"{_NEXT}; then: {command_line('calibrate', target / 'capture-CPU_AND_NE.safetensors')}"
     )
     answer(json, {"out": str(target), "probes": list(PROBES)}, lambda: out.print(words))
 

@@ -100,7 +100,8 @@ def check(
         Path | None, typer.Option(help="Failures that are accepted for a while (TOML).")
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="An accepted run that this one is held against.")
+        Path | None,
+        typer.Option(help="A file of 'parity baseline accept', to hold the run against."),
     ] = None,
     history: Annotated[
         Path | None,

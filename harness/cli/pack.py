@@ -15,7 +15,7 @@ from harness.cli.console import Json, answer, out, print_table, progress
 from harness.cli.judged import judge_results, log_stderr
 from harness.cli.outputs import folder_option
 from harness.cli.settings import SUBJECT_HELP, Page, number_option
-from harness.errors import UnknownNameError
+from harness.errors import UnknownNameError, command_line
 
 if TYPE_CHECKING:
     from harness.packs import Answered, Manifest
@@ -62,7 +62,7 @@ def build(
     document = {"pack": str(target), "name": name, "cases": manifest.required, "bytes": size}
     words = (
         f"{target}: {manifest.required} cases of {len(operations)} operations, "
-        f"{size / 1e6:.1f} MB; look at it with 'parity pack show {target}'"
+        f"{size / 1e6:.1f} MB; look at it with: {command_line('pack', 'show', target)}"
     )
     answer(json, document, lambda: out.print(words))
 

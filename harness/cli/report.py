@@ -83,7 +83,10 @@ def report(
     ] = False,
     baseline: Annotated[
         Path | None,
-        typer.Option(help=f"An accepted run, or none; by default {BASELINE}, if it is there."),
+        typer.Option(
+            help=f"A file of 'parity baseline accept', or none; {BASELINE} by default, if it is "
+            "there."
+        ),
     ] = None,
     history: Annotated[
         Path, typer.Option("--history", help="The folder of the runs that are remembered.")

@@ -54,7 +54,10 @@ def run(
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="A run, or none; default: reports/baseline.json beside the file."),
+        typer.Option(
+            help="A file of 'parity baseline accept', or none; default: reports/baseline.json "
+            "beside the file."
+        ),
     ] = None,
     waivers: Annotated[
         Path | None,

@@ -22,7 +22,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         if path.suffix.lower() == ".npz":
             np.savez(temporary, **dict(tensors))  # type: ignore[arg-type]
         else:
-            dense = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+            dense = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
             save_file(dense, temporary)
 
 

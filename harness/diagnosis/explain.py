@@ -25,7 +25,7 @@ from harness.diagnosis.failures import (
 )
 from harness.diagnosis.findings import NEXT_STEPS, TARGET_DB, Conclusion, ThreeWay
 from harness.diagnosis.headroom import HeadroomAudit
-from harness.diagnosis.next_steps import NextSteps
+from harness.diagnosis.next_steps import NextSteps, judged_package
 from harness.verdicts import LAYERS, Check, Run, Verdict
 from harness.verdicts.rows.packages import Explanation, Step
 
@@ -75,12 +75,13 @@ def explain(
 
     Args:
         run: as it was written.
-        package: the path of the package that failed, for the commands; if there is none they
-            begin with its conversion.
+        package: the path of the package that failed, for the commands; without one, they speak of
+            the package that the run judged, or begin with a conversion if it made its own.
         reference: of a package in an adapter, one in FP32 from its own converter.
         diagnosis: of the package that failed, on the case of `focus_of`.
         headroom: of that package, likewise.
     """
+    package = package or judged_package(run)
     tune = NextSteps(run, _aim(run), package, reference).tune()
     steps: list[Step] = []
     commands: list[str] = []

@@ -10,9 +10,11 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from harness.conversion import shipped_recipes
+from harness.errors import command_line
 from harness.subjects import own_networks
 from harness.verdicts import Check, Gate, Run, gate
 
@@ -55,6 +57,22 @@ def counterpart_of(run: Run) -> Counterpart | None:
     return Counterpart(package, tuple(inputs), tuple(cases))
 
 
+def judged_package(run: Run) -> str:
+    """Return the path of the package that a run judged, as it was typed; "" if it made its own.
+
+    Where nothing that was typed leads to it, that is the name of the package.
+    """
+    packages = run.provenance.get("packages")
+    if not isinstance(packages, Mapping) or len(packages) != 1:
+        return ""
+    name = str(next(iter(packages)))
+    try:
+        typed = shlex.split(str(run.provenance.get("command", "")))
+    except ValueError:  # a quote that isn't closed
+        typed = []
+    return next((word for word in typed if Path(word).name == name), name)
+
+
 def call_case(run: Run, labels: Mapping[str, str]) -> str:
     """Return the case of a check; where it has several calls, with the one that the check is of."""
     case = labels.get("case", "")
@@ -95,7 +113,7 @@ class NextSteps:
         return {
             "ops": ["python -m pytest suites/ops -q"],
             "stft": ["python -m pytest suites/stft -q"],
-            "surgery": [_words("golden", "verify", "--subject", self._subject)],
+            "surgery": [command_line("golden", "verify", "--subject", self._subject)],
         }.get(layer, [])
 
     def convert_again(self) -> list[str]:
@@ -103,7 +121,7 @@ class NextSteps:
         if self._recipe is None or self._adapted or counterpart_of(self.run) is not None:
             return []
         words = (self._subject, "--precision", self._recipe, "--out", "x.mlpackage")
-        return [_words("convert", *words)]
+        return [command_line("convert", *words)]
 
     def tune(self) -> str:
         """Return how the cheapest set of FP32 operations is found that holds the failed gate."""
@@ -117,7 +135,7 @@ class NextSteps:
             words += ["--rtol", f"{bounds.rtol:g}", "--atol", f"{bounds.atol:g}"]
         if bounds.name == _STEMS:
             words.append("--every-second")
-        return _words("tune", *words, "--out", "tuned.toml")
+        return command_line("tune", *words, "--out", "tuned.toml")
 
     def _aim(self) -> Gate:
         found = self.check.gate if self.check else None
@@ -128,9 +146,9 @@ class NextSteps:
         if other is not None:
             given = ("--inputs", other.given(self._label("case")))
             return [
-                _words("diagnose", path, "--reference", other.package, *given),
-                _words("headroom", path, *given),
-                _words("sensitivity", *self._lab(), "--precision", "fp16"),
+                command_line("diagnose", path, "--reference", other.package, *given),
+                command_line("headroom", path, *given),
+                command_line("sensitivity", *self._lab(), "--precision", "fp16"),
             ]
         if self._adapted:
             return self._package_in_adapter(path)
@@ -138,22 +156,22 @@ class NextSteps:
         others = () if own else ("hot", "silence")
         cases = [w for c in dict.fromkeys((self._case, *others)) for w in ("--case", c)]
         found = [
-            _words("diagnose", path, "--subject", self._subject, "--case", self._case),
-            _words("headroom", path, *cases),
+            command_line("diagnose", path, "--subject", self._subject, "--case", self._case),
+            command_line("headroom", path, *cases),
         ]
         if self._recipe is not None:
-            found.append(_words("sensitivity", *self._lab(), "--precision", self._recipe))
+            found.append(command_line("sensitivity", *self._lab(), "--precision", self._recipe))
         return found
 
     def _package_in_adapter(self, path: str) -> list[str]:
         """Return what can be asked of a package in another converter's layout."""
         of = ("--subject", self._subject, "--case", self._case)
         if not self.reference:
-            return [_words("headroom", path, *of)]
+            return [command_line("headroom", path, *of)]
         return [
-            _words("diagnose", path, "--reference", self.reference, *of),
-            _words("headroom", path, *of),
-            _words("sensitivity", *self._lab(), "--precision", "fp16"),
+            command_line("diagnose", path, "--reference", self.reference, *of),
+            command_line("headroom", path, *of),
+            command_line("sensitivity", *self._lab(), "--precision", "fp16"),
         ]
 
     @property
@@ -193,8 +211,3 @@ class NextSteps:
         """The recipe of the package, where a command finds it by its name."""
         name = self._label("recipe")
         return name if name in shipped_recipes() else None
-
-
-def _words(*words: str) -> str:
-    """Return a command as a shell takes it."""
-    return shlex.join(("parity", *words))

@@ -9,6 +9,7 @@ import numpy as np
 
 import harness
 from harness.engines.base import Availability, Executes, Session, engine
+from harness.errors import command_line
 
 BESIDE = ".capture.safetensors"
 """How the capture of ``X.mlpackage`` ends that lies beside it: ``X.capture.safetensors``."""
@@ -64,8 +65,11 @@ class CaptureEngine:
             return CaptureSession(candidate)
         beside = candidate.with_name(candidate.stem + BESIDE)
         if not beside.is_file():
+            command = command_line(
+                *("capture", candidate, "--inputs", "in.safetensors", "--out", "recording")
+            )
             raise CaptureError(
-                f"engine 'capture': {beside} is missing; record it on a Mac with what "
-                f"'parity capture {candidate.name}' writes, and put it there"
+                f"engine 'capture': {beside} is missing; record it on a Mac, and put it there; the "
+                f"recorder is written by: {command}"
             )
         return CaptureSession(beside)

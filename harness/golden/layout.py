@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import command_line
 from harness.locks import file_lock
 from harness.places import GOLDEN_ROOT, INSTALLED, generated
 
@@ -96,4 +96,4 @@ def file_stem(subject: str) -> str:
 
 def build_command(subject: str, case: str, *options: str) -> str:
     """Return the command line that builds a golden."""
-    return shlex.join(["parity", "golden", "build", "--subject", subject, "--case", case, *options])
+    return command_line("golden", "build", "--subject", subject, "--case", case, *options)

@@ -19,6 +19,7 @@ from harness.bounded import MEBIBYTE, read_json
 from harness.errors import GoldenError, RunError
 from harness.golden.fingerprint import Fingerprint
 from harness.verdicts.jsondata import plain, restored
+from harness.verdicts.kinds import another_kind
 
 FORMAT: Final = 1
 """Version of the store: of the documents, of the tensors' names and of what they mean."""
@@ -119,7 +120,8 @@ def _read_goldens(path: Path, what: str, kind: type[_Kept], advice: str) -> dict
             for case, item in cases.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GoldenError(f"{path} is no golden {what} ({error!r}); {advice}") from error
+        found = another_kind(document, f"golden {what}") or repr(error)
+        raise GoldenError(f"{path} is no golden {what} ({found}); {advice}") from error
     if version != FORMAT:
         raise GoldenError(
             f"the golden {what} {path} has format {version}, this program reads {FORMAT}; {advice}"

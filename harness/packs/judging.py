@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from harness.errors import NotEvaluatedError, UnknownNameError
+from harness.errors import NotEvaluatedError, UnknownNameError, command_line
 from harness.origin import provenance
 from harness.packs.manifest import CaseEntry, TensorEntry, Tolerance
 from harness.packs.problems import Array
@@ -79,8 +79,8 @@ class Request:
         ]
         if not pairs:
             raise NotEvaluatedError(
-                f"nothing of the pack {pack.manifest.name!r} fits {self.narrowed!r}; 'parity pack "
-                f"show {pack.folder}' lists its operations"
+                f"nothing of the pack {pack.manifest.name!r} fits {self.narrowed!r}; its "
+                f"operations are listed by: {command_line('pack', 'show', pack.folder)}"
             )
         return pairs
 

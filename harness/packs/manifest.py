@@ -33,6 +33,7 @@ from harness.bounded import MEBIBYTE, read_json
 from harness.errors import ParityError, RunError
 from harness.verdicts import LAYERS, Gate
 from harness.verdicts.jsondata import document_text, plain, restored
+from harness.verdicts.kinds import another_kind
 
 FORMAT: Final = "parity-pack"
 VERSION: Final = 1
@@ -247,7 +248,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / JSON_NAME
     data = read_json(path, LIMIT_BYTES, PackError)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise PackError(f"{path} is no manifest of a pack: its format is not {FORMAT!r}")
+        other = another_kind(data, "pack")
+        reason = f"this is {other}" if other else f"its format is not {FORMAT!r}"
+        raise PackError(f"{path} is no manifest of a pack: {reason}")
     for key, known in (("version", VERSION), ("byte_order", "little")):
         if data.get(key) != known or isinstance(data[key], bool):
             found = str(data.get(key))[:40]

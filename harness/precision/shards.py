@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from harness.errors import ParityError
 from harness.precision.sweep import KIND, VERSION, Cell, identity
+from harness.verdicts.kinds import another_kind
 
 _NAMES: Final = [field.name for field in fields(Cell)]
 
@@ -65,6 +66,5 @@ def _part(name: str, found: Any) -> tuple[int, int, str, list[Any]]:
         } if (kind, version) == (KIND, VERSION) and 1 <= index <= of:
             if all(isinstance(row, dict) and set(_NAMES) <= row.keys() for row in cells):
                 return index, of, sweep, cells
-    raise ParityError(
-        f"{name} is no document of a shard; expected one of: parity sweep --shard K/N --out FILE"
-    )
+    other = another_kind(found, KIND) or "no document of a shard"
+    raise ParityError(f"{name} is {other}; expected one of: parity sweep --shard K/N --out FILE")

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import pytest
 
+from harness.errors import command_line
 from harness.verdicts import (
     Check,
     GoldenState,
@@ -120,7 +121,7 @@ class Recorder:
         parameters = getattr(getattr(self._item, "callspec", None), "params", {})
         asked = [(name, parameters[name]) for name in ("case", "recipe") if name in parameters]
         options = [word for name, value in asked for word in (f"--{name}", value)]
-        return shlex.join(["parity", "run", str(declaration), *options])
+        return command_line("run", declaration, *options)
 
     def fault(self, fault: InjectedFault) -> InjectedFault:
         """Record a known bug that was injected; raises unless it was caught."""

@@ -27,9 +27,10 @@ from typing import Any, Final
 
 from harness.bounded import MEBIBYTE, read_json
 from harness.digests import Digest, digest_of, sha256
-from harness.errors import RunError
+from harness.errors import RunError, command_line
 from harness.verdicts import Run, Verdict
 from harness.verdicts.jsondata import document_text, plain
+from harness.verdicts.kinds import another_kind
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://in-toto.io/attestation/test-result/v0.1"
@@ -100,7 +101,7 @@ def attest(run: Run, run_text: bytes, package: Path) -> str:
         raise RunError(
             f"the run did not judge {package} (its {digest.algorithm} {digest.value[:16]}... is "
             f"not among the {len(known)} that the run names); make a run of it: "
-            f"parity check {package} --subject S --report DIR"
+            f"{command_line('check', package, '--subject', 'S', '--report', 'DIR')}"
         )
     descriptor = {"name": package.name, "digest": {digest.algorithm: digest.value}}
     if digest.files:
@@ -129,9 +130,12 @@ def read_attestation(path: Path) -> Attestation:
     try:
         return _parsed(document)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        other = another_kind(document, "attestation")
         raise RunError(
-            f"{path} is no attestation of this program: {type(error).__name__} at {error}; make it "
-            "with: parity attest make RUN.json X.mlpackage --out FILE"
+            f"{path}: this is {other}"
+            if other
+            else f"{path} is no attestation of this program: {type(error).__name__} at {error}; "
+            "make it with: parity attest make RUN.json X.mlpackage --out FILE"
         ) from error
 
 

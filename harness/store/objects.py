@@ -17,7 +17,7 @@ from typing import Final
 
 from harness.atomic import atomic_file
 from harness.digests import sha256
-from harness.errors import StoreError
+from harness.errors import StoreError, command_line
 from harness.places import generated
 from harness.store.remote import Remote
 
@@ -101,7 +101,7 @@ class Store:
     def _damaged(self, digest: str, what: str) -> StoreError:
         return StoreError(
             f"{object_path(digest)} of the store {self.url} {what}; nothing of it was used: remove "
-            f"it with: parity store gc {self.url} --verify"
+            f"it with: {command_line('store', 'gc', self.url, '--verify')}"
         )
 
 
@@ -131,7 +131,7 @@ def read_name(url: str, name: str, text: bytes) -> tuple[str, int]:
     if found is None or text != _name_text(name, found[1], int(found[2])):
         raise StoreError(
             f"{name} of the store {url} has other bytes than were written; nothing of it was used: "
-            f"remove it with: parity store gc {url} --verify"
+            f"remove it with: {command_line('store', 'gc', url, '--verify')}"
         )
     return found[1], int(found[2])
 

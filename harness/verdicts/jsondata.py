@@ -28,6 +28,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from harness.bounded import MEBIBYTE, parse_json, read_text
 from harness.errors import ParityError, RunError
+from harness.verdicts.kinds import another_kind
 
 _LONGEST_TEXT: Final = 1 << 20  # of a field for people: a page shows it more than once
 _NOUNS: Final = {str: "text", bool: "true or false", int: "a whole number"}
@@ -144,12 +145,15 @@ def parsed(text: str, noun: str, version: int) -> dict[str, Any]:
     """Return the object in a JSON document that carries a schema version.
 
     Raises:
-        RunError: it is no JSON, no object, or of another version.
+        RunError: it is no JSON, no object, of another kind, or of another version.
     """
     try:
         document = parse_json(text)
     except ValueError as error:
         raise RunError(f"not a {noun}: the JSON breaks off or is malformed ({error})") from error
+    other = another_kind(document, noun)
+    if other:
+        raise RunError(f"this is {other}")
     if not isinstance(document, dict) or "schema_version" not in document:
         raise RunError(f"not a {noun}: no schema_version; expected a document of this program")
     found = document.pop("schema_version")

@@ -29,6 +29,7 @@ from typing import Any, Final
 from harness.bounded import TOML_LIMIT_BYTES, parse_toml, read_text
 from harness.errors import RunError
 from harness.verdicts.checks import Check, Verdict
+from harness.verdicts.kinds import another_kind
 
 LONGEST_DAYS: Final = 90
 _FIELDS: Final = {
@@ -149,10 +150,13 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
     Raises:
         RunError: it can't be read, or a waiver is not as it has to be; the message names it.
     """
+    text = read_text(Path(path), TOML_LIMIT_BYTES, RunError)
     try:
-        document = parse_toml(read_text(Path(path), TOML_LIMIT_BYTES, RunError))
+        document = parse_toml(text)
     except ValueError as error:
-        raise RunError(f"waivers {path} can't be read: {error}") from error
+        other = another_kind(text, "TOML file of waivers")
+        reason = f"this is {other}" if other else error
+        raise RunError(f"waivers {path} can't be read: {reason}") from error
     rows = document.pop("waiver", [])
     if document or not isinstance(rows, list):
         strange = next(iter(document), "waiver")

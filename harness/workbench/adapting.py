@@ -30,7 +30,7 @@ from harness.conversion import (
     load_recipe,
     precision_map,
 )
-from harness.errors import ParityError, one_line
+from harness.errors import ParityError, command_line, one_line
 from harness.golden.builder import case_signal, network_inputs, observe_segment
 from harness.layers import Tensors, audit_check, contract_check, lint_check
 from harness.lint import lint_package
@@ -126,11 +126,12 @@ def check_recipe_of_stranger(package: Path, recipe: PrecisionRecipe, subject: st
     """
     if not recipe.is_for(subject):
         tuned = ", ".join(recipe.subjects)
+        given = ("--reference", "X32.mlpackage", "--inputs", "in.safetensors")
+        beside = command_line("check", package, *given)
         raise ParityError(
             f"recipe {recipe.name!r} was made for {one_line(tuned, 120)}, and a conversion of "
-            "the subject has other operations: judge the package beside that one, with 'parity "
-            f"check {package} --reference X32.mlpackage --inputs in.safetensors'; 'parity adapt "
-            "--inputs-out' writes the inputs"
+            "the subject has other operations; 'parity adapt --inputs-out' writes inputs, with "
+            f"which the package is judged beside that one: {beside}"
         )
 
 

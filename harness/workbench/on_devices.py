@@ -23,7 +23,7 @@ from harness.captures import Capture
 from harness.conversion import PrecisionRecipe
 from harness.devices import Device, band
 from harness.devices.grid import OVERFLOW
-from harness.errors import ParityError
+from harness.errors import ParityError, command_line
 from harness.layers import Tensors, branch_checks, stem_checks
 from harness.mil import Model, functional
 from harness.mil.numerics.device import device_of
@@ -145,9 +145,10 @@ def device_rows(
     question = replace(question, model=model)
     branching = next((step.operation for step in model.plan.steps if step.blocks), None)
     if branching is not None:
+        words = ("--inputs", "in.safetensors", "--out", "made.safetensors", "--numerics", device)
         raise ParityError(
             f"{branching} has blocks, which no prediction on a device looks into; leave --device "
-            f"out, and execute it with 'parity predict --numerics {device!r}'"
+            f"out, and execute it with: {command_line('predict', 'X.mlpackage', *words)}"
         )
     if capture is not None:
         shapes = {output.name: question.expected[output.name].shape for output in model.outputs}

@@ -18,6 +18,7 @@ from harness.bounded import read_json
 from harness.errors import RunError
 from harness.verdicts.checks import Verdict
 from harness.verdicts.jsondata import Count, Limits, pruned, restored
+from harness.verdicts.kinds import another_kind
 
 MOST_BYTES: Final = 64 << 20
 _MANY: Final = Limits(0, 4000)
@@ -257,9 +258,10 @@ def attachment(name: str, document: Any) -> Document:
     headroom = {"as_fp16", "at_risk", "operations"} <= found.keys()
     kind = str(found.get("kind", "headroom" if headroom else ""))
     if kind not in _KINDS:
+        other = another_kind(document, "document that a report draws")
         raise RunError(
-            f"can't attach {name}: expected a document of parity sensitivity, parity tune, "
-            "parity headroom, parity conformance or nox -s bench"
+            f"can't attach {name}: {f'this is {other}; ' * bool(other)}expected a document of "
+            "parity sensitivity, parity tune, parity headroom, parity conformance or nox -s bench"
         )
     cls, cut = _KINDS[kind]
     try:

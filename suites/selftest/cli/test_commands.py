@@ -165,6 +165,23 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert [path.name for path in tmp_path.iterdir()] == ["golden"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("frobnicate", "parity"),
+        ("baseline accept run.json --out base.json", "parity baseline accept"),
+        ("weights map in.safetensors --out out.safetensors", "parity weights map"),
+        ("pack build ops --subject mini --out pack", "parity pack build"),
+    ],
+)
+def test_bad_usage_leads_to_the_help_of_its_own_command(
+    typed: str, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The help of the whole program doesn't list the options that would have been right."""
+    assert main(typed.split()) == 2
+    assert f"see '{names} --help'" in " ".join(capsys.readouterr().err.split())
+
+
 def test_missing_weights_are_exit_code_3_and_name_what_would_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -86,6 +87,30 @@ def test_every_example_is_taken_as_it_is_printed(
         except (_UsageError, ParityError) as error:
             refused.append(f"{command}: {error}")
     assert not refused
+
+
+@pytest.mark.parametrize("make", ["pack build dsp", "kit"])
+def test_what_is_suggested_after_work_takes_the_name_that_was_given(
+    make: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with a space in its name was two words of the command that was to be copied."""
+    folder = tmp_path / "my päck's one"
+    assert main([*make.split(), "--out", str(folder)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    words = shlex.split("parity" + said.rpartition(": parity")[2])
+    parse(words[1:])
+    assert any(Path(word) in (folder, folder / "capture-CPU_AND_NE.safetensors") for word in words)
+
+
+def test_no_message_puts_a_name_into_a_command_unquoted() -> None:
+    """Whoever copies it with a space in the name runs another command; `command_line` quotes."""
+    unquoted = re.compile(r"\bparity (?!tune \{subject)[a-z]+( [a-z]+)? [^;:,']*\{")
+    found = []
+    for file in sorted((ROOT / "harness").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr) and unquoted.search(ast.unparse(node)):
+                found.append(f"{file}: {ast.unparse(node)[:200]}")
+    assert found == []
 
 
 SUBJECT = {"subject": "mini", "recipe": "fp16"}

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import typer
 
+from harness.arrayfiles import read_arrays
 from harness.atomic.products import ASSET, PACK, RECORDING, REDUCTION, RESULTS
 from harness.atomic.products import PACKAGE as PACKAGE_KIND
 from harness.cli.app import app, main
 from harness.cli.outputs import check_room
+from harness.cli.tensors import write_tensors
 from harness.errors import ParityError
 from suites.selftest.lint.building import F32, Made
 
@@ -281,3 +283,12 @@ def test_a_disk_without_room_is_told_before_anything_is_computed(
     assert "make room" in capsys.readouterr().err
     with pytest.raises(ParityError, match=r"about 2\.00 GB"):
         check_room(tmp_path, 2 * 10**9)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_file_of_arrays_keeps_their_shapes(suffix: str, tmp_path: Path) -> None:
+    """A scalar came back as (1,) from one of the two formats, and compared as another shape."""
+    arrays = {"scalar": np.float32(3.0).reshape(()), "turned": np.ones((2, 3), np.float32).T}
+    write_tensors(tmp_path / f"made{suffix}", arrays)
+    found = read_arrays(tmp_path / f"made{suffix}", ParityError)
+    assert {name: found[name].shape for name in arrays} == {"scalar": (), "turned": (3, 2)}

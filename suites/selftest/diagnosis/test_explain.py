@@ -68,6 +68,28 @@ def test_what_is_exploratory_sends_nobody_hunting() -> None:
     assert found.commands == ()
 
 
+@pytest.mark.parametrize(
+    ("typed", "path"),
+    [
+        ("parity check 'my nets/bad.mlpackage' --subject mini", "'my nets/bad.mlpackage'"),
+        ("pytest suites", "bad.mlpackage"),
+        ("parity check 'bad", "bad.mlpackage"),
+        ("", "bad.mlpackage"),
+    ],
+)
+def test_the_package_that_was_judged_is_diagnosed_and_no_fresh_conversion(
+    typed: str, path: str
+) -> None:
+    """A broken package was sought in a sound one: "as good as it has to be"."""
+    bad = check("conversion", "fail", tensor="freq")
+    provenance = {"packages": {"bad.mlpackage": {"dirHash": "ab"}}, "command": typed}
+    commands = explain(run_with(bad, provenance=provenance)).commands
+    assert f"parity diagnose {path} --subject mini --case song" in commands
+    assert not any(command.startswith("parity convert") for command in commands)
+    own = explain(run_with(bad)).commands  # a run that made its packages itself
+    assert any(command.startswith("parity convert mini") for command in own)
+
+
 def test_rounding_after_what_is_exact_is_no_loss() -> None:
     levels = {"norm.time": math.inf, "tencoder.0": 162.1, "tencoder.1": 159.0}
     points = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_no_results_at_all_are_not_evaluated(ops: Pack) -> None:
     run = judged(ops, {}).run()
     assert run.verdict is Verdict.NOT_EVALUATED
     assert len(run.checks) == len(in_float32("ops"))
+
+
+def test_the_advice_on_saving_keeps_right_answers_right(ops: Pack) -> None:
+    """It made scalars of shape (1,): a reader that followed it failed with the right numbers."""
+    found = re.search(r"`(np\.\w+\(y[^`]*)` before", Path("docs", "packs.md").read_text("utf-8"))
+    assert found is not None
+    saved = {name: eval(found[1], {"np": np, "y": y}) for name, y in in_float32("ops").items()}
+    assert judged(ops, saved).of(Verdict.FAIL) == []
+    assert all(array.flags["C_CONTIGUOUS"] for array in saved.values())
 
 
 def test_nothing_is_broadcast_cast_or_reshaped(ops: Pack) -> None:

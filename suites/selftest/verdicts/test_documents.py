@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import RunError
+from harness.errors import ParityError, RunError
+from harness.golden.records import read_manifest as read_goldens
+from harness.packs.manifest import read_manifest as read_pack
+from harness.precision.shards import merge
+from harness.records.attestation import read_attestation
 from harness.verdicts import (
     GATES,
+    Baseline,
     Check,
     EngineState,
     FaultOutcome,
@@ -21,10 +28,14 @@ from harness.verdicts import (
     Outcome,
     Profile,
     Run,
+    Snapshot,
     Verdict,
     Waiver,
+    read_waivers,
 )
+from harness.verdicts.inventory import inventory_of, inventory_text, read_inventory
 from harness.verdicts.rows.artefacts import Artefacts, Damaged
+from harness.verdicts.rows.documents import read_attachment
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.verdicts.rows.packages import Explanation, Step
 
@@ -150,3 +161,48 @@ def test_any_value_anywhere_is_read_or_refused(path: tuple[Any, ...], value: obj
     with contextlib.suppress(RunError):
         run = Run.from_json(json.dumps(document))
         assert Run.from_json(run.to_json()).to_json() == run.to_json()
+
+
+OURS = {
+    "a run": RUN.to_json(),
+    "an accepted baseline": Baseline(Snapshot.of(RUN), "the first").to_json(),
+    "what a history remembers of a run": Snapshot.of(RUN).to_json(),
+    "an inventory": inventory_text(inventory_of(RUN.checks, RUN.faults)),
+    "the manifest of a pack": '{"format": "parity-pack", "byte_order": "little", "rules": {}}',
+    "a golden manifest": '{"format": 1, "goldens": {}}',
+    "an attestation": '{"_type": "a", "predicateType": "b"}',
+    "the record of a reduction": '{"fails_when": "", "operations_in_whole": 9}',
+    "a document of kind 'sweep'": '{"kind": "sweep", "version": 2}',
+}
+READERS: dict[str, Callable[[Path], object]] = {
+    "a run": lambda path: Run.from_json(path.read_text("utf-8")),
+    "an accepted baseline": Baseline.read,
+    "what a history remembers of a run": Snapshot.read,
+    "an inventory": read_inventory,
+    "the manifest of a pack": lambda path: read_pack(path.parent),
+    "a golden manifest": read_goldens,
+    "an attestation": read_attestation,
+    "a document of kind 'sweep'": lambda path: merge({path.name: json.loads(path.read_text())}),
+    "waivers": read_waivers,
+    "attached": read_attachment,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_document_of_another_kind_is_named_as_what_it_is(reader: str, tmp_path: Path) -> None:
+    """A run in place of a baseline was refused for its schema version, "make it again"."""
+    file = tmp_path / "manifest.json"
+    for kind, text in OURS.items():
+        file.write_text(text, "utf-8")
+        if kind != reader:
+            with pytest.raises(ParityError, match=f"{kind}, not an? "):
+                READERS[reader](file)
+        else:
+            with contextlib.suppress(ParityError):  # those that are stubs
+                READERS[reader](file)
+
+
+def test_a_run_in_place_of_a_baseline_is_told_how_it_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(RUN.to_json(), "utf-8")
+    with pytest.raises(RunError, match=r"a baseline; accept it first: parity baseline accept RUN"):
+        Baseline.read(tmp_path / "run.json")
