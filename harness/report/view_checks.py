@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.order import grouped
-from harness.report.text import words
+from harness.report.text import shorten, words
 from harness.report.units import db, dbfs, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver, sortable
 
@@ -20,6 +20,7 @@ BAR_RANGE_DB = 60.0
 """The headroom that fills one half of a bar."""
 
 _EXECUTION = ("engine", "numerics")
+_TOLD = 250
 GATING_WORDS = {"pass": "pass", "fail": "fail", "not_evaluated": "not evaluated"}
 MEASURED_WORDS = {"pass": "meets", "fail": "does not meet", "not_evaluated": "not evaluated"}
 
@@ -65,6 +66,15 @@ class CheckRow:
     def observed(self) -> str:
         """What was found, in words."""
         return self.check.outcome.observed
+
+    @property
+    def told(self) -> str:
+        """What was found and what was expected, with its cause; without a distance, the reason."""
+        if self.headroom_db is None and self.reason:
+            return shorten(self.reason, _TOLD)
+        cause = self.reason.partition("; cause: ")[2]
+        expected = f"expected {self.expected}" if self.expected else ""
+        return "; ".join(filter(None, (self.observed, expected, cause and f"cause: {cause}")))
 
     @property
     def headroom_db(self) -> float | None:
@@ -193,7 +203,10 @@ def layer_checks(rows: Sequence[CheckRow]) -> tuple[LayerChecks, ...]:
 
 
 def ranked(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
-    """Return failed rows, then those not evaluated, then the others; least headroom first."""
+    """Return failed rows, then those not evaluated, then the others; least headroom first.
+
+    Of equals the run's first stays first: the terminal leads with it too.
+    """
     return tuple(sorted(rows, key=_rank))
 
 
@@ -211,9 +224,9 @@ def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
     )
 
 
-def _rank(row: CheckRow) -> tuple[int, float, str]:
+def _rank(row: CheckRow) -> tuple[int, float]:
     order = {"fail": 0, "not_evaluated": 1, "waived": 2}.get(row.state, 3)
-    return order, sortable(row.headroom_db), row.check.id
+    return order, sortable(row.headroom_db)
 
 
 def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import render, units
+from harness.report.summary import summary_markdown
 from harness.report.view import build_page
 from harness.report.view_scores import QualityTable
 from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
@@ -392,3 +393,26 @@ def test_sizes_in_words(value: float | None, text: str) -> None:
 
 def test_thousands_stand_apart() -> None:
     assert units.count(1_234_567) == "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"
+
+
+def test_what_failed_without_a_distance_is_told_by_its_reason(
+    make_check: Callable[..., Check],
+) -> None:
+    """Of two that have no distance the run's first leads, as in the terminal; its reason is told."""
+    why = "the package was converted from other weights: convert it again"
+    weights = Outcome(Verdict.FAIL, why, "535 tensors of mini", "1 of 535 tensors differ")
+    program = Outcome(Verdict.FAIL, "1 operation is another", "the 9 operations", "another")
+    page = build_page(
+        run_of(
+            make_check("conversion", "weights", weights, what="constants"),
+            make_check("conversion", "program", program, what="program"),
+        )
+    )
+    assert [row.told for row in page.banner.failures] == [why, "1 operation is another"]
+    assert f"conversion: constants: {why}" in summary_markdown(page)
+
+
+def test_a_failure_that_has_a_cause_is_told_with_it(make_check: Callable[..., Check]) -> None:
+    late = Outcome(Verdict.FAIL, "SNR -3 dB; cause: late by 1024 samples", "60 dB", "-3 dB", -63.0)
+    (row,) = build_page(run_of(make_check("end_to_end", "end_to_end", late))).banner.failures
+    assert row.told.endswith("; expected 60 dB; cause: late by 1024 samples")
