@@ -117,6 +117,11 @@ class CheckGroup:
         return min((row.headroom_db for row in self.rows), key=sortable)
 
     @property
+    def reproducible(self) -> bool:
+        """Whether any of its rows has a command or a duration."""
+        return any(row.check.command or row.check.duration_s for row in self.rows)
+
+    @property
     def unmet(self) -> int:
         """How many exploratory rows do not meet their gate."""
         return sum(row.word == MEASURED_WORDS["fail"] for row in self.rows)

@@ -375,7 +375,7 @@ def test_decibels_in_words(value: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0 s"), (0.0004, "< 1 ms"), (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
+    [(0.0, "–"), (0.0004, "< 1 ms"), (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
      (512.4, "8 min 32 s"), (3599.6, "1 h 00 min"), (7384.0, "2 h 03 min"), (None, "\N{EN DASH}")],
 )  # fmt: skip
 def test_durations_in_words(value: float | None, text: str) -> None:
@@ -416,3 +416,16 @@ def test_a_failure_that_has_a_cause_is_told_with_it(make_check: Callable[..., Ch
     late = Outcome(Verdict.FAIL, "SNR -3 dB; cause: late by 1024 samples", "60 dB", "-3 dB", -63.0)
     (row,) = build_page(run_of(make_check("end_to_end", "end_to_end", late))).banner.failures
     assert row.told.endswith("; expected 60 dB; cause: late by 1024 samples")
+
+
+def test_a_duration_that_nobody_measured_is_no_duration(run: Run) -> None:
+    """``parity check`` measures the whole run alone; 0 s beside each check would be a claim."""
+    untimed = tuple(replace(check, duration_s=0.0, command="") for check in run.checks)
+    for html in (render(run), render(replace(run, checks=untimed))):
+        assert ('data-name="time">' in html.partition('id="checks"')[0]) == ("reproduce, " in html)
+    assert not any(
+        group.reproducible
+        for layer in build_page(replace(run, checks=untimed)).checks
+        for group in layer.passing_groups
+    )
+    assert "0\N{NO-BREAK SPACE}s<" not in html
