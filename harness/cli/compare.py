@@ -29,6 +29,7 @@ from harness.errors import NotEvaluatedError, ParityError, UnknownNameError
 if TYPE_CHECKING:
     from harness.comparison import ComparisonRow
     from harness.verdicts import Run
+    from harness.verdicts.collector import Collector
     from harness.verdicts.rows.scores import Scores
 
 _EXAMPLES = (
@@ -106,6 +107,8 @@ def compare_files(
         published_scores,
         read_side,
     )
+    from harness.verdicts import Profile
+    from harness.verdicts.collector import Collector
 
     how = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
     if expected.exists() and actual.exists() and expected.is_dir() != actual.is_dir():
@@ -127,6 +130,7 @@ def compare_files(
             if isinstance(item, ParityError):
                 raise ParityError(f"{item}; --ignore leaves it out") from item
     mark_page(report)
+    collector = Collector(Profile("compare", (), ()))
     findings: list[ComparisonRow] = []
     with progress("comparing") as advance:
         for done, pair in enumerate(kept):
@@ -135,7 +139,7 @@ def compare_files(
     from harness.verdicts.jsondata import plain
 
     scored = published_scores(kept, _sources) if scores else ()
-    run = _run(findings, ignored, scored)
+    run = _run(collector, findings, ignored, scored)
     write_page(run, report)
     document = {
         "verdict": run.verdict.value,
@@ -143,7 +147,7 @@ def compare_files(
         "ignored": ignored,
         "scores": [plain(row.actual) for row in scored],
     }
-    answer(json, document, lambda: _print(findings, ignored, scored))
+    answer(json, document, lambda: _print(run, findings, ignored, scored))
     raise typer.Exit(run.exit_code)
 
 
@@ -166,13 +170,14 @@ def _matches(name: str, glob: str) -> bool:
 
 
 def _run(
-    findings: Sequence[ComparisonRow], ignored: Sequence[str], scored: Sequence[Scores]
+    collector: Collector,
+    findings: Sequence[ComparisonRow],
+    ignored: Sequence[str],
+    scored: Sequence[Scores],
 ) -> Run:
     from harness.origin import provenance
-    from harness.verdicts import Check, Profile
-    from harness.verdicts.collector import Collector
+    from harness.verdicts import Check
 
-    collector = Collector(Profile("compare", (), ()))
     for finding in findings:
         labels = {"tensor": finding.name, "stem": finding.stem}
         place = "what" if finding.what == "worst second" else "channel"
@@ -199,7 +204,10 @@ def _row(finding: ComparisonRow) -> dict[str, Any]:
 
 
 def _print(
-    findings: Sequence[ComparisonRow], ignored: Sequence[str], scored: Sequence[Scores]
+    run: Run,
+    findings: Sequence[ComparisonRow],
+    ignored: Sequence[str],
+    scored: Sequence[Scores],
 ) -> None:
     from harness.verdicts import Verdict
 
@@ -226,8 +234,7 @@ def _print(
         out.print(verdict_text(Verdict.FAIL) + f": {where}: {row.outcome.reason}")
     if ignored:
         out.print(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})")
-    held = len(findings) - len(bad)
-    out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
+    out.print(f"{run.verdict.value.replace('_', ' ').upper()}: {run.headline()}.")
 
 
 def _print_scores(scored: Sequence[Scores]) -> None:

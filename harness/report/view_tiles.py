@@ -1,6 +1,6 @@
 """View models of the tiles under the verdict: how close it was, what moved, and what to ship.
 
-In: the views of a run's checks, recipes and history. Out: four `Tile`s of short text, each fact
+In: the views of a run's checks, recipes and history. Out: up to four `Tile`s of short text, each fact
 with the anchor of what it is about.
 """
 
@@ -50,15 +50,24 @@ def tiles(
     gating = [row for row in rows if row.check.gating]
     stems = [row for row in gating if of_stem(row)]
     worst = Tile("Worst stem", (_worst_stem(stems),))
+    asked = bool(stems) or not of_files(run)
     if not stems and "end_to_end" not in run.profile.layers:  # nobody asked for any
-        named = (row for row in gating if row.check.gate and row.check.gate.name == "conversion")
-        worst = Tile("Worst output", (_least_headroom(list(named)),))
-    return (
-        worst,
-        Tile("Least headroom", (_least_headroom(gating),)),
-        Tile(f"Since {since.title if since else 'the baseline'}", (_moved(since),)),
-        Tile("Recipe to ship", _to_ship(run, gating, recipes)),
-    )
+        named = [row for row in gating if row.check.gate and row.check.gate.name == "conversion"]
+        worst = Tile("Worst output", (_least_headroom(named),))
+        asked = asked or bool(named)
+    found = [worst] if asked else []
+    found.append(Tile("Least headroom", (_least_headroom(gating),)))
+    if since or not of_files(run):
+        title = since.title if since else "the baseline"
+        found.append(Tile(f"Since {title}", (_moved(since),)))
+    if recipes or not of_files(run):
+        found.append(Tile("Recipe to ship", _to_ship(run, gating, recipes)))
+    return tuple(found)
+
+
+def of_files(run: Run) -> bool:
+    """Whether a run is of files alone: with no subject there is nothing to ship, and no baseline."""
+    return bool(run.checks) and not run.profile.subjects
 
 
 def _closest(rows: Iterable[CheckRow]) -> CheckRow | None:

@@ -203,7 +203,7 @@ class Run:
 
     def _why(self) -> str:
         gating = sum(check.gating for check in self.checks)
-        subjects = " and ".join(self.profile.subjects) or "no subject"
+        subjects = f" for {' and '.join(self.profile.subjects)}" if self.profile.subjects else ""
         subjects += f" (narrowed to {self.narrowed})" if self.narrowed else ""
         if self.profile.name == "check":
             alone = self.profile.layers if "conversion" not in self.profile.layers else ()
@@ -221,7 +221,7 @@ class Run:
             escaped, failed = sum(fault.escaped for fault in self.faults), len(self.failing)
             broken = len(self.red) - escaped - failed
             waived = f" ({len(self.waived)} more are waived)" if self.waived else ""
-            parts = [f"{failed} of {gating} gating checks failed for {subjects}{waived}"]
+            parts = [f"{failed} of {gating} gating checks failed{subjects}{waived}"]
             parts = parts if gating else []
             parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
             things = "thing" if broken == 1 else "things"
@@ -229,7 +229,7 @@ class Run:
             return " and ".join(parts)
         waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
         things = "thing was" if len(self.missing) == 1 else "things were"
-        return f"{len(self.missing)} required {things} not looked at for {subjects}{waived}"
+        return f"{len(self.missing)} required {things} not looked at{subjects}{waived}"
 
     def to_json(self) -> str:
         """Return the run document; the same run always gives the same bytes."""
@@ -271,13 +271,13 @@ class Run:
 
     def _holding(self, gating: int, subjects: str) -> str:
         if not self.waived:
-            return f"all {gating} gating checks hold for {subjects}"
+            return f"all {gating} gating checks hold{subjects}"
         oldest = max(waiver.age_days(self.started) for waiver in self.waived.values())
         failed = (
             "1 failed and is" if len(self.waived) == 1 else f"{len(self.waived)} failed and are"
         )
         return (
-            f"{gating - len(self.waived)} of {gating} gating checks hold for {subjects}, "
+            f"{gating - len(self.waived)} of {gating} gating checks hold{subjects}, "
             f"{failed} waived (the oldest for {oldest} days)"
         )
 
