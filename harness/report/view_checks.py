@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.order import grouped
-from harness.report.text import shorten, words
+from harness.report.text import numerals, shorten, words
 from harness.report.units import db, dbfs, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver, sortable
 
@@ -65,7 +65,7 @@ class CheckRow:
     @property
     def observed(self) -> str:
         """What was found, in words."""
-        return self.check.outcome.observed
+        return numerals(self.check.outcome.observed)
 
     @property
     def told(self) -> str:
@@ -260,8 +260,8 @@ def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
         ),
         place=labels.get("case", ""),
         gate=words(check.gate.name) if check.gate else "",
-        expected=outcome.expected or (check.gate.describe() if check.gate else ""),
-        reason="" if verdict is Verdict.PASS else outcome.reason,
+        expected=numerals(outcome.expected or (check.gate.describe() if check.gate else "")),
+        reason="" if verdict is Verdict.PASS else numerals(outcome.reason),
         waiver=waiver,
         bar_percent=percent,
         bar_side=side,

@@ -93,8 +93,9 @@ def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
     if row is None:
         return Fact("not evaluated", "nothing was held to a gate", "", "not_evaluated")
     where = ", ".join(filter(None, (words(row.check.layer), row.what, row.context)))
-    value = row.word if row.headroom_db is None else headroom(row.headroom_db)
-    return Fact(value, where, row.anchor, row.state)
+    if row.headroom_db is None:
+        return Fact("no distance", f"{where}: {row.word}, without a number", row.anchor, row.state)
+    return Fact(headroom(row.headroom_db), where, row.anchor, row.state)
 
 
 def _moved(since: Since | None) -> Fact:

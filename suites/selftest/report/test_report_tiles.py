@@ -47,7 +47,7 @@ def test_a_failed_stem_stands_before_every_ratio(whole: Run) -> None:
     checks = list(whole.checks)
     checks[place] = replace(checks[place], outcome=shape)
     (fact,) = facts_of(replace(whole, checks=tuple(checks)))["Worst stem"]
-    assert (fact.value, fact.anchor) == ("fail", f"check-{place + 1}")
+    assert (fact.value, fact.anchor) == ("no distance", f"check-{place + 1}")
 
 
 def test_the_least_headroom_is_of_all_layers_and_of_gating_checks_only(whole: Run) -> None:
@@ -164,7 +164,10 @@ def test_a_comparison_of_files_shows_only_what_it_can_answer() -> None:
     run = Run(Profile("compare", (), ()), (check,))
     page = build_page(run)
     assert [tile.label for tile in page.tiles] == ["Least headroom"]
-    assert (plain(page.tiles[0].facts[0].value), page.title) == ("−65.9 dB", "Parity report: compare")
+    assert (plain(page.tiles[0].facts[0].value), page.title) == (
+        "−65.9 dB",
+        "Parity report: compare",
+    )
     assert run.sentence().startswith("FAIL: 1 of 1 gating checks failed; first: ")
     assert [rung.name for rung in page.ladder] == ["end to end"]
     assert page.banner.failures[0].told.endswith("cause: late by 1024 samples")

@@ -271,7 +271,7 @@ def test_a_silent_channel_that_is_not_silent_enough_is_marked(
     run = run_of(*checks)
     (view,) = build_page(run).recipes
     assert view.sound is not None
-    assert view.sound.cells["a", "bass"].observed == "error -90.0 dBFS"
+    assert view.sound.cells["a", "bass"].observed == "error −90.0 dBFS"
     assert "error -90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
 
 
@@ -429,3 +429,19 @@ def test_a_duration_that_nobody_measured_is_no_duration(run: Run) -> None:
         for group in layer.passing_groups
     )
     assert "0\N{NO-BREAK SPACE}s<" not in html
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("-33.2908 dB, expected at least -3 dB", "−33.29 dB, expected at least −3 dB"),
+        ("max difference 0.00546, rtol 1e-05", "max difference 0.00546, rtol 1e-5"),
+        ("--min-snr, conv-2 and 1-3 at (-1, 2)", "--min-snr, conv-2 and 1-3 at (−1, 2)"),
+    ],
+)
+def test_numbers_of_a_check_are_written_as_the_page_writes_its_own(
+    make_check: Callable[..., Check], written: str, shown: str
+) -> None:
+    check = make_check("ops", "ops_fp32", Outcome(Verdict.FAIL, written, written, written))
+    (row,) = build_page(run_of(check)).banner.failures
+    assert (row.observed, row.expected, row.reason) == (shown, shown, shown)
