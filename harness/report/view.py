@@ -206,7 +206,7 @@ def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
 
 def _advice(ladder: Sequence[Rung]) -> str:
     failing = [rung for rung in ladder if rung.state == "fail"]
-    if not failing:
+    if not failing or len(ladder) == 1:
         return ""
     if len(failing) == 1:
         below = "every rung below it holds"

@@ -1,7 +1,7 @@
 """View models of the tiles under the verdict: how close it was, what moved, and what to ship.
 
-In: the views of a run's checks, recipes and history. Out: up to four `Tile`s of short text, each fact
-with the anchor of what it is about.
+In: the views of a run's checks, recipes and history. Out: up to four `Tile`s of short text, each
+fact with the anchor of what it is about.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def tiles(
         asked = asked or bool(named)
     found = [worst] if asked else []
     found.append(Tile("Least headroom", (_least_headroom(gating),)))
-    if since or not of_files(run):
+    if not of_files(run) or (since and since.found.compared):
         title = since.title if since else "the baseline"
         found.append(Tile(f"Since {title}", (_moved(since),)))
     if recipes or not of_files(run):
@@ -66,7 +66,7 @@ def tiles(
 
 
 def of_files(run: Run) -> bool:
-    """Whether a run is of files alone: with no subject there is nothing to ship, and no baseline."""
+    """Whether a run is of files alone: with no subject there is nothing to ship and no baseline."""
     return bool(run.checks) and not run.profile.subjects
 
 

@@ -165,9 +165,9 @@ def test_a_comparison_of_files_shows_only_what_it_can_answer() -> None:
     page = build_page(run)
     assert [tile.label for tile in page.tiles] == ["Least headroom"]
     assert (plain(page.tiles[0].facts[0].value), page.title) == (
-        "−65.9 dB",
+        "\N{MINUS SIGN}65.9 dB",
         "Parity report: compare",
     )
     assert run.sentence().startswith("FAIL: 1 of 1 gating checks failed; first: ")
-    assert [rung.name for rung in page.ladder] == ["end to end"]
+    assert ([rung.name for rung in page.ladder], page.advice) == (["end to end"], "")
     assert page.banner.failures[0].told.endswith("cause: late by 1024 samples")

@@ -271,7 +271,7 @@ def test_a_silent_channel_that_is_not_silent_enough_is_marked(
     run = run_of(*checks)
     (view,) = build_page(run).recipes
     assert view.sound is not None
-    assert view.sound.cells["a", "bass"].observed == "error −90.0 dBFS"
+    assert view.sound.cells["a", "bass"].observed == "error \N{MINUS SIGN}90.0 dBFS"
     assert "error -90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
 
 
@@ -375,7 +375,8 @@ def test_decibels_in_words(value: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "–"), (0.0004, "< 1 ms"), (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
+    [(0.0, units.NOT_COMPUTED), (0.0004, "< 1 ms"),
+     (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
      (512.4, "8 min 32 s"), (3599.6, "1 h 00 min"), (7384.0, "2 h 03 min"), (None, "\N{EN DASH}")],
 )  # fmt: skip
 def test_durations_in_words(value: float | None, text: str) -> None:
@@ -398,7 +399,7 @@ def test_thousands_stand_apart() -> None:
 def test_what_failed_without_a_distance_is_told_by_its_reason(
     make_check: Callable[..., Check],
 ) -> None:
-    """Of two that have no distance the run's first leads, as in the terminal; its reason is told."""
+    """Of two without a distance the run's first leads, as in the terminal; its reason is told."""
     why = "the package was converted from other weights: convert it again"
     weights = Outcome(Verdict.FAIL, why, "535 tensors of mini", "1 of 535 tensors differ")
     program = Outcome(Verdict.FAIL, "1 operation is another", "the 9 operations", "another")
@@ -434,9 +435,15 @@ def test_a_duration_that_nobody_measured_is_no_duration(run: Run) -> None:
 @pytest.mark.parametrize(
     ("written", "shown"),
     [
-        ("-33.2908 dB, expected at least -3 dB", "−33.29 dB, expected at least −3 dB"),
+        (
+            "-33.2908 dB, expected at least -3 dB",
+            "\N{MINUS SIGN}33.29 dB, expected at least \N{MINUS SIGN}3 dB",
+        ),
         ("max difference 0.00546, rtol 1e-05", "max difference 0.00546, rtol 1e-5"),
-        ("--min-snr, conv-2 and 1-3 at (-1, 2)", "--min-snr, conv-2 and 1-3 at (−1, 2)"),
+        (
+            "--min-snr, conv-2 and 1-3 at (-1, 2)",
+            "--min-snr, conv-2 and 1-3 at (\N{MINUS SIGN}1, 2)",
+        ),
     ],
 )
 def test_numbers_of_a_check_are_written_as_the_page_writes_its_own(
