@@ -272,7 +272,7 @@ def test_a_silent_channel_that_is_not_silent_enough_is_marked(
     (view,) = build_page(run).recipes
     assert view.sound is not None
     assert view.sound.cells["a", "bass"].observed == "error \N{MINUS SIGN}90.0 dBFS"
-    assert "error -90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
+    assert "error \N{MINUS SIGN}90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
 
 
 def quality_of(run: Run, *rows: Quality) -> QualityTable:
