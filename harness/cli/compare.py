@@ -28,7 +28,8 @@ from harness.errors import NotEvaluatedError, ParityError, UnknownNameError
 
 if TYPE_CHECKING:
     from harness.comparison import ComparisonRow
-    from harness.verdicts import Profile, Run
+    from harness.verdicts import Run
+    from harness.verdicts.collector import Collector
     from harness.verdicts.rows.scores import Scores
 
 _EXAMPLES = (
@@ -106,6 +107,8 @@ def compare_files(
         published_scores,
         read_side,
     )
+    from harness.verdicts import Profile
+    from harness.verdicts.collector import Collector
 
     how = ComparisonRequest(chosen_gate(rtol, atol, min_snr, gate), resample, downmix, _sources)
     if expected.exists() and actual.exists() and expected.is_dir() != actual.is_dir():
@@ -127,21 +130,18 @@ def compare_files(
             if isinstance(item, ParityError):
                 raise ParityError(f"{item}; --ignore leaves it out") from item
     mark_page(report)
+    asked = {"only": only or (), "all but": ignore or ()}
+    narrowed = tuple(f"{word} {', '.join(globs)}" for word, globs in asked.items() if globs)
+    collector = Collector(Profile("compare", (), (), narrowed=narrowed))
     findings: list[ComparisonRow] = []
     with progress("comparing") as advance:
         for done, pair in enumerate(kept):
             advance(done, len(kept))
             findings += judge(pair, pairs, how)
-    from harness.verdicts import Profile
     from harness.verdicts.jsondata import plain
 
     scored = published_scores(kept, _sources) if scores else ()
-    narrowed = tuple(
-        f"{word} {', '.join(globs)}"
-        for word, globs in (("only", only), ("all but", ignore))
-        if globs
-    )
-    run = _run(Profile("compare", (), (), narrowed=narrowed), findings, ignored, scored)
+    run = _run(collector, findings, ignored, scored)
     write_page(run, report)
     document = {
         "verdict": run.verdict.value,
@@ -149,7 +149,7 @@ def compare_files(
         "ignored": ignored,
         "scores": [plain(row.actual) for row in scored],
     }
-    answer(json, document, lambda: _print(findings, ignored, scored))
+    answer(json, document, lambda: _print(run, findings, ignored, scored))
     raise typer.Exit(run.exit_code)
 
 
@@ -172,16 +172,14 @@ def _matches(name: str, glob: str) -> bool:
 
 
 def _run(
-    profile: Profile,
+    collector: Collector,
     findings: Sequence[ComparisonRow],
     ignored: Sequence[str],
     scored: Sequence[Scores],
 ) -> Run:
     from harness.origin import provenance
     from harness.verdicts import Check
-    from harness.verdicts.collector import Collector
 
-    collector = Collector(profile)
     for finding in findings:
         labels = {"tensor": finding.name, "stem": finding.stem}
         place = "what" if finding.what == "worst second" else "channel"
@@ -208,7 +206,10 @@ def _row(finding: ComparisonRow) -> dict[str, Any]:
 
 
 def _print(
-    findings: Sequence[ComparisonRow], ignored: Sequence[str], scored: Sequence[Scores]
+    run: Run,
+    findings: Sequence[ComparisonRow],
+    ignored: Sequence[str],
+    scored: Sequence[Scores],
 ) -> None:
     from harness.verdicts import Verdict
 
@@ -235,8 +236,7 @@ def _print(
         out.print(verdict_text(Verdict.FAIL) + f": {where}: {row.outcome.reason}")
     if ignored:
         out.print(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})")
-    held = len(findings) - len(bad)
-    out.print(f"{'FAIL' if bad else 'PASS'}: {held} of {len(findings)} checks hold.")
+    out.print(f"{run.verdict.value.replace('_', ' ').upper()}: {run.headline()}.")
 
 
 def _print_scores(scored: Sequence[Scores]) -> None:

@@ -216,7 +216,7 @@ def _print_diagnosis(found: ThreeWay) -> None:
     ]
     print_table(
         "beside the reference in FP32",
-        ("output", "expected of its precision", found.target),
+        ("output", "rounded ideally", found.target),
         levels,
         right=(1, 2),
     )

@@ -92,9 +92,8 @@ def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
         if execution.complaint:
             out.print(verdict_text(Verdict.FAIL) + f": {execution.complaint}")
     narrowed = f" (narrowed to {judgement.narrowed})" if judgement.narrowed else ""
-    held = len(judgement.of(Verdict.PASS))
     word = run.verdict.value.replace("_", " ").upper()
-    out.print(f"{word}: {held} of {len(judgement.findings)} tensors hold{narrowed}.")
+    out.print(f"{word}: {run.headline()}{narrowed}.")
 
 
 def log_stderr(text: str) -> None:

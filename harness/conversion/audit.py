@@ -240,4 +240,7 @@ def _verdict(
         )
     if compared == 0:
         return "not_evaluated", "the package has no operation with a precision"
-    return "pass", f"all {compared} operations have the precision that the recipe says"
+    return (
+        "pass",
+        f"all {compared} operations with a float precision have the one that the recipe says",
+    )

@@ -42,7 +42,8 @@ _ALONE: Final = (
 )
 """What a failure end to end means where nothing below it was looked at."""
 _CONCLUSIONS: Final[dict[Conclusion, str]] = {
-    "as good as it has to be": "No: it reaches what its precision allows, and that is over 60 dB.",
+    "as good as it has to be": "No: each output of the network reaches what its precision allows, "
+    "over 60 dB as a whole; a stem, a second or an element of it may still fail.",
     "fp16 is not enough": "No, but its precision is not enough: what it allows is below 60 dB.",
     "worse than fp16 has to be": "Yes: rounded once for each operation, it would be better.",
     "another computation": "It computes something else than the reference, whatever its precision.",
@@ -184,7 +185,8 @@ def _diagnosed(found: ThreeWay | None, tune: str) -> Iterator[tuple[Step, list[s
     if found is None:
         return
     evidence = tuple(
-        f"{name}: {expected:.1f} dB expected of its precision, {target:.1f} dB in {found.target}"
+        f"{name}: {expected:.1f} dB if each operation of this package rounded ideally, "
+        f"{target:.1f} dB in {found.target}"
         for name, (expected, target) in found.outputs.items()
     )
     words = _CONCLUSIONS[found.conclusion]

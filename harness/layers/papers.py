@@ -108,7 +108,7 @@ def weights_check(
         outcome = failed(
             _other_weights(sidecar, fingerprint) + found.reason,
             expected=f"{found.compared} tensors of {subject}",
-            observed=f"{len(found.differences)} others",
+            observed=f"{len(found.differences)} of {found.compared} tensors differ",
         )
     return _check("weights", outcome, {**labels, "what": "constants"})
 

@@ -143,7 +143,8 @@ def _met(gate: RecipeGate) -> str:
 
 
 def _failure(row: CheckRow) -> str:
-    return f"{row.check.layer}: {row.what} ({row.context}): {row.observed}; expected {row.expected}"
+    context = f" ({row.context})" if row.context else ""
+    return f"{row.check.layer}: {row.what}{context}: {row.told}"
 
 
 def _list(title: str, reasons: Iterable[str]) -> str:

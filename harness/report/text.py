@@ -16,6 +16,8 @@ _UNPRINTABLE = re.compile(
 )
 _LONGEST = 300
 _EXPONENT = re.compile(r"(?<=\de)([+-])0+(?=\d)")
+_DECIBELS = re.compile(r"(?<![\w.])\d+\.\d{3,}(?= dB\b)")
+_NEGATIVE = re.compile(r"(?<![^\s(])-(?=\d)")
 _UTC = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\+00:00|Z)$")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|~@])|(?<=:)(?=//)|(?<=www)(?=\.)")
 """What would format, link or mention: also the places where a bare address would become a link."""
@@ -29,6 +31,13 @@ def printable(text: str) -> str:
 def exponents(text: str) -> str:
     """Return ``text`` with ``1e-05`` written as ``1e-5``."""
     return _EXPONENT.sub(r"\1", text)
+
+
+def numerals(text: str) -> str:
+    """Return ``text`` with its numbers as the page has its own: ``1e-5``, a minus sign, two
+    digits of a decibel."""
+    rounded = _DECIBELS.sub(lambda found: f"{float(found[0]):.2f}", text)
+    return exponents(_NEGATIVE.sub("\N{MINUS SIGN}", rounded))
 
 
 def shorten(text: str, limit: int) -> str:

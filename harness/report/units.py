@@ -56,11 +56,9 @@ def change(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration in the unit that suits it."""
-    if value is None or not math.isfinite(value):
+    """Return a duration in the unit that suits it; exactly 0 is one that nobody measured."""
+    if not value or not math.isfinite(value):
         return NOT_COMPUTED
-    if value == 0.0:
-        return f"0{_NBSP}s"
     if value < 0.001:
         return f"<{_NBSP}1{_NBSP}ms"
     if value < 0.9995:

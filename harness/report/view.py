@@ -29,7 +29,7 @@ from harness.report.view_precision import PrecisionMap, precision_maps
 from harness.report.view_proofs import BenchView, bench_view
 from harness.report.view_recipes import RecipeView, recipe_views
 from harness.report.view_scores import ScoreTable, score_tables
-from harness.report.view_tiles import Tile, tiles
+from harness.report.view_tiles import Tile, of_files, tiles
 from harness.verdicts import Gate, GoldenState, LayerSummary, Record, Run, Verdict, sortable
 
 LAYER_MEANINGS = {
@@ -164,10 +164,13 @@ def build_page(run: Run, record: Record | None = None) -> Page:
     recipes = recipe_views(run, rows, maps)
     history = history_view(run, record or Record())
     operations = operation_series(run)
-    ladder = tuple(_rung(layer, rows) for layer in run.layers)
+    seen = {row.check.layer for row in rows}
+    ladder = tuple(
+        _rung(layer, rows) for layer in run.layers if layer.layer in seen or not of_files(run)
+    )
     return Page(
         run=run,
-        title=f"Parity report: {listing(run.profile.subjects, 'no subject')}",
+        title=f"Parity report: {listing(run.profile.subjects, run.profile.name)}",
         banner=banner(run, rows, recipes),
         tiles=tiles(run, rows, recipes, history.since),
         ladder=ladder,
@@ -203,7 +206,7 @@ def _rung(layer: LayerSummary, rows: Sequence[CheckRow]) -> Rung:
 
 def _advice(ladder: Sequence[Rung]) -> str:
     failing = [rung for rung in ladder if rung.state == "fail"]
-    if not failing:
+    if not failing or len(ladder) == 1:
         return ""
     if len(failing) == 1:
         below = "every rung below it holds"

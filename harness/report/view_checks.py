@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.order import grouped
-from harness.report.text import words
+from harness.report.text import numerals, shorten, words
 from harness.report.units import db, dbfs, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver, sortable
 
@@ -20,6 +20,7 @@ BAR_RANGE_DB = 60.0
 """The headroom that fills one half of a bar."""
 
 _EXECUTION = ("engine", "numerics")
+_TOLD = 250
 GATING_WORDS = {"pass": "pass", "fail": "fail", "not_evaluated": "not evaluated"}
 MEASURED_WORDS = {"pass": "meets", "fail": "does not meet", "not_evaluated": "not evaluated"}
 
@@ -64,7 +65,16 @@ class CheckRow:
     @property
     def observed(self) -> str:
         """What was found, in words."""
-        return self.check.outcome.observed
+        return numerals(self.check.outcome.observed)
+
+    @property
+    def told(self) -> str:
+        """What was found and what was expected, with its cause; without a distance, the reason."""
+        if self.headroom_db is None and self.reason:
+            return shorten(self.reason, _TOLD)
+        cause = self.reason.partition("; cause: ")[2]
+        expected = f"expected {self.expected}" if self.expected else ""
+        return "; ".join(filter(None, (self.observed, expected, cause and f"cause: {cause}")))
 
     @property
     def headroom_db(self) -> float | None:
@@ -105,6 +115,11 @@ class CheckGroup:
     def least_headroom_db(self) -> float | None:
         """The headroom of the row that is closest to its bound."""
         return min((row.headroom_db for row in self.rows), key=sortable)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether any of its rows has a command or a duration."""
+        return any(row.check.command or row.check.duration_s for row in self.rows)
 
     @property
     def unmet(self) -> int:
@@ -193,7 +208,10 @@ def layer_checks(rows: Sequence[CheckRow]) -> tuple[LayerChecks, ...]:
 
 
 def ranked(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
-    """Return failed rows, then those not evaluated, then the others; least headroom first."""
+    """Return failed rows, then those not evaluated, then the others; least headroom first.
+
+    Of equals the run's first stays first: the terminal leads with it too.
+    """
     return tuple(sorted(rows, key=_rank))
 
 
@@ -211,9 +229,9 @@ def _grouped(rows: Sequence[CheckRow], state: str) -> tuple[CheckGroup, ...]:
     )
 
 
-def _rank(row: CheckRow) -> tuple[int, float, str]:
+def _rank(row: CheckRow) -> tuple[int, float]:
     order = {"fail": 0, "not_evaluated": 1, "waived": 2}.get(row.state, 3)
-    return order, sortable(row.headroom_db), row.check.id
+    return order, sortable(row.headroom_db)
 
 
 def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
@@ -242,8 +260,8 @@ def _row(check: Check, index: int, only_subject: str, waiver: str) -> CheckRow:
         ),
         place=labels.get("case", ""),
         gate=words(check.gate.name) if check.gate else "",
-        expected=outcome.expected or (check.gate.describe() if check.gate else ""),
-        reason="" if verdict is Verdict.PASS else outcome.reason,
+        expected=numerals(outcome.expected or (check.gate.describe() if check.gate else "")),
+        reason="" if verdict is Verdict.PASS else numerals(outcome.reason),
         waiver=waiver,
         bar_percent=percent,
         bar_side=side,

@@ -1,7 +1,7 @@
 """View models of the tiles under the verdict: how close it was, what moved, and what to ship.
 
-In: the views of a run's checks, recipes and history. Out: four `Tile`s of short text, each fact
-with the anchor of what it is about.
+In: the views of a run's checks, recipes and history. Out: up to four `Tile`s of short text, each
+fact with the anchor of what it is about.
 """
 
 from __future__ import annotations
@@ -50,15 +50,24 @@ def tiles(
     gating = [row for row in rows if row.check.gating]
     stems = [row for row in gating if of_stem(row)]
     worst = Tile("Worst stem", (_worst_stem(stems),))
+    asked = bool(stems) or not of_files(run)
     if not stems and "end_to_end" not in run.profile.layers:  # nobody asked for any
-        named = (row for row in gating if row.check.gate and row.check.gate.name == "conversion")
-        worst = Tile("Worst output", (_least_headroom(list(named)),))
-    return (
-        worst,
-        Tile("Least headroom", (_least_headroom(gating),)),
-        Tile(f"Since {since.title if since else 'the baseline'}", (_moved(since),)),
-        Tile("Recipe to ship", _to_ship(run, gating, recipes)),
-    )
+        named = [row for row in gating if row.check.gate and row.check.gate.name == "conversion"]
+        worst = Tile("Worst output", (_least_headroom(named),))
+        asked = asked or bool(named)
+    found = [worst] if asked else []
+    found.append(Tile("Least headroom", (_least_headroom(gating),)))
+    if not of_files(run) or (since and since.found.compared):
+        title = since.title if since else "the baseline"
+        found.append(Tile(f"Since {title}", (_moved(since),)))
+    if recipes or not of_files(run):
+        found.append(Tile("Recipe to ship", _to_ship(run, gating, recipes)))
+    return tuple(found)
+
+
+def of_files(run: Run) -> bool:
+    """Whether a run is of files alone: with no subject there is nothing to ship and no baseline."""
+    return bool(run.checks) and not run.profile.subjects
 
 
 def _closest(rows: Iterable[CheckRow]) -> CheckRow | None:
@@ -84,8 +93,9 @@ def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
     if row is None:
         return Fact("not evaluated", "nothing was held to a gate", "", "not_evaluated")
     where = ", ".join(filter(None, (words(row.check.layer), row.what, row.context)))
-    value = row.word if row.headroom_db is None else headroom(row.headroom_db)
-    return Fact(value, where, row.anchor, row.state)
+    if row.headroom_db is None:
+        return Fact("no distance", f"{where}: {row.word}, without a number", row.anchor, row.state)
+    return Fact(headroom(row.headroom_db), where, row.anchor, row.state)
 
 
 def _moved(since: Since | None) -> Fact:

@@ -230,6 +230,9 @@ def test_rounding_alone_accuses_nobody(small: VirtualPrecision, signal: Signal) 
     run = run_with(check("conversion", "fail", recipe="fp16", tensor="freq"))
     found = explain(run, diagnosis=three_way(small.base, half, signal))
     assert found.steps[-1].answer.startswith("None by itself")
+    assert "if each operation of this package rounded ideally" in found.steps[-2].evidence[0], (
+        "what is expected here is another number than the one predicted for the precision"
+    )
     tune = "parity tune mini --case song --min-snr 60 --rtol 0.001 --atol 0.0001 --out tuned.toml"
     assert tune in found.commands
 

@@ -10,7 +10,7 @@ import pytest
 from harness.report.summary import summary_markdown
 from harness.report.view import build_page
 from harness.report.view_tiles import Fact
-from harness.verdicts import FaultOutcome, Outcome, Record, Run, Verdict
+from harness.verdicts import GATES, Check, FaultOutcome, Outcome, Profile, Record, Run, Verdict
 from suites.selftest.report.conftest import compared
 from suites.selftest.report.whole_run import LARGE, MINI, WORST, broken, record, whole_run
 
@@ -47,7 +47,7 @@ def test_a_failed_stem_stands_before_every_ratio(whole: Run) -> None:
     checks = list(whole.checks)
     checks[place] = replace(checks[place], outcome=shape)
     (fact,) = facts_of(replace(whole, checks=tuple(checks)))["Worst stem"]
-    assert (fact.value, fact.anchor) == ("fail", f"check-{place + 1}")
+    assert (fact.value, fact.anchor) == ("no distance", f"check-{place + 1}")
 
 
 def test_the_least_headroom_is_of_all_layers_and_of_gating_checks_only(whole: Run) -> None:
@@ -154,3 +154,20 @@ def test_a_ci_job_reads_the_same(whole: Run) -> None:
     text = plain(summary_markdown(build_page(whole, record(whole))))
     assert "- Worst stem: **61.3 dB** (1.3 dB above the gate of 60 dB" in text
     assert "- Recipe to ship: **mini\\_60db** (mini: 2 %" in text
+
+
+def test_a_comparison_of_files_shows_only_what_it_can_answer() -> None:
+    """Who compares two files asks for no recipe, no baseline and no layer without a check."""
+    late = compared(GATES["end_to_end"], -5.9)
+    late = replace(late, reason=f"{late.reason}; cause: late by 1024 samples")
+    check = Check("end_to_end", {"tensor": "mine.wav"}, True, GATES["end_to_end"], late)
+    run = Run(Profile("compare", (), ()), (check,))
+    page = build_page(run)
+    assert [tile.label for tile in page.tiles] == ["Least headroom"]
+    assert (plain(page.tiles[0].facts[0].value), page.title) == (
+        "\N{MINUS SIGN}65.9 dB",
+        "Parity report: compare",
+    )
+    assert run.sentence().startswith("FAIL: 1 of 1 gating checks failed; first: ")
+    assert ([rung.name for rung in page.ladder], page.advice) == (["end to end"], "")
+    assert page.banner.failures[0].told.endswith("cause: late by 1024 samples")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import render, units
+from harness.report.summary import summary_markdown
 from harness.report.view import build_page
 from harness.report.view_scores import QualityTable
 from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
@@ -270,8 +271,8 @@ def test_a_silent_channel_that_is_not_silent_enough_is_marked(
     run = run_of(*checks)
     (view,) = build_page(run).recipes
     assert view.sound is not None
-    assert view.sound.cells["a", "bass"].observed == "error -90.0 dBFS"
-    assert "error -90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
+    assert view.sound.cells["a", "bass"].observed == "error \N{MINUS SIGN}90.0 dBFS"
+    assert "error \N{MINUS SIGN}90.0 dBFS</a> \N{WHITE DOWN-POINTING TRIANGLE}" in render(run)
 
 
 def quality_of(run: Run, *rows: Quality) -> QualityTable:
@@ -374,7 +375,8 @@ def test_decibels_in_words(value: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0 s"), (0.0004, "< 1 ms"), (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
+    [(0.0, units.NOT_COMPUTED), (0.0004, "< 1 ms"),
+     (0.9996, "1.0 s"), (0.031, "31 ms"), (59.96, "1 min 00 s"),
      (512.4, "8 min 32 s"), (3599.6, "1 h 00 min"), (7384.0, "2 h 03 min"), (None, "\N{EN DASH}")],
 )  # fmt: skip
 def test_durations_in_words(value: float | None, text: str) -> None:
@@ -392,3 +394,61 @@ def test_sizes_in_words(value: float | None, text: str) -> None:
 
 def test_thousands_stand_apart() -> None:
     assert units.count(1_234_567) == "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"
+
+
+def test_what_failed_without_a_distance_is_told_by_its_reason(
+    make_check: Callable[..., Check],
+) -> None:
+    """Of two without a distance the run's first leads, as in the terminal; its reason is told."""
+    why = "the package was converted from other weights: convert it again"
+    weights = Outcome(Verdict.FAIL, why, "535 tensors of mini", "1 of 535 tensors differ")
+    program = Outcome(Verdict.FAIL, "1 operation is another", "the 9 operations", "another")
+    page = build_page(
+        run_of(
+            make_check("conversion", "weights", weights, what="constants"),
+            make_check("conversion", "program", program, what="program"),
+        )
+    )
+    assert [row.told for row in page.banner.failures] == [why, "1 operation is another"]
+    assert f"conversion: constants: {why}" in summary_markdown(page)
+
+
+def test_a_failure_that_has_a_cause_is_told_with_it(make_check: Callable[..., Check]) -> None:
+    late = Outcome(Verdict.FAIL, "SNR -3 dB; cause: late by 1024 samples", "60 dB", "-3 dB", -63.0)
+    (row,) = build_page(run_of(make_check("end_to_end", "end_to_end", late))).banner.failures
+    assert row.told.endswith("; expected 60 dB; cause: late by 1024 samples")
+
+
+def test_a_duration_that_nobody_measured_is_no_duration(run: Run) -> None:
+    """``parity check`` measures the whole run alone; 0 s beside each check would be a claim."""
+    untimed = tuple(replace(check, duration_s=0.0, command="") for check in run.checks)
+    for html in (render(run), render(replace(run, checks=untimed))):
+        assert ('data-name="time">' in html.partition('id="checks"')[0]) == ("reproduce, " in html)
+    assert not any(
+        group.reproducible
+        for layer in build_page(replace(run, checks=untimed)).checks
+        for group in layer.passing_groups
+    )
+    assert "0\N{NO-BREAK SPACE}s<" not in html
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (
+            "-33.2908 dB, expected at least -3 dB",
+            "\N{MINUS SIGN}33.29 dB, expected at least \N{MINUS SIGN}3 dB",
+        ),
+        ("max difference 0.00546, rtol 1e-05", "max difference 0.00546, rtol 1e-5"),
+        (
+            "--min-snr, conv-2 and 1-3 at (-1, 2)",
+            "--min-snr, conv-2 and 1-3 at (\N{MINUS SIGN}1, 2)",
+        ),
+    ],
+)
+def test_numbers_of_a_check_are_written_as_the_page_writes_its_own(
+    make_check: Callable[..., Check], written: str, shown: str
+) -> None:
+    check = make_check("ops", "ops_fp32", Outcome(Verdict.FAIL, written, written, written))
+    (row,) = build_page(run_of(check)).banner.failures
+    assert (row.observed, row.expected, row.reason) == (shown, shown, shown)
