@@ -89,7 +89,7 @@ def taps_figure(series: Series, name: str) -> Markup:
     """Draw the SNR at each tap in program order, FP16 and FP32 apart."""
     low, rail, levels = _scale(series)
     ends = (low, rail + 0.03 * (series.limits_db[1] - low))
-    chart = Chart((-1, series.last_index + 1), ends, height=325, bottom=100, top=30)
+    chart = Chart((-1, series.last_index + 1), ends, height=325, bottom=112, top=30)
     chart.axes(_tap_names(series), levels, "", "SNR, dB", turned=True)
     _ratios(chart, series, low, rail, grown=1.8)
     lowest, words = series.worst, "no tap could be compared"
