@@ -16,7 +16,7 @@ from harness.report.units import count, db, headroom, plural, size
 from harness.report.view_checks import CheckRow, ranked
 from harness.report.view_history import Since
 from harness.report.view_recipes import RecipeView
-from harness.report.view_sound import LIMIT_DB, of_stem
+from harness.report.view_sound import of_stem
 from harness.verdicts import Run
 
 
@@ -70,10 +70,11 @@ def _closest(rows: Iterable[CheckRow]) -> CheckRow | None:
 
 def _worst_stem(rows: Sequence[CheckRow]) -> Fact:
     row = _closest(rows)
-    if row is None or row.headroom_db is None or row.snr_db is None:
+    limit = row.check.gate.min_snr_db if row and row.check.gate else None
+    if row is None or row.snr_db is None or limit is None:
         return _least_headroom(rows)
-    side = "above" if row.headroom_db > 0 else "below"
-    apart = f"{db(abs(row.headroom_db))} {side} the gate of {LIMIT_DB:g} dB"
+    side = "above" if row.snr_db > limit else "below"
+    apart = f"{db(abs(row.snr_db - limit))} {side} the gate of {limit:g} dB"
     where = f"{row.what}, {row.context}"
     told = f"{apart}: {where}" if math.isfinite(row.snr_db) else where
     return Fact(db(row.snr_db), told, row.anchor, row.state)

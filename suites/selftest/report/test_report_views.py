@@ -202,6 +202,35 @@ def test_the_ladder_counts_what_the_run_counts(broken_run: Run) -> None:
         )
 
 
+def test_a_gate_of_the_command_line_stands_wherever_a_gate_is_named(
+    make_check: Callable[..., Check],
+) -> None:
+    """A page that says 60 dB under a pass at 50 dB can't be believed in anything else."""
+    checks = [
+        make_check("conversion", "conversion", outcome(50.0, 5.0, None), recipe="fp16"),
+        stem_check(make_check, "bass", 50.0, recipe="fp16"),
+    ]
+    held = [
+        replace(item, gate=replace(item.gate, min_snr_db=45.0)) for item in checks if item.gate
+    ]
+    rows = (
+        separation_row(recipe="fp16", snr_db=52.0, worst_segment_snr_db=44.0),
+        series_row("fp16", len(ALONG), snr_db=[46.0, *ALONG[1:]]),
+    )
+    run = replace(run_of(*held), artefacts=Artefacts().plus(rows))
+    page = build_page(run)
+    (tile,) = page.tiles[0].facts
+    assert "5.0\N{NO-BREAK SPACE}dB above the gate of 45 dB" in tile.words
+    (series,) = page.operations
+    assert (series.gate_db, series.below) == (45.0, ())
+    html = render(run)
+    assert "gate of 60" not in html
+    (fold,) = re.findall(r"What kind of error is left.*?</table>", html, flags=re.DOTALL)
+    assert re.findall(r"([\d.]+)\sdB \N{WHITE DOWN-POINTING TRIANGLE}<", fold) == [
+        "44.0"
+    ], "a second that misses the gate makes its stem miss it"
+
+
 @pytest.mark.parametrize(("snr_db", "below"), [(None, 1), (math.nan, 1), (60.0, 1), (60.1, 0)])
 def test_a_stem_without_a_proven_ratio_counts_as_below(
     run: Run, snr_db: float | None, below: int
