@@ -132,7 +132,9 @@ def recipe_views(
     for pair in pairs:
         mine, package = checks.get(pair, []), packages.get(pair)
         gates = _gates(mine)
-        gating = package.row.gating if package else _role(mine)
+        gating = _role(mine)
+        if package and not gating:
+            gating = package.row.gating
         sound = sound_view(run, *pair, mine)
         state, quality = _state(gates, gating), songs.get(pair)
         views.append(RecipeView("", *pair, gating, state, gates, package, sound, quality))
@@ -145,7 +147,7 @@ def recipe_views(
 
 
 def _role(rows: Sequence[CheckRow]) -> bool | None:
-    """Return whether a recipe of which nothing is declared gates: as its outputs and stems do.
+    """Return whether a recipe gates in this run: as its outputs and stems do.
 
     Checks of the package itself (its contract, the audit) gate under every recipe, so they do not
     tell.

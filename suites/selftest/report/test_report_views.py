@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from harness.report import render, units
 from harness.report.view import build_page
 from harness.report.view_scores import QualityTable
-from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
+from harness.verdicts import (
+    GATES,
+    Check,
+    Gate,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+    not_evaluated,
+)
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.verdicts.rows.signals import Quality
@@ -127,14 +136,26 @@ def test_only_fp32_gates_although_every_package_is_audited(run: Run) -> None:
     assert page.recipes[1].role == "exploratory: measured only, but for contract and audit"
 
 
-@pytest.mark.parametrize("declared", [True, False])
-def test_what_a_recipe_declares_outweighs_its_checks(
-    make_check: Callable[..., Check], declared: bool
+def test_a_recipe_whose_outputs_gate_is_not_called_exploratory(
+    make_check: Callable[..., Check],
 ) -> None:
-    item = make_check("conversion", "conversion", outcome(), not declared, recipe="mixed")
-    rows = tuple(replace(row, gating=declared) for row in package_rows())
+    """`parity check` holds every package to the gates: its failure is one, whatever the recipe."""
+    bad = outcome(snr_db=50.0, headroom_db=-10.0)
+    item = make_check("conversion", "conversion", bad, True, recipe="fp16")
+    rows = tuple(row for row in package_rows() if row.recipe == "fp16" and not row.gating)
     page = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows)))
-    assert {view.recipe: view.gating for view in page.recipes} == dict.fromkeys(RECIPES, declared)
+    assert [(view.gating, view.state) for view in page.recipes] == [(True, "fail")]
+    assert (page.banner.gating_recipes, page.banner.exploratory_recipes) == (("fp16",), ())
+    assert "no recipe gates this run" not in render(page.run)
+
+
+def test_a_recipe_that_declares_to_gate_does_so_where_its_outputs_were_measured_only(
+    make_check: Callable[..., Check],
+) -> None:
+    item = make_check("conversion", "conversion", outcome(), False, recipe="mixed")
+    rows = tuple(replace(row, gating=True) for row in package_rows())
+    page = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows)))
+    assert {view.recipe: view.gating for view in page.recipes} == dict.fromkeys(RECIPES, True)
 
 
 @pytest.mark.parametrize("gating", [True, False])
@@ -210,9 +231,7 @@ def test_a_gate_of_the_command_line_stands_wherever_a_gate_is_named(
         make_check("conversion", "conversion", outcome(50.0, 5.0, None), recipe="fp16"),
         stem_check(make_check, "bass", 50.0, recipe="fp16"),
     ]
-    held = [
-        replace(item, gate=replace(item.gate, min_snr_db=45.0)) for item in checks if item.gate
-    ]
+    held = [replace(item, gate=replace(item.gate, min_snr_db=45.0)) for item in checks if item.gate]
     rows = (
         separation_row(recipe="fp16", snr_db=52.0, worst_segment_snr_db=44.0),
         series_row("fp16", len(ALONG), snr_db=[46.0, *ALONG[1:]]),
@@ -226,9 +245,9 @@ def test_a_gate_of_the_command_line_stands_wherever_a_gate_is_named(
     html = render(run)
     assert "gate of 60" not in html
     (fold,) = re.findall(r"What kind of error is left.*?</table>", html, flags=re.DOTALL)
-    assert re.findall(r"([\d.]+)\sdB \N{WHITE DOWN-POINTING TRIANGLE}<", fold) == [
-        "44.0"
-    ], "a second that misses the gate makes its stem miss it"
+    assert re.findall(r"([\d.]+)\sdB \N{WHITE DOWN-POINTING TRIANGLE}<", fold) == ["44.0"], (
+        "a second that misses the gate makes its stem miss it"
+    )
 
 
 @pytest.mark.parametrize(("snr_db", "below"), [(None, 1), (math.nan, 1), (60.0, 1), (60.1, 0)])
