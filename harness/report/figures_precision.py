@@ -31,7 +31,9 @@ def along_figure(series: Series, name: str) -> Markup:
     words = f"every operation is above {series.gate_db:g} dB"
     for first in series.below[:1]:
         chart.ring(first.index, _height(first.snr_db, low, rail), f"first: {first.operation}")
-        words = f"the first not above {series.gate_db:g} dB is {first.operation} at {db(first.snr_db)}"
+        words = (
+            f"the first not above {series.gate_db:g} dB is {first.operation} at {db(first.snr_db)}"
+        )
     worst = series.worst
     lowest = f"lowest {db(worst.snr_db)} at {worst.operation}; " if worst else ""
     return chart.svg(

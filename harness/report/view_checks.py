@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.report.order import grouped
 from harness.report.text import words
-from harness.report.units import db, dbfs, plural
+from harness.report.units import db, dbfs, factor, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver, sortable
 
 BAR_RANGE_DB = 60.0
@@ -65,6 +65,18 @@ class CheckRow:
     def observed(self) -> str:
         """What was found, in words."""
         return self.check.outcome.observed
+
+    @property
+    def excess(self) -> str:
+        """By how much it misses its tolerances, in words; empty if it meets them or has none."""
+        ratio = self.check.outcome.tolerance_ratio
+        return f"needs {factor(ratio)} times its tolerances" if ratio and ratio > 1.0 else ""
+
+    @property
+    def found(self) -> str:
+        """What was found, what was expected, and what an SNR doesn't tell."""
+        expected = f"expected {self.expected}" if self.expected else ""
+        return "; ".join(filter(None, (self.observed, expected, self.excess)))
 
     @property
     def headroom_db(self) -> float | None:

@@ -191,13 +191,13 @@ def _series(run: Run, rows: Sequence[OperationSeries]) -> tuple[Series, ...]:
     outlines = {outline.subject: outline for outline in run.artefacts.network}
     gates = {row.subject: limit_db(run, "conversion", row.subject) for row in rows}
     limits = {
-        key: _common_scale([point.snr_db for row in mine for point in row.operations], gates[key[0]])
+        key: _common_scale(
+            [point.snr_db for row in mine for point in row.operations], gates[key[0]]
+        )
         for key, mine in grouped(rows, lambda row: (row.subject, row.case)).items()
     }
     return tuple(
-        Series(
-            row, limits[row.subject, row.case], outlines.get(row.subject), gates[row.subject]
-        )
+        Series(row, limits[row.subject, row.case], outlines.get(row.subject), gates[row.subject])
         for row in by_recipe(run, rows)
     )
 

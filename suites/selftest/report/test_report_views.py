@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import render, units
+from harness.report.summary import summary_markdown
 from harness.report.view import build_page
 from harness.report.view_scores import QualityTable
 from harness.verdicts import (
@@ -22,6 +23,7 @@ from harness.verdicts import (
     Profile,
     Run,
     Verdict,
+    Waiver,
     not_evaluated,
 )
 from harness.verdicts.rows.artefacts import Artefacts
@@ -156,6 +158,38 @@ def test_a_recipe_that_declares_to_gate_does_so_where_its_outputs_were_measured_
     rows = tuple(replace(row, gating=True) for row in package_rows())
     page = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows)))
     assert {view.recipe: view.gating for view in page.recipes} == dict.fromkeys(RECIPES, True)
+
+
+def test_a_waived_failure_is_not_red_in_any_table(make_check: Callable[..., Check]) -> None:
+    """A page of a pass that says "fail" of its recipe sends its reader after a known thing."""
+    item = make_check("end_to_end", "end_to_end", outcome(50.0, -10.0, None), recipe="fp16")
+    waiver = Waiver(item.id, "known", "2026-11-01", "2026-12-01", -20.0)
+    run = replace(run_of(item), waivers=(waiver,), started="2026-11-13T10:00:00+00:00")
+    page = build_page(run)
+    (view,) = page.recipes
+    assert (view.state, view.gates[0].state, view.gates[0].word) == (
+        "waived",
+        "waived",
+        "fail, waived",
+    )
+    assert view.summary == "Does not meet end to end in full, which is accepted for a while."
+    html, text = render(run), summary_markdown(page)
+    assert '0<span class="sub">1 waived</span>' in html, "1 check, 0 pass, 0 fail does not add up"
+    assert "| 0 (1 waived) |" in text
+    (note,) = re.findall(r"What failed and is waived.*?</ul>", html, flags=re.DOTALL)
+    assert "expected SNR &gt; 60 dB" in note
+
+
+def test_what_fails_by_its_tolerances_says_so(make_check: Callable[..., Check]) -> None:
+    """ "61.7 dB; expected rtol 0.001, atol 0.0001, SNR > 60 dB" looks as if it were met."""
+    made = replace(outcome(61.69, -18.5, 8.4), observed="61.69 dB")
+    item = make_check("conversion", "conversion", made, recipe="fp16", tensor="freq")
+    page = build_page(run_of(item))
+    words = "SNR > 60 dB; needs 8.4 times its tolerances"
+    assert page.banner.failures[0].found.endswith(words)
+    assert words.replace(">", "&gt;") in render(page.run)
+    assert words.replace(">", "&gt;") in summary_markdown(page)
+    assert '<a class="nowrap" href="#check-1">61.7\N{NO-BREAK SPACE}dB</a>' in render(page.run)
 
 
 @pytest.mark.parametrize("gating", [True, False])
