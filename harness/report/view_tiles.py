@@ -92,10 +92,12 @@ def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
 def _moved(since: Since | None) -> Fact:
     if since is None:
         return Fact("not known", "no baseline has been accepted", "")
-    gone, new = (sum(row.kind == kind for row in since.rows) for kind in ("gone", "new"))
-    moved = len(since.rows) - new
+    kinds = ("gone", "gate", "new")
+    gone, gate, new = (sum(row.kind == kind for row in since.rows) for kind in kinds)
+    moved = len(since.rows) - gate - new
     told = [f"{count(since.worse)} for the worse"] if moved else []
     told += [f"{count(gone)} no longer checked"] if gone else []
+    told += [f"{count(gate)} under another gate"] if gate else []
     told += [f"{count(new)} new"] if new else []
     told += [f"compared with {count(since.found.compared)} of {plural(since.found.total, 'check')}"]
     value = f"{count(moved)} moved" if moved else "nothing moved"
