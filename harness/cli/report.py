@@ -265,6 +265,7 @@ def _counts(found: Changes) -> dict[str, dict[str, int]]:
         "since": {
             "verdicts changed": len(found.flipped),
             "moved": len(found.moved),
+            "under another gate": len(found.regated),
             "new": len(found.added),
             "gone": len(found.removed),
             "unmoved": found.unmoved,

@@ -140,7 +140,7 @@ class Conformance:
         passed, waived = self.counts.get("passed", 0), self.counts.get("waived", 0)
         if self.verdict is Verdict.NOT_EVALUATED:
             return f"NOT EVALUATED: no test of the selection ({self.selection}) made a prediction."
-        numbers = f"{passed} of {self.executed} executed tests passed, {waived} are waived"
+        numbers = f"{passed} of {self.executed} executed tests passed, {waived} waived"
         if self.verdict is Verdict.PASS:
             return f"PASS: {numbers}; {self.predictions} predictions."
         first = " ".join(self.red[0].split())[:300]

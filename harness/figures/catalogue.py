@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final, TypeVar
 
 from matplotlib.figure import Figure
@@ -17,9 +18,11 @@ from matplotlib.figure import Figure
 from harness.errors import ParityError, UnknownNameError
 from harness.figures import precision, sound
 from harness.figures.style import Paper
+from harness.report.bounds import limit_db
 from harness.report.order import by_recipe, grouped
 from harness.report.view_lab import sensitivity_view, tuning_view
 from harness.report.view_operations import operation_series, tap_series
+from harness.report.view_sound import GATE as STEM_GATE
 from harness.verdicts import Run
 
 Shown = TypeVar("Shown")
@@ -68,9 +71,11 @@ def _drawings(run: Run) -> Iterator[Drawing]:
     for labels, group in tap_series(run, ()).items():
         yield _drawing("taps", labels, precision.taps_figure, group)
     for subject, stems in grouped(by_recipe(run, rows.separation), lambda r: r.subject).items():
-        yield _drawing("stems", [subject], sound.stems_figure, stems)
+        stem_levels = partial(sound.stems_figure, gate_db=limit_db(run, STEM_GATE, subject))
+        yield _drawing("stems", [subject], stem_levels, stems)
     for labels, lines in timelines.items():
-        yield _drawing("timeline", labels, sound.timeline_figure, lines)
+        seconds = partial(sound.timeline_figure, gate_db=limit_db(run, STEM_GATE, labels[0]))
+        yield _drawing("timeline", labels, seconds, lines)
     for row in by_recipe(run, rows.stem_picture):
         of = (row.subject, row.case, row.recipe, row.stem)
         yield _drawing("spectrograms", of, sound.spectrograms_figure, row)

@@ -26,7 +26,7 @@ from harness.figures.style import (
 )
 from harness.report.text import short_tap
 from harness.report.view_lab import SensitivityView, TuningView
-from harness.report.view_operations import LIMIT_DB, Series
+from harness.report.view_operations import Series
 from harness.verdicts.rows.documents import TrialRow
 
 _PRECISIONS = {
@@ -51,7 +51,7 @@ def operations_figure(paper: Paper, group: Sequence[Series]) -> Figure:
     figure = paper.figure("SNR after each operation", about, height)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, series in zip(panels, group, strict=False):
-        place = decibel_axis(axes, [p.snr_db for s in group for p in s.points], LIMIT_DB)
+        place = decibel_axis(axes, [p.snr_db for s in group for p in s.points], group[0].gate_db)
         for precision, look in _PRECISIONS.items():
             mine = [(p.index, place(p.snr_db)) for p in series.points if p.precision == precision]
             if mine:
@@ -61,7 +61,7 @@ def operations_figure(paper: Paper, group: Sequence[Series]) -> Figure:
         axes.set_title(paper.fill(title, 0.8 / columns))
         _name_stages(axes, series)
         axes.set_ylabel("SNR (dB)" if axes.get_subplotspec().is_first_col() else "")
-        draw_gate(axes, LIMIT_DB)
+        draw_gate(axes, group[0].gate_db)
     for axes in panels[len(group) :]:
         axes.remove()
     for axes in panels[: len(group)][-columns:]:
@@ -81,7 +81,7 @@ def taps_figure(paper: Paper, group: Sequence[Series]) -> Figure:
     what = f"SNR at each tap, against {name(row.reference, 40)}"
     figure = paper.figure(what, (row.subject, row.case), 1.2)
     axes = figure.add_subplot()
-    place = decibel_axis(axes, [p.snr_db for s in group for p in s.points], LIMIT_DB)
+    place = decibel_axis(axes, [p.snr_db for s in group for p in s.points], group[0].gate_db)
     for series in group:
         axes.plot(
             [point.index for point in series.points],
@@ -99,7 +99,7 @@ def taps_figure(paper: Paper, group: Sequence[Series]) -> Figure:
     axes.set_xticks(shown, [names[at] for at in shown], rotation=90, size="x-small")
     axes.set_xticks(sorted(names), minor=True)
     axes.set_ylabel("SNR (dB)")
-    draw_gate(axes, LIMIT_DB)
+    draw_gate(axes, group[0].gate_db)
     draw_legend(figure)
     return figure
 

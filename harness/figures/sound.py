@@ -25,7 +25,6 @@ from harness.figures.style import (
     within,
 )
 from harness.report.order import grouped, unique
-from harness.report.view_sound import LIMIT_DB
 from harness.verdicts import sortable
 from harness.verdicts.rows.signals import Raster, Separation, StemPicture, StemTimeline
 
@@ -33,19 +32,20 @@ _HERTZ = {100.0: "100", 500.0: "500", 2000.0: "2k", 10_000.0: "10k"}
 _LOUDEST_DB = 1000.0  # beyond what any float64 can be
 
 
-def stems_figure(paper: Paper, rows: Sequence[Separation]) -> Figure:
+def stems_figure(paper: Paper, rows: Sequence[Separation], gate_db: float) -> Figure:
     """Draw the lowest SNR of each stem, over all cases, under each recipe.
 
     Args:
         paper: to draw on.
         rows: of one subject.
+        gate_db: that each stem is held to.
     """
     figure = paper.figure(
         "Lowest SNR of each stem", (rows[0].subject, *sorted({row.case for row in rows}))
     )
     axes = figure.add_subplot()
     stems, recipes = unique(row.stem for row in rows), grouped(rows, lambda row: row.recipe)
-    place = decibel_axis(axes, [row.snr_db for row in rows], LIMIT_DB)
+    place = decibel_axis(axes, [row.snr_db for row in rows], gate_db)
     for column, (recipe, mine) in enumerate(recipes.items()):
         aside = 0.6 * ((column + 0.5) / len(recipes) - 0.5)
         known = [(row.stem, row.snr_db) for row in mine if row.snr_db is not None]
@@ -61,21 +61,22 @@ def stems_figure(paper: Paper, rows: Sequence[Separation]) -> Figure:
         )
     axes.set_xticks(range(len(stems)), [name(stem, 12) for stem in stems])
     axes.set_ylabel("lowest SNR (dB)")
-    draw_gate(axes, LIMIT_DB)
+    draw_gate(axes, gate_db)
     draw_legend(figure)
     return figure
 
 
-def timeline_figure(paper: Paper, rows: Sequence[StemTimeline]) -> Figure:
+def timeline_figure(paper: Paper, rows: Sequence[StemTimeline], gate_db: float) -> Figure:
     """Draw the SNR of the worst stem in each second: a line for each recipe.
 
     Args:
         paper: to draw on.
         rows: of one subject and case.
+        gate_db: that each stem is held to.
     """
     figure = paper.figure("SNR of the worst stem in each second", (rows[0].subject, rows[0].case))
     axes = figure.add_subplot()
-    place = decibel_axis(axes, [at for row in rows for at in row.snr_db], LIMIT_DB)
+    place = decibel_axis(axes, [at for row in rows for at in row.snr_db], gate_db)
     found: list[tuple[float, float, str]] = []
     for recipe, mine in grouped(rows, lambda row: row.recipe).items():
         worst = _worst_stems(mine)
@@ -91,7 +92,7 @@ def timeline_figure(paper: Paper, rows: Sequence[StemTimeline]) -> Figure:
     if found:
         level, middle, stem = min(found)
         draw_note(axes, middle, level, f"{name(stem, 12)}, {level:.1f} dB")
-    draw_gate(axes, LIMIT_DB)
+    draw_gate(axes, gate_db)
     draw_legend(figure)
     return figure
 

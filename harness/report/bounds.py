@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from harness.report.order import unique
 from harness.report.units import db, factor, plural
 from harness.report.view_checks import CheckRow
-from harness.verdicts import Verdict, sortable
+from harness.verdicts import GATES, Run, Verdict, sortable
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,19 @@ def bounds_of(rows: Sequence[CheckRow]) -> tuple[Bound, ...]:
         _plain_number(rows),
     )
     return tuple(bound for bound in found if bound is not None)
+
+
+def limit_db(run: Run, gate: str, subject: str) -> float:
+    """Return the SNR that a gate demands of a subject in this run, or else in the table of gates.
+
+    The command line or a network's declaration may have put another number there.
+    """
+    applied = (
+        check.gate.min_snr_db
+        for check in run.checks
+        if check.gate and check.gate.name == gate and check.labels.get("subject", "") == subject
+    )
+    return next((limit for limit in applied if limit is not None), GATES[gate].min_snr_db or 0.0)
 
 
 def lowest_snr(rows: Iterable[CheckRow]) -> CheckRow | None:

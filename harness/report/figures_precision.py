@@ -16,7 +16,7 @@ from harness.report.text import short_tap, shorten
 from harness.report.units import db
 from harness.report.view_errors import ErrorView
 from harness.report.view_lab import SensitivityView, TuningView
-from harness.report.view_operations import CLOSE_DB, LIMIT_DB, Series
+from harness.report.view_operations import CLOSE_DB, Series
 from harness.verdicts.rows.operations import OperationProfile
 
 _LONGEST = 14  # characters of a tap's name under the axis
@@ -28,10 +28,12 @@ def along_figure(series: Series, name: str) -> Markup:
     low, rail, levels = _scale(series)
     chart = _along(series, low, rail, levels, "SNR, dB")
     _ratios(chart, series, low, rail)
-    words = f"every operation is above {LIMIT_DB:g} dB"
+    words = f"every operation is above {series.gate_db:g} dB"
     for first in series.below[:1]:
         chart.ring(first.index, _height(first.snr_db, low, rail), f"first: {first.operation}")
-        words = f"the first not above {LIMIT_DB:g} dB is {first.operation} at {db(first.snr_db)}"
+        words = (
+            f"the first not above {series.gate_db:g} dB is {first.operation} at {db(first.snr_db)}"
+        )
     worst = series.worst
     lowest = f"lowest {db(worst.snr_db)} at {worst.operation}; " if worst else ""
     return chart.svg(
@@ -89,7 +91,7 @@ def taps_figure(series: Series, name: str) -> Markup:
     """Draw the SNR at each tap in program order, FP16 and FP32 apart."""
     low, rail, levels = _scale(series)
     ends = (low, rail + 0.03 * (series.limits_db[1] - low))
-    chart = Chart((-1, series.last_index + 1), ends, height=325, bottom=100, top=30)
+    chart = Chart((-1, series.last_index + 1), ends, height=325, bottom=112, top=30)
     chart.axes(_tap_names(series), levels, "", "SNR, dB", turned=True)
     _ratios(chart, series, low, rail, grown=1.8)
     lowest, words = series.worst, "no tap could be compared"
@@ -99,7 +101,7 @@ def taps_figure(series: Series, name: str) -> Markup:
         name,
         f"SNR at each tap, recipe {series.row.recipe}",
         f"{len(series.drawn)} taps in program order; {words}; {len(series.below)} of them at or "
-        f"below {LIMIT_DB:g} dB.",
+        f"below {series.gate_db:g} dB.",
     )
 
 
@@ -174,7 +176,7 @@ def shares_figure(view: SensitivityView, name: str) -> Markup:
 def pareto_figure(view: TuningView, name: str) -> Markup:
     """Draw what each tried set reaches against what it costs."""
     levels, goal = [trial.worst_db for trial in view.trials], view.row.goal
-    ends = [*levels, LIMIT_DB if goal.min_snr_db is None else goal.min_snr_db]
+    ends = [*levels, 60.0 if goal.min_snr_db is None else goal.min_snr_db]
     low, high = min(ends) - 2, max(ends) + 2
     chart = Chart((0.0, 100.0), (low, high), height=230)
     chart.axes(ticks(0, 100, 5), ticks(low, high, 6), f"{goal.cost} in FP32, %", "worst SNR, dB")
@@ -205,7 +207,7 @@ def _ratios(chart: Chart, series: Series, low: float, rail: float, grown: float 
     """Draw the SNR of each operation over the stages of the network, beside the gate."""
     for stage in series.stages:
         chart.stage(stage.start, stage.stop, stage.name)
-    chart.level(LIMIT_DB)
+    chart.level(series.gate_db)
     _dots(chart, series.drawn, lambda point: _height(point.snr_db, low, rail), grown=grown)
 
 

@@ -15,7 +15,7 @@ from harness.report.chart import Chart, ticks
 from harness.report.raster import source
 from harness.report.text import shorten
 from harness.report.units import db, dbfs
-from harness.report.view_sound import worst_stretch
+from harness.report.view_sound import extent_db, worst_stretch
 from harness.verdicts import sortable
 from harness.verdicts.rows.signals import (
     Raster,
@@ -52,8 +52,8 @@ _OCTAVES = ((100.0, "100"), (500.0, "500"), (2000.0, "2k"), (10_000.0, "10k"))
 
 def timeline_figure(case: str, lines: Sequence[StemTimeline], name: str) -> Markup:
     """Draw the SNR of every stem in every second, stronger where it is lower."""
-    known = [v for line in lines for v in line.snr_db if v is not None and math.isfinite(v)]
-    low, high = min(known, default=0.0), max(known, default=1.0)
+    extent = extent_db(lines)
+    low, high = extent[0] if extent else (0.0, 1.0)
     end = max((at + line.stretch_s for line in lines for at in line.start_s), default=1.0)
     chart = Chart((0.0, end), (0.0, float(len(lines))), height=60 + 24 * len(lines), left=62)
     rows = [(len(lines) - place - 0.5, line) for place, line in enumerate(lines)]
@@ -89,7 +89,7 @@ def timeline_figure(case: str, lines: Sequence[StemTimeline], name: str) -> Mark
     return chart.svg(
         name,
         f"SNR of every second, case {case}",
-        f"{words}; the best has {db(max(known, default=None))}.",
+        f"{words}; the best has {db(high if extent else None)}.",
     )
 
 

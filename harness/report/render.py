@@ -29,12 +29,10 @@ from harness.report.junit import junit_xml
 from harness.report.summary import summary_markdown
 from harness.report.view import Page, build_page
 from harness.report.view_devices import PLACEMENT_WORDS
-from harness.report.view_operations import LIMIT_DB as NETWORK_LIMIT_DB
 from harness.report.view_operations import columns
 from harness.report.view_origin import ENGINE_WORDS, engine_words, golden_words
 from harness.report.view_scores import QUALITY_SCORES, SCORES, sides
-from harness.report.view_sound import LIMIT_DB as STEM_LIMIT_DB
-from harness.report.view_sound import below_limit
+from harness.report.view_sound import below, extent_db
 from harness.verdicts import GATES, Profile, Record, Run
 from harness.verdicts.history import NOISE_BAND_DB
 from harness.verdicts.jsondata import read_document
@@ -70,9 +68,7 @@ def render_page(page: Page) -> str:
         .render(
             page=page,
             columns=columns(),
-            network_limit_db=NETWORK_LIMIT_DB,
             noise_band_db=NOISE_BAND_DB,
-            stem_limit_db=STEM_LIMIT_DB,
             engine_meanings=ENGINE_WORDS,
             quality_limit_db=GATES["quality"].at_most,
             score_columns=SCORES,
@@ -142,7 +138,7 @@ def _environment() -> Environment:
     )
     for module in (units, text):
         environment.filters |= dict(inspect.getmembers(module, inspect.isfunction))
-    more = (below_limit, engine_words, failures_first, golden_words, sides)
+    more = (below, extent_db, engine_words, failures_first, golden_words, sides)
     environment.filters |= {"bounds": _bounds, **{say.__name__: say for say in more}}
     return environment
 

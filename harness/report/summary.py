@@ -37,7 +37,8 @@ def summary_markdown(page: Page) -> str:
         _recipes(page),
         _list("What failed", map(_failure, banner.failures)),
         _list(
-            "What failed and is waived", [f"{row.check.id}: {row.waiver}" for row in banner.waived]
+            "What failed and is waived",
+            [f"{row.check.id}: {row.told}; {row.waiver}" for row in banner.waived],
         ),
         _list("Known bugs that went unnoticed", banner.escaped),
         _list("What broke that the checks rest on", banner.broken),
@@ -100,12 +101,14 @@ def _ladder(page: Page) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for rung in page.ladder:
+        accepted = rung.layer.counts["waived"]
+        waived = f" ({count(accepted)} waived)" if accepted else ""
         word = rung.word if rung.layer.required else f"{rung.word} (not required)"
         cells = [
             rung.name,
             f"{_SIGNS[rung.state]} {word}",
             count(rung.layer.counts["pass"]),
-            count(rung.layer.counts["fail"]),
+            count(rung.layer.counts["fail"]) + waived,
             count(rung.layer.counts["not_evaluated"]),
             count(rung.layer.exploratory),
             headroom(rung.layer.worst_headroom_db),
@@ -138,7 +141,7 @@ def _recipe(view: RecipeView) -> str:
 def _met(gate: RecipeGate) -> str:
     if not gate.bounds:
         return f"{gate.gate} not evaluated"
-    worst = "" if gate.worst_snr_db is None else f" (worst SNR {db(gate.worst_snr_db)})"
+    worst = f" (worst SNR {db(gate.lowest.snr_db)})" if gate.lowest else ""
     return f"{'meets' if gate.met else 'does not meet'} {gate.gate}{worst}"
 
 

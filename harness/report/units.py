@@ -38,6 +38,11 @@ def headroom(value: float | None) -> str:
     return _decibels(value, 1, "dB", sign=True)
 
 
+def limit(value: float) -> str:
+    """Return a bound in decibels with the digits that it was given with."""
+    return f"{value:g}{_NBSP}dB"
+
+
 def small(value: float | None) -> str:
     """Return a plain number with two significant digits."""
     if value is None:

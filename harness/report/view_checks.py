@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.report.order import grouped
 from harness.report.text import numerals, shorten, words
-from harness.report.units import db, dbfs, plural
+from harness.report.units import db, dbfs, factor, plural
 from harness.verdicts import LAYERS, Check, Gate, Run, Verdict, Waiver, sortable
 
 BAR_RANGE_DB = 60.0
@@ -69,12 +69,22 @@ class CheckRow:
 
     @property
     def told(self) -> str:
-        """What was found and what was expected, with its cause; without a distance, the reason."""
+        """What was found, what was expected, what an SNR doesn't tell, and the cause.
+
+        Without a distance, it is the reason.
+        """
         if self.headroom_db is None and self.reason:
             return shorten(self.reason, _TOLD)
         cause = self.reason.partition("; cause: ")[2]
         expected = f"expected {self.expected}" if self.expected else ""
-        return "; ".join(filter(None, (self.observed, expected, cause and f"cause: {cause}")))
+        parts = self.observed, expected, self.excess, cause and f"cause: {cause}"
+        return "; ".join(filter(None, parts))
+
+    @property
+    def excess(self) -> str:
+        """By how much it misses its tolerances, in words; empty if it meets them or has none."""
+        ratio = self.check.outcome.tolerance_ratio
+        return f"needs {factor(ratio)} times its tolerances" if ratio and ratio > 1.0 else ""
 
     @property
     def headroom_db(self) -> float | None:

@@ -25,7 +25,7 @@ class MovementRow:
     """One check that changed.
 
     Attributes:
-        kind: ``verdict`` (another verdict), ``moved``, ``gone`` or ``new``.
+        kind: ``verdict`` (another verdict), ``moved``, ``gone``, ``gate`` (another one) or ``new``.
         state: ``fail`` for the worse, ``pass`` for the better, ``measured`` if exploratory.
         before, after: verdict, number and headroom in words; empty where there was none.
         moved_db: change of the headroom.
@@ -117,10 +117,13 @@ def _rows(found: Changes) -> Iterable[MovementRow]:
         ("verdict", "verdict changed", found.flipped),
         ("gone", "no longer checked", found.removed),
         ("moved", "moved", found.moved),
+        ("gate", "gate changed", found.regated),
         ("new", "new", found.added),
     ):
         for movement in movements:
-            before, after = _reading(movement.before), _reading(movement.after)
+            before, after = (
+                _reading(side, movement.regated) for side in (movement.before, movement.after)
+            )
             moved_db = movement.moved_db if before and after else None
             state = _state(kind, movement)
             yield MovementRow(movement.id, kind, word, state, before, after, moved_db)
@@ -130,12 +133,14 @@ def _state(kind: str, movement: Movement) -> str:
     newest = movement.after or movement.before
     if newest is None or not newest.gating:
         return "fail" if movement.demoted else "measured"
+    if kind == "gate":
+        return "measured"
     if kind == "gone":
         return "not_evaluated"
     return newest.verdict.value if kind != "moved" else "fail" if movement.worse else "pass"
 
 
-def _reading(reading: Reading | None) -> str:
+def _reading(reading: Reading | None, gated: bool) -> str:
     if reading is None:
         return ""
     parts = [words(reading.verdict.value), *([] if reading.gating else ["exploratory"])]
@@ -145,6 +150,7 @@ def _reading(reading: Reading | None) -> str:
         parts.append(f"{reading.value:.4g} {reading.unit}".rstrip())
     if reading.headroom_db is not None:
         parts.append(f"headroom {units.headroom(reading.headroom_db)}")
+    parts += [f"gate {reading.bounds}"] if gated else []
     return ", ".join(parts)
 
 

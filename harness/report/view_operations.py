@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from harness.report.bounds import limit_db
 from harness.report.order import by_recipe, grouped, unique
 from harness.report.text import words
-from harness.verdicts import GATES, Run
+from harness.verdicts import Run
 from harness.verdicts.rows.operations import (
     OPERATION_METRICS,
     OperationMetric,
@@ -24,8 +25,6 @@ from harness.verdicts.rows.operations import (
 )
 from harness.verdicts.rows.packages import NetworkOutline
 
-LIMIT_DB: Final = GATES["conversion"].min_snr_db or 0.0
-"""The line that is drawn through every figure."""
 CLOSE_DB: Final = 6.0206
 """Headroom under which a signal twice as loud overflows."""
 Heat = Callable[[float | None], float | None]
@@ -65,11 +64,13 @@ class Series:
         row: as the run has it.
         limits_db: the common scale of the series of one subject and case.
         outline: of the subject, where the run has it.
+        gate_db: the SNR that the outputs are held to: the line through every figure.
     """
 
     row: OperationSeries
     limits_db: tuple[float, float]
     outline: NetworkOutline | None
+    gate_db: float
 
     @property
     def points(self) -> tuple[OperationProfile, ...]:
@@ -108,7 +109,7 @@ class Series:
     @property
     def below(self) -> tuple[OperationProfile, ...]:
         """The points that are not above the line."""
-        return tuple(point for point in self.drawn if not (point.snr_db or 0.0) > LIMIT_DB)
+        return tuple(point for point in self.drawn if not (point.snr_db or 0.0) > self.gate_db)
 
     @property
     def worst(self) -> OperationProfile | None:
@@ -188,20 +189,23 @@ def tap_series(run: Run, shown: Sequence[Series]) -> dict[tuple[str, str], list[
 
 def _series(run: Run, rows: Sequence[OperationSeries]) -> tuple[Series, ...]:
     outlines = {outline.subject: outline for outline in run.artefacts.network}
+    gates = {row.subject: limit_db(run, "conversion", row.subject) for row in rows}
     limits = {
-        key: _common_scale([point.snr_db for row in mine for point in row.operations])
+        key: _common_scale(
+            [point.snr_db for row in mine for point in row.operations], gates[key[0]]
+        )
         for key, mine in grouped(rows, lambda row: (row.subject, row.case)).items()
     }
     return tuple(
-        Series(row, limits[row.subject, row.case], outlines.get(row.subject))
+        Series(row, limits[row.subject, row.case], outlines.get(row.subject), gates[row.subject])
         for row in by_recipe(run, rows)
     )
 
 
-def _common_scale(values: Sequence[float | None]) -> tuple[float, float]:
+def _common_scale(values: Sequence[float | None], gate_db: float) -> tuple[float, float]:
     """Return the ends of the scale, in dB, on which the curves of a group are drawn."""
     known = [value for value in values if value is not None and math.isfinite(value)]
-    low, high = min([*known, LIMIT_DB - 10.0]), max([*known, LIMIT_DB + 20.0])
+    low, high = min([*known, gate_db - 10.0]), max([*known, gate_db + 20.0])
     return max(-20.0, 10.0 * math.floor(low / 10.0)), 10.0 * math.ceil(high / 10.0)
 
 

@@ -16,7 +16,7 @@ from harness.report.bounds import Bound, bounds_of, lowest_snr
 from harness.report.order import by_recipe, grouped
 from harness.report.text import listing, words
 from harness.report.units import plural
-from harness.report.view_checks import GATING_WORDS, CheckRow
+from harness.report.view_checks import CheckRow
 from harness.report.view_precision import PrecisionCard, PrecisionMap
 from harness.report.view_scores import QualityTable, quality_tables
 from harness.report.view_sound import SoundView, sound_view
@@ -28,7 +28,10 @@ RECIPE_GATES = ("conversion", "end_to_end")
 
 @dataclass(frozen=True)
 class RecipeGate:
-    """One gate of one layer under a recipe; ``worst`` is the check that is closest to its bound."""
+    """One gate of one layer under a recipe; ``worst`` is the check that is closest to its bound.
+
+    ``lowest`` is the one with the lowest SNR.
+    """
 
     layer: str
     gate: str
@@ -37,7 +40,7 @@ class RecipeGate:
     state: str
     word: str
     not_evaluated: int
-    worst_snr_db: float | None
+    lowest: CheckRow | None
     worst: CheckRow | None
 
     @property
@@ -89,7 +92,7 @@ class RecipeView:
             return "nothing in this run used it"
         if self.gating:
             return "gating: the verdict rests on it"
-        held = tuple(gate.gate for gate in self.gates if gate.state in GATING_WORDS)
+        held = tuple(gate.gate for gate in self.gates if gate.state != "measured")
         return "exploratory: measured only" + (f", but for {listing(held)}" if held else "")
 
     @property
@@ -105,8 +108,9 @@ class RecipeView:
         unknown = tuple(gate.gate for gate in self.gates if not gate.bounds)
         if not self.unmet and not unknown:
             return f"Meets {'every gate' if len(self.gates) > 1 else 'its gate'} in full."
+        accepted = ", which is accepted for a while" if self.state == "waived" else ""
         parts = (
-            f"Does not meet {listing(self.unmet)} in full." if self.unmet else "",
+            f"Does not meet {listing(self.unmet)} in full{accepted}." if self.unmet else "",
             f"Not evaluated: {listing(unknown)}." if unknown else "",
         )
         return " ".join(filter(None, parts))
@@ -132,7 +136,9 @@ def recipe_views(
     for pair in pairs:
         mine, package = checks.get(pair, []), packages.get(pair)
         gates = _gates(mine)
-        gating = package.row.gating if package else _role(mine)
+        gating = _role(mine)
+        if package and not gating:
+            gating = package.row.gating
         sound = sound_view(run, *pair, mine)
         state, quality = _state(gates, gating), songs.get(pair)
         views.append(RecipeView("", *pair, gating, state, gates, package, sound, quality))
@@ -145,7 +151,7 @@ def recipe_views(
 
 
 def _role(rows: Sequence[CheckRow]) -> bool | None:
-    """Return whether a recipe of which nothing is declared gates: as its outputs and stems do.
+    """Return whether a recipe gates in this run: as its outputs and stems do.
 
     Checks of the package itself (its contract, the audit) gate under every recipe, so they do not
     tell.
@@ -163,12 +169,15 @@ def _state(gates: Sequence[RecipeGate], gating: bool | None) -> str:
         return "not_evaluated"
     if not gating:
         # A broken contract or audit turns the run red: it must not read as a mere measurement.
-        return "fail" if "fail" in states else "measured"
+        return next((state for state in ("fail", "waived") if state in states), "measured")
     return _severest(states)
 
 
+_WORST_FIRST = ("fail", "not_evaluated", "waived")
+
+
 def _severest(states: Container[str]) -> str:
-    return next((state for state in ("fail", "not_evaluated") if state in states), "pass")
+    return next((state for state in _WORST_FIRST if state in states), "pass")
 
 
 def _gates(mine: Sequence[CheckRow]) -> tuple[RecipeGate, ...]:
@@ -185,7 +194,6 @@ def _gate(layer: str, name: str, rows: Sequence[CheckRow]) -> RecipeGate:
     evaluated = [row for row in rows if row.check.verdict is not Verdict.NOT_EVALUATED]
     judged = [row for row in evaluated if row.headroom_db is not None] or evaluated
     worst = min(judged, key=lambda row: sortable(row.headroom_db), default=None)
-    lowest = lowest_snr(evaluated)
     state, word = _gate_state(rows)
     return RecipeGate(
         layer=words(layer),
@@ -195,7 +203,7 @@ def _gate(layer: str, name: str, rows: Sequence[CheckRow]) -> RecipeGate:
         state=state,
         word=word,
         not_evaluated=len(rows) - len(evaluated),
-        worst_snr_db=lowest.snr_db if lowest else None,
+        lowest=lowest_snr(evaluated),
         worst=worst,
     )
 
@@ -206,5 +214,7 @@ def _gate_state(rows: Sequence[CheckRow]) -> tuple[str, str]:
         if "fail" in verdicts:
             return "measured", "does not meet" if "pass" not in verdicts else "meets in part"
         return "measured", "meets"
-    state = _severest(verdicts)
-    return state, words(state)
+    state = _severest(
+        {"waived" if row.state == "waived" else row.check.verdict.value for row in rows}
+    )
+    return state, "fail, waived" if state == "waived" else words(state)

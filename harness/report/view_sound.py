@@ -6,23 +6,22 @@ and ``audio_clip`` rows of a run. Out: for each subject and recipe a `SoundView`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report.bounds import lowest_snr
+from harness.report.bounds import limit_db, lowest_snr
 from harness.report.order import grouped, unique
 from harness.report.view_checks import CheckRow, ranked
-from harness.verdicts import GATES, Run, Verdict, sortable
+from harness.verdicts import Run, Verdict, sortable
 from harness.verdicts.rows.signals import AudioClip, Separation, StemPicture, StemTimeline
 
 GATE = "end_to_end"
-LIMIT_DB = GATES[GATE].min_snr_db or 0.0
-"""The ratio that each stem must exceed under a gating recipe."""
 
 
-def below_limit(snr_db: float | None) -> bool:
-    """Return whether a ratio does not exceed the limit; an unknown one counts as below."""
-    return not sortable(snr_db) > LIMIT_DB
+def below(snr_db: float | None, limit: float) -> bool:
+    """Return whether a ratio does not exceed a limit; an unknown one counts as below."""
+    return not sortable(snr_db) > limit
 
 
 def of_stem(row: CheckRow) -> bool:
@@ -36,12 +35,14 @@ class SoundView:
     """The stems of one subject under one recipe.
 
     Attributes:
+        gate_db: the ratio that each stem must exceed.
         cases, stems: that were looked at.
         cells: by case and stem the worst of its checks: of the whole stem, a channel or a second.
         rows: what kind of error is left in music, the lowest SNR first.
         timelines: by case, its stems along time.
     """
 
+    gate_db: float
     cases: tuple[str, ...]
     stems: tuple[str, ...]
     cells: dict[tuple[str, str], CheckRow]
@@ -80,6 +81,12 @@ def worst_stretch(line: StemTimeline) -> int | None:
     return min(known)[1] if known else None
 
 
+def extent_db(lines: Iterable[StemTimeline]) -> tuple[tuple[float, float], ...]:
+    """Return the lowest and the highest finite ratio of stems along time; nothing without one."""
+    known = [v for line in lines for v in line.snr_db if v is not None and math.isfinite(v)]
+    return ((min(known), max(known)),) if known else ()
+
+
 def sound_view(
     run: Run, subject: str, recipe: str, check_rows: Sequence[CheckRow]
 ) -> SoundView | None:
@@ -98,6 +105,7 @@ def sound_view(
     rows = tuple(sorted(filter(mine, kept.separation), key=lambda row: sortable(row.snr_db)))
     cells = grouped(filter(of_stem, check_rows), lambda row: (row.of("case"), row.of("stem")))
     view = SoundView(
+        gate_db=limit_db(run, GATE, subject),
         cases=tuple(dict.fromkeys(case for case, _ in cells)),
         stems=unique([*(stem for _, stem in cells), *(row.stem for row in rows)]),
         cells={place: worst_of(found) for place, found in cells.items()},

@@ -16,7 +16,7 @@ from harness.report.units import count, db, headroom, plural, size
 from harness.report.view_checks import CheckRow, ranked
 from harness.report.view_history import Since
 from harness.report.view_recipes import RecipeView
-from harness.report.view_sound import LIMIT_DB, of_stem
+from harness.report.view_sound import of_stem
 from harness.verdicts import Run
 
 
@@ -79,10 +79,11 @@ def _closest(rows: Iterable[CheckRow]) -> CheckRow | None:
 
 def _worst_stem(rows: Sequence[CheckRow]) -> Fact:
     row = _closest(rows)
-    if row is None or row.headroom_db is None or row.snr_db is None:
+    limit = row.check.gate.min_snr_db if row and row.check.gate else None
+    if row is None or row.snr_db is None or limit is None:
         return _least_headroom(rows)
-    side = "above" if row.headroom_db > 0 else "below"
-    apart = f"{db(abs(row.headroom_db))} {side} the gate of {LIMIT_DB:g} dB"
+    side = "above" if row.snr_db > limit else "below"
+    apart = f"{db(abs(row.snr_db - limit))} {side} the gate of {limit:g} dB"
     where = f"{row.what}, {row.context}"
     told = f"{apart}: {where}" if math.isfinite(row.snr_db) else where
     return Fact(db(row.snr_db), told, row.anchor, row.state)
@@ -101,10 +102,12 @@ def _least_headroom(rows: Sequence[CheckRow]) -> Fact:
 def _moved(since: Since | None) -> Fact:
     if since is None:
         return Fact("not known", "no baseline has been accepted", "")
-    gone, new = (sum(row.kind == kind for row in since.rows) for kind in ("gone", "new"))
-    moved = len(since.rows) - new
+    kinds = ("gone", "gate", "new")
+    gone, gate, new = (sum(row.kind == kind for row in since.rows) for kind in kinds)
+    moved = len(since.rows) - gate - new
     told = [f"{count(since.worse)} for the worse"] if moved else []
     told += [f"{count(gone)} no longer checked"] if gone else []
+    told += [f"{count(gate)} under another gate"] if gate else []
     told += [f"{count(new)} new"] if new else []
     told += [f"compared with {count(since.found.compared)} of {plural(since.found.total, 'check')}"]
     value = f"{count(moved)} moved" if moved else "nothing moved"

@@ -47,6 +47,7 @@ class Reading:
         headroom_db: distance to the gate; ``inf`` is exact, ``None`` where there is none.
         value: the number behind it: an SNR in dB or a bounded quantity; ``None`` without one.
         unit: of ``value``.
+        bounds: of its gate, in words; empty where the snapshot is older than they are.
     """
 
     verdict: Verdict
@@ -54,6 +55,7 @@ class Reading:
     headroom_db: float | None = None
     value: float | None = None
     unit: str = ""
+    bounds: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ class Movement:
     """One check before and after; ``None`` on one side says that it came or went.
 
     Attributes:
-        moved_db: by how much its headroom grew; negative is for the worse, ``None`` where only one
-            of the two has a headroom.
+        moved_db: by how much its headroom grew, or under another gate its value; negative is for
+            the worse, ``None`` where only one of the two has one.
     """
 
     id: str
@@ -129,6 +131,19 @@ class Movement:
             return False
         sides = (self.before, self.after)
         return len({(side.verdict, side.gating) for side in sides}) > 1
+
+    @property
+    def regated(self) -> bool:
+        """Whether it is held to other bounds than before: its headroom says nothing of change."""
+        if self.before is None or self.after is None or self.before.gating != self.after.gating:
+            return False
+        known = None not in (self.before.value, self.after.value) and self.before.bounds
+        return bool(known and self.after.bounds not in ("", self.before.bounds))
+
+    @property
+    def stayed(self) -> bool:
+        """Whether what was measured stayed within the band."""
+        return abs(sortable(self.moved_db)) <= NOISE_BAND_DB
 
     @property
     def demoted(self) -> bool:
@@ -156,6 +171,7 @@ class Changes:
     Attributes:
         flipped: checks with another verdict, or that became gating or exploratory.
         moved: other checks whose headroom moved by more than the band, the worst movement first.
+        regated: checks that found the same under other bounds: neither better nor worse.
         added, removed: checks of one of the two runs only, as far as the later run set out to make
             them (`Profile.leaves_out`).
         unmoved: how many checks stayed within the band.
@@ -166,6 +182,7 @@ class Changes:
 
     flipped: tuple[Movement, ...]
     moved: tuple[Movement, ...]
+    regated: tuple[Movement, ...]
     added: tuple[Movement, ...]
     removed: tuple[Movement, ...]
     unmoved: int
@@ -201,14 +218,16 @@ def changes(before: Snapshot, after: Snapshot) -> Changes:
         for name in sorted({*earlier, *after.readings})
     ]
     both = [m for m in movements if m.before is not None and m.after is not None]
-    flipped = [m for m in both if m.flipped]
-    moved = [m for m in both if not m.flipped and not abs(sortable(m.moved_db)) <= NOISE_BAND_DB]
+    regated = [m for m in both if m.regated and m.stayed]
+    flipped = [m for m in both if m.flipped and not (m.regated and m.stayed)]
+    moved = [m for m in both if not m.flipped and not m.stayed]
     return Changes(
         flipped=tuple(sorted(flipped, key=_worst_first)),
         moved=tuple(sorted(moved, key=_worst_first)),
+        regated=tuple(regated),
         added=tuple(m for m in movements if m.before is None),
         removed=tuple(m for m in movements if m.after is None),
-        unmoved=len(both) - len(flipped) - len(moved),
+        unmoved=len(both) - len(flipped) - len(moved) - len(regated),
         compared=len(earlier),
         total=len(before.readings),
         environment=_differences(before.environment, after.environment),
@@ -253,6 +272,13 @@ def record_of(baseline: Path | None, history: Path | None) -> Record:
 def _movement(name: str, before: Reading | None, after: Reading | None) -> Movement:
     old = None if before is None else before.headroom_db
     new = None if after is None else after.headroom_db
+    if (
+        before
+        and after
+        and Movement(name, before, after, None).regated
+        and (before.value == after.value or before.unit == after.unit == "dB")
+    ):
+        old, new = before.value, after.value
     if old == new:  # two exact results, or two without a headroom
         return Movement(name, before, after, 0.0)
     if old is None or new is None:
@@ -273,7 +299,8 @@ def _reading(check: Check) -> Reading:
         number, unit = float(snr_db), "dB"
     else:
         number, unit = None, ""
-    return Reading(check.verdict, check.gating, check.outcome.headroom_db, number, unit)
+    bounds = check.gate.describe() if check.gate else ""
+    return Reading(check.verdict, check.gating, check.outcome.headroom_db, number, unit, bounds)
 
 
 def _environment(provenance: Mapping[str, Any]) -> dict[str, str]:

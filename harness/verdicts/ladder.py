@@ -77,7 +77,7 @@ def summarise(
         verdict, reason = Verdict.PASS, f"all {len(gating)} gating checks hold"
         if counts["waived"]:
             kept = len(gating) - counts["waived"]
-            reason = f"{kept} of {len(gating)} gating checks hold, {counts['waived']} are waived"
+            reason = f"{kept} of {len(gating)} gating checks hold, {counts['waived']} waived"
     headrooms = [
         check.outcome.headroom_db for check in gating if check.outcome.headroom_db is not None
     ]

@@ -213,14 +213,14 @@ class Run:
         if self.verdict is Verdict.FAIL:
             escaped, failed = sum(fault.escaped for fault in self.faults), len(self.failing)
             broken = len(self.red) - escaped - failed
-            waived = f" ({len(self.waived)} more are waived)" if self.waived else ""
+            waived = f" ({len(self.waived)} more waived)" if self.waived else ""
             parts = [f"{failed} of {gating} gating checks failed{scope}{waived}"]
             parts = parts if gating else []
             parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
             things = "thing" if broken == 1 else "things"
             parts += [f"{broken} {things} that the checks rest on broke"] * bool(broken)
             return " and ".join(parts)
-        waived = f" ({len(self.waived)} failures are waived)" if self.waived else ""
+        waived = f" (waived failures: {len(self.waived)})" if self.waived else ""
         things = "thing was" if len(self.missing) == 1 else "things were"
         return f"{len(self.missing)} required {things} not looked at{scope}{waived}"
 

@@ -41,7 +41,7 @@ def test_rows_count_executed_tests_by_operation() -> None:
 def test_a_run_in_which_everything_passed_or_is_waived_passes() -> None:
     found = document(PASSED, WAIVED, CONVERTED, SKIPPED)
     assert (found.verdict, found.exit_code) == (Verdict.PASS, 0)
-    assert found.sentence() == "PASS: 1 of 2 executed tests passed, 1 are waived; 3 predictions."
+    assert found.sentence() == "PASS: 1 of 2 executed tests passed, 1 waived; 3 predictions."
 
 
 @pytest.mark.parametrize(

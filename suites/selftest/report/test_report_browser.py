@@ -18,6 +18,7 @@ from harness.report import write_report
 from harness.report.view import build_page
 from harness.verdicts import Run, Verdict
 from harness.verdicts.rows.artefacts import Artefacts
+from harness.verdicts.rows.packages import Explanation
 from suites.browser.chromium import NONE_FOUND, find_chromium, launched, opened
 from suites.selftest.report.figure_rows import figure_rows
 from suites.selftest.report.whole_run import broken, record, whole_run
@@ -51,11 +52,13 @@ def thin(broken_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that the red page has, but less of it: axe looks at each element."""
     few = {f.name: getattr(broken_run.artefacts, f.name)[:3] for f in fields(Artefacts)}
     taps = Artefacts(**few).taps[0]
-    few["taps"] = (replace(taps, operations=taps.operations[::40]),)
+    named = [replace(tap, operation="encoder.channel_downsampler") for tap in taps.operations[::40]]
+    few["taps"] = (replace(taps, recipe="other", operations=tuple(named)),)
+    next_steps = Explanation((), ("parity tune mini" + 9 * " --case song",))
     thinned = replace(
         broken_run,
         checks=broken_run.checks[::25],
-        artefacts=Artefacts(**few).plus(figure_rows()),
+        artefacts=Artefacts(**few).plus([*figure_rows(), next_steps]),
     )
     return write_report(thinned, tmp_path_factory.mktemp("thin"))
 
@@ -252,7 +255,7 @@ def test_a_whole_run_is_a_page_that_is_read_to_its_end(
     run, file = whole
     with opened(browser, file) as found:
         page = found.page
-        assert page.evaluate("document.documentElement.scrollHeight") <= 12_000
+        assert page.evaluate("document.documentElement.scrollHeight") <= 12_050
         assert page.evaluate(OVERFLOW) <= 0
         for place, check in enumerate(run.checks, start=1):
             if check.gating and check.verdict is not Verdict.PASS:
@@ -302,6 +305,29 @@ def test_no_width_has_to_be_scrolled_sideways(browser: Browser, thin: Path, widt
         assert found.page.evaluate(OVERFLOW) <= 0
         found.page.evaluate(UNFOLD)
         assert found.page.evaluate(OVERFLOW) <= 0, "something that is folded is too wide"
+
+
+def test_a_phone_prints_no_number_over_its_label(browser: Browser, thin: Path) -> None:
+    labels = """[...document.querySelectorAll('.stack td[data-name]')]
+        .filter((cell) => cell.offsetParent && cell.innerText)
+        .map((cell) => [parseFloat(getComputedStyle(cell).gridTemplateColumns), cell.innerText])"""
+    with opened(browser, thin, width=390) as found:
+        found.page.evaluate(UNFOLD)
+        columns = found.page.evaluate(labels)
+        assert len(columns) > 50
+        assert [text for room, text in columns if room < 40] == []
+
+
+def test_no_word_of_a_chart_is_cut_off(browser: Browser, thin: Path) -> None:
+    outside = """[...document.querySelectorAll('.chart text')].filter((words) => {
+        const own = words.getBoundingClientRect();
+        const whole = words.closest('svg').getBoundingClientRect();
+        return own.bottom > whole.bottom + 1;
+    }).map((words) => words.textContent)"""
+    with opened(browser, thin) as found:
+        found.page.evaluate(UNFOLD)
+        assert found.page.locator(".chart text", has_text="channel_down").count() == 1
+        assert found.page.evaluate(outside) == []
 
 
 @pytest.mark.parametrize(

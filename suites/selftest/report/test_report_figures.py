@@ -24,8 +24,9 @@ from harness.report import render
 from harness.report.chart import Chart, ticks
 from harness.report.raster import palette, source
 from harness.report.summary import summary_markdown
+from harness.report.units import db
 from harness.report.view import build_page
-from harness.report.view_sound import SoundView, worst_stretch
+from harness.report.view_sound import SoundView, extent_db, worst_stretch
 from harness.verdicts import Profile, Run
 from harness.verdicts.jsondata import plain, restored
 from harness.verdicts.rows.artefacts import ROW_CLASSES, Artefacts
@@ -163,6 +164,14 @@ def test_the_worst_second_is_the_one_that_is_wrong(drawn: Run, html: str) -> Non
     ((case, (line,)),) = view.timelines.items()
     assert (case, line.stem, worst_stretch(line)) == ("song", STEM, 1)
     assert f"the worst second is that of {STEM} at 1 s" in html
+
+
+def test_colours_along_time_have_numbers(drawn: Run, html: str) -> None:
+    """A strong cell could as well be 90 dB as 9."""
+    (lines,) = sound_of(drawn).timelines.values()
+    low, high = (db(level) for level in extent_db(lines)[0])
+    assert f"Colours from {low} (strong) to {high} (pale)." in html
+    assert extent_db([replace(lines[0], snr_db=(None,) * len(lines[0].snr_db))]) == ()
 
 
 def test_the_gain_of_the_difference_is_stated(drawn: Run, html: str) -> None:

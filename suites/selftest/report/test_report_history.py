@@ -10,6 +10,7 @@ import pytest
 
 from harness.cli import main
 from harness.report import render
+from harness.report.view import build_page
 from harness.report.view_history import history_view
 from harness.verdicts import Record, Run, Snapshot, changes
 
@@ -35,6 +36,23 @@ def test_a_regression_since_the_baseline_is_on_the_page(run: Run) -> None:
     since = history_view(run, Record(before, "first release")).since
     assert since is not None
     assert (len(since.rows), since.worse) == (1, 1)
+
+
+def test_a_changed_gate_is_said_and_is_not_for_the_worse(run: Run) -> None:
+    """26 of 26 checks of the same package "for the worse" send a reader after nothing."""
+    before = Snapshot.of(run)
+    name = next(n for n, r in before.readings.items() if r.unit == "dB" and r.gating)
+    old = replace(before.readings[name], headroom_db=30.0, bounds="SNR > 1 dB")
+    record = Record(replace(before, readings={**before.readings, name: old}), "r")
+    since = history_view(run, record).since
+    assert since is not None
+    assert [(row.kind, row.state) for row in since.rows] == [("gate", "measured")]
+    assert "gate SNR > 1 dB" in since.rows[0].before
+    assert since.worse == 0
+    assert "<b>The gate changed</b> for 1 check " in render(run, record)
+    tile = next(tile for tile in build_page(run, record).tiles if tile.label.startswith("Since"))
+    assert tile.facts[0].value == "nothing moved"
+    assert "1 under another gate" in tile.facts[0].words
 
 
 def test_new_checks_are_named_and_nothing_else(run: Run) -> None:

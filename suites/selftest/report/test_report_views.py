@@ -15,7 +15,17 @@ from harness.report import render, units
 from harness.report.summary import summary_markdown
 from harness.report.view import build_page
 from harness.report.view_scores import QualityTable
-from harness.verdicts import GATES, Check, Gate, Outcome, Profile, Run, Verdict, not_evaluated
+from harness.verdicts import (
+    GATES,
+    Check,
+    Gate,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+    Waiver,
+    not_evaluated,
+)
 from harness.verdicts.rows.artefacts import Artefacts
 from harness.verdicts.rows.operations import OperationProfile, TapSeries
 from harness.verdicts.rows.signals import Quality
@@ -128,14 +138,58 @@ def test_only_fp32_gates_although_every_package_is_audited(run: Run) -> None:
     assert page.recipes[1].role == "exploratory: measured only, but for contract and audit"
 
 
-@pytest.mark.parametrize("declared", [True, False])
-def test_what_a_recipe_declares_outweighs_its_checks(
-    make_check: Callable[..., Check], declared: bool
+def test_a_recipe_whose_outputs_gate_is_not_called_exploratory(
+    make_check: Callable[..., Check],
 ) -> None:
-    item = make_check("conversion", "conversion", outcome(), not declared, recipe="mixed")
-    rows = tuple(replace(row, gating=declared) for row in package_rows())
+    """`parity check` holds every package to the gates: its failure is one, whatever the recipe."""
+    bad = outcome(snr_db=50.0, headroom_db=-10.0)
+    item = make_check("conversion", "conversion", bad, True, recipe="fp16")
+    rows = tuple(row for row in package_rows() if row.recipe == "fp16" and not row.gating)
     page = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows)))
-    assert {view.recipe: view.gating for view in page.recipes} == dict.fromkeys(RECIPES, declared)
+    assert [(view.gating, view.state) for view in page.recipes] == [(True, "fail")]
+    assert (page.banner.gating_recipes, page.banner.exploratory_recipes) == (("fp16",), ())
+    assert "no recipe gates this run" not in render(page.run)
+
+
+def test_a_recipe_that_declares_to_gate_does_so_where_its_outputs_were_measured_only(
+    make_check: Callable[..., Check],
+) -> None:
+    item = make_check("conversion", "conversion", outcome(), False, recipe="mixed")
+    rows = tuple(replace(row, gating=True) for row in package_rows())
+    page = build_page(replace(run_of(item), artefacts=Artefacts(precision_map=rows)))
+    assert {view.recipe: view.gating for view in page.recipes} == dict.fromkeys(RECIPES, True)
+
+
+def test_a_waived_failure_is_not_red_in_any_table(make_check: Callable[..., Check]) -> None:
+    """A page of a pass that says "fail" of its recipe sends its reader after a known thing."""
+    item = make_check("end_to_end", "end_to_end", outcome(50.0, -10.0, None), recipe="fp16")
+    waiver = Waiver(item.id, "known", "2026-11-01", "2026-12-01", -20.0)
+    run = replace(run_of(item), waivers=(waiver,), started="2026-11-13T10:00:00+00:00")
+    page = build_page(run)
+    (view,) = page.recipes
+    assert (view.state, view.gates[0].state, view.gates[0].word) == (
+        "waived",
+        "waived",
+        "fail, waived",
+    )
+    assert view.summary == "Does not meet end to end in full, which is accepted for a while."
+    html, text = render(run), summary_markdown(page)
+    assert '0<span class="sub">1 waived</span>' in html, "1 check, 0 pass, 0 fail does not add up"
+    assert "| 0 (1 waived) |" in text
+    (note,) = re.findall(r"What failed and is waived.*?</ul>", html, flags=re.DOTALL)
+    assert "expected SNR &gt; 60 dB" in note
+
+
+def test_what_fails_by_its_tolerances_says_so(make_check: Callable[..., Check]) -> None:
+    """ "61.7 dB; expected rtol 0.001, atol 0.0001, SNR > 60 dB" looks as if it were met."""
+    made = replace(outcome(61.69, -18.5, 8.4), observed="61.69 dB")
+    item = make_check("conversion", "conversion", made, recipe="fp16", tensor="freq")
+    page = build_page(run_of(item))
+    words = "SNR > 60 dB; needs 8.4 times its tolerances"
+    assert page.banner.failures[0].found.endswith(words)
+    assert words.replace(">", "&gt;") in render(page.run)
+    assert words.replace(">", "&gt;") in summary_markdown(page)
+    assert '<a class="nowrap" href="#check-1">61.7\N{NO-BREAK SPACE}dB</a>' in render(page.run)
 
 
 @pytest.mark.parametrize("gating", [True, False])
@@ -201,6 +255,33 @@ def test_the_ladder_counts_what_the_run_counts(broken_run: Run) -> None:
         assert sum(layer.counts.values()) + layer.exploratory == sum(
             check.layer == layer.layer for check in broken_run.checks
         )
+
+
+def test_a_gate_of_the_command_line_stands_wherever_a_gate_is_named(
+    make_check: Callable[..., Check],
+) -> None:
+    """A page that says 60 dB under a pass at 50 dB can't be believed in anything else."""
+    checks = [
+        make_check("conversion", "conversion", outcome(50.0, 5.0, None), recipe="fp16"),
+        stem_check(make_check, "bass", 50.0, recipe="fp16"),
+    ]
+    held = [replace(item, gate=replace(item.gate, min_snr_db=45.0)) for item in checks if item.gate]
+    rows = (
+        separation_row(recipe="fp16", snr_db=52.0, worst_segment_snr_db=44.0),
+        series_row("fp16", len(ALONG), snr_db=[46.0, *ALONG[1:]]),
+    )
+    run = replace(run_of(*held), artefacts=Artefacts().plus(rows))
+    page = build_page(run)
+    (tile,) = page.tiles[0].facts
+    assert "5.0\N{NO-BREAK SPACE}dB above the gate of 45 dB" in tile.words
+    (series,) = page.operations
+    assert (series.gate_db, series.below) == (45.0, ())
+    html = render(run)
+    assert "gate of 60" not in html
+    (fold,) = re.findall(r"What kind of error is left.*?</table>", html, flags=re.DOTALL)
+    assert re.findall(r"([\d.]+)\sdB \N{WHITE DOWN-POINTING TRIANGLE}<", fold) == ["44.0"], (
+        "a second that misses the gate makes its stem miss it"
+    )
 
 
 @pytest.mark.parametrize(("snr_db", "below"), [(None, 1), (math.nan, 1), (60.0, 1), (60.1, 0)])

@@ -81,6 +81,22 @@ def test_a_movement_is_told_exactly_when_it_leaves_the_band(old: float, new: flo
     assert all(movement.worse == (new < old) for movement in found.moved)
 
 
+def under(limit: float, value: float) -> Reading:
+    verdict = Verdict.PASS if value > limit else Verdict.FAIL
+    return Reading(verdict, True, value - limit, value, "dB", f"SNR > {limit:g} dB")
+
+
+@pytest.mark.parametrize("limits", [(45.0, 48.0), (45.0, 57.0), (57.0, 45.0)])
+def test_another_gate_is_no_regression_and_hides_none(limits: tuple[float, float]) -> None:
+    """The package is the same; of one that lost 3 dB, a looser gate must not say that it gained."""
+    before, after = limits
+    same = changes(snapshot(a=under(before, 50.0)), snapshot(a=under(after, 50.0)))
+    assert (len(same.regated), same.moved, same.flipped, same.unmoved) == (1, (), (), 0)
+    lost = changes(snapshot(a=under(before, 50.0)), snapshot(a=under(after, 47.0)))
+    (movement,) = (*lost.moved, *lost.flipped)
+    assert (movement.moved_db, lost.regated) == (-3.0, ())
+
+
 def test_losing_an_exact_result_is_a_movement() -> None:
     """From bit-exact to 100 dB is an infinite step, not an undefined one."""
     found = changes(snapshot(a=reading(math.inf)), snapshot(a=reading(100.0)))
