@@ -91,9 +91,8 @@ def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
         log_stderr(execution.stderr)
         if execution.complaint:
             out.print(verdict_text(Verdict.FAIL) + f": {execution.complaint}")
-    narrowed = f" (narrowed to {judgement.narrowed})" if judgement.narrowed else ""
     word = run.verdict.value.replace("_", " ").upper()
-    out.print(f"{word}: {run.headline()}{narrowed}.")
+    out.print(f"{word}: {run.headline()}.")
 
 
 def log_stderr(text: str) -> None:

@@ -15,10 +15,11 @@ from harness.cli import main
 from harness.packs import Pack, ProcessError, execute, question_copy
 
 HONEST = """
-import sys, pathlib, shutil
+import sys, pathlib
+from safetensors.numpy import load_file, save_file
 pack, out = map(pathlib.Path, sys.argv[1:])
 print(sorted(path.name for path in pack.iterdir()), file=sys.stderr)
-shutil.copyfile({answers!r}, out / "all.safetensors")
+save_file(load_file({answers!r}), out / "all.safetensors", {{"made by": "somebody else"}})
 """
 
 

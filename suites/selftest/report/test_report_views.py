@@ -186,7 +186,7 @@ def test_what_fails_by_its_tolerances_says_so(make_check: Callable[..., Check]) 
     item = make_check("conversion", "conversion", made, recipe="fp16", tensor="freq")
     page = build_page(run_of(item))
     words = "SNR > 60 dB; needs 8.4 times its tolerances"
-    assert page.banner.failures[0].found.endswith(words)
+    assert page.banner.failures[0].told.endswith(words)
     assert words.replace(">", "&gt;") in render(page.run)
     assert words.replace(">", "&gt;") in summary_markdown(page)
     assert '<a class="nowrap" href="#check-1">61.7\N{NO-BREAK SPACE}dB</a>' in render(page.run)
