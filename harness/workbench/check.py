@@ -168,7 +168,7 @@ class _Examination:
         self._model = load(inquiry.package)
         self._view = adapted(self._model, self._subject.network)
         if self._view is not None:
-            self._narrow(self._view)
+            self._leave_out_unseen(self._view)
             if inquiry.recipe is not None:
                 check_recipe_of_stranger(inquiry.package, inquiry.recipe, inquiry.subject)
         self._recipe = inquiry.recipe or self._recorded()
@@ -223,7 +223,7 @@ class _Examination:
             )
         return shipped or replace(recorded, gates=())
 
-    def _narrow(self, view: AdaptedModel) -> None:
+    def _leave_out_unseen(self, view: AdaptedModel) -> None:
         """Leave out what a package in an adapter doesn't show."""
         if view.adapter.gives_stems:
             return

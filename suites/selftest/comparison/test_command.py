@@ -14,13 +14,9 @@ import soundfile
 
 from harness.cli import main
 from harness.verdicts import Run
+from suites.selftest.comparison.sides import RATE, noise
 
-RATE = 44_100
 Stems = dict[str, np.ndarray]
-
-
-def noise(seed: int, shape: tuple[int, ...], scale: float = 0.1) -> np.ndarray:
-    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
 
 
 def folder(path: Path, stems: Stems) -> str:

@@ -19,30 +19,17 @@ from harness.comparison import (
     chosen_gate,
     judge,
     load_all,
-    pair_up,
     read_file,
     read_side,
 )
-from harness.comparison.inputs import Audio, Tensor
+from harness.comparison.inputs import Audio
 from harness.comparison.judging import by_value
 from harness.comparison.kinds import kind_of
 from harness.comparison.pairing import Pair
 from harness.errors import AudioError, ParityError
 from harness.layers import stem_outcomes, worst_second
 from harness.verdicts import GATES, Gate, Verdict, compare, gate
-
-RATE = 44_100
-
-
-def noise(seed: int, shape: tuple[int, ...], scale: float = 0.1) -> np.ndarray:
-    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
-
-
-def tensors(**arrays: np.ndarray) -> dict[str, Tensor]:
-    def of(array: np.ndarray) -> Tensor:
-        return Tensor(Path("memory"), lambda: array)
-
-    return {name.replace("__", "."): of(array) for name, array in arrays.items()}
+from suites.selftest.comparison.sides import RATE, compared, failing, noise, tensors, write
 
 
 def findings(
@@ -50,23 +37,6 @@ def findings(
 ) -> tuple[ComparisonRow, ...]:
     pair = Pair(name, *tensors(a=expected).values(), *tensors(a=actual).values())
     return judge(pair, (), ComparisonRequest(**more))  # type: ignore[arg-type]
-
-
-def write(folder: Path, rate: int = RATE, subtype: str = "FLOAT", **stems: np.ndarray) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, wave in stems.items():
-        soundfile.write(folder / f"{name}.wav", wave.T, rate, subtype=subtype)
-    return folder
-
-
-def compared(one: Path, other: Path, **more: object) -> tuple[ComparisonRow, ...]:
-    pairs = pair_up(read_side(one), read_side(other))
-    request = ComparisonRequest(**more)  # type: ignore[arg-type]
-    return tuple(row for pair in pairs for row in judge(pair, pairs, request))
-
-
-def failing(rows: tuple[ComparisonRow, ...]) -> list[str]:
-    return [row.what for row in rows if row.outcome.verdict is not Verdict.PASS]
 
 
 class TestKinds:
@@ -416,88 +386,3 @@ def test_an_archive_by_the_wrong_name_is_refused(tmp_path: Path) -> None:
     for name, words in (("x.npz", "read as .npz"), ("y.npy", "read as .npy")):
         with pytest.raises(ParityError, match=words):
             load_all(read_file(tmp_path / name))
-
-
-class TestPairing:
-    def test_other_names_are_paired_by_content_and_it_is_said(self, tmp_path: Path) -> None:
-        drums, bass, other = (noise(seed, (2, RATE)) for seed in (20, 21, 22))
-        write(tmp_path / "e", drums=drums, bass=bass, other=other)
-        write(tmp_path / "a", track1=other, track2=drums, track3=bass)
-        pairs = pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))
-        assert [pair.note.partition(",")[0] for pair in pairs] == [
-            "with track3.wav",
-            "with track2.wav",
-            "with track1.wav",
-        ]
-        assert all("by content (correlation 1.00)" in pair.note for pair in pairs)
-        assert failing(compared(tmp_path / "e", tmp_path / "a")) == []
-
-    def test_content_is_found_although_it_is_late_and_inverted(self, tmp_path: Path) -> None:
-        drums, bass = (noise(seed, (2, RATE)) for seed in (23, 24))
-        write(tmp_path / "e", drums=drums, bass=bass)
-        write(tmp_path / "a", one=-np.roll(bass, 5000, 1), two=np.roll(drums, 99, 1))
-        notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
-        assert [note.split(",")[0] for note in notes] == ["with one.wav", "with two.wav"]
-
-    def test_a_silent_stem_is_found_by_what_its_name_has_in_common(self, tmp_path: Path) -> None:
-        drums = noise(25, (2, RATE))
-        write(tmp_path / "e", drums=drums, piano=0 * drums)
-        write(tmp_path / "a", **{"01_drums": drums, "02-piano": 0 * drums})
-        notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
-        assert notes[1] == "with 02-piano.wav, by name"
-
-    def test_names_that_both_sides_have_are_believed(self, tmp_path: Path) -> None:
-        """Exchanged stems must fail, and not be paired until they pass."""
-        vocals, bass = noise(26, (2, RATE)), noise(27, (2, RATE))
-        write(tmp_path / "e", vocals=vocals, bass=bass)
-        write(tmp_path / "a", vocals=bass, bass=vocals)
-        causes = [row.cause.words for row in compared(tmp_path / "e", tmp_path / "a") if row.cause]
-        assert causes == [
-            "another stem stands here: vocals.wav",
-            "another stem stands here: bass.wav",
-        ]
-
-    @pytest.mark.parametrize("form", ["{}_est", "07 {}", "{}Output", "song-{}-v2", "PRED_{}"])
-    def test_stems_that_are_exchanged_under_longer_names_fail(
-        self, tmp_path: Path, form: str
-    ) -> None:
-        """By content they are paired until they pass, and a port that exchanged them is wrong."""
-        names = ("vocals", "bass", "lead_vocals")
-        parts = [noise(seed, (2, RATE)) for seed in (33, 34, 35)]
-        write(tmp_path / "e", **dict(zip(names, parts, strict=True)))
-        turned = dict(zip(names, (parts[1], parts[0], parts[2]), strict=True))
-        write(tmp_path / "a", **{form.format(name): part for name, part in turned.items()})
-        rows = compared(tmp_path / "e", tmp_path / "a")
-        assert [row.cause.words for row in rows if row.cause] == [
-            "another stem stands here: vocals.wav",
-            "another stem stands here: bass.wav",
-        ]
-
-    def test_a_word_that_two_names_have_tells_nothing(self, tmp_path: Path) -> None:
-        drums, bass = (noise(seed, (2, RATE)) for seed in (36, 37))
-        write(tmp_path / "e", drums=drums, bass=bass)
-        write(tmp_path / "a", bass_and_drums_1=bass, bass_and_drums_2=drums)
-        notes = [p.note for p in pair_up(read_side(tmp_path / "e"), read_side(tmp_path / "a"))]
-        assert [note.split(",")[0] for note in notes] == [
-            "with bass_and_drums_1.wav",
-            "with bass_and_drums_2.wav",
-        ]
-
-    def test_other_music_is_no_partner(self, tmp_path: Path) -> None:
-        write(tmp_path / "e", drums=noise(28, (2, RATE)), bass=noise(29, (2, RATE)))
-        write(tmp_path / "a", x=noise(30, (2, RATE)), y=noise(31, (2, RATE)))
-        rows = compared(tmp_path / "e", tmp_path / "a")
-        assert len(rows) == 4
-        assert {row.outcome.reason for row in rows} == {
-            "the candidate has no such tensor",
-            "the reference has no such tensor",
-        }
-
-    def test_tensors_are_never_paired_by_content(self) -> None:
-        one = noise(32, (3, 4))
-        pairs = pair_up(tensors(a=one, b=one), tensors(a=one, c=one))
-        assert [(pair.name, pair.expected is None, pair.actual is None) for pair in pairs] == [
-            ("a", False, False),
-            ("b", False, True),
-            ("c", True, False),
-        ]
