@@ -53,11 +53,13 @@ def summarise(
     counts = Counter("waived" if check.id in waived else check.verdict.value for check in gating)
     made, total = completeness.gating(layer)
     required = layer in profile.layers or total > 0
+    unseen = counts["not_evaluated"]
     if counts["fail"]:
         verdict, reason = Verdict.FAIL, f"{counts['fail']} of {len(gating)} gating checks failed"
-    elif counts["not_evaluated"]:
+        reason += f", {unseen} not evaluated" if unseen else ""
+    elif unseen:
         verdict = Verdict.NOT_EVALUATED
-        reason = f"{counts['not_evaluated']} of {len(gating)} gating checks were not evaluated"
+        reason = f"{unseen} of {len(gating)} gating checks were not evaluated"
     elif not gating:
         verdict, reason = Verdict.NOT_EVALUATED, "no gating check was evaluated"
     elif absent := _absent_subjects(layer, gating, profile):

@@ -157,7 +157,8 @@ class Run:
         reasons += [c.complaint for c in self.checks if c.gating and c.verdict is unseen]
         for layer in self.layers:
             short = self.completeness.shortfalls(layer.layer)
-            if not short and layer.required and layer.verdict is unseen:
+            told = layer.counts[unseen.value] > 0  # check by check: the layer is no further thing
+            if not (short or told) and layer.required and layer.verdict is unseen:
                 short = (f"layer {layer.layer}: {layer.reason}",)
             reasons += short
         reasons += [golden.complaint for golden in self.goldens if golden.verdict is unseen]
@@ -219,10 +220,13 @@ class Run:
             parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
             things = "thing" if broken == 1 else "things"
             parts += [f"{broken} {things} that the checks rest on broke"] * bool(broken)
-            return " and ".join(parts)
+            return " and ".join(parts + [self._unseen()] * bool(self.missing))
         waived = f" (waived failures: {len(self.waived)})" if self.waived else ""
+        return f"{self._unseen()}{scope}{waived}"
+
+    def _unseen(self) -> str:
         things = "thing was" if len(self.missing) == 1 else "things were"
-        return f"{len(self.missing)} required {things} not looked at{scope}{waived}"
+        return f"{len(self.missing)} required {things} not looked at"
 
     def to_json(self) -> str:
         """Return the run document; the same run always gives the same bytes."""

@@ -76,6 +76,25 @@ def test_what_is_missing_is_not_evaluated_and_listed(ops: Pack) -> None:
     assert run.provenance["extra"] == ["mine/out/z"]
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_last_line_counts_what_is_missing_whatever_else_is_wrong(
+    wrong: bool, ops: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under FAIL a missing tensor was listed and not counted: a reader mended the one that failed,
+    and thought that was all."""
+    made = dict(in_float32("ops"))
+    del made["gelu.ramp/out/y"]
+    made["gelu.ramp/grad/in/x"] = made["gelu.ramp/grad/in/x"] * np.float32(2 if wrong else 1)
+    save_file(made, tmp_path / "mine.safetensors")
+    words = ["compare", str(ops.folder), str(tmp_path / "mine.safetensors"), "--only", "gelu.ramp"]
+    assert main(words) == (1 if wrong else 3)
+    shown = capsys.readouterr().out.splitlines()
+    assert "not evaluated: gelu.ramp/out/y" in shown
+    failed = "FAIL: 1 of 2 gating checks failed (narrowed to gelu.ramp) and "
+    counted = (failed if wrong else "NOT EVALUATED: ") + "1 required thing was not looked at"
+    assert shown[-1] == f"{counted}{'' if wrong else ' (narrowed to gelu.ramp)'}."
+
+
 def test_no_results_at_all_are_not_evaluated(ops: Pack) -> None:
     run = judged(ops, {}).run()
     assert run.verdict is Verdict.NOT_EVALUATED

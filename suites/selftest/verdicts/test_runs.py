@@ -59,6 +59,18 @@ def test_one_failed_check_turns_it_red(green: Run) -> None:
     assert "surgery/conversion/mini/noise" in run.sentence()
 
 
+def test_every_verdict_counts_what_was_not_looked_at_and_nothing_twice(green: Run) -> None:
+    """A red headline left it out, and one check that was not evaluated was two missing things."""
+    unseen = check("stft", "not_evaluated", case="noise")
+    run = replace(green, checks=(*green.checks, unseen))
+    words = "1 required thing was not looked at"
+    assert run.sentence().startswith(f"NOT EVALUATED: {words} for mini")
+    red = replace(run, checks=(*run.checks, check("stft", "fail", case="quiet")))
+    assert red.sentence().startswith(f"FAIL: 1 of 7 gating checks failed for mini and {words}; ")
+    rung = red.layers[LAYERS.index("stft")]
+    assert rung.reason == "1 of 3 gating checks failed, 1 not evaluated"
+
+
 def test_an_exploratory_failure_is_shown_and_changes_nothing(green: Run) -> None:
     extra = check("conversion", "fail", gating=False, recipe="fp16")
     run = replace(green, checks=(*green.checks, extra))
