@@ -39,6 +39,7 @@ def atomic_folder(target: Path, kind: Product) -> Iterator[Path]:
         try:
             fresh.mkdir()
             yield fresh
+            kind.finish(fresh)
             kind.check(target)  # again: it took a while
             if not os.path.lexists(target):
                 fresh.rename(target)

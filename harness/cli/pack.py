@@ -137,7 +137,8 @@ def run(
         float, number_option("End it after so long.", min=0.1, metavar="SECONDS")
     ] = 600.0,
     results: Annotated[
-        Path | None, folder_option("Keep the results in this new folder.", kind=RESULTS)
+        Path | None,
+        folder_option("Keep the results in this folder; earlier ones are replaced.", kind=RESULTS),
     ] = None,
     only: Only = None,
     forward: Forward = False,

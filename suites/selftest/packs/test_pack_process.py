@@ -143,12 +143,45 @@ def test_a_command_that_cannot_be_run_is_bad_input(
     assert words in capsys.readouterr().err
 
 
-def test_a_run_that_breaks_off_keeps_earlier_results(dsp: Pack, tmp_path: Path) -> None:
+def test_a_run_that_breaks_off_keeps_earlier_results(
+    dsp: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = tmp_path / "kept"
     words = ["pack", "run", str(dsp.folder), "--out", str(kept), "--command"]
     assert main([*words, honest(dsp)]) == 0
     assert main([*words, python("import time; time.sleep(60)"), "--timeout", "0.5"]) == 2
-    assert [path.name for path in kept.iterdir()] == ["all.safetensors"]
+    assert "did not end within 0.5 s" in capsys.readouterr().err
+    assert (kept / "all.safetensors").exists()
+
+
+ODD = """
+import os, sys
+for name in ("log of the run.txt", "two\\nlines", "\u00e9t\u00e9", "deep/er/.hidden"):
+    path = os.path.join(sys.argv[2], name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "w").close()
+"""
+
+
+def test_results_are_replaced_by_the_next_run_whatever_their_names(
+    dsp: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They were refused for ever: each try of a reader wanted a new folder, or 'rm -r' before it.
+
+    Only what a run left there is replaced; what somebody put beside it is named, and stays.
+    """
+    kept = tmp_path / "kept"
+    words = ["pack", "run", str(dsp.folder), "--out", str(kept), "--command"]
+    assert main([*words, python(ODD)]) == 3
+    assert sum(path.is_file() for path in kept.rglob("*")) == 5  # and the list of them
+    assert main([*words, honest(dsp)]) == 0
+    assert {path.name for path in kept.iterdir()} == {"all.safetensors", "parity-results.txt"}
+    assert main(["compare", str(dsp.folder), str(kept)]) == 0
+    (kept / "from_my_mac.safetensors").write_bytes(b"mine")
+    capsys.readouterr()
+    assert main([*words, honest(dsp)]) == 2
+    assert "from_my_mac.safetensors, which would be lost" in capsys.readouterr().err
+    assert (kept / "from_my_mac.safetensors").read_bytes() == b"mine"
 
 
 def test_a_timeout_that_is_no_time_is_bad_input(dsp: Pack) -> None:
