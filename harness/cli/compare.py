@@ -5,7 +5,7 @@ Where the first of them is a pack, its own tolerances judge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,10 @@ from harness.cli.console import (
     Json,
     answer,
     decibels,
+    listed,
     mark_page,
     out,
+    print_failures,
     print_table,
     progress,
     verdict_text,
@@ -123,7 +125,7 @@ def compare_files(
     if not kept:
         raise NotEvaluatedError(
             f"nothing is left to compare: --only and --ignore leave out all {len(pairs)} "
-            f"({', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''})"
+            f"({listed(ignored, 5)})"
         )
     for pair in kept:
         for item in (pair.expected, pair.actual):
@@ -223,20 +225,32 @@ def _print(
             decibels(finding.outcome.headroom_db),
         )
         for finding in findings
+        if not finding.lacking
     ]
     columns = ("tensor", "part", "verdict", "gate", "observed", "headroom")
-    print_table("Compared", columns, table, right=(5,))
-    for note in dict.fromkeys((row.name, text) for row in findings for text in row.notes):
-        out.print(f"note: {note[0]}: {note[1]}")
+    if table:
+        print_table("Compared", columns, table, right=(5,))
+    for note in _shared((text, row.name) for row in findings for text in row.notes):
+        out.print(f"note: {note}")
     if scored:
         _print_scores(scored)
-    bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS]
+    failures = _shared((row.outcome.reason, row.name) for row in findings if row.lacking)
+    bad = [row for row in findings if row.outcome.verdict is not Verdict.PASS and not row.lacking]
     for row in _telling(bad):
         where = " ".join(text for text in (row.name, row.stem, row.what) if text)
-        out.print(verdict_text(Verdict.FAIL) + f": {where}: {row.outcome.reason}")
+        failures.append(f"{where}: {row.outcome.reason}")
+    print_failures(failures)
     if ignored:
-        out.print(f"ignored: {len(ignored)} ({', '.join(ignored[:10])})")
+        out.print(f"ignored: {len(ignored)} ({listed(ignored)})")
     out.print(f"{run.verdict.value.replace('_', ' ').upper()}: {run.headline()}.")
+
+
+def _shared(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each text, with the first of the names that it is said of."""
+    names: dict[str, dict[str, None]] = {}  # each once: a stem's rows have its notes
+    for text, name in said:
+        names.setdefault(text, {})[name] = None
+    return [f"{listed(list(mine))}: {text}" for text, mine in names.items()]
 
 
 def _print_scores(scored: Sequence[Scores]) -> None:

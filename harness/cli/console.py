@@ -40,6 +40,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 log = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
+MOST_LISTED = 20
+"""Lines or names of one kind that a command prints where hundreds would hide its verdict."""
+
 COLOURS = {"pass": "green", "fail": "red", "not_evaluated": "yellow"}
 """By the value of a verdict."""
 
@@ -66,6 +69,21 @@ def answer(as_json: bool, document: Mapping[str, Any], show: Callable[[], None])
         print_json(document)
     else:
         show()
+
+
+def listed(names: Sequence[str], most: int = MOST_LISTED) -> str:
+    """Return the first of ``names`` as they are told in a line, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
+def print_failures(failures: Sequence[str]) -> None:
+    """Print a line for each of the first failures, and how many more there are."""
+    for failure in failures[:MOST_LISTED]:
+        out.print(Text.assemble(("fail", COLOURS["fail"]), f": {failure}"))
+    if len(failures) > MOST_LISTED:
+        left = len(failures) - MOST_LISTED
+        out.print(f"and {left} more that fail: --json and --report have them")
 
 
 def note(line: str) -> None:

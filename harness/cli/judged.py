@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.console import (
+    MOST_LISTED,
     answer,
     decibels,
+    listed,
     log,
     mark_page,
     out,
+    print_failures,
     print_table,
     progress,
     verdict_text,
@@ -22,8 +24,6 @@ from harness.errors import one_line
 if TYPE_CHECKING:
     from harness.packs import Execution, Judgement, Pack, Request
     from harness.verdicts import Run
-
-_SHOWN = 20
 
 
 def judge_results(
@@ -80,13 +80,18 @@ def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
 
     columns = ("operation", "pass", "fail", "not evaluated", "worst headroom")
     print_table("By operation", columns, _rows(judgement), right=(1, 2, 3, 4))
-    for finding in _telling(judgement):
-        out.print(verdict_text(Verdict.FAIL) + f": {finding.name}: {finding.outcome.reason}")
+    firsts = {f.case.name: f for f in reversed(judgement.of(Verdict.FAIL))}
+    telling = (f for f in judgement.findings if firsts.get(f.case.name) is f)
+    print_failures([f"{finding.name}: {finding.outcome.reason}" for finding in telling])
     for finding in judgement.findings:
         if finding.note:
             out.print(f"note: {finding.name}: {finding.note}")
-    _list("not evaluated", judgement.missing)
-    _list("extra, judged by nobody", judgement.extra)
+    for what, names in (
+        ("not evaluated", judgement.missing),
+        ("extra, judged by nobody", judgement.extra),
+    ):
+        if names:
+            out.print(f"{what}: {listed(names)}")
     if execution is not None:
         log_stderr(execution.stderr)
         if execution.complaint:
@@ -97,7 +102,7 @@ def _print(judgement: Judgement, run: Run, execution: Execution | None) -> None:
 
 def log_stderr(text: str) -> None:
     """Print the last lines that a command wrote to stderr."""
-    for line in text.splitlines()[-_SHOWN:]:
+    for line in text.splitlines()[-MOST_LISTED:]:
         log.print(f"stderr: {one_line(line)}", soft_wrap=True)
 
 
@@ -111,17 +116,3 @@ def _rows(judgement: Judgement) -> list[tuple[object, ...]]:
         headrooms = [o.headroom_db for o in mine if o.headroom_db is not None]
         rows.append((operation, *counts, decibels(min(headrooms, default=None))))
     return rows
-
-
-def _telling(judgement: Judgement) -> list[Any]:
-    """Return the first failing tensor of each case, as many as are shown."""
-    from harness.verdicts import Verdict
-
-    firsts = {f.case.name: f for f in reversed(judgement.of(Verdict.FAIL))}
-    return [f for f in judgement.findings if firsts.get(f.case.name) is f][:_SHOWN]
-
-
-def _list(what: str, names: Sequence[str]) -> None:
-    if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        out.print(f"{what}: {', '.join(names[:_SHOWN])}{more}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,7 @@ class ComparisonRow:
         outcome: the verdict; its reason also has the words of the cause.
         cause: what explains the failure.
         notes: what else was done or seen: another type, how the pair was found.
+        lacking: the side that has nothing of this name, if one has not.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ComparisonRow:
     outcome: Outcome
     cause: Cause | None = None
     notes: tuple[str, ...] = ()
+    lacking: Literal["", "reference", "candidate"] = ""
 
 
 def judge(
@@ -97,9 +99,11 @@ def judge(
     unlike = failed("one is an audio file and the other a tensor: convert one of them")
     row = ComparisonRow(pair.name, "", "", kind.layer, bounds, unlike, None, notes)
     if pair.expected is None:
-        return (_failed(row, "the reference has no such tensor", "", pair.name),)
+        row = _failed(row, "the reference has no such tensor", "", pair.name)
+        return (replace(row, lacking="reference"),)
     if pair.actual is None:
-        return (_failed(row, "the candidate has no such tensor", pair.name, ""),)
+        row = _failed(row, "the candidate has no such tensor", pair.name, "")
+        return (replace(row, lacking="candidate"),)
     if isinstance(pair.expected, Audio) and isinstance(pair.actual, Audio):
         return tuple(_audio(row, pair.expected, pair.actual, rivals, request))
     if isinstance(pair.expected, Tensor) and isinstance(pair.actual, Tensor):

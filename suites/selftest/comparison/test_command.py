@@ -287,6 +287,51 @@ def test_fp16_is_held_against_fp32_by_value(
     assert "types differ, held by value: float32 against float16" in capsys.readouterr().out
 
 
+class TestHundredsOfTensors:
+    """Each had a line or two of its own, and the sentence that explains them all was out of sight:
+    a converter that renames is wrong in every name."""
+
+    NAMES: ClassVar[list[str]] = [f"block.{index:03}" for index in range(300)]
+
+    def compared(
+        self,
+        expected: Stems,
+        actual: Stems,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> list[str]:
+        sides = npz(tmp_path / "e.npz", **expected), npz(tmp_path / "a.npz", **actual)
+        assert main(["compare", *sides, "--json"]) == 1
+        self.document = json.loads(capsys.readouterr().out)
+        assert main(["compare", *sides]) == 1
+        return capsys.readouterr().out.splitlines()
+
+    def test_that_one_side_lacks(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        both = {"x": noise(40, (4,))}
+        mine = both | dict.fromkeys(self.NAMES, noise(41, (4,)))
+        yours = both | {name.replace("block", "layer"): mine[name] for name in self.NAMES}
+        shown = self.compared(mine, yours, tmp_path, capsys)
+        assert len(shown) < 15
+        for name, side in (("block", "candidate"), ("layer", "reference")):
+            (line,) = (line for line in shown if f"the {side} has no such tensor" in line)
+            assert line.startswith(f"fail: {name}.000, {name}.001, ")
+            assert f"{name}.019 and 280 more: " in line
+        assert shown[-1] == "FAIL: 600 of 601 gating checks failed."
+        assert {row["tensor"] for row in self.document["checks"]} == {*mine, *yours}
+
+    def test_that_are_wrong_or_of_another_type(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        right = dict.fromkeys(self.NAMES, noise(42, (4,)))
+        wrong = {name: (2 * tensor).astype(np.float16) for name, tensor in right.items()}
+        shown = self.compared(right, wrong, tmp_path, capsys)
+        assert sum(line.startswith("fail: ") for line in shown) == 20
+        assert "and 280 more that fail: --json and --report have them" in shown
+        (note,) = (line for line in shown if line.startswith("note: "))
+        assert "block.019 and 280 more: types differ" in note
+        assert len(self.document["checks"]) == 300
+
+
 class TestNumbersWhoseSquaresOverflow:
     """They are wrong as any others are: a verdict, and no traceback from the search for a cause."""
 

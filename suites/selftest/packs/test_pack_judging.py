@@ -195,6 +195,18 @@ def test_what_is_missing_is_counted_and_what_is_extra_listed(
     assert [one.name for one in row.operations if one.state == "not_evaluated"] == ["glu"]
 
 
+def test_failures_that_are_not_shown_are_counted(
+    ops: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The list ended after twenty without a word, as if that were all."""
+    wrong = {name: np.zeros_like(array) for name, array in in_float32("ops").items()}
+    save_file(wrong, tmp_path / "mine.safetensors")
+    assert main(["compare", str(ops.folder), str(tmp_path / "mine.safetensors")]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("fail: ") for line in shown) == 20
+    assert any(re.fullmatch(r"and \d+ more that fail: .*", line) for line in shown)
+
+
 def test_a_pack_s_tolerances_are_its_own(
     ops: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
