@@ -131,7 +131,7 @@ def convert(
         *((name, f"float32 {list(shape)}") for name, shape in (inputs | outputs).items()),
         *((f"operations in {name}", str(n)) for name, n in sorted(by_precision.items())),
         *((f"rule {count.rule}", f"{count.matched} operations") for count in package.rules),
-        ("audit", f"{package.audit.verdict}: {package.audit.reason}"),
+        ("audit", f"{package.audit.verdict.replace('_', ' ')}: {package.audit.reason}"),
         ("time", f"{package.seconds:.1f} s"),
     ]
     answer(json, document, lambda: print_table(str(package.path), ("", "value"), rows))

@@ -138,7 +138,8 @@ def sound_digests(judge: Judge, fault: Fault) -> dict[str, str]:
         verdict = said.outcome.verdict
         if verdict is not Verdict.PASS:
             kind = NotEvaluatedError if verdict is Verdict.NOT_EVALUATED else InjectionError
-            raise kind(f"without any bug {said.place} is {verdict.value}: {said.outcome.reason}")
+            word = verdict.value.replace("_", " ")
+            raise kind(f"without any bug {said.place} is {word}: {said.outcome.reason}")
         digests[said.place] = said.evidence
     return digests
 

@@ -254,7 +254,8 @@ class Gatherer:
         terminalreporter.section("parity run", sep="=", bold=True)
         for layer in self.run.layers:
             if layer.required or self.config.getoption("--declaration") is None:
-                terminalreporter.line(f"{layer.layer:<11} {layer.verdict.value:<14} {layer.reason}")
+                word = layer.verdict.value.replace("_", " ")
+                terminalreporter.line(f"{layer.layer:<11} {word:<14} {layer.reason}")
         for reason in (self.run.red + self.run.missing)[:20]:
             terminalreporter.line(f"- {reason}")
         terminalreporter.line(self.run.sentence(), **{colour: True, "bold": True})

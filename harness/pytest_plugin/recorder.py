@@ -127,7 +127,7 @@ class Recorder:
         """Record a known bug that was injected; raises unless it was caught."""
         put(self._item, "fault", plain(fault))
         if not fault.caught:
-            raise CheckFailed(f"fault {fault.name}: {fault.outcome.value}: {fault.reason}")
+            raise CheckFailed(fault.complaint)
         return fault
 
     def golden(self, state: GoldenState) -> None:

@@ -82,7 +82,7 @@ def eval_results(run: Run, benchmark: str, task: str) -> str:
         "dataset": {"id": benchmark, "task_id": task},
         "value": value,
         **({"date": run.started} if run.started else {}),
-        "notes": f"{' '.join(filter(None, owners[0]))}; worst SNR in dB; {run.verdict.value}",
+        "notes": f"{' '.join(filter(None, owners[0]))}; worst SNR in dB; {run.sentence()}",
     }
     text: str = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
     return text

@@ -2,6 +2,8 @@
 
 In: a `Run` and its view model. Out: one XML document with a test suite for each layer and a test
 case for each check, and a suite with a case for each known bug that was injected.
+Every suite says in the property ``run`` what the verdict of the whole run is and what it is about:
+the subjects, what it was narrowed to, and whose gates. Verdicts are in the words of the page.
 An exploratory check carries what it measured as properties and is never a failure; what was not
 evaluated is skipped, with its reason, and so is a failure that is waived. What broke besides the
 checks is an error of suite "harness", so that no reader of this file alone sees green where the run
@@ -10,13 +12,14 @@ is red.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from harness.report.text import printable
+from harness.report.text import printable, words
 from harness.report.view import Page
 from harness.report.view_banner import Banner
-from harness.verdicts import LAYERS, Check, FaultOutcome, Run, Verdict, Waiver
+from harness.report.view_checks import CheckRow, check_rows
+from harness.verdicts import LAYERS, FaultOutcome, Run, Verdict, Waiver
 
 _PROPERTIES = ("headroom_db", "tolerance_ratio")
 
@@ -25,9 +28,9 @@ def junit_xml(run: Run, page: Page) -> str:
     """Return the JUnit document of ``run``, whose view model is ``page``."""
     root = ET.Element("testsuites", name="parity")
     harness = _harness(run, page.banner)
+    rows = check_rows(run)
     suites = [
-        _suite(layer, [check for check in run.checks if check.layer == layer], run)
-        for layer in LAYERS
+        _layer(layer, [row for row in rows if row.check.layer == layer], run) for layer in LAYERS
     ]
     suites += [_faults(run)] if run.faults else []
     for suite in [*suites, *([harness] if harness is not None else [])]:
@@ -39,11 +42,24 @@ def junit_xml(run: Run, page: Page) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(layer: str, checks: Sequence[Check], run: Run) -> ET.Element:
-    suite = ET.Element("testsuite", name=layer)
-    for check in checks:
-        _case(suite, check, run.waived.get(check.id))
-    _count(suite, sum(check.duration_s for check in checks), run.started)
+def _suite(name: str, run: Run) -> ET.Element:
+    suite = ET.Element("testsuite", name=name)
+    _properties(suite, {"run": run.sentence()})
+    return suite
+
+
+def _properties(owner: ET.Element, facts: Mapping[str, str]) -> None:
+    properties = ET.SubElement(owner, "properties")
+    for name, value in facts.items():
+        if value:
+            ET.SubElement(properties, "property", name=name, value=printable(value))
+
+
+def _layer(layer: str, rows: Sequence[CheckRow], run: Run) -> ET.Element:
+    suite = _suite(layer, run)
+    for row in rows:
+        _case(suite, row, run.waived.get(row.check.id))
+    _count(suite, sum(row.check.duration_s for row in rows), run.started)
     return suite
 
 
@@ -52,12 +68,12 @@ def _testcase(suite: ET.Element, group: str, name: str, duration_s: float = 0.0)
     return ET.SubElement(suite, "testcase", facts)
 
 
-def _case(suite: ET.Element, check: Check, waiver: Waiver | None) -> None:
+def _case(suite: ET.Element, row: CheckRow, waiver: Waiver | None) -> None:
+    check = row.check
     outcome, verdict = check.outcome, check.verdict
     case = _testcase(suite, check.layer, check.id, check.duration_s)
-    properties = ET.SubElement(case, "properties")
     facts = {
-        "verdict": verdict.value,
+        "verdict": row.word,
         "gating": "true" if check.gating else "false",
         "expected": outcome.expected,
         "observed": outcome.observed,
@@ -70,9 +86,7 @@ def _case(suite: ET.Element, check: Check, waiver: Waiver | None) -> None:
     if not check.gating:
         facts["reason"] = outcome.reason
     facts["command"] = check.command
-    for name, value in facts.items():
-        if value:
-            ET.SubElement(properties, "property", name=name, value=printable(value))
+    _properties(case, facts)
     if verdict is Verdict.NOT_EVALUATED:
         ET.SubElement(case, "skipped", message=printable(outcome.reason))
     elif waiver is not None:
@@ -88,9 +102,10 @@ def _case(suite: ET.Element, check: Check, waiver: Waiver | None) -> None:
 
 def _faults(run: Run) -> ET.Element:
     """Return a suite with a case for each known bug that was injected; one that escaped failed."""
-    suite = ET.Element("testsuite", name="faults")
+    suite = _suite("faults", run)
     for fault in run.faults:
         case = _testcase(suite, "faults", fault.name, fault.duration_s)
+        _properties(case, {"verdict": words(fault.outcome.value)})
         if fault.outcome is FaultOutcome.NOT_TRIED:
             ET.SubElement(case, "skipped", message=printable(fault.reason))
         elif not fault.caught:
@@ -109,7 +124,7 @@ def _harness(run: Run, banner: Banner) -> ET.Element | None:
     missing = [reason for reason in run.missing if reason not in own]
     if not banner.broken and not missing:
         return None
-    suite = ET.Element("testsuite", name="harness")
+    suite = _suite("harness", run)
     for kind, reasons in (("error", banner.broken), ("skipped", missing)):
         for reason in reasons:
             ET.SubElement(_testcase(suite, "harness", reason), kind, message=printable(reason))

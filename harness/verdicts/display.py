@@ -25,7 +25,7 @@ def run_html(
     rows = [
         (
             layer.layer,
-            layer.verdict.value,
+            layer.verdict.value.replace("_", " "),
             *(layer.counts[name] for name in ("pass", "fail", "not_evaluated")),
             "" if layer.worst_headroom_db is None else f"{layer.worst_headroom_db:.1f} dB",
         )

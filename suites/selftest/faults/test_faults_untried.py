@@ -44,7 +44,7 @@ def without_package(fault: Fault) -> Iterator[FaultJudgement]:
 
 
 def test_without_a_control_that_can_be_judged_nothing_is_tried() -> None:
-    with pytest.raises(NotEvaluatedError, match=r"without any bug .* is not_evaluated: no golden"):
+    with pytest.raises(NotEvaluatedError, match=r"without any bug .* is not evaluated: no golden"):
         sound_digests(without_golden, SESSION)
     assert untried(SESSION, NotEvaluatedError("x")).outcome is FaultOutcome.NOT_TRIED
     assert untried(SESSION, ParityError("x")).outcome is FaultOutcome.ERROR

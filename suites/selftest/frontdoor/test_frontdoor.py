@@ -116,6 +116,7 @@ def test_a_run_is_short_in_a_console_and_a_table_in_a_notebook() -> None:
     assert "FAIL" in html
     assert f"and {len(red.red) + len(red.missing) - 5} more" in html
     assert "<ul>" not in green._repr_html_()
+    assert "<td>not evaluated</td>" in Run(Profile("check", layers=("ops",)), ())._repr_html_()
 
 
 @given(

@@ -260,13 +260,22 @@ def test_a_fault_that_is_no_longer_injected_is_named(
 
 
 def test_a_fault_that_could_not_be_tried_is_not_evaluated(
-    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = FAULTS.replace("FaultOutcome.CAUGHT", "FaultOutcome.NOT_TRIED, reason='no clone'")
     Path(suite.path / "test_faults.py").write_text(text, "utf-8")
     document, status = run(suite, monkeypatch)
     assert status == NOT_EVALUATED
     assert said(document) == "fault stems.order: not tried: no clone"
+    assert "CheckFailed: fault stems.order: not tried: no clone" in capsys.readouterr().out
+
+
+def test_the_terminal_has_a_layer_that_was_not_evaluated_in_words(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(suite, monkeypatch, "--ignore=test_stft.py")
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("stft ")]
+    assert line.split()[1:3] == ["not", "evaluated"]
 
 
 def test_without_an_inventory_nobody_knows_what_is_complete(

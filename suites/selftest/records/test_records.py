@@ -111,7 +111,7 @@ def test_the_hub_reads_the_eval_results(green: Run) -> None:
     assert (entry.dataset_id, entry.task_id) == ("org/separation", "stems")
     assert entry.value == round(min(gating), 2)
     assert entry.notes is not None
-    assert entry.notes.endswith("pass")
+    assert entry.notes.endswith(green.sentence()), "a verdict says what it is about"
 
 
 def test_a_run_without_a_verdict_is_no_result_of_a_benchmark(unseen: Run, red: Run) -> None:

@@ -18,7 +18,23 @@ from harness.report.junit import junit_xml
 from harness.report.summary import LIMIT_BYTES, summary_markdown
 from harness.report.text import markdown, printable
 from harness.report.view import Page, build_page
-from harness.verdicts import Check, Outcome, Profile, Run, Verdict
+from harness.verdicts import (
+    GATES,
+    ON_REQUEST,
+    Check,
+    FaultOutcome,
+    InjectedFault,
+    Outcome,
+    Profile,
+    Run,
+    Verdict,
+    Waiver,
+)
+
+FOUND = {
+    verdict.value: Outcome(verdict, "so it is", "expected", "observed", headroom_db)
+    for verdict, headroom_db in zip(Verdict, (1.0, -1.0, None), strict=True)
+}
 
 
 def parsed(run: Run) -> ET.Element:
@@ -53,12 +69,64 @@ def test_exploratory_failures_are_properties(run: Run) -> None:
     unmet = [
         case
         for case in cases
-        if case.find("properties/property[@name='verdict'][@value='fail']") is not None
+        if case.find("properties/property[@name='verdict'][@value='does not meet']") is not None
     ]
     assert len(cases) == 188
     assert len(unmet) > 20
     assert all(case.find("failure") is None for case in cases)
     assert all(case.find("properties/property[@name='reason']") is not None for case in unmet)
+
+
+def test_every_suite_says_what_the_verdict_is_about(
+    run: Run, make_check: Callable[..., Check]
+) -> None:
+    own = replace(GATES["conversion"], min_snr_db=20.0, reason=ON_REQUEST)
+    loose = replace(make_check("conversion", "conversion", FOUND["pass"]), gate=own)
+    caught = InjectedFault("stft.hop", "stft", "wrong", "", "stft", FaultOutcome.NOT_EFFECTIVE)
+    profile = replace(run.profile, subjects=("mini",), narrowed=("case song",))
+    narrowed = Run(profile, (loose,), problems=("worker gw1 died",), faults=(caught,))
+    scope = " for mini (narrowed to case song, gates given on the command line)"
+    assert scope in narrowed.sentence()
+    suites = parsed(narrowed).findall("testsuite")
+    assert [suite.get("name") for suite in suites][-2:] == ["faults", "harness"]
+    for suite in suites:
+        told = [item.get("value") for item in suite.findall("properties/property[@name='run']")]
+        assert told == [narrowed.sentence()], "who reads this file alone takes a part for the whole"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "gating", "word"),
+    [
+        ("pass", True, "pass"),
+        ("fail", True, "fail"),
+        ("not_evaluated", True, "not evaluated"),
+        ("pass", False, "meets"),
+        ("fail", False, "does not meet"),
+        ("not_evaluated", False, "not evaluated"),
+    ],
+)
+def test_a_verdict_is_in_the_words_of_the_page(
+    verdict: str, gating: bool, word: str, make_check: Callable[..., Check]
+) -> None:
+    check = replace(make_check("surgery", "surgery", FOUND[verdict]), gating=gating)
+    (found,) = parsed(Run(Profile("one"), (check,))).findall(".//property[@name='verdict']")
+    assert found.get("value") == word
+
+
+def test_a_waived_failure_and_a_known_bug_are_told_in_words(
+    make_check: Callable[..., Check],
+) -> None:
+    check = make_check("surgery", "surgery", FOUND["fail"])
+    waiver = Waiver(check.id, "known", "2026-01-01", "2026-02-01", lowest_headroom_db=-9.0)
+    bugs = [
+        InjectedFault(outcome.value, "stft", "wrong", "", "stft", outcome)
+        for outcome in FaultOutcome
+    ]
+    waived = Run(
+        Profile("one"), (check,), faults=tuple(bugs), waivers=(waiver,), started="2026-01-02"
+    )
+    told = [item.get("value") for item in parsed(waived).findall(".//property[@name='verdict']")]
+    assert told == ["fail, waived", "caught", "missed", "not effective", "error", "not tried"]
 
 
 def test_what_was_not_evaluated_is_skipped_with_its_reason(broken_run: Run) -> None:
