@@ -103,8 +103,8 @@ def _print_headroom(model: str, found: HeadroomAudit) -> None:
         )
     manner = "all in FP16, supposedly" if found.as_fp16 else "those in FP16 judged"
     out.print(
-        f"{len(found.at_risk)} of {len(found.operations)} operations at risk ({manner}; numerics "
-        f"{found.numerics}; cases {', '.join(found.cases)})",
+        f"at risk: {found.counted}; {manner}; numerics {found.numerics}; "
+        f"cases {', '.join(found.cases)}",
     )
 
 

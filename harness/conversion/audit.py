@@ -91,7 +91,8 @@ class Audit:
         recipe: name of the recipe.
         verdict: ``pass`` only if every operation was compared and none differs.
         reason: one sentence for the verdict.
-        compared: number of operations that were compared.
+        compared: number of operations that were compared, of those that a recipe decides about;
+            ``precision_map`` counts all, casts among them.
         compressed: number of those whose weights are stored as anything but floats.
         differences: what differs.
         unevaluated: names of operations of which the recipe's word isn't known.
@@ -242,5 +243,6 @@ def _verdict(
         return "not_evaluated", "the package has no operation with a precision"
     return (
         "pass",
-        f"all {compared} operations with a float precision have the one that the recipe says",
+        f"all {compared} operations that a recipe decides about (they make floats; casts, states "
+        "and lists are not counted) have the precision that it says",
     )

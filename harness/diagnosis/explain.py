@@ -227,7 +227,7 @@ def _audited(found: HeadroomAudit | None) -> Iterator[tuple[Step, list[str]]]:
     if not found.at_risk:
         yield Step(question, "No operation is at risk on this signal.", ()), []
         return
-    words = f"{len(found.at_risk)} of {len(found.operations)} operations are at risk; the first:"
+    words = f"At risk: {found.counted}; the first:"
     lines = [
         f"{o.type} {o.operation!r}: {risk.kind}, {risk.reason}"
         for o in found.at_risk[:_SHOWN]

@@ -109,6 +109,14 @@ class HeadroomAudit:
         """The operations with a risk, in program order: the first is the one to look at first."""
         return tuple(operation for operation in self.operations if operation.risks)
 
+    @property
+    def counted(self) -> str:
+        """How many operations are at risk, of how many, and which those are."""
+        return (
+            f"{len(self.at_risk)} of {len(self.operations)} operations that compute floats, "
+            "cast or lose integers (what only moves values is not counted)"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, and what follows from them, as plain Python values."""
         rows = [asdict(o) | {"headroom_db": o.headroom_db} for o in self.operations]

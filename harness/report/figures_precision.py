@@ -169,7 +169,7 @@ def shares_figure(view: SensitivityView, name: str) -> Markup:
         name,
         "Share of the error by the most sensitive operations, "
         f"{view.row.subject} in {view.row.precision}",
-        f"{view.half} of {len(view.row.operations)} operations carry half of the error.",
+        f"{view.half} of {len(view.row.operations)} operations that add to it carry half.",
     )
 
 

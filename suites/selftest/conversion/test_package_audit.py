@@ -97,6 +97,20 @@ def test_a_package_passes_under_its_own_recipe_alone(
     assert (audit.differences == ()) is (made == meant)
 
 
+def test_a_passing_audit_says_which_operations_it_counted(tmp_path: Path) -> None:
+    def body(mb: Any, x: Any) -> Any:
+        places = mb.non_zero(x=mb.greater(x=mb.sqrt(x=x), y=np.float32(1.0)))  # bool and int32
+        return mb.square(x=mb.cast(x=places, dtype="fp32"))
+
+    audit = audit_package(build(tmp_path / "p.mlpackage", body), FP32)
+    every = sum(number for types in audit.precision_map.values() for number in types.values())
+    assert (audit.compared, every) == (2, 5)
+    assert audit.reason == (
+        "all 2 operations that a recipe decides about (they make floats; casts, states and lists "
+        "are not counted) have the precision that it says"
+    )
+
+
 def test_a_package_of_strangers_is_audited_by_type_but_never_by_module(
     by_module: ConvertedPackage,
     fp32: ConvertedPackage,

@@ -223,6 +223,7 @@ def test_a_package_with_wrong_weights_is_explained_down_to_its_operation(
     assert "conv 'conv', by its computation" in text
     assert "Its inputs were right" in text
     assert "conv 'conv': range, reaches" in text
+    assert " operations that compute floats, cast or lose integers (" in text
 
 
 def test_rounding_alone_accuses_nobody(small: VirtualPrecision, signal: Signal) -> None:

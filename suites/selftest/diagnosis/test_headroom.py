@@ -42,6 +42,12 @@ def test_ordinary_signals_leave_no_operation_at_risk(
     assert [o.operation for o in audit.at_risk] == []
     assert {"conv", "mixed", "gelu"} <= {o.operation for o in audit.operations}
     assert "rows" not in {o.operation for o in audit.operations}  # it only moves values
+    total = len(audit.operations)
+    assert total < len(small.base.operations)
+    assert audit.counted == (
+        f"0 of {total} operations that compute floats, cast or lose integers (what only moves "
+        "values is not counted)"
+    )
 
 
 # What is normalised before it keeps its level on a loud signal: more is needed there.

@@ -52,7 +52,9 @@ def test_headroom_listens_to_loud_and_quiet_signals_by_default(
     (squared,) = (o for o in document["operations"] if o["operation"] == "squared")
     assert {risk["kind"] for risk in squared["risks"]} == {"range", "subnormal"}
     assert main(["headroom", model]) == 0
-    assert "range (hot): reaches" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "range (hot): reaches" in told
+    assert " operations that compute floats, cast or lose integers (" in told
 
 
 def test_diagnose_passes_what_is_as_good_as_it_has_to_be(
