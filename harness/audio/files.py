@@ -12,7 +12,8 @@ round(samples * 44100 / rate) samples, the same ones for any size of block.
 A file that can't be used raises :class:`~harness.errors.AudioError`: missing, no audio, empty,
 shorter than one hop (1024 samples at 44.1 kHz), NaN or infinity in it, beyond the limits below (no
 sound has such a rate or length: its header is damaged or a lie), or damaged, as one that ends
-before its announced length. Streamed WAV files announce none: what is there is all of them.
+before its announced length. Streamed WAV and AIFF files announce one of a few lengths that stand
+for none: what is there is all of them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ LONGEST_WHOLE_S: Final = 2 * 3600
 _LIMIT_BYTES: Final = 16 << 30  # 12 hours of stereo in float32
 _CUT: Final = re.compile(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)")
 """How libsndfile's log tells of a file that ends too early; the length is that of what is there."""
-_STREAMED_BYTES: Final = 0x7FFF0000  # from here on, what writes to a pipe doesn't know its length
+_STREAMED_BYTES: Final = (
+    range(0x7EFFF000, 0x7F000009),  # SoX, AIFF: 0x7F000000 in whole frames, and 8 of the chunk
+    range(0x7FFFE000, 0x80000001),  # SoX: 0x7FFFF000 in whole blocks; oggdec, LAME; arecord: 2^31
+    range(0xFFFFE000, 0x100000000),  # FFmpeg: all ones; others subtract their header from that
+)
+"""What is announced by writers to a pipe, who don't know the length. A file of such a length that
+was cut can't be told from theirs; one of any other length, 2 GB and more too, can."""
 _UNKNOWN_LENGTH = 2**63 - 1
 """What libsndfile answers for a stream that doesn't announce its length."""
 
@@ -231,9 +238,13 @@ def _check_header(sound: soundfile.SoundFile, path: Path) -> None:
     if sound.frames <= 0:
         raise AudioError(f"{path} is empty: it holds no samples")
     cut = _CUT.search(sound.extra_info)
-    if cut is not None and int(cut[2]) < int(cut[1]) < _STREAMED_BYTES:
+    if cut is None:
+        return
+    announced, held = int(cut[1]), int(cut[2])
+    if held < announced and not any(announced in lengths for lengths in _STREAMED_BYTES):
         raise AudioError(
-            f"{path} announces {cut[1]} bytes, but holds {cut[2]}; it is truncated: export it again"
+            f"{path} announces {announced} bytes, but holds {held}; it is truncated: export it "
+            "again"
         )
 
 

@@ -255,13 +255,62 @@ def test_truncated_file(tmp_path, name, format):
         read_audio(path)
 
 
-@pytest.mark.parametrize("announced", [0xFFFFFFFF, 0xFFFFFFDB, 0x7FFFFFFF, 0x7FFFF000])
-def test_streamed_wav_is_all_that_is_there(tmp_path, announced):
-    """What FFmpeg and SoX write to a pipe announces the greatest length that there is."""
-    path = tmp_path / "a.wav"
-    soundfile.write(path, noise(3000), 44_100)
+def announcing(path, format, size):
+    """Write 3000 samples in 16 bits under a header that announces ``size`` bytes of them."""
+    soundfile.write(path, noise(3000), 44_100, format=format)
     data = bytearray(path.read_bytes())
-    place = data.index(b"data") + 4
-    data[place : place + 4] = announced.to_bytes(4, "little")
+    if format == "RF64":  # a 64-bit size of the file, one of its samples, and their number
+        place, sizes = data.index(b"ds64") + 8, (size + 96, size, size // 4)
+        data[place : place + 24] = b"".join(n.to_bytes(8, "little") for n in sizes)
+    else:
+        order = "big" if format == "AIFF" else "little"
+        place = data.index(b"SSND" if format == "AIFF" else b"data") + 4
+        data[place : place + 4] = size.to_bytes(4, order)
     path.write_bytes(data)
+    return len(data) - 4 * 3000
+
+
+@pytest.mark.parametrize(
+    ("format", "announced"),
+    [
+        ("WAV", 0xFFFFFFFF),  # FFmpeg
+        ("WAV", 0xFFFFFFFF - 36),
+        ("WAV", 0xFFFFFFFF - 60),
+        ("WAV", 0x7FFFFFFF),  # LAME
+        ("WAV", 0x7FFFFFFF - 44),  # oggdec
+        ("WAV", 0x7FFFF000),  # SoX
+        ("WAV", 0x7FFFF000 // 6 * 6),  # SoX, 24 bits
+        ("WAV", 0x80000000),  # arecord
+        ("AIFF", 0x7F000000 + 8),  # SoX
+        ("AIFF", 0x7F000000 // 6 * 6 + 8),
+    ],
+)
+def test_a_streamed_file_is_all_that_is_there(tmp_path, format, announced):
+    """What writes to a pipe announces a length that stands for none."""
+    path = tmp_path / "a"
+    announcing(path, format, announced)
     assert read_audio(path).shape == (2, 3000)
+
+
+@pytest.mark.parametrize(
+    ("format", "size"),
+    [
+        ("WAV", 0x7FFF0000),
+        ("WAV", 2_500_000_000),
+        ("WAVEX", 3_000_000_000),
+        ("WAV", 2**32 - 2**16),  # the most that we write
+        ("AIFF", 3_000_000_008),
+        ("RF64", 5_000_000_000),
+    ],
+)
+def test_a_large_file_that_was_cut_is_no_streamed_one(tmp_path, format, size):
+    """Hours of a concert: its stems would end where the download broke off."""
+    path = tmp_path / "a"
+    header = announcing(path, format, size)
+    chunk = 8 if format == "AIFF" else 0  # of its size, before the samples
+    os.truncate(path, header + size - chunk)  # a hole, which takes no room
+    with AudioReader(path) as whole:
+        assert format == "AIFF" or whole.source_frames == size // 4
+    os.truncate(path, header + size * 2 // 3)
+    with pytest.raises(AudioError, match=r"announces \d{10} bytes, but holds .* truncated"):
+        AudioReader(path)
