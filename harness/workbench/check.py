@@ -89,6 +89,8 @@ UNKNOWN: Final = PrecisionRecipe("unknown", "fp16", gating=True)
 NEWEST: Final = OPSETS["CoreML8"]
 """What a fresh conversion is made for at most: programs are compared in the words of one opset."""
 MOST_DIFFERENCES: Final = 50
+DEVICE_STEPS: Final = 20
+"""Of a prediction on a device, beside the one step of its case: it takes about so much longer."""
 
 Advance = Callable[[str, int, int], None]
 """Called with what comes next, the number of steps done, and of all steps."""
@@ -189,7 +191,9 @@ class _Examination:
             narrowed=tuple(self._narrowed()),
         )
         self.collector = Collector(profile, engine_states())
+        segments = sum(not known[case].is_file for case in self._cases)
         self._steps = 1 + (2 if inquiry.audio else len(self._cases))
+        self._steps += DEVICE_STEPS * len(inquiry.devices) * segments
         self._done = 0
 
     @property
@@ -318,12 +322,19 @@ class _Examination:
         asked = self._inquiry
         question = Question(self._model, self._subject.network, golden, inputs, labels)
         for device in asked.devices:
-            rows = device_rows(question, device, placement=asked.placement, capture=asked.capture)
+            rows = device_rows(
+                question,
+                device,
+                placement=asked.placement,
+                capture=asked.capture,
+                advance=partial(self._part, device),
+            )
             for row in rows:
                 if isinstance(row, Check):
                     self._add([row])
                 else:
                     self.collector.keep(row)
+            self._done += DEVICE_STEPS
 
     def _promised(
         self, inputs: Mapping[str, np.ndarray], taps: tuple[str, ...], case: str = ""
@@ -447,6 +458,9 @@ class _Examination:
     def _step(self, what: str) -> None:
         self._advance(what, self._done, self._steps)
         self._done += 1
+
+    def _part(self, what: str, done: int, total: int) -> None:
+        self._advance(what, self._done + DEVICE_STEPS * done // total, self._steps)
 
 
 def in_words(program: ProgramComparison) -> Explanation:

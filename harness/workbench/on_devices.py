@@ -11,7 +11,7 @@ fails, and the operation is named that explains it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -67,6 +67,7 @@ EXPLAINED: Final = 0.5
 
 Arrays = Mapping[str, np.ndarray]
 Row = Check | DevicePrediction
+Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,12 @@ class Question:
 
 
 def device_rows(
-    question: Question, device: str, *, placement: str = "", capture: Capture | None = None
+    question: Question,
+    device: str,
+    *,
+    placement: str = "",
+    capture: Capture | None = None,
+    advance: Advance = lambda done, total: None,
 ) -> Iterator[Row]:
     """Yield what a device would make of a package, as exploratory checks and as a prediction.
 
@@ -136,6 +142,8 @@ def device_rows(
         device: a profile, with settings or without.
         placement: of `PLACEMENTS`, over the units of the device's machine; empty for one unit.
         capture: what a device of this kind made of the same inputs.
+        advance: called as ``advance(done, total)``, with what takes long: operations beside all
+            variants, or whole splits on the way to the worst.
 
     Raises:
         ParityError: no such device, or placement; or the program has branches or loops.
@@ -156,7 +164,7 @@ def device_rows(
         capture.check_outputs(shapes, Path("the capture"))
     if placement:
         check_placement(placement)
-        yield from _placed(question, unit, placement)
+        yield from _placed(question, unit, placement, advance)
         return
     others = [
         other
@@ -164,7 +172,7 @@ def device_rows(
         if other.settings.get("placement") == unit.settings.get("placement")  # computes the same
     ]
     better = [unit.supposing(**settings) for settings in BETTER.values()]
-    usual, varied = vary(model, question.tensors, unit, [*others, *better])
+    usual, varied = vary(model, question.tensors, unit, [*others, *better], advance)
     made = question.made(usual)
     yield from _checks(question, made, unit.label)
     levels = question.levels(made)
@@ -238,11 +246,11 @@ def _claims(unit: Device) -> tuple[Claim, ...]:
 # ------------------------------------------------------------------ over several units
 
 
-def _placed(question: Question, unit: Device, placement: str) -> Iterator[Row]:
+def _placed(question: Question, unit: Device, placement: str, advance: Advance) -> Iterator[Row]:
     machine = machine_of(unit)
     name = f"{unit.label}, split {placement}"
     if placement == WORST:
-        levels, note = _floors(question, machine)
+        levels, note = _floors(question, machine, advance)
     else:
         split = machine.all_on(question.model, placement)
         outputs = question.model.run(question.tensors, operation_numerics=machine.numerics(split))
@@ -263,11 +271,12 @@ def _placed(question: Question, unit: Device, placement: str) -> Iterator[Row]:
         )
 
 
-def _floors(question: Question, machine: Machine) -> tuple[dict[str, float], str]:
+def _floors(question: Question, machine: Machine, advance: Advance) -> tuple[dict[str, float], str]:
     """Return the floor of each stem or output, and what was done to find it."""
     outputs = list(question.network.interface.outputs)
     expected = {name: torch.from_numpy(np.array(question.expected[name])) for name in outputs}
-    found = find_floor(question.model, machine, question.tensors, expected, question.measures())
+    asked = question.tensors, expected, question.measures()
+    found = find_floor(question.model, machine, *asked, advance)
     levels = {floor.measure.partition(":")[2]: floor.db for floor in found}
     tried = max((len(floor.tried) for floor in found), default=0)
     return levels, f"The worst of {tried} splits that adjoints led to, as executed."

@@ -21,7 +21,7 @@ What is returned was executed. It is the worst of what these steps reach, and no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -89,6 +89,7 @@ def find_floor(
     inputs: Mapping[str, Tensor],
     expected: Outputs,
     measures: Sequence[SignalMeasure],
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Floor, ...]:
     """Return the floor of each measure that ``expected`` is not silent in.
 
@@ -98,11 +99,12 @@ def find_floor(
         inputs: float32, on the device to work on.
         expected: what the outputs should be.
         measures: of the error.
+        advance: called as ``advance(done, total)`` with executed splits, and the most there can be.
     """
     heard = audible(measures, expected)
     if not heard:
         return ()
-    search = _Search(model, machine, inputs, expected, heard)
+    search = _Search(model, machine, inputs, expected, heard, advance)
     search.begin()
     search.climb()
     return search.floors()
@@ -116,7 +118,9 @@ class _Search:
         inputs: Mapping[str, Tensor],
         expected: Outputs,
         measures: Sequence[SignalMeasure],
+        advance: Callable[[int, int], None],
     ) -> None:
+        self._advance, self._most = advance, len(UNITS) + (1 + ROUNDS) * len(measures)
         self._model, self._machine, self._inputs = model, machine, inputs
         self._expected, self._measures = expected, measures
         device = next(iter(inputs.values())).device
@@ -182,6 +186,7 @@ class _Search:
         return {n: placed.outputs[n].double() - e.double() for n, e in self._expected.items()}
 
     def _execute(self, name: str, split: Split) -> Placed:
+        self._advance(len(self._done), self._most)
         outputs = self._model.run(self._inputs, operation_numerics=self._machine.numerics(split))
         levels = {m.name: snr_of(m.of(self._expected, outputs)) for m in self._measures}
         self._done.append(Placed(name, split, outputs, levels))

@@ -11,7 +11,7 @@ large; the roundings of the run are taken to be the variant's, too.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -25,11 +25,16 @@ from harness.precision.sensitivity.on_units import WIDE, computes_half
 
 Tensor: TypeAlias = torch.Tensor
 Outputs: TypeAlias = dict[str, Tensor]
+Advance: TypeAlias = Callable[[int, int], None]
 
 
 @torch.no_grad()
 def vary(
-    model: Model, inputs: Mapping[str, Tensor], unit: Device, others: Sequence[Device]
+    model: Model,
+    inputs: Mapping[str, Tensor],
+    unit: Device,
+    others: Sequence[Device],
+    advance: Advance = lambda done, total: None,
 ) -> tuple[Outputs, list[Outputs]]:
     """Return the outputs on a device, and what they would be on each of ``others``.
 
@@ -38,12 +43,13 @@ def vary(
         inputs: float32, on the device to work on.
         unit: how the device computes.
         others: the same profile, with settings otherwise.
+        advance: called as ``advance(done, total)`` with operations.
 
     Raises:
         ExecutionError: an operation failed.
     """
     run = _Run(model, next(iter(inputs.values())).device, unit, others)
-    return run.outputs(inputs)
+    return run.outputs(inputs, advance)
 
 
 class _Run:
@@ -57,14 +63,17 @@ class _Run:
         self._numerics = device_numerics(unit)
         self._other_numerics = [device_numerics(other) for other in others]
 
-    def outputs(self, inputs: Mapping[str, Tensor]) -> tuple[Outputs, list[Outputs]]:
+    def outputs(
+        self, inputs: Mapping[str, Tensor], advance: Advance
+    ) -> tuple[Outputs, list[Outputs]]:
         plan = self._model.plan
         slots = {feature.name: plan.slots[feature.name] for feature in self._model.outputs}
         given = {plan.inputs[name]: tensor for name, tensor in inputs.items()}
         values: dict[int, Any] = {**self._executable.constants, **given}
         varied: list[dict[int, Any]] = [{} for _ in self._others]
         schedule = build_schedule(plan, frozenset(slots.values()), reuse=False)
-        for scheduled in schedule.steps:
+        for done, scheduled in enumerate(schedule.steps):
+            advance(done, len(schedule.steps))
             self._step(scheduled.step, values, varied)
             for slot in scheduled.free:
                 for held in (values, *varied):

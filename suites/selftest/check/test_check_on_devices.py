@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,8 @@ from harness.cli.devices import print_devices
 from harness.errors import ParityError
 from harness.verdicts import Check, Verdict
 from harness.verdicts.rows.devices import DevicePrediction
+from harness.workbench import Workbench
+from harness.workbench.check import DEVICE_STEPS, Inquiry, check_package
 from harness.workbench.on_devices import Question, device_rows
 from suites.ops.packages import write_package
 from suites.selftest.precision.test_placement import program
@@ -107,6 +111,40 @@ def test_the_terminal_names_what_is_behind_each_end_of_a_band(
     low = min(row.variants, key=lambda one: one.worst_db)
     assert low.worst_db < row.worst.assumed_db
     assert f"the worst stem has at least {low.worst_db:.2f} dB as {low.what}, at most " in said
+
+
+@pytest.mark.parametrize("placement", ["", "worst"])
+def test_what_takes_minutes_tells_how_far_it_is(placement: str, model: mil.Model) -> None:
+    told: list[tuple[int, int]] = []
+    rows_of(model, "ane-m1", placement=placement, advance=lambda *now: told.append(now))
+    (total,) = {total for _, total in told}
+    done = [number for number, _ in told]
+    assert done == list(range(len(done)))
+    assert 1 < len(done) <= total
+    assert placement or total == len(model.plan.steps)
+
+
+def test_a_check_moves_on_while_it_predicts_devices(
+    package: Path, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take most of the time, and the terminal stood still at the step of the case."""
+
+    def predicted(*_: Any, advance: Callable[[int, int], None], **__: Any) -> Iterator[Check]:
+        for done in range(10):
+            advance(done, 10)
+        yield from ()
+
+    monkeypatch.setattr("harness.workbench.check.device_rows", predicted)
+    told: list[tuple[str, int, int]] = []
+    inquiry = Inquiry(package, "mini", ("quiet", "silence"), devices=("ane-m1", "gpu"))
+    check_package(bench, inquiry, lambda *now: told.append(now))
+    assert {total for _, _, total in told} == {1 + 2 + 2 * 2 * DEVICE_STEPS}
+    done = [number for _, number, _ in told]
+    assert all(before < after for before, after in pairwise(done))
+    parts = [number for what, number, _ in told if what == "gpu"]
+    assert len(parts) == 2 * 10
+    assert parts[9] - parts[0] == 9 * DEVICE_STEPS // 10
+    assert done[-1] < 1 + 2 + 2 * 2 * DEVICE_STEPS
 
 
 @pytest.mark.parametrize("placement", ["ane", "gpu", "cpu"])
