@@ -140,13 +140,14 @@ class Device:
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the matrix product of ``a`` [..., M, K] and ``b`` [..., K, N]."""
-        return self._product(a, b, "accumulator").to(a.dtype)
+        y = self._product(self._operand(a), self._operand(b), "accumulator")
+        return y.to(a.dtype)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return x W^T + b for ``x`` [..., K], ``weight`` [N, K] and ``bias`` [N]."""
         early, late = self._biases(bias)
-        rows = x.reshape(1, -1, x.shape[-1])
-        y = self._product(rows, weight.T[None], "accumulator", early).to(x.dtype)
+        rows, columns = self._operand(x.reshape(1, -1, x.shape[-1])), self._operand(weight.T[None])
+        y = self._product(rows, columns, "accumulator", early).to(x.dtype)
         y = y.reshape(*x.shape[:-1], weight.shape[0])
         return y if late is None else self.elementwise(torch.add, y, late)
 
@@ -173,7 +174,8 @@ class Device:
             y = self._stored(grid.limited(sums, float(self.settings["product_ceiling"])), x)
         else:
             product = self._product_of(weight[0].numel(), early, window.groups)
-            y = unfolding.convolution(x, weight, product, window).to(x.dtype)
+            taken, kernels = map(self._operand, (x, weight))  # once, not in each of the windows
+            y = unfolding.convolution(taken, kernels, product, window).to(x.dtype)
         return y if late is None else self._with_bias(y, late)
 
     def transposed_convolution(
@@ -192,11 +194,17 @@ class Device:
                 convolution_accumulator="sequential_fp16", product_rounding="fused"
             )
         product = unit._product_of(terms, early, window.groups)
-        y = unfolding.transposed_convolution(x, weight, product, window).to(x.dtype)
+        taken, kernels = map(self._operand, (x, weight))
+        y = unfolding.transposed_convolution(taken, kernels, product, window).to(x.dtype)
         return y if late is None else self._with_bias(y, late)
 
     def _with_bias(self, y: Tensor, bias: Tensor) -> Tensor:
         return self.elementwise(torch.add, y, bias.reshape([-1] + [1] * (y.ndim - 2)))
+
+    def _operand(self, x: Tensor) -> Tensor:
+        """Return what a product sees of ``x``, in float32."""
+        flushes = self.settings["product_subnormals"] == "flushed"
+        return grid.flushed(self._taken(x)) if flushes else self._taken(x)
 
     def _product_of(self, terms: int, bias: Tensor | None, groups: int) -> unfolding.Product:
         offsets = None if bias is None else bias.reshape(groups, -1, 1)
@@ -205,17 +213,19 @@ class Device:
     def _product(
         self, a: Tensor, b: Tensor, way: str, bias: Tensor | None = None, terms: int | None = None
     ) -> Tensor:
-        """Return sums of ``terms`` products by the property ``way``, and a bias added to them."""
+        """Return sums of ``terms`` products by the property ``way``, and a bias added to them.
+
+        The operands are of `_operand`.
+        """
         # One tap from one channel sums nothing, and goes to the end of FP16.
         ceiling = grid.OVERFLOW if terms == 1 else float(self.settings["product_ceiling"])
         y = products(
-            self._taken(a),
-            self._taken(b),
+            a,
+            b,
             accumulator=str(self.settings[way]),
             alignment=str(self.settings.get("tile_alignment", "truncated")),
             rounding=str(self.settings.get("product_rounding", "fused")),
             ceiling=ceiling,
-            subnormals=str(self.settings["product_subnormals"]),
             bias=bias,
         )
         return self._stored(y, y)
