@@ -24,7 +24,7 @@ from harness.cli.console import (
     verdict_text,
     write_page,
 )
-from harness.cli.devices import Devices, print_devices
+from harness.cli.devices import Devices, print_devices, ready_for
 from harness.cli.inspect import print_explanation
 from harness.cli.outputs import folder_option
 from harness.cli.settings import (
@@ -134,7 +134,6 @@ def check(
     values, on inputs from files.
     """
     from harness.conversion import load_recipe
-    from harness.mil.numerics.device import device_of
     from harness.origin import provenance
     from harness.profiles import home_of, usual_cases
     from harness.subjects.names import with_settings
@@ -168,8 +167,7 @@ def check(
             "devices are predicted on golden cases of a subject: --device goes without --audio and "
             "--reference"
         )
-    for profile in device or ():
-        device_of(profile)  # before anything takes time
+    ready_for(device)
     taken = _device_words(device or [], placement, capture, case or [])
     name = "" if pair else with_settings(_subject(subject, weights), settings or [])
     mark_page(report, record)

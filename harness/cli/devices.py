@@ -21,6 +21,23 @@ Devices = Annotated[
 ]
 
 
+def ready_for(devices: Sequence[str] | None) -> None:
+    """Refuse what is no device before anything takes time, and keep memory for those that are.
+
+    Values on a device are hundreds of megabytes that live for one operation.
+
+    Raises:
+        ParityError: no such profile, property or variant.
+    """
+    from harness.allocation import keep_memory
+    from harness.mil.numerics.device import device_of
+
+    for name in devices or ():
+        device_of(name)
+    if devices:
+        keep_memory()
+
+
 def print_devices(rows: Sequence[DevicePrediction]) -> None:
     """Print for each device the SNR of each stem, its band, and what dominates it."""
     for row in rows:

@@ -18,7 +18,7 @@ from harness.cli.console import (
     print_table,
     progress,
 )
-from harness.cli.devices import Devices
+from harness.cli.devices import Devices, ready_for
 from harness.cli.report import read_run
 from harness.cli.settings import (
     Fp32Package,
@@ -150,14 +150,12 @@ def diagnose(
     """
     import torch
 
-    from harness.mil.numerics.device import device_of
     from harness.verdicts import EXIT_CODES, Verdict
     from harness.workbench.explaining import diagnose_package
     from harness.workbench.given import read_tensors
     from harness.workbench.sources import reference_source
 
-    for name in device or ():
-        device_of(name)  # before anything takes time
+    ready_for(device)
     if len(given or ()) > 1:
         raise ParityError("diagnose looks at one case: give --inputs once")
     source = reference_source(

@@ -61,6 +61,7 @@ def predict(
     import numpy as np
 
     from harness import mil
+    from harness.allocation import keep_memory
     from harness.cli.tensors import facts_of, print_facts, write_tensors
     from harness.mil.program import walk
     from harness.workbench.given import given_inputs
@@ -75,6 +76,8 @@ def predict(
             )
         predict_coreai(package, Path(inputs), target, taps or (), json=json)
         return
+    if numerics != "storage":  # which plans its memory
+        keep_memory()
     model = mil.load(package, function=function)
     wanted = "all" if taps == ["all"] else tuple(taps or ())
     kept = wanted if target is not None else ()

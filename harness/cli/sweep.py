@@ -20,7 +20,7 @@ from harness.cli.console import (
     progress,
     write_document,
 )
-from harness.cli.devices import Devices
+from harness.cli.devices import Devices, ready_for
 from harness.cli.outputs import file_option, folder_option
 from harness.cli.settings import GoldenRoot, Inputs, LabCases, Numerics, Owner, StoreUrl
 from harness.errors import ParityError
@@ -92,7 +92,6 @@ def sweep(
     from functools import partial
 
     from harness.conversion import named_recipes
-    from harness.mil.numerics.device import device_of
     from harness.precision.executors import opener_of
     from harness.precision.sweep import FolderOfResults, Shard, run_sweep
     from harness.store import open_store
@@ -101,8 +100,7 @@ def sweep(
     from harness.workbench.sweeping import measure_cell, sweep_cells
 
     ways = tuple(dict.fromkeys((numerics, *(device or ()))))
-    for way in device or ():
-        device_of(way)  # before anything takes time
+    ready_for(device)
     part = None if shard is None else Shard.parse(shard)
     opener = opener_of(executor, workers)
     shared = None if store is None else open_store(store)
