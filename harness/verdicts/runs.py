@@ -220,7 +220,8 @@ class Run:
             parts += [f"{escaped} of {injected} injected faults were not caught"] * bool(escaped)
             things = "thing" if broken == 1 else "things"
             parts += [f"{broken} {things} that the checks rest on broke"] * bool(broken)
-            return " and ".join(parts + [self._unseen()] * bool(self.missing))
+            parts += [self._unseen()] * bool(self.missing)
+            return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
         waived = f" (waived failures: {len(self.waived)})" if self.waived else ""
         return f"{self._unseen()}{scope}{waived}"
 
